@@ -1,0 +1,136 @@
+"""Private folders, atomic private files, locks between processes, and the end of a log."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bazar_cli.domain.errors import BackendUnavailable
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+_TAIL_BYTES = 256 * 1024
+
+
+def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: int = PRIVATE_FOLDER) -> Path:
+    """Make `path` a folder that only its owner enters, and refuse one that somebody else prepared.
+
+    Parameters: `uid` and `gid` are the owner wanted (only root may name another than itself; -1 leaves the
+    group alone). Missing parents are made private too; parents that exist keep their mode.
+    Raises BackendUnavailable `local.folder_not_ours` for a link, a file, or a folder of another user.
+    """
+    wanted = os.geteuid() if uid is None else uid
+    try:
+        if not path.parent.is_dir():
+            private_folder(path.parent)
+        try:
+            path.mkdir(mode=PRIVATE_FOLDER)
+        except FileExistsError:
+            _refuse_foreign(path, {wanted, os.geteuid()})
+        else:
+            # As root the folder starts as root's own and is given away before anything lies in it.
+            if wanted != os.geteuid() or gid != -1:
+                os.chown(path, wanted, gid)
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+    except OSError as error:
+        raise BackendUnavailable(
+            "local.storage",
+            f"The folder {path} cannot be made private: {error.strerror}.",
+            hint="Free the path, or choose another folder with BAZAR_DATA_DIR.",
+        ) from error
+    return path
+
+
+def _refuse_foreign(path: Path, owners: set[int]) -> None:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+        raise BackendUnavailable(
+            "local.folder_not_ours",
+            f"{path} is not a folder of this user, so nothing private can live there.",
+            hint="Remove it, or choose another folder with BAZAR_DATA_DIR.",
+        )
+
+
+def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
+    """Replace `path` with `text` in one step, mode 0600, so that no reader sees a half-written file.
+
+    Parameters: `owner` is the (uid, gid) that must be able to read it, for root only.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+            if owner is not None:
+                os.fchown(stream.fileno(), *owner)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def open_private(path: Path, flags: int = os.O_RDWR) -> int:
+    """Open (and make, mode 0600) `path` without following a link; return the descriptor."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+
+
+def try_lock(handle: int) -> bool:
+    """Take the whole-file lock of `handle` if it is free; the kernel frees it when the holder dies."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def exclusive_lock(path: Path, on_wait: Callable[[], None] | None = None) -> Generator[None]:
+    """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting."""
+    handle = open_private(path)
+    try:
+        if not try_lock(handle):
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
+    """Return the last `lines` lines of a log, of its last 256 KiB at most; none when there is no log.
+
+    Parameters: `end` is the byte to stop at, for who reads on from there.
+    """
+    if lines <= 0:
+        return []
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END) if end is None else end
+            start = max(0, size - _TAIL_BYTES)
+            stream.seek(start)
+            text = stream.read(size - start).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    found = text.splitlines()
+    if start and len(found) > 1:
+        found = found[1:]
+    return found[-lines:]
+
+
+def rotate(path: Path, limit: int) -> None:
+    """Move a log beyond `limit` bytes to `<name>.1`; call while nobody writes it."""
+    try:
+        size = path.lstat().st_size
+    except FileNotFoundError:
+        return
+    if size > limit:
+        path.replace(path.with_name(path.name + ".1"))

@@ -1,0 +1,88 @@
+"""Read the stack's logs: their last lines, and what is added while one looks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from bazar_cli.devstack.files import tail
+
+_PAUSE_SECONDS = 0.25
+
+
+def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str]:
+    """Yield the last `lines` lines of each log, then with `follow` every new line until the caller stops.
+
+    Parameters: `files` maps a component's name to its log; with several each line starts with the name.
+    """
+    followers: list[_Follower] = []
+    try:
+        for name, path in files.items():
+            prefix = f"{name}: " if len(files) > 1 else ""
+            end: int | None = None
+            if follow:
+                # The follower goes on exactly where the tail ends: nothing twice, nothing left out.
+                followers.append(_Follower(prefix, path))
+                end = followers[-1].offset
+            for line in tail(path, lines, end=end):
+                yield prefix + line
+        while followers:
+            quiet = True
+            for follower in followers:
+                for line in follower.new_lines():
+                    quiet = False
+                    yield line
+            if quiet:
+                time.sleep(_PAUSE_SECONDS)
+    finally:
+        for follower in followers:
+            follower.close()
+
+
+class _Follower:
+    """Reads on at the end of one log, through a rotation or a log that appears later."""
+
+    def __init__(self, prefix: str, path: Path) -> None:
+        self._prefix = prefix
+        self._path = path
+        self._rest = b""
+        self._stream: BinaryIO | None = self._open()
+        self.offset = self._stream.seek(0, os.SEEK_END) if self._stream is not None else 0
+
+    def new_lines(self) -> Iterator[str]:
+        """Yield the whole lines that were added since the last call."""
+        if self._stream is None:
+            self._stream = self._open()
+        if self._stream is None:
+            return
+        chunk = self._stream.read()
+        if not chunk and self._replaced(self._stream):
+            self.close()
+            return
+        whole = (self._rest + chunk).split(b"\n")
+        self._rest = whole.pop()
+        for line in whole:
+            yield self._prefix + line.decode("utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _open(self) -> BinaryIO | None:
+        try:
+            return self._path.open("rb")
+        except FileNotFoundError:
+            return None
+
+    def _replaced(self, stream: BinaryIO) -> bool:
+        mine = os.fstat(stream.fileno())
+        try:
+            now = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino) or now.st_size < stream.tell()

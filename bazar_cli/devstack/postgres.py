@@ -1,0 +1,324 @@
+"""The embedded Postgres: one server on a private socket, run by the wheel's own programs.
+
+`pg_ctl` and `initdb` are called with relative paths from the folder above the data: `pg_ctl` hands its
+arguments to a shell inside double quotes, so a path with `$` or a quote must not be among them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+from bazar_cli.devstack import processes
+from bazar_cli.devstack.binaries import STACK_GROUP, Binaries, prepare, system_folder
+from bazar_cli.devstack.files import private_folder, rotate, tail, write_private
+from bazar_cli.devstack.paths import SOCKET_NAME, StackPaths
+from bazar_cli.domain.errors import BackendUnavailable
+
+ROLE = "bazar"
+DATABASE = "bazar"
+LOG_BYTES = 5 * 1024 * 1024
+"""A log beyond this is set aside at the next start."""
+
+_START_SECONDS = 60
+_MUTE_SECONDS = 5
+_STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
+_STOP_NOW = ((signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
+_NO_PROCESS = 2**31 - 1
+"""A number that no kernel gives to a process (Linux stops at 2**22, macOS at 99999)."""
+_INITDB = (
+    f"--username={ROLE}",
+    "--auth-local=trust",
+    "--auth-host=reject",
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--locale=C",
+    "--no-instructions",
+)
+_CONFIGURATION = "bazar.conf"
+_READY, _REJECTING = 0, 1  # exit codes of pg_isready
+_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "port": "5432",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+    # Texts of statements and rows may hold password hashes and tokens; the client still sees its own error.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+
+
+class EmbeddedPostgres:
+    """One Postgres server below the folders of `paths`; the caller holds the stack's lock.
+
+    Parameters: `settings` are Postgres settings on top of the stack's own, for tests.
+    """
+
+    def __init__(self, paths: StackPaths, settings: Mapping[str, str] | None = None) -> None:
+        self._paths = paths
+        self._settings = dict(settings or {})
+        self._binaries: Binaries | None = None
+        self._mark = f"cluster_name=bazar-{paths.key}"
+
+    # -- what it is now -----------------------------------------------------------------------------------
+
+    def url(self, dbname: str = DATABASE) -> str:
+        """Return the `postgresql://` URL of a database; it holds no secret, the socket's folder is the guard.
+
+        The port stands in it because a PGPORT in somebody's shell would otherwise change the socket's name.
+        """
+        folder = quote(str(self._paths.socket_dir), safe="")
+        return f"postgresql://{ROLE}@/{quote(dbname, safe='')}?host={folder}&port=5432"
+
+    def is_ready(self) -> bool:
+        """Ask `pg_isready` whether the server takes connections (4-7 ms)."""
+        return self._probe() == _READY
+
+    def pid(self) -> int | None:
+        """Return the number of the running server process, or None."""
+        found = self._recorded_pid()
+        return found if found is not None and self._is_ours(found) else None
+
+    def since(self) -> datetime | None:
+        """Return when the recorded server started (third line of postmaster.pid, seconds since 1970)."""
+        try:
+            lines = (self._paths.data / "postmaster.pid").read_text(encoding="utf-8").split("\n")
+            return datetime.fromtimestamp(int(lines[2]), timezone.utc)
+        except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
+            return None
+
+    def has_data(self) -> bool:
+        """Say whether a complete data folder is there."""
+        return (self._paths.data / "PG_VERSION").is_file()
+
+    # -- start and stop -----------------------------------------------------------------------------------
+
+    def start(self, *, mark: str = "") -> bool:
+        """Bring the server up, making its data first where none are; return False when it was up already.
+
+        Parameters: `mark` is a text kept beside new data, see `mark()`.
+        Raises BackendUnavailable `local.postgres_failed` with the last log lines, and what `prepare` and
+        `private_folder` raise.
+        """
+        if self._settle():
+            self._create_database()
+            return False
+        self._make_folders()
+        if not self.has_data():
+            self._make_data(mark)
+        self._forget_dead_server()
+        self._configure()
+        rotate(self._paths.postgres_log, LOG_BYTES)
+        self._launch()
+        self._create_database()
+        return True
+
+    def stop(self, *, immediately: bool = False) -> bool:
+        """End the server, clients or not; return whether one was running.
+
+        Parameters: `immediately` skips the checkpoint, for data that is thrown away.
+        Raises BackendUnavailable `local.postgres_failed` when it survives SIGKILL.
+        """
+        pid = self.pid()
+        if pid is None:
+            return False
+        steps = _STOP_NOW if immediately else _STOP
+        if not processes.end(pid, lambda: self._is_ours(pid), steps):
+            raise BackendUnavailable(
+                "local.postgres_failed",
+                f"Postgres (process {pid}) does not end.",
+                hint="Try again in a moment.",
+            )
+        return True
+
+    def drop(self) -> bool:
+        """Delete data, log and socket for good; return whether there were data. Stop the server first."""
+        had_data = self.has_data()
+        home = self._paths.postgres
+        doomed = home.with_name(home.name + ".deleted")
+        shutil.rmtree(doomed, ignore_errors=True)
+        if home.exists():
+            # Renamed first: data that are deleted half-way must never be taken for data.
+            home.replace(doomed)
+            shutil.rmtree(doomed)
+        shutil.rmtree(self._paths.socket_dir, ignore_errors=True)
+        if self._paths.system_root is not None and home.parent.is_dir():
+            home.parent.rmdir()
+        return had_data
+
+    def mark(self) -> str | None:
+        """Return the text given to `start` when the data were made; None without data or without a text."""
+        try:
+            return (self._paths.data / "bazar.stack").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    # -- processes ----------------------------------------------------------------------------------------
+
+    def _tools(self) -> Binaries:
+        if self._binaries is None:
+            owner = self._paths.data.stat().st_uid if self._paths.data.exists() else None
+            self._binaries = prepare(self._paths.system_root, owner=owner)
+        return self._binaries
+
+    def _run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        tools = self._tools()
+        user = tools.run_as
+        return subprocess.run(
+            [tools.program(name), *arguments],
+            cwd=self._paths.postgres,
+            # PGPORT, PGDATA and the like would change what is meant, and a broken LANG stops initdb.
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            umask=0o077,
+            user=None if user is None else user.uid,
+            group=None if user is None else user.gid,
+            extra_groups=None if user is None else [],
+            check=False,
+        )
+
+    def _probe(self) -> int | None:
+        """Return pg_isready's exit code; None when there is nothing that could answer."""
+        if not (self._paths.socket_dir / SOCKET_NAME).exists() or not self._paths.postgres.is_dir():
+            return None
+        asked = self._run("pg_isready", "-q", "-h", str(self._paths.socket_dir), "-p", "5432", "-t", "3")
+        return asked.returncode
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            first = (self._paths.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0]
+            return int(first)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+
+    def _is_ours(self, pid: int) -> bool:
+        # Only our server has this word among its arguments: not a backend, not a stranger with its number.
+        return self._mark in processes.command_line(pid)
+
+    def _settle(self) -> bool:
+        """Wait for a server that is on its way up; end one that is alive but cannot be reached."""
+        deadline = time.monotonic() + _START_SECONDS
+        while (answer := self._probe()) == _REJECTING and time.monotonic() < deadline:
+            time.sleep(0.05)
+        mute_until = time.monotonic() + _MUTE_SECONDS
+        while answer != _READY and self.pid() is not None and time.monotonic() < mute_until:
+            time.sleep(0.05)
+            answer = self._probe()
+        if answer == _READY and self.pid() is not None:
+            return True
+        self.stop()
+        return False
+
+    # -- making and configuring ---------------------------------------------------------------------------
+
+    def _owner(self) -> tuple[int, int] | None:
+        user = self._tools().run_as
+        return None if user is None else (user.uid, user.gid)
+
+    def _make_folders(self) -> None:
+        paths = self._paths
+        owner = self._owner()
+        uid, gid = owner or (os.geteuid(), -1)
+        if paths.system_root is not None:
+            system_folder(paths.system_root)
+            private_folder(paths.postgres.parent, gid=STACK_GROUP, mode=0o710)
+        private_folder(paths.postgres, uid=uid, gid=gid)
+        private_folder(paths.socket_dir, uid=uid, gid=gid)
+
+    def _make_data(self, mark: str) -> None:
+        """Run initdb beside the real place and rename the result: an interrupted one is never data."""
+        unfinished = self._paths.postgres / "data.new"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        made = self._run("initdb", "-D", unfinished.name, *_INITDB)
+        if made.returncode != 0:
+            lines = (made.stderr or made.stdout).splitlines()
+            raise self._failed("initdb could not make the data folder", lines)
+        main = unfinished / "postgresql.conf"
+        text = main.read_text(encoding="utf-8") + f"\ninclude_if_exists = '{_CONFIGURATION}'\n"
+        write_private(main, text, owner=self._owner())
+        write_private(unfinished / "bazar.stack", mark, owner=self._owner())
+        unfinished.replace(self._paths.data)
+
+    def _configure(self) -> None:
+        settings = {**_SETTINGS, **self._settings, "unix_socket_directories": f'"{self._paths.socket_dir}"'}
+        lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
+        text = "# Written by bazar at every start; change postgresql.conf instead.\n" + "".join(lines)
+        write_private(self._paths.data / _CONFIGURATION, text, owner=self._owner())
+
+    def _forget_dead_server(self) -> None:
+        """Keep the traces of a killed server from stopping the next one.
+
+        Postgres believes a lock file as long as any process has the number in it. The number is replaced and
+        the file kept, because its shared memory key still protects the data from surviving backends.
+        """
+        record = self._paths.data / "postmaster.pid"
+        if record.exists():
+            lines = record.read_text(encoding="utf-8").split("\n")
+            lines[0] = str(_NO_PROCESS)
+            write_private(record, "\n".join(lines), owner=self._owner())
+        for name in (SOCKET_NAME, SOCKET_NAME + ".lock"):
+            (self._paths.socket_dir / name).unlink(missing_ok=True)
+
+    def _launch(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            before = self._log_size()
+            options = ["-w", "-t", str(_START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
+            started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._mark}")
+            if started.returncode == 0:
+                return
+            # Backends of a killed server take a moment to notice that it is gone.
+            busy = "pre-existing shared memory block" in self._log_since(before)
+            if not busy or time.monotonic() > deadline:
+                lines = tail(self._paths.postgres_log, 5) or started.stderr.splitlines()
+                raise self._failed("Postgres did not start", lines)
+            time.sleep(0.2)
+
+    def _log_size(self) -> int:
+        try:
+            return self._paths.postgres_log.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _log_since(self, offset: int) -> str:
+        try:
+            with self._paths.postgres_log.open("rb") as stream:
+                stream.seek(offset)
+                return stream.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _failed(self, what: str, lines: list[str]) -> BackendUnavailable:
+        log: Path = self._paths.postgres_log
+        last = [line.strip() for line in lines if line.strip()][-5:]
+        return BackendUnavailable(
+            "local.postgres_failed",
+            "\n  ".join([f"{what}.", *last]),
+            hint=f"The log is {log}.",
+            details={"log": str(log), "last_lines": last},
+        )
+
+    def _create_database(self) -> None:
+        # psycopg costs 200 ms to import, and `local status` needs none of it.
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if known is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

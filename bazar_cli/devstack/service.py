@@ -1,0 +1,341 @@
+"""A background process that two callers may start at once, and that neither kill -9 nor a reused pid fools.
+
+The parent holds a start lock and waits for one byte from the child. The child holds a second lock for its
+whole life: that lock, not the process number, says whether it lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import bazar_cli
+from bazar_cli.devstack import processes
+from bazar_cli.devstack.files import (
+    exclusive_lock,
+    open_private,
+    private_folder,
+    rotate,
+    tail,
+    try_lock,
+    write_private,
+)
+from bazar_cli.domain.errors import BackendUnavailable
+
+LOOPBACK = "127.0.0.1"
+LOG_BYTES = 5 * 1024 * 1024
+_READY_SECONDS = 60.0
+_LOCK_SECONDS = 1.0
+"""How long the child retries its lock, which a prober may hold for a moment."""
+_STOP = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+# A child gets no more of the caller's environment than it needs to run: no DATABASE_URL, key or password.
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "PYTHONPATH",
+    "PYTHONHASHSEED",
+    "PYTHONDONTWRITEBYTECODE",
+)
+
+Serve = Callable[[Mapping[str, str], socket.socket, Callable[[], None]], None]
+"""What the child runs: (environment, listening socket, call me when ready); returns when told to end."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What a running service wrote about itself when it became ready."""
+
+    pid: int
+    port: int
+    started_at: datetime
+    version: str
+    """The bazar that runs it."""
+    label: str
+    """What the starter wants to know it by; no secret."""
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a trailing slash."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """What the child gets through its standard input, never on a command line.
+
+    `environ` are its settings; `urls` are settings whose value is the service's own base URL plus a path: it
+    is known only once the service listens.
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    urls: Mapping[str, str]
+    label: str
+
+
+class BackgroundService:
+    """One background process whose files lie in `folder`.
+
+    Parameters: `program` is the command that ends up in `run_child`; it holds no secret.
+    """
+
+    def __init__(self, folder: Path, name: str, program: Sequence[str]) -> None:
+        self._folder = folder
+        self._name = name
+        self._program = list(program)
+
+    @property
+    def log(self) -> Path:
+        """What the service writes, mode 0600."""
+        return self._folder / f"{self._name}.log"
+
+    def pid(self) -> int | None:
+        """Return the number of the living process, or None."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                handle = os.open(self._alive, os.O_RDWR | os.O_NOFOLLOW)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                if try_lock(handle):
+                    return None
+                text = os.pread(handle, 32, 0)
+            finally:
+                os.close(handle)
+            # Between taking its lock and writing its number a child has none yet.
+            if text.endswith(b"\n") or time.monotonic() > deadline:
+                return int(text) if text.strip().isdigit() else None
+            time.sleep(0.01)
+
+    def state(self) -> ServiceState | None:
+        """Return what the living process wrote about itself; None without one, or before it is ready."""
+        pid = self.pid()
+        if pid is None:
+            return None
+        found = self._last_state()
+        return found if found is not None and found.pid == pid else None
+
+    def start(self, config: ServiceConfig) -> tuple[ServiceState, bool]:
+        """Start the process unless it runs; return its state and whether this call started it.
+
+        Raises BackendUnavailable `local.auth_failed` with the last log lines when it does not become ready.
+        """
+        private_folder(self._folder)
+        with exclusive_lock(self._folder / "start.lock"):
+            if self.pid() is not None:
+                running = self.state()
+                if running is not None:
+                    return running, False
+                # It lives but never became ready: its starter was killed, or it hangs.
+                self.stop()
+            self._forget()
+            rotate(self.log, LOG_BYTES)
+            self._spawn(config)
+            state = self.state()
+            if state is None:
+                raise self._failed("ended right after it was ready", config)
+            return state, True
+
+    def stop(self) -> bool:
+        """End the process, by SIGTERM and then SIGKILL; return whether one was running.
+
+        Raises BackendUnavailable `local.auth_failed` when it survives.
+        """
+        pid = self.pid()
+        if pid is None:
+            return False
+        if not processes.end(pid, lambda: self.pid() == pid, _STOP):
+            raise BackendUnavailable(
+                "local.auth_failed",
+                f"The {self._name} service (process {pid}) does not end.",
+                hint="Try again in a moment.",
+            )
+        return True
+
+    # -- the parent's half --------------------------------------------------------------------------------
+
+    @property
+    def _alive(self) -> Path:
+        return self._folder / "alive.lock"
+
+    @property
+    def _state_file(self) -> Path:
+        return self._folder / "state.json"
+
+    def _last_state(self) -> ServiceState | None:
+        try:
+            raw: dict[str, Any] = json.loads(self._state_file.read_text(encoding="utf-8"))
+            return ServiceState(
+                int(raw["pid"]),
+                int(raw["port"]),
+                datetime.fromisoformat(str(raw["started_at"])),
+                str(raw["version"]),
+                str(raw["label"]),
+            )
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+            return None
+
+    def _forget(self) -> None:
+        # A new child must not be taken for the old one while it has the lock but has not written its number.
+        handle = open_private(self._alive)
+        try:
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
+
+    def _spawn(self, config: ServiceConfig) -> None:
+        last = self._last_state()
+        ready, write_end = os.pipe()
+        log = open_private(self.log, os.O_WRONLY | os.O_APPEND)
+        message = {
+            "folder": str(self._folder),
+            "port": 0 if last is None else last.port,
+            "ready": write_end,
+            "environ": dict(config.environ),
+            "urls": dict(config.urls),
+            "label": config.label,
+        }
+        try:
+            try:
+                child = subprocess.Popen(
+                    self._program,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    # Not the caller's folder: `-m` looks there first, and it would stay in use.
+                    cwd="/",
+                    env=_child_environ(),
+                    start_new_session=True,
+                    pass_fds=[write_end],
+                    umask=0o077,
+                )
+            finally:
+                os.close(write_end)
+                os.close(log)
+            child.communicate(json.dumps(message).encode())
+            self._await_ready(ready, config)
+        finally:
+            os.close(ready)
+
+    def _await_ready(self, ready: int, config: ServiceConfig) -> None:
+        poller = select.poll()
+        poller.register(ready, select.POLLIN)
+        if not poller.poll(_READY_SECONDS * 1000):
+            self.stop()
+            raise self._failed(f"was not ready within {_READY_SECONDS:.0f} s", config)
+        if not os.read(ready, 1):
+            raise self._failed("did not start", config)
+
+    def _failed(self, what: str, config: ServiceConfig) -> BackendUnavailable:
+        lines = [_without_secrets(line, config) for line in tail(self.log, 5) if line.strip()]
+        return BackendUnavailable(
+            "local.auth_failed",
+            "\n  ".join([f"The {self._name} service {what}.", *lines]),
+            hint=f"The log is {self.log}.",
+            details={"log": str(self.log), "last_lines": lines},
+        )
+
+
+def _without_secrets(line: str, config: ServiceConfig) -> str:
+    # The service does not log its settings; should an unforeseen error quote one, it ends here.
+    for value in config.environ.values():
+        if len(value) >= 8:
+            line = line.replace(value, "***")
+    return line.strip()
+
+
+def _child_environ() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    # The child runs in another folder, where a relative entry would mean something else.
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    search = [str(Path(entry).absolute()) for entry in given if entry]
+    root = Path(bazar_cli.__file__).resolve().parent.parent
+    if root.name not in {"site-packages", "dist-packages"}:
+        # A checkout that is not installed is found through the caller's folder only.
+        search.insert(0, str(root))
+    if search:
+        kept["PYTHONPATH"] = os.pathsep.join(search)
+    return kept
+
+
+# -- the child's half -------------------------------------------------------------------------------------
+
+
+def run_child(serve: Serve) -> int:
+    """Be the service: read the message, detach, hold the lock, listen, serve; return an exit code."""
+    message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    # The starter waits for this process; the service becomes nobody's child, so no caller has to reap it.
+    if os.fork() != 0:
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    folder = Path(message["folder"])
+    alive = _hold(folder / "alive.lock")
+    if alive is None:
+        sys.stderr.write("another process of this service is running\n")
+        return 1
+    os.pwrite(alive, f"{os.getpid()}\n".encode(), 0)
+    listener = listen(int(message["port"]))
+    port = int(listener.getsockname()[1])
+    base = f"http://{LOOPBACK}:{port}"
+    environ = {**message["environ"], **{name: base + path for name, path in message["urls"].items()}}
+
+    def on_ready() -> None:
+        state = {
+            "pid": os.getpid(),
+            "port": port,
+            "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "version": bazar_cli.__version__,
+            "label": message["label"],
+        }
+        write_private(folder / "state.json", json.dumps(state))
+        try:
+            os.write(message["ready"], b"1")
+        except BrokenPipeError:
+            sys.stderr.write("the starter is gone; serving anyway\n")
+        os.close(message["ready"])
+
+    serve(environ, listener, on_ready)
+    return 0
+
+
+def _hold(path: Path) -> int | None:
+    handle = open_private(path)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not try_lock(handle):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.01)
+    return handle
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on loopback at `port`, so that stored URLs stay valid, or at a free one when it is taken."""
+    for wanted in (port, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, wanted))
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            if wanted == 0:
+                raise
+        else:
+            return listener
+    raise AssertionError("port 0 always binds or raises")

@@ -1,0 +1,447 @@
+"""The embedded stack: a real Postgres and an Auth service with Supabase's wire protocol, for development.
+
+Every function takes the data folder, so several stacks can stand beside each other. Whoever changes a stack
+holds its lock; looking at it takes none.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bazar_cli
+from bazar_cli.devstack import credentials as vault
+from bazar_cli.devstack import external
+from bazar_cli.devstack import logs as log_reader
+from bazar_cli.devstack.credentials import Credentials
+from bazar_cli.devstack.files import exclusive_lock, private_folder
+from bazar_cli.devstack.paths import StackPaths
+from bazar_cli.devstack.postgres import EmbeddedPostgres
+from bazar_cli.devstack.service import LOOPBACK, BackgroundService, ServiceConfig, ServiceState
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
+
+if TYPE_CHECKING:
+    from bazar_cli.devstack.auth.mails import Mail
+
+AUTH_PREFIX = "/auth/v1"
+_AUTH_PROGRAM = (sys.executable, "-m", "bazar_cli.devstack.service_main")
+_EMBEDDED = "embedded"
+_HEALTH_SECONDS = 2.0
+_PATIENCE_SECONDS = 5.0
+"""How long a running Auth service may take to answer before it is restarted."""
+
+
+class ComponentState(str, Enum):
+    """How a part of the stack does."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    UNHEALTHY = "unhealthy"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """One part of the stack; `address` holds no secret."""
+
+    name: str
+    state: ComponentState
+    pid: int | None
+    address: str | None
+    since: datetime | None
+    log: Path | None
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """All parts of the stack below one data folder."""
+
+    data_dir: Path
+    components: tuple[ComponentStatus, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether every part runs and answers."""
+        return all(part.state is ComponentState.RUNNING for part in self.components)
+
+
+@dataclass(frozen=True)
+class StopReport:
+    """Which parts were running and were stopped."""
+
+    postgres: bool
+    auth: bool
+
+
+@dataclass(frozen=True)
+class ResetReport:
+    """What a reset did: whether data were deleted, and the address of an external database left alone."""
+
+    data_deleted: bool
+    external_database: str | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack and how to reach it. Its repr shows no secret."""
+
+    supabase_url: str
+    service_key: str = field(repr=False)
+    """The service key in Supabase's `sb_secret_` form."""
+    anon_key: str = field(repr=False)
+    """The anon key in Supabase's `sb_publishable_` form."""
+    database_url: str = field(repr=False)
+    superuser_email: str
+    superuser_password: str = field(repr=False)
+    auth_pid: int
+    postgres_pid: int | None
+    """None beside an external database."""
+    data_dir: Path
+    already_running: bool
+
+    def environment(self) -> dict[str, str]:
+        """Return the target as the environment variables of the command-line contract; holds secrets."""
+        return {
+            "SUPABASE_URL": self.supabase_url,
+            "SUPABASE_KEY": self.service_key,
+            "SUPABASE_ANON_KEY": self.anon_key,
+            "DATABASE_URL": self.database_url,
+            "SUPERUSER_EMAIL": self.superuser_email,
+            "SUPERUSER_PASSWORD": self.superuser_password,
+        }
+
+
+class _Parts:
+    """The paths and processes of one stack."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.paths = StackPaths.for_data_dir(data_dir)
+        self.postgres = EmbeddedPostgres(self.paths)
+        self.auth = BackgroundService(self.paths.auth, "auth", _AUTH_PROGRAM)
+
+    def database_url(self, credentials: Credentials) -> str:
+        return credentials.database_url or self.postgres.url()
+
+
+# -- changing the stack -----------------------------------------------------------------------------------
+
+
+def start(
+    data_dir: Path,
+    *,
+    superuser_email: str | None,
+    superuser_password: str | None,
+    database_url: str | None,
+    notify: Callable[[str], None],
+) -> Stack:
+    """Bring the stack up, or return the running one; a start that meets another waits for it.
+
+    Parameters: the superuser is taken from the caller when the stack is new, else generated; with
+    `database_url` the Auth service runs beside that Postgres, which is waited for, 60 s at most.
+    Raises UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
+    `local.credentials_unreadable`; BackendUnavailable `local.extra_missing`, `local.postgres_failed`,
+    `local.auth_failed`, `local.database_unavailable`, `local.storage`, `local.folder_not_ours`.
+    """
+    if database_url is not None:
+        external.check_url(database_url)
+    parts = _Parts(data_dir)
+    private_folder(parts.paths.local)
+    with exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset")):
+        _refuse_other_database(parts, database_url)
+        credentials = _settle_credentials(parts, superuser_email, superuser_password, database_url, notify)
+        postgres_started = False
+        if database_url is not None:
+            external.wait_for(database_url, notify)
+        else:
+            postgres_started = _start_postgres(parts, credentials, notify)
+        state, auth_started = _start_auth(parts, credentials, notify)
+        already = not (postgres_started or auth_started)
+        return _stack(parts, credentials, state, already_running=already)
+
+
+def stop(data_dir: Path) -> StopReport:
+    """Stop the Auth service and the embedded Postgres, clients connected or not."""
+    parts = _Parts(data_dir)
+    if not parts.paths.local.is_dir():
+        return StopReport(postgres=False, auth=False)
+    with exclusive_lock(parts.paths.lock):
+        auth = parts.auth.stop()
+        return StopReport(postgres=parts.postgres.stop(), auth=auth)
+
+
+def reset(data_dir: Path, notify: Callable[[str], None]) -> ResetReport:
+    """Stop the stack and delete the embedded data; keys and superuser stay for the next start.
+
+    An external database is never touched. Credentials that cannot be read are deleted with the data.
+    """
+    parts = _Parts(data_dir)
+    private_folder(parts.paths.local)
+    with exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset")):
+        try:
+            stored = vault.load(parts.paths.credentials)
+        except Conflict as problem:
+            notify(f"{problem.message} They are deleted and made anew.")
+            parts.paths.credentials.unlink(missing_ok=True)
+            stored = None
+        parts.auth.stop()
+        parts.postgres.stop(immediately=True)
+        kept = None
+        if stored is not None and stored.database_url is not None:
+            kept = external.address(stored.database_url)
+            notify(f"The database at {kept} belongs to someone else and is left as it is.")
+        return ResetReport(data_deleted=parts.postgres.drop(), external_database=kept)
+
+
+def remember_superuser(data_dir: Path, email: str, password: str) -> None:
+    """Store a superuser password that was proven by a sign-in; another address is ignored.
+
+    `start` uses a given password without storing it, because a wrong one would lock the stack's owner out.
+    """
+    parts = _Parts(data_dir)
+    if not parts.paths.local.is_dir():
+        return
+    with exclusive_lock(parts.paths.lock):
+        stored = vault.load(parts.paths.credentials)
+        if stored is not None and stored.superuser_email.casefold() == email.casefold():
+            vault.save(parts.paths.credentials, replace(stored, superuser_password=password))
+
+
+# -- looking at it ----------------------------------------------------------------------------------------
+
+
+def status(data_dir: Path) -> StackStatus:
+    """Say how each part does, without changing anything."""
+    parts = _Parts(data_dir)
+    stored = vault.load(parts.paths.credentials)
+    if stored is not None and stored.database_url is not None:
+        database = _external_status(stored.database_url)
+    else:
+        database = _postgres_status(parts)
+    return StackStatus(parts.paths.data_dir, (database, _auth_status(parts)))
+
+
+def environment(data_dir: Path) -> dict[str, str]:
+    """Return the running stack's target as environment variables; holds secrets.
+
+    Raises BackendUnavailable `local.not_running`.
+    """
+    return _running(_Parts(data_dir)).environment()
+
+
+def logs(data_dir: Path, component: str | None, lines: int, *, follow: bool) -> Iterator[str]:
+    """Yield the last lines of one component's log, or of all; with `follow` new ones until the caller stops.
+
+    Raises UsageError `local.unknown_component`.
+    """
+    parts = _Parts(data_dir)
+    files = {"postgres": parts.paths.postgres_log, "auth": parts.auth.log}
+    if component is not None and component not in files:
+        raise UsageError(
+            "local.unknown_component",
+            f"The stack has no component {component!r}.",
+            hint=f"One of: {', '.join(files)}.",
+        )
+    chosen = files if component is None else {component: files[component]}
+    return log_reader.read(chosen, lines, follow=follow)
+
+
+def mails(data_dir: Path) -> list[Mail]:
+    """Return the mails that the Auth service would have sent.
+
+    Raises: BackendUnavailable `local.not_running`.
+    """
+    from bazar_cli.devstack.auth.mails import list_mails
+
+    return list_mails(_running(_Parts(data_dir)).database_url)
+
+
+# -- steps of a start -------------------------------------------------------------------------------------
+
+
+def _database_name(database_url: str | None) -> str:
+    return _EMBEDDED if database_url is None else external.address(database_url)
+
+
+def _refuse_other_database(parts: _Parts, database_url: str | None) -> None:
+    running = parts.auth.state()
+    if running is None:
+        return
+    now, wanted = running.label.rpartition(" ")[0], _database_name(database_url)
+    if now != wanted:
+        raise Conflict(
+            "local.other_database",
+            f"The stack runs with another database: {now}, not {wanted}.",
+            hint="bazar local stop, then start it again.",
+        )
+
+
+def _settle_credentials(
+    parts: _Parts,
+    email: str | None,
+    password: str | None,
+    database_url: str | None,
+    notify: Callable[[str], None],
+) -> Credentials:
+    """Load the credentials, or make them; store what changed; refuse data of another stack."""
+    stored = vault.load(parts.paths.credentials)
+    fresh = database_url is None and not parts.postgres.has_data()
+    if stored is None:
+        used = kept = vault.create(email, password)
+    elif fresh and (email is not None or password is not None):
+        # Nobody signed in to this stack yet: the caller's superuser becomes its own.
+        given = vault.create(email or stored.superuser_email, password)
+        kept = replace(
+            stored, superuser_email=given.superuser_email, superuser_password=given.superuser_password
+        )
+        used = kept
+    else:
+        kept = stored
+        used, sentence = vault.with_superuser(stored, email, password)
+        if sentence:
+            notify(sentence)
+    if database_url is None and not fresh and parts.postgres.mark() != kept.stack_id:
+        raise Conflict(
+            "local.orphaned_data",
+            f"The data in {parts.paths.data} belong to other credentials than {parts.paths.credentials}.",
+            hint="Restore that file, or start over with empty data: bazar local reset",
+        )
+    kept = replace(kept, database_url=database_url)
+    if kept != stored:
+        vault.save(parts.paths.credentials, kept)
+    return replace(used, database_url=database_url)
+
+
+def _start_postgres(parts: _Parts, credentials: Credentials, notify: Callable[[str], None]) -> bool:
+    if not parts.postgres.is_ready():
+        notify("Starting Postgres" if parts.postgres.has_data() else "Making a Postgres data folder")
+    return parts.postgres.start(mark=credentials.stack_id)
+
+
+def _start_auth(
+    parts: _Parts, credentials: Credentials, notify: Callable[[str], None]
+) -> tuple[ServiceState, bool]:
+    config = _auth_config(parts, credentials)
+    if parts.auth.pid() is None:
+        notify("Starting the Auth service")
+    state, started = parts.auth.start(config)
+    if started:
+        return state, True
+    same = state.label == config.label and state.version == bazar_cli.__version__
+    if same and _answers_within(state.port, _PATIENCE_SECONDS):
+        return state, False
+    notify("Restarting the Auth service")
+    parts.auth.stop()
+    return parts.auth.start(config)
+
+
+def _auth_config(parts: _Parts, credentials: Credentials) -> ServiceConfig:
+    keys = credentials.keys
+    return ServiceConfig(
+        environ={
+            "GOTRUE_DB_DATABASE_URL": parts.database_url(credentials),
+            "GOTRUE_JWT_SECRET": keys.jwt_secret,
+            "GOTRUE_JWT_KEYS": keys.jwt_keys,
+            "GOTRUE_JWT_EXP": "3600",
+            "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL": "10",
+            "BAZAR_AUTH_ANON_KEY": keys.anon_key,
+            "BAZAR_AUTH_SERVICE_KEY": keys.service_key,
+            "BAZAR_AUTH_PUBLISHABLE_KEY": keys.publishable_key,
+            "BAZAR_AUTH_SECRET_KEY": keys.secret_key,
+        },
+        urls={"API_EXTERNAL_URL": AUTH_PREFIX, "GOTRUE_JWT_ISSUER": AUTH_PREFIX, "GOTRUE_SITE_URL": ""},
+        label=f"{_database_name(credentials.database_url)} {credentials.stack_id}",
+    )
+
+
+def _stack(parts: _Parts, credentials: Credentials, state: ServiceState, *, already_running: bool) -> Stack:
+    return Stack(
+        supabase_url=state.url,
+        service_key=credentials.keys.secret_key,
+        anon_key=credentials.keys.publishable_key,
+        database_url=parts.database_url(credentials),
+        superuser_email=credentials.superuser_email,
+        superuser_password=credentials.superuser_password,
+        auth_pid=state.pid,
+        postgres_pid=None if credentials.database_url is not None else parts.postgres.pid(),
+        data_dir=parts.paths.data_dir,
+        already_running=already_running,
+    )
+
+
+def _running(parts: _Parts) -> Stack:
+    stored = vault.load(parts.paths.credentials)
+    state = parts.auth.state()
+    up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
+    if stored is None or state is None or not up:
+        raise BackendUnavailable(
+            "local.not_running", "The embedded stack is not running.", hint="bazar local start"
+        )
+    return _stack(parts, stored, state, already_running=True)
+
+
+# -- health -----------------------------------------------------------------------------------------------
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_HEALTH_SECONDS)
+    try:
+        connection.request("GET", f"{AUTH_PREFIX}/health")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _answers_within(port: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _answers(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _auth_status(parts: _Parts) -> ComponentStatus:
+    pid, state = parts.auth.pid(), parts.auth.state()
+    if pid is None:
+        found = ComponentState.STOPPED
+    elif state is not None and _answers(state.port):
+        found = ComponentState.RUNNING
+    else:
+        found = ComponentState.UNHEALTHY
+    address = None if state is None else state.url + AUTH_PREFIX
+    return ComponentStatus(
+        "auth", found, pid, address, None if state is None else state.started_at, parts.auth.log
+    )
+
+
+def _postgres_status(parts: _Parts) -> ComponentStatus:
+    pid = parts.postgres.pid()
+    if pid is None:
+        found = ComponentState.STOPPED
+    else:
+        found = ComponentState.RUNNING if parts.postgres.is_ready() else ComponentState.UNHEALTHY
+    return ComponentStatus(
+        "postgres",
+        found,
+        pid,
+        None if pid is None else str(parts.paths.socket_dir),
+        None if pid is None else parts.postgres.since(),
+        parts.paths.postgres_log,
+    )
+
+
+def _external_status(url: str) -> ComponentStatus:
+    reachable = external.try_connect(url) == ""
+    found = ComponentState.RUNNING if reachable else ComponentState.UNHEALTHY
+    return ComponentStatus("postgres", found, None, external.address(url), None, None)

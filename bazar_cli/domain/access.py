@@ -1,0 +1,239 @@
+"""The declarations behind the gate: what a use case needs, and who the operator is.
+
+A spec stands beside its noun in `domain/` and is the only place that says what a command requires; the
+policy (`domain/policy.py`) decides by it and the row rules (`domain/scope.py`) refine it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from uuid import UUID
+
+from bazar_cli.domain.permissions import Permission, Plan
+
+_NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
+
+
+class Role(str, Enum):
+    """A member's role in an organization."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def rank(self) -> int:
+        """The higher, the more it may: owner 3, admin 2, member 1."""
+        return _RANKS[self]
+
+
+_RANKS = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1}
+
+
+class UserState(str, Enum):
+    """What is wanted for a user (design section 4)."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Pending(str, Enum):
+    """What Supabase has not confirmed yet."""
+
+    CREATE = "create"
+    DELETE = "delete"
+    SUSPEND = "suspend"
+    RESTORE = "restore"
+    EMAIL = "email"
+    INVITE = "invite"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Access(str, Enum):
+    """Who may ask at all, before plan and scope."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed-in"
+    PERMISSION = "permission"
+
+
+class Scope(str, Enum):
+    """Where the answer or the change may lie (design section 2)."""
+
+    NONE = "none"
+    ONESELF = "oneself"
+    REACH = "reach"
+    ROW = "row"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """What a single field of a request adds, unless it has a value that is free."""
+
+    permission: Permission | None = None
+    platform: bool = False
+    free: tuple[object, ...] = (None,)
+    """Values that add nothing."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One use case: its name, what it requires, and whether it writes."""
+
+    name: str
+    """`noun.verb`, also the action of its audit event."""
+    access: Access
+    scope: Scope = Scope.NONE
+    permissions: frozenset[Permission] = frozenset()
+    writes: bool = False
+    fields: Mapping[str, FieldRule] = field(default_factory=lambda: _NO_FIELDS)
+    bootstrap: bool = False
+    """Allowed to the verified SUPERUSER_EMAIL while no active superuser on Premium exists."""
+    reason: str = ""
+    """Why a public command may be public."""
+
+    def __post_init__(self) -> None:
+        if self.access is Access.PUBLIC and not self.reason:
+            raise ValueError(f"{self.name}: a public command states its reason")
+        if (self.access is Access.PERMISSION) != bool(self.permissions):
+            raise ValueError(f"{self.name}: permissions belong to, and only to, access by permission")
+
+
+def public(name: str, reason: str, *, writes: bool = False) -> Spec:
+    """Declare a command that needs no sign-in, with the reason why."""
+    return Spec(name=name, access=Access.PUBLIC, reason=reason, writes=writes)
+
+
+def signed_in(name: str, *, writes: bool = False) -> Spec:
+    """Declare a command that any signed-in, active operator may run on themselves."""
+    return Spec(name=name, access=Access.SIGNED_IN, scope=Scope.ONESELF, writes=writes)
+
+
+def requires(
+    name: str,
+    *permissions: Permission,
+    scope: Scope,
+    writes: bool = False,
+    fields: Mapping[str, FieldRule] = _NO_FIELDS,
+    bootstrap: bool = False,
+) -> Spec:
+    """Declare a command that needs permissions of the operator's plan, and a scope."""
+    return Spec(
+        name=name,
+        access=Access.PERMISSION,
+        scope=scope,
+        permissions=frozenset(permissions),
+        writes=writes,
+        fields=fields,
+        bootstrap=bootstrap,
+    )
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A user's place in an organization."""
+
+    organization_id: UUID
+    slug: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The signed-in user with plan, state and memberships, as read from the operator view."""
+
+    id: UUID
+    email: str
+    name: str | None
+    plan: Plan
+    state: UserState
+    pending: Pending | None
+    is_superuser: bool
+    memberships: tuple[Membership, ...]
+    plans: Mapping[Plan, frozenset[Permission]]
+    """The plan table as it stands now: what each plan allows."""
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the operator's own plan allows."""
+        return self.plans.get(self.plan, frozenset())
+
+    def role_in(self, organization_id: UUID) -> Role | None:
+        """The operator's role in an organization, None outside of it."""
+        return next((m.role for m in self.memberships if m.organization_id == organization_id), None)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an operator can see: everything, or oneself and the organizations shared."""
+
+    everything: bool
+    user_id: UUID
+    organization_ids: frozenset[UUID]
+
+
+@dataclass(frozen=True)
+class Denial:
+    """An explained no."""
+
+    code: str
+    message: str
+    hint: str
+    details: Mapping[str, object]
+
+
+class Sealed(RuntimeError):
+    """A Grant was made outside the gate, or a system was opened without one: a bug of ours."""
+
+
+_SEAL = object()
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The gate's yes to one use case; transactions and the admin client open with nothing less.
+
+    Only `policy.decide` and `policy.decide_bootstrap` make one: the constructor checks their seal.
+    """
+
+    operator: Operator
+    spec: Spec
+    reach: Reach
+    request_id: str
+    dry_run: bool = False
+    bootstrap: bool = False
+    seal: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.seal is not _SEAL:
+            raise Sealed(f"a Grant for {self.spec.name} was made outside the gate")
+
+    def demand(self, spec: Spec) -> None:
+        """Refuse to serve another use case than the one granted.
+
+        Raises: Sealed when `spec` is not the granted one.
+        """
+        if self.spec is not spec:
+            raise Sealed(f"a Grant for {self.spec.name} was used for {spec.name}")
+
+
+def mint(operator: Operator, spec: Spec, request_id: str, *, dry_run: bool, bootstrap: bool = False) -> Grant:
+    """Make the Grant; called by the policy alone (a test proves it)."""
+    reach = Reach(
+        everything=operator.is_superuser,
+        user_id=operator.id,
+        organization_ids=frozenset(m.organization_id for m in operator.memberships),
+    )
+    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, seal=_SEAL)

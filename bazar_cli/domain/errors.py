@@ -1,0 +1,94 @@
+"""Every error that bazar raises on purpose, with the exit code scripts rely on.
+
+An error is raised where the fact is known and travels untouched to `main`, which prints it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command-line contract."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    NOT_SIGNED_IN = 4
+    DENIED = 5
+    CONFLICT = 6
+    UNAVAILABLE = 7
+    PARTIAL = 8
+    FINDING = 9
+    REFUSED = 10
+    INTERRUPTED = 130
+
+
+class BazarError(Exception):
+    """What happened, what to do next, and a stable code for scripts.
+
+    Parameters: `code` is `noun.reason` and never changes; `message` names the value and the rule; `hint` is
+    the next step; `details` are JSON values for machines. None of them may hold a secret.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", details: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, object] = dict(details or {})
+
+
+class UsageError(BazarError):
+    """Wrong usage, or a value that breaks a rule."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFound(BazarError):
+    """It does not exist, or lies out of the operator's reach."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class NotSignedIn(BazarError):
+    """No session, an expired one, or a refused sign-in."""
+
+    exit_code = ExitCode.NOT_SIGNED_IN
+
+
+class Denied(BazarError):
+    """The operator's plan or scope does not allow it."""
+
+    exit_code = ExitCode.DENIED
+
+
+class Conflict(BazarError):
+    """It exists with other values, another run is in the middle of it, or an invariant forbids it."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class BackendUnavailable(BazarError):
+    """Postgres or Supabase Auth is unreachable or timed out; trying again may help."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class CheckFailed(BazarError):
+    """A check ran well and found something; its result was printed already or travels in `details`."""
+
+    exit_code = ExitCode.FINDING
+
+
+class Refused(BazarError):
+    """A guard refused: a protected environment, or consent is missing."""
+
+    exit_code = ExitCode.REFUSED

@@ -1,0 +1,64 @@
+"""The vocabulary of permissions and plans, and the plan table as the seed migration writes it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Permission(str, Enum):
+    """One thing that a plan may allow, `noun:action`."""
+
+    USERS_READ = "users:read"
+    USERS_CREATE = "users:create"
+    USERS_UPDATE = "users:update"
+    USERS_DELETE = "users:delete"
+    FILES_READ = "files:read"
+    FILES_EXECUTE = "files:execute"
+    FILES_CREATE = "files:create"
+    FILES_UPDATE = "files:update"
+    FILES_DELETE = "files:delete"
+    ORGS_READ = "orgs:read"
+    ORGS_CREATE = "orgs:create"
+    ORGS_UPDATE = "orgs:update"
+    ORGS_DELETE = "orgs:delete"
+    MEMBERS_READ = "members:read"
+    MEMBERS_MANAGE = "members:manage"
+    PLANS_READ = "plans:read"
+    PLANS_ASSIGN = "plans:assign"
+    PLANS_MANAGE = "plans:manage"
+    DB_READ = "db:read"
+    DB_MIGRATE = "db:migrate"
+    DB_RESET = "db:reset"
+    AUDIT_READ = "audit:read"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Plan(str, Enum):
+    """The plans of Bazar, from the least to the most."""
+
+    FREE = "free"
+    PLUS = "plus"
+    PREMIUM = "premium"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_FREE = frozenset(
+    {
+        Permission.USERS_READ,
+        Permission.FILES_READ,
+        Permission.ORGS_READ,
+        Permission.MEMBERS_READ,
+        Permission.PLANS_READ,
+    }
+)
+
+SEEDED_PLANS: dict[Plan, frozenset[Permission]] = {
+    Plan.FREE: _FREE,
+    Plan.PLUS: _FREE | {Permission.FILES_EXECUTE},
+    Plan.PREMIUM: frozenset(Permission),
+}
+"""What the first migration seeds. The truth at run time is the table; this is for tests and texts."""

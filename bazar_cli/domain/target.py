@@ -1,0 +1,92 @@
+"""Which two systems a command speaks to, and who is asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from uuid import UUID
+
+from bazar_cli.domain.secrets import Secret
+
+
+class TargetKind(str, Enum):
+    """Where a target comes from; it comes whole from one source."""
+
+    PROFILE = "profile"
+    ENV_FILE = "env-file"
+    ENVIRONMENT = "environment"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TargetSource:
+    """The one source of a target: its kind and a name to show (profile name, file path)."""
+
+    kind: TargetKind
+    name: str
+    explicit: bool = False
+    """Named by a flag, rather than found."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The pair of systems that a command speaks to."""
+
+    source: TargetSource
+    supabase_url: str
+    """Base URL without a trailing slash; Auth is below `/auth/v1`."""
+    supabase_key: Secret
+    """The service key, a JWT or `sb_secret_...`."""
+    database_url: Secret
+    """`postgresql://` URL; holds a password, so it is shown redacted only."""
+    anon_key: Secret | None = None
+    migration_url: Secret | None = None
+    superuser_email: str | None = None
+    superuser_password: Secret | None = None
+
+    @property
+    def session_name(self) -> str:
+        """The name that a stored session goes by: the profile, or the Auth URL without one."""
+        if self.source.kind is TargetKind.PROFILE:
+            return self.source.name
+        return self.supabase_url
+
+
+class IdentitySource(str, Enum):
+    """Where the access token of a command came from."""
+
+    TOKEN = "BAZAR_TOKEN"  # noqa: S105 - the name of a variable, not a token
+    SESSION = "session"
+    SUPERUSER = "SUPERUSER_EMAIL"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a verified access token speaks for."""
+
+    user_id: UUID
+    email: str
+    session_id: str | None
+    access_token: Secret
+    expires_at: datetime
+    source: IdentitySource
+    stored_in: Path | str | None = None
+    """Where the session is kept: a path, `keyring`, or None when it was not stored."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in session as Supabase Auth hands it out."""
+
+    user_id: UUID
+    email: str
+    access_token: Secret
+    refresh_token: Secret
+    expires_at: datetime

@@ -1,0 +1,224 @@
+"""Users: entities, requests and use-case specs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from bazar_cli.domain.access import (
+    FieldRule,
+    Membership,
+    Pending,
+    Role,
+    Scope,
+    UserState,
+    requires,
+    signed_in,
+)
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.secrets import Secret
+
+CREATE = requires(
+    "users.create",
+    Permission.USERS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={
+        "plan": FieldRule(Permission.PLANS_ASSIGN, platform=True, free=(None, Plan.FREE)),
+        "role": FieldRule(Permission.MEMBERS_MANAGE, free=(None, Role.MEMBER)),
+    },
+)
+LIST = requires("users.list", Permission.USERS_READ, scope=Scope.REACH)
+GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
+ME = signed_in("users.me")
+UPDATE = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
+DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
+
+EMAIL_MAX = 255
+"""Characters; Supabase Auth's own limit (facts, section c)."""
+NAME_MAX = 200
+PASSWORD_MIN_BYTES = 6
+PASSWORD_MAX_BYTES = 72
+"""bcrypt's limit; Supabase Auth answers 500 to 73 bytes on create (recorded)."""
+
+# Supabase Auth's form: ASCII local part and domain labels, no dot needed in the domain (`a@b` is fine).
+_EMAIL = re.compile(
+    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
+    r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
+
+
+class UserSort(str, Enum):
+    """The orders of a user list."""
+
+    CREATED = "created"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True)
+class User:
+    """A user as bazar shows one."""
+
+    id: UUID
+    email: str
+    name: str | None
+    plan: Plan
+    state: UserState
+    pending: Pending | None
+    is_superuser: bool
+    organizations: tuple[Membership, ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class NewPassword:
+    """The password of a user to be created: a plain one, a bcrypt hash, or one to generate."""
+
+    plain: Secret | None = None
+    bcrypt_hash: Secret | None = None
+    generate: bool = False
+
+
+@dataclass(frozen=True)
+class CreateUser:
+    """What `users create` was asked."""
+
+    email: str
+    name: str | None = None
+    organization: str | None = None
+    role: Role | None = None
+    plan: Plan | None = None
+    password: NewPassword | None = None
+    """None: the user has no password yet."""
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class CreatedUser:
+    """The user, whether this run created it, and the password that was generated."""
+
+    user: User
+    created: bool
+    password: Secret | None = None
+
+
+@dataclass(frozen=True)
+class ListUsers:
+    """What `users list` was asked; `cursor` continues an earlier page of the same list."""
+
+    organization: str | None = None
+    plan: Plan | None = None
+    state: UserState | None = None
+    search: str | None = None
+    created_since: datetime | None = None
+    sort: UserSort = UserSort.CREATED
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class GetUser:
+    """A user by id or email."""
+
+    user: str
+
+
+@dataclass(frozen=True)
+class UpdateUser:
+    """What `users update` was asked; None leaves a field as it is, an empty name removes it."""
+
+    user: str
+    name: str | None = None
+    if_unchanged_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class DeleteUser:
+    """What `users delete` was asked; `confirm` must be the user's email."""
+
+    user: str
+    confirm: str | None
+
+
+def normalized_email(text: str) -> str:
+    """Return the address as Supabase Auth stores it: lower case.
+
+    Raises: UsageError `users.email_invalid`, naming the value and the rule. Spaces are not trimmed: a script
+    that passes one has a bug worth seeing (Supabase Auth refuses them too).
+    """
+    if text != text.strip() or " " in text:
+        raise _bad_email(text, "it has spaces")
+    if len(text) > EMAIL_MAX:
+        raise _bad_email(text[:40] + "...", f"it has {len(text)} characters, {EMAIL_MAX} are allowed")
+    if not _EMAIL.fullmatch(text):
+        raise _bad_email(text, "it must look like name@example.com, in ASCII")
+    return text.lower()
+
+
+def checked_name(text: str | None) -> str | None:
+    """Return the display name, NFC-normalized; an empty one counts as none.
+
+    Raises: UsageError `users.name_invalid` for control characters or more than 200 characters.
+    """
+    if text is None:
+        return None
+    name = unicodedata.normalize("NFC", text.strip())
+    if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in name):
+        raise UsageError(
+            "users.name_invalid",
+            f"the name {name[:40]!r} has control characters",
+            hint="remove line breaks, tabs and escape sequences from the name",
+        )
+    if len(name) > NAME_MAX:
+        raise UsageError(
+            "users.name_invalid",
+            f"the name has {len(name)} characters, {NAME_MAX} are allowed",
+            hint="shorten the name",
+        )
+    return name or None
+
+
+def checked_password(secret: Secret) -> Secret:
+    """Return the password if Supabase Auth can take it: 6 to 72 bytes of UTF-8, no NUL.
+
+    Raises: UsageError `users.password_invalid`; the message never holds the password.
+    """
+    size = len(secret.reveal().encode("utf-8", "surrogateescape"))
+    if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES or "\0" in secret.reveal():
+        raise UsageError(
+            "users.password_invalid",
+            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} without NUL are"
+            " allowed",
+            hint="choose another password, or let --generate-password make one",
+        )
+    return secret
+
+
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+
+
+def checked_hash(secret: Secret) -> Secret:
+    """Return the hash if it has bcrypt's shape (Supabase Auth answers 500 to a malformed one).
+
+    Raises: UsageError `users.password_hash_invalid`.
+    """
+    if not _BCRYPT.fullmatch(secret.reveal()):
+        raise UsageError(
+            "users.password_hash_invalid",
+            "the password hash is not a bcrypt hash ($2a$, $2b$ or $2y$, cost 04 to 31, 53 characters)",
+            hint="pass one line such as $2b$10$... on standard input",
+        )
+    return secret
+
+
+def _bad_email(text: str, rule: str) -> UsageError:
+    return UsageError(
+        "users.email_invalid", f"{text!r} is no email address: {rule}", hint="correct the address"
+    )
