@@ -34,6 +34,13 @@ class MatrixRow:
 
 
 @dataclass(frozen=True)
+class ShowPlan:
+    """What `plans show` was asked."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class CheckPermission:
     """What `plans check` was asked; without a user the operator is meant."""
 

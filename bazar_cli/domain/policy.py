@@ -22,7 +22,7 @@ from bazar_cli.domain.access import (
 )
 from bazar_cli.domain.permissions import Permission, Plan
 
-WHO_CHANGES_PLANS = "a superuser on Premium, with `bazar plans assign`"
+WHO_CHANGES_PLANS = "a superuser on Premium"
 
 
 def decide(
@@ -81,7 +81,7 @@ def _out_of_service(operator: Operator, spec: Spec) -> Denial:
     return Denial(
         code="access.suspended",
         message=f"{operator.email} is {what}; {command_of(spec)} is denied",
-        hint="ask an administrator of your organization to restore you with `bazar users restore`",
+        hint="ask an administrator of your organization to restore you",
         details={"state": operator.state.value, "command": command_of(spec)},
     )
 
@@ -93,9 +93,9 @@ def _not_in_plan(operator: Operator, spec: Spec, missing: list[Permission]) -> D
     plans = " or ".join(p.value.capitalize() for p in having)
     where = f"{plans} has it" if having else "no plan has it"
     change = (
-        f"{WHO_CHANGES_PLANS}, can move {operator.email} to {plans}"
+        f"{WHO_CHANGES_PLANS} can move {operator.email} to {plans}"
         if having
-        else "a superuser on Premium can add it to a plan with `bazar plans grant`"
+        else "a superuser on Premium can add it to a plan"
     )
     return Denial(
         code="access.plan",
@@ -114,7 +114,7 @@ def _not_platform(operator: Operator, spec: Spec) -> Denial:
     return Denial(
         code="access.platform",
         message=f"{command_of(spec)} with these options is for superusers, and {operator.email} is none",
-        hint="ask a superuser to run it, or to promote you with `bazar users promote`",
+        hint="ask a superuser to run it",
         details={"scope": Scope.PLATFORM.value, "command": command_of(spec)},
     )
 

@@ -5,11 +5,36 @@ Each rule returns nothing when it allows, and raises Denied with the reason when
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
-from bazar_cli.domain.access import Grant, Role
+from bazar_cli.domain.access import Grant, Pending, Role, UserState
 from bazar_cli.domain.errors import Denied
+from bazar_cli.domain.orgs import Organization
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.plans import Verdict
 from bazar_cli.domain.users import User
+
+_PLATFORM = frozenset(
+    {
+        Permission.PLANS_ASSIGN,
+        Permission.PLANS_MANAGE,
+        Permission.DB_READ,
+        Permission.DB_MIGRATE,
+        Permission.DB_RESET,
+    }
+)
+"""Permissions that a plan alone does not give: they are a superuser's (design section 2, rule 8)."""
+
+_ROLE_NEEDED = {
+    Permission.USERS_CREATE: Role.ADMIN,
+    Permission.USERS_UPDATE: Role.ADMIN,
+    Permission.USERS_DELETE: Role.ADMIN,
+    Permission.MEMBERS_MANAGE: Role.ADMIN,
+    Permission.ORGS_UPDATE: Role.ADMIN,
+    Permission.ORGS_DELETE: Role.OWNER,
+}
+"""The least role in an organization that a permission needs there; a member's is enough for the others."""
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -95,3 +120,55 @@ def not_oneself(grant: Grant, target: User, action: str) -> None:
 def owner_of_new_organization(grant: Grant) -> UUID:
     """Who owns an organization that is created without naming an owner: the operator."""
     return grant.operator.id
+
+
+def verdict(
+    user: User,
+    organization: Organization | None,
+    permission: Permission,
+    plans: Mapping[Plan, frozenset[Permission]],
+) -> Verdict:
+    """Say whether `user` may use `permission`, in `organization` where one is given, and the first reason.
+
+    The order is the gate's: state, plan, then scope.
+    """
+    allowed, reason = _reasoned(user, organization, permission, plans)
+    return Verdict(
+        permission=permission,
+        user_id=user.id,
+        email=user.email,
+        plan=user.plan,
+        organization=organization.slug if organization else None,
+        allowed=allowed,
+        reason=reason,
+    )
+
+
+def _reasoned(
+    user: User,
+    organization: Organization | None,
+    permission: Permission,
+    plans: Mapping[Plan, frozenset[Permission]],
+) -> tuple[bool, str]:
+    if user.state is not UserState.ACTIVE:
+        return False, f"{user.email} is suspended"
+    if user.pending is Pending.DELETE:
+        return False, f"{user.email} is being deleted"
+    plan = user.plan.value.capitalize()
+    if permission not in plans.get(user.plan, frozenset()):
+        having = [p.value.capitalize() for p in Plan if permission in plans.get(p, frozenset())]
+        where = f"{' or '.join(having)} has it" if having else "no plan has it"
+        return False, f"the plan {plan} does not have {permission}; {where}"
+    if user.is_superuser:
+        return True, f"the plan {plan} has {permission}, and a superuser may use it everywhere"
+    if permission in _PLATFORM:
+        return False, f"the plan {plan} has {permission}, but only superusers may use it"
+    if organization is None:
+        return True, f"the plan {plan} has {permission}"
+    membership = next((m for m in user.organizations if m.organization_id == organization.id), None)
+    if membership is None:
+        return False, f"{user.email} is no member of {organization.slug}"
+    needed = _ROLE_NEEDED.get(permission, Role.MEMBER)
+    if membership.role.rank < needed.rank:
+        return False, f"{permission} in {organization.slug} needs the role {needed}, not {membership.role}"
+    return True, f"the plan {plan} has {permission}, and {membership.role} of {organization.slug} may use it"

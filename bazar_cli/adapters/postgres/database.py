@@ -1,0 +1,158 @@
+"""The one way to Postgres: connections that open only for a Grant.
+
+One connection serves a command. It is never left inside a transaction, prepares no statement and sets no
+session state, so that it works through a transaction pooler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.access import Grant, Operator, Sealed
+from bazar_cli.domain.errors import Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+CONNECT_SECONDS = 10
+LOCK_WAIT_SECONDS = 15
+"""How long a write waits for a row that another command holds."""
+
+_STILL_THE_SAME = text(
+    """
+    SELECT u.plan, u.state, u.pending, u.is_superuser,
+           coalesce((SELECT jsonb_object_agg(m.organization_id, m.role)
+                     FROM bazar.memberships m WHERE m.user_id = u.id), '{}'::jsonb) AS roles
+    FROM bazar.users u WHERE u.id = :id FOR SHARE OF u
+    """
+)
+
+
+class Database:
+    """Postgres as one command sees it.
+
+    `read` and `transaction` demand the gate's Grant. Errors of the database arrive as domain errors
+    (`adapters.postgres.errors`), except IntegrityError, which the repositories turn into the conflict it is.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def read(self, grant: Grant) -> Iterator[Connection]:
+        """Open a read-only transaction with one snapshot for all its queries.
+
+        Raises: Sealed without a Grant; BackendUnavailable, Conflict as `translate` says.
+        """
+        _demand(grant)
+        with self._begin(read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self, grant: Grant, *, finishing: bool = False) -> Iterator[Connection]:
+        """Open a transaction that commits at the end of the block; a dry run's is always rolled back.
+
+        The operator's row is locked and compared with the Grant first, so that rights taken away since the
+        gate looked count at once; not so when `finishing` what was rightly begun at the other system.
+
+        Raises: Sealed without a Grant that writes; Conflict `access.changed`; and as `translate` says.
+        """
+        _demand(grant)
+        if not grant.spec.writes:
+            raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
+        with self._begin(read_only=False, commit=not grant.dry_run) as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
+            if not grant.bootstrap and not finishing:
+                _check_unchanged(connection, grant.operator)
+            yield connection
+
+    @contextmanager
+    def connect_for_gate(self, *, writes: bool = False) -> Iterator[Connection]:
+        """Open a transaction without a Grant: for `adapters.postgres.gate` alone (a test proves it)."""
+        with self._begin(read_only=not writes) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection; the object can be used again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _begin(self, *, read_only: bool, commit: bool = True) -> Iterator[Connection]:
+        try:
+            connection = self._connect()
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            driver.read_only = read_only
+            transaction = connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                transaction.rollback()
+                raise
+            if commit:
+                transaction.commit()
+            else:
+                transaction.rollback()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                self.close()
+            raise translate(error, self._target) from error
+
+    def _connect(self) -> Connection:
+        connection = self._connection
+        if connection is not None and not connection.closed and not connection.invalidated:
+            return connection
+        if self._engine is None:
+            self._engine = create_engine(
+                "postgresql+psycopg://",
+                creator=self._open,
+                poolclass=NullPool,
+                pool_reset_on_return=None,
+                use_native_hstore=False,
+                hide_parameters=True,
+            )
+        self._connection = self._engine.connect()
+        return self._connection
+
+    def _open(self) -> psycopg.Connection:
+        return psycopg.connect(
+            self._target.database_url.reveal(),
+            prepare_threshold=None,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="bazar",
+        )
+
+
+def _demand(grant: Grant) -> None:
+    # A caller may hand over anything at run time; the type alone guards nothing.
+    if type(grant) is not Grant:
+        raise Sealed("Postgres was asked for without a Grant")
+
+
+def _check_unchanged(connection: Connection, operator: Operator) -> None:
+    row = connection.execute(_STILL_THE_SAME, {"id": operator.id}).one_or_none()
+    now = row and (row.plan, row.state, row.pending, row.is_superuser, dict(row.roles))
+    then = (
+        operator.plan.value,
+        operator.state.value,
+        operator.pending.value if operator.pending else None,
+        operator.is_superuser,
+        {str(m.organization_id): m.role.value for m in operator.memberships},
+    )
+    if now != then:
+        raise Conflict(
+            "access.changed",
+            f"the rights of {operator.email} changed while the command ran; nothing was written",
+            hint="run it again",
+        )

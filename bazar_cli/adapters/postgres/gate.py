@@ -1,0 +1,167 @@
+"""What the gate may do in Postgres without a Grant: read one operator, append one denial.
+
+Only `services.access` imports this module; an import contract holds it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
+
+from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
+from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.permissions import Permission, Plan
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Database
+    from bazar_cli.domain.target import Identity, Target
+
+# The columns of this view are the same at every revision; see docs/decisions and migrations/.
+_OPERATOR = text(
+    "SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans"
+    " FROM bazar.operators WHERE id = :id"
+)
+_SUPERUSER = text(
+    "SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'"
+    " AND state = 'active' AND pending IS DISTINCT FROM 'delete')"
+)
+_DENIAL = text(
+    """
+    INSERT INTO bazar.audit_events
+        (id, operator_id, operator_email, use_case, outcome, target_type, reason, after, request_id)
+    VALUES (:id, :operator_id, :operator_email, :use_case, 'denied', 'command', :reason,
+            CAST(:after AS jsonb), :request_id)
+    """
+)
+_NO_SCHEMA = frozenset({"3F000", "42P01"})
+_NO_DATABASE = "3D000"
+
+
+class Ground(str, Enum):
+    """What the gate found where the operators should be."""
+
+    READY = "ready"
+    NOT_MIGRATED = "not-migrated"
+    NO_DATABASE = "no-database"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The operator, if known; the state of the database; whether a superuser rules it."""
+
+    ground: Ground
+    operator: Operator | None = None
+    superuser_exists: bool = False
+
+
+def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight:
+    """Read the operator `user_id` and, where bootstrap may be open, whether a superuser exists.
+
+    Raises: BackendUnavailable and others as `adapters.postgres.errors.translate` says, for every error but
+    a missing database, schema or view.
+    """
+    try:
+        with database.connect_for_gate() as connection:
+            row = connection.execute(_OPERATOR, {"id": user_id}).one_or_none() if user_id else None
+            operator = None if row is None else _operator(row)
+            if operator is not None and _rules(operator):
+                return Sight(Ground.READY, operator, superuser_exists=True)
+            exists = bool(connection.execute(_SUPERUSER).scalar_one())
+            return Sight(Ground.READY, operator, superuser_exists=exists)
+    except BazarError as error:
+        ground = _missing(error, target)
+        if ground is None:
+            raise
+        return Sight(ground)
+
+
+def append_denial(
+    database: Database, identity: Identity, spec: Spec, denial: Denial, request_id: str
+) -> None:
+    """Commit the one event that a denied command leaves."""
+    import json
+
+    with database.connect_for_gate(writes=True) as connection:
+        connection.execute(
+            _DENIAL,
+            {
+                "id": uuid.uuid4(),
+                "operator_id": identity.user_id,
+                "operator_email": identity.email,
+                "use_case": spec.name,
+                "reason": denial.message,
+                "after": json.dumps({"code": denial.code, **denial.details}),
+                "request_id": request_id,
+            },
+        )
+
+
+def _rules(operator: Operator) -> bool:
+    return (
+        operator.is_superuser
+        and operator.plan is Plan.PREMIUM
+        and operator.state is UserState.ACTIVE
+        and operator.pending is not Pending.DELETE
+    )
+
+
+def _operator(row: Row[Any]) -> Operator:
+    return Operator(
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        plan=Plan(row.plan),
+        state=UserState(row.state),
+        pending=Pending(row.pending) if row.pending else None,
+        is_superuser=row.is_superuser,
+        memberships=tuple(
+            Membership(uuid.UUID(m["organization_id"]), m["slug"], Role(m["role"])) for m in row.memberships
+        ),
+        plans=_plans(row.plans),
+    )
+
+
+def _plans(table: dict[str, list[str]]) -> dict[Plan, frozenset[Permission]]:
+    """The plan table; permissions that a newer release added to it are none of this one's commands."""
+    known = {p.value for p in Permission}
+    plans = {p.value for p in Plan}
+    return {
+        Plan(plan): frozenset(Permission(p) for p in permissions if p in known)
+        for plan, permissions in table.items()
+        if plan in plans
+    }
+
+
+def _missing(error: BazarError, target: Target) -> Ground | None:
+    """Tell a missing schema or database, which bootstrap may mend, from every other error."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return None
+    sqlstate = getattr(cause.orig, "sqlstate", None)
+    if sqlstate in _NO_SCHEMA:
+        return Ground.NOT_MIGRATED
+    if sqlstate == _NO_DATABASE:
+        return Ground.NO_DATABASE
+    # libpq hands out no SQLSTATE for a refused connection; the catalog of the maintenance database knows.
+    if isinstance(cause.orig, psycopg.OperationalError) and sqlstate is None and _is_absent(target):
+        return Ground.NO_DATABASE
+    return None
+
+
+def _is_absent(target: Target) -> bool:
+    from psycopg.conninfo import conninfo_to_dict
+
+    dsn = target.database_url.reveal()
+    name = conninfo_to_dict(dsn).get("dbname")
+    try:
+        with psycopg.connect(dsn, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+    except psycopg.OperationalError:
+        return False
+    return found is None

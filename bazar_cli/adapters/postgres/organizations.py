@@ -1,0 +1,121 @@
+"""Organizations in Postgres, with the operator's reach applied in SQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
+
+from bazar_cli.adapters.postgres.cursors import Position, decode, encode
+from bazar_cli.domain.access import Reach, Role
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.orgs import ListOrganizations, Organization
+from bazar_cli.domain.page import Page
+
+_ORDER = "created"
+_COLUMNS = """
+    SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
+           (SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = o.id) AS members
+    FROM bazar.organizations o
+"""
+
+
+def find(connection: Connection, reach: Reach, reference: str) -> Organization | None:
+    """Return the organization by id or slug, None when there is none within reach."""
+    where, values = _reached(reach)
+    column, value = _by(reference)
+    row = connection.execute(
+        text(f"{_COLUMNS} WHERE {column} AND {where}"), {**values, **value}
+    ).one_or_none()
+    return None if row is None else _organization(row)
+
+
+def hold(connection: Connection, reach: Reach, reference: str) -> Organization | None:
+    """Like `find`, and keeps the organization from being deleted until the transaction ends."""
+    where, values = _reached(reach)
+    column, value = _by(reference)
+    locked = connection.execute(
+        text(f"SELECT o.id FROM bazar.organizations o WHERE {column} AND {where} FOR KEY SHARE"),  # noqa: S608 - constants
+        {**values, **value},
+    ).scalar_one_or_none()
+    if locked is None:
+        return None
+    return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": locked}).one())
+
+
+def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Page[Organization]:
+    """Return one page by the key (created_at, id).
+
+    Raises: UsageError `list.cursor_invalid`.
+    """
+    where, values = _reached(reach)
+    if request.cursor is not None:
+        after = decode(request.cursor, _ORDER)
+        where += " AND (o.created_at, o.id) > (CAST(:after_key AS timestamptz), CAST(:after_id AS uuid))"
+        values |= {"after_key": after.key, "after_id": after.id}
+    rows = connection.execute(
+        text(f"{_COLUMNS} WHERE {where} ORDER BY o.created_at, o.id LIMIT :limit"),
+        {**values, "limit": request.limit + 1},
+    ).all()
+    organizations = tuple(_organization(row) for row in rows[: request.limit])
+    if len(rows) <= request.limit:
+        return Page(organizations, None)
+    last = organizations[-1]
+    return Page(organizations, encode(Position(_ORDER, last.created_at.isoformat(), last.id)))
+
+
+def insert(
+    connection: Connection, organization_id: uuid.UUID, slug: str, name: str, owner_id: uuid.UUID
+) -> Organization:
+    """Insert an organization and its owner.
+
+    Raises: Conflict `orgs.slug_exists`.
+    """
+    try:
+        connection.execute(
+            text(
+                "INSERT INTO bazar.organizations (id, slug, name, created_at, updated_at)"
+                " VALUES (:id, :slug, :name, now(), now())"
+            ),
+            {"id": organization_id, "slug": slug, "name": name},
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            "orgs.slug_exists",
+            f"an organization with the slug {slug} exists already",
+            hint="choose another with --slug",
+            details={"slug": slug},
+        ) from error
+    connection.execute(
+        text(
+            "INSERT INTO bazar.memberships (organization_id, user_id, role, created_at)"
+            " VALUES (:organization, :user, :role, now())"
+        ),
+        {"organization": organization_id, "user": owner_id, "role": Role.OWNER.value},
+    )
+    return _organization(
+        connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": organization_id}).one()
+    )
+
+
+def _reached(reach: Reach) -> tuple[str, dict[str, Any]]:
+    if reach.everything:
+        return "true", {}
+    return "o.id = ANY(CAST(:organizations AS uuid[]))", {
+        "organizations": [str(i) for i in sorted(reach.organization_ids)]
+    }
+
+
+def _by(reference: str) -> tuple[str, Mapping[str, Any]]:
+    """An organization is named by id or slug; a slug never looks like an id."""
+    try:
+        return "o.id = :ref_id", {"ref_id": uuid.UUID(reference)}
+    except ValueError:
+        return "o.slug = :ref_slug", {"ref_slug": reference}
+
+
+def _organization(row: Row[Any]) -> Organization:
+    return Organization(row.id, row.slug, row.name, row.members, row.created_at, row.updated_at)

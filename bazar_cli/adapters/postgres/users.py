@@ -1,0 +1,339 @@
+"""Users in Postgres: every query on them, with the operator's reach applied in SQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.errors import UniqueViolation
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
+
+from bazar_cli.adapters.postgres.cursors import Position, decode, encode
+from bazar_cli.domain.access import Membership, Pending, Reach, Role, UserState
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.page import Page
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.users import ListUsers, User, UserSort
+
+EMAIL_INDEX = "users_email_key"
+LEASE_SECONDS = 20
+"""Above the Auth timeout: who holds a lease and lives has ended its call before the lease ends."""
+
+# Fragments are constants; values travel as parameters only.
+_COLUMNS = """
+    SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.is_superuser, u.created_at, u.updated_at,
+           u.lease_until > clock_timestamp() AS leased,
+           coalesce((SELECT jsonb_agg(jsonb_build_array(o.id, o.slug, m.role) ORDER BY o.slug)
+                     FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
+                     WHERE m.user_id = u.id AND {visible}), '[]'::jsonb) AS organizations
+    FROM bazar.users u
+"""
+_ALL = _COLUMNS.format(visible="true")
+_SHARED = _COLUMNS.format(visible="m.organization_id = ANY(CAST(:organizations AS uuid[]))")
+_WITHIN_REACH = """
+    (u.id = :oneself OR EXISTS (SELECT 1 FROM bazar.memberships r WHERE r.user_id = u.id
+                                AND r.organization_id = ANY(CAST(:organizations AS uuid[]))))
+"""
+_SORT_KEYS = {UserSort.CREATED: ("u.created_at", "timestamptz"), UserSort.EMAIL: ("u.email", "text")}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A user row locked for the transaction: with all memberships, seen or not, and its lease."""
+
+    user: User
+    leased: bool
+    """Another command is in the middle of it."""
+
+
+@dataclass(frozen=True)
+class NewUser:
+    """The row of a user to be."""
+
+    id: uuid.UUID
+    email: str
+    name: str | None
+    plan: Plan
+    organization_id: uuid.UUID | None
+    role: Role
+
+
+def find(connection: Connection, reach: Reach, reference: str) -> User | None:
+    """Return the user by id or email, None when there is none within reach."""
+    statement, values = _reached(reach)
+    column, value = _by(reference)
+    row = connection.execute(text(f"{statement} AND {column}"), {**values, **value}).one_or_none()
+    return None if row is None else _user(row)
+
+
+def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
+    """Lock the user by id or email until the transaction ends; None when there is none within reach."""
+    _, values = _reached(reach)
+    where = "" if reach.everything else f"AND {_WITHIN_REACH}"
+    column, value = _by(reference)
+    locked = connection.execute(
+        text(f"SELECT u.id FROM bazar.users u WHERE {column} {where} FOR UPDATE OF u"),  # noqa: S608 - constants
+        {**values, **value},
+    ).scalar_one_or_none()
+    return None if locked is None else _held(connection, locked)
+
+
+def hold_email(connection: Connection, email: str) -> Held | None:
+    """Lock the user with this email, whoever may see it: for the uniqueness of addresses."""
+    locked = connection.execute(
+        text("SELECT id FROM bazar.users WHERE lower(email) = :email FOR UPDATE"), {"email": email}
+    ).scalar_one_or_none()
+    return None if locked is None else _held(connection, locked)
+
+
+def hold_id(connection: Connection, user_id: uuid.UUID) -> Held | None:
+    """Lock the user with this id, to finish what this command began."""
+    locked = connection.execute(
+        text("SELECT id FROM bazar.users WHERE id = :id FOR UPDATE"), {"id": user_id}
+    ).scalar_one_or_none()
+    return None if locked is None else _held(connection, locked)
+
+
+def page(
+    connection: Connection, reach: Reach, request: ListUsers, organization_id: uuid.UUID | None
+) -> Page[User]:
+    """Return one page by key, so that every page costs the same (design section 5).
+
+    Raises: UsageError `list.cursor_invalid`.
+    """
+    statement, values = _reached(reach)
+    key, kind = _SORT_KEYS[request.sort]
+    filters: list[str] = []
+    if organization_id is not None:
+        filters.append(
+            "EXISTS (SELECT 1 FROM bazar.memberships f"
+            " WHERE f.user_id = u.id AND f.organization_id = :in_org)"
+        )
+        values["in_org"] = organization_id
+    if request.plan is not None:
+        filters.append("u.plan = :plan")
+        values["plan"] = request.plan.value
+    if request.state is not None:
+        filters.append("u.state = :state")
+        values["state"] = request.state.value
+    if request.search:
+        filters.append(r"(u.email LIKE :search ESCAPE '\' OR u.name ILIKE :search ESCAPE '\')")
+        values["search"] = f"%{_escaped(request.search)}%"
+    if request.created_since is not None:
+        filters.append("u.created_at >= :since")
+        values["since"] = request.created_since
+    if request.cursor is not None:
+        after = decode(request.cursor, request.sort.value)
+        filters.append(f"({key}, u.id) > (CAST(:after_key AS {kind}), CAST(:after_id AS uuid))")
+        values |= {"after_key": after.key, "after_id": after.id}
+    where = "".join(f" AND {f}" for f in filters)
+    rows = connection.execute(
+        text(f"{statement}{where} ORDER BY {key}, u.id LIMIT :limit"), {**values, "limit": request.limit + 1}
+    ).all()
+    users = tuple(_user(row) for row in rows[: request.limit])
+    if len(rows) <= request.limit:
+        return Page(users, None)
+    last = users[-1]
+    value = last.email if request.sort is UserSort.EMAIL else last.created_at.isoformat()
+    return Page(users, encode(Position(request.sort.value, value, last.id)))
+
+
+def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> None:
+    """Insert the row with `pending create` and the lease of this command, and the membership.
+
+    Raises: Conflict `users.email_exists` when another command was faster.
+    """
+    try:
+        connection.execute(
+            text(
+                """
+                INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until,
+                                         origin, is_superuser, created_at, updated_at)
+                VALUES (:id, :email, :name, :plan, 'active', 'create', :lease,
+                        clock_timestamp() + make_interval(secs => :seconds), 'created', false, now(), now())
+                """
+            ),
+            {
+                "id": new.id,
+                "email": new.email,
+                "name": new.name,
+                "plan": new.plan.value,
+                "lease": lease,
+                "seconds": LEASE_SECONDS,
+            },
+        )
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == EMAIL_INDEX:
+            raise email_taken(new.email) from error
+        raise
+    if new.organization_id is not None:
+        connection.execute(
+            text(
+                "INSERT INTO bazar.memberships (organization_id, user_id, role, created_at)"
+                " VALUES (:organization, :user, :role, now())"
+            ),
+            {"organization": new.organization_id, "user": new.id, "role": new.role.value},
+        )
+
+
+def email_taken(email: str) -> Conflict:
+    """The conflict that two users would share an address; addresses are compared in lower case."""
+    return Conflict(
+        "users.email_exists",
+        f"a user with the email {email} exists already",
+        hint="use another address, or --if-not-exists where the same user may be there",
+        details={"email": email},
+    )
+
+
+def take(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> None:
+    """Write what is pending at Supabase, and that this command is at it."""
+    connection.execute(
+        text(
+            """
+            UPDATE bazar.users SET pending = :pending, lease_owner = :lease, updated_at = now(),
+                   lease_until = clock_timestamp() + make_interval(secs => :seconds)
+            WHERE id = :id
+            """
+        ),
+        {"id": user_id, "pending": pending.value, "lease": lease, "seconds": LEASE_SECONDS},
+    )
+
+
+def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
+    """Clear what was pending once Supabase confirmed it; False when this command no longer holds it."""
+    changed = connection.execute(
+        text(
+            """
+            UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL, updated_at = now()
+            WHERE id = :id AND pending = :pending AND lease_owner = :lease
+            """
+        ),
+        {"id": user_id, "pending": pending.value, "lease": lease},
+    )
+    return changed.rowcount == 1
+
+
+def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> None:
+    """Give the lease back and leave what is pending for the next run."""
+    connection.execute(
+        text(
+            "UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL"
+            " WHERE id = :id AND lease_owner = :lease"
+        ),
+        {"id": user_id, "lease": lease},
+    )
+
+
+def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
+    """Delete the row with its memberships; False when this command no longer holds it."""
+    removed = connection.execute(
+        text("DELETE FROM bazar.users WHERE id = :id AND pending = :pending AND lease_owner = :lease"),
+        {"id": user_id, "pending": pending.value, "lease": lease},
+    )
+    return removed.rowcount == 1
+
+
+def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None:
+    """Write the display name, None for none."""
+    connection.execute(
+        text("UPDATE bazar.users SET name = :name, updated_at = now() WHERE id = :id"),
+        {"id": user_id, "name": name},
+    )
+
+
+def deployment(connection: Connection) -> uuid.UUID:
+    """Return the marker's id, which stamps the identities of this deployment."""
+    return connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one()
+
+
+def other_active_superusers(connection: Connection, user_id: uuid.UUID) -> int:
+    """Count, and lock, the active superusers on Premium beside this user."""
+    return len(
+        connection.execute(
+            text(
+                """
+                SELECT id FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active'
+                AND pending IS DISTINCT FROM 'delete' AND id <> :id ORDER BY id FOR NO KEY UPDATE
+                """
+            ),
+            {"id": user_id},
+        ).all()
+    )
+
+
+def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tuple[str, ...]:
+    """Return the slugs of the organizations whose only active owner this user is; locks them.
+
+    An owner with a pending delete counts as inactive.
+    """
+    connection.execute(
+        text(
+            """
+            SELECT id FROM bazar.organizations WHERE id IN (
+                SELECT organization_id FROM bazar.memberships WHERE user_id = :id AND role = 'owner')
+            ORDER BY id FOR UPDATE
+            """
+        ),
+        {"id": user_id},
+    )
+    return tuple(
+        connection.execute(
+            text(
+                """
+                SELECT o.slug FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
+                WHERE m.user_id = :id AND m.role = 'owner' AND NOT EXISTS (
+                    SELECT 1 FROM bazar.memberships n JOIN bazar.users u ON u.id = n.user_id
+                    WHERE n.organization_id = m.organization_id AND n.role = 'owner' AND n.user_id <> :id
+                      AND u.state = 'active' AND u.pending IS DISTINCT FROM 'delete')
+                ORDER BY o.slug
+                """
+            ),
+            {"id": user_id},
+        ).scalars()
+    )
+
+
+def _reached(reach: Reach) -> tuple[str, dict[str, Any]]:
+    """The select of users within reach, with only the memberships that the operator may see."""
+    if reach.everything:
+        return f"{_ALL} WHERE true", {}
+    values = {"oneself": reach.user_id, "organizations": [str(i) for i in sorted(reach.organization_ids)]}
+    return f"{_SHARED} WHERE {_WITHIN_REACH}", values
+
+
+def _by(reference: str) -> tuple[str, Mapping[str, Any]]:
+    """A user is named by id or by email; an email always has an @, an id never."""
+    try:
+        return "u.id = :ref_id", {"ref_id": uuid.UUID(reference)}
+    except ValueError:
+        return "lower(u.email) = :ref_email", {"ref_email": reference.lower()}
+
+
+def _escaped(search: str) -> str:
+    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _held(connection: Connection, user_id: uuid.UUID) -> Held:
+    row = connection.execute(text(f"{_ALL} WHERE u.id = :id"), {"id": user_id}).one()
+    return Held(_user(row), leased=bool(row.leased))
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        plan=Plan(row.plan),
+        state=UserState(row.state),
+        pending=Pending(row.pending) if row.pending else None,
+        is_superuser=row.is_superuser,
+        organizations=tuple(
+            Membership(uuid.UUID(i), slug, Role(role)) for i, slug, role in row.organizations
+        ),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,180 @@
+"""Supabase Auth's admin API: identities by id, with what each answer proves.
+
+Facts: facts recorded from a real server. A 4xx did nothing; a 5xx may mean a taken email or id; the client
+library raises AuthRetryableError for 502-504, timeouts and broken connections.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+from pydantic import ValidationError
+from supabase_auth import SyncGoTrueAdminAPI
+from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
+
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
+from bazar_cli.domain.access import Sealed
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.secrets import Secret
+
+if TYPE_CHECKING:
+    from supabase_auth.types import AdminUserAttributes, User
+
+    from bazar_cli.domain.target import Target
+
+_PAGE = 200
+_TOO_MANY = 429
+_NOT_FOUND = 404
+
+
+class AdminClient:
+    """The admin API with a target's service key; `services.system` opens it for a Grant only."""
+
+    def __init__(self, target: Target, *, read_only: bool) -> None:
+        self._target = target
+        self._read_only = read_only
+        self._http = open_http()
+        self._api = SyncGoTrueAdminAPI(
+            url=auth_url(target), headers=key_headers(target), http_client=self._http
+        )
+
+    def create(self, identity: NewIdentity) -> None:
+        """Create a confirmed identity with our id and stamp.
+
+        Raises: IdentityRefused (4xx), OutcomeUnknown (429, 5xx, timeout, broken connection).
+        """
+        attributes: dict[str, Any] = {
+            "id": str(identity.id),
+            "email": identity.email,
+            "email_confirm": True,
+            "app_metadata": {STAMP: {"deployment": str(identity.deployment), "origin": identity.origin}},
+        }
+        if identity.password is not None:
+            attributes["password"] = identity.password.reveal()
+        elif identity.password_hash is not None:
+            attributes["password_hash"] = identity.password_hash.reveal()
+        with self._writing():
+            self._api.create_user(cast("AdminUserAttributes", attributes))
+
+    def set_password(self, user_id: uuid.UUID, password: Secret) -> None:
+        """Set the password of an identity; Supabase ends its sessions.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        with self._writing():
+            self._api.update_user_by_id(str(user_id), {"password": password.reveal()})
+
+    def delete(self, user_id: uuid.UUID) -> None:
+        """Delete an identity; one that is not there counts as deleted.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        try:
+            with self._writing():
+                self._api.delete_user(str(user_id))
+        except IdentityRefused as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+
+    def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
+        """Return the identity with this id, None when there is none.
+
+        Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
+        """
+        try:
+            return _identity(self._api.get_user_by_id(str(user_id)).user)
+        except AuthApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise self._unreadable(error.status, error.message) from error
+        except (AuthError, ValidationError, httpx.HTTPError) as error:
+            raise unavailable(self._target, error) from error
+
+    def find_by_email(self, email: str) -> StoredIdentity | None:
+        """Return the identity with exactly this address.
+
+        The server's filter is an unescaped LIKE in one case, so what it returns is compared again.
+        Raises: as `get`.
+        """
+        for user in self._filtered(email):
+            if str(user.get("email", "")).lower() == email:
+                return StoredIdentity(
+                    id=uuid.UUID(user["id"]),
+                    email=email,
+                    deployment=_deployment(user.get("app_metadata") or {}),
+                    has_signed_in=user.get("last_sign_in_at") is not None,
+                )
+        return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._read_only:
+            raise Sealed("a dry run tried to write to Supabase Auth")
+        try:
+            yield
+        except AuthRetryableError as error:
+            raise OutcomeUnknown(error.message or "no answer") from error
+        except AuthApiError as error:
+            if error.status == _TOO_MANY or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+                raise OutcomeUnknown(f"{error.status} {error.message}") from error
+            raise IdentityRefused(error.status, error.code, error.message) from error
+        except (AuthError, ValidationError, httpx.HTTPError) as error:
+            # No JSON, or an odd body after a success: it may have acted.
+            raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
+
+    def _filtered(self, email: str) -> Iterator[dict[str, Any]]:
+        page = 1
+        while True:
+            try:
+                response = self._http.get(
+                    f"{auth_url(self._target)}/admin/users",
+                    params={"page": page, "per_page": _PAGE, "filter": email},
+                    headers=key_headers(self._target),
+                )
+            except httpx.HTTPError as error:
+                raise unavailable(self._target, error) from error
+            if not response.is_success:
+                raise self._unreadable(response.status_code, response.reason_phrase)
+            users = cast("list[dict[str, Any]]", response.json()["users"])
+            yield from users
+            if len(users) < _PAGE:
+                return
+            page += 1
+
+    def _unreadable(self, status: int, message: str) -> Exception:
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            return Conflict(
+                "supabase.key_refused",
+                f"Supabase Auth refused the service key: {message}",
+                hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
+                details={"status": status},
+            )
+        return unavailable(self._target, f"{status} {message}")
+
+
+def _identity(user: User) -> StoredIdentity:
+    return StoredIdentity(
+        id=uuid.UUID(user.id),
+        email=(user.email or "").lower(),
+        deployment=_deployment(user.app_metadata),
+        has_signed_in=user.last_sign_in_at is not None,
+    )
+
+
+def _deployment(app_metadata: Mapping[str, Any]) -> uuid.UUID | None:
+    stamp = app_metadata.get(STAMP)
+    if not isinstance(stamp, dict):
+        return None
+    try:
+        return uuid.UUID(str(cast("dict[str, object]", stamp).get("deployment")))
+    except ValueError:
+        return None

@@ -1,0 +1,56 @@
+"""What bazar knows and asks of identities at Supabase Auth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from bazar_cli.domain.secrets import Secret
+
+STAMP = "bazar"
+"""The key in `app_metadata` that says which deployment made or adopted an identity (design section 4)."""
+
+
+@dataclass(frozen=True)
+class NewIdentity:
+    """An identity to be created, confirmed, with the id of its row in Postgres."""
+
+    id: UUID
+    email: str
+    deployment: UUID
+    origin: str
+    """`created` or `adopted`."""
+    password: Secret | None
+    password_hash: Secret | None
+    """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
+
+
+@dataclass(frozen=True)
+class StoredIdentity:
+    """An identity as Supabase Auth holds it."""
+
+    id: UUID
+    email: str
+    deployment: UUID | None
+    """The stamp's deployment, None for an identity that no bazar made or adopted."""
+    has_signed_in: bool
+
+
+class IdentityRefused(Exception):
+    """Supabase Auth said no (4xx) and did nothing.
+
+    Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence.
+    """
+
+    def __init__(self, status: int, code: str | None, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class OutcomeUnknown(Exception):
+    """Supabase Auth answered 5xx or 429, timed out, or the connection broke: it may have acted or not.
+
+    The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
+    """

@@ -1,0 +1,127 @@
+"""The gate: from a verified token to a Grant, or an explained denial (design section 2).
+
+Every command passes it before it acts. It alone mints Grants, reads operators without one, and records the
+one event of a denial.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
+from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.gate import Sight
+    from bazar_cli.domain.target import Identity
+    from bazar_cli.services.identity import Identities
+    from bazar_cli.services.system import System
+
+
+class Gate:
+    """Decides for one command of one target."""
+
+    def __init__(self, system: System, identities: Identities) -> None:
+        self._system = system
+        self._identities = identities
+
+    def authorize(self, spec: Spec, request: object, dry_run: bool = False) -> Grant:
+        """Return the Grant for `spec` with `request`.
+
+        A command that writes also has its session confirmed at Supabase, so that a revoked token stops
+        writing at once.
+
+        Raises: NotSignedIn when nobody is signed in; Denied with the reason, after recording it; Conflict
+        `db.not_migrated` where no operator can be known yet; BackendUnavailable.
+        """
+        if spec.access is Access.PUBLIC:
+            raise ValueError(f"{spec.name} is public; the gate decides on nothing")
+        identity, sight = self._who(spec)
+        if spec.writes:
+            self._identities.confirm(identity)
+        if sight is None:
+            sight = _look(self._system, identity)
+        decision: Grant | Denial
+        if sight.operator is not None:
+            decision = decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
+        else:
+            decision = self._stranger(identity, spec, sight)
+        if isinstance(decision, Grant):
+            return decision
+        if not sight.superuser_exists and self._is_first_superuser(identity):
+            grant = decide_bootstrap(
+                identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run
+            )
+            if grant is not None:
+                self._identities.confirm(identity)
+                return grant
+        self._deny(identity, spec, sight, decision, dry_run=dry_run)
+        raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+
+    def _who(self, spec: Spec) -> tuple[Identity, Sight | None]:
+        """The signed-in identity; for a bootstrap command of a system without superuser, its first one."""
+        try:
+            return self._identities.current(), None
+        except NotSignedIn:
+            if not spec.bootstrap or self._system.target.superuser_email is None:
+                raise
+            if _look(self._system, None).superuser_exists:
+                raise
+        # The sight changes nothing by signing in: no superuser exists, and the operator is read now.
+        return self._identities.superuser(), None
+
+    def _is_first_superuser(self, identity: Identity) -> bool:
+        named = self._system.target.superuser_email
+        return named is not None and named.lower() == identity.email.lower()
+
+    def _stranger(self, identity: Identity, spec: Spec, sight: Sight) -> Denial:
+        from bazar_cli.adapters.postgres.gate import Ground
+
+        if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
+            raise _no_ground(sight.ground is Ground.NO_DATABASE)
+        return Denial(
+            code="access.unknown_operator",
+            message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
+            hint="ask a superuser to take you in, or check which target you use with `bazar config show`",
+            details={"email": identity.email},
+        )
+
+    def _deny(self, identity: Identity, spec: Spec, sight: Sight, denial: Denial, *, dry_run: bool) -> None:
+        from bazar_cli.adapters.postgres.gate import Ground, append_denial
+
+        if sight.ground is Ground.READY and not dry_run:
+            append_denial(self._system.database(), identity, spec, denial, self._system.request_id)
+
+
+def describe_operator(system: System, identity: Identity) -> Operator | None:
+    """Return what Postgres knows of a signed-in identity: for `auth status`, about oneself only.
+
+    Raises: BackendUnavailable when Postgres cannot be asked.
+    """
+    return _look(system, identity).operator
+
+
+def bootstrap_is_open(system: System) -> bool:
+    """Say whether no active superuser on Premium exists yet."""
+    return not _look(system, None).superuser_exists
+
+
+def _look(system: System, identity: Identity | None) -> Sight:
+    from bazar_cli.adapters.postgres.gate import look
+
+    return look(system.database(), system.target, identity.user_id if identity else None)
+
+
+def _no_ground(no_database: bool) -> Conflict:
+    if no_database:
+        return Conflict(
+            "db.no_database",
+            "the database of this target does not exist",
+            hint="create it with createdb, then run `bazar db migrate`",
+        )
+    return Conflict(
+        "db.not_migrated",
+        "the database has no bazar tables yet",
+        hint="run `bazar db migrate` as SUPERUSER_EMAIL",
+    )

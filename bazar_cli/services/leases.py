@@ -1,0 +1,71 @@
+"""Leases: one command at a time on a user that two systems must agree on (design section 4)."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.system import System
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 30.0
+"""Longer than a lease: whoever holds one has ended or lost it by then."""
+_POLL_SECONDS = (0.05, 0.25)
+
+
+class Busy(Exception):
+    """Another command holds the user's lease. Raised inside the transaction, waited for outside of it."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(email)
+        self.email = email
+
+
+def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> T:
+    """Run `step` in a transaction, again and again while another command holds the lease it needs.
+
+    A lost race for a new row is such a wait too: the winner's row is what the next try finds.
+    Raises: Conflict `users.busy` after 30 s; whatever else the step raises.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    raced = False
+    while True:
+        try:
+            with system.database().transaction(grant) as connection:
+                return step(connection)
+        except Busy as busy:
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    "users.busy",
+                    f"another command is in the middle of a change of {busy.email}",
+                    hint="try again in half a minute",
+                    details={"email": busy.email},
+                ) from busy
+        except Conflict as conflict:
+            if conflict.code != "users.email_exists" or conflict.__cause__ is None or raced:
+                raise
+            raced = True
+        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
+
+
+def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID) -> None:
+    """Release a lease that is still held when a command ends.
+
+    Where Postgres cannot be reached the lease runs out by itself, and the command's own error says more.
+    """
+    from bazar_cli.adapters.postgres import users
+
+    try:
+        with system.database().transaction(grant, finishing=True) as connection:
+            users.release(connection, user_id, lease)
+    except (BackendUnavailable, Conflict):
+        return

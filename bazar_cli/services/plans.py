@@ -1,0 +1,81 @@
+"""Plans: what the plan table says, and whether one user may do one thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import plans as use_cases
+from bazar_cli.domain import scope
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.errors import NotFound
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.plans import CheckPermission, MatrixRow, PlanDetails, ShowPlan, Verdict
+from bazar_cli.services.lookups import organization_not_found, user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.services.system import System
+
+
+def list_plans(system: System, grant: Grant, _request: None = None) -> tuple[PlanDetails, ...]:
+    """Return every plan with what it allows, from the least to the most."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.LIST)
+    with system.database().read(grant) as connection:
+        return plans.table(connection)
+
+
+def show(system: System, grant: Grant, request: ShowPlan) -> PlanDetails:
+    """Return one plan with what it allows.
+
+    Raises: NotFound `plans.not_found` when the table has lost it.
+    """
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.SHOW)
+    with system.database().read(grant) as connection:
+        found = next((p for p in plans.table(connection) if p.name is request.plan), None)
+    if found is None:
+        raise NotFound("plans.not_found", f"the plan table has no plan {request.plan.value}")
+    return found
+
+
+def matrix(system: System, grant: Grant, _request: None = None) -> tuple[MatrixRow, ...]:
+    """Return one row per permission: which plans have it."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.MATRIX)
+    with system.database().read(grant) as connection:
+        allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
+    none: frozenset[Permission] = frozenset()
+    return tuple(
+        MatrixRow(
+            permission,
+            free=permission in allowed.get(Plan.FREE, none),
+            plus=permission in allowed.get(Plan.PLUS, none),
+            premium=permission in allowed.get(Plan.PREMIUM, none),
+        )
+        for permission in Permission
+    )
+
+
+def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
+    """Say whether a user may use a permission, at all or in one organization, and why.
+
+    Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
+    """
+    from bazar_cli.adapters.postgres import organizations, plans, users
+
+    grant.demand(use_cases.CHECK)
+    reference = request.user or str(grant.operator.id)
+    with system.database().read(grant) as connection:
+        user = users.find(connection, grant.reach, reference)
+        if user is None:
+            raise user_not_found(reference)
+        organization = None
+        if request.organization is not None:
+            organization = organizations.find(connection, grant.reach, request.organization)
+            if organization is None:
+                raise organization_not_found(request.organization)
+        allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
+    return scope.verdict(user, organization, request.permission, allowed)

@@ -1,0 +1,60 @@
+"""The two systems of one command: opened on use, closed together."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.access import Grant, Sealed
+from bazar_cli.domain.target import Target
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Database
+    from bazar_cli.adapters.supabase.admin import AdminClient
+
+
+class System:
+    """Postgres and Supabase Auth of one target. Nothing is imported or opened before its first use."""
+
+    def __init__(self, target: Target, request_id: str) -> None:
+        self.target = target
+        self.request_id = request_id
+        self._database: Database | None = None
+        self._admin: AdminClient | None = None
+
+    def database(self) -> Database:
+        """Return Postgres, whose transactions open for a Grant only."""
+        if self._database is None:
+            from bazar_cli.adapters.postgres.database import Database
+
+            self._database = Database(self.target)
+        return self._database
+
+    def admin(self, grant: Grant) -> AdminClient:
+        """Return Supabase's admin client for this Grant; a dry run's client refuses to write.
+
+        Raises: Sealed without a Grant of a use case that writes.
+        """
+        if type(grant) is not Grant or not grant.spec.writes:
+            raise Sealed("the Supabase admin client was asked for without a Grant that writes")
+        if self._admin is None:
+            from bazar_cli.adapters.supabase.admin import AdminClient
+
+            self._admin = AdminClient(self.target, read_only=grant.dry_run)
+        return self._admin
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._database is not None:
+            self._database.close()
+        if self._admin is not None:
+            self._admin.close()
+        self._database = self._admin = None
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

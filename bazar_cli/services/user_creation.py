@@ -1,0 +1,396 @@
+"""`users create`: one user in two systems that share no transaction (design section 4).
+
+The row with `pending create` is committed first; then the identity is created at Supabase with the row's
+id; then the row is settled. Every step is idempotent, so that running the command again finishes it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import scope
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, Membership, Pending, Role, UserState
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
+from bazar_cli.domain.identities import IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.orgs import Organization
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users import (
+    CreatedUser,
+    CreateUser,
+    User,
+    checked_hash,
+    checked_name,
+    checked_password,
+    normalized_email,
+)
+from bazar_cli.services import leases
+from bazar_cli.services.ids import time_ordered_uuid
+from bazar_cli.services.interrupts import step_in_hand
+from bazar_cli.services.lookups import organization_not_found
+from bazar_cli.services.passwords import generated_password, hash_of_no_password
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.services.system import System
+
+_ORIGIN = "created"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The request with every value checked."""
+
+    email: str
+    name: str | None
+    plan: Plan
+    role: Role
+    plain: Secret | None
+    bcrypt_hash: Secret | None
+    generated: bool
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A row that this command holds, and how its identity is to be stamped."""
+
+    id: uuid.UUID
+    lease: uuid.UUID
+    deployment: uuid.UUID
+    resumed: bool
+
+
+def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
+    """Create a user in both systems, or finish what an earlier run of the same command began.
+
+    Raises: UsageError for a value that breaks a rule; NotFound for an unknown organization; Denied by the
+    row rules; Conflict `users.email_exists`, `users.differs`, `users.email_at_supabase`, `users.pending`;
+    BackendUnavailable `users.create_unfinished` when the outcome at Supabase is unknown: run it again.
+    """
+    grant.demand(use_cases.CREATE)
+    wanted = _checked(request)
+    admin = system.admin(grant)
+    lease = uuid.uuid4()
+    with step_in_hand():
+        begun = leases.when_free(
+            lambda connection: _begin(connection, grant, request, wanted, lease), system, grant
+        )
+        if isinstance(begun, User):
+            return CreatedUser(begun, created=False)
+        if grant.dry_run:
+            if admin.find_by_email(wanted.email) is not None and not begun.resumed:
+                raise _only_at_supabase(wanted.email)
+            return CreatedUser(_planned(system, grant, request, wanted, begun), created=True)
+        try:
+            password_set = _provision(system, grant, admin, wanted, begun)
+            user = _settle(system, grant, wanted.email, begun)
+        finally:
+            leases.give_back(system, grant, begun.id, begun.lease)
+    shown = wanted.plain if wanted.generated and password_set else None
+    return CreatedUser(user, created=True, password=shown)
+
+
+def _checked(request: CreateUser) -> _Wanted:
+    password = request.password
+    plain = bcrypt_hash = None
+    generated = False
+    if password is not None and password.generate:
+        plain, generated = generated_password(), True
+    elif password is not None and password.plain is not None:
+        plain = checked_password(password.plain)
+    elif password is not None and password.bcrypt_hash is not None:
+        bcrypt_hash = checked_hash(password.bcrypt_hash)
+    if request.role is not None and request.organization is None:
+        raise UsageError(
+            "users.role_without_org",
+            f"--role {request.role} says nothing without an organization",
+            hint="add --org ORG, or leave --role out",
+        )
+    return _Wanted(
+        email=normalized_email(request.email),
+        name=checked_name(request.name),
+        plan=request.plan or Plan.FREE,
+        role=request.role or Role.MEMBER,
+        plain=plain,
+        bcrypt_hash=bcrypt_hash,
+        generated=generated,
+    )
+
+
+# -- in Postgres ------------------------------------------------------------------------------------------
+
+
+def _begin(
+    connection: Connection, grant: Grant, request: CreateUser, wanted: _Wanted, lease: uuid.UUID
+) -> _Begun | User:
+    """Commit the intent, take over an unfinished one, or find the same user there."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    organization = _organization(connection, grant, request)
+    scope.may_create_user(
+        grant,
+        organization.id if organization else None,
+        organization.slug if organization else None,
+        wanted.role,
+    )
+    deployment = users.deployment(connection)
+    held = users.hold_email(connection, wanted.email)
+    if held is not None:
+        if held.leased:
+            raise leases.Busy(held.user.email)
+        if held.user.pending is not Pending.CREATE:
+            return _same(connection, grant, request, wanted, held.user)
+        different = _differences(request, wanted, organization, held.user)
+        if different:
+            raise _differs(wanted.email, different, "an unfinished user with the email {email}")
+        users.take(connection, held.user.id, Pending.CREATE, lease)
+        return _Begun(held.user.id, lease, deployment, resumed=True)
+    new = users.NewUser(
+        id=time_ordered_uuid(),
+        email=wanted.email,
+        name=wanted.name,
+        plan=wanted.plan,
+        organization_id=organization.id if organization else None,
+        role=wanted.role,
+    )
+    users.insert_pending(connection, new, lease)
+    after: dict[str, object] = {"email": new.email, "name": new.name, "plan": new.plan.value}
+    if organization is not None:
+        after |= {"organization": organization.slug, "role": wanted.role.value}
+    audit.record(
+        connection,
+        grant,
+        audit.Change("user", new.id, organization.id if organization else None, after=after),
+    )
+    return _Begun(new.id, lease, deployment, resumed=False)
+
+
+def _organization(connection: Connection, grant: Grant, request: CreateUser) -> Organization | None:
+    from bazar_cli.adapters.postgres import organizations
+
+    if request.organization is None:
+        return None
+    found = organizations.hold(connection, grant.reach, request.organization)
+    if found is None:
+        raise organization_not_found(request.organization)
+    return found
+
+
+def _same(connection: Connection, grant: Grant, request: CreateUser, wanted: _Wanted, existing: User) -> User:
+    """The complete user with this email, where --if-not-exists asks for no more than it is."""
+    from bazar_cli.adapters.postgres import users
+
+    seen = users.find(connection, grant.reach, str(existing.id))
+    if not request.if_not_exists or seen is None:
+        raise users.email_taken(wanted.email)
+    if existing.pending is not None:
+        raise Conflict(
+            "users.pending",
+            f"{existing.email} is in the middle of another change ({existing.pending})",
+            hint=f"finish it first: run `bazar users {existing.pending}` for {existing.email} again",
+            details={"pending": existing.pending.value},
+        )
+    organization = _organization(connection, grant, request)
+    different = _differences(request, wanted, organization, existing)
+    if different:
+        raise _differs(wanted.email, different, "a user with the email {email}")
+    return seen
+
+
+def _differences(
+    request: CreateUser, wanted: _Wanted, organization: Organization | None, existing: User
+) -> list[str]:
+    """The values given that the existing user does not have; what was not given is not compared."""
+    different: list[str] = []
+    if request.name is not None and wanted.name != existing.name:
+        different.append("name")
+    if request.plan is not None and wanted.plan is not existing.plan:
+        different.append("plan")
+    if organization is not None:
+        membership = next((m for m in existing.organizations if m.organization_id == organization.id), None)
+        if membership is None:
+            different.append("organization")
+        elif request.role is not None and membership.role is not wanted.role:
+            different.append("role")
+    return different
+
+
+def _differs(email: str, different: list[str], what: str) -> Conflict:
+    return Conflict(
+        "users.differs",
+        f"{what.format(email=email)} exists already, with another {' and '.join(different)}",
+        hint=f"look at it with `bazar users get {email}`",
+        details={"email": email, "different": different},
+    )
+
+
+def _settle(system: System, grant: Grant, email: str, begun: _Begun) -> User:
+    from bazar_cli.adapters.postgres import users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
+        user = users.find(connection, grant.reach, str(begun.id))
+    if user is None or (not settled and user.pending is not None):
+        # The lease ran out and another command took the row over: it decides now.
+        raise Conflict(
+            "users.pending",
+            f"another command changed {email} meanwhile",
+            hint="look at the user with `bazar users get`",
+        )
+    return user
+
+
+def _undo(system: System, grant: Grant, email: str, begun: _Begun, why: BazarError) -> None:
+    from bazar_cli.adapters.postgres import audit, users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        if users.remove(connection, begun.id, Pending.CREATE, begun.lease):
+            audit.record(
+                connection,
+                grant,
+                audit.Change("user", begun.id, before={"email": email}, reason=why.message, outcome="undone"),
+            )
+
+
+def _planned(system: System, grant: Grant, request: CreateUser, wanted: _Wanted, begun: _Begun) -> User:
+    """What a dry run would have created; its transaction was rolled back."""
+    from bazar_cli.adapters.postgres import organizations
+
+    memberships: tuple[Membership, ...] = ()
+    if request.organization is not None:
+        with system.database().read(grant) as connection:
+            found = organizations.find(connection, grant.reach, request.organization)
+        if found is None:
+            raise organization_not_found(request.organization)
+        memberships = (Membership(found.id, found.slug, wanted.role),)
+    now = datetime.now(timezone.utc)
+    return User(
+        begun.id, wanted.email, wanted.name, wanted.plan, UserState.ACTIVE, None, False, memberships, now, now
+    )
+
+
+# -- at Supabase ------------------------------------------------------------------------------------------
+
+
+def _provision(system: System, grant: Grant, admin: AdminClient, wanted: _Wanted, begun: _Begun) -> bool:
+    """Make the identity exist; return whether it has the password that was asked for.
+
+    Raises: what `create` raises; the row is gone again where nothing exists at Supabase.
+    """
+    if begun.resumed:
+        existing = admin.get(begun.id)
+        if existing is not None:
+            return _finish_existing(system, grant, admin, wanted, begun, existing)
+    identity = NewIdentity(
+        id=begun.id,
+        email=wanted.email,
+        deployment=begun.deployment,
+        origin=_ORIGIN,
+        password=wanted.plain,
+        password_hash=None if wanted.plain else wanted.bcrypt_hash or hash_of_no_password(),
+    )
+    try:
+        admin.create(identity)
+    except IdentityRefused as refusal:
+        # A refusal for want of a valid key did nothing, and a look-up would be refused as well.
+        existing = None if refusal.status in {401, 403} and not begun.resumed else admin.get(begun.id)
+        if existing is not None:
+            return _finish_existing(system, grant, admin, wanted, begun, existing)
+        error = _refused(wanted.email, refusal)
+        _undo(system, grant, wanted.email, begun, error)
+        raise error from refusal
+    except OutcomeUnknown as unknown:
+        return _find_out(system, grant, admin, wanted, begun, unknown)
+    return True
+
+
+def _find_out(
+    system: System, grant: Grant, admin: AdminClient, wanted: _Wanted, begun: _Begun, unknown: OutcomeUnknown
+) -> bool:
+    """After a 5xx or a timeout: ours was created, the address or id is taken, or nobody knows yet."""
+    existing = admin.get(begun.id)
+    if existing is not None:
+        return _finish_existing(system, grant, admin, wanted, begun, existing)
+    stranger = admin.find_by_email(wanted.email)
+    if stranger is not None and stranger.id == begun.id:
+        return _finish_existing(system, grant, admin, wanted, begun, stranger)
+    if stranger is not None:
+        error = _only_at_supabase(wanted.email)
+        _undo(system, grant, wanted.email, begun, error)
+        raise error from unknown
+    raise BackendUnavailable(
+        "users.create_unfinished",
+        f"Supabase Auth did not say whether it created {wanted.email}: {unknown}",
+        hint="run the same command again: it goes on where this one stopped",
+        details={"user_id": str(begun.id), "email": wanted.email},
+    ) from unknown
+
+
+def _finish_existing(
+    system: System,
+    grant: Grant,
+    admin: AdminClient,
+    wanted: _Wanted,
+    begun: _Begun,
+    existing: StoredIdentity,
+) -> bool:
+    """Take an identity with our id for ours, and give it the password unless it signed in before.
+
+    A hash stays as the first run sent it, because Supabase ignores one in an update.
+    """
+    if existing.deployment != begun.deployment or existing.email != wanted.email:
+        error = Conflict(
+            "users.id_taken",
+            f"another identity at Supabase holds the id chosen for {wanted.email}",
+            hint="run the command again: it chooses a new id",
+            details={"user_id": str(begun.id)},
+        )
+        _undo(system, grant, wanted.email, begun, error)
+        raise error
+    if wanted.plain is None or existing.has_signed_in:
+        return False
+    if begun.resumed:
+        try:
+            admin.set_password(begun.id, wanted.plain)
+        except IdentityRefused as refusal:
+            raise _refused(wanted.email, refusal) from refusal
+        except OutcomeUnknown as unknown:
+            raise BackendUnavailable(
+                "users.create_unfinished",
+                f"Supabase Auth did not say whether it set the password of {wanted.email}: {unknown}",
+                hint="run the same command again: it goes on where this one stopped",
+                details={"user_id": str(begun.id), "email": wanted.email},
+            ) from unknown
+    return True
+
+
+def _refused(email: str, refusal: IdentityRefused) -> BazarError:
+    if refusal.code == "email_exists":
+        return _only_at_supabase(email)
+    if refusal.status in {401, 403}:
+        return Conflict(
+            "supabase.key_refused",
+            f"Supabase Auth refused the service key: {refusal.message}",
+            hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
+            details={"status": refusal.status, "supabase_code": refusal.code},
+        )
+    return UsageError(
+        "users.refused_by_supabase",
+        f"Supabase Auth refused {email}: {refusal.message}",
+        hint="correct the value and run the command again",
+        details={"status": refusal.status, "supabase_code": refusal.code},
+    )
+
+
+def _only_at_supabase(email: str) -> Conflict:
+    return Conflict(
+        "users.email_at_supabase",
+        f"{email} has an identity at Supabase that is no user of this Bazar",
+        hint="use another address, or ask a superuser to take the identity in",
+        details={"email": email},
+    )

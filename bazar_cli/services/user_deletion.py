@@ -1,0 +1,151 @@
+"""`users delete`: one user out of two systems that share no transaction (design section 4).
+
+`pending delete` is committed first; then the identity goes at Supabase, where 404 is success; then the row.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import scope
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, Pending, UserState
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
+from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.users import DeleteUser, User
+from bazar_cli.services import leases
+from bazar_cli.services.interrupts import step_in_hand
+from bazar_cli.services.lookups import user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.services.system import System
+
+
+def delete(system: System, grant: Grant, request: DeleteUser) -> User:
+    """Delete a user from both systems, or finish what an earlier run began; return who it was.
+
+    Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
+    `users.last_superuser`, `users.last_owner`, `users.busy`; BackendUnavailable `users.delete_unfinished`
+    when the outcome at Supabase is unknown: run it again.
+    """
+    grant.demand(use_cases.DELETE)
+    admin = system.admin(grant)
+    lease = uuid.uuid4()
+    with step_in_hand():
+        user = leases.when_free(lambda connection: _begin(connection, grant, request, lease), system, grant)
+        if grant.dry_run:
+            return user
+        try:
+            _remove_identity(admin, user)
+            _finish(system, grant, user, lease)
+        finally:
+            leases.give_back(system, grant, user.id, lease)
+    return user
+
+
+def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> User:
+    """Commit the intent; return the user as the operator may see it."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    user = held.user
+    scope.not_oneself(grant, user, "delete")
+    scope.may_write_user(grant, user)
+    if request.confirm is None or request.confirm.lower() != user.email:
+        raise Refused(
+            "users.confirm_mismatch",
+            f"deleting {user.email} needs its email as confirmation",
+            hint=f"bazar users delete {user.email} --confirm {user.email}",
+            details={"user_id": str(user.id)},
+        )
+    if held.leased:
+        raise leases.Busy(user.email)
+    seen = users.find(connection, grant.reach, str(user.id))
+    assert seen is not None, "a user that was locked within reach is within reach"
+    if user.pending is not Pending.DELETE:
+        _keep_invariants(connection, user)
+        audit.record(connection, grant, audit.Change("user", user.id, before=_described(user)))
+    users.take(connection, user.id, Pending.DELETE, lease)
+    return seen
+
+
+def _keep_invariants(connection: Connection, user: User) -> None:
+    """The last active superuser on Premium and the last active owner of an organization stay."""
+    from bazar_cli.adapters.postgres import users
+
+    rules = user.is_superuser and user.plan is Plan.PREMIUM and user.state is UserState.ACTIVE
+    if rules and users.other_active_superusers(connection, user.id) == 0:
+        raise Conflict(
+            "users.last_superuser",
+            f"{user.email} is the last active superuser on Premium",
+            hint="make another user a superuser on Premium first",
+            details={"user_id": str(user.id)},
+        )
+    alone = users.organizations_owned_alone(connection, user.id)
+    if alone:
+        raise Conflict(
+            "users.last_owner",
+            f"{user.email} is the last active owner of {', '.join(alone)}",
+            hint="make another member an owner first",
+            details={"user_id": str(user.id), "organizations": list(alone)},
+        )
+
+
+def _described(user: User) -> dict[str, object]:
+    return {
+        "email": user.email,
+        "name": user.name,
+        "plan": user.plan.value,
+        "state": user.state.value,
+        "is_superuser": user.is_superuser,
+        "organizations": {m.slug: m.role.value for m in user.organizations},
+    }
+
+
+def _remove_identity(admin: AdminClient, user: User) -> None:
+    try:
+        admin.delete(user.id)
+    except IdentityRefused as refusal:
+        raise Conflict(
+            "users.delete_refused",
+            f"Supabase Auth refused to delete {user.email}: {refusal.message}",
+            hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
+            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)},
+        ) from refusal
+    except OutcomeUnknown as unknown:
+        if admin.get(user.id) is None:
+            return
+        raise _unfinished(user, unknown) from unknown
+
+
+def _unfinished(user: User, unknown: OutcomeUnknown) -> BazarError:
+    return BackendUnavailable(
+        "users.delete_unfinished",
+        f"Supabase Auth did not delete {user.email}: {unknown}",
+        hint="run the same command again: it goes on where this one stopped. If it never succeeds, a foreign"
+        " key on auth.users (files in Storage, a table of yours) may hold the identity",
+        details={"user_id": str(user.id), "email": user.email},
+    )
+
+
+def _finish(system: System, grant: Grant, user: User, lease: uuid.UUID) -> None:
+    """Remove the row; where the lease ran out and another run was faster, it is gone already."""
+    from bazar_cli.adapters.postgres import users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        if users.remove(connection, user.id, Pending.DELETE, lease):
+            return
+        left = users.hold_id(connection, user.id)
+    if left is not None:
+        raise Conflict(
+            "users.busy",
+            f"another command is in the middle of a change of {user.email}",
+            hint="try again in half a minute",
+            details={"email": user.email},
+        )

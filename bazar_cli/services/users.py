@@ -1,0 +1,121 @@
+"""Users: the use cases on one or many, in Postgres. Those that span both systems are in
+`user_creation` and `user_deletion`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import scope
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, Reach
+from bazar_cli.domain.errors import Conflict, NotFound
+from bazar_cli.domain.page import Page
+from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
+from bazar_cli.services.lookups import organization_not_found, user_not_found
+from bazar_cli.services.user_creation import create
+from bazar_cli.services.user_deletion import delete
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.system import System
+
+__all__ = ["create", "delete", "get", "list_page", "me", "update"]
+
+
+def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
+    """Return one page of the users within reach.
+
+    Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`.
+    """
+    from bazar_cli.adapters.postgres import organizations, users
+
+    grant.demand(use_cases.LIST)
+    with system.database().read(grant) as connection:
+        organization_id = None
+        if request.organization is not None:
+            found = organizations.find(connection, grant.reach, request.organization)
+            if found is None:
+                raise organization_not_found(request.organization)
+            organization_id = found.id
+        return users.page(connection, grant.reach, request, organization_id)
+
+
+def get(system: System, grant: Grant, request: GetUser) -> User:
+    """Return one user by id or email.
+
+    Raises: NotFound `users.not_found`, the same for an unknown user and for one out of reach.
+    """
+    from bazar_cli.adapters.postgres import users
+
+    grant.demand(use_cases.GET)
+    with system.database().read(grant) as connection:
+        found = users.find(connection, grant.reach, request.user)
+    if found is None:
+        raise user_not_found(request.user)
+    return found
+
+
+def me(system: System, grant: Grant, _request: None = None) -> User:
+    """Return the operator as a user, with all of their organizations."""
+    from bazar_cli.adapters.postgres import users
+
+    grant.demand(use_cases.ME)
+    with system.database().read(grant) as connection:
+        found = users.find(connection, grant.reach, str(grant.operator.id))
+    if found is None:
+        raise NotFound("users.not_found", f"{grant.operator.email} was deleted a moment ago")
+    return found
+
+
+def update(system: System, grant: Grant, request: UpdateUser) -> User:
+    """Change what is given of a user; a change that changes nothing writes nothing.
+
+    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
+    was changed after `if_unchanged_since`, `users.pending` while it is being created or deleted.
+    """
+    from bazar_cli.adapters.postgres import audit, users
+
+    grant.demand(use_cases.UPDATE)
+    name = checked_name(request.name)
+    with system.database().transaction(grant) as connection:
+        held = users.hold(connection, grant.reach, request.user)
+        if held is None:
+            raise user_not_found(request.user)
+        user = held.user
+        scope.may_write_user(grant, user)
+        _refuse_unfinished(user)
+        if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
+            raise Conflict(
+                "users.changed_since",
+                f"{user.email} was changed at {user.updated_at.isoformat()},"
+                f" after {request.if_unchanged_since.isoformat()}",
+                hint="look at the user again with `bazar users get`, then decide",
+                details={"updated_at": user.updated_at.isoformat()},
+            )
+        if request.name is not None and name != user.name:
+            users.rename(connection, user.id, name)
+            audit.record(
+                connection,
+                grant,
+                audit.Change("user", user.id, before={"name": user.name}, after={"name": name}),
+            )
+        return _as_seen(connection, grant.reach, user)
+
+
+def _refuse_unfinished(user: User) -> None:
+    if user.pending is not None:
+        raise Conflict(
+            "users.pending",
+            f"{user.email} is in the middle of another change ({user.pending})",
+            hint=f"finish it first: run `bazar users {user.pending}` for {user.email} again",
+            details={"pending": user.pending.value},
+        )
+
+
+def _as_seen(connection: Connection, reach: Reach, user: User) -> User:
+    """The user as the operator may see it: without memberships out of reach."""
+    from bazar_cli.adapters.postgres import users
+
+    seen = users.find(connection, reach, str(user.id))
+    assert seen is not None, "a user that was locked within reach is within reach"
+    return seen
