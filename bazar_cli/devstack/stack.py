@@ -299,9 +299,7 @@ def _settle_credentials(
     elif fresh and (email is not None or password is not None):
         # Nobody signed in to this stack yet: the caller's superuser becomes its own.
         given = vault.create(email or stored.superuser_email, password)
-        kept = replace(
-            stored, superuser_email=given.superuser_email, superuser_password=given.superuser_password
-        )
+        kept = replace(stored, superuser_email=given.superuser_email, superuser_password=given.superuser_password)
         used = kept
     else:
         kept = stored
@@ -326,9 +324,7 @@ def _start_postgres(parts: _Parts, credentials: Credentials, notify: Callable[[s
     return parts.postgres.start(mark=credentials.stack_id)
 
 
-def _start_auth(
-    parts: _Parts, credentials: Credentials, notify: Callable[[str], None]
-) -> tuple[ServiceState, bool]:
+def _start_auth(parts: _Parts, credentials: Credentials, notify: Callable[[str], None]) -> tuple[ServiceState, bool]:
     config = _auth_config(parts, credentials)
     if parts.auth.pid() is None:
         notify("Starting the Auth service")
@@ -382,9 +378,7 @@ def _running(parts: _Parts) -> Stack:
     state = parts.auth.state()
     up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
     if stored is None or state is None or not up:
-        raise BackendUnavailable(
-            "local.not_running", "The embedded stack is not running.", hint="bazar local start"
-        )
+        raise BackendUnavailable("local.not_running", "The embedded stack is not running.", hint="bazar local start")
     return _stack(parts, stored, state, already_running=True)
 
 
@@ -420,9 +414,7 @@ def _auth_status(parts: _Parts) -> ComponentStatus:
     else:
         found = ComponentState.UNHEALTHY
     address = None if state is None else state.url + AUTH_PREFIX
-    return ComponentStatus(
-        "auth", found, pid, address, None if state is None else state.started_at, parts.auth.log
-    )
+    return ComponentStatus("auth", found, pid, address, None if state is None else state.started_at, parts.auth.log)
 
 
 def _postgres_status(parts: _Parts) -> ComponentStatus:

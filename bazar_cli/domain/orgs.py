@@ -104,11 +104,7 @@ def checked_org_name(name: str) -> str:
     Raises: UsageError `orgs.name_invalid` when it is empty, too long or holds control characters.
     """
     text = unicodedata.normalize("NFC", name.strip())
-    if (
-        not text
-        or len(text) > NAME_MAX
-        or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text)
-    ):
+    if not text or len(text) > NAME_MAX or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text):
         raise UsageError(
             "orgs.name_invalid",
             f"{text[:40]!r} is no organization name: 1 to {NAME_MAX} characters without control characters",

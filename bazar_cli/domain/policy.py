@@ -25,9 +25,7 @@ from bazar_cli.domain.permissions import Permission, Plan
 WHO_CHANGES_PLANS = "a superuser on Premium"
 
 
-def decide(
-    operator: Operator, spec: Spec, request: object, request_id: str, *, dry_run: bool
-) -> Grant | Denial:
+def decide(operator: Operator, spec: Spec, request: object, request_id: str, *, dry_run: bool) -> Grant | Denial:
     """Decide whether `operator` may run `spec` with `request`.
 
     Parameters: `request` is the frozen request of the use case; its fields are looked up by the names that
@@ -49,9 +47,7 @@ def decide(
     return mint(operator, spec, request_id, dry_run=dry_run)
 
 
-def decide_bootstrap(
-    user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool
-) -> Grant | None:
+def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool) -> Grant | None:
     """Grant a bootstrap command to the verified SUPERUSER_EMAIL; None when the spec is no bootstrap command.
 
     The caller has proven that no active superuser on Premium exists.

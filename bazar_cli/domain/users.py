@@ -194,8 +194,7 @@ def checked_password(secret: Secret) -> Secret:
     if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES or "\0" in secret.reveal():
         raise UsageError(
             "users.password_invalid",
-            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} without NUL are"
-            " allowed",
+            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} without NUL are allowed",
             hint="choose another password, or let --generate-password make one",
         )
     return secret
@@ -219,6 +218,4 @@ def checked_hash(secret: Secret) -> Secret:
 
 
 def _bad_email(text: str, rule: str) -> UsageError:
-    return UsageError(
-        "users.email_invalid", f"{text!r} is no email address: {rule}", hint="correct the address"
-    )
+    return UsageError("users.email_invalid", f"{text!r} is no email address: {rule}", hint="correct the address")

@@ -50,9 +50,7 @@ class Gate:
         if isinstance(decision, Grant):
             return decision
         if not sight.superuser_exists and self._is_first_superuser(identity):
-            grant = decide_bootstrap(
-                identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run
-            )
+            grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
             if grant is not None:
                 self._identities.confirm(identity)
                 return grant

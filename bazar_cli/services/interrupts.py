@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def step_in_hand() -> Iterator[None]:
+def step_in_hand() -> Generator[None]:
     """Hold a first SIGINT back until the block ends, then raise KeyboardInterrupt; a second one ends at once.
 
     A block takes at most the timeouts of its calls. What it leaves is safe to run again in any case.

@@ -42,9 +42,7 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Organiz
         owner_id = _owner(connection, grant, request)
         created = organizations.insert(connection, time_ordered_uuid(), slug, name, owner_id)
         after = {"slug": slug, "name": name, "owner": str(owner_id)}
-        audit.record(
-            connection, grant, audit.Change("organization", created.id, created.id, before=None, after=after)
-        )
+        audit.record(connection, grant, audit.Change("organization", created.id, created.id, before=None, after=after))
         return created
 
 

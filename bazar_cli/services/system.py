@@ -9,6 +9,7 @@ from bazar_cli.domain.access import Grant, Sealed
 from bazar_cli.domain.target import Target
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
     from bazar_cli.adapters.supabase.admin import AdminClient
 
@@ -42,6 +43,17 @@ class System:
 
             self._admin = AdminClient(self.target, read_only=grant.dry_run)
         return self._admin
+
+    def migrator(self, grant: Grant) -> Migrator:
+        """Return the migrations of this target; a Grant that reads may only ask for the status.
+
+        Raises: Sealed without a Grant.
+        """
+        if type(grant) is not Grant:
+            raise Sealed("the migrations were asked for without a Grant")
+        from bazar_cli.adapters.migrations.runner import Migrator
+
+        return Migrator(self.target)
 
     def close(self) -> None:
         """Close what was opened."""

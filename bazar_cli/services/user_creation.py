@@ -77,9 +77,7 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
     admin = system.admin(grant)
     lease = uuid.uuid4()
     with step_in_hand():
-        begun = leases.when_free(
-            lambda connection: _begin(connection, grant, request, wanted, lease), system, grant
-        )
+        begun = leases.when_free(lambda connection: _begin(connection, grant, request, wanted, lease), system, grant)
         if isinstance(begun, User):
             return CreatedUser(begun, created=False)
         if grant.dry_run:
@@ -202,9 +200,7 @@ def _same(connection: Connection, grant: Grant, request: CreateUser, wanted: _Wa
     return seen
 
 
-def _differences(
-    request: CreateUser, wanted: _Wanted, organization: Organization | None, existing: User
-) -> list[str]:
+def _differences(request: CreateUser, wanted: _Wanted, organization: Organization | None, existing: User) -> list[str]:
     """The values given that the existing user does not have; what was not given is not compared."""
     different: list[str] = []
     if request.name is not None and wanted.name != existing.name:
@@ -269,9 +265,7 @@ def _planned(system: System, grant: Grant, request: CreateUser, wanted: _Wanted,
             raise organization_not_found(request.organization)
         memberships = (Membership(found.id, found.slug, wanted.role),)
     now = datetime.now(timezone.utc)
-    return User(
-        begun.id, wanted.email, wanted.name, wanted.plan, UserState.ACTIVE, None, False, memberships, now, now
-    )
+    return User(begun.id, wanted.email, wanted.name, wanted.plan, UserState.ACTIVE, None, False, memberships, now, now)
 
 
 # -- at Supabase ------------------------------------------------------------------------------------------

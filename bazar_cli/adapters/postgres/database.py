@@ -6,7 +6,7 @@ session state, so that it works through a transaction pooler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Database:
         self._connection: Connection | None = None
 
     @contextmanager
-    def read(self, grant: Grant) -> Iterator[Connection]:
+    def read(self, grant: Grant) -> Generator[Connection]:
         """Open a read-only transaction with one snapshot for all its queries.
 
         Raises: Sealed without a Grant; BackendUnavailable, Conflict as `translate` says.
@@ -58,7 +58,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def transaction(self, grant: Grant, *, finishing: bool = False) -> Iterator[Connection]:
+    def transaction(self, grant: Grant, *, finishing: bool = False) -> Generator[Connection]:
         """Open a transaction that commits at the end of the block; a dry run's is always rolled back.
 
         The operator's row is locked and compared with the Grant first, so that rights taken away since the
@@ -76,7 +76,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def connect_for_gate(self, *, writes: bool = False) -> Iterator[Connection]:
+    def connect_for_gate(self, *, writes: bool = False) -> Generator[Connection]:
         """Open a transaction without a Grant: for `adapters.postgres.gate` alone (a test proves it)."""
         with self._begin(read_only=not writes) as connection:
             yield connection
@@ -88,7 +88,7 @@ class Database:
             self._connection = None
 
     @contextmanager
-    def _begin(self, *, read_only: bool, commit: bool = True) -> Iterator[Connection]:
+    def _begin(self, *, read_only: bool, commit: bool = True) -> Generator[Connection]:
         try:
             connection = self._connect()
             driver = connection.connection.driver_connection

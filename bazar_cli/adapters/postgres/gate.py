@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 # The columns of this view are the same at every revision; see docs/decisions and migrations/.
 _OPERATOR = text(
-    "SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans"
-    " FROM bazar.operators WHERE id = :id"
+    "SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans FROM bazar.operators WHERE id = :id"
 )
 _SUPERUSER = text(
     "SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'"
@@ -81,9 +80,7 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
         return Sight(ground)
 
 
-def append_denial(
-    database: Database, identity: Identity, spec: Spec, denial: Denial, request_id: str
-) -> None:
+def append_denial(database: Database, identity: Identity, spec: Spec, denial: Denial, request_id: str) -> None:
     """Commit the one event that a denied command leaves."""
     import json
 

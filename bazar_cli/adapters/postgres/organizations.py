@@ -27,9 +27,7 @@ def find(connection: Connection, reach: Reach, reference: str) -> Organization |
     """Return the organization by id or slug, None when there is none within reach."""
     where, values = _reached(reach)
     column, value = _by(reference)
-    row = connection.execute(
-        text(f"{_COLUMNS} WHERE {column} AND {where}"), {**values, **value}
-    ).one_or_none()
+    row = connection.execute(text(f"{_COLUMNS} WHERE {column} AND {where}"), {**values, **value}).one_or_none()
     return None if row is None else _organization(row)
 
 
@@ -96,9 +94,7 @@ def insert(
         ),
         {"organization": organization_id, "user": owner_id, "role": Role.OWNER.value},
     )
-    return _organization(
-        connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": organization_id}).one()
-    )
+    return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": organization_id}).one())
 
 
 def _reached(reach: Reach) -> tuple[str, dict[str, Any]]:

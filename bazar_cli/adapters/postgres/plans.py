@@ -27,10 +27,7 @@ def table(connection: Connection) -> tuple[PlanDetails, ...]:
             Plan(row.name),
             row.title,
             # What a newer release added to the table is nothing that this one can name.
-            tuple(
-                Permission(p)
-                for p in sorted((p for p in row.permissions if p in known), key=known.__getitem__)
-            ),
+            tuple(Permission(p) for p in sorted((p for p in row.permissions if p in known), key=known.__getitem__)),
         )
         for row in rows
         if row.name in names

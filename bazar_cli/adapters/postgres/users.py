@@ -97,9 +97,7 @@ def hold_id(connection: Connection, user_id: uuid.UUID) -> Held | None:
     return None if locked is None else _held(connection, locked)
 
 
-def page(
-    connection: Connection, reach: Reach, request: ListUsers, organization_id: uuid.UUID | None
-) -> Page[User]:
+def page(connection: Connection, reach: Reach, request: ListUsers, organization_id: uuid.UUID | None) -> Page[User]:
     """Return one page by key, so that every page costs the same (design section 5).
 
     Raises: UsageError `list.cursor_invalid`.
@@ -109,8 +107,7 @@ def page(
     filters: list[str] = []
     if organization_id is not None:
         filters.append(
-            "EXISTS (SELECT 1 FROM bazar.memberships f"
-            " WHERE f.user_id = u.id AND f.organization_id = :in_org)"
+            "EXISTS (SELECT 1 FROM bazar.memberships f WHERE f.user_id = u.id AND f.organization_id = :in_org)"
         )
         values["in_org"] = organization_id
     if request.plan is not None:
@@ -220,10 +217,7 @@ def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
 def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> None:
     """Give the lease back and leave what is pending for the next run."""
     connection.execute(
-        text(
-            "UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL"
-            " WHERE id = :id AND lease_owner = :lease"
-        ),
+        text("UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE id = :id AND lease_owner = :lease"),
         {"id": user_id, "lease": lease},
     )
 
@@ -331,9 +325,7 @@ def _user(row: Row[Any]) -> User:
         state=UserState(row.state),
         pending=Pending(row.pending) if row.pending else None,
         is_superuser=row.is_superuser,
-        organizations=tuple(
-            Membership(uuid.UUID(i), slug, Role(role)) for i, slug, role in row.organizations
-        ),
+        organizations=tuple(Membership(uuid.UUID(i), slug, Role(role)) for i, slug, role in row.organizations),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

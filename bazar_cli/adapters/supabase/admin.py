@@ -7,7 +7,7 @@ library raises AuthRetryableError for 502-504, timeouts and broken connections.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,9 +39,7 @@ class AdminClient:
         self._target = target
         self._read_only = read_only
         self._http = open_http()
-        self._api = SyncGoTrueAdminAPI(
-            url=auth_url(target), headers=key_headers(target), http_client=self._http
-        )
+        self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
         """Create a confirmed identity with our id and stamp.
@@ -116,7 +114,7 @@ class AdminClient:
         self._http.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None]:
         if self._read_only:
             raise Sealed("a dry run tried to write to Supabase Auth")
         try:

@@ -1,0 +1,55 @@
+# The two commands of the README: `make start` and `make test`. Both need Python 3.10+ and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BAZAR := $(BIN)/bazar
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: start test test-long lint format reset-db bench generate clean
+
+# A newer pip than the one a venv brings writes console scripts that start without importing `re`.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "bazar needs Python 3.10 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --upgrade pip
+	$(PIP_INSTALL) --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP_INSTALL) --editable '.[local,dev]'
+	@touch $@
+
+start: $(VENV)/.runtime  ## run the main job on the embedded stack
+	$(BAZAR) local start
+	$(BAZAR) users create ada@example.com --name "Ada Lovelace" --generate-password --if-not-exists --profile local
+	$(BAZAR) users list --profile local
+
+test: $(VENV)/.dev  ## run the tests, in parallel
+	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup
+
+test-long: $(VENV)/.dev  ## run the soak tests too
+	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m long
+
+lint: $(VENV)/.dev  ## check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+reset-db: $(VENV)/.runtime  ## empty the embedded stack and start it anew
+	$(BAZAR) local reset --confirm local
+	$(BAZAR) local start
+
+bench: $(VENV)/.dev  ## measure start-up against its floors; writes benchmarks/results
+	$(BIN)/python -m benchmarks.startup
+
+generate: $(VENV)/.dev  ## write the completions and the command reference anew
+	$(BIN)/python -m tests.contracts.generate
+
+clean:
+	rm -rf $(VENV) build dist

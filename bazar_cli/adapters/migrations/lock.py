@@ -1,0 +1,86 @@
+"""One migrator at a time: a session-level advisory lock, polled, on the connection that migrates.
+
+A blocking wait would deadlock with CREATE INDEX CONCURRENTLY of the holder (facts, measured), so waiters
+poll and are never inside a transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from bazar_cli.domain.errors import BackendUnavailable
+
+KEY = 0x62617A6172
+"""`bazar` in ASCII; advisory locks are per database."""
+_POLL_SECONDS = (0.1, 0.4)
+_HOLDER = text(
+    """
+    SELECT a.pid, a.application_name, a.usename, extract(epoch FROM clock_timestamp() - a.backend_start)::int AS age
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = :key AND l.pid <> pg_backend_pid()
+    """
+)
+
+
+class LockWait:
+    """How long the lock was waited for, in milliseconds, and who held it."""
+
+    milliseconds = 0
+    holder: str | None = None
+
+
+@contextmanager
+def migration_lock(
+    connection: Connection, wait_seconds: float, on_wait: Callable[[str], None] | None = None
+) -> Generator[LockWait]:
+    """Hold the migration lock of the connection's database for the block.
+
+    Parameters: `on_wait` gets a description of the holder once. Raises: BackendUnavailable `db.lock_timeout`
+    after `wait_seconds`, naming the holder.
+    """
+    started = time.monotonic()
+    wait = LockWait()
+    while not _try(connection):
+        holder = _holder(connection)
+        if wait.holder is None and on_wait is not None:
+            on_wait(holder)
+        wait.holder = holder
+        if time.monotonic() - started > wait_seconds:
+            raise BackendUnavailable(
+                "db.lock_timeout",
+                f"another migration holds the lock for more than {wait_seconds:g} s: {holder}",
+                hint="wait for it and try again, or give more time with --lock-wait",
+                details={"holder": holder},
+            )
+        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
+    if wait.holder is not None:
+        wait.milliseconds = round((time.monotonic() - started) * 1000)
+    try:
+        yield wait
+    finally:
+        if not connection.invalidated and not connection.closed:
+            if connection.in_transaction():
+                connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": KEY})
+            connection.commit()
+
+
+def _try(connection: Connection) -> bool:
+    taken = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": KEY}).scalar_one())
+    connection.commit()
+    return taken
+
+
+def _holder(connection: Connection) -> str:
+    row = connection.execute(_HOLDER, {"key": KEY}).first()
+    connection.commit()
+    if row is None:
+        return "a connection that has just let go"
+    return f"pid {row.pid} ({row.application_name or 'no name'}, user {row.usename}, connected for {row.age} s)"

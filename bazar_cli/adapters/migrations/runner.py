@@ -1,0 +1,251 @@
+"""bazar's migrations on one target: what is applied, and applying what is not.
+
+Reading the status imports neither SQLAlchemy nor Alembic.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.db import (
+    LOCAL,
+    PRODUCTION,
+    AppliedRevision,
+    Marker,
+    Migrate,
+    Migrated,
+    MigrationStatus,
+    Place,
+    Revision,
+)
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from bazar_cli.domain.target import Target
+
+_TRANSACTION_POOLER_PORT = "6543"
+_RETRIES = 10
+_RETRY_PAUSE_SECONDS = (0.2, 1.5)
+_LOCK_NOT_AVAILABLE = "55P03"
+_DEADLOCK = "40P01"
+
+
+class Migrator:
+    """The migrations of one target, over DATABASE_MIGRATION_URL where it is set."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._url = target.migration_url or target.database_url
+        self._location = script_location()
+        self._revisions = revisions(self._location)
+
+    def status(self) -> MigrationStatus:
+        """Return what is applied and pending. Writes nothing. Raises: as `translate` says."""
+        try:
+            with psycopg.connect(self._url.reveal(), connect_timeout=10, prepare_threshold=None) as connection:
+                connection.read_only = True
+                current = _current(connection)
+                place = _place(connection)
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+        known = [r.id for r in self._revisions]
+        at = known.index(current) + 1 if current in known else 0
+        unknown = current is not None and current not in known
+        return MigrationStatus(
+            place=place,
+            current=current,
+            head=known[-1],
+            applied=() if unknown else self._revisions[:at],
+            pending=() if unknown else self._revisions[at:],
+            unknown=unknown,
+        )
+
+    def plan(self, request: Migrate) -> Migrated:
+        """Return what `migrate` would do, with the SQL where asked. Writes nothing."""
+        before = self.status()
+        pending = self._chosen(before, request)
+        sql = self._sql(before.current, pending[-1].id) if pending and request.sql else None
+        return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
+
+    def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
+        """Apply the pending revisions, each in its own transaction, under the migration lock.
+
+        Raises: Refused `db.transaction_pooler`; Conflict `db.unknown_revision`; UsageError
+        `db.no_such_revision`; BackendUnavailable `db.lock_timeout`, `postgres.busy`.
+        """
+        self._refuse_transaction_pooler()
+        before = self.status()
+        if not self._chosen(before, request):
+            return Migrated(before.place, before.current, before.head, (), (), 0, None)
+        from sqlalchemy.exc import DBAPIError
+
+        from bazar_cli.adapters.migrations.lock import migration_lock
+
+        applied: list[AppliedRevision] = []
+        try:
+            with (
+                self._connect(request) as connection,
+                migration_lock(connection, request.lock_wait, lambda holder: notify(f"Waiting for {holder}")) as wait,
+            ):
+                pending = self._chosen(self.status(), request)
+                for revision in pending:
+                    applied.append(self._apply(connection, revision, notify))
+        except DBAPIError as error:
+            raise self._failed(error, applied) from error
+        after = self.status()
+        return Migrated(
+            after.place,
+            after.current,
+            after.head,
+            tuple(applied),
+            after.pending,
+            wait.milliseconds,
+            wait.holder,
+        )
+
+    def _chosen(self, status: MigrationStatus, request: Migrate) -> tuple[Revision, ...]:
+        if status.unknown:
+            raise Conflict(
+                "db.unknown_revision",
+                f"the database is at revision {status.current}, which this release of bazar does not have",
+                hint="use the release of bazar that migrated it, or a newer one",
+                details={"current": status.current, "head": status.head},
+            )
+        if request.revision is not None and request.revision != "head":
+            known = [r.id for r in self._revisions]
+            if request.revision not in known:
+                raise UsageError(
+                    "db.no_such_revision",
+                    f"there is no revision {request.revision!r}",
+                    hint=f"one of: {', '.join(known)}, head",
+                )
+            wanted = known[: known.index(request.revision) + 1]
+            return tuple(r for r in status.pending if r.id in wanted)
+        if request.steps is not None:
+            return status.pending[: request.steps]
+        return status.pending
+
+    def _refuse_transaction_pooler(self) -> None:
+        if str(conninfo_to_dict(self._url.reveal()).get("port") or "") == _TRANSACTION_POOLER_PORT:
+            raise Refused(
+                "db.transaction_pooler",
+                "port 6543 is a transaction pooler, where a migration cannot hold its lock",
+                hint="set DATABASE_MIGRATION_URL to the direct connection or the session pooler (port 5432)",
+            )
+
+    @contextmanager
+    def _connect(self, request: Migrate) -> Generator[Connection]:
+        from sqlalchemy import NullPool, create_engine
+
+        environment, protected = self._marker_for(request)
+
+        def connect() -> psycopg.Connection:
+            opened = psycopg.connect(
+                self._url.reveal(),
+                connect_timeout=10,
+                prepare_threshold=None,
+                application_name="bazar db migrate",
+                autocommit=True,
+            )
+            opened.execute("SELECT set_config('lock_timeout', %s, false)", (f"{request.lock_timeout}s",))
+            opened.execute("SELECT set_config('bazar.environment', %s, false)", (environment,))
+            opened.execute("SELECT set_config('bazar.protected', %s, false)", (str(protected).lower(),))
+            if opened.info.server_version >= 140000:
+                # A killed client frees its lock within seconds instead of at the end of its statement.
+                opened.execute("SET client_connection_check_interval = '2s'")
+            opened.autocommit = False
+            return opened
+
+        engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, hide_parameters=True)
+        with engine.connect() as connection:
+            yield connection
+
+    def _marker_for(self, request: Migrate) -> tuple[str, bool]:
+        """The marker of a database that has none: the embedded stack's is local, any other production."""
+        embedded = self._target.source.name == LOCAL
+        environment = request.environment or (LOCAL if embedded else PRODUCTION)
+        if request.protected is not None:
+            return environment, request.protected
+        return environment, environment != LOCAL
+
+    def _apply(self, connection: Connection, revision: Revision, notify: Callable[[str], None]) -> AppliedRevision:
+        from alembic import command
+        from sqlalchemy.exc import DBAPIError
+
+        notify(f"Applying {revision.id}: {revision.message}")
+        started = time.monotonic()
+        for attempt in range(_RETRIES + 1):
+            try:
+                command.upgrade(self._config(connection), revision.id)
+            except DBAPIError as error:
+                connection.rollback()
+                if _sqlstate(error) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK} or attempt == _RETRIES:
+                    raise
+                notify(f"A table that {revision.id} needs is locked; trying again")
+                time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
+            else:
+                return AppliedRevision(revision, round((time.monotonic() - started) * 1000), attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _sql(self, current: str | None, to: str) -> str:
+        from alembic import command
+
+        buffer = io.StringIO()
+        command.upgrade(self._config(None, buffer), f"{current or 'base'}:{to}", sql=True)
+        return buffer.getvalue()
+
+    def _config(self, connection: Connection | None, output: io.StringIO | None = None) -> Any:
+        from alembic.config import Config
+
+        config = Config(output_buffer=output) if output is not None else Config()
+        config.set_main_option("script_location", str(self._location).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        return config
+
+    def _failed(self, error: Exception, applied: list[AppliedRevision]) -> BazarError:
+        from sqlalchemy.exc import DBAPIError
+
+        assert isinstance(error, DBAPIError)
+        if _sqlstate(error) in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
+            return BackendUnavailable(
+                "postgres.busy",
+                "a table that the migration needs stayed locked by another session",
+                hint="look for long transactions, then run `bazar db migrate` again",
+                details={"applied": [a.revision.id for a in applied]},
+            )
+        return translate(error, self._target)
+
+
+def _current(connection: psycopg.Connection) -> str | None:
+    found = connection.execute("SELECT to_regclass('bazar.alembic_version') IS NOT NULL").fetchone()
+    if found is None or not found[0]:
+        return None
+    row = connection.execute("SELECT version_num FROM bazar.alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _place(connection: psycopg.Connection) -> Place:
+    marker = None
+    found = connection.execute("SELECT to_regclass('bazar.deployment') IS NOT NULL").fetchone()
+    if found is not None and found[0]:
+        row = connection.execute("SELECT environment, protected FROM bazar.deployment").fetchone()
+        marker = None if row is None else Marker(row[0], row[1])
+    info = connection.info
+    version = connection.execute("SHOW server_version").fetchone()
+    return Place(info.host, info.dbname, marker, str(version[0]) if version else "")
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)

@@ -1,0 +1,71 @@
+"""The first superuser (design section 2): claimed under the migration lock, once."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.postgres import audit
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection, Database
+
+_WAIT_SECONDS = 60.0
+_RULED = text(
+    "SELECT EXISTS (SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active'"
+    " AND pending IS DISTINCT FROM 'delete')"
+)
+_OTHER_ID = text("SELECT id FROM bazar.users WHERE lower(email) = :email AND id <> :id")
+_CLAIM = text(
+    """
+    INSERT INTO bazar.users (id, email, plan, state, origin, is_superuser)
+    VALUES (:id, :email, 'premium', 'active', 'adopted', true)
+    ON CONFLICT (id) DO UPDATE SET plan = 'premium', state = 'active', is_superuser = true, pending = NULL,
+        lease_owner = NULL, lease_until = NULL, updated_at = now()
+    """
+)
+
+
+def claim_superuser(database: Database, grant: Grant, user_id: uuid.UUID, email: str) -> bool:
+    """Make the verified SUPERUSER_EMAIL a superuser on Premium with Supabase's id, if there is none yet.
+
+    Returns False when a superuser exists. Raises: BackendUnavailable `db.lock_timeout`; Conflict
+    `users.email_exists` when the address belongs to a row with another id.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        with database.transaction(grant) as connection:
+            # Shares its key with the migrators' session lock; transaction-level, it works through a pooler.
+            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": KEY}).scalar_one():
+                return _claim(connection, grant, user_id, email)
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(
+                "db.lock_timeout",
+                "a migration holds the lock that the first superuser needs",
+                hint="wait for it and try again",
+            )
+        time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, no secret
+
+
+def _claim(connection: Connection, grant: Grant, user_id: uuid.UUID, email: str) -> bool:
+    if connection.execute(_RULED).scalar_one():
+        return False
+    other = connection.execute(_OTHER_ID, {"id": user_id, "email": email}).scalar_one_or_none()
+    if other is not None:
+        raise Conflict(
+            "users.email_exists",
+            f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}",
+            hint="delete the stale row in bazar.users, or use another SUPERUSER_EMAIL",
+            details={"postgres_id": str(other), "supabase_id": str(user_id)},
+        )
+    connection.execute(_CLAIM, {"id": user_id, "email": email})
+    after = {"email": email, "plan": "premium", "is_superuser": True}
+    audit.record(connection, grant, audit.Change("user", user_id, after=after, reason="bootstrap"))
+    return True

@@ -1,0 +1,111 @@
+"""What Postgres says, as domain errors: named for what the operator can do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.exc import DBAPIError
+
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.secrets import Secret
+    from bazar_cli.domain.target import Target
+
+_NOT_MIGRATED = frozenset({"3F000", "42P01", "42703"})
+_BUSY = {
+    "55P03": "a row or table that it needs is locked by another session",
+    "40P01": "it and another session waited for each other",
+    "40001": "another session changed the same rows",
+    "57014": "it took too long and was cancelled",
+}
+
+
+def address(database_url: Secret) -> str:
+    """Return `host:port/database` of a database URL, for texts: without user, password or options."""
+    try:
+        parts = conninfo_to_dict(database_url.reveal())
+    except psycopg.ProgrammingError:
+        return "an unreadable database URL"
+    host, port = parts.get("host") or "localhost", parts.get("port")
+    return f"{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
+
+
+def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
+    """Return the domain error for an error of Postgres or of the way to it.
+
+    SQLSTATEs are those of the Postgres manual, appendix A. An error that no rule here knows is a bug of ours
+    and comes back as the plain BazarError with exit code 1.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    sqlstate = getattr(cause, "sqlstate", None)
+    where = address(target.database_url)
+    if sqlstate in _NOT_MIGRATED:
+        return Conflict(
+            "db.not_migrated",
+            f"the database {where} does not have the tables that this release needs",
+            hint="run `bazar db status`, then `bazar db migrate`",
+            details={"sqlstate": sqlstate},
+        )
+    if sqlstate == "42501":
+        return Conflict(
+            "postgres.privilege",
+            f"the database user of {where} may not do this: {_first_line(cause)}",
+            hint="use the owner of the schema bazar in DATABASE_URL",
+            details={"sqlstate": sqlstate},
+        )
+    if sqlstate in _BUSY:
+        return BackendUnavailable(
+            "postgres.busy",
+            f"the database {where} gave up the command: {_BUSY[sqlstate]}; nothing was written",
+            hint="run it again",
+            details={"sqlstate": sqlstate},
+        )
+    if sqlstate in {"28P01", "28000"}:
+        return _refused(where, cause)
+    if sqlstate is not None and sqlstate[:2] in {"08", "53", "57"}:
+        return BackendUnavailable(
+            "postgres.unavailable",
+            f"the database {where} cannot serve now: {_first_line(cause)}",
+            hint="try again; `bazar doctor` looks at both systems",
+            details={"sqlstate": sqlstate},
+        )
+    if isinstance(cause, psycopg.OperationalError):
+        return _unreachable(where, cause, target)
+    return BazarError(
+        "postgres.unexpected",
+        f"the database {where} refused a statement of bazar: {_first_line(cause)}",
+        hint="this is a bug; report it with the request id",
+        details={"sqlstate": sqlstate},
+    )
+
+
+def _unreachable(where: str, cause: psycopg.Error, target: Target) -> BazarError:
+    text = str(cause)
+    if "password authentication failed" in text or "no pg_hba.conf entry" in text:
+        return _refused(where, cause)
+    local = target.source.name == "local"
+    hint = (
+        "start it with `bazar local start`"
+        if local
+        else "check DATABASE_URL and the network, then try again; `bazar doctor` looks at both systems"
+    )
+    return BackendUnavailable(
+        "postgres.unavailable", f"the database {where} is not reachable: {_first_line(cause)}", hint=hint
+    )
+
+
+def _refused(where: str, cause: BaseException | None) -> BazarError:
+    return BackendUnavailable(
+        "postgres.refused",
+        f"the database {where} refused the sign-in: {_first_line(cause)}",
+        hint="check user and password in DATABASE_URL, then try again",
+    )
+
+
+def _first_line(cause: BaseException | None) -> str:
+    """The server's own sentence; libpq never puts a password in it."""
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[0] if lines else type(cause).__name__

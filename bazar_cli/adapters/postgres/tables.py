@@ -1,0 +1,146 @@
+"""The tables as SQLAlchemy describes them: what revisions are compared with, at autogenerate and in tests."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "bazar"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    },
+)
+
+
+def _moment(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    UniqueConstraint("position"),
+)
+
+plan_permissions = Table(
+    "plan_permissions",
+    metadata,
+    Column("plan", Text, ForeignKey(plans.c.name), primary_key=True),
+    Column("permission", Text, primary_key=True),
+    CheckConstraint("permission ~ '^[a-z]+:[a-z]+$'", name="permission"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("name", Text),
+    Column("plan", Text, ForeignKey(plans.c.name), nullable=False, server_default="free"),
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("pending", Text),
+    Column("lease_owner", Uuid),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("origin", Text, nullable=False, server_default="created"),
+    Column("is_superuser", Boolean, nullable=False, server_default=text("false")),
+    _moment("created_at"),
+    _moment("updated_at"),
+    CheckConstraint("email = lower(email)", name="email"),
+    CheckConstraint("state IN ('active', 'suspended')", name="state"),
+    CheckConstraint("pending IN ('create', 'delete', 'suspend', 'restore', 'email', 'invite')", name="pending"),
+    CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("origin IN ('created', 'adopted')", name="origin"),
+)
+Index("users_email_key", func.lower(users.c.email), unique=True)
+Index("users_created_at_id_idx", users.c.created_at, users.c.id)
+Index("users_email_id_idx", users.c.email, users.c.id)
+Index("users_plan_idx", users.c.plan)
+Index("users_superusers_idx", users.c.id, postgresql_where=users.c.is_superuser)
+Index("users_pending_idx", users.c.lease_until, postgresql_where=users.c.pending.isnot(None))
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("slug", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    UniqueConstraint("slug"),
+    CheckConstraint("slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'", name="slug"),
+)
+Index("organizations_created_at_id_idx", organizations.c.created_at, organizations.c.id)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("organization_id", Uuid, ForeignKey(organizations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("role", Text, nullable=False),
+    _moment("created_at"),
+    CheckConstraint("role IN ('owner', 'admin', 'member')", name="role"),
+)
+Index("memberships_user_id_idx", memberships.c.user_id)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    _moment("occurred_at"),
+    Column("operator_id", Uuid),
+    Column("operator_email", Text, nullable=False),
+    Column("use_case", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Text),
+    Column("organization_id", Uuid),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("reason", Text),
+    Column("request_id", Text, nullable=False),
+    UniqueConstraint("seq"),
+    CheckConstraint("outcome IN ('done', 'denied', 'undone')", name="outcome"),
+)
+Index("audit_events_occurred_at_idx", audit_events.c.occurred_at)
+Index("audit_events_operator_id_idx", audit_events.c.operator_id)
+Index("audit_events_target_id_idx", audit_events.c.target_id)
+Index("audit_events_organization_id_idx", audit_events.c.organization_id)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Uuid, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("protected", Boolean, nullable=False),
+    _moment("created_at"),
+    CheckConstraint("singleton", name="singleton"),
+)

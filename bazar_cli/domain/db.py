@@ -1,0 +1,115 @@
+"""The database's own use cases: what is migrated, what is pending, what waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bazar_cli.domain.access import Scope, public, requires
+from bazar_cli.domain.permissions import Permission
+
+MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+STATUS = requires("db.status", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
+WAIT = public("db.wait", "it opens a connection and reads nothing")
+
+PRODUCTION = "production"
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision: its id and the first line of its text."""
+
+    id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What the database says of itself; destructive commands read it."""
+
+    environment: str
+    protected: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a database command works, safe to show."""
+
+    host: str
+    database: str
+    marker: Marker | None
+    server_version: str
+
+
+@dataclass(frozen=True)
+class MigrationStatus:
+    """What is applied and what is pending, from the oldest."""
+
+    place: Place
+    current: str | None
+    head: str
+    applied: tuple[Revision, ...]
+    pending: tuple[Revision, ...]
+    unknown: bool
+    """The database is at a revision that this release does not have: a newer bazar migrated it."""
+
+
+@dataclass(frozen=True)
+class GetStatus:
+    """What `db status` was asked."""
+
+
+@dataclass(frozen=True)
+class Migrate:
+    """What `db migrate` was asked.
+
+    Parameters: `revision` None is the head; `steps` counts pending revisions; times are in seconds;
+    `environment` and `protected` mark a database that has no marker yet, None for the target's default.
+    """
+
+    revision: str | None = None
+    steps: int | None = None
+    sql: bool = False
+    lock_wait: float = 60.0
+    lock_timeout: float = 3.0
+    environment: str | None = None
+    protected: bool | None = None
+
+
+@dataclass(frozen=True)
+class AppliedRevision:
+    """A revision that this run applied, in milliseconds, and how often a lock made it start again."""
+
+    revision: Revision
+    milliseconds: int
+    retries: int
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a run of `db migrate` did; of a dry run, what it would do, with the SQL where asked."""
+
+    place: Place
+    current: str | None
+    head: str
+    applied: tuple[AppliedRevision, ...]
+    pending: tuple[Revision, ...]
+    waited_ms: int
+    holder: str | None
+    """Who held the migration lock while this run waited."""
+    sql: str | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What `db wait` was asked, in seconds."""
+
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Waited:
+    """How long `db wait` took until the database answered."""
+
+    place: Place
+    milliseconds: int

@@ -1,0 +1,22 @@
+"""The first superuser: the verified SUPERUSER_EMAIL of a system that has none (design section 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.access import Grant, Sealed
+
+if TYPE_CHECKING:
+    from bazar_cli.services.system import System
+
+
+def claim_by(system: System, grant: Grant) -> bool:
+    """Make the operator of a bootstrap Grant the first superuser; False when there is one already.
+
+    Raises: Sealed for any other Grant; BackendUnavailable, Conflict as `adapters.postgres.bootstrap` says.
+    """
+    from bazar_cli.adapters.postgres.bootstrap import claim_superuser
+
+    if not grant.bootstrap:
+        raise Sealed(f"{grant.spec.name} was not granted by bootstrap")
+    return claim_superuser(system.database(), grant, grant.operator.id, grant.operator.email)

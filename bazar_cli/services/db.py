@@ -1,0 +1,75 @@
+"""The database: status, migration, and waiting for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import db as use_cases
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.db import GetStatus, Migrate, Migrated, MigrationStatus, Wait, Waited
+from bazar_cli.domain.errors import BackendUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+    from bazar_cli.services.system import System
+
+_POLL_SECONDS = 0.25
+
+
+def status(system: System, grant: Grant, _request: GetStatus) -> MigrationStatus:
+    """Return the revision of the database and what is pending."""
+    grant.demand(use_cases.STATUS)
+    return system.migrator(grant).status()
+
+
+def migrate(
+    system: System, grant: Grant, request: Migrate, notify: Callable[[str], None] = lambda _text: None
+) -> Migrated:
+    """Apply pending revisions, one migrator at a time; a dry run returns the plan.
+
+    A bootstrap run then makes the operator the first superuser.
+    Raises: see `adapters.migrations.runner`; UsageError `db.steps_and_revision`, `db.steps_invalid`.
+    """
+    grant.demand(use_cases.MIGRATE)
+    if request.steps is not None and request.revision is not None:
+        raise UsageError(
+            "db.steps_and_revision",
+            "a revision and --steps say two different things",
+            hint="give one of them",
+        )
+    if request.steps is not None and request.steps < 1:
+        raise UsageError("db.steps_invalid", f"--steps {request.steps} migrates nothing", hint="give 1 or more")
+    migrator = system.migrator(grant)
+    if grant.dry_run or request.sql:
+        return migrator.plan(request)
+    result = migrator.migrate(request, notify)
+    if grant.bootstrap:
+        from bazar_cli.services.bootstrap import claim_by
+
+        claim_by(system, grant)
+    return result
+
+
+def wait(target: Target, request: Wait) -> Waited:
+    """Return when the database accepts connections.
+
+    Raises: BackendUnavailable `db.wait_timeout` with the last reason after `request.timeout` seconds.
+    """
+    from bazar_cli.adapters.postgres.probe import probe
+
+    started = time.monotonic()
+    while True:
+        try:
+            place = probe(target)
+        except BackendUnavailable as error:
+            if time.monotonic() - started > request.timeout:
+                raise BackendUnavailable(
+                    "db.wait_timeout",
+                    f"the database did not answer within {request.timeout:g} s: {error.message}",
+                    hint=error.hint,
+                ) from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return Waited(place, round((time.monotonic() - started) * 1000))
