@@ -1,0 +1,1 @@
+"""An Auth service that speaks Supabase's wire protocol (GoTrue v2.196), for development, tests and CI."""

@@ -1,0 +1,93 @@
+"""The routes, and the frame around every endpoint: body limit, worker thread, error shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import psycopg
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from bazar_cli.devstack.auth import admin, public
+from bazar_cli.devstack.auth.call import Call, Service
+from bazar_cli.devstack.auth.config import AuthConfig
+from bazar_cli.devstack.auth.database import Pool
+from bazar_cli.devstack.auth.errors import VERSION, VERSION_HEADER, Fault
+from bazar_cli.devstack.auth.tokens import Tokens
+
+Endpoint = Callable[[Call], Response]
+_ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_MAX_BODY = 1024 * 1024
+_log = logging.getLogger("bazar.auth")
+
+_ROUTES: tuple[tuple[str, dict[str, Endpoint]], ...] = (
+    ("/health", {"GET": public.health}),
+    ("/.well-known/jwks.json", {"GET": public.jwks}),
+    ("/token", {"POST": public.token}),
+    ("/user", {"GET": public.get_user, "PUT": public.put_user}),
+    ("/logout", {"POST": public.logout}),
+    ("/verify", {"POST": public.verify, "GET": public.verify_link}),
+    ("/recover", {"POST": public.recover}),
+    ("/invite", {"POST": admin.invite}),
+    ("/admin/users", {"POST": admin.create_user, "GET": admin.list_users}),
+    ("/admin/users/{user_id}", {"GET": admin.get_user, "PUT": admin.update_user, "DELETE": admin.delete_user}),
+    ("/admin/generate_link", {"POST": admin.generate_link}),
+)
+
+
+def create_app(config: AuthConfig) -> Starlette:
+    """Return the service for one configuration; nothing is opened before the first request."""
+    service = Service(config, Tokens(config), Pool(config.database_url))
+    routes = [Route(path, _framed(service, methods), methods=_ALL) for path, methods in _ROUTES]
+    return Starlette(routes=[Mount(config.prefix, routes=routes)] if config.prefix else routes)
+
+
+def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    async def frame(request: Request) -> Response:
+        endpoint = methods.get(request.method)
+        if endpoint is None:
+            return Response(status_code=405, headers={"Allow": ", ".join(methods)})
+        dated = request.headers.get(VERSION_HEADER) == VERSION
+        try:
+            body = await _body(request)
+            return await run_in_threadpool(endpoint, _call(service, request, body))
+        except Fault as fault:
+            return fault.response(dated=dated)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except psycopg.Error as error:
+            _log.error("database: %s %s", type(error).__name__, error.sqlstate)
+            return Fault(500, "unexpected_failure", "Database error").response(dated=dated)
+
+    return frame
+
+
+async def _body(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > _MAX_BODY:
+            raise Fault(413, "request_too_large", "Request body exceeded 1MB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _call(service: Service, request: Request, body: bytes) -> Call:
+    client = {"ip": request.client.host if request.client else "127.0.0.1"}
+    agent = request.headers.get("user-agent")
+    if agent:
+        client["user_agent"] = agent
+    return Call(
+        service=service,
+        path={name: str(value) for name, value in request.path_params.items()},
+        query=dict(request.query_params),
+        headers=request.headers,
+        body=body,
+        client=client,
+        url_path=request.url.path,
+    )

@@ -1,0 +1,34 @@
+"""Go durations, as Supabase Auth takes them: `24h`, `-5m`, `1h30m`."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
+
+
+class InvalidDuration(ValueError):
+    """The text is no Go duration; the message is Go's."""
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a Go duration. Raises: InvalidDuration with Go's own sentence."""
+    rest = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    if rest == "0":
+        return 0.0
+    if not rest or not (rest[0].isdigit() or rest[0] == "."):
+        raise InvalidDuration(f'time: invalid duration "{text}"')
+    total, position = 0.0, 0
+    while position < len(rest):
+        part = _PART.match(rest, position)
+        if part is None:
+            raise InvalidDuration(f'time: invalid duration "{text}"')
+        number, unit = part.groups()
+        if not unit:
+            raise InvalidDuration(f'time: missing unit in duration "{text}"')
+        if unit not in _UNITS:
+            raise InvalidDuration(f'time: unknown unit "{unit}" in duration "{text}"')
+        total += float(number) * _UNITS[unit]
+        position = part.end()
+    return -total if text.startswith("-") else total

@@ -1,0 +1,73 @@
+"""Errors on the wire, in both shapes (facts, section a): the client chooses by X-Supabase-Api-Version."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import psycopg
+from starlette.responses import JSONResponse
+
+VERSION_HEADER = "X-Supabase-Api-Version"
+VERSION = "2024-01-01"
+
+
+class Fault(Exception):
+    """An answer that is an error: HTTP status, Supabase's error code and sentence."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        extra: dict[str, Any] | None = None,
+        with_id: bool = False,
+        code_header: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.extra = extra or {}
+        self.with_id = with_id
+        self.code_header = code_header
+
+    def response(self, *, dated: bool) -> JSONResponse:
+        """Return the error in the 2024 shape (`dated`) or the legacy one."""
+        headers = {"X-Sb-Error-Code": self.code}
+        if self.code_header is False or (dated and self.code_header is None and self.code == "weak_password"):
+            headers = {}
+        if dated:
+            headers[VERSION_HEADER] = VERSION
+            return JSONResponse({"code": self.code, "message": self.message, **self.extra}, self.status, headers)
+        body: dict[str, Any] = {"code": self.status, "error_code": self.code, "msg": self.message, **self.extra}
+        if self.with_id:
+            body["error_id"] = uuid.uuid4().hex
+        return JSONResponse(body, self.status, headers)
+
+
+class DatabaseFault(Fault):
+    """A constraint said no: the legacy shape passes Postgres' own words through, the other hides them."""
+
+    def __init__(self, error: psycopg.errors.IntegrityError, message: str) -> None:
+        super().__init__(500, "unexpected_failure", message)
+        self._sqlstate = error.sqlstate
+        self._primary = error.diag.message_primary
+        self._detail = error.diag.message_detail
+
+    def response(self, *, dated: bool) -> JSONResponse:
+        if dated:
+            return super().response(dated=True)
+        body = {"code": self._sqlstate, "detail": self._detail, "message": self._primary}
+        return JSONResponse(body, 500, {"X-Sb-Error-Code": self.code})
+
+
+def validation_failed(message: str, status: int = 400) -> Fault:
+    """A value that breaks a rule."""
+    return Fault(status, "validation_failed", message)
+
+
+def internal(message: str = "Internal Server Error") -> Fault:
+    """The server's own fault, which carries no error code header (recorded)."""
+    return Fault(500, "unexpected_failure", message, code_header=False)

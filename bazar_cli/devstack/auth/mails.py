@@ -1,0 +1,29 @@
+"""The mails that the service would have sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import psycopg
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One kept mail; link and code sign somebody in, so its repr hides them."""
+
+    sent_at: datetime
+    recipient: str
+    kind: str
+    """`recovery`, `invite`, `magiclink` or `email_change`."""
+    link: str = field(repr=False)
+    code: str = field(repr=False)
+
+
+def list_mails(database_url: str) -> list[Mail]:
+    """Return all kept mails, the newest last. Raises: psycopg.Error."""
+    with psycopg.connect(database_url, connect_timeout=5) as connection:
+        rows = connection.execute(
+            "SELECT sent_at, recipient, kind, link, code FROM bazar_auth.mails ORDER BY id"
+        ).fetchall()
+    return [Mail(*row) for row in rows]

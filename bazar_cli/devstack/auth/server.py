@@ -1,0 +1,55 @@
+"""Running the service on a socket that somebody else bound."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import psycopg
+import uvicorn
+
+from bazar_cli.devstack.auth.app import create_app
+from bazar_cli.devstack.auth.config import AuthConfig
+from bazar_cli.devstack.auth.schema import ensure_schema
+from bazar_cli.domain.errors import BackendUnavailable
+
+
+class _Server(uvicorn.Server):
+    """Tells when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_ready()
+
+
+def serve(config: AuthConfig, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is called once when requests are accepted.
+
+    Raises: BackendUnavailable `auth_service.database` when the database cannot be used.
+    """
+    try:
+        with psycopg.connect(config.database_url, connect_timeout=10, autocommit=True) as connection:
+            ensure_schema(connection)
+    except psycopg.Error as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendUnavailable(
+            "auth_service.database",
+            f"the Auth service cannot use its database: {first}",
+            hint="check GOTRUE_DB_DATABASE_URL",
+        ) from error
+    settings = uvicorn.Config(
+        create_app(config),
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    _Server(settings, on_ready).run(sockets=[listener])

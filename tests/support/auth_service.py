@@ -1,0 +1,44 @@
+"""A real Auth service process of a test worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from bazar_cli.devstack.auth.keys import AuthKeys
+
+
+def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
+    """Return the settings of a service with these keys."""
+    return {
+        "GOTRUE_DB_DATABASE_URL": database_url,
+        "GOTRUE_JWT_SECRET": keys.jwt_secret,
+        "GOTRUE_JWT_KEYS": keys.jwt_keys,
+        "GOTRUE_SITE_URL": "http://127.0.0.1:3000",
+        "BAZAR_AUTH_ANON_KEY": keys.anon_key,
+        "BAZAR_AUTH_SERVICE_KEY": keys.service_key,
+        "BAZAR_AUTH_PUBLISHABLE_KEY": keys.publishable_key,
+        "BAZAR_AUTH_SECRET_KEY": keys.secret_key,
+    }
+
+
+@contextmanager
+def running_auth_service(settings: Mapping[str, str], *arguments: str) -> Generator[str]:
+    """Run the service in the foreground of a child process; yields its base URL without the prefix."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bazar_cli.devstack.auth", "--port", "0", *arguments],
+        env={"PATH": os.environ["PATH"], **settings},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the Auth service did not start"
+        try:
+            yield address.removesuffix("/auth/v1")
+        finally:
+            process.terminate()
+            process.wait()

@@ -1,0 +1,93 @@
+"""One throw-away Postgres server for a whole test run, and databases on it."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.devstack.auth.schema import ensure_schema
+from bazar_cli.devstack.paths import StackPaths
+from bazar_cli.devstack.postgres import EmbeddedPostgres
+from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
+
+TEMPLATE = "bazar_template"
+_UNSAFE_AND_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "autovacuum": "off",
+}
+
+
+class ScratchPostgres:
+    """The server of one run: started by the first process, used by all workers, removed at the end."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="bazar-tests-")
+        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), _UNSAFE_AND_FAST)
+
+    def start(self) -> str:
+        """Start the server and make the template database; return the URL of its `postgres` database."""
+        self._server.start()
+        url = self._server.url("postgres")
+        create_database(url, TEMPLATE)
+        template = sibling(url, TEMPLATE)
+        with psycopg.connect(template, autocommit=True) as connection:
+            ensure_schema(connection)
+        migrate(template)
+        return url
+
+    def stop(self) -> None:
+        """Stop the server and remove its folders."""
+        self._server.drop()
+        self._folder.cleanup()
+
+
+def migrate(url: str, environment: str = "local", *, protected: bool = False) -> None:
+    """Bring a database to the head, marked as given."""
+    Migrator(target_of(url)).migrate(Migrate(environment=environment, protected=protected), lambda _text: None)
+
+
+def target_of(url: str, supabase_url: str = "http://127.0.0.1:1", key: str = "no key") -> Target:
+    """Return a target with this database and, where it matters, this Auth service."""
+    return Target(TargetSource(TargetKind.ENVIRONMENT, "environment"), supabase_url, Secret(key), Secret(url))
+
+
+def sibling(url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{quote(name, safe='')}").geturl()
+
+
+def create_database(url: str, name: str, template: str | None = None) -> str:
+    """Create a database, a copy of `template` where given, and return its URL."""
+    copy = f' TEMPLATE "{template}"' if template else ""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"{copy}'.encode())
+    return sibling(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop a database with whoever is connected to it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@contextmanager
+def scratch_database(url: str, template: str | None = None) -> Generator[str]:
+    """Lend a database, empty or a copy, for the block."""
+    name = f"t_{secrets.token_hex(6)}"
+    created = create_database(url, name, template)
+    try:
+        yield created
+    finally:
+        drop_database(url, name)
