@@ -16,7 +16,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from bazar_cli.devstack.files import exclusive_lock
+from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.devstack.paths import SYSTEM_ROOT
 from bazar_cli.domain.errors import BackendUnavailable
 
@@ -83,7 +83,7 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
     """Return binaries that can be run: those of the wheel, or as root their copy below `system_root`.
 
     Parameters: `owner` is the user id that owns existing data, which must stay the user of Postgres.
-    Raises BackendUnavailable `local.extra_missing`, `local.no_postgres_user`, `local.storage`.
+    Raises BackendUnavailable `local.extra_missing`, `local.no_postgres_user`, `files.unwritable`.
     """
     install, version = locate()
     if os.geteuid() != 0:
@@ -94,7 +94,7 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
         copied = _copy_once(install, version, root)
     except OSError as error:
         raise BackendUnavailable(
-            "local.storage",
+            "files.unwritable",
             f"The Postgres programs cannot be copied below {root}: {error.strerror}.",
             hint="Run bazar as an ordinary user, or make that folder writable.",
         ) from error
@@ -132,7 +132,7 @@ def system_folder(path: Path) -> Path:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
             raise BackendUnavailable(
-                "local.folder_not_ours",
+                "files.folder_not_ours",
                 f"{path} can be changed by other users, so root runs no programs from there.",
                 hint=f"Look at it, then remove it or: chown root {path} && chmod 755 {path}",
             ) from None

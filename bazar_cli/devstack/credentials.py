@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bazar_cli.adapters.files import write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
-from bazar_cli.devstack.files import write_private
 from bazar_cli.domain.errors import Conflict
 
 DEFAULT_SUPERUSER = "admin@bazar.test"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from bazar_cli.devstack.files import tail
+from bazar_cli.adapters.files import tail
 
 _PAUSE_SECONDS = 0.25
 

@@ -16,9 +16,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
+from bazar_cli.adapters.files import private_folder, rotate, tail, write_private
 from bazar_cli.devstack import processes
 from bazar_cli.devstack.binaries import STACK_GROUP, Binaries, prepare, system_folder
-from bazar_cli.devstack.files import private_folder, rotate, tail, write_private
 from bazar_cli.devstack.paths import SOCKET_NAME, StackPaths
 from bazar_cli.domain.errors import BackendUnavailable
 

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bazar_cli
-from bazar_cli.devstack import processes
-from bazar_cli.devstack.files import (
+from bazar_cli.adapters.files import (
     exclusive_lock,
     open_private,
     private_folder,
@@ -31,6 +30,7 @@ from bazar_cli.devstack.files import (
     try_lock,
     write_private,
 )
+from bazar_cli.devstack import processes
 from bazar_cli.domain.errors import BackendUnavailable
 
 LOOPBACK = "127.0.0.1"

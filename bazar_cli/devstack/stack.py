@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bazar_cli
+from bazar_cli.adapters.files import exclusive_lock, private_folder
 from bazar_cli.devstack import credentials as vault
 from bazar_cli.devstack import external
 from bazar_cli.devstack import logs as log_reader
 from bazar_cli.devstack.credentials import Credentials
-from bazar_cli.devstack.files import exclusive_lock, private_folder
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres
 from bazar_cli.devstack.service import LOOPBACK, BackgroundService, ServiceConfig, ServiceState
@@ -149,7 +149,7 @@ def start(
     `database_url` the Auth service runs beside that Postgres, which is waited for, 60 s at most.
     Raises UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
     `local.credentials_unreadable`; BackendUnavailable `local.extra_missing`, `local.postgres_failed`,
-    `local.auth_failed`, `local.database_unavailable`, `local.storage`, `local.folder_not_ours`.
+    `local.auth_failed`, `local.database_unavailable`, `files.unwritable`, `files.folder_not_ours`.
     """
     if database_url is not None:
         external.check_url(database_url)

@@ -22,7 +22,7 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
 
     Parameters: `uid` and `gid` are the owner wanted (only root may name another than itself; -1 leaves the
     group alone). Missing parents are made private too; parents that exist keep their mode.
-    Raises BackendUnavailable `local.folder_not_ours` for a link, a file, or a folder of another user.
+    Raises BackendUnavailable `files.folder_not_ours` for a link, a file, or a folder of another user.
     """
     wanted = os.geteuid() if uid is None else uid
     try:
@@ -40,9 +40,9 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
             path.chmod(mode)
     except OSError as error:
         raise BackendUnavailable(
-            "local.storage",
+            "files.unwritable",
             f"The folder {path} cannot be made private: {error.strerror}.",
-            hint="Free the path, or choose another folder with BAZAR_DATA_DIR.",
+            hint="Free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR.",
         ) from error
     return path
 
@@ -51,9 +51,9 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
         raise BackendUnavailable(
-            "local.folder_not_ours",
+            "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there.",
-            hint="Remove it, or choose another folder with BAZAR_DATA_DIR.",
+            hint="Remove it, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR.",
         )
 
 

@@ -1,0 +1,150 @@
+"""Profiles: named targets in a TOML file, their secrets in the secret store."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from bazar_cli.adapters.config.folders import config_dir
+from bazar_cli.adapters.config.secret_store import SecretStore
+from bazar_cli.adapters.files import exclusive_lock, private_folder, write_private
+from bazar_cli.domain.errors import NotFound, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+SECRET_NAMES = ("SUPABASE_KEY", "DATABASE_URL", "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL", "SUPERUSER_PASSWORD")
+PLAIN_NAMES = ("SUPABASE_URL", "SUPERUSER_EMAIL")
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """The TOML file: which profile is active, and what of each is no secret."""
+
+    active: str | None = None
+    profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+
+
+class Profiles:
+    """The profiles of one configuration folder."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._folder = config_dir(environ)
+        self._secrets = SecretStore(environ)
+
+    @property
+    def path(self) -> Path:
+        """The TOML file."""
+        return self._folder / "profiles.toml"
+
+    def read(self) -> ProfileFile:
+        """Return the file's content; no file is an empty one.
+
+        Raises: UsageError `config.unreadable` with the line where TOML broke, or the chmod to type.
+        """
+        try:
+            if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise _unreadable(self.path, "other users can change it", f"chmod 600 '{self.path}'")
+            content = _parse(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return ProfileFile()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise _unreadable(self.path, reason, f"mend or remove '{self.path}'") from error
+        table: object = content.get("profiles", {})
+        active: object = content.get("active")
+        if not isinstance(table, dict) or not (active is None or isinstance(active, str)):
+            raise _unreadable(self.path, "it is no profile file", f"mend or remove '{self.path}'")
+        found = cast("dict[str, object]", table)
+        if not all(isinstance(values, dict) for values in found.values()):
+            raise _unreadable(self.path, "a profile in it is no table", f"mend or remove '{self.path}'")
+        return ProfileFile(active, cast("dict[str, dict[str, str]]", found))
+
+    def values(self, name: str) -> dict[str, str]:
+        """Return a profile's values by their environment names, secrets included.
+
+        Raises: UsageError `target.unknown_profile`.
+        """
+        profiles = self.read().profiles
+        if name not in profiles:
+            raise unknown_profile(name, profiles)
+        stored = self._secrets.get(f"profile:{self._folder}:{name}")
+        secrets: dict[str, str] = json.loads(stored) if stored else {}
+        return {**{k.upper(): v for k, v in profiles[name].items()}, **secrets}
+
+    def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
+        """Add or replace a profile. Raises: UsageError `config.profile_name`."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                "config.profile_name",
+                f"{name[:80]!r} is no profile name: letters, digits, dots, hyphens, at most 63",
+                hint="choose another name",
+            )
+        private_folder(self._folder)
+        with exclusive_lock(self._folder / "profiles.lock"):
+            current = self.read()
+            plain = {k.lower(): values[k] for k in PLAIN_NAMES if values.get(k)}
+            secrets = {k: values[k] for k in SECRET_NAMES if values.get(k)}
+            self._secrets.set(f"profile:{self._folder}:{name}", json.dumps(secrets))
+            active = name if activate or current.active is None else current.active
+            self._write(ProfileFile(active, {**current.profiles, name: plain}))
+
+    def use(self, name: str) -> None:
+        """Make a profile the active one. Raises: UsageError `target.unknown_profile`."""
+        with exclusive_lock(self._locked()):
+            current = self.read()
+            if name not in current.profiles:
+                raise unknown_profile(name, current.profiles)
+            self._write(ProfileFile(name, current.profiles))
+
+    def remove(self, name: str) -> None:
+        """Forget a profile with its secrets and session. Raises: NotFound `config.profile_not_found`."""
+        with exclusive_lock(self._locked()):
+            current = self.read()
+            if name not in current.profiles:
+                raise NotFound(
+                    "config.profile_not_found",
+                    f"there is no profile {name!r}",
+                    hint="`bazar config profiles list` shows all",
+                )
+            self._secrets.delete(f"profile:{self._folder}:{name}")
+            self._secrets.delete(f"session:{name}")
+            left = {n: v for n, v in current.profiles.items() if n != name}
+            self._write(ProfileFile(None if current.active == name else current.active, left))
+
+    def _locked(self) -> Path:
+        private_folder(self._folder)
+        return self._folder / "profiles.lock"
+
+    def _write(self, content: ProfileFile) -> None:
+        import tomli_w
+
+        table: dict[str, Any] = {"profiles": {n: dict(v) for n, v in content.profiles.items()}}
+        if content.active is not None:
+            table = {"active": content.active, **table}
+        write_private(self.path, tomli_w.dumps(table))
+
+
+def unknown_profile(name: str, known: Mapping[str, object]) -> UsageError:
+    """The error for a profile that is not there, with those that are."""
+    return UsageError(
+        "target.unknown_profile",
+        f"there is no profile {name!r}; known: {', '.join(sorted(known)) or 'none'}",
+        hint="`bazar config profiles list` shows all; `bazar local start` makes one named local",
+    )
+
+
+def _parse(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
+
+
+def _unreadable(path: Path, reason: str, hint: str) -> UsageError:
+    return UsageError("config.unreadable", f"the profile file {path} cannot be used: {reason}", hint=hint)

@@ -1,0 +1,103 @@
+"""Secrets at rest: the OS keyring where there is one, else files that only their owner can read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bazar_cli.adapters.config.folders import config_dir
+from bazar_cli.adapters.files import private_folder, write_private
+from bazar_cli.domain.errors import NotSignedIn
+
+_SERVICE = "bazar"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class SecretStore:
+    """Named texts, each kept private. An explicit BAZAR_CONFIG_DIR keeps everything in that folder."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._folder = config_dir(environ) / "secrets"
+        self._keyring = not environ.get("BAZAR_CONFIG_DIR") and keyring_is_likely(environ)
+
+    def where(self, name: str) -> Path | str:
+        """Return where a secret is kept: a path, or `keyring`."""
+        return "keyring" if self._keyring else self._path(name)
+
+    def get(self, name: str) -> str | None:
+        """Return a secret, None where there is none.
+
+        Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can.
+        """
+        if self._keyring:
+            import keyring
+
+            return keyring.get_password(_SERVICE, name)
+        path = self._path(name)
+        try:
+            with path.open("rb") as stream:
+                found = os.fstat(stream.fileno())
+                if found.st_mode & _OTHERS:
+                    raise _unreadable(path, "other users can read it", f"chmod 600 '{path}', or sign in again")
+                return stream.read().decode("utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise _unreadable(path, reason, f"make it readable, or remove '{path}' and sign in again") from error
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a secret, replacing the one of this name. Raises: BackendUnavailable `files.unwritable`."""
+        if self._keyring:
+            import keyring
+
+            keyring.set_password(_SERVICE, name, value)
+            return
+        private_folder(self._folder)
+        write_private(self._path(name), value)
+
+    def delete(self, name: str) -> None:
+        """Forget a secret; one that is not there is forgotten already."""
+        if self._keyring:
+            import keyring
+
+            if keyring.get_password(_SERVICE, name) is not None:
+                keyring.delete_password(_SERVICE, name)
+            return
+        self._path(name).unlink(missing_ok=True)
+
+    def lock_path(self, name: str) -> Path:
+        """Return the file that processes lock while they change this secret; its folder is there."""
+        private_folder(self._folder)
+        return self._path(name).with_suffix(".lock")
+
+    def _path(self, name: str) -> Path:
+        # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
+        kind = name.partition(":")[0]
+        return self._folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+def keyring_is_likely(environ: Mapping[str, str]) -> bool:
+    """Say whether a keyring can be there, without importing the library that would tell (128-250 ms)."""
+    if environ.get("PYTHON_KEYRING_BACKEND"):
+        return "fail" not in environ["PYTHON_KEYRING_BACKEND"] and "null" not in environ["PYTHON_KEYRING_BACKEND"]
+    if sys.platform == "darwin":
+        return True
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    bus = bool(environ.get("DBUS_SESSION_BUS_ADDRESS")) or bool(runtime and (Path(runtime) / "bus").exists())
+    return bus and _has_usable_backend()
+
+
+def _has_usable_backend() -> bool:
+    import keyring
+    from keyring.backends import fail
+
+    return not isinstance(keyring.get_keyring(), fail.Keyring)
+
+
+def _unreadable(path: Path, reason: str, hint: str) -> NotSignedIn:
+    return NotSignedIn("auth.session_unreadable", f"the secret file {path} cannot be used: {reason}", hint=hint)

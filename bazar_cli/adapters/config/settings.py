@@ -1,0 +1,69 @@
+"""The variables that make a target, each read whole from one source (design section 3).
+
+Sources are never mixed: one class reads the process environment, the other one env file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+
+class TargetVariables(BaseSettings):
+    """The contract's environment names; an empty value counts as not set."""
+
+    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", env_ignore_empty=True)
+
+    SUPABASE_URL: str | None = None
+    SUPABASE_KEY: str | None = None
+    SUPABASE_ANON_KEY: str | None = None
+    DATABASE_URL: str | None = None
+    DATABASE_MIGRATION_URL: str | None = None
+    SUPERUSER_EMAIL: str | None = None
+    SUPERUSER_PASSWORD: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Return what is set, by name."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
+class EnvironmentVariables(TargetVariables):
+    """Reads the process environment and nothing else."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (EnvSettingsSource(settings_cls),)
+
+
+def variables_of_file(path: Path) -> dict[str, str]:
+    """Return what an env file sets. Raises: OSError, UnicodeDecodeError."""
+
+    class FileVariables(TargetVariables):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (DotEnvSettingsSource(settings_cls, env_file=path, env_file_encoding="utf-8"),)
+
+    with path.open("rb") as stream:
+        stream.read().decode("utf-8")
+    return FileVariables().given()
