@@ -39,7 +39,7 @@ class Gate:
             raise ValueError(f"{spec.name} is public; the gate decides on nothing")
         identity, sight = self._who(spec)
         if spec.writes:
-            self._identities.confirm(identity)
+            identity = self._identities.confirm(identity)
         if sight is None:
             sight = _look(self._system, identity)
         decision: Grant | Denial
@@ -49,10 +49,11 @@ class Gate:
             decision = self._stranger(identity, spec, sight)
         if isinstance(decision, Grant):
             return decision
-        if not sight.superuser_exists and self._is_first_superuser(identity):
+        if not sight.superuser_exists and spec.bootstrap:
+            # The address of a token may be an old one: the one that Supabase has now decides.
+            identity = self._identities.confirm(identity)
             grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
-            if grant is not None:
-                self._identities.confirm(identity)
+            if grant is not None and self._is_first_superuser(identity):
                 return grant
         self._deny(identity, spec, sight, decision, dry_run=dry_run)
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
@@ -100,9 +101,17 @@ def describe_operator(system: System, identity: Identity) -> Operator | None:
     return _look(system, identity).operator
 
 
-def bootstrap_is_open(system: System) -> bool:
-    """Say whether no active superuser on Premium exists yet."""
-    return not _look(system, None).superuser_exists
+def has_superuser(system: System) -> bool:
+    """Say whether an active superuser on Premium exists; a database without tables has none."""
+    return _look(system, None).superuser_exists
+
+
+def awaits_first_superuser(system: System) -> bool:
+    """Say whether the database is migrated and has no active superuser on Premium yet."""
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    return sight.ground is Ground.READY and not sight.superuser_exists
 
 
 def _look(system: System, identity: Identity | None) -> Sight:

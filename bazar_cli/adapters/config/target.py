@@ -34,7 +34,12 @@ def resolve_target(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) 
     Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.unknown_profile`,
     `target.env_file`, `target.url_invalid`, `target.plaintext_refused`.
     """
-    source, values = _values(choice, environ, cwd)
+    source, values = target_values(choice, environ, cwd)
+    return target_from(source, values, environ)
+
+
+def target_from(source: TargetSource, values: Mapping[str, str], environ: Mapping[str, str]) -> Target:
+    """Return the target that `values` make, by their environment names. Raises: UsageError as `resolve_target`."""
     missing = [name for name in _REQUIRED if not values.get(name)]
     if missing:
         raise UsageError(
@@ -61,7 +66,11 @@ def resolve_target(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) 
     )
 
 
-def _values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[TargetSource, dict[str, str]]:
+def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[TargetSource, dict[str, str]]:
+    """Return the one source that counts and what it sets, whole or not.
+
+    Raises: UsageError `target.two_sources`, `target.missing`, `target.unknown_profile`, `target.env_file`.
+    """
     if choice.profile is not None and choice.env_file is not None:
         raise UsageError(
             "target.two_sources",

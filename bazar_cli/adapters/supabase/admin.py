@@ -38,7 +38,7 @@ class AdminClient:
     def __init__(self, target: Target, *, read_only: bool) -> None:
         self._target = target
         self._read_only = read_only
-        self._http = open_http()
+        self._http = open_http(target)
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
@@ -65,7 +65,8 @@ class AdminClient:
         Raises: IdentityRefused, OutcomeUnknown.
         """
         with self._writing():
-            self._api.update_user_by_id(str(user_id), {"password": password.reveal()})
+            attributes = {"password": password.reveal()}
+            self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
     def delete(self, user_id: uuid.UUID) -> None:
         """Delete an identity; one that is not there counts as deleted.

@@ -1,0 +1,83 @@
+"""Stored sessions: one per profile or, without a profile, per Auth URL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bazar_cli.adapters.config.secret_store import SecretStore
+from bazar_cli.adapters.files import exclusive_lock
+from bazar_cli.domain.errors import NotSignedIn
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Session
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+
+class Sessions:
+    """The session of one target."""
+
+    def __init__(self, target: Target, environ: Mapping[str, str]) -> None:
+        self._store = SecretStore(environ)
+        self._name = f"session:{target.session_name}"
+        self._auth = target.supabase_url
+
+    @property
+    def where(self) -> Path | str:
+        """Where the session is kept: a path, or `keyring`."""
+        return self._store.where(self._name)
+
+    def load(self) -> Session | None:
+        """Return the stored session; None without one, or when it belongs to another Auth service.
+
+        Raises: NotSignedIn `auth.session_unreadable` for a file that is broken or that others can read.
+        """
+        text = self._store.get(self._name)
+        if text is None:
+            return None
+        try:
+            content = json.loads(text)
+            if content["auth"] != self._auth:
+                return None
+            return Session(
+                user_id=UUID(content["user_id"]),
+                email=str(content["email"]),
+                access_token=Secret(content["access_token"]),
+                refresh_token=Secret(content["refresh_token"]),
+                expires_at=datetime.fromisoformat(content["expires_at"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # The text of the cause may hold a token: it goes no further.
+            raise NotSignedIn(
+                "auth.session_unreadable",
+                f"the stored session in {self.where} is broken",
+                hint="sign in again: `bazar auth login`",
+            ) from None
+
+    def save(self, session: Session) -> None:
+        """Keep a session in place of the one before. Raises: BackendUnavailable `files.unwritable`."""
+        content = {
+            "auth": self._auth,
+            "user_id": str(session.user_id),
+            "email": session.email,
+            "access_token": session.access_token.reveal(),
+            "refresh_token": session.refresh_token.reveal(),
+            "expires_at": session.expires_at.isoformat(),
+        }
+        self._store.set(self._name, json.dumps(content))
+
+    def forget(self) -> None:
+        """Remove the session; one that is not there is gone already."""
+        self._store.delete(self._name)
+
+    @contextmanager
+    def lock(self) -> Generator[None]:
+        """Hold this session's lock: of two processes that refresh at once, one would lose the session."""
+        with exclusive_lock(self._store.lock_path(self._name)):
+            yield

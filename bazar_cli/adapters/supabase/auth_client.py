@@ -1,0 +1,222 @@
+"""Supabase Auth in a user's own name: sign-in, refresh, confirmation, password, sign-out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, unavailable, user_headers
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Session
+
+if TYPE_CHECKING:
+    from supabase_auth import SyncGoTrueClient
+    from supabase_auth.types import AdminUserAttributes, AuthResponse
+
+    from bazar_cli.domain.target import Target
+
+_SIGN_IN = {
+    "invalid_credentials": "the email or the password is wrong",
+    "user_banned": "this user is banned at Supabase Auth",
+    "email_not_confirmed": "the email address was never confirmed",
+}
+_REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned", "bad_jwt", "no_authorization"})
+
+
+class AuthClient:
+    """One command's conversation with Supabase Auth in a user's name."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._http = open_http(target)
+
+    def __enter__(self) -> AuthClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def sign_in(self, email: str, password: Secret) -> Session:
+        """Sign in with email and password.
+
+        Raises: NotSignedIn `auth.invalid_credentials`, `auth.user_banned`, `auth.email_not_confirmed`;
+        BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; Conflict `supabase.key_refused`.
+        """
+        with self._translated("signing in"):
+            credentials: Any = {"email": email, "password": password.reveal()}
+            return _session(self._library().sign_in_with_password(credentials))
+
+    def refresh(self, refresh_token: Secret) -> Session:
+        """Trade a refresh token for a new session; the old one is used up.
+
+        Raises: NotSignedIn `auth.session_expired` when Supabase Auth ended the session; as `sign_in`.
+        """
+        with self._translated("refreshing"):
+            return _session(self._library().refresh_session(refresh_token.reveal()))
+
+    def create_confirmed(self, email: str, password: Secret) -> None:
+        """Create the identity of the first superuser, if the address is free; an existing one stays as it is.
+
+        Whether it was free shows in the sign-in that follows: the server answers 422 or, in a race, 500.
+        Raises: BackendUnavailable; Conflict `supabase.key_refused`.
+        """
+        from supabase_auth import SyncGoTrueAdminAPI
+        from supabase_auth.errors import AuthApiError
+
+        api = SyncGoTrueAdminAPI(url=auth_url(self._target), headers=key_headers(self._target), http_client=self._http)
+        attributes = {"email": email, "password": password.reveal(), "email_confirm": True}
+        with self._translated("creating the first superuser"):
+            try:
+                api.create_user(cast("AdminUserAttributes", attributes))
+            except AuthApiError as error:
+                if error.code != "email_exists" and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+
+    def get_user(self, access_token: Secret) -> tuple[uuid.UUID, str]:
+        """Return id and email that Supabase Auth has for this token now.
+
+        Raises: NotSignedIn `auth.session_revoked`; BackendUnavailable `supabase.unavailable`.
+        """
+        response = self._as_user("GET", "user", access_token)
+        try:
+            body = response.json()
+            return uuid.UUID(body["id"]), str(body.get("email") or "").lower()
+        except (ValueError, KeyError, TypeError) as error:
+            raise unavailable(self._target, "its answer is none of Supabase Auth's") from error
+
+    def set_password(self, access_token: Secret, password: Secret) -> None:
+        """Change the password of the token's own user; Supabase keeps this session and ends the others.
+
+        Raises: UsageError `auth.password_refused` with Supabase's reason; as `get_user`.
+        """
+        self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
+
+    def sign_out(self, access_token: Secret, scope: str) -> None:
+        """End the token's session (`local`), or all of its user's (`global`); ended ones are no error.
+
+        Raises: BackendUnavailable `supabase.unavailable`.
+        """
+        try:
+            self._as_user("POST", "logout", access_token, params={"scope": scope})
+        except NotSignedIn:
+            return
+
+    def _library(self) -> SyncGoTrueClient:
+        from supabase_auth import SyncGoTrueClient
+
+        key = public_key(self._target)
+        return SyncGoTrueClient(
+            url=auth_url(self._target),
+            headers={"apikey": key, "Authorization": f"Bearer {key}"},
+            auto_refresh_token=False,
+            persist_session=False,
+            http_client=self._http,
+        )
+
+    def _as_user(self, method: str, path: str, access_token: Secret, **request: Any) -> httpx.Response:
+        try:
+            response = self._http.request(
+                method,
+                f"{auth_url(self._target)}/{path}",
+                headers=user_headers(self._target, access_token.reveal()),
+                **request,
+            )
+        except httpx.HTTPError as error:
+            raise unavailable(self._target, error) from error
+        if not response.is_success:
+            raise self._problem(response.status_code, *_explained(response))
+        return response
+
+    @contextmanager
+    def _translated(self, doing: str) -> Generator[None]:
+        from pydantic import ValidationError
+        from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
+
+        try:
+            yield
+        except AuthRetryableError as error:
+            raise unavailable(self._target, error.message or "no answer") from error
+        except AuthApiError as error:
+            raise self._problem(error.status, error.code, error.message) from error
+        except (AuthError, ValidationError, httpx.HTTPError) as error:
+            raise unavailable(self._target, f"an answer that is none of Supabase Auth's while {doing}") from error
+
+    def _problem(self, status: int, code: str | None, message: str) -> BazarError:
+        if code in _SIGN_IN and status == HTTPStatus.BAD_REQUEST:
+            return NotSignedIn(f"auth.{code}", f"sign-in refused: {_SIGN_IN[code]}", hint=_sign_in_hint(code))
+        if code is not None and (code.startswith(("refresh_token_", "session_")) and status == HTTPStatus.BAD_REQUEST):
+            return NotSignedIn(
+                "auth.session_expired", "the session has ended", hint="sign in again: `bazar auth login`"
+            )
+        if code in _REVOKED and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return NotSignedIn(
+                "auth.session_revoked",
+                f"Supabase Auth no longer accepts the session ({code})",
+                hint="sign in again: `bazar auth login`",
+            )
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return BackendUnavailable(
+                "supabase.rate_limited",
+                "Supabase Auth limits how often one may sign in or refresh",
+                hint="wait a minute and try again; in a loop sign in once: BAZAR_TOKEN=$(bazar auth token)",
+            )
+        if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
+            return UsageError(
+                "auth.password_refused",
+                f"Supabase Auth refused the new password: {message}",
+                hint="choose another password",
+                details={"supabase_code": code},
+            )
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return Conflict(
+                "supabase.key_refused",
+                f"Supabase Auth refused the key: {message}",
+                hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
+                details={"status": status},
+            )
+        return unavailable(self._target, f"{status} {message}")
+
+
+def _sign_in_hint(code: str) -> str:
+    if code == "user_banned":
+        return "ask an administrator to restore the user"
+    if code == "email_not_confirmed":
+        return "open the confirmation mail first"
+    return "check both and try again"
+
+
+def _explained(response: httpx.Response) -> tuple[str | None, str]:
+    """The error code and message in either of Supabase Auth's error shapes (facts, section a)."""
+    try:
+        body = response.json()
+        code = body.get("error_code") or body.get("code")
+        return (code if isinstance(code, str) else None), str(body.get("message") or body.get("msg") or "")
+    except (ValueError, AttributeError):
+        return None, response.reason_phrase
+
+
+def _session(answer: AuthResponse) -> Session:
+    session = answer.session
+    if session is None or session.user.email is None:
+        raise httpx.DecodingError("no session in the answer")
+    ends = session.expires_at
+    now = datetime.now(timezone.utc)
+    return Session(
+        user_id=uuid.UUID(session.user.id),
+        email=session.user.email.lower(),
+        access_token=Secret(session.access_token),
+        refresh_token=Secret(session.refresh_token),
+        expires_at=datetime.fromtimestamp(ends, tz=timezone.utc)
+        if ends
+        else now + timedelta(seconds=session.expires_in),
+    )

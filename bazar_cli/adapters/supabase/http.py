@@ -1,0 +1,63 @@
+"""One way to speak HTTP with Supabase Auth: address, keys, timeouts, and what a silent server means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from bazar_cli.domain.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+TIMEOUT_SECONDS = 10.0
+"""Below a lease's 20 s, so that a command knows an outcome, or that nobody does, while it holds its lease."""
+_CONNECT_RETRIES = 2
+"""Of connecting only: a request that was sent is never sent twice."""
+API_VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
+
+
+def auth_url(target: Target) -> str:
+    """Return the base URL of a target's Auth service."""
+    return f"{target.supabase_url}/auth/v1"
+
+
+def key_headers(target: Target) -> dict[str, str]:
+    """Return the headers that carry the service key; a gateway maps the `sb_secret_` form itself."""
+    key = target.supabase_key.reveal()
+    return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+
+def user_headers(target: Target, access_token: str) -> dict[str, str]:
+    """Return the headers of a request in a user's own name."""
+    return {"apikey": public_key(target), "Authorization": f"Bearer {access_token}", **API_VERSION}
+
+
+def public_key(target: Target) -> str:
+    """Return the anon key where the target has one: what a user does needs no service key at the gateway."""
+    return (target.anon_key or target.supabase_key).reveal()
+
+
+def open_http(target: Target) -> httpx.Client:
+    """Open the connections of one command. The proxy and netrc settings of the shell are not taken over."""
+    # Loading the CA bundle takes 44-114 ms; plain http (this machine, or a host allowed by name) needs none.
+    verify = target.supabase_url.startswith("https:")
+    transport = httpx.HTTPTransport(retries=_CONNECT_RETRIES, http2=False, verify=verify)
+    return httpx.Client(timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False, follow_redirects=False)
+
+
+def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
+    """Return the error for an Auth service that did not answer, or with none of its answers."""
+    reason = (error if isinstance(error, str) else str(error)) or type(error).__name__
+    hint = (
+        "start it with `bazar local start`"
+        if target.source.name == "local"
+        else "check SUPABASE_URL and the network, then try again; `bazar doctor` looks at both systems"
+    )
+    return BackendUnavailable(
+        "supabase.unavailable",
+        f"Supabase Auth at {target.supabase_url} is not available: {reason.splitlines()[0]}",
+        hint=hint,
+        details={"url": target.supabase_url},
+    )

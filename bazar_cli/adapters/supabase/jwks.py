@@ -1,0 +1,105 @@
+"""The public keys of a target's Auth service, kept on disk so that a read needs no HTTP library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bazar_cli.adapters.files import private_folder, write_private
+from bazar_cli.domain.errors import BackendUnavailable, BazarError
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+FRESH_SECONDS = 600
+"""The max-age that Supabase sends with its key set (facts, section a)."""
+STALE_SECONDS = 86_400
+"""How long old keys still verify while Auth cannot be asked: reads go on, writes ask Auth anyway."""
+_log = logging.getLogger(__name__)
+
+Key = Mapping[str, Any]
+
+
+class KeySet:
+    """Finds a key by its id: in the cache, else at Auth, once."""
+
+    def __init__(self, target: Target, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        self._target = target
+        self._clock = clock
+        name = hashlib.sha256(target.supabase_url.encode()).hexdigest()[:16]
+        self._folder = data_dir / "cache"
+        self._path = self._folder / f"jwks-{name}.json"
+
+    def find(self, kid: str) -> Key | None:
+        """Return the key `kid`, None when Auth does not have it.
+
+        Raises: BackendUnavailable `supabase.unavailable` when Auth is needed and cannot be asked.
+        """
+        keys, age = self._cached()
+        key = _by_id(keys, kid)
+        if key is not None and 0 <= age < FRESH_SECONDS:
+            return key
+        try:
+            keys = self._fetch()
+        except BackendUnavailable:
+            if key is not None and age < STALE_SECONDS:
+                return key
+            raise
+        self._store(keys)
+        return _by_id(keys, kid)
+
+    def _cached(self) -> tuple[list[Key], float]:
+        """The cached keys and their age in seconds; none where the file is not ours alone to write, or broken."""
+        try:
+            with self._path.open("rb") as stream:
+                found = os.fstat(stream.fileno())
+                if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    return [], STALE_SECONDS
+                content = json.load(stream)
+            if content["url"] != self._target.supabase_url:
+                return [], STALE_SECONDS
+            return cast("list[Key]", content["keys"]), self._clock() - float(content["fetched_at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return [], STALE_SECONDS
+
+    def _fetch(self) -> list[Key]:
+        import httpx
+
+        from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key, unavailable
+
+        try:
+            with open_http(self._target) as http:
+                response = http.get(
+                    f"{auth_url(self._target)}/.well-known/jwks.json", headers={"apikey": public_key(self._target)}
+                )
+        except httpx.HTTPError as error:
+            raise unavailable(self._target, error) from error
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return []
+        if not response.is_success:
+            raise unavailable(self._target, f"{response.status_code} for its key set")
+        try:
+            return [cast("Key", key) for key in response.json()["keys"] if isinstance(key, dict)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise unavailable(self._target, "its key set is no JSON Web Key Set") from error
+
+    def _store(self, keys: list[Key]) -> None:
+        content = {"url": self._target.supabase_url, "fetched_at": self._clock(), "keys": keys}
+        try:
+            private_folder(self._folder)
+            write_private(self._path, json.dumps(content))
+        except (OSError, BazarError) as error:
+            # Without a cache the next command asks again: slower, not wrong.
+            _log.warning("the key set cannot be cached in %s: %s", self._path, error)
+
+
+def _by_id(keys: list[Key], kid: str) -> Key | None:
+    return next((key for key in keys if key.get("kid") == kid), None)

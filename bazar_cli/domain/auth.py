@@ -1,0 +1,82 @@
+"""Signing in and out: requests, results and use-case specs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from bazar_cli.domain.access import Membership, Scope, UserState, public, requires, signed_in
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import IdentitySource, TargetSource
+
+LOGIN = public("auth.login", "signing in is how one becomes an operator")
+LOGOUT = public("auth.logout", "it ends the caller's own session")
+STATUS = public("auth.status", "it shows the caller's own session and nothing else")
+REFRESH = signed_in("auth.refresh")
+TOKEN = signed_in("auth.token")
+PASSWORD = signed_in("auth.password", writes=True)
+CLAIM = requires("auth.login", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+"""The part of a sign-in that makes SUPERUSER_EMAIL the first superuser of a system that has none."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """What `auth login` was asked."""
+
+    email: str
+    password: Secret
+
+
+@dataclass(frozen=True)
+class Logout:
+    """What `auth logout` was asked; `everywhere` ends all sessions of the user at Supabase."""
+
+    everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class ChangePassword:
+    """What `auth password` was asked."""
+
+    password: Secret
+
+
+@dataclass(frozen=True)
+class WhoAmI:
+    """A session, and what Postgres knows of its user; the latter is None for an identity of no user here."""
+
+    user_id: UUID
+    email: str
+    plan: Plan | None
+    state: UserState | None
+    is_superuser: bool | None
+    organizations: tuple[Membership, ...]
+    target: TargetSource
+    supabase_url: str
+    source: IdentitySource
+    stored_in: Path | str | None
+    expires_at: datetime
+    claimed: bool = False
+    """This sign-in made the user the first superuser."""
+    note: str | None = None
+    """Why plan and role are not known."""
+
+
+@dataclass(frozen=True)
+class LoggedOut:
+    """What `auth logout` ended; `at_supabase` None means that Auth could not be asked."""
+
+    was_signed_in: bool
+    at_supabase: bool | None
+    everywhere: bool
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """An access token to hand to a script, and when it ends."""
+
+    token: Secret
+    expires_at: datetime

@@ -1,0 +1,43 @@
+"""Configuration: what `config` shows and changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bazar_cli.domain.access import public
+
+SHOW = public("config.show", "it shows this machine's own settings, secrets hidden")
+PATH = public("config.path", "it shows where files lie on this machine")
+PROFILES_LIST = public("config.profiles.list", "it shows names and addresses of this machine's profiles")
+PROFILES_ADD = public("config.profiles.add", "it writes this user's own configuration")
+PROFILES_USE = public("config.profiles.use", "it writes this user's own configuration")
+PROFILES_REMOVE = public("config.profiles.remove", "it writes this user's own configuration")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value, redacted where it is secret, and where it comes from; None for what is not set."""
+
+    name: str
+    value: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder that bazar uses, and whether it is there."""
+
+    name: str
+    path: str
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named target, without its secrets."""
+
+    name: str
+    active: bool
+    supabase_url: str
+    superuser_email: str | None
+    signed_in: bool

@@ -1,0 +1,180 @@
+"""Signing in and out, and what a session says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import auth as use_cases
+from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
+from bazar_cli.domain.target import Identity, IdentitySource, Session
+from bazar_cli.domain.users import checked_password, normalized_email
+from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator
+from bazar_cli.services.bootstrap import claim_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bazar_cli.adapters.config.sessions import Sessions
+    from bazar_cli.domain.access import Grant, Operator
+    from bazar_cli.services.identity import Identities
+    from bazar_cli.services.system import System
+
+
+def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
+    """Sign in with email and password and keep the session for this target.
+
+    While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one.
+    Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
+    BackendUnavailable.
+    """
+    from bazar_cli.adapters.config.sessions import Sessions
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    email = normalized_email(request.email)
+    if not request.password.reveal():
+        raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
+    with AuthClient(system.target) as client:
+        session = client.sign_in(email, request.password)
+    sessions = Sessions(system.target, environ)
+    with sessions.lock():
+        sessions.save(session)
+    identity = _identity(session, sessions)
+    try:
+        claimed = _claim(system, environ, identity)
+        return _who(system, identity, describe_operator(system, identity), claimed=claimed)
+    except BackendUnavailable as error:
+        # The sign-in itself is done and kept; what Postgres knows is for later commands to find out.
+        return replace(_who(system, identity, None), note=error.message)
+
+
+def logout(system: System, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
+    """Forget the stored session and end it at Supabase; `everywhere` ends all of the user's sessions.
+
+    Without `everywhere` an Auth service that does not answer is no error: the session here is gone anyway.
+    Raises: NotSignedIn with `everywhere` when nobody is signed in; BackendUnavailable with `everywhere`.
+    """
+    from bazar_cli.adapters.config.sessions import Sessions
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    sessions = Sessions(system.target, environ)
+    if request.everywhere:
+        identity = identities.current()
+        with AuthClient(system.target) as client:
+            client.sign_out(identity.access_token, "global")
+        sessions.forget()
+        return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=True)
+    try:
+        stored = sessions.load()
+    except NotSignedIn:
+        # A file that nobody can read holds no session that could be ended; removing it is what was asked.
+        sessions.forget()
+        return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
+    if stored is None:
+        return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
+    sessions.forget()
+    try:
+        with AuthClient(system.target) as client:
+            client.sign_out(stored.access_token, "local")
+    except BackendUnavailable:
+        return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
+    return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=False)
+
+
+def status(system: System, identities: Identities) -> WhoAmI:
+    """Return who is signed in, from which source, until when, and what Postgres knows of them.
+
+    Raises: NotSignedIn when nobody is; BackendUnavailable when Postgres cannot say plan and role.
+    """
+    identity = identities.current()
+    return _who(system, identity, describe_operator(system, identity))
+
+
+def refresh(system: System, grant: Grant, identities: Identities) -> WhoAmI:
+    """Renew the stored session now.
+
+    Raises: UsageError `auth.nothing_to_refresh` for an identity that is no stored session; NotSignedIn.
+    """
+    grant.demand(use_cases.REFRESH)
+    source = identities.current().source
+    if source is not IdentitySource.SESSION:
+        raise UsageError(
+            "auth.nothing_to_refresh",
+            f"the identity of this command comes from {source}, which keeps no session",
+            hint="sign in with `bazar auth login` for a session that can be renewed",
+        )
+    return _who(system, identities.refresh(), grant.operator)
+
+
+def token(grant: Grant, identities: Identities) -> AccessToken:
+    """Return the access token of this command's identity, renewed when it had less than a minute left."""
+    grant.demand(use_cases.TOKEN)
+    identity = identities.current()
+    return AccessToken(identity.access_token, identity.expires_at)
+
+
+def change_password(system: System, grant: Grant, identities: Identities, request: ChangePassword) -> None:
+    """Change the operator's own password; Supabase keeps this session and ends the user's others.
+
+    Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres import audit
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    grant.demand(use_cases.PASSWORD)
+    password = checked_password(request.password)
+    identity = identities.current()
+    if grant.dry_run:
+        return
+    change = audit.Change("user", identity.user_id, reason="own password")
+    with system.database().transaction(grant) as connection:
+        audit.record(connection, grant, change)
+    try:
+        with AuthClient(system.target) as client:
+            client.set_password(identity.access_token, password)
+    except (UsageError, NotSignedIn):
+        # A refusal did nothing; of an unknown outcome the event of the intent stays.
+        with system.database().transaction(grant, finishing=True) as connection:
+            audit.record(connection, grant, replace(change, outcome="undone"))
+        raise
+
+
+def _claim(system: System, environ: Mapping[str, str], identity: Identity) -> bool:
+    named = system.target.superuser_email
+    if named is None or named.lower() != identity.email or not awaits_first_superuser(system):
+        return False
+    from bazar_cli.services.identity import Identities, SignInSettings
+
+    # The session that was just stored speaks, and nothing else that the shell may hold.
+    gate = Gate(system, Identities(system.target, SignInSettings(environ)))
+    return claim_by(system, gate.authorize(use_cases.CLAIM, None))
+
+
+def _identity(session: Session, sessions: Sessions) -> Identity:
+    return Identity(
+        user_id=session.user_id,
+        email=session.email,
+        session_id=None,
+        access_token=session.access_token,
+        expires_at=session.expires_at,
+        source=IdentitySource.SESSION,
+        stored_in=sessions.where,
+    )
+
+
+def _who(system: System, identity: Identity, operator: Operator | None, *, claimed: bool = False) -> WhoAmI:
+    return WhoAmI(
+        user_id=identity.user_id,
+        email=identity.email,
+        plan=operator.plan if operator else None,
+        state=operator.state if operator else None,
+        is_superuser=operator.is_superuser if operator else None,
+        organizations=operator.memberships if operator else (),
+        target=system.target.source,
+        supabase_url=system.target.supabase_url,
+        source=identity.source,
+        stored_in=identity.stored_in,
+        expires_at=identity.expires_at,
+        claimed=claimed,
+    )

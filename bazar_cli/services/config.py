@@ -1,0 +1,191 @@
+"""Configuration of this machine's user: settings with their sources, places, profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from bazar_cli.domain.config import Place, Profile, Setting
+from bazar_cli.domain.errors import NotSignedIn, UsageError
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.config.target import TargetChoice
+
+TARGET_NAMES = (
+    "SUPABASE_URL",
+    "SUPABASE_KEY",
+    "SUPABASE_ANON_KEY",
+    "DATABASE_URL",
+    "DATABASE_MIGRATION_URL",
+    "SUPERUSER_EMAIL",
+    "SUPERUSER_PASSWORD",
+)
+OWN_NAMES = (
+    "BAZAR_PROFILE",
+    "BAZAR_TOKEN",
+    "BAZAR_OUTPUT",
+    "BAZAR_NO_INPUT",
+    "BAZAR_CONFIG_DIR",
+    "BAZAR_DATA_DIR",
+    "BAZAR_DEBUG",
+    "BAZAR_ALLOW_PLAINTEXT",
+    "BAZAR_ACCESSIBLE",
+)
+_SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
+_URLS = frozenset({"DATABASE_URL", "DATABASE_MIGRATION_URL"})
+_HIDDEN = "***"
+
+
+def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
+    """Return what the flags name."""
+    from bazar_cli.adapters.config.target import TargetChoice
+
+    return TargetChoice(profile, env_file)
+
+
+def target_of(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> Target:
+    """Return the target of a command. Raises: UsageError as `adapters.config.target.resolve_target`."""
+    from bazar_cli.adapters.config.target import resolve_target
+
+    return resolve_target(choice, environ, cwd)
+
+
+def settings(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[Setting, ...]:
+    """Return every setting with its value, secrets hidden, and its source; a missing or half target is shown too.
+
+    Raises: UsageError when the sources contradict each other or cannot be read.
+    """
+    from bazar_cli.adapters.config.folders import config_dir, data_dir
+    from bazar_cli.adapters.config.target import target_values
+
+    try:
+        source, values = target_values(choice, environ, cwd)
+        origin = _named(source)
+    except UsageError as error:
+        if error.code != "target.missing":
+            raise
+        values, origin = {}, ""
+    shown = [Setting(n, redacted(n, values.get(n)), origin if values.get(n) else "not set") for n in TARGET_NAMES]
+    defaults = {"BAZAR_CONFIG_DIR": str(config_dir(environ)), "BAZAR_DATA_DIR": str(data_dir(environ))}
+    for name in OWN_NAMES:
+        given = environ.get(name)
+        fallback = defaults.get(name)
+        where = "environment" if given else ("default" if fallback else "not set")
+        shown.append(Setting(name, redacted(name, given or fallback), where))
+    return tuple(shown)
+
+
+def places(environ: Mapping[str, str]) -> tuple[Place, ...]:
+    """Return the folders and files that bazar uses on this machine."""
+    from bazar_cli.adapters.config.folders import config_dir, data_dir
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    found = {
+        "config": config_dir(environ),
+        "data": data_dir(environ),
+        "profiles": Profiles(environ).path,
+        "secrets": config_dir(environ) / "secrets",
+        "cache": data_dir(environ) / "cache",
+        "local": data_dir(environ) / "local",
+    }
+    return tuple(Place(name, str(path), path.exists()) for name, path in found.items())
+
+
+def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
+    """Return the profiles, by name. Raises: UsageError `config.unreadable`."""
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    content = Profiles(environ).read()
+    return tuple(
+        Profile(
+            name=name,
+            active=name == content.active,
+            supabase_url=values.get("supabase_url", ""),
+            superuser_email=values.get("superuser_email"),
+            signed_in=_is_signed_in(environ, name),
+        )
+        for name, values in sorted(content.profiles.items())
+    )
+
+
+def add_profile(environ: Mapping[str, str], name: str, values: Mapping[str, str], *, activate: bool) -> Profile:
+    """Keep a target under a name, in place of an earlier one of that name; the first one becomes active.
+
+    Parameters: `values` are the target's variables by their environment names.
+    Raises: UsageError `config.profile_name` and those of an invalid target.
+    """
+    from bazar_cli.adapters.config.profiles import Profiles
+    from bazar_cli.adapters.config.target import target_from
+
+    target_from(TargetSource(TargetKind.PROFILE, name), values, environ)
+    Profiles(environ).save(name, values, activate=activate)
+    return next(p for p in profiles(environ) if p.name == name)
+
+
+def use_profile(environ: Mapping[str, str], name: str) -> Profile:
+    """Make a profile the active one. Raises: UsageError `target.unknown_profile`."""
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    Profiles(environ).use(name)
+    return next(p for p in profiles(environ) if p.name == name)
+
+
+def remove_profile(environ: Mapping[str, str], name: str) -> None:
+    """Forget a profile with its secrets and its session. Raises: NotFound `config.profile_not_found`."""
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    Profiles(environ).remove(name)
+
+
+def explicit_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> dict[str, str] | None:
+    """Return the target that a flag or the environment names; None when it would only be found by looking.
+
+    A profile is made of what somebody chose, never of the active profile or of an env file that lies around.
+    """
+    from bazar_cli.adapters.config.target import target_values
+
+    named = choice.profile is not None or choice.env_file is not None
+    if not named and not any(environ.get(n) for n in ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")):
+        return None
+    without_profile = {k: v for k, v in environ.items() if k != "BAZAR_PROFILE"}
+    return target_values(choice, without_profile, cwd)[1]
+
+
+def redacted(name: str, value: str | None) -> str | None:
+    """Return a value as it may be shown: no secret, no password in a URL."""
+    if value is None or name not in _SECRET | _URLS:
+        return value
+    return _HIDDEN if name in _SECRET else _without_password(value)
+
+
+def _without_password(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _HIDDEN
+    user, at, host = parts.netloc.rpartition("@")
+    shown_user = f"{user.partition(':')[0]}:{_HIDDEN}" if ":" in user else user
+    # A password may stand in the query too, where libpq takes it as a parameter.
+    query = "&".join(
+        f"{key}={_HIDDEN}" if "password" in key.lower() else pair
+        for pair in parts.query.split("&")
+        for key in [pair.partition("=")[0]]
+    )
+    return urlunsplit((parts.scheme, f"{shown_user}{at}{host}", parts.path, query, parts.fragment))
+
+
+def _named(source: TargetSource) -> str:
+    return "environment" if source.kind is TargetKind.ENVIRONMENT else f"{source.kind} {source.name}"
+
+
+def _is_signed_in(environ: Mapping[str, str], name: str) -> bool:
+    """Whether a session is stored; one that cannot be read is `doctor`'s to explain."""
+    from bazar_cli.adapters.config.secret_store import SecretStore
+
+    try:
+        return SecretStore(environ).get(f"session:{name}") is not None
+    except NotSignedIn:
+        return False

@@ -1,0 +1,228 @@
+"""Who is asking (design section 3): BAZAR_TOKEN, else the stored session, else SUPERUSER_* where allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
+from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bazar_cli.adapters.supabase.tokens import Claims
+    from bazar_cli.domain.secrets import Secret
+    from bazar_cli.domain.target import Target
+
+REFRESH_BEFORE = timedelta(seconds=60)
+"""A token that ends sooner than this is renewed first, so that no command loses it half-way."""
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class SignInSettings:
+    """What the process brings for signing in."""
+
+    environ: Mapping[str, str]
+    """Where the session store looks for its folder and for a keyring."""
+    token: Secret | None = None
+    """BAZAR_TOKEN."""
+    prompt_possible: bool = False
+
+
+class Identities:
+    """Finds and proves the identity of one command."""
+
+    def __init__(self, target: Target, settings: SignInSettings, clock: Callable[[], datetime] = _now) -> None:
+        self._target = target
+        self._settings = settings
+        self._clock = clock
+        self._known: Identity | None = None
+        self._asked_auth = False
+
+    def current(self) -> Identity:
+        """Return the verified identity of this command.
+
+        Raises: NotSignedIn `auth.not_signed_in`, `auth.token_invalid`, `auth.token_expired`,
+        `auth.session_expired`, `auth.session_unreadable` and those of a sign-in; BackendUnavailable.
+        """
+        if self._known is None:
+            self._known = self._find()
+        return self._known
+
+    def confirm(self, identity: Identity) -> Identity:
+        """Ask Supabase Auth whether the session still holds; return the identity with the email it has now.
+
+        Raises: NotSignedIn `auth.session_revoked`; BackendUnavailable.
+        """
+        if self._asked_auth:
+            return identity
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        with AuthClient(self._target) as client:
+            user_id, email = client.get_user(identity.access_token)
+        if user_id != identity.user_id:
+            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is somebody else's")
+        self._asked_auth = True
+        self._known = replace(identity, email=email)
+        return self._known
+
+    def superuser(self) -> Identity:
+        """Sign in as SUPERUSER_EMAIL for bootstrap, creating the identity if Supabase does not know it.
+
+        Nothing is written to disk, and an existing password is never changed. The caller has proven that no
+        superuser exists. Raises: NotSignedIn `auth.not_signed_in`, `auth.invalid_credentials`.
+        """
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        email, password = self._target.superuser_email, self._target.superuser_password
+        if email is None or password is None:
+            raise _not_signed_in(self._target)
+        with AuthClient(self._target) as client:
+            try:
+                session = client.sign_in(email, password)
+            except NotSignedIn as refusal:
+                if refusal.code != "auth.invalid_credentials":
+                    raise
+                client.create_confirmed(email, password)
+                try:
+                    session = client.sign_in(email, password)
+                except NotSignedIn as second:
+                    raise NotSignedIn(
+                        second.code,
+                        f"Supabase Auth knows {email} with another password than SUPERUSER_PASSWORD",
+                        hint="correct SUPERUSER_PASSWORD; bazar never changes the password of an existing identity",
+                    ) from second
+        self._known = self._of_sign_in(session)
+        return self._known
+
+    def refresh(self) -> Identity:
+        """Renew the stored session now, whatever time it has left.
+
+        Raises: NotSignedIn `auth.not_signed_in`, `auth.session_expired`; BackendUnavailable.
+        """
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        sessions = Sessions(self._target, self._settings.environ)
+        stored = sessions.load()
+        if stored is None:
+            raise _not_signed_in(self._target)
+        self._known = self._of_session(self._renew(stored), sessions.where)
+        return self._known
+
+    # -- the three sources --------------------------------------------------------------------------------
+
+    def _find(self) -> Identity:
+        if self._settings.token is not None:
+            return self._of_token(self._settings.token)
+        credentials = self._superuser_of_environment()
+        try:
+            identity = self._of_store()
+        except NotSignedIn as ended:
+            # A session that has ended is none; without credentials its own text says more.
+            if ended.code != "auth.session_expired" or credentials is None:
+                raise
+            identity = None
+        if identity is not None:
+            return identity
+        if credentials is not None:
+            return self._of_credentials(*credentials)
+        raise _not_signed_in(self._target)
+
+    def _of_token(self, token: Secret) -> Identity:
+        claims = self._verify(token)
+        return _identity(claims, token, IdentitySource.TOKEN, None)
+
+    def _of_store(self) -> Identity | None:
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        sessions = Sessions(self._target, self._settings.environ)
+        stored = sessions.load()
+        if stored is None:
+            return None
+        now = self._clock()
+        if stored.expires_at - now < REFRESH_BEFORE:
+            try:
+                stored = self._renew(stored)
+            except BackendUnavailable:
+                # A token that still has some seconds is good for a read.
+                if stored.expires_at <= now:
+                    raise
+        try:
+            return self._of_session(stored, sessions.where)
+        except NotSignedIn as refusal:
+            # Its key was rotated away, or the clocks differ: Supabase may still renew the session.
+            if refusal.code not in {"auth.token_invalid", "auth.token_expired"}:
+                raise
+            return self._of_session(self._renew(stored), sessions.where)
+
+    def _of_credentials(self, email: str, password: Secret) -> Identity:
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        with AuthClient(self._target) as client:
+            return self._of_sign_in(client.sign_in(email, password))
+
+    def _superuser_of_environment(self) -> tuple[str, Secret] | None:
+        """SUPERUSER_* count only when the process environment is the target and nobody could be asked.
+
+        An `.env` that lies in some folder signs in nobody.
+        """
+        email, password = self._target.superuser_email, self._target.superuser_password
+        alone = self._target.source.kind is TargetKind.ENVIRONMENT and not self._settings.prompt_possible
+        return (email, password) if alone and email is not None and password is not None else None
+
+    # -- proofs -------------------------------------------------------------------------------------------
+
+    def _renew(self, seen: Session) -> Session:
+        """Refresh under the lock; who waited for another process takes what that one stored."""
+        from bazar_cli.adapters.config.sessions import Sessions
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        sessions = Sessions(self._target, self._settings.environ)
+        with sessions.lock():
+            stored = sessions.load()
+            if stored is None:
+                raise _not_signed_in(self._target)
+            if stored.refresh_token != seen.refresh_token:
+                return stored
+            with AuthClient(self._target) as client:
+                renewed = client.refresh(stored.refresh_token)
+            sessions.save(renewed)
+            return renewed
+
+    def _of_session(self, session: Session, where: Path | str) -> Identity:
+        claims = self._verify(session.access_token)
+        return _identity(claims, session.access_token, IdentitySource.SESSION, where)
+
+    def _of_sign_in(self, session: Session) -> Identity:
+        claims = self._verify(session.access_token)
+        self._asked_auth = True
+        return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
+
+    def _verify(self, token: Secret) -> Claims:
+        from bazar_cli.adapters.config.folders import data_dir
+        from bazar_cli.adapters.supabase.tokens import TokenVerifier
+
+        claims = TokenVerifier(self._target, data_dir(self._settings.environ)).verify(token)
+        self._asked_auth = self._asked_auth or claims.asked_auth
+        return claims
+
+
+def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:
+    return Identity(claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where)
+
+
+def _not_signed_in(target: Target) -> NotSignedIn:
+    where = f"--profile {target.source.name}" if target.source.explicit else ""
+    command = f"bazar auth login {where}".rstrip()
+    return NotSignedIn(
+        "auth.not_signed_in",
+        f"nobody is signed in to {target.supabase_url}",
+        hint=f"sign in with `{command}`, or set BAZAR_TOKEN",
+    )
