@@ -1,0 +1,67 @@
+"""`bazar users create`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.access import Role
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import WITH_PASSWORD
+from bazar_cli.services import users
+
+
+@command(
+    CREATE,
+    view=WITH_PASSWORD,
+    examples=(
+        'bazar users create ada@example.com --name "Ada Lovelace" --generate-password',
+        "bazar users create bob@example.com --org acme --role admin --if-not-exists -o ids",
+    ),
+)
+def run(
+    run: Run[CreatedUser],
+    email: Annotated[str, Argument(help="the address; stored in lower case")],
+    name: Annotated[str | None, Option("--name", help="display name", metavar="NAME")] = None,
+    org: Annotated[str | None, Option("--org", help="organization to join, by id or slug", metavar="ORG")] = None,
+    role: Annotated[Role | None, Option("--role", help="owner, admin or member (default)", metavar="ROLE")] = None,
+    plan: Annotated[Plan | None, Option("--plan", help="free (default), plus or premium", metavar="PLAN")] = None,
+    password_stdin: Annotated[bool, Option("--password-stdin", help="read the password from standard input")] = False,
+    generate_password: Annotated[
+        bool, Option("--generate-password", help="make a password and show it once, in the result")
+    ] = False,
+    password_hash_stdin: Annotated[
+        bool, Option("--password-hash-stdin", help="read a bcrypt hash from standard input")
+    ] = False,
+    if_not_exists: Annotated[
+        bool, Option("--if-not-exists", help="succeed when the same user is there with these values")
+    ] = False,
+) -> None:
+    """Create a user in Postgres and Supabase Auth, with one id in both.
+
+    Without a password option the user has no password yet. A run that was cut off is finished by running the
+    same command again.
+    """
+    if password_stdin + generate_password + password_hash_stdin > 1:
+        raise UsageError(
+            "users.two_passwords",
+            "--password-stdin, --generate-password and --password-hash-stdin exclude each other",
+            hint="give one of them",
+        )
+    if generate_password:
+        run.require_field("password", "a generated password is shown once")
+    password = NewPassword(generate=True) if generate_password else None
+    if password_stdin:
+        password = NewPassword(plain=run.read_password("Password", from_stdin=True))
+    if password_hash_stdin:
+        password = NewPassword(bcrypt_hash=run.read_hash())
+    request = CreateUser(email, name, org, role, plan, password, if_not_exists)
+    created = run.perform(users.create, request)
+    if not created.created:
+        run.notice(f"{created.user.email} was there already; nothing was changed")
+    run.show(created)

@@ -1,0 +1,34 @@
+"""`bazar users delete`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.users import DELETE, DeleteUser, User
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import USER
+from bazar_cli.services import users
+
+
+@command(
+    DELETE,
+    view=USER,
+    examples=(
+        "bazar users delete ada@example.com --confirm ada@example.com",
+        "bazar users delete ada@example.com --confirm ada@example.com --dry-run",
+    ),
+)
+def run(
+    run: Run[User],
+    user: Annotated[str, Argument(help="id or email")],
+    confirm: Annotated[str | None, Option("--confirm", help="the user's email, typed again", metavar="EMAIL")] = None,
+) -> None:
+    """Delete a user from both systems; shows who it was.
+
+    A run that was cut off is finished by running the same command again.
+    """
+    typed = run.prompter.name(confirm, f"Type the email of {user} to delete this user")
+    run.show(run.perform(users.delete, DeleteUser(user, typed)))

@@ -1,0 +1,39 @@
+"""`bazar users update`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.users import UPDATE, UpdateUser, User
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.times import moment
+from bazar_cli.runtime.views.users import USER
+from bazar_cli.services import users
+
+
+@command(
+    UPDATE,
+    view=USER,
+    examples=(
+        'bazar users update ada@example.com --name "Ada King"',
+        'bazar users update ada@example.com --name "" --dry-run',
+    ),
+)
+def run(
+    run: Run[User],
+    user: Annotated[str, Argument(help="id or email")],
+    name: Annotated[str | None, Option("--name", help="new display name; empty removes it", metavar="NAME")] = None,
+    if_unchanged_since: Annotated[
+        str | None,
+        Option("--if-unchanged-since", help="only if updated_at is not later than this", metavar="TIME"),
+    ] = None,
+) -> None:
+    """Change a user; only what is given is changed."""
+    if name is None:
+        raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --name")
+    since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
+    run.show(run.perform(users.update, UpdateUser(user, name, since)))

@@ -1,0 +1,90 @@
+"""The entry point: words to a command by the registry, errors to exit codes.
+
+`--version`, listings and the completion of command names are answered before Typer, or a verb's module, is
+imported.
+"""
+
+import gc
+import os
+import sys
+
+from bazar_cli.registry import TREE, Group, Leaf
+
+_HELP = frozenset({"-h", "--help"})
+_VERSION = frozenset({"-V", "--version"})
+_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    # A command ends long before it has garbage worth collecting; looking for it costs a third of a start.
+    gc.disable()
+    try:
+        code = dispatch(sys.argv[1:])
+        gc.freeze()
+        return code
+    except KeyboardInterrupt:
+        return _end_by_sigint()
+
+
+def dispatch(words: "list[str]") -> int:
+    """Find the command that `words` begin with, run it with the rest, and return the exit code."""
+    if words and words[0] in _VERSION:
+        from bazar_cli import __version__
+
+        return _print(f"bazar {__version__}\n")
+    if words and words[0] == "__complete":
+        from bazar_cli.runtime.completion import complete
+
+        return _print(complete(words[1:]))
+    node: Group | Leaf = TREE
+    for index, word in enumerate(words):
+        if isinstance(node, Leaf):
+            return _run(node, words[:index], words[index:])
+        if word in _HELP:
+            return _list(node, words[:index])
+        below = node.commands.get(word)
+        if below is None:
+            return _unknown(node, words[:index], word, words)
+        node = below
+    if isinstance(node, Leaf):
+        return _run(node, words, [])
+    return _list(node, words)
+
+
+def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
+    from bazar_cli.runtime.launch import run_leaf
+
+    return run_leaf(leaf, path, arguments, os.environ)
+
+
+def _list(group: Group, path: "list[str]") -> int:
+    from bazar_cli.runtime.listing import listing
+
+    return _print(listing(group, path))
+
+
+def _unknown(group: Group, path: "list[str]", word: str, words: "list[str]") -> int:
+    from bazar_cli.runtime.unknown import unknown_word
+
+    return unknown_word(group, path, word, words, os.environ)
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from bazar_cli.runtime.streams import silence_stdout
+
+        silence_stdout()
+    return 0
+
+
+def _end_by_sigint() -> int:
+    """End as the signal itself would, so that a calling shell stops its loop too."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    return _INTERRUPTED

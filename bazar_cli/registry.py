@@ -1,0 +1,136 @@
+"""The command tree as plain data: which words lead to which module, and one line of help for each.
+
+`main` answers listings, suggestions and the completion of command names from here alone, so this module
+imports nothing. A verb's module is imported only when that verb runs.
+"""
+
+
+class Leaf:
+    """A command: the module that holds it, and its one-line help."""
+
+    __slots__ = ("help", "module")
+
+    def __init__(self, module: str, help: str) -> None:  # noqa: A002 - the field's usual name
+        self.module = module
+        self.help = help
+
+
+class Group:
+    """Commands under one word, and its one-line help."""
+
+    __slots__ = ("commands", "help")
+
+    def __init__(self, help: str, commands: "dict[str, Group | Leaf]") -> None:  # noqa: A002
+        self.help = help
+        self.commands = commands
+
+
+def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
+    """The leaves of one package, where each verb is the name of its module."""
+    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb}", text) for verb, text in helps.items()}
+
+
+TREE = Group(
+    "Administer Bazar's users, organizations and plans.",
+    {
+        "auth": Group(
+            "Sign in and out, and see who you are",
+            _verbs(
+                "auth",
+                {
+                    "login": "Sign in and keep the session",
+                    "logout": "End the session here, or everywhere",
+                    "password": "Change your own password",
+                    "refresh": "Renew the stored session",
+                    "status": "Show who is signed in, and where",
+                    "token": "Print the access token for scripts",
+                },
+            ),
+        ),
+        "users": Group(
+            "Create, find, change and delete users",
+            _verbs(
+                "users",
+                {
+                    "create": "Create a user in Postgres and Supabase Auth",
+                    "delete": "Delete a user from both systems",
+                    "get": "Show one user",
+                    "list": "List users",
+                    "me": "Show yourself",
+                    "update": "Change a user",
+                },
+            ),
+        ),
+        "orgs": Group(
+            "Create and find organizations",
+            _verbs(
+                "orgs",
+                {
+                    "create": "Create an organization",
+                    "get": "Show one organization",
+                    "list": "List organizations",
+                },
+            ),
+        ),
+        "plans": Group(
+            "See what each plan allows",
+            _verbs(
+                "plans",
+                {
+                    "check": "Say whether a user has a permission",
+                    "list": "List the plans",
+                    "matrix": "Show which plan has which permission",
+                    "show": "Show one plan",
+                },
+            ),
+        ),
+        "db": Group(
+            "Migrate the database and see its state",
+            _verbs(
+                "db",
+                {
+                    "migrate": "Apply pending revisions",
+                    "status": "Show the revision and what is pending",
+                    "wait": "Wait until the database accepts connections",
+                },
+            ),
+        ),
+        "local": Group(
+            "Run Postgres and an Auth service on this machine",
+            _verbs(
+                "local",
+                {
+                    "env": "Print the stack's target as shell exports",
+                    "logs": "Show the stack's logs",
+                    "mail": "Show the mails that were not sent",
+                    "reset": "Delete the stack's data",
+                    "start": "Start the stack and sign in to it",
+                    "status": "Show what runs",
+                    "stop": "Stop the stack",
+                },
+            ),
+        ),
+        "config": Group(
+            "See and change this machine's settings",
+            {
+                **_verbs("config", {"path": "Show where files are kept"}),
+                "profiles": Group(
+                    "Keep several targets by name",
+                    _verbs(
+                        "config.profiles",
+                        {
+                            "add": "Keep a target under a name",
+                            "list": "List the profiles",
+                            "remove": "Forget a profile with its secrets",
+                            "use": "Make a profile the active one",
+                        },
+                    ),
+                ),
+                **_verbs("config", {"show": "Show each setting with its source"}),
+            },
+        ),
+        "doctor": Leaf("bazar_cli.commands.doctor", "Check the configuration and both systems"),
+        "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
+        "help": Leaf("bazar_cli.commands.help", "Explain a command, exit codes, environment or output"),
+    },
+)

@@ -1,0 +1,80 @@
+"""The wrapper around every verb: a spec is required, common options are added, results have one view."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints
+
+from bazar_cli.domain.access import Spec
+from bazar_cli.runtime.leaf_help import LeafText, leaf_help
+from bazar_cli.runtime.options import DRY_RUN, NAMES, Options, defaults, option_types
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.base import View
+
+if TYPE_CHECKING:
+    from bazar_cli.runtime.typer_lite import LiteCommand
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Verb(Generic[T]):
+    """A command as its module declares it."""
+
+    spec: Spec
+    view: View[T] | None
+    examples: tuple[str, ...]
+    body: Callable[..., int | None]
+
+    def command(self, path: str, start: Callable[[Run[T]], None], context: Context) -> LiteCommand:
+        """Return the Typer command that runs the body.
+
+        Parameters: `path` is how users call it; `start` is told of the Run before the body gets it.
+        """
+        from bazar_cli.runtime.typer_lite import build
+
+        types, givens = option_types(), defaults()
+        names = [name for name in NAMES if name != DRY_RUN or self.spec.writes]
+
+        def callback(**values: Any) -> int | None:
+            given = {name: values.pop(name) for name in names}
+            run: Run[T] = Run(self.spec, self.view, Options(**given), context.environ, context.request_id)
+            start(run)
+            return self.body(run, **values)
+
+        hints = get_type_hints(self.body, include_extras=True)
+        own = list(inspect.signature(self.body).parameters.values())[1:]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [p.replace(annotation=hints[p.name], kind=keyword) for p in own]
+        parameters += [inspect.Parameter(n, keyword, annotation=types[n], default=givens[n]) for n in names]
+        callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        callback.__annotations__ = {p.name: p.annotation for p in parameters}
+        text = LeafText(path, self.body, self.spec, self.examples)
+        return build(callback, lambda command: leaf_help(text, command))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What one process gives its command."""
+
+    environ: Mapping[str, str]
+    request_id: str
+
+
+def command(
+    spec: Spec, *, view: View[T] | None = None, examples: tuple[str, ...]
+) -> Callable[[Callable[Concatenate[Run[T], P], int | None]], Verb[T]]:
+    """Declare a verb.
+
+    Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
+    command lines for the help, each starting with `bazar`. The body gets the Run and its own options, and
+    returns an exit code or None for 0.
+    """
+
+    def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:
+        return Verb(spec, view, examples, body)
+
+    return declare

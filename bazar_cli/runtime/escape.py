@@ -1,0 +1,34 @@
+"""Data on its way to a terminal: no control character reaches it (contract: Terminals)."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls and DEL move the cursor or start sequences; the bidirectional and line-separator
+# characters reorder or break what a reader sees; lone surrogates cannot be encoded.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escaped(text: str) -> str:
+    """Return `text` with every unsafe character written as an escape such as `\\x1b`."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def escaped_lines(text: str) -> str:
+    """Return `text` escaped, its line breaks kept: for texts of our own that quote data."""
+    return "\n".join(escaped(line) for line in text.split("\n"))
+
+
+def escaped_json(text: str) -> str:
+    """Return a JSON text with the unsafe characters that JSON itself allows written as `\\uXXXX`.
+
+    They occur inside strings only, so the text stays the same JSON.
+    """
+    return _UNSAFE.sub(lambda m: m[0] if m[0] in "\n\t\r" else f"\\u{ord(m[0]):04x}", text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

@@ -1,0 +1,117 @@
+"""From the words of a command line to a run and its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.registry import Leaf
+from bazar_cli.runtime import reports, streams
+from bazar_cli.runtime.command import Context, Verb
+from bazar_cli.runtime.redact import Redactor
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.typer_lite import LiteCommand, MissingParameter, NoSuchOption
+
+
+def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command and return its exit code; an interrupt travels on as KeyboardInterrupt.
+
+    Parameters: `words` lead to the leaf, `arguments` follow them.
+    """
+    streams.use_utf8()
+    request_id = os.urandom(16).hex()
+    debug = "--debug" in arguments or environ.get("BAZAR_DEBUG", "0") not in {"", "0"}
+    redactor = Redactor(environ)
+    machine = reports.wants_machine_errors(arguments, environ)
+    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
+    reports.install(reporter)
+    runs: list[Run[Any]] = []
+
+    def start(run: Run[Any]) -> None:
+        # One redactor for all: what the run learns is secret, the reporter hides.
+        run.redactor = redactor
+        runs.append(run)
+        _start_logs(run, debug=debug)
+
+    path = " ".join(["bazar", *words])
+    try:
+        verb: Verb[Any] = import_module(leaf.module).run
+        command = verb.command(path, start, Context(environ, request_id))
+        code = _invoke(command, path, arguments)
+        _flush()
+        return code
+    except BazarError as error:
+        return reporter.report(error)
+    except BrokenPipeError:
+        # The reader has seen enough: that is no error of anybody's.
+        streams.silence_stdout()
+        return ExitCode.DONE
+    finally:
+        for run in runs:
+            run.close()
+
+
+def usage_error(path: str, error: typer.TyperException) -> UsageError:
+    """Return the domain error for a command line that Typer refused."""
+    hint = f"`{path} --help` shows the usage"
+    if isinstance(error, NoSuchOption):
+        near = sorted(error.possibilities or ())
+        if near:
+            hint = f"did you mean {' or '.join(near)}? {hint}"
+        return UsageError("usage.unknown_option", f"`{path}` has no option {error.option_name}", hint=hint)
+    if isinstance(error, MissingParameter) and error.param is not None:
+        name = error.param.name.upper().replace("_", "-")
+        what = f"--{name.lower()}" if error.param.param_type_name == "option" else name
+        return UsageError("usage.missing", f"`{path}` needs {what}", hint=hint)
+    if isinstance(error, typer.BadParameter):
+        parameter = error.param
+        name = parameter.opts[0] if parameter is not None else "a value"
+        name = name if name.startswith("-") else name.upper()
+        return UsageError("usage.invalid_value", f"{name} cannot be {error.message}", hint=hint)
+    return UsageError("usage.invalid", error.format_message().rstrip("."), hint=hint)
+
+
+def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
+    try:
+        with command.make_context(path, list(arguments)) as context:
+            return int(command.invoke(context) or ExitCode.DONE)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.TyperException as error:
+        raise usage_error(path, error) from error
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        streams.silence_stdout()
+        raise BazarError(
+            "output.unwritable",
+            f"the result could not be written to standard output: {error.strerror}",
+            hint="the command itself was done; look at its result again, or make room and repeat it",
+        ) from error
+
+
+def _start_logs(run: Run[Any], *, debug: bool) -> None:
+    options = run.options
+    if not (debug or options.log_file or options.log_format):
+        return
+    from bazar_cli.runtime import logs
+
+    to_stderr = debug or options.log_file is None
+    logs.start(
+        run.redactor,
+        run.request_id,
+        to_stderr=to_stderr,
+        log_format=options.log_format,
+        log_file=options.log_file,
+    )

@@ -1,0 +1,190 @@
+"""The one renderer: table, JSON, JSON Lines, CSV, YAML and ids, for single results and for lists."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, TextIO, TypeVar
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.page import Page
+from bazar_cli.runtime import tables
+from bazar_cli.runtime.escape import escaped, escaped_json
+from bazar_cli.runtime.streams import is_terminal
+from bazar_cli.runtime.views.base import Value, View
+
+T = TypeVar("T")
+
+
+class Format(str, Enum):
+    """The formats of `-o`."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    YAML = "yaml"
+    IDS = "ids"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""What a spreadsheet takes for the start of a formula, and the quote that marks our own mending."""
+
+
+class Renderer:
+    """Writes results of one command to standard output."""
+
+    def __init__(
+        self, chosen: Format, fields: tuple[str, ...] | None, environ: Mapping[str, str], stream: TextIO | None = None
+    ) -> None:
+        self.format = chosen
+        self.fields = fields
+        self._environ = environ
+        self._stream = stream or sys.stdout
+
+    def check(self, view: View[Any]) -> None:
+        """Refuse, before anything is done, what cannot be shown.
+
+        Raises: UsageError `output.unknown_field`, `output.no_ids`.
+        """
+        view.chosen(self.fields)
+        if self.format is Format.IDS:
+            if view.identifier is None:
+                raise UsageError(
+                    "output.no_ids", "this result has no ids", hint="choose another format with -o: json, csv or table"
+                )
+            if self.fields is not None:
+                raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
+
+    def one(self, view: View[T], item: T) -> None:
+        """Write a single result: the bare object, its id, or a table of names and values."""
+        names = view.chosen(self.fields)
+        if self.format is Format.JSON:
+            self._line(_pretty(view.record(item, names)))
+        elif self.format is Format.JSONL:
+            self._line(_compact(view.record(item, names)))
+        elif self.format is Format.YAML:
+            self._write(self._yaml(view.record(item, names)))
+        elif self.format is Format.CSV:
+            self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
+        elif self.format is Format.IDS:
+            self._line(self._identifier(view, item))
+        elif view.raw is not None and self.fields is None:
+            self._line(view.raw(item))
+        else:
+            rows = [(name, _shown(view, item, name)) for name in names]
+            self._write(tables.key_values(rows, self._stream, self._environ))
+
+    def pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
+        """Write a list, one page after the other as they arrive; memory holds one page."""
+        names = view.chosen(self.fields)
+        if self.format is Format.JSON:
+            self._json_pages(view, pages, names)
+        elif self.format is Format.YAML:
+            self._yaml_pages(view, pages, names)
+        elif self.format is Format.CSV:
+            self._csv_rows([names], raw_first=True)
+            for page in pages:
+                self._csv_rows([[view.cell(item, n) for n in names] for item in page.items])
+        elif self.format is Format.JSONL:
+            for page in pages:
+                for item in page.items:
+                    self._line(_compact(view.record(item, names)))
+        elif self.format is Format.IDS:
+            for page in pages:
+                for item in page.items:
+                    self._line(self._identifier(view, item))
+        else:
+            self._table_pages(view, pages)
+
+    # -- formats ------------------------------------------------------------------------------------------
+
+    def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        self._write('{\n  "items": [')
+        first, cursor = True, None
+        for page in pages:
+            for item in page.items:
+                text = _pretty(view.record(item, names)).replace("\n", "\n    ")
+                self._write(f"{'' if first else ','}\n    {text}")
+                first = False
+            cursor = page.next_cursor
+        self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
+
+    def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        started, cursor = False, None
+        for page in pages:
+            if page.items:
+                text = self._yaml([view.record(item, names) for item in page.items])
+                self._write(text if started else f"items:\n{text}")
+                started = True
+            cursor = page.next_cursor
+        self._write(("" if started else "items: []\n") + self._yaml({"next_cursor": cursor}))
+
+    def _table_pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
+        names = view.chosen(self.fields) if self.fields is not None else (view.table or tuple(view.fields))
+        header = True
+        for page in pages:
+            rows = [[_shown(view, item, name) for name in names] for item in page.items]
+            if rows:
+                self._write(tables.table(names if header else None, rows, self._stream, self._environ))
+                header = False
+
+    def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
+        import csv
+
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for number, row in enumerate(rows):
+            writer.writerow(list(row) if raw_first and number == 0 else [neutralised(cell) for cell in row])
+        shown = text.getvalue()
+        if is_terminal(self._stream):
+            shown = "\n".join(escaped(line) for line in shown.replace("\r\n", "\n").split("\n"))
+        self._write(shown)
+
+    def _yaml(self, value: Value) -> str:
+        import yaml
+
+        # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
+        unicode = not is_terminal(self._stream)
+        return yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode, width=10_000)
+
+    def _identifier(self, view: View[T], item: T) -> str:
+        assert view.identifier is not None, "checked before the command acted"
+        return view.identifier(item)
+
+    def _line(self, text: str) -> None:
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+
+
+def neutralised(cell: str) -> str:
+    """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
+
+    A cell that starts with a quote gets another one, so that the import can take exactly one away.
+    """
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _pretty(record: Value) -> str:
+    return escaped_json(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _compact(record: Value) -> str:
+    return escaped_json(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+
+
+def _shown(view: View[T], item: T, name: str) -> str:
+    """A field for people: `yes` and `no`, an empty cell for nothing, control characters escaped."""
+    if name not in view.cells:
+        value = view.fields[name](item)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+    return escaped(view.cell(item, name))

@@ -1,0 +1,95 @@
+"""Questions to a person: always on standard error, never where nobody can answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from bazar_cli.domain.errors import Refused, UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.runtime.escape import escaped
+from bazar_cli.runtime.streams import is_terminal
+
+_YES = frozenset({"y", "yes"})
+_STDIN_LIMIT = 64 * 1024
+
+
+class Prompter:
+    """Asks, or says why it cannot."""
+
+    def __init__(self, environ: Mapping[str, str], *, no_input: bool, yes: bool) -> None:
+        self.possible = not no_input and not environ.get("BAZAR_NO_INPUT") and is_terminal(sys.stdin)
+        self._yes = yes
+
+    def text(self, question: str, *, option: str) -> str:
+        """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
+        self._demand(question, option)
+        sys.stderr.write(f"{escaped(question)}: ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line.strip():
+            raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
+        return line.strip()
+
+    def secret(self, question: str, *, option: str, twice: bool = False) -> Secret:
+        """Ask for a secret without showing it; `twice` guards against slips.
+
+        Raises: UsageError `input.needed`, `input.empty`, `input.differs`.
+        """
+        import getpass
+
+        self._demand(question, option)
+        answer = getpass.getpass(f"{question}: ", stream=sys.stderr)
+        if not answer:
+            raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
+        if twice and getpass.getpass(f"{question} again: ", stream=sys.stderr) != answer:
+            raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
+        return Secret(answer)
+
+    def consent(self, question: str, *, command: str) -> None:
+        """Ask for consent; --yes gives it.
+
+        Raises: Refused `input.consent` with the exact command to run, where nobody can answer or says no.
+        """
+        if self._yes:
+            return
+        if self.possible:
+            sys.stderr.write(f"{escaped(question)} [y/N] ")
+            sys.stderr.flush()
+            if sys.stdin.readline().strip().lower() in _YES:
+                return
+            raise Refused("input.consent", "not confirmed; nothing was done")
+        raise Refused("input.consent", f"{question} Nothing was done", hint=f"to do it: {command}")
+
+    def name(self, given: str | None, question: str) -> str | None:
+        """Return the name given with --confirm, else the one typed, else None where nobody can type it."""
+        if given is not None or not self.possible:
+            return given
+        sys.stderr.write(f"{escaped(question)}: ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
+
+    def _demand(self, question: str, option: str) -> None:
+        if not self.possible:
+            raise UsageError(
+                "input.needed",
+                f"{question.lower()} is needed, and nobody can be asked here",
+                hint=f"give it with {option}",
+            )
+
+
+def secret_from_stdin(what: str) -> Secret:
+    """Return the first line of standard input, without its line break.
+
+    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`.
+    """
+    line = sys.stdin.buffer.readline(_STDIN_LIMIT + 1)
+    if len(line) > _STDIN_LIMIT:
+        raise UsageError("input.too_long", f"the first line of standard input is no {what}: it is too long")
+    try:
+        text = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("input.encoding", f"the {what} on standard input is no UTF-8 text") from None
+    if not text:
+        raise UsageError("input.empty", f"standard input holds no {what}", hint=f"pipe the {what} in, as one line")
+    return Secret(text)

@@ -1,0 +1,57 @@
+"""Secrets out of every text that leaves the process by another way than its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+_NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "PGPASSWORD")
+_URLS = ("DATABASE_URL", "DATABASE_MIGRATION_URL")
+_SHORTEST = 4
+"""A shorter value would blank out half of every text; no server accepts it as a secret."""
+HIDDEN = "***"
+
+
+class Redactor:
+    """Knows the secrets of one process, and hides them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._secrets: set[str] = set()
+        for name in _NAMES:
+            self.remember(environ.get(name))
+        for name in _URLS:
+            self._remember_url(environ.get(name))
+
+    def remember(self, secret: str | None) -> None:
+        """Hide this text from now on."""
+        if secret is not None and len(secret) >= _SHORTEST:
+            self._secrets.add(secret)
+
+    def remember_target(self, target: Target) -> None:
+        """Hide the secrets of a target."""
+        for secret in (target.supabase_key, target.anon_key, target.superuser_password):
+            self.remember(secret.reveal() if secret else None)
+        for url in (target.database_url, target.migration_url):
+            self._remember_url(url.reveal() if url else None)
+
+    def hide(self, text: str) -> str:
+        """Return `text` with every known secret replaced."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def _remember_url(self, url: str | None) -> None:
+        if not url:
+            return
+        try:
+            password = urlsplit(url).password
+        except ValueError:
+            self.remember(url)
+            return
+        if password:
+            self.remember(password)
+            self.remember(unquote(password))

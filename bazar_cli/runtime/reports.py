@@ -1,0 +1,87 @@
+"""Errors as people and scripts see them: one message and one hint, or one JSON object, on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from bazar_cli.domain.errors import BazarError, ExitCode
+from bazar_cli.runtime.escape import escaped_json
+from bazar_cli.runtime.redact import Redactor
+from bazar_cli.runtime.streams import say
+
+_MACHINE = frozenset({"json", "jsonl"})
+
+
+class Reporter:
+    """Reports the errors of one command."""
+
+    def __init__(self, request_id: str, *, machine: bool, debug: bool, redactor: Redactor) -> None:
+        self._request_id = request_id
+        self._machine = machine
+        self._debug = debug
+        self._redactor = redactor
+
+    def report(self, error: BazarError) -> ExitCode:
+        """Write the error and return the exit code."""
+        if self._debug:
+            self._traceback(error)
+        code = error.exit_code
+        request = f"\nrequest id: {self._request_id}" if code is ExitCode.BUG else ""
+        self._write(error.code, error.message, error.hint, int(code), error.details, request)
+        return code
+
+    def unexpected(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Report a bug; made the interpreter's exception hook, so that the exit code is 1."""
+        del trace
+        if self._debug:
+            self._traceback(error)
+        hint = "this is a bug in bazar: report it with the request id" + (
+            "" if self._debug else "; --debug shows where it happened"
+        )
+        message = f"unexpected {kind.__name__}: {error}" if str(error) else f"unexpected {kind.__name__}"
+        self._write("internal.unexpected", message, hint, int(ExitCode.BUG), {}, f"\nrequest id: {self._request_id}")
+
+    def _write(
+        self, code: str, message: str, hint: str, exit_code: int, details: Mapping[str, object], extra: str
+    ) -> None:
+        if self._machine:
+            content = {
+                "code": code,
+                "message": message,
+                "hint": hint,
+                "exit_code": exit_code,
+                "details": details,
+                "request_id": self._request_id,
+            }
+            text = escaped_json(json.dumps({"error": content}, ensure_ascii=False, default=str))
+        else:
+            text = f"error: {message}" + (f"\nhint: {hint}" if hint else "") + extra
+        say(self._redactor.hide(text))
+
+    def _traceback(self, error: BaseException) -> None:
+        import traceback
+
+        say(self._redactor.hide("".join(traceback.format_exception(error)).rstrip()))
+
+
+def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Say, before any option was parsed, whether errors are to be JSON: by the last -o, else BAZAR_OUTPUT."""
+    chosen = environ.get("BAZAR_OUTPUT", "")
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word in {"-o", "--output"} and index + 1 < len(words):
+            chosen = words[index + 1]
+        elif word.startswith("--output="):
+            chosen = word.partition("=")[2]
+        elif word.startswith("-o") and not word.startswith("--") and len(word) > len("-o"):
+            chosen = word[2:].removeprefix("=")
+    return chosen in _MACHINE
+
+
+def install(reporter: Reporter) -> None:
+    """Make `reporter` tell of every exception that nobody expected."""
+    sys.excepthook = reporter.unexpected

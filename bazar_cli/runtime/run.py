@@ -1,0 +1,221 @@
+"""What a verb works with: its target, identity, gate and systems, opened on use, and its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bazar_cli.domain.access import Access, Grant, Spec
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.page import MAX_LIMIT, Page
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.runtime.options import Options
+from bazar_cli.runtime.output import Format, Renderer
+from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
+from bazar_cli.runtime.redact import Redactor
+from bazar_cli.runtime.streams import say
+from bazar_cli.runtime.views.base import View
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.config.target import TargetChoice
+    from bazar_cli.domain.target import Target
+    from bazar_cli.services.access import Gate
+    from bazar_cli.services.identity import Identities, SignInSettings
+    from bazar_cli.services.system import System
+
+T = TypeVar("T")
+R = TypeVar("R")
+Request = TypeVar("Request")
+
+
+class Run(Generic[T]):
+    """One run of one command whose results are shown by a `View[T]`."""
+
+    def __init__(
+        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], request_id: str
+    ) -> None:
+        self.spec = spec
+        self.options = options
+        self.environ = environ
+        self.request_id = request_id
+        self.redactor = Redactor(environ)
+        self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
+        self._view = view
+        self._renderer = Renderer(_format(options, environ), _fields(options), environ)
+        if view is not None:
+            self._renderer.check(view)
+
+    # -- target, identity, systems ------------------------------------------------------------------------
+
+    @cached_property
+    def choice(self) -> TargetChoice:
+        """Which target the flags name."""
+        from bazar_cli.services.config import choose
+
+        return choose(self.options.profile, self.options.env_file)
+
+    @cached_property
+    def target(self) -> Target:
+        """The target of this command. Raises: UsageError `target.*`."""
+        from bazar_cli.services.config import target_of
+
+        target = target_of(self.choice, self.environ, Path.cwd())
+        self.redactor.remember_target(target)
+        return target
+
+    @cached_property
+    def sign_in(self) -> SignInSettings:
+        """What this process brings for signing in."""
+        from bazar_cli.services.identity import SignInSettings
+
+        token = self.environ.get("BAZAR_TOKEN")
+        return SignInSettings(self.environ, Secret(token) if token else None, prompt_possible=self.prompter.possible)
+
+    @cached_property
+    def identities(self) -> Identities:
+        """Finds and proves who is asking."""
+        from bazar_cli.services.identity import Identities
+
+        return Identities(self.target, self.sign_in)
+
+    @cached_property
+    def system(self) -> System:
+        """Both systems of the target, opened on use."""
+        from bazar_cli.services.system import System
+
+        return System(self.target, self.request_id)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Decides whether the operator may."""
+        from bazar_cli.services.access import Gate
+
+        return Gate(self.system, self.identities)
+
+    def authorize(self, request: object) -> Grant:
+        """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
+        return self.gate.authorize(self.spec, request, dry_run=self.options.dry_run)
+
+    def perform(self, service: Callable[[System, Grant, Request], R], request: Request) -> R:
+        """Pass the gate, then run the use case with the Grant."""
+        if self.spec.access is Access.PUBLIC:
+            raise ValueError(f"{self.spec.name} is public: it calls its service itself")
+        grant = self.authorize(request)
+        result = service(self.system, grant, request)
+        self._tell_dry_run()
+        return result
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "system" in self.__dict__:
+            self.system.close()
+
+    # -- output -------------------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> bool:
+        """Whether the result goes to a program rather than to a person."""
+        return self._renderer.format is not Format.TABLE
+
+    def show(self, item: T) -> None:
+        """Write a single result."""
+        self._renderer.one(self._shown_by(), item)
+
+    def show_all(self, items: tuple[T, ...]) -> None:
+        """Write a list that is whole."""
+        self._renderer.pages(self._shown_by(), iter((Page(items, None),)))
+
+    def show_pages(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
+        """Write one page of a list, or all of them with `every`; a table that has more says so.
+
+        Parameters: `fetch` is called with `request`, then with its `cursor` replaced for each next page.
+        """
+        last: list[str | None] = []
+
+        def pages() -> Any:
+            current = replace(request, limit=MAX_LIMIT) if every else request
+            while True:
+                page = fetch(current)
+                more = every and page.next_cursor is not None
+                yield Page(page.items, None if every else page.next_cursor)
+                last[:] = [page.next_cursor]
+                if not more:
+                    return
+                current = replace(current, cursor=page.next_cursor)
+
+        self._renderer.pages(self._shown_by(), pages())
+        if last and last[0] is not None and not every and self._renderer.format not in {Format.JSON, Format.YAML}:
+            # Never cut off silently; a warning, because a script that reads ids would miss the rest.
+            self.warn(f"there is more: add --all, or --cursor {last[0]}")
+
+    def require_field(self, name: str, why: str) -> None:
+        """Refuse, before anything is done, an output that would lose a field for ever.
+
+        Raises: UsageError `output.loses_field`.
+        """
+        shown = self._renderer.fields is None or name in self._renderer.fields
+        if self._renderer.format is Format.IDS or not shown:
+            raise UsageError(
+                "output.loses_field",
+                f"{why}, and this output leaves {name} out",
+                hint=f"use -o json, or add {name} to --fields",
+            )
+
+    def notice(self, text: str) -> None:
+        """Say something on standard error, unless --quiet."""
+        if not self.options.quiet:
+            say(self.redactor.hide(text))
+
+    def warn(self, text: str) -> None:
+        """Say on standard error what must not be missed, --quiet or not."""
+        say(self.redactor.hide(f"warning: {text}"))
+
+    # -- input --------------------------------------------------------------------------------------------
+
+    def read_password(self, question: str, *, from_stdin: bool, twice: bool = False) -> Secret:
+        """Read a password from standard input, or ask for it. Raises: UsageError `input.*`."""
+        if from_stdin:
+            secret = secret_from_stdin("password")
+        else:
+            secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
+        self.redactor.remember(secret.reveal())
+        return secret
+
+    def read_hash(self) -> Secret:
+        """Read a password hash from standard input. Raises: UsageError `input.*`."""
+        secret = secret_from_stdin("password hash")
+        self.redactor.remember(secret.reveal())
+        return secret
+
+    def _tell_dry_run(self) -> None:
+        if self.options.dry_run:
+            self.notice("dry run: nothing was written")
+
+    def _shown_by(self) -> View[T]:
+        assert self._view is not None, f"{self.spec.name} shows a result and declares no view"
+        return self._view
+
+
+def _format(options: Options, environ: Mapping[str, str]) -> Format:
+    if options.output is not None:
+        return options.output
+    chosen = environ.get("BAZAR_OUTPUT")
+    if not chosen:
+        return Format.TABLE
+    try:
+        return Format(chosen)
+    except ValueError:
+        raise UsageError(
+            "output.unknown_format",
+            f"BAZAR_OUTPUT is {chosen[:40]!r}",
+            hint=f"known formats: {', '.join(f.value for f in Format)}",
+        ) from None
+
+
+def _fields(options: Options) -> tuple[str, ...] | None:
+    if options.fields is None:
+        return None
+    return tuple(name for name in (part.strip() for part in options.fields.split(",")) if name)

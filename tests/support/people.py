@@ -1,0 +1,291 @@
+"""People to test with: operators made in memory, and users and organizations written straight into `bazar.*`.
+
+Rows are written by SQL, so that what a test arranges does not depend on the use case that it looks at. A
+Grant always comes from the policy, for the operator as the gate reads them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from bazar_cli.adapters.postgres.gate import look
+from bazar_cli.adapters.supabase.http import auth_url, key_headers
+from bazar_cli.domain.access import Denial, Grant, Membership, Operator, Pending, Role, Spec, UserState
+from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.domain.policy import decide
+from bazar_cli.domain.target import Target
+from bazar_cli.services.system import System
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+REQUEST_ID = "test-request"
+OLD_PASSWORD = "old-password"
+"""The password of an identity that was there before."""
+_NO_ROLES: Mapping[Org, Role] = MappingProxyType({})
+_NO_METADATA: Mapping[str, object] = MappingProxyType({})
+_TABLES = ("bazar.users", "bazar.organizations", "bazar.memberships", "bazar.audit_events", "auth.users")
+
+
+@dataclass(frozen=True)
+class Org:
+    """An organization of a test."""
+
+    id: uuid.UUID
+    slug: str
+
+
+@dataclass(frozen=True)
+class Someone:
+    """A user of a test."""
+
+    id: uuid.UUID
+    email: str
+
+
+def an_org(slug: str = "acme") -> Org:
+    """Make an organization that is stored nowhere."""
+    return Org(uuid.uuid4(), slug)
+
+
+def an_operator(
+    roles: Mapping[Org, Role] = _NO_ROLES,
+    *,
+    plan: Plan = Plan.PREMIUM,
+    superuser: bool = False,
+    state: UserState = UserState.ACTIVE,
+    pending: Pending | None = None,
+    plans: Mapping[Plan, frozenset[Permission]] = SEEDED_PLANS,
+) -> Operator:
+    """Make an operator that is stored nowhere."""
+    return Operator(
+        id=uuid.uuid4(),
+        email="operator@example.com",
+        name=None,
+        plan=plan,
+        state=state,
+        pending=pending,
+        is_superuser=superuser,
+        memberships=tuple(Membership(org.id, org.slug, role) for org, role in roles.items()),
+        plans=plans,
+    )
+
+
+def decided(operator: Operator, spec: Spec, request: object = None, *, dry_run: bool = False) -> Grant | Denial:
+    """Ask the policy."""
+    return decide(operator, spec, request, REQUEST_ID, dry_run=dry_run)
+
+
+def granted(operator: Operator, spec: Spec, request: object = None, *, dry_run: bool = False) -> Grant:
+    """Ask the policy, which must say yes."""
+    decision = decided(operator, spec, request, dry_run=dry_run)
+    assert isinstance(decision, Grant), decision
+    return decision
+
+
+class People:
+    """The users and organizations of one target, and what its operators do."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._connection: psycopg.Connection[dict[str, Any]] = psycopg.Connection[dict[str, Any]].connect(
+            target.database_url.reveal(), autocommit=True, row_factory=dict_row
+        )
+
+    def __enter__(self) -> People:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    # -- arrange ------------------------------------------------------------------------------------------
+
+    def org(self, *, name: str = "An organization", created_at: datetime | None = None) -> Org:
+        """Insert an organization with a slug of its own."""
+        made = Org(uuid.uuid4(), f"org-{secrets.token_hex(6)}")
+        self.sql(
+            "INSERT INTO bazar.organizations (id, slug, name, created_at) VALUES (%s, %s, %s, coalesce(%s, now()))",
+            made.id,
+            made.slug,
+            name,
+            created_at,
+        )
+        return made
+
+    def user(
+        self,
+        roles: Mapping[Org, Role] = _NO_ROLES,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        plan: Plan = Plan.FREE,
+        superuser: bool = False,
+        state: UserState = UserState.ACTIVE,
+        pending: Pending | None = None,
+        created_at: datetime | None = None,
+    ) -> Someone:
+        """Insert a user, by default an active one on Free in no organization, with an address of their own."""
+        made = Someone(uuid.uuid4(), email or f"user.{secrets.token_hex(6)}@example.com")
+        self.sql(
+            "INSERT INTO bazar.users (id, email, name, plan, state, pending, is_superuser, created_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()))",
+            made.id,
+            made.email,
+            name,
+            plan.value,
+            state.value,
+            pending.value if pending else None,
+            superuser,
+            created_at,
+        )
+        for org, role in roles.items():
+            self.sql(
+                "INSERT INTO bazar.memberships (organization_id, user_id, role) VALUES (%s, %s, %s)",
+                org.id,
+                made.id,
+                role.value,
+            )
+        return made
+
+    def superuser(self) -> Someone:
+        """Insert a superuser on Premium."""
+        return self.user(plan=Plan.PREMIUM, superuser=True)
+
+    def identity(
+        self,
+        someone: Someone,
+        *,
+        app_metadata: Mapping[str, object] = _NO_METADATA,
+    ) -> None:
+        """Create the identity of a user at Supabase, without the stamp of any Bazar unless one is given."""
+        body = {
+            "id": str(someone.id),
+            "email": someone.email,
+            "password": OLD_PASSWORD,
+            "email_confirm": True,
+            "app_metadata": dict(app_metadata),
+        }
+        self._auth("/admin/users", body).raise_for_status()
+
+    # -- act ----------------------------------------------------------------------------------------------
+
+    def operator(self, someone: Someone) -> Operator:
+        """Read an operator as the gate does."""
+        with System(self.target, REQUEST_ID) as system:
+            found = look(system.database(), self.target, someone.id).operator
+        assert found is not None, f"{someone.email} is no user"
+        return found
+
+    def run(
+        self,
+        operator: Someone,
+        service: Callable[[System, Grant, R], T],
+        spec: Spec,
+        request: R,
+        *,
+        dry_run: bool = False,
+    ) -> T:
+        """Run a use case as one command does: one Grant, one System."""
+        return self.run_with(granted(self.operator(operator), spec, request, dry_run=dry_run), service, request)
+
+    def run_with(self, grant: Grant, service: Callable[[System, Grant, R], T], request: R) -> T:
+        """Run a use case with a Grant that was given before."""
+        with System(self.target, REQUEST_ID) as system:
+            return service(system, grant, request)
+
+    def signs_in(self, email: str, password: str) -> bool:
+        """Sign in as people do; whether Supabase took the password."""
+        answer = self._auth("/token?grant_type=password", {"email": email, "password": password})
+        assert answer.status_code in {httpx.codes.OK, httpx.codes.BAD_REQUEST}, answer.text
+        return answer.is_success
+
+    def _auth(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        return httpx.post(
+            f"{auth_url(self.target)}{path}", json=body, headers=key_headers(self.target), trust_env=False, timeout=30
+        )
+
+    # -- see ----------------------------------------------------------------------------------------------
+
+    def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Run a statement and return its rows."""
+        cursor = self._connection.execute(statement.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def row(self, someone: Someone) -> dict[str, Any] | None:
+        """Return the stored row of a user."""
+        found = self.sql("SELECT * FROM bazar.users WHERE id = %s", someone.id)
+        return found[0] if found else None
+
+    def identities(self, email: str) -> list[dict[str, Any]]:
+        """Return the identities with an address at Supabase."""
+        return self.sql("SELECT * FROM auth.users WHERE email = %s", email)
+
+    def events(self, target_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Return the audit events about a target, the oldest first."""
+        return self.sql("SELECT * FROM bazar.audit_events WHERE target_id = %s ORDER BY seq", str(target_id))
+
+    def everything(self) -> dict[str, list[str]]:
+        """Return every row of both systems as text, to compare before and after."""
+        return {
+            table: [row["line"] for row in self.sql(f"SELECT t::text AS line FROM {table} t ORDER BY 1")]
+            for table in _TABLES
+        }
+
+
+@contextmanager
+def broken_wire(target: Target, method: str, *, arrives: bool, heals: bool) -> Generator[Target]:
+    """Lend a target whose way to Supabase breaks at the first request with `method`.
+
+    Parameters: `arrives` says whether Supabase still gets that request, its answer is lost in any case;
+    `heals` whether later requests get through again. No real server can be told to fail like this.
+    """
+    broken = threading.Event()
+
+    class Wire(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            dead = broken.is_set() and not heals
+            breaks = self.command == method and not broken.is_set()
+            if breaks:
+                broken.set()
+            answer = None if dead or (breaks and not arrives) else self._passed_on(body)
+            if answer is None or breaks:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            """Keep the test's output clean."""
+
+        def _passed_on(self, body: bytes) -> httpx.Response:
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            url = target.supabase_url + self.path
+            return httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Wire) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()

@@ -1,0 +1,127 @@
+"""Values of organizations: names, and the slugs made of them."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bazar_cli.domain.errors import ExitCode, UsageError
+from bazar_cli.domain.orgs import SLUG_MAX, checked_org_name, checked_slug, slug_of
+
+AN_ID = "0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"
+
+
+def taken(rule: Callable[[str], str], text: str) -> str | None:
+    """What the rule makes of a text; None when it refuses the text."""
+    try:
+        return rule(text)
+    except UsageError:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Acme", "acme"),
+        ("Acme Corp., Ltd.", "acme-corp-ltd"),
+        ("  --Acme--  ", "acme"),
+        ("Müller & Söhne", "muller-sohne"),
+        ("ＦＵＬＬ width", "full-width"),
+        ("42", "42"),
+        ("李 Trading", "trading"),
+        ("x" * 80, "x" * 63),
+        ("a" * 62 + " b", "a" * 62),
+    ],
+)
+def test_a_slug_is_made_of_the_names_ascii_letters_and_digits(name: str, slug: str) -> None:
+    assert slug_of(name) == slug
+
+
+@pytest.mark.parametrize("name", ["", "李小龙", "!!!", "-", AN_ID])
+def test_a_name_without_a_slug_asks_for_one(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        slug_of(name)
+
+    assert refused.value.code == "orgs.slug_invalid"
+    assert "--slug" in refused.value.hint
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+@given(st.text(max_size=120))
+@settings(deadline=None)
+def test_every_slug_that_is_made_follows_the_rule(name: str) -> None:
+    slug = taken(slug_of, name)
+
+    if slug is not None:
+        assert checked_slug(slug) == slug
+        assert slug_of(slug) == slug
+        assert 0 < len(slug) <= SLUG_MAX
+        assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+@given(st.text(max_size=20), st.sampled_from("abcxyz"))
+@settings(deadline=None)
+def test_one_ascii_letter_is_enough_for_a_slug(rest: str, letter: str) -> None:
+    assert slug_of(letter + rest).startswith(letter)
+
+
+@given(st.text(max_size=40))
+@settings(deadline=None)
+def test_a_name_and_the_same_in_capitals_have_one_slug(name: str) -> None:
+    ascii_name = "a" + name.encode("ascii", "ignore").decode()
+
+    assert slug_of(ascii_name.upper()) == slug_of(ascii_name.lower())
+
+
+@pytest.mark.parametrize("slug", ["a", "0", "acme", "acme-2", "a-b-c", "x" * 63])
+def test_a_slug_is_taken_as_it_is(slug: str) -> None:
+    assert checked_slug(slug) == slug
+
+
+@pytest.mark.parametrize(
+    "slug", ["", "Acme", "acme_corp", "-acme", "acme-", "a--b", "acme corp", "acme\n", "ä", "a/b", "x" * 64]
+)
+def test_what_breaks_the_rule_is_no_slug(slug: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_slug(slug)
+
+    assert refused.value.code == "orgs.slug_invalid"
+
+
+@given(st.uuids())
+@settings(deadline=None)
+def test_no_slug_can_be_taken_for_an_id(made: uuid.UUID) -> None:
+    for text in (str(made), made.hex):
+        with pytest.raises(UsageError, match="looks like an id"):
+            checked_slug(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("  Acme  ", "Acme"), ("Cafe\u0301", "Caf\u00e9"), ("n" * 200, "n" * 200), ("李", "李")]
+)
+def test_an_organizations_name_is_trimmed_and_composed(text: str, name: str) -> None:
+    assert checked_org_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "   ", "a\0b", "a\nb", "\x1b[31m", "a\udcffb", "a\u2028b", "n" * 201])
+def test_what_is_no_organization_name_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_org_name(text)
+
+    assert refused.value.code == "orgs.name_invalid"
+
+
+@given(st.text(max_size=230))
+@settings(deadline=None)
+def test_an_organizations_name_that_is_taken_can_be_given_again(text: str) -> None:
+    name = taken(checked_org_name, text)
+
+    if name is not None:
+        assert checked_org_name(name) == name
+        assert unicodedata.is_normalized("NFC", name)
+        assert len(name.splitlines()) == 1

@@ -1,0 +1,260 @@
+"""The decision: plan and scope are two checks, and every no says what would make it a yes."""
+
+from __future__ import annotations
+
+import pytest
+
+from bazar_cli.domain import db, orgs, plans, users
+from bazar_cli.domain.access import Denial, Grant, Pending, Role, Scope, Sealed, Spec, UserState, public, requires
+from bazar_cli.domain.orgs import CreateOrganization
+from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.domain.policy import command_of, decide_bootstrap
+from bazar_cli.domain.users import CreateUser
+from tests.support.people import REQUEST_ID, an_operator, an_org, decided, granted
+
+EVERY_PLAN = {Plan.FREE, Plan.PLUS, Plan.PREMIUM}
+A_USER = CreateUser("ada@example.com", organization="acme")
+
+
+def denied(decision: Grant | Denial) -> Denial:
+    assert isinstance(decision, Denial), decision
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("spec", "request_", "allowed"),
+    [
+        (users.ME, None, EVERY_PLAN),
+        (users.LIST, None, EVERY_PLAN),
+        (users.GET, None, EVERY_PLAN),
+        (users.CREATE, A_USER, {Plan.PREMIUM}),
+        (users.UPDATE, None, {Plan.PREMIUM}),
+        (users.DELETE, None, {Plan.PREMIUM}),
+        (orgs.LIST, None, EVERY_PLAN),
+        (orgs.GET, None, EVERY_PLAN),
+        (orgs.CREATE, CreateOrganization("Acme"), {Plan.PREMIUM}),
+        (plans.LIST, None, EVERY_PLAN),
+        (plans.SHOW, None, EVERY_PLAN),
+        (plans.MATRIX, None, EVERY_PLAN),
+        (plans.CHECK, None, EVERY_PLAN),
+        (db.STATUS, None, {Plan.PREMIUM}),
+        (db.MIGRATE, None, {Plan.PREMIUM}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Spec) else "",
+)
+@pytest.mark.parametrize("plan", Plan)
+def test_the_plan_says_what_even_to_a_superuser(spec: Spec, request_: object, allowed: set[Plan], plan: Plan) -> None:
+    decision = decided(an_operator(plan=plan, superuser=True), spec, request_)
+
+    assert isinstance(decision, Grant) == (plan in allowed)
+
+
+def test_a_denial_by_plan_names_the_permission_the_plan_that_has_it_and_who_can_change_it() -> None:
+    denial = denied(decided(an_operator(plan=Plan.FREE), users.CREATE, A_USER))
+
+    assert denial.code == "access.plan"
+    assert denial.message == (
+        "bazar users create needs users:create, which your plan Free does not have; Premium has it"
+    )
+    assert denial.hint == "a superuser on Premium can move operator@example.com to Premium"
+    assert denial.details == {
+        "permissions": ["users:create"],
+        "plan": "free",
+        "plans_with_it": ["premium"],
+        "who_can_change_it": "a superuser on Premium",
+    }
+
+
+def test_a_denial_names_all_plans_that_have_the_permission() -> None:
+    execute = requires("files.execute", Permission.FILES_EXECUTE, scope=Scope.NONE)
+
+    denial = denied(decided(an_operator(plan=Plan.FREE), execute))
+
+    assert "Plus or Premium has it" in denial.message
+
+
+def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
+    table = {plan: permissions - {Permission.USERS_CREATE} for plan, permissions in SEEDED_PLANS.items()}
+
+    denial = denied(decided(an_operator(plans=table), users.CREATE, A_USER))
+
+    assert "no plan has it" in denial.message
+    assert denial.hint == "a superuser on Premium can add it to a plan"
+    assert denial.details["plans_with_it"] == []
+
+
+def test_the_stored_plan_table_decides_not_the_seeded_one() -> None:
+    table = {**SEEDED_PLANS, Plan.FREE: SEEDED_PLANS[Plan.FREE] | {Permission.USERS_CREATE}}
+
+    assert granted(an_operator(plan=Plan.FREE, plans=table), users.CREATE, A_USER)
+
+
+def test_a_plan_that_the_table_lost_allows_nothing() -> None:
+    denial = denied(decided(an_operator(plan=Plan.PREMIUM, plans={}), users.GET))
+
+    assert denial.code == "access.plan"
+
+
+def test_oneself_needs_no_permission_at_all() -> None:
+    assert granted(an_operator(plan=Plan.FREE, plans={}), users.ME)
+
+
+@pytest.mark.parametrize(
+    ("state", "pending", "word"),
+    [
+        (UserState.SUSPENDED, None, "suspended"),
+        (UserState.SUSPENDED, Pending.SUSPEND, "suspended"),
+        (UserState.ACTIVE, Pending.DELETE, "being deleted"),
+        (UserState.SUSPENDED, Pending.DELETE, "being deleted"),
+    ],
+)
+@pytest.mark.parametrize("spec", [users.ME, users.GET, db.STATUS], ids=lambda spec: spec.name)
+def test_who_is_out_of_service_may_nothing(spec: Spec, state: UserState, pending: Pending | None, word: str) -> None:
+    denial = denied(decided(an_operator(superuser=True, state=state, pending=pending), spec))
+
+    assert denial.code == "access.suspended"
+    assert f"operator@example.com is {word}" in denial.message
+
+
+@pytest.mark.parametrize("pending", [Pending.EMAIL, Pending.RESTORE])
+def test_another_pending_change_does_not_stop_an_operator(pending: Pending) -> None:
+    assert granted(an_operator(pending=pending), users.GET)
+
+
+@pytest.mark.parametrize("spec", [db.STATUS, db.MIGRATE], ids=lambda spec: spec.name)
+def test_platform_commands_are_for_superusers(spec: Spec) -> None:
+    denial = denied(decided(an_operator({an_org(): Role.OWNER}), spec))
+
+    assert denial.code == "access.platform"
+    assert denial.hint == "ask a superuser to run it"
+
+
+def test_the_plan_is_checked_before_the_platform() -> None:
+    assert denied(decided(an_operator(plan=Plan.PLUS), db.STATUS)).code == "access.plan"
+
+
+@pytest.mark.parametrize("plan", [None, Plan.FREE])
+def test_a_user_on_free_costs_no_more_than_creating_one(plan: Plan | None) -> None:
+    assert granted(an_operator(), users.CREATE, CreateUser("ada@example.com", plan=plan))
+
+
+@pytest.mark.parametrize("plan", [Plan.PLUS, Plan.PREMIUM])
+def test_a_user_on_a_paid_plan_is_for_superusers(plan: Plan) -> None:
+    request = CreateUser("ada@example.com", plan=plan)
+
+    assert denied(decided(an_operator(), users.CREATE, request)).code == "access.platform"
+    assert granted(an_operator(superuser=True), users.CREATE, request)
+
+
+def test_a_user_on_a_paid_plan_needs_plans_assign() -> None:
+    table = {Plan.PREMIUM: SEEDED_PLANS[Plan.PREMIUM] - {Permission.PLANS_ASSIGN}}
+    operator = an_operator(superuser=True, plans=table)
+
+    denial = denied(decided(operator, users.CREATE, CreateUser("ada@example.com", plan=Plan.PLUS)))
+
+    assert denial.details["permissions"] == ["plans:assign"]
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
+def test_a_role_above_member_needs_members_manage(role: Role) -> None:
+    table = {Plan.PREMIUM: SEEDED_PLANS[Plan.PREMIUM] - {Permission.MEMBERS_MANAGE}}
+    request = CreateUser("ada@example.com", organization="acme", role=role)
+
+    assert denied(decided(an_operator(plans=table), users.CREATE, request)).details["permissions"] == ["members:manage"]
+    assert granted(an_operator(), users.CREATE, request)
+
+
+@pytest.mark.parametrize("role", [None, Role.MEMBER])
+def test_a_member_needs_no_members_manage(role: Role | None) -> None:
+    table = {Plan.PREMIUM: frozenset({Permission.USERS_CREATE})}
+
+    assert granted(
+        an_operator(plans=table), users.CREATE, CreateUser("ada@example.com", organization="acme", role=role)
+    )
+
+
+def test_naming_another_owner_of_a_new_organization_is_for_superusers() -> None:
+    request = CreateOrganization("Acme", owner="bob@example.com")
+
+    assert denied(decided(an_operator(), orgs.CREATE, request)).code == "access.platform"
+    assert granted(an_operator(superuser=True), orgs.CREATE, request)
+
+
+def test_everything_missing_is_named_at_once() -> None:
+    request = CreateUser("ada@example.com", organization="acme", role=Role.ADMIN, plan=Plan.PLUS)
+
+    denial = denied(decided(an_operator(plan=Plan.FREE), users.CREATE, request))
+
+    assert denial.details["permissions"] == ["members:manage", "plans:assign", "users:create"]
+
+
+def test_a_grant_reaches_oneself_and_the_operators_organizations() -> None:
+    acme, beta = an_org("acme"), an_org("beta")
+    operator = an_operator({acme: Role.MEMBER, beta: Role.OWNER})
+
+    grant = granted(operator, users.LIST)
+
+    assert grant.reach.everything is False
+    assert grant.reach.user_id == operator.id
+    assert grant.reach.organization_ids == {acme.id, beta.id}
+
+
+def test_a_superusers_grant_reaches_everything() -> None:
+    assert granted(an_operator(superuser=True), users.LIST).reach.everything is True
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
+    grant = granted(an_operator(), users.UPDATE, dry_run=dry_run)
+
+    assert (grant.dry_run, grant.request_id, grant.bootstrap) == (dry_run, REQUEST_ID, False)
+
+
+def test_a_grant_serves_its_own_use_case_only() -> None:
+    grant = granted(an_operator(), users.GET)
+
+    grant.demand(users.GET)
+    with pytest.raises(Sealed, match=r"users\.get was used for users\.list"):
+        grant.demand(users.LIST)
+
+
+def test_nobody_but_the_policy_makes_a_grant() -> None:
+    grant = granted(an_operator(), users.GET)
+
+    with pytest.raises(Sealed, match="outside the gate"):
+        Grant(grant.operator, grant.spec, grant.reach, grant.request_id)
+
+
+def test_a_public_command_asks_for_no_grant() -> None:
+    with pytest.raises(ValueError, match="asks for no Grant"):
+        decided(an_operator(), db.WAIT)
+
+
+def test_a_public_command_states_its_reason() -> None:
+    with pytest.raises(ValueError, match="states its reason"):
+        public("users.peek", "")
+
+
+def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:
+    someone = an_operator()
+
+    grant = decide_bootstrap(someone.id, someone.email, db.MIGRATE, REQUEST_ID, dry_run=False)
+
+    assert grant is not None
+    assert grant.bootstrap
+    assert grant.operator.permissions == {Permission.DB_MIGRATE}
+
+
+@pytest.mark.parametrize("spec", [users.CREATE, users.LIST, orgs.CREATE, plans.LIST], ids=lambda spec: spec.name)
+def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
+    someone = an_operator()
+
+    assert decide_bootstrap(someone.id, someone.email, spec, REQUEST_ID, dry_run=False) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("users.create", "bazar users create"), ("users.reset_password", "bazar users reset-password")],
+)
+def test_a_denial_names_the_command_as_it_is_typed(name: str, command: str) -> None:
+    assert command_of(public(name, "a test")) == command

@@ -1,0 +1,258 @@
+"""The row rules: where an operator may write, and what a verdict says."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+import pytest
+
+from bazar_cli.domain import scope, users
+from bazar_cli.domain.access import Grant, Membership, Operator, Pending, Role, UserState
+from bazar_cli.domain.errors import Denied, ExitCode
+from bazar_cli.domain.orgs import Organization
+from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.domain.users import User
+from tests.support.people import Org, an_operator, an_org, granted
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ACME, BETA = an_org("acme"), an_org("beta")
+NOBODY: Mapping[Org, Role] = {}
+
+
+def grant_of(operator: Operator) -> Grant:
+    return granted(operator, users.UPDATE)
+
+
+def a_user(
+    roles: Mapping[Org, Role] = NOBODY,
+    *,
+    user_id: uuid.UUID | None = None,
+    plan: Plan = Plan.FREE,
+    superuser: bool = False,
+    state: UserState = UserState.ACTIVE,
+    pending: Pending | None = None,
+) -> User:
+    memberships = tuple(Membership(org.id, org.slug, role) for org, role in roles.items())
+    return User(
+        user_id or uuid.uuid4(), "ada@example.com", None, plan, state, pending, superuser, memberships, NOW, NOW
+    )
+
+
+def organization(org: Org) -> Organization:
+    return Organization(org.id, org.slug, "Acme", 1, NOW, NOW)
+
+
+def code_of(denied: pytest.ExceptionInfo[Denied]) -> str:
+    assert denied.value.exit_code is ExitCode.DENIED
+    return denied.value.code
+
+
+# -- giving a role ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "role"),
+    [
+        (Role.OWNER, Role.OWNER),
+        (Role.OWNER, Role.ADMIN),
+        (Role.OWNER, Role.MEMBER),
+        (Role.ADMIN, Role.MEMBER),
+    ],
+)
+def test_a_role_may_be_given_below_ones_own_and_by_owners_up_to_it(own: Role, role: Role) -> None:
+    grant = grant_of(an_operator({ACME: own}))
+
+    scope.may_give_role(grant, ACME.id, ACME.slug, role)
+    scope.may_create_user(grant, ACME.id, ACME.slug, role)
+
+
+@pytest.mark.parametrize(
+    ("own", "role"),
+    [
+        (Role.ADMIN, Role.ADMIN),
+        (Role.ADMIN, Role.OWNER),
+        (Role.MEMBER, Role.MEMBER),
+        (Role.MEMBER, Role.ADMIN),
+        (Role.MEMBER, Role.OWNER),
+    ],
+)
+def test_nobody_gives_a_role_above_what_they_may(own: Role, role: Role) -> None:
+    grant = grant_of(an_operator({ACME: own}))
+
+    with pytest.raises(Denied) as denied:
+        scope.may_create_user(grant, ACME.id, ACME.slug, role)
+
+    assert code_of(denied) == "access.role"
+    assert denied.value.message == f"you cannot make someone {role} of acme: your role is {own}"
+    assert denied.value.details == {"organization": "acme", "role": role.value, "own_role": own.value}
+
+
+def test_a_role_elsewhere_counts_for_nothing() -> None:
+    grant = grant_of(an_operator({BETA: Role.OWNER}))
+
+    with pytest.raises(Denied, match="you are no member") as denied:
+        scope.may_give_role(grant, ACME.id, ACME.slug, Role.MEMBER)
+
+    assert code_of(denied) == "access.role"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_superusers_give_any_role_anywhere(role: Role) -> None:
+    scope.may_give_role(grant_of(an_operator(superuser=True)), ACME.id, ACME.slug, role)
+
+
+def test_a_user_without_an_organization_is_created_by_superusers_only() -> None:
+    scope.may_create_user(grant_of(an_operator(superuser=True)), None, None, Role.MEMBER)
+
+    with pytest.raises(Denied) as denied:
+        scope.may_create_user(grant_of(an_operator({ACME: Role.OWNER})), None, None, Role.MEMBER)
+
+    assert code_of(denied) == "access.platform"
+
+
+# -- writing a user -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs"),
+    [
+        ({ACME: Role.OWNER}, {ACME: Role.ADMIN}),
+        ({ACME: Role.OWNER}, {ACME: Role.MEMBER}),
+        ({ACME: Role.ADMIN}, {ACME: Role.MEMBER}),
+        ({ACME: Role.ADMIN, BETA: Role.OWNER}, {ACME: Role.MEMBER, BETA: Role.ADMIN}),
+        ({ACME: Role.ADMIN, BETA: Role.MEMBER}, {ACME: Role.MEMBER}),
+    ],
+)
+def test_a_user_is_written_by_a_higher_role_in_all_their_organizations(
+    own: Mapping[Org, Role], theirs: Mapping[Org, Role]
+) -> None:
+    scope.may_write_user(grant_of(an_operator(own)), a_user(theirs))
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs"),
+    [
+        ({ACME: Role.OWNER}, {ACME: Role.OWNER}),
+        ({ACME: Role.ADMIN}, {ACME: Role.ADMIN}),
+        ({ACME: Role.ADMIN}, {ACME: Role.OWNER}),
+        ({ACME: Role.MEMBER}, {ACME: Role.MEMBER}),
+        ({ACME: Role.OWNER}, {ACME: Role.MEMBER, BETA: Role.MEMBER}),
+        ({ACME: Role.OWNER, BETA: Role.MEMBER}, {ACME: Role.MEMBER, BETA: Role.MEMBER}),
+        ({BETA: Role.OWNER}, {ACME: Role.MEMBER}),
+        ({}, {ACME: Role.MEMBER}),
+    ],
+)
+def test_a_user_is_not_written_where_one_of_their_organizations_says_no(
+    own: Mapping[Org, Role], theirs: Mapping[Org, Role]
+) -> None:
+    with pytest.raises(Denied) as denied:
+        scope.may_write_user(grant_of(an_operator(own)), a_user(theirs))
+
+    assert code_of(denied) == "access.role"
+
+
+def test_a_user_without_organizations_is_written_by_superusers_only() -> None:
+    scope.may_write_user(grant_of(an_operator(superuser=True)), a_user())
+
+    with pytest.raises(Denied) as denied:
+        scope.may_write_user(grant_of(an_operator({ACME: Role.OWNER})), a_user())
+
+    assert code_of(denied) == "access.platform"
+
+
+def test_superusers_are_written_by_superusers_only() -> None:
+    target = a_user({ACME: Role.MEMBER}, superuser=True)
+
+    scope.may_write_user(grant_of(an_operator(superuser=True)), target)
+    with pytest.raises(Denied) as denied:
+        scope.may_write_user(grant_of(an_operator({ACME: Role.OWNER})), target)
+
+    assert code_of(denied) == "access.platform"
+
+
+@pytest.mark.parametrize("roles", [{}, {ACME: Role.MEMBER}])
+def test_everyone_may_write_themselves(roles: Mapping[Org, Role]) -> None:
+    operator = an_operator(roles)
+
+    scope.may_write_user(grant_of(operator), a_user(roles, user_id=operator.id))
+
+
+@pytest.mark.parametrize("superuser", [True, False])
+def test_nobody_deletes_themselves(superuser: bool) -> None:
+    operator = an_operator(superuser=superuser)
+
+    with pytest.raises(Denied, match="nobody can delete themselves") as denied:
+        scope.not_oneself(grant_of(operator), a_user(user_id=operator.id), "delete")
+
+    assert code_of(denied) == "access.oneself"
+
+
+def test_others_are_not_oneself() -> None:
+    scope.not_oneself(grant_of(an_operator()), a_user(), "delete")
+
+
+def test_a_new_organization_belongs_to_the_operator() -> None:
+    operator = an_operator()
+
+    assert scope.owner_of_new_organization(grant_of(operator)) == operator.id
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "org", "permission", "allowed", "reason"),
+    [
+        (a_user(), None, Permission.USERS_READ, True, "the plan Free has users:read"),
+        (a_user(), None, Permission.FILES_EXECUTE, False, "Plus or Premium has it"),
+        (a_user(plan=Plan.PLUS), None, Permission.FILES_EXECUTE, True, "the plan Plus has files:execute"),
+        (a_user(plan=Plan.PLUS), None, Permission.USERS_CREATE, False, "Premium has it"),
+        (a_user(plan=Plan.PREMIUM), None, Permission.DB_RESET, False, "only superusers may use it"),
+        (a_user(plan=Plan.PREMIUM), None, Permission.PLANS_ASSIGN, False, "only superusers may use it"),
+        (a_user(plan=Plan.PREMIUM, superuser=True), None, Permission.DB_RESET, True, "may use it everywhere"),
+        (a_user(plan=Plan.FREE, superuser=True), None, Permission.DB_RESET, False, "Premium has it"),
+        (a_user(plan=Plan.PREMIUM, superuser=True), ACME, Permission.ORGS_DELETE, True, "everywhere"),
+        (a_user(state=UserState.SUSPENDED), None, Permission.USERS_READ, False, "ada@example.com is suspended"),
+        (a_user(pending=Pending.DELETE), None, Permission.USERS_READ, False, "ada@example.com is being deleted"),
+        (a_user(), ACME, Permission.USERS_READ, False, "ada@example.com is no member of acme"),
+        (a_user({BETA: Role.OWNER}), ACME, Permission.USERS_READ, False, "is no member of acme"),
+        (a_user({ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may use it"),
+    ],
+)
+def test_a_verdict_gives_the_first_reason(
+    user: User, org: Org | None, permission: Permission, allowed: bool, reason: str
+) -> None:
+    verdict = scope.verdict(user, organization(org) if org else None, permission, SEEDED_PLANS)
+
+    assert (verdict.allowed, verdict.organization) == (allowed, org.slug if org else None)
+    assert reason in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("permission", "least"),
+    [
+        (Permission.FILES_EXECUTE, Role.MEMBER),
+        (Permission.MEMBERS_READ, Role.MEMBER),
+        (Permission.USERS_CREATE, Role.ADMIN),
+        (Permission.USERS_UPDATE, Role.ADMIN),
+        (Permission.USERS_DELETE, Role.ADMIN),
+        (Permission.MEMBERS_MANAGE, Role.ADMIN),
+        (Permission.ORGS_UPDATE, Role.ADMIN),
+        (Permission.ORGS_DELETE, Role.OWNER),
+    ],
+)
+@pytest.mark.parametrize("role", Role)
+def test_a_verdict_in_an_organization_asks_for_the_role(permission: Permission, least: Role, role: Role) -> None:
+    user = a_user({ACME: role}, plan=Plan.PREMIUM)
+
+    verdict = scope.verdict(user, organization(ACME), permission, SEEDED_PLANS)
+
+    assert verdict.allowed is (role.rank >= least.rank)
+
+
+def test_a_verdict_follows_the_stored_plan_table() -> None:
+    verdict = scope.verdict(a_user(), None, Permission.USERS_READ, {Plan.FREE: frozenset()})
+
+    assert verdict.reason == "the plan Free does not have users:read; no plan has it"
