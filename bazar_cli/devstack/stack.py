@@ -257,11 +257,18 @@ def logs(data_dir: Path, component: str | None, lines: int, *, follow: bool) -> 
 def mails(data_dir: Path) -> list[Mail]:
     """Return the mails that the Auth service would have sent.
 
-    Raises: BackendUnavailable `local.not_running`.
+    Raises: BackendUnavailable `local.not_running`, `local.database_unavailable`.
     """
+    import psycopg
+
     from bazar_cli.devstack.auth.mails import list_mails
 
-    return list_mails(_running(_Parts(data_dir)).database_url)
+    try:
+        return list_mails(_running(_Parts(data_dir)).database_url)
+    except psycopg.Error as error:
+        raise BackendUnavailable(
+            "local.database_unavailable", "The stack's database does not answer.", hint="bazar local start"
+        ) from error
 
 
 # -- steps of a start -------------------------------------------------------------------------------------

@@ -13,5 +13,3 @@ ENV = public("local.env", _OWN)
 LOGS = public("local.logs", _OWN)
 MAIL = public("local.mail", _OWN)
 RESET = public("local.reset", _OWN)
-PROFILE = "local"
-"""The profile that `local start` keeps, and the name that `local reset --confirm` asks for."""

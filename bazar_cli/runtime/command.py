@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints
 
 from bazar_cli.domain.access import Spec
 from bazar_cli.runtime.leaf_help import LeafText, leaf_help
 from bazar_cli.runtime.options import DRY_RUN, NAMES, Options, defaults, option_types
-from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.run import Context, Run
 from bazar_cli.runtime.views.base import View
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Verb(Generic[T]):
 
         def callback(**values: Any) -> int | None:
             given = {name: values.pop(name) for name in names}
-            run: Run[T] = Run(self.spec, self.view, Options(**given), context.environ, context.request_id)
+            run: Run[T] = Run(self.spec, self.view, Options(**given), context)
             start(run)
             return self.body(run, **values)
 
@@ -52,16 +52,11 @@ class Verb(Generic[T]):
         parameters += [inspect.Parameter(n, keyword, annotation=types[n], default=givens[n]) for n in names]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}
-        text = LeafText(path, self.body, self.spec, self.examples)
-        return build(callback, lambda command: leaf_help(text, command))
+        return build(callback, lambda command: leaf_help(self.text(path), command))
 
-
-@dataclass(frozen=True)
-class Context:
-    """What one process gives its command."""
-
-    environ: Mapping[str, str]
-    request_id: str
+    def text(self, path: str) -> LeafText:
+        """Return what the command says of itself, under the name that users call it by."""
+        return LeafText(path, self.body, self.spec, self.examples)
 
 
 def command(

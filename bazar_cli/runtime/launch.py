@@ -13,9 +13,9 @@ import typer
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.registry import Leaf
 from bazar_cli.runtime import reports, streams
-from bazar_cli.runtime.command import Context, Verb
+from bazar_cli.runtime.command import Verb
 from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.run import Context, Run
 from bazar_cli.runtime.typer_lite import LiteCommand, MissingParameter, NoSuchOption
 
 
@@ -34,15 +34,13 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     runs: list[Run[Any]] = []
 
     def start(run: Run[Any]) -> None:
-        # One redactor for all: what the run learns is secret, the reporter hides.
-        run.redactor = redactor
         runs.append(run)
         _start_logs(run, debug=debug)
 
     path = " ".join(["bazar", *words])
     try:
         verb: Verb[Any] = import_module(leaf.module).run
-        command = verb.command(path, start, Context(environ, request_id))
+        command = verb.command(path, start, Context(environ, request_id, redactor))
         code = _invoke(command, path, arguments)
         _flush()
         return code

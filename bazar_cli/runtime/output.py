@@ -75,8 +75,8 @@ class Renderer:
             self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
         elif self.format is Format.IDS:
             self._line(self._identifier(view, item))
-        elif view.raw is not None and self.fields is None:
-            self._line(view.raw(item))
+        elif (raw := self._raw(view, item)) is not None:
+            self._line(raw.rstrip("\n"))
         else:
             rows = [(name, _shown(view, item, name)) for name in names]
             self._write(tables.key_values(rows, self._stream, self._environ))
@@ -130,6 +130,11 @@ class Renderer:
         names = view.chosen(self.fields) if self.fields is not None else (view.table or tuple(view.fields))
         header = True
         for page in pages:
+            if view.raw is not None and self.fields is None:
+                for item in page.items:
+                    self._line(escaped(view.raw(item) or ""))
+                self._stream.flush()
+                continue
             rows = [[_shown(view, item, name) for name in names] for item in page.items]
             if rows:
                 self._write(tables.table(names if header else None, rows, self._stream, self._environ))
@@ -157,6 +162,9 @@ class Renderer:
     def _identifier(self, view: View[T], item: T) -> str:
         assert view.identifier is not None, "checked before the command acted"
         return view.identifier(item)
+
+    def _raw(self, view: View[T], item: T) -> str | None:
+        return view.raw(item) if view.raw is not None and self.fields is None else None
 
     def _line(self, text: str) -> None:
         self._write(text + "\n")

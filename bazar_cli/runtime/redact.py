@@ -21,10 +21,14 @@ class Redactor:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._secrets: set[str] = set()
+        self.remember_values(environ)
+
+    def remember_values(self, values: Mapping[str, str]) -> None:
+        """Hide the secrets among these environment variables."""
         for name in _NAMES:
-            self.remember(environ.get(name))
+            self.remember(values.get(name))
         for name in _URLS:
-            self._remember_url(environ.get(name))
+            self._remember_url(values.get(name))
 
     def remember(self, secret: str | None) -> None:
         """Hide this text from now on."""

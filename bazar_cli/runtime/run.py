@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,17 +31,25 @@ R = TypeVar("R")
 Request = TypeVar("Request")
 
 
+@dataclass(frozen=True)
+class Context:
+    """What one process gives its command."""
+
+    environ: Mapping[str, str]
+    request_id: str
+    redactor: Redactor
+
+
 class Run(Generic[T]):
     """One run of one command whose results are shown by a `View[T]`."""
 
-    def __init__(
-        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], request_id: str
-    ) -> None:
+    def __init__(self, spec: Spec, view: View[T] | None, options: Options, context: Context) -> None:
+        environ = context.environ
         self.spec = spec
         self.options = options
         self.environ = environ
-        self.request_id = request_id
-        self.redactor = Redactor(environ)
+        self.request_id = context.request_id
+        self.redactor = context.redactor
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
         self._view = view
         self._renderer = Renderer(_format(options, environ), _fields(options), environ)
@@ -128,6 +136,10 @@ class Run(Generic[T]):
         """Write a list that is whole."""
         self._renderer.pages(self._shown_by(), iter((Page(items, None),)))
 
+    def show_stream(self, items: Iterable[T]) -> None:
+        """Write items as they come."""
+        self._renderer.pages(self._shown_by(), (Page((item,), None) for item in items))
+
     def show_pages(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
         """Write one page of a list, or all of them with `every`; a table that has more says so.
 
@@ -189,6 +201,10 @@ class Run(Generic[T]):
         secret = secret_from_stdin("password hash")
         self.redactor.remember(secret.reveal())
         return secret
+
+    def remember_secrets(self, values: Mapping[str, str]) -> None:
+        """Hide the secrets of a target that was not resolved from this command line."""
+        self.redactor.remember_values(values)
 
     def _tell_dry_run(self) -> None:
         if self.options.dry_run:

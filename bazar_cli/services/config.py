@@ -37,6 +37,8 @@ OWN_NAMES = (
 _SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
 _URLS = frozenset({"DATABASE_URL", "DATABASE_MIGRATION_URL"})
 _HIDDEN = "***"
+LOCAL_PROFILE = "local"
+"""The profile that `local start` keeps."""
 
 
 def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
@@ -51,6 +53,13 @@ def target_of(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> Ta
     from bazar_cli.adapters.config.target import resolve_target
 
     return resolve_target(choice, environ, cwd)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder that holds caches and the embedded stack."""
+    from bazar_cli.adapters.config.folders import data_dir
+
+    return data_dir(environ)
 
 
 def settings(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[Setting, ...]:
@@ -115,11 +124,17 @@ def add_profile(environ: Mapping[str, str], name: str, values: Mapping[str, str]
     """Keep a target under a name, in place of an earlier one of that name; the first one becomes active.
 
     Parameters: `values` are the target's variables by their environment names.
-    Raises: UsageError `config.profile_name` and those of an invalid target.
+    Raises: UsageError `config.profile_name`, `config.profile_reserved` and those of an invalid target.
     """
     from bazar_cli.adapters.config.profiles import Profiles
     from bazar_cli.adapters.config.target import target_from
 
+    if name == LOCAL_PROFILE:
+        raise UsageError(
+            "config.profile_reserved",
+            f"the profile {name!r} belongs to the embedded stack, whose databases are unprotected",
+            hint="choose another name; `bazar local start` makes that profile",
+        )
     target_from(TargetSource(TargetKind.PROFILE, name), values, environ)
     Profiles(environ).save(name, values, activate=activate)
     return next(p for p in profiles(environ) if p.name == name)

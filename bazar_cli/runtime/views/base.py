@@ -21,14 +21,14 @@ class View(Generic[T]):
     Parameters: `fields` maps a field's stable name to its value; `table` names those that a list shows in a
     table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `cells` are texts
     for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
-    no record, such as a token.
+    no record, such as a token; None of a result that is one after all.
     """
 
     fields: Mapping[str, Callable[[T], Value]]
     table: tuple[str, ...] = ()
     identifier: Callable[[T], str] | None = None
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
-    raw: Callable[[T], str] | None = None
+    raw: Callable[[T], str | None] | None = None
 
     def chosen(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return the fields that `--fields` names, in its order; all of them without it.

@@ -1,0 +1,40 @@
+"""`bazar auth login`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.auth import LOGIN, Login, WhoAmI
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.auth import WHO
+from bazar_cli.services import auth
+
+
+@command(
+    LOGIN,
+    view=WHO,
+    examples=("bazar auth login", "bazar auth login --email ada@example.com --password-stdin < password.txt"),
+)
+def run(
+    run: Run[WhoAmI],
+    email: Annotated[str | None, Option("--email", help="your address", metavar="EMAIL")] = None,
+    password_stdin: Annotated[bool, Option("--password-stdin", help="read the password from standard input")] = False,
+) -> None:
+    """Sign in with email and password, and keep the session for this target.
+
+    The first sign-in as SUPERUSER_EMAIL to a system without superuser makes that user its superuser.
+    """
+    target = run.target  # a missing target is said before anybody types a password
+    address = email or run.prompter.text(f"Email for {target.supabase_url}", option="--email")
+    password = run.read_password("Password", from_stdin=password_stdin)
+    who = auth.login(run.system, run.environ, Login(address, password))
+    if who.claimed:
+        run.notice(f"{who.email} is now the first superuser of this Bazar")
+    if who.note is not None:
+        run.warn(f"signed in, but plan and role are not known: {who.note}")
+    elif who.plan is None:
+        run.warn(f"signed in, but {who.email} is no user of this Bazar")
+    run.show(who)

@@ -1,0 +1,30 @@
+"""`bazar auth logout`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.auth import LOGOUT, LoggedOut, Logout
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.auth import LOGGED_OUT
+from bazar_cli.services import auth
+
+
+@command(LOGOUT, view=LOGGED_OUT, examples=("bazar auth logout", "bazar auth logout --everywhere"))
+def run(
+    run: Run[LoggedOut],
+    everywhere: Annotated[bool, Option("--everywhere", help="end all of your sessions at Supabase")] = False,
+) -> None:
+    """End the session of this machine, or all of your sessions.
+
+    Access tokens that were handed out stop writing at once, and reading when they expire.
+    """
+    ended = auth.logout(run.system, run.environ, run.identities, Logout(everywhere))
+    if not ended.was_signed_in:
+        run.notice("nobody was signed in")
+    elif ended.at_supabase is None:
+        run.warn("the session is forgotten here; Supabase Auth could not be told, so it ends there by itself")
+    run.show(ended)

@@ -1,0 +1,29 @@
+"""`bazar auth password`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.auth import PASSWORD, ChangePassword
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.services import auth
+
+
+@command(PASSWORD, examples=("bazar auth password", "bazar auth password --password-stdin < new-password.txt"))
+def run(
+    run: Run[None],
+    password_stdin: Annotated[
+        bool, Option("--password-stdin", help="read the new password from standard input")
+    ] = False,
+) -> None:
+    """Change your own password; your other sessions end."""
+    grant = run.authorize(None)
+    password = run.read_password("New password", from_stdin=password_stdin, twice=True)
+    auth.change_password(run.system, grant, run.identities, ChangePassword(password))
+    if run.options.dry_run:
+        run.notice("dry run: nothing was written")
+    else:
+        run.notice(f"the password of {grant.operator.email} is changed; other sessions have ended")

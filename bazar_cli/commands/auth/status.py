@@ -1,0 +1,15 @@
+"""`bazar auth status`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.auth import STATUS, WhoAmI
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.auth import WHO
+from bazar_cli.services import auth
+
+
+@command(STATUS, view=WHO, examples=("bazar auth status", "bazar auth status -o json --fields email,expires_at"))
+def run(run: Run[WhoAmI]) -> None:
+    """Show who is signed in, from which source, until when; exit code 4 when nobody is."""
+    run.show(auth.status(run.system, run.identities))

@@ -1,0 +1,15 @@
+"""`bazar auth token`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.auth import TOKEN, AccessToken
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views import auth as views
+from bazar_cli.services import auth
+
+
+@command(TOKEN, view=views.TOKEN, examples=("export BAZAR_TOKEN=$(bazar auth token)", "bazar auth token -o json"))
+def run(run: Run[AccessToken]) -> None:
+    """Print the access token, so that a script signs in once for many commands."""
+    run.show(auth.token(run.authorize(None), run.identities))

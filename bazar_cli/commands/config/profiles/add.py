@@ -1,0 +1,41 @@
+"""`bazar config profiles add`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.config import PROFILES_ADD, Profile
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.config import PROFILE
+from bazar_cli.services import config
+
+
+@command(
+    PROFILES_ADD,
+    view=PROFILE,
+    examples=("bazar config profiles add staging --env-file staging.env", "bazar config profiles add production --use"),
+)
+def run(
+    run: Run[Profile],
+    name: Annotated[str, Argument(help="name of the profile")],
+    use: Annotated[bool, Option("--use", help="make it the active one")] = False,
+) -> None:
+    """Keep a target under a name: that of --env-file, of --profile, of the environment, or typed in.
+
+    Secrets go to the keyring, or to a file that only you can read. The first profile becomes the active one.
+    """
+    values = config.explicit_values(run.choice, run.environ, Path.cwd())
+    if values is None:
+        ask = run.prompter
+        option = "--env-file, or SUPABASE_URL, SUPABASE_KEY and DATABASE_URL in the environment"
+        values = {
+            "SUPABASE_URL": ask.text("Supabase URL", option=option),
+            "SUPABASE_KEY": ask.secret("Service key", option=option).reveal(),
+            "DATABASE_URL": ask.secret("Database URL", option=option).reveal(),
+        }
+    run.remember_secrets(values)
+    run.show(config.add_profile(run.environ, name, values, activate=use))

@@ -1,0 +1,15 @@
+"""`bazar config profiles list`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.config import PROFILES_LIST, Profile
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.config import PROFILE
+from bazar_cli.services import config
+
+
+@command(PROFILES_LIST, view=PROFILE, examples=("bazar config profiles list", "bazar config profiles list -o ids"))
+def run(run: Run[Profile]) -> None:
+    """List the profiles, by name."""
+    run.show_all(config.profiles(run.environ))

@@ -1,0 +1,49 @@
+"""`bazar db migrate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.db import MIGRATE, Migrate, Migrated
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.db import MIGRATED
+from bazar_cli.services import db
+
+
+@command(
+    MIGRATE,
+    view=MIGRATED,
+    examples=("bazar db migrate", "bazar db migrate --env staging --unprotected --no-input -o json"),
+)
+def run(
+    run: Run[Migrated],
+    revision: Annotated[str | None, Argument(help="migrate up to this one (default: head)")] = None,
+    steps: Annotated[int | None, Option("--steps", help="apply only so many revisions", metavar="N")] = None,
+    sql: Annotated[bool, Option("--sql", help="print the SQL of what is pending and write nothing")] = False,
+    lock_wait: Annotated[
+        float, Option("--lock-wait", help="seconds to wait for another migrator (default 60)", metavar="S")
+    ] = 60.0,
+    lock_timeout: Annotated[
+        float, Option("--lock-timeout", help="seconds a statement waits for a table (default 3)", metavar="S")
+    ] = 3.0,
+    env: Annotated[
+        str | None,
+        Option("--env", help="name an unmarked database (default: production)", metavar="NAME"),
+    ] = None,
+    unprotected: Annotated[
+        bool, Option("--unprotected", help="let destructive commands work on a database without marker")
+    ] = False,
+) -> None:
+    """Apply pending revisions, one migrator at a time, each in its own transaction.
+
+    A first run also makes SUPERUSER_EMAIL the first superuser.
+    """
+    protected = False if unprotected else None
+    request = Migrate(revision, steps, sql, lock_wait, lock_timeout, env, protected)
+    done = run.perform(lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request)
+    if not (done.applied or done.pending or sql):
+        run.notice("nothing is pending")
+    run.show(done)

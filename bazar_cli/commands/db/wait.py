@@ -1,0 +1,22 @@
+"""`bazar db wait`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.db import WAIT, Wait, Waited
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.db import WAITED
+from bazar_cli.services import db
+
+
+@command(WAIT, view=WAITED, examples=("bazar db wait", "bazar db wait --timeout 120 && bazar db migrate"))
+def run(
+    run: Run[Waited],
+    timeout: Annotated[float, Option("--timeout", help="seconds (default 60)", metavar="S")] = 60.0,
+) -> None:
+    """Wait until the database accepts connections; exit code 7 when it does not in time."""
+    run.show(db.wait(run.target, Wait(timeout)))

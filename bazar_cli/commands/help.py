@@ -1,0 +1,21 @@
+"""`bazar help`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.cli import HELP
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Context, Run
+from bazar_cli.runtime.topics import TEXT, help_on
+
+
+@command(HELP, view=TEXT, examples=("bazar help exit-codes", "bazar help users create"))
+def run(
+    run: Run[str],
+    words: Annotated[list[str] | None, Argument(help="a command or a topic", metavar="TOPIC")] = None,
+) -> None:
+    """Explain a command, or one of the topics exit-codes, environment and output."""
+    run.show(help_on(words or [], Context(run.environ, run.request_id, run.redactor)))

@@ -1,0 +1,33 @@
+"""`bazar local reset`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.devstack import stack
+from bazar_cli.domain.errors import Refused
+from bazar_cli.domain.local import RESET
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.local import STOPPED, Stopped
+from bazar_cli.services.config import LOCAL_PROFILE, data_folder
+
+
+@command(RESET, view=STOPPED, examples=("bazar local reset --confirm local", "bazar local reset"))
+def run(
+    run: Run[Stopped],
+    confirm: Annotated[str | None, Option("--confirm", help="the word local, typed again", metavar="local")] = None,
+) -> None:
+    """Stop the stack and delete its data; a database given with --database-url is left alone."""
+    folder = data_folder(run.environ)
+    typed = run.prompter.name(confirm, f"Type {LOCAL_PROFILE} to delete the data in {folder}")
+    if typed != LOCAL_PROFILE:
+        raise Refused(
+            "local.confirm_mismatch",
+            f"this deletes the embedded stack's data in {folder}, and needs the word local as confirmation",
+            hint="bazar local reset --confirm local",
+        )
+    report = stack.reset(folder, run.notice)
+    run.show(Stopped(postgres=True, auth=True, data_deleted=report.data_deleted))

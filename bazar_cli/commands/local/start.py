@@ -1,0 +1,70 @@
+"""`bazar local start`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.devstack import stack
+from bazar_cli.domain.local import START
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.local import STARTED, Started
+from bazar_cli.services.config import LOCAL_PROFILE, data_folder, redacted
+from bazar_cli.services.setup import Prepared, prepare
+
+
+@command(
+    START,
+    view=STARTED,
+    examples=("bazar local start", "bazar local start --database-url postgresql://postgres@localhost:5432/postgres"),
+)
+def run(
+    run: Run[Started],
+    database_url: Annotated[
+        str | None, Option("--database-url", help="run only the Auth service, beside this Postgres", metavar="URL")
+    ] = None,
+) -> None:
+    """Start Postgres and an Auth service on this machine, migrate, and sign in as profile `local`.
+
+    For development, tests and CI. Running it again is safe. The superuser is taken from SUPERUSER_EMAIL and
+    SUPERUSER_PASSWORD, else made once and kept; `bazar local env` prints it.
+    """
+    email, password = run.environ.get("SUPERUSER_EMAIL"), run.environ.get("SUPERUSER_PASSWORD")
+    folder = data_folder(run.environ)
+    running = stack.start(
+        folder,
+        superuser_email=email or None,
+        superuser_password=password or None,
+        database_url=database_url,
+        notify=run.notice,
+    )
+    values = running.environment()
+    run.remember_secrets(values)
+    prepared: Prepared | None = None
+    if database_url is None:
+        prepared = prepare(LOCAL_PROFILE, values, run.environ, run.request_id, run.notice)
+        if password:
+            stack.remember_superuser(folder, running.superuser_email, password)
+    run.show(
+        Started(
+            supabase_url=running.supabase_url,
+            database=redacted("DATABASE_URL", running.database_url) or "",
+            superuser_email=running.superuser_email,
+            profile=prepared.profile if prepared else None,
+            already_running=running.already_running,
+            migrated=prepared.migrated if prepared else 0,
+            data_dir=str(running.data_dir),
+        )
+    )
+    run.notice(_next(run, prepared))
+
+
+def _next(run: Run[Started], prepared: Prepared | None) -> str:
+    """What to type next; a target of the environment or another active profile comes before `local`."""
+    if prepared is None:
+        return 'next: eval "$(bazar local env)", then bazar db migrate'
+    elsewhere = any(run.environ.get(n) for n in ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"))
+    flag = "" if prepared.active and not elsewhere else f" --profile {LOCAL_PROFILE}"
+    return f"next: bazar users create ada@example.com --generate-password{flag}\n      bazar users list{flag}"

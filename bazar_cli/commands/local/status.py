@@ -1,0 +1,16 @@
+"""`bazar local status`."""
+
+from __future__ import annotations
+
+from bazar_cli.devstack import stack
+from bazar_cli.domain.local import STATUS
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views import local as views
+from bazar_cli.services.config import data_folder
+
+
+@command(STATUS, view=views.STATUS, examples=("bazar local status", "bazar local status -o json"))
+def run(run: Run[views.Part]) -> None:
+    """Show what of the stack runs, where, and where its logs are."""
+    run.show_all(tuple(stack.status(data_folder(run.environ)).components))

@@ -1,0 +1,30 @@
+"""`bazar orgs create`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.orgs import CREATE, CreateOrganization, Organization
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.orgs import ORGANIZATION
+from bazar_cli.services import orgs
+
+
+@command(
+    CREATE,
+    view=ORGANIZATION,
+    examples=('bazar orgs create "Acme Inc."', 'bazar orgs create "Acme Inc." --slug acme --owner ada@example.com'),
+)
+def run(
+    run: Run[Organization],
+    name: Annotated[str, Argument(help="display name")],
+    slug: Annotated[str | None, Option("--slug", help="short name (default: made of the name)", metavar="SLUG")] = None,
+    owner: Annotated[
+        str | None, Option("--owner", help="its owner, by id or email (default: you)", metavar="USER")
+    ] = None,
+) -> None:
+    """Create an organization; you become its owner."""
+    run.show(run.perform(orgs.create, CreateOrganization(name, slug, owner)))

@@ -1,0 +1,29 @@
+"""`bazar orgs list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.orgs import LIST, ListOrganizations, Organization
+from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.orgs import ORGANIZATION
+from bazar_cli.services import orgs
+
+
+@command(LIST, view=ORGANIZATION, examples=("bazar orgs list", "bazar orgs list --all -o json --fields slug,members"))
+def run(
+    run: Run[Organization],
+    limit: Annotated[
+        int, Option("--limit", help="organizations a page, 1 to 1000 (default 50)", metavar="N")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+) -> None:
+    """List the organizations that you can see, oldest first."""
+    request = ListOrganizations(limit, cursor)
+    grant = run.authorize(request)
+    run.show_pages(lambda page: orgs.list_page(run.system, grant, page), request, every=all_pages)

@@ -1,0 +1,35 @@
+"""`bazar plans check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.errors import ExitCode
+from bazar_cli.domain.permissions import Permission
+from bazar_cli.domain.plans import CHECK, CheckPermission, Verdict
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.plans import VERDICT
+from bazar_cli.services import plans
+
+
+@command(
+    CHECK,
+    view=VERDICT,
+    examples=(
+        "bazar plans check files:execute --user ada@example.com",
+        "bazar plans check users:delete --org acme -o json",
+    ),
+)
+def run(
+    run: Run[Verdict],
+    permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
+    user: Annotated[str | None, Option("--user", help="whose, by id or email (default: yours)", metavar="USER")] = None,
+    org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None,
+) -> int:
+    """Say whether a user has a permission: exit code 0 when allowed, 9 when not."""
+    verdict = run.perform(plans.check, CheckPermission(permission, user, org))
+    run.show(verdict)
+    return ExitCode.DONE if verdict.allowed else ExitCode.FINDING

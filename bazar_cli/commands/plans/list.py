@@ -1,0 +1,15 @@
+"""`bazar plans list`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.plans import LIST, PlanDetails
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.plans import PLAN_SUMMARY
+from bazar_cli.services import plans
+
+
+@command(LIST, view=PLAN_SUMMARY, examples=("bazar plans list", "bazar plans list -o json"))
+def run(run: Run[PlanDetails]) -> None:
+    """List the plans, from the least to the most."""
+    run.show_all(run.perform(plans.list_plans, None))

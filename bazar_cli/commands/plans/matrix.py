@@ -1,0 +1,15 @@
+"""`bazar plans matrix`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.plans import MATRIX, MatrixRow
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views import plans as views
+from bazar_cli.services import plans
+
+
+@command(MATRIX, view=views.MATRIX, examples=("bazar plans matrix", "bazar plans matrix -o csv"))
+def run(run: Run[MatrixRow]) -> None:
+    """Show which plan has which permission, as the table stands now."""
+    run.show_all(run.perform(plans.matrix, None))

@@ -1,0 +1,76 @@
+"""Migrations: what is applied, what is pending, what a run did."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.db import AppliedRevision, Marker, Migrated, MigrationStatus, Revision, Waited
+from bazar_cli.runtime.views.base import Value, View
+
+
+def _revision(revision: Revision) -> dict[str, Value]:
+    return {"revision": revision.id, "message": revision.message}
+
+
+def _applied(applied: AppliedRevision) -> dict[str, Value]:
+    return {**_revision(applied.revision), "duration_ms": applied.milliseconds, "retries": applied.retries}
+
+
+def _marker(marker: Marker | None) -> dict[str, Value] | None:
+    return None if marker is None else {"environment": marker.environment, "protected": marker.protected}
+
+
+def _marker_cell(marker: Marker | None) -> str:
+    if marker is None:
+        return "no marker"
+    return f"{marker.environment}, {'protected' if marker.protected else 'unprotected'}"
+
+
+def _names(revisions: tuple[Revision, ...]) -> str:
+    return " ".join(f"{r.id} ({r.message})" for r in revisions)
+
+
+STATUS: View[MigrationStatus] = View(
+    fields={
+        "host": lambda s: s.place.host,
+        "database": lambda s: s.place.database,
+        "server_version": lambda s: s.place.server_version,
+        "marker": lambda s: _marker(s.place.marker),
+        "current": lambda s: s.current,
+        "head": lambda s: s.head,
+        "applied": lambda s: [_revision(r) for r in s.applied],
+        "pending": lambda s: [_revision(r) for r in s.pending],
+        "unknown_revision": lambda s: s.unknown,
+    },
+    cells={
+        "marker": lambda s: _marker_cell(s.place.marker),
+        "applied": lambda s: _names(s.applied),
+        "pending": lambda s: _names(s.pending),
+    },
+)
+MIGRATED: View[Migrated] = View(
+    fields={
+        "host": lambda m: m.place.host,
+        "database": lambda m: m.place.database,
+        "marker": lambda m: _marker(m.place.marker),
+        "current": lambda m: m.current,
+        "head": lambda m: m.head,
+        "applied": lambda m: [_applied(a) for a in m.applied],
+        "pending": lambda m: [_revision(r) for r in m.pending],
+        "waited_ms": lambda m: m.waited_ms,
+        "holder": lambda m: m.holder,
+        "sql": lambda m: m.sql,
+    },
+    cells={
+        "marker": lambda m: _marker_cell(m.place.marker),
+        "applied": lambda m: " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in m.applied),
+        "pending": lambda m: _names(m.pending),
+    },
+    raw=lambda m: m.sql,
+)
+WAITED: View[Waited] = View(
+    fields={
+        "host": lambda w: w.place.host,
+        "database": lambda w: w.place.database,
+        "server_version": lambda w: w.place.server_version,
+        "waited_ms": lambda w: w.milliseconds,
+    },
+)

@@ -1,0 +1,19 @@
+"""Organizations, as the contract shows them."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.orgs import Organization
+from bazar_cli.runtime.views.base import View, rfc3339
+
+ORGANIZATION: View[Organization] = View(
+    fields={
+        "id": lambda o: str(o.id),
+        "slug": lambda o: o.slug,
+        "name": lambda o: o.name,
+        "members": lambda o: o.members,
+        "created_at": lambda o: rfc3339(o.created_at),
+        "updated_at": lambda o: rfc3339(o.updated_at),
+    },
+    table=("slug", "name", "members", "created_at"),
+    identifier=lambda o: str(o.id),
+)
