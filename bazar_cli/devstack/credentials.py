@@ -60,8 +60,8 @@ def load(path: Path) -> Credentials | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Conflict(
             "local.credentials_unreadable",
-            f"The embedded stack's credentials in {path} cannot be read ({type(error).__name__}).",
-            hint="Restore the file, or start over with empty data: bazar local reset",
+            f"the embedded stack's credentials in {path} cannot be read ({type(error).__name__})",
+            hint="restore the file, or start over with empty data: bazar local reset",
         ) from None
 
 

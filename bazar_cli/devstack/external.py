@@ -26,8 +26,8 @@ def check_url(url: str) -> str:
     if not readable:
         raise UsageError(
             "local.database_url",
-            "The database URL is not a Postgres URL.",
-            hint="Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+            "the database URL is not a Postgres URL",
+            hint="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
         )
     return url
 
@@ -65,7 +65,7 @@ def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECO
             raise BackendUnavailable(
                 "local.database_unavailable",
                 f"The database at {address(url)} does not take connections: {reason}",
-                hint="Check the URL given with --database-url, and that the server runs.",
+                hint="check the URL given with --database-url, and that the server runs",
             )
         if not told:
             notify(f"Waiting for the database at {address(url)}")

@@ -137,8 +137,8 @@ class EmbeddedPostgres:
         if not processes.end(pid, lambda: self._is_ours(pid), steps):
             raise BackendUnavailable(
                 "local.postgres_failed",
-                f"Postgres (process {pid}) does not end.",
-                hint="Try again in a moment.",
+                f"Postgres (process {pid}) does not end",
+                hint="try again in a moment",
             )
         return True
 
@@ -309,7 +309,7 @@ class EmbeddedPostgres:
         return BackendUnavailable(
             "local.postgres_failed",
             "\n  ".join([f"{what}.", *last]),
-            hint=f"The log is {log}.",
+            hint=f"the log is {log}",
             details={"log": str(log), "last_lines": last},
         )
 

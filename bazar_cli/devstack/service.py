@@ -161,8 +161,8 @@ class BackgroundService:
         if not processes.end(pid, lambda: self.pid() == pid, _STOP):
             raise BackendUnavailable(
                 "local.auth_failed",
-                f"The {self._name} service (process {pid}) does not end.",
-                hint="Try again in a moment.",
+                f"the {self._name} service (process {pid}) does not end",
+                hint="try again in a moment",
             )
         return True
 
@@ -245,7 +245,7 @@ class BackgroundService:
         return BackendUnavailable(
             "local.auth_failed",
             "\n  ".join([f"The {self._name} service {what}.", *lines]),
-            hint=f"The log is {self.log}.",
+            hint=f"the log is {self.log}",
             details={"log": str(self.log), "last_lines": lines},
         )
 

@@ -247,8 +247,8 @@ def logs(data_dir: Path, component: str | None, lines: int, *, follow: bool) -> 
     if component is not None and component not in files:
         raise UsageError(
             "local.unknown_component",
-            f"The stack has no component {component!r}.",
-            hint=f"One of: {', '.join(files)}.",
+            f"the stack has no component {component!r}",
+            hint=f"one of: {', '.join(files)}",
         )
     chosen = files if component is None else {component: files[component]}
     return log_reader.read(chosen, lines, follow=follow)
@@ -267,7 +267,9 @@ def mails(data_dir: Path) -> list[Mail]:
         return list_mails(_running(_Parts(data_dir)).database_url)
     except psycopg.Error as error:
         raise BackendUnavailable(
-            "local.database_unavailable", "The stack's database does not answer.", hint="bazar local start"
+            "local.database_unavailable",
+            "the stack's database does not answer",
+            hint="start it with `bazar local start`",
         ) from error
 
 
@@ -286,7 +288,7 @@ def _refuse_other_database(parts: _Parts, database_url: str | None) -> None:
     if now != wanted:
         raise Conflict(
             "local.other_database",
-            f"The stack runs with another database: {now}, not {wanted}.",
+            f"the stack runs with another database: {now}, not {wanted}",
             hint="bazar local stop, then start it again.",
         )
 
@@ -316,8 +318,8 @@ def _settle_credentials(
     if database_url is None and not fresh and parts.postgres.mark() != kept.stack_id:
         raise Conflict(
             "local.orphaned_data",
-            f"The data in {parts.paths.data} belong to other credentials than {parts.paths.credentials}.",
-            hint="Restore that file, or start over with empty data: bazar local reset",
+            f"the data in {parts.paths.data} belong to other credentials than {parts.paths.credentials}",
+            hint="restore that file, or start over with empty data: bazar local reset",
         )
     kept = replace(kept, database_url=database_url)
     if kept != stored:
@@ -385,7 +387,9 @@ def _running(parts: _Parts) -> Stack:
     state = parts.auth.state()
     up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
     if stored is None or state is None or not up:
-        raise BackendUnavailable("local.not_running", "The embedded stack is not running.", hint="bazar local start")
+        raise BackendUnavailable(
+            "local.not_running", "the embedded stack is not running", hint="start it with `bazar local start`"
+        )
     return _stack(parts, stored, state, already_running=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TextIO, TypeVar
 
@@ -64,7 +64,7 @@ class Renderer:
 
     def one(self, view: View[T], item: T) -> None:
         """Write a single result: the bare object, its id, or a table of names and values."""
-        names = view.chosen(self.fields)
+        names = view.of(item, self.fields)
         if self.format is Format.JSON:
             self._line(_pretty(view.record(item, names)))
         elif self.format is Format.JSONL:
@@ -81,9 +81,21 @@ class Renderer:
             rows = [(name, _shown(view, item, name)) for name in names]
             self._write(tables.key_values(rows, self._stream, self._environ))
 
-    def pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
-        """Write a list, one page after the other as they arrive; memory holds one page."""
+    def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
+        """Write a list, one page after the other as they arrive; memory holds one page.
+
+        Returns how many items there were.
+        """
         names = view.chosen(self.fields)
+        count = 0
+
+        def counted() -> Iterator[Page[T]]:
+            nonlocal count
+            for page in given:
+                count += len(page.items)
+                yield page
+
+        pages = counted()
         if self.format is Format.JSON:
             self._json_pages(view, pages, names)
         elif self.format is Format.YAML:
@@ -102,6 +114,7 @@ class Renderer:
                     self._line(self._identifier(view, item))
         else:
             self._table_pages(view, pages)
+        return count
 
     # -- formats ------------------------------------------------------------------------------------------
 

@@ -105,14 +105,13 @@ class Run(Generic[T]):
 
     def authorize(self, request: object) -> Grant:
         """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
-        return self.gate.authorize(self.spec, request, dry_run=self.options.dry_run)
+        return self.gate.authorize(self.spec, request, self.options.dry_run)
 
     def perform(self, service: Callable[[System, Grant, Request], R], request: Request) -> R:
         """Pass the gate, then run the use case with the Grant."""
         if self.spec.access is Access.PUBLIC:
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
-        grant = self.authorize(request)
-        result = service(self.system, grant, request)
+        result = self.gate.perform(service, self.spec, request, dry_run=self.options.dry_run)
         self._tell_dry_run()
         return result
 
@@ -134,11 +133,11 @@ class Run(Generic[T]):
 
     def show_all(self, items: tuple[T, ...]) -> None:
         """Write a list that is whole."""
-        self._renderer.pages(self._shown_by(), iter((Page(items, None),)))
+        self._list(iter((Page(items, None),)))
 
     def show_stream(self, items: Iterable[T]) -> None:
         """Write items as they come."""
-        self._renderer.pages(self._shown_by(), (Page((item,), None) for item in items))
+        self._list(Page((item,), None) for item in items)
 
     def show_pages(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
         """Write one page of a list, or all of them with `every`; a table that has more says so.
@@ -158,7 +157,7 @@ class Run(Generic[T]):
                     return
                 current = replace(current, cursor=page.next_cursor)
 
-        self._renderer.pages(self._shown_by(), pages())
+        self._list(pages())
         if last and last[0] is not None and not every and self._renderer.format not in {Format.JSON, Format.YAML}:
             # Never cut off silently; a warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
@@ -205,6 +204,11 @@ class Run(Generic[T]):
     def remember_secrets(self, values: Mapping[str, str]) -> None:
         """Hide the secrets of a target that was not resolved from this command line."""
         self.redactor.remember_values(values)
+
+    def _list(self, pages: Iterable[Page[T]]) -> None:
+        found = self._renderer.pages(self._shown_by(), pages)
+        if not found and not self.machine:
+            self.notice("no results")
 
     def _tell_dry_run(self) -> None:
         if self.options.dry_run:

@@ -6,7 +6,8 @@ one event of a denial.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Identity
     from bazar_cli.services.identity import Identities
     from bazar_cli.services.system import System
+
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+UseCase: TypeAlias = "Callable[[System, Grant, Request], Result]"
 
 
 class Gate:
@@ -37,7 +43,7 @@ class Gate:
         """
         if spec.access is Access.PUBLIC:
             raise ValueError(f"{spec.name} is public; the gate decides on nothing")
-        identity, sight = self._who(spec)
+        identity, sight = self._who(spec, create=spec.writes and not dry_run)
         if spec.writes:
             identity = self._identities.confirm(identity)
         if sight is None:
@@ -58,7 +64,27 @@ class Gate:
         self._deny(identity, spec, sight, decision, dry_run=dry_run)
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
 
-    def _who(self, spec: Spec) -> tuple[Identity, Sight | None]:
+    def perform(
+        self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
+    ) -> Result:
+        """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
+
+        Raises: as `authorize`, and what the use case raises.
+        """
+        grant = self.authorize(spec, request, dry_run)
+        try:
+            return use_case(self._system, grant, request)
+        except Denied as denied:
+            if not dry_run:
+                from bazar_cli.adapters.postgres.gate import append_denial
+
+                denial = Denial(denied.code, denied.message, denied.hint, denied.details)
+                append_denial(
+                    self._system.database(), self._identities.current(), spec, denial, self._system.request_id
+                )
+            raise
+
+    def _who(self, spec: Spec, *, create: bool) -> tuple[Identity, Sight | None]:
         """The signed-in identity; for a bootstrap command of a system without superuser, its first one."""
         try:
             return self._identities.current(), None
@@ -68,7 +94,7 @@ class Gate:
             if _look(self._system, None).superuser_exists:
                 raise
         # The sight changes nothing by signing in: no superuser exists, and the operator is read now.
-        return self._identities.superuser(), None
+        return self._identities.superuser(create=create), None
 
     def _is_first_superuser(self, identity: Identity) -> bool:
         named = self._system.target.superuser_email

@@ -10,7 +10,7 @@ from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login,
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users import checked_password, normalized_email
-from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator
+from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser
 from bazar_cli.services.bootstrap import claim_by
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     """Sign in with email and password and keep the session for this target.
 
-    While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one.
+    While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one, and an
+    identity that Supabase does not know yet is created with SUPERUSER_PASSWORD.
     Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
     BackendUnavailable.
     """
@@ -36,7 +37,13 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     if not request.password.reveal():
         raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
     with AuthClient(system.target) as client:
-        session = client.sign_in(email, request.password)
+        try:
+            session = client.sign_in(email, request.password)
+        except NotSignedIn as refusal:
+            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(system, email, request):
+                raise
+            client.create_confirmed(email, request.password)
+            session = client.sign_in(email, request.password)
     sessions = Sessions(system.target, environ)
     with sessions.lock():
         sessions.save(session)
@@ -149,6 +156,13 @@ def _claim(system: System, environ: Mapping[str, str], identity: Identity) -> bo
     # The session that was just stored speaks, and nothing else that the shell may hold.
     gate = Gate(system, Identities(system.target, SignInSettings(environ)))
     return claim_by(system, gate.authorize(use_cases.CLAIM, None))
+
+
+def _is_first_superuser(system: System, email: str, request: Login) -> bool:
+    """Whether these are the credentials of a superuser that is still to be made."""
+    target = system.target
+    given = (email, request.password) == ((target.superuser_email or "").lower(), target.superuser_password)
+    return given and not has_superuser(system)
 
 
 def _identity(session: Session, sessions: Sessions) -> Identity:

@@ -73,8 +73,8 @@ class Identities:
         self._known = replace(identity, email=email)
         return self._known
 
-    def superuser(self) -> Identity:
-        """Sign in as SUPERUSER_EMAIL for bootstrap, creating the identity if Supabase does not know it.
+    def superuser(self, *, create: bool) -> Identity:
+        """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
 
         Nothing is written to disk, and an existing password is never changed. The caller has proven that no
         superuser exists. Raises: NotSignedIn `auth.not_signed_in`, `auth.invalid_credentials`.
@@ -88,7 +88,7 @@ class Identities:
             try:
                 session = client.sign_in(email, password)
             except NotSignedIn as refusal:
-                if refusal.code != "auth.invalid_credentials":
+                if refusal.code != "auth.invalid_credentials" or not create:
                     raise
                 client.create_confirmed(email, password)
                 try:

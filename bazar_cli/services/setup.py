@@ -15,7 +15,7 @@ from bazar_cli.domain.db import LOCAL, Migrate
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.services import auth, db
-from bazar_cli.services.access import Gate, has_superuser
+from bazar_cli.services.access import Gate
 from bazar_cli.services.identity import Identities, SignInSettings
 from bazar_cli.services.system import System
 
@@ -78,12 +78,5 @@ def _sign_in(system: System, environ: Mapping[str, str]) -> Identities:
     email, password = target.superuser_email, target.superuser_password
     if email is None or password is None:
         raise NotSignedIn("auth.not_signed_in", "the stack has no superuser's credentials")
-    try:
-        auth.login(system, environ, Login(email, password))
-    except NotSignedIn:
-        # Only while the superuser is still to be made may Supabase not know the address.
-        if has_superuser(system):
-            raise
-        Identities(target, SignInSettings(environ)).superuser()
-        auth.login(system, environ, Login(email, password))
+    auth.login(system, environ, Login(email, password))
     return Identities(target, SignInSettings(environ))

@@ -22,6 +22,25 @@ VERSION_TABLE = "alembic_version"
 PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
 
 
+_TABLE = f"{SCHEMA}.{VERSION_TABLE}"
+# Alembic makes its table without asking: nobody but its owner may read it, as with the others. Done once, so
+# that a run at head takes no lock.
+_SECURE = """
+DO $secure$
+DECLARE role name;
+BEGIN
+    IF (SELECT relrowsecurity FROM pg_class WHERE oid = 'bazar.alembic_version'::regclass) THEN
+        RETURN;
+    END IF;
+    ALTER TABLE bazar.alembic_version ENABLE ROW LEVEL SECURITY;
+    REVOKE ALL ON bazar.alembic_version FROM PUBLIC;
+    FOR role IN SELECT rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
+        EXECUTE format('REVOKE ALL ON bazar.alembic_version FROM %I', role);
+    END LOOP;
+END $secure$
+"""
+
+
 def run(alembic_context: ModuleType) -> None:
     """Run the migrations that Alembic was asked for, on- or offline.
 
@@ -32,14 +51,17 @@ def run(alembic_context: ModuleType) -> None:
     if context.is_offline_mode():
         context.configure(
             dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},  # the driver's own would double every percent sign
             literal_binds=True,
             target_metadata=metadata,
             version_table=VERSION_TABLE,
             version_table_schema=SCHEMA,
             transaction_per_migration=True,
         )
+        context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         with context.begin_transaction():
             context.run_migrations()
+        context.execute(_SECURE)
         return
     given = config.attributes.get("connection")
     if given is not None:
@@ -89,13 +111,12 @@ def _only_ours(name: str | None, kind: str, _parents: object) -> bool:
 
 def _close_or_drop(connection: Connection) -> None:
     """Lock Alembic's own table up like the others; after a downgrade to base leave nothing behind."""
-    table = f"{SCHEMA}.{VERSION_TABLE}"
-    if connection.execute(text(f"SELECT to_regclass('{table}')")).scalar() is None:
+    if connection.execute(text(f"SELECT to_regclass('{_TABLE}')")).scalar() is None:
         connection.commit()
         return
-    empty = connection.execute(text(f"SELECT NOT EXISTS (SELECT 1 FROM {table})")).scalar_one()  # noqa: S608
+    empty = connection.execute(text(f"SELECT NOT EXISTS (SELECT 1 FROM {_TABLE})")).scalar_one()  # noqa: S608
     if empty:
-        connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text(f"DROP TABLE {_TABLE}"))
         others = connection.execute(
             text(
                 "SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass"
@@ -106,16 +127,5 @@ def _close_or_drop(connection: Connection) -> None:
         if others == 0:
             connection.execute(text(f"DROP SCHEMA {SCHEMA}"))
     else:
-        secured = connection.execute(
-            text(f"SELECT relrowsecurity FROM pg_class WHERE oid = '{table}'::regclass")  # noqa: S608
-        ).scalar_one()
-        if not secured:
-            connection.execute(text(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
-            connection.execute(text(f"REVOKE ALL ON {table} FROM PUBLIC"))
-            for role in ("anon", "authenticated"):
-                found = connection.execute(
-                    text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}
-                ).scalar()
-                if found:
-                    connection.execute(text(f"REVOKE ALL ON {table} FROM {role}"))
+        connection.execute(text(_SECURE))
     connection.commit()

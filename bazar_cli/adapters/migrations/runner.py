@@ -29,6 +29,7 @@ from bazar_cli.domain.db import (
     Revision,
 )
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
+from bazar_cli.domain.target import TargetKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -174,7 +175,8 @@ class Migrator:
 
     def _marker_for(self, request: Migrate) -> tuple[str, bool]:
         """The marker of a database that has none: the embedded stack's is local, any other production."""
-        embedded = self._target.source.name == LOCAL
+        source = self._target.source
+        embedded = source.kind is TargetKind.PROFILE and source.name == LOCAL
         environment = request.environment or (LOCAL if embedded else PRODUCTION)
         if request.protected is not None:
             return environment, request.protected

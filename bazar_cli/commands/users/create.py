@@ -12,13 +12,13 @@ from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import WITH_PASSWORD
+from bazar_cli.runtime.views.users import CREATED
 from bazar_cli.services import users
 
 
 @command(
     CREATE,
-    view=WITH_PASSWORD,
+    view=CREATED,
     examples=(
         'bazar users create ada@example.com --name "Ada Lovelace" --generate-password',
         "bazar users create bob@example.com --org acme --role admin --if-not-exists -o ids",

@@ -19,7 +19,8 @@ class View(Generic[T]):
     """The fields of one kind of result, in order.
 
     Parameters: `fields` maps a field's stable name to its value; `table` names those that a list shows in a
-    table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `cells` are texts
+    table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `optional` fields are
+    left out of a single result that has none, unless --fields names them; `cells` are texts
     for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
     no record, such as a token; None of a result that is one after all.
     """
@@ -27,6 +28,7 @@ class View(Generic[T]):
     fields: Mapping[str, Callable[[T], Value]]
     table: tuple[str, ...] = ()
     identifier: Callable[[T], str] | None = None
+    optional: frozenset[str] = frozenset()
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None
 
@@ -46,6 +48,13 @@ class View(Generic[T]):
                 details={"known": list(self.fields)},
             )
         return wanted
+
+    def of(self, item: T, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return the fields to show of one item."""
+        names = self.chosen(wanted)
+        if wanted is not None:
+            return names
+        return tuple(n for n in names if n not in self.optional or self.fields[n](item) is not None)
 
     def record(self, item: T, names: tuple[str, ...]) -> dict[str, Value]:
         """Return an item as a JSON object."""

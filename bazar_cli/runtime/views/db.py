@@ -59,6 +59,7 @@ MIGRATED: View[Migrated] = View(
         "holder": lambda m: m.holder,
         "sql": lambda m: m.sql,
     },
+    optional=frozenset({"sql"}),
     cells={
         "marker": lambda m: _marker_cell(m.place.marker),
         "applied": lambda m: " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in m.applied),

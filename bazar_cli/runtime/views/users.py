@@ -37,12 +37,9 @@ CREATED: View[CreatedUser] = View(
     fields={
         **{name: (lambda c, g=getter: g(c.user)) for name, getter in USER.fields.items()},
         "created": lambda c: c.created,
+        "password": lambda c: c.password.reveal() if c.password else None,
     },
+    optional=frozenset({"password"}),
     identifier=lambda c: str(c.user.id),
     cells={"organizations": lambda c: _organization_cell(c.user)},
-)
-WITH_PASSWORD: View[CreatedUser] = View(
-    fields={**CREATED.fields, "password": lambda c: c.password.reveal() if c.password else None},
-    identifier=CREATED.identifier,
-    cells=CREATED.cells,
 )
