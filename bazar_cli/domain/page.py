@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from bazar_cli.domain.errors import UsageError
+
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
@@ -17,3 +19,17 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None
+
+
+def checked_limit(limit: int) -> int:
+    """Return the page size if it is 1 to 1000.
+
+    Raises: UsageError `list.limit_invalid`.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise UsageError(
+            "list.limit_invalid",
+            f"a page of {limit} is not possible: 1 to {MAX_LIMIT}",
+            hint="give another --limit, or --all for every page",
+        )
+    return limit

@@ -17,7 +17,7 @@ from bazar_cli.domain.orgs import (
     checked_slug,
     slug_of,
 )
-from bazar_cli.domain.page import Page
+from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.lookups import organization_not_found, user_not_found
 
@@ -67,11 +67,12 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
 def list_page(system: System, grant: Grant, request: ListOrganizations) -> Page[Organization]:
     """Return one page of the organizations within reach.
 
-    Raises: UsageError `list.cursor_invalid`.
+    Raises: UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
     from bazar_cli.adapters.postgres import organizations
 
     grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
     with system.database().read(grant) as connection:
         return organizations.page(connection, grant.reach, request)
 

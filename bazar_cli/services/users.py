@@ -9,7 +9,7 @@ from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Reach
 from bazar_cli.domain.errors import Conflict, NotFound
-from bazar_cli.domain.page import Page
+from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
 from bazar_cli.services.lookups import organization_not_found, user_not_found
 from bazar_cli.services.user_creation import create
@@ -25,11 +25,12 @@ __all__ = ["create", "delete", "get", "list_page", "me", "update"]
 def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
     """Return one page of the users within reach.
 
-    Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`.
+    Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
     from bazar_cli.adapters.postgres import organizations, users
 
     grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
     with system.database().read(grant) as connection:
         organization_id = None
         if request.organization is not None:

@@ -65,8 +65,13 @@ class Bazar:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start one command and return its process, its streams piped unless given otherwise."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen(self.command(*words), env=self.environment(), cwd=self.folder("work"), **streams)
+        streams: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        }
+        return subprocess.Popen[bytes](self.command(*words), env=self.environment(), cwd=self.folder("work"), **streams)
 
     def command(self, *words: str) -> list[str]:
         """The arguments that run `bazar`."""

@@ -215,6 +215,11 @@ class People:
         assert answer.status_code in {httpx.codes.OK, httpx.codes.BAD_REQUEST}, answer.text
         return answer.is_success
 
+    def access_token(self, someone: Someone, password: str = OLD_PASSWORD) -> str:
+        """Sign in as people do; return the access token."""
+        answer = self._auth("/token?grant_type=password", {"email": someone.email, "password": password})
+        return str(answer.raise_for_status().json()["access_token"])
+
     def _auth(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         return httpx.post(
             f"{auth_url(self.target)}{path}", json=body, headers=key_headers(self.target), trust_env=False, timeout=30

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _SIGN_IN = {
-    "invalid_credentials": "the email or the password is wrong",
-    "user_banned": "this user is banned at Supabase Auth",
-    "email_not_confirmed": "the email address was never confirmed",
+    "invalid_credentials": ("auth.invalid_credentials", "the email or the password is wrong"),
+    "user_banned": ("auth.user_banned", "this user is banned at Supabase Auth"),
+    "email_not_confirmed": ("auth.email_not_confirmed", "the email address was never confirmed"),
 }
 _REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned", "bad_jwt", "no_authorization"})
 
@@ -153,7 +153,8 @@ class AuthClient:
 
     def _problem(self, status: int, code: str | None, message: str) -> BazarError:
         if code in _SIGN_IN and status == HTTPStatus.BAD_REQUEST:
-            return NotSignedIn(f"auth.{code}", f"sign-in refused: {_SIGN_IN[code]}", hint=_sign_in_hint(code))
+            own, reason = _SIGN_IN[code]
+            return NotSignedIn(own, f"sign-in refused: {reason}", hint=_sign_in_hint(code))
         if code is not None and (code.startswith(("refresh_token_", "session_")) and status == HTTPStatus.BAD_REQUEST):
             return NotSignedIn(
                 "auth.session_expired", "the session has ended", hint="sign in again: `bazar auth login`"

@@ -1,0 +1,39 @@
+"""The live command tree, for tests that walk all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, cast
+
+from bazar_cli.registry import TREE, Group, Leaf
+from bazar_cli.runtime.command import Verb
+from bazar_cli.runtime.redact import Redactor
+from bazar_cli.runtime.run import Context
+from bazar_cli.runtime.typer_lite import LiteCommand
+
+
+def leaves(group: Group = TREE, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Leaf]]:
+    """Yield every command with the words that lead to it."""
+    for word, node in group.commands.items():
+        if isinstance(node, Leaf):
+            yield (*words, word), node
+        else:
+            yield from leaves(node, (*words, word))
+
+
+def verb(leaf: Leaf) -> Verb[Any]:
+    """Return what a leaf's module declares."""
+    found: Any = import_module(leaf.module).run
+    assert isinstance(found, Verb), f"{leaf.module}.run is no command"
+    return cast("Verb[Any]", found)
+
+
+def command(words: tuple[str, ...], leaf: Leaf) -> LiteCommand:
+    """Return the Typer command of a leaf."""
+    context = Context({}, "test-request", Redactor({}))
+    return verb(leaf).command(" ".join(["bazar", *words]), lambda _run: None, context)
+
+
+ALL = {" ".join(words): (words, leaf) for words, leaf in leaves()}
+"""Every command, by its words."""
