@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -206,7 +207,10 @@ class Run(Generic[T]):
         self.redactor.remember_values(values)
 
     def _list(self, pages: Iterable[Page[T]]) -> None:
-        found = self._renderer.pages(self._shown_by(), pages)
+        # Nothing is written before the first page is there: an error leaves standard output empty.
+        coming = iter(pages)
+        first = next(coming, None)
+        found = self._renderer.pages(self._shown_by(), chain([first] if first is not None else [], coming))
         if not found and not self.machine:
             self.notice("no results")
 

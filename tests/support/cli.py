@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,44 @@ class Done:
         return self
 
 
+class _Zygote:
+    """The process that forks this worker's commands."""
+
+    def __init__(self) -> None:
+        # A socket's path must be short, which pytest's own temporary folders are not.
+        self._folder = tempfile.TemporaryDirectory(prefix="bazar-")
+        self._path = str(Path(self._folder.name) / "s")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.zygote", self._path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n", "the zygote did not start"
+        atexit.register(self.end)
+
+    def run(self, request: Mapping[str, object], streams: list[int]) -> int:
+        """Fork one command and return its exit code, negative for a signal."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(self._path)
+            text = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(connection, [text], streams)
+            connection.sendall(text[sent:])
+            return int(connection.recv(16))
+
+    def end(self) -> None:
+        """Let the process go: it ends with its standard input."""
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+@lru_cache(maxsize=1)
+def _zygote() -> _Zygote:
+    return _Zygote()
+
+
 @dataclass(frozen=True)
 class Bazar:
     """The command with a home of its own."""
@@ -50,18 +92,16 @@ class Bazar:
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, *words: str, stdin: str | bytes = "", cwd: Path | None = None) -> Done:
-        """Run one command to its end."""
+        """Run one command to its end, forked from the worker's zygote."""
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        ended = subprocess.run(
-            self.command(*words),
-            input=given,
-            capture_output=True,
-            env=self.environment(),
-            cwd=cwd or self.folder("work"),
-            timeout=_SECONDS,
-            check=False,
-        )
-        return Done(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        request = {"words": words, "environ": self.environment(), "cwd": str(cwd or self.folder("work"))}
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            source.write(given)
+            source.seek(0)
+            code = _zygote().run(request, [source.fileno(), out.fileno(), err.fileno()])
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(), err.read().decode())
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start one command and return its process, its streams piped unless given otherwise."""
