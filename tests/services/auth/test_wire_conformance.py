@@ -7,8 +7,9 @@ import re
 import secrets
 import uuid
 from collections.abc import Generator
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -62,7 +63,7 @@ class Player:
         answer = self._send(request)
         body: Any = answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
         for name, path in request.get("capture", {}).items():
-            if answer.status_code == httpx.codes.OK:
+            if answer.status_code == HTTPStatus.OK:
                 value: Any = body
                 for part in path.split("."):
                     value = value[part]
@@ -77,7 +78,7 @@ class Player:
                 found.append(f"header {header}: {given!r} is not {wanted!r}")
         if "x-sb-error-code" in answer.headers and "x-sb-error-code" not in expected["headers"]:
             found.append("header x-sb-error-code is there")
-        if expected["status"] != httpx.codes.NO_CONTENT:
+        if expected["status"] != HTTPStatus.NO_CONTENT:
             found += self._differences("body", body, expected["body"])
         return found
 
@@ -109,20 +110,25 @@ class Player:
 
     def _differences(self, where: str, given: Any, wanted: Any) -> list[str]:
         if isinstance(wanted, dict):
-            if "<jwt>" in wanted:
-                return self._token_differences(where, given, wanted["<jwt>"])
-            if not isinstance(given, dict):
-                return [f"{where}: {given!r} is no object"]
-            odd = set(wanted) ^ set(given)
-            found = [f"{where}: keys {sorted(odd)} differ"] if odd else []
-            for name in set(wanted) & set(given):
-                found += self._differences(f"{where}.{name}", given[name], wanted[name])
-            return found
+            return self._object_differences(where, given, cast("dict[str, Any]", wanted))
         if isinstance(wanted, list):
-            if not isinstance(given, list) or len(given) != len(wanted):
-                return [f"{where}: {given!r} is not a list of {len(wanted)}"]
-            return [d for i, w in enumerate(wanted) for d in self._differences(f"{where}[{i}]", given[i], w)]
+            items = cast("list[Any]", wanted)
+            if not isinstance(given, list) or len(cast("list[Any]", given)) != len(items):
+                return [f"{where}: {given!r} is not a list of {len(items)}"]
+            return [d for i, w in enumerate(items) for d in self._differences(f"{where}[{i}]", given[i], w)]
         return [] if self._equal(given, wanted) else [f"{where}: {given!r} is not {wanted!r}"]
+
+    def _object_differences(self, where: str, given: Any, wanted: dict[str, Any]) -> list[str]:
+        if "<jwt>" in wanted:
+            return self._token_differences(where, given, wanted["<jwt>"])
+        if not isinstance(given, dict):
+            return [f"{where}: {given!r} is no object"]
+        found_object = cast("dict[str, Any]", given)
+        odd = set(wanted) ^ set(found_object)
+        found = [f"{where}: keys {sorted(odd)} differ"] if odd else []
+        for name in set(wanted) & set(found_object):
+            found += self._differences(f"{where}.{name}", found_object[name], wanted[name])
+        return found
 
     def _token_differences(self, where: str, given: str, wanted: dict[str, Any]) -> list[str]:
         claims = jwt.decode(given, options={"verify_signature": False})
