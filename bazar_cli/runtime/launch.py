@@ -14,6 +14,7 @@ from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.registry import Leaf
 from bazar_cli.runtime import reports, streams
 from bazar_cli.runtime.command import Verb
+from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import Redactor
 from bazar_cli.runtime.run import Context, Run
 from bazar_cli.runtime.typer_lite import LiteCommand, MissingParameter, NoSuchOption
@@ -26,7 +27,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     """
     streams.use_utf8()
     request_id = os.urandom(16).hex()
-    debug = "--debug" in arguments or environ.get("BAZAR_DEBUG", "0") not in {"", "0"}
+    debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
     redactor = Redactor(environ)
     machine = reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
@@ -43,16 +44,18 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         command = verb.command(path, start, Context(environ, request_id, redactor))
         code = _invoke(command, path, arguments)
         _flush()
-        return code
     except BazarError as error:
-        return reporter.report(error)
+        code = reporter.report(error)
     except BrokenPipeError:
         # The reader has seen enough: that is no error of anybody's.
         streams.silence_stdout()
-        return ExitCode.DONE
+        code = ExitCode.DONE
     finally:
         for run in runs:
             run.close()
+    for run in runs:
+        run.tell_end(code)
+    return code
 
 
 def usage_error(path: str, error: typer.TyperException) -> UsageError:
@@ -105,11 +108,13 @@ def _start_logs(run: Run[Any], *, debug: bool) -> None:
         return
     from bazar_cli.runtime import logs
 
-    to_stderr = debug or options.log_file is None
-    logs.start(
+    run.tell_end = logs.start(
         run.redactor,
-        run.request_id,
-        to_stderr=to_stderr,
-        log_format=options.log_format,
-        log_file=options.log_file,
+        logs.LogSettings(
+            request_id=run.request_id,
+            command=run.spec.name,
+            to_stderr=debug or options.log_file is None,
+            format=options.log_format or LogFormat.TEXT,
+            file=options.log_file,
+        ),
     )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from bazar_cli.domain.errors import UsageError
@@ -17,33 +21,53 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _LEVELS = {"bazar_cli": logging.DEBUG, "httpx": logging.INFO, "alembic": logging.INFO}
 
 
-def start(
-    redactor: Redactor, request_id: str, *, to_stderr: bool, log_format: LogFormat | None, log_file: Path | None
-) -> None:
-    """Send log lines where they were asked for. Raises: UsageError `log.unwritable`."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where the log lines of one command go, and what they carry."""
+
+    request_id: str
+    command: str
+    to_stderr: bool
+    format: LogFormat
+    file: Path | None
+
+
+def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
+    """Send log lines where they were asked for; return what tells of the command's end, with its exit code.
+
+    Raises: UsageError `log.unwritable`.
+    """
     handlers: list[logging.Handler] = []
-    if to_stderr:
+    if settings.to_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
-    if log_file is not None:
-        handlers.append(_file_handler(log_file))
-    formatter = _formatter(log_format or LogFormat.TEXT, redactor)
+    if settings.file is not None:
+        handlers.append(_file_handler(settings.file))
+    formatter = _formatter(settings.format, redactor)
     for handler in handlers:
         handler.setFormatter(formatter)
-        handler.addFilter(_with_request(request_id))
+        handler.addFilter(_with_request(settings.request_id))
     for name, level in _LEVELS.items():
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.propagate = False
         for handler in handlers:
             logger.addHandler(handler)
+    began = time.monotonic()
+    _log.info("%s begins", settings.command)
+
+    def end(code: int) -> None:
+        _log.info("%s ends with exit code %d after %d ms", settings.command, code, (time.monotonic() - began) * 1000)
+
+    return end
 
 
 def _file_handler(path: Path) -> logging.Handler:
     from bazar_cli.adapters.files import open_private
 
     try:
-        import os
-
         # Made private, because log lines name people; one that exists keeps its mode.
         os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
         return logging.FileHandler(path, encoding="utf-8")
@@ -56,8 +80,6 @@ def _file_handler(path: Path) -> logging.Handler:
 
 
 def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
-    import time
-
     formatter: logging.Formatter
     if log_format is LogFormat.JSON:
         from pythonjsonlogger.json import JsonFormatter

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.escape import escaped
-from bazar_cli.runtime.streams import is_terminal
+from bazar_cli.runtime.streams import is_on, is_terminal
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
@@ -18,7 +18,7 @@ class Prompter:
     """Asks, or says why it cannot."""
 
     def __init__(self, environ: Mapping[str, str], *, no_input: bool, yes: bool) -> None:
-        self.possible = not no_input and not environ.get("BAZAR_NO_INPUT") and is_terminal(sys.stdin)
+        self.possible = not no_input and not is_on(environ, "BAZAR_NO_INPUT") and is_terminal(sys.stdin)
         self._yes = yes
 
     def text(self, question: str, *, option: str) -> str:

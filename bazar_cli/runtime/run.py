@@ -52,6 +52,7 @@ class Run(Generic[T]):
         self.request_id = context.request_id
         self.redactor = context.redactor
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
+        self.tell_end: Callable[[int], None] = lambda _code: None
         self._view = view
         self._renderer = Renderer(_format(options, environ), _fields(options), environ)
         if view is not None:

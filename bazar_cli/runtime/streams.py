@@ -28,9 +28,9 @@ def is_terminal(stream: TextIO) -> bool:
 
 def draws(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Say whether boxes and colour may be drawn: on a capable terminal, or where CLICOLOR_FORCE says so."""
-    if environ.get("BAZAR_ACCESSIBLE"):
+    if is_on(environ, "BAZAR_ACCESSIBLE"):
         return False
-    if environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
+    if is_on(environ, "CLICOLOR_FORCE"):
         return True
     return is_terminal(stream) and environ.get("TERM") != "dumb"
 
@@ -38,6 +38,11 @@ def draws(stream: TextIO, environ: Mapping[str, str]) -> bool:
 def colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Say whether colour may be used: where one may draw, unless NO_COLOR is set."""
     return draws(stream, environ) and not environ.get("NO_COLOR")
+
+
+def is_on(environ: Mapping[str, str], name: str) -> bool:
+    """Say whether a switch of the environment is on: set, and neither empty nor 0."""
+    return environ.get(name, "") not in {"", "0"}
 
 
 def say(text: str) -> None:
