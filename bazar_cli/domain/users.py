@@ -190,7 +190,14 @@ def checked_password(secret: Secret) -> Secret:
 
     Raises: UsageError `users.password_invalid`; the message never holds the password.
     """
-    size = len(secret.reveal().encode("utf-8", "surrogateescape"))
+    try:
+        size = len(secret.reveal().encode("utf-8"))
+    except UnicodeEncodeError:
+        raise UsageError(
+            "users.password_invalid",
+            "the password is no UTF-8 text",
+            hint="check the encoding of the terminal or file that it comes from",
+        ) from None
     if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES or "\0" in secret.reveal():
         raise UsageError(
             "users.password_invalid",

@@ -79,6 +79,13 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
 
 
 def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
+    for argument in arguments:
+        if any("\ud800" <= c <= "\udfff" for c in argument):
+            raise UsageError(
+                "usage.encoding",
+                f"the argument {argument[:40]!r} is no UTF-8 text",
+                hint="check the terminal's or the script's encoding",
+            )
     try:
         with command.make_context(path, list(arguments)) as context:
             return int(command.invoke(context) or ExitCode.DONE)

@@ -48,7 +48,7 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
     formatter = _formatter(settings.format, redactor)
     for handler in handlers:
         handler.setFormatter(formatter)
-        handler.addFilter(_with_request(settings.request_id))
+        handler.addFilter(_with_request(settings.request_id, redactor))
     for name, level in _LEVELS.items():
         logger = logging.getLogger(name)
         logger.setLevel(level)
@@ -99,10 +99,12 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
     return formatter
 
 
-def _with_request(request_id: str) -> logging.Filter:
+def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
     class RequestFilter(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             record.request_id = request_id
+            # Before the line becomes JSON, which may write a secret in another way.
+            record.msg, record.args = redactor.hide(record.getMessage()), None
             return True
 
     return RequestFilter()

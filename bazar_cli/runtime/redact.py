@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -48,14 +48,26 @@ class Redactor:
             text = text.replace(secret, HIDDEN)
         return text
 
+    def hide_in(self, value: object) -> object:
+        """Return a JSON value with every known secret replaced, before an encoding changes its looks."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, Mapping):
+            return {str(k): self.hide_in(v) for k, v in cast("Mapping[object, object]", value).items()}
+        if isinstance(value, list | tuple):
+            return [self.hide_in(v) for v in cast("Sequence[object]", value)]
+        return value
+
     def _remember_url(self, url: str | None) -> None:
         if not url:
             return
         try:
-            password = urlsplit(url).password
+            parts = urlsplit(url)
+            named = [p.partition("=")[2] for p in parts.query.split("&") if "password" in p.partition("=")[0].lower()]
+            passwords = [parts.password or "", *named]
         except ValueError:
             self.remember(url)
             return
-        if password:
+        for password in passwords:
             self.remember(password)
             self.remember(unquote(password))

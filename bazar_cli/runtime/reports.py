@@ -56,10 +56,10 @@ class Reporter:
                 "details": details,
                 "request_id": self._request_id,
             }
-            text = escaped_json(json.dumps({"error": content}, ensure_ascii=False, default=str))
-        else:
-            text = f"error: {message}" + (f"\nhint: {hint}" if hint else "") + extra
-        say(self._redactor.hide(text))
+            shown = {"error": self._redactor.hide_in(content)}
+            say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))
+            return
+        say(self._redactor.hide(f"error: {message}" + (f"\nhint: {hint}" if hint else "") + extra))
 
     def _traceback(self, error: BaseException) -> None:
         import traceback

@@ -1,12 +1,13 @@
-"""The one text for what is unknown or out of reach, so that it tells nobody which."""
+"""The one text for what cannot be found, or cannot be changed now."""
 
 from __future__ import annotations
 
-from bazar_cli.domain.errors import NotFound
+from bazar_cli.domain.access import Pending
+from bazar_cli.domain.errors import Conflict, NotFound
 
 
 def user_not_found(reference: str) -> NotFound:
-    """No user by this id or email, or none within the operator's reach."""
+    """No user by this id or email, or none within the operator's reach: the text tells nobody which."""
     return NotFound(
         "users.not_found",
         f"no user {reference!r} within your reach",
@@ -22,4 +23,19 @@ def organization_not_found(reference: str) -> NotFound:
         f"no organization {reference!r} within your reach",
         hint="name an organization by id or slug; `bazar orgs list` shows those you can see",
         details={"organization": reference},
+    )
+
+
+def user_pending(email: str, pending: Pending) -> Conflict:
+    """The user is in the middle of a change that another run began and nobody finished."""
+    commands = {
+        Pending.CREATE: f"`bazar users create {email}`",
+        Pending.DELETE: f"`bazar users delete {email} --confirm {email}`",
+    }
+    command = commands.get(pending, "the command that began it")
+    return Conflict(
+        "users.pending",
+        f"{email} is in the middle of another change ({pending})",
+        hint=f"finish it first: run {command} again",
+        details={"pending": pending.value},
     )

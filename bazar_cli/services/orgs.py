@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import Grant
-from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import (
     CreateOrganization,
     GetOrganization,
@@ -19,7 +18,7 @@ from bazar_cli.domain.orgs import (
 )
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services.ids import time_ordered_uuid
-from bazar_cli.services.lookups import organization_not_found, user_not_found
+from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -55,12 +54,7 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
     if held is None:
         raise user_not_found(request.owner)
     if held.user.pending is not None:
-        raise Conflict(
-            "users.pending",
-            f"{held.user.email} is in the middle of another change ({held.user.pending})",
-            hint=f"finish it first: run `bazar users {held.user.pending}` for {held.user.email} again",
-            details={"pending": held.user.pending.value},
-        )
+        raise user_pending(held.user.email, held.user.pending)
     return held.user.id
 
 

@@ -21,7 +21,7 @@ class System:
         self.target = target
         self.request_id = request_id
         self._database: Database | None = None
-        self._admin: AdminClient | None = None
+        self._admins: dict[bool, AdminClient] = {}
 
     def database(self) -> Database:
         """Return Postgres, whose transactions open for a Grant only."""
@@ -38,11 +38,11 @@ class System:
         """
         if type(grant) is not Grant or not grant.spec.writes:
             raise Sealed("the Supabase admin client was asked for without a Grant that writes")
-        if self._admin is None:
+        if grant.dry_run not in self._admins:
             from bazar_cli.adapters.supabase.admin import AdminClient
 
-            self._admin = AdminClient(self.target, read_only=grant.dry_run)
-        return self._admin
+            self._admins[grant.dry_run] = AdminClient(self.target, read_only=grant.dry_run)
+        return self._admins[grant.dry_run]
 
     def migrator(self, grant: Grant) -> Migrator:
         """Return the migrations of this target; a Grant that reads may only ask for the status.
@@ -59,9 +59,10 @@ class System:
         """Close what was opened."""
         if self._database is not None:
             self._database.close()
-        if self._admin is not None:
-            self._admin.close()
-        self._database = self._admin = None
+        for admin in self._admins.values():
+            admin.close()
+        self._database = None
+        self._admins.clear()
 
     def __enter__(self) -> System:
         return self

@@ -31,7 +31,7 @@ from bazar_cli.domain.users import (
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.lookups import organization_not_found
+from bazar_cli.services.lookups import organization_not_found, user_pending
 from bazar_cli.services.passwords import generated_password, hash_of_no_password
 
 if TYPE_CHECKING:
@@ -187,12 +187,7 @@ def _same(connection: Connection, grant: Grant, request: CreateUser, wanted: _Wa
     if not request.if_not_exists or seen is None:
         raise users.email_taken(wanted.email)
     if existing.pending is not None:
-        raise Conflict(
-            "users.pending",
-            f"{existing.email} is in the middle of another change ({existing.pending})",
-            hint=f"finish it first: run `bazar users {existing.pending}` for {existing.email} again",
-            details={"pending": existing.pending.value},
-        )
+        raise user_pending(existing.email, existing.pending)
     organization = _organization(connection, grant, request)
     different = _differences(request, wanted, organization, existing)
     if different:
@@ -307,22 +302,20 @@ def _find_out(
     system: System, grant: Grant, admin: AdminClient, wanted: _Wanted, begun: _Begun, unknown: OutcomeUnknown
 ) -> bool:
     """After a 5xx or a timeout: ours was created, the address or id is taken, or nobody knows yet."""
-    existing = admin.get(begun.id)
+    try:
+        existing = admin.get(begun.id)
+        stranger = admin.find_by_email(wanted.email) if existing is None else None
+    except BackendUnavailable as silent:
+        raise _unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from silent
     if existing is not None:
         return _finish_existing(system, grant, admin, wanted, begun, existing)
-    stranger = admin.find_by_email(wanted.email)
     if stranger is not None and stranger.id == begun.id:
         return _finish_existing(system, grant, admin, wanted, begun, stranger)
     if stranger is not None:
         error = _only_at_supabase(wanted.email)
         _undo(system, grant, wanted.email, begun, error)
         raise error from unknown
-    raise BackendUnavailable(
-        "users.create_unfinished",
-        f"Supabase Auth did not say whether it created {wanted.email}: {unknown}",
-        hint="run the same command again: it goes on where this one stopped",
-        details={"user_id": str(begun.id), "email": wanted.email},
-    ) from unknown
+    raise _unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from unknown
 
 
 def _finish_existing(
@@ -354,13 +347,18 @@ def _finish_existing(
         except IdentityRefused as refusal:
             raise _refused(wanted.email, refusal) from refusal
         except OutcomeUnknown as unknown:
-            raise BackendUnavailable(
-                "users.create_unfinished",
-                f"Supabase Auth did not say whether it set the password of {wanted.email}: {unknown}",
-                hint="run the same command again: it goes on where this one stopped",
-                details={"user_id": str(begun.id), "email": wanted.email},
-            ) from unknown
+            what = f"whether it set the password of {wanted.email}: {unknown}"
+            raise _unfinished(wanted.email, begun, what) from unknown
     return True
+
+
+def _unfinished(email: str, begun: _Begun, unsaid: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        "users.create_unfinished",
+        f"Supabase Auth did not say {unsaid}",
+        hint="run the same command again: it goes on where this one stopped",
+        details={"user_id": str(begun.id), "email": email},
+    )
 
 
 def _refused(email: str, refusal: IdentityRefused) -> BazarError:

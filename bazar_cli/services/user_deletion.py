@@ -119,9 +119,12 @@ def _remove_identity(admin: AdminClient, user: User) -> None:
             details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)},
         ) from refusal
     except OutcomeUnknown as unknown:
-        if admin.get(user.id) is None:
-            return
-        raise _unfinished(user, unknown) from unknown
+        try:
+            gone = admin.get(user.id) is None
+        except BackendUnavailable:
+            gone = False
+        if not gone:
+            raise _unfinished(user, unknown) from unknown
 
 
 def _unfinished(user: User, unknown: OutcomeUnknown) -> BazarError:

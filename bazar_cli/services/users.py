@@ -11,7 +11,7 @@ from bazar_cli.domain.access import Grant, Reach
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
-from bazar_cli.services.lookups import organization_not_found, user_not_found
+from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
 from bazar_cli.services.user_creation import create
 from bazar_cli.services.user_deletion import delete
 
@@ -105,12 +105,7 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
 
 def _refuse_unfinished(user: User) -> None:
     if user.pending is not None:
-        raise Conflict(
-            "users.pending",
-            f"{user.email} is in the middle of another change ({user.pending})",
-            hint=f"finish it first: run `bazar users {user.pending}` for {user.email} again",
-            details={"pending": user.pending.value},
-        )
+        raise user_pending(user.email, user.pending)
 
 
 def _as_seen(connection: Connection, reach: Reach, user: User) -> User:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import bcrypt
+import psycopg
 import pytest
 
 from bazar_cli.domain import users as use_cases
@@ -592,3 +593,20 @@ def test_of_many_that_create_one_address_unless_it_exists_all_are_content(people
     assert sorted(r.created for r in results if isinstance(r, CreatedUser)) == [False, False, False, True]
     assert len({r.user.id for r in results if isinstance(r, CreatedUser)}) == 1
     assert len(people.identities(email)) == 1
+
+
+def test_who_loses_the_race_for_an_address_finds_the_winners_user(people: People, unique_email: Emails) -> None:
+    email, ruler = unique_email("ada"), people.superuser()
+    request = CreateUser(email, if_not_exists=True)
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(people.target.database_url.reveal()) as winner, ThreadPoolExecutor(1) as pool:
+        winner.execute("INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), %s)", (email,))
+        running = pool.submit(create, people, ruler, request)
+        while not running.done() and not people.sql(waiting):
+            continue
+        winner.commit()
+        result = running.result()
+
+    assert result.created is False
+    assert [row["id"] for row in people.sql("SELECT id FROM bazar.users WHERE email = %s", email)] == [result.user.id]
+    assert people.identities(email) == []

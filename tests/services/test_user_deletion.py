@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bazar_cli.domain import users as use_cases
-from bazar_cli.domain.access import Grant, Membership, Pending, Role, UserState
+from bazar_cli.domain.access import Membership, Pending, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, Refused
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
@@ -18,7 +18,6 @@ from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import users
 from tests.support.people import OLD_PASSWORD, People, Someone, broken_wire, granted
-from tests.support.postgres import target_of
 
 
 @pytest.fixture
@@ -224,33 +223,25 @@ def test_a_user_out_of_reach_is_not_found(people: People) -> None:
 # -- the last of their kind ---------------------------------------------------------------------------------
 
 
-def deleting_the_last_superuser(people: People, ruler: Someone) -> tuple[Grant, Someone]:
-    """A Grant whose operator lost their rank in the same moment: the one left is the last."""
-    grant = granted(people.operator(ruler), use_cases.DELETE)
-    return grant, ruler
-
-
 @pytest.mark.parametrize(
-    "other",
+    ("superuser", "plan", "state", "pending"),
     [
-        {"superuser": True, "plan": Plan.FREE},
-        {"superuser": True, "plan": Plan.PREMIUM, "state": UserState.SUSPENDED},
-        {"superuser": True, "plan": Plan.PREMIUM, "pending": Pending.DELETE},
-        {"superuser": False, "plan": Plan.PREMIUM},
+        (True, Plan.FREE, UserState.ACTIVE, None),
+        (True, Plan.PREMIUM, UserState.SUSPENDED, None),
+        (True, Plan.PREMIUM, UserState.ACTIVE, Pending.DELETE),
+        (False, Plan.PREMIUM, UserState.ACTIVE, None),
     ],
-    ids=["on Free", "suspended", "being deleted", "no superuser"],
+    ids=["the other is on Free", "is suspended", "is being deleted", "is no superuser"],
 )
-def test_the_last_active_superuser_on_premium_stays(alone: People, other: dict[str, object]) -> None:
-    org = alone.org()
+def test_the_last_active_superuser_on_premium_stays(
+    alone: People, superuser: bool, plan: Plan, state: UserState, pending: Pending | None
+) -> None:
     last = alone.superuser()
-    alone.user(**other)  # pyright: ignore[reportArgumentType]
-    owner = alone.user({org: Role.OWNER}, plan=Plan.PREMIUM, superuser=True)
-    alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", owner.id)
-    alone.sql(
-        "INSERT INTO bazar.plan_permissions (plan, permission) VALUES ('plus', 'users:delete')",
-    )
+    alone.user(superuser=superuser, plan=plan, state=state, pending=pending)
+    alone.sql("INSERT INTO bazar.plan_permissions (plan, permission) VALUES ('plus', 'users:delete')")
+    operator = alone.user(superuser=True, plan=Plan.PLUS)
 
-    conflict = conflict_of(alone, owner, last)
+    conflict = conflict_of(alone, operator, last)
 
     assert conflict.code == "users.last_superuser"
     assert is_whole(alone, last)
@@ -276,18 +267,36 @@ def test_a_superuser_who_rules_nothing_goes(alone: People, plan: Plan) -> None:
 def test_two_superusers_who_delete_each_other_leave_one(alone: People) -> None:
     ada, bob = alone.superuser(), alone.superuser()
 
-    def run(pair: tuple[Someone, Someone]) -> User | BazarError:
-        try:
-            return delete(alone, *pair)
-        except BazarError as error:
-            return error
-
-    grants_first = [(ada, bob), (bob, ada)]
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(run, grants_first))
+    results = at_once(alone, (ada, bob), (bob, ada))
 
     assert [type(result) for result in results].count(User) == 1
     assert len(alone.sql("SELECT 1 FROM bazar.users WHERE is_superuser AND pending IS NULL")) == 1
+
+
+def test_two_owners_who_are_deleted_at_once_leave_one(people: People) -> None:
+    org = people.org()
+    owners = [people.user({org: Role.OWNER}) for _ in range(2)]
+
+    results = at_once(people, *((people.superuser(), owner) for owner in owners))
+
+    assert [type(result) for result in results].count(User) == 1
+    assert [r.code for r in results if isinstance(r, BazarError)] == ["users.last_owner"]
+    assert len([owner for owner in owners if people.row(owner)]) == 1
+
+
+def at_once(people: People, *pairs: tuple[Someone, Someone]) -> list[User | BazarError]:
+    """What comes of it when each first deletes each second, all with Grants given before."""
+    grants = [granted(people.operator(operator), use_cases.DELETE) for operator, _ in pairs]
+
+    def run(number: int) -> User | BazarError:
+        email = pairs[number][1].email
+        try:
+            return people.run_with(grants[number], users.delete, DeleteUser(email, confirm=email))
+        except BazarError as error:
+            return error
+
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        return list(pool.map(run, range(len(pairs))))
 
 
 @pytest.mark.parametrize(

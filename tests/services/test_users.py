@@ -39,6 +39,7 @@ def listed(people: People, operator: Someone, request: ListUsers) -> list[User]:
     while True:
         page = people.run(operator, users.list_page, use_cases.LIST, request)
         assert len(page.items) <= request.limit
+        assert not {user.id for user in page.items} & {user.id for user in found}, "a user stands on two pages"
         found += page.items
         if page.next_cursor is None:
             return found
@@ -306,6 +307,15 @@ def test_a_search_in_capitals_finds_the_address(people: People) -> None:
     me = people.user({people.org(): Role.MEMBER})
 
     assert emails(listed(people, me, ListUsers(search=me.email.upper()))) == {me.email}
+
+
+def test_a_search_takes_an_address_literally(people: People) -> None:
+    acme, word = people.org(), secrets.token_hex(4)
+    literal = people.user({acme: Role.MEMBER}, email=f"{word}_ada%x@example.com")
+    me = people.user({acme: Role.MEMBER}, email=f"{word}.ada.x@example.com")
+
+    assert emails(listed(people, me, ListUsers(search=f"{word}_ada%"))) == {literal.email}
+    assert len(listed(people, me, ListUsers(search=word))) == 2
 
 
 @pytest.mark.parametrize("search", ["%", "_", "\\", "a%e", "_sterisk", "'"])

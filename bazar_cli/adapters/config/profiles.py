@@ -60,8 +60,8 @@ class Profiles:
         if not isinstance(table, dict) or not (active is None or isinstance(active, str)):
             raise _unreadable(self.path, "it is no profile file", f"mend or remove '{self.path}'")
         found = cast("dict[str, object]", table)
-        if not all(isinstance(values, dict) for values in found.values()):
-            raise _unreadable(self.path, "a profile in it is no table", f"mend or remove '{self.path}'")
+        if not all(_is_table_of_text(values) for values in found.values()):
+            raise _unreadable(self.path, "a profile in it is no table of texts", f"mend or remove '{self.path}'")
         return ProfileFile(active, cast("dict[str, dict[str, str]]", found))
 
     def values(self, name: str) -> dict[str, str]:
@@ -72,9 +72,16 @@ class Profiles:
         profiles = self.read().profiles
         if name not in profiles:
             raise unknown_profile(name, profiles)
-        stored = self._secrets.get(f"profile:{self._folder}:{name}")
-        secrets: dict[str, str] = json.loads(stored) if stored else {}
-        return {**{k.upper(): v for k, v in profiles[name].items()}, **secrets}
+        secret_name = f"profile:{self._folder}:{name}"
+        try:
+            secrets: object = json.loads(self._secrets.get(secret_name) or "{}")
+        except ValueError:
+            secrets = None
+        if not _is_table_of_text(secrets):
+            # The text of the cause may hold a secret: it goes no further.
+            where = self._secrets.where(secret_name)
+            raise _unreadable(where, "it is broken", f"add it again: `bazar config profiles add {name}`") from None
+        return {**{k.upper(): v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
         """Add or replace a profile. Raises: UsageError `config.profile_name`."""
@@ -138,6 +145,10 @@ def unknown_profile(name: str, known: Mapping[str, object]) -> UsageError:
     )
 
 
+def _is_table_of_text(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, str) for v in cast("dict[str, object]", value).values())
+
+
 def _parse(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
@@ -146,5 +157,5 @@ def _parse(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _unreadable(path: Path, reason: str, hint: str) -> UsageError:
+def _unreadable(path: Path | str, reason: str, hint: str) -> UsageError:
     return UsageError("config.unreadable", f"the profile file {path} cannot be used: {reason}", hint=hint)

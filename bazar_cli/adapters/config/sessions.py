@@ -45,12 +45,15 @@ class Sessions:
             content = json.loads(text)
             if content["auth"] != self._auth:
                 return None
+            ends = datetime.fromisoformat(content["expires_at"])
+            if ends.tzinfo is None:
+                raise ValueError("a time without a zone")
             return Session(
                 user_id=UUID(content["user_id"]),
                 email=str(content["email"]),
                 access_token=Secret(content["access_token"]),
                 refresh_token=Secret(content["refresh_token"]),
-                expires_at=datetime.fromisoformat(content["expires_at"]),
+                expires_at=ends,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             # The text of the cause may hold a token: it goes no further.

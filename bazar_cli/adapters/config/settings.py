@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -49,21 +49,24 @@ class EnvironmentVariables(TargetVariables):
         return (EnvSettingsSource(settings_cls),)
 
 
+class FileVariables(TargetVariables):
+    """Takes what one file says and nothing else."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def variables_of_file(path: Path) -> dict[str, str]:
-    """Return what an env file sets. Raises: OSError, UnicodeDecodeError."""
-
-    class FileVariables(TargetVariables):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (DotEnvSettingsSource(settings_cls, env_file=path, env_file_encoding="utf-8"),)
-
-    with path.open("rb") as stream:
-        stream.read().decode("utf-8")
-    return FileVariables().given()
+    """Return what an env file sets, taken literally. Raises: OSError, UnicodeDecodeError."""
+    with path.open(encoding="utf-8") as stream:
+        # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
+        values = dotenv_values(stream=stream, interpolate=False)
+    return FileVariables(**{name: value or None for name, value in values.items()}).given()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -136,9 +137,11 @@ def _checked_database(name: str, url: str, source: TargetSource, allowed: frozen
     parts = _split(url)
     if parts is None or parts.scheme != "postgresql":
         raise _invalid(name, source, "it must look like postgresql://USER:PASSWORD@HOST:5432/DATABASE")
-    query = parse_qs(parts.query)
-    hosts = {unquote(h) for h in (query.get("host") or [_hosts(parts)])[0].split(",")}
-    if query.get("sslmode", [""])[0] not in _ENCRYPTED:
+    # As libpq does: of a parameter given twice the last counts, and hostaddr is where it really connects.
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    named = query.get("hostaddr") or query.get("host") or _hosts(parts)
+    hosts = {unquote(host) for host in named.split(",")}
+    if query.get("sslmode", "") not in _ENCRYPTED:
         for host in sorted(hosts):
             if not is_this_machine(host) and host not in allowed:
                 raise _plaintext(name, host, "a database connection without sslmode=require")
@@ -164,7 +167,12 @@ def _hosts(parts: SplitResult) -> str:
 
 def is_this_machine(host: str) -> bool:
     """Say whether a host is loopback or a Unix socket's folder."""
-    return host in _LOOPBACK or host.startswith(("/", "@", "127."))
+    if host in _LOOPBACK or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _described(source: TargetSource) -> str:

@@ -85,6 +85,10 @@ def _url_from_environment() -> URL:
 
 
 def _migrate(context: Any, connection: Connection) -> None:
+    # A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then
+    # compares without its name and takes every table for missing.
+    connection.execute(text("SET search_path TO public"))
+    connection.dialect.default_schema_name = "public"
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     connection.commit()
     context.configure(

@@ -7,6 +7,7 @@ import binascii
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 from bazar_cli.domain.errors import UsageError
@@ -27,8 +28,10 @@ def encode(position: Position) -> str:
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, order: str) -> Position:
+def decode(cursor: str, order: str, *, by_time: bool) -> Position:
     """Return the position of a cursor that `encode` made for a list in the same order.
+
+    Parameters: `by_time` says that the sort key must be a time; Postgres would refuse another one.
 
     Raises: UsageError `list.cursor_invalid`.
     """
@@ -41,6 +44,13 @@ def decode(cursor: str, order: str) -> Position:
         position = Position(str(made_for), str(key), uuid.UUID(last))
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise _invalid(cursor, "it is none that bazar printed") from error
+    if by_time and position.order == order:
+        try:
+            datetime.fromisoformat(position.key)
+        except ValueError as error:
+            raise _invalid(cursor, "it is none that bazar printed") from error
+    if "\0" in position.key:
+        raise _invalid(cursor, "it is none that bazar printed")
     if position.order != order:
         raise _invalid(cursor, f"it belongs to a list sorted by {position.order}, not by {order}")
     return position

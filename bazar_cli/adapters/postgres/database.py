@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.domain.access import Grant, Operator, Sealed
+from bazar_cli.domain.access import Grant, Operator, Role, Sealed
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ CONNECT_SECONDS = 10
 LOCK_WAIT_SECONDS = 15
 """How long a write waits for a row that another command holds."""
 
-_STILL_THE_SAME = text(
+_RIGHTS_NOW = text(
     """
     SELECT u.plan, u.state, u.pending, u.is_superuser,
            coalesce((SELECT jsonb_object_agg(m.organization_id, m.role)
@@ -72,7 +72,7 @@ class Database:
         with self._begin(read_only=False, commit=not grant.dry_run) as connection:
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
             if not grant.bootstrap and not finishing:
-                _check_unchanged(connection, grant.operator)
+                _check_kept(connection, grant.operator)
             yield connection
 
     @contextmanager
@@ -134,23 +134,26 @@ class Database:
         )
 
 
+def _rank(role: str | None) -> int:
+    return Role(role).rank if role is not None else 0
+
+
 def _demand(grant: Grant) -> None:
     # A caller may hand over anything at run time; the type alone guards nothing.
     if type(grant) is not Grant:
         raise Sealed("Postgres was asked for without a Grant")
 
 
-def _check_unchanged(connection: Connection, operator: Operator) -> None:
-    row = connection.execute(_STILL_THE_SAME, {"id": operator.id}).one_or_none()
-    now = row and (row.plan, row.state, row.pending, row.is_superuser, dict(row.roles))
-    then = (
-        operator.plan.value,
-        operator.state.value,
-        operator.pending.value if operator.pending else None,
-        operator.is_superuser,
-        {str(m.organization_id): m.role.value for m in operator.memberships},
+def _check_kept(connection: Connection, operator: Operator) -> None:
+    row = connection.execute(_RIGHTS_NOW, {"id": operator.id}).one_or_none()
+    # What was gained meanwhile, such as an organization that another command made, takes nothing away.
+    kept = row is not None and (
+        (row.plan, row.state) == (operator.plan.value, operator.state.value)
+        and (row.pending is None or row.pending == (operator.pending and operator.pending.value))
+        and row.is_superuser >= operator.is_superuser
+        and all(_rank(row.roles.get(str(m.organization_id))) >= m.role.rank for m in operator.memberships)
     )
-    if now != then:
+    if not kept:
         raise Conflict(
             "access.changed",
             f"the rights of {operator.email} changed while the command ran; nothing was written",

@@ -51,7 +51,7 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
     """
     where, values = _reached(reach)
     if request.cursor is not None:
-        after = decode(request.cursor, _ORDER)
+        after = decode(request.cursor, _ORDER, by_time=True)
         where += " AND (o.created_at, o.id) > (CAST(:after_key AS timestamptz), CAST(:after_id AS uuid))"
         values |= {"after_key": after.key, "after_id": after.id}
     rows = connection.execute(
@@ -110,6 +110,8 @@ def _by(reference: str) -> tuple[str, Mapping[str, Any]]:
     try:
         return "o.id = :ref_id", {"ref_id": uuid.UUID(reference)}
     except ValueError:
+        if not reference.isascii() or "\0" in reference:
+            return "false", {}  # names nobody, and Postgres may not take it as text at all
         return "o.slug = :ref_slug", {"ref_slug": reference}
 
 

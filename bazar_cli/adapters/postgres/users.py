@@ -118,12 +118,12 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
         values["state"] = request.state.value
     if request.search:
         filters.append(r"(u.email LIKE :search ESCAPE '\' OR u.name ILIKE :search ESCAPE '\')")
-        values["search"] = f"%{_escaped(request.search)}%"
+        values["search"] = f"%{_escaped(request.search.lower())}%"
     if request.created_since is not None:
         filters.append("u.created_at >= :since")
         values["since"] = request.created_since
     if request.cursor is not None:
-        after = decode(request.cursor, request.sort.value)
+        after = decode(request.cursor, request.sort.value, by_time=request.sort is UserSort.CREATED)
         filters.append(f"({key}, u.id) > (CAST(:after_key AS {kind}), CAST(:after_id AS uuid))")
         values |= {"after_key": after.key, "after_id": after.id}
     where = "".join(f" AND {f}" for f in filters)
@@ -304,6 +304,8 @@ def _by(reference: str) -> tuple[str, Mapping[str, Any]]:
     try:
         return "u.id = :ref_id", {"ref_id": uuid.UUID(reference)}
     except ValueError:
+        if not reference.isascii() or "\0" in reference:
+            return "false", {}  # names nobody, and Postgres may not take it as text at all
         return "lower(u.email) = :ref_email", {"ref_email": reference.lower()}
 
 

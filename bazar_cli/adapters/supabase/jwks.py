@@ -66,8 +66,8 @@ class KeySet:
                 content = json.load(stream)
             if content["url"] != self._target.supabase_url:
                 return [], STALE_SECONDS
-            return cast("list[Key]", content["keys"]), self._clock() - float(content["fetched_at"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return _keys(content), self._clock() - float(content["fetched_at"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return [], STALE_SECONDS
 
     def _fetch(self) -> list[Key]:
@@ -87,8 +87,8 @@ class KeySet:
         if not response.is_success:
             raise unavailable(self._target, f"{response.status_code} for its key set")
         try:
-            return [cast("Key", key) for key in response.json()["keys"] if isinstance(key, dict)]
-        except (ValueError, KeyError, TypeError) as error:
+            return _keys(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise unavailable(self._target, "its key set is no JSON Web Key Set") from error
 
     def _store(self, keys: list[Key]) -> None:
@@ -99,6 +99,11 @@ class KeySet:
         except (OSError, BazarError) as error:
             # Without a cache the next command asks again: slower, not wrong.
             _log.warning("the key set cannot be cached in %s: %s", self._path, error)
+
+
+def _keys(key_set: Any) -> list[Key]:
+    """The keys of a JSON Web Key Set. Raises: KeyError, TypeError for another shape."""
+    return [cast("Key", key) for key in key_set["keys"] if isinstance(key, dict)]
 
 
 def _by_id(keys: list[Key], kid: str) -> Key | None:

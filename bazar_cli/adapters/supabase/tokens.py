@@ -55,6 +55,8 @@ class TokenVerifier:
         import jwt
 
         text = token.reveal()
+        if not text.isascii():
+            raise _invalid("it is no JSON Web Token")
         try:
             header = jwt.get_unverified_header(text)
             unproven: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})

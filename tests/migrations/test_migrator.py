@@ -1,0 +1,293 @@
+"""`Migrator`: what is applied and what is pending, one migrator at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.domain.db import Marker, Migrate, Migrated
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import TargetKind, TargetSource
+from tests.support.postgres import target_of
+
+ALL = revisions(script_location())
+HEAD = ALL[-1].id
+LOCAL = Migrate(environment="local", protected=False)
+Databases = Callable[..., str]
+
+
+def migrate(url: str, request: Migrate = LOCAL, notify: Callable[[str], None] = lambda _text: None) -> Migrated:
+    return Migrator(target_of(url)).migrate(request, notify)
+
+
+def tables(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = 'bazar' AND relkind = 'r' ORDER BY 1"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+@contextmanager
+def lock_held(url: str) -> Generator[int]:
+    """Another migrator in the middle of its work; yields the number of its server process."""
+    with psycopg.connect(url, autocommit=True, application_name="another migrator") as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (KEY,))
+        yield connection.info.backend_pid
+
+
+# -- status -------------------------------------------------------------------------------------------------
+
+
+def test_before_everything_is_pending(fresh_database: Databases) -> None:
+    url = fresh_database()
+
+    status = Migrator(target_of(url)).status()
+
+    assert (status.current, status.head, status.unknown) == (None, HEAD, False)
+    assert (status.applied, status.pending) == ((), ALL)
+    assert status.place.marker is None
+    assert status.place.database in url
+    assert tables(url) == []
+
+
+def test_after_everything_is_applied(fresh_database: Databases) -> None:
+    url = fresh_database()
+    migrate(url)
+
+    status = Migrator(target_of(url)).status()
+
+    assert (status.current, status.head, status.unknown) == (HEAD, HEAD, False)
+    assert (status.applied, status.pending) == (ALL, ())
+    assert status.place.marker == Marker("local", protected=False)
+
+
+def test_a_revision_of_a_newer_release_is_unknown_and_left_alone(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE bazar.alembic_version SET version_num = '9999'")
+
+    status = Migrator(target_of(url)).status()
+    with pytest.raises(Conflict) as conflict:
+        migrate(url)
+
+    assert (status.unknown, status.current, status.applied, status.pending) == (True, "9999", (), ())
+    assert (conflict.value.code, conflict.value.details["current"]) == ("db.unknown_revision", "9999")
+
+
+def test_a_server_that_does_not_answer_is_unavailable() -> None:
+    target = target_of("postgresql://nobody@127.0.0.1:1/nothing")
+
+    with pytest.raises(BackendUnavailable) as unavailable:
+        Migrator(target).status()
+
+    assert unavailable.value.exit_code is ExitCode.UNAVAILABLE
+    assert "127.0.0.1:1/nothing" in unavailable.value.message
+
+
+# -- migrate ------------------------------------------------------------------------------------------------
+
+
+def test_migrating_says_what_it_applied(fresh_database: Databases) -> None:
+    url, told = fresh_database(), list[str]()
+
+    result = migrate(url, notify=told.append)
+
+    assert [applied.revision for applied in result.applied] == list(ALL)
+    assert (result.current, result.pending, result.holder, result.waited_ms) == (HEAD, (), None, 0)
+    assert told == [f"Applying {revision.id}: {revision.message}" for revision in ALL]
+    assert "users" in tables(url)
+
+
+def test_migrating_again_applies_nothing(fresh_database: Databases) -> None:
+    url = fresh_database()
+    migrate(url)
+
+    assert migrate(url).applied == ()
+
+
+def test_four_migrators_at_once_apply_every_revision_once(fresh_database: Databases) -> None:
+    url = fresh_database()
+    start = threading.Barrier(4)
+
+    def run(_number: int) -> Migrated:
+        start.wait()
+        return migrate(url)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(run, range(4)))
+
+    assert [applied.revision for result in results for applied in result.applied] == list(ALL)
+    assert {result.current for result in results} == {HEAD}
+    with psycopg.connect(url) as connection:
+        marks = connection.execute("SELECT count(*) FROM bazar.deployment").fetchall()
+    assert marks == [(1,)]
+
+
+@pytest.mark.parametrize("request_", [replace(LOCAL, steps=1), replace(LOCAL, revision=ALL[0].id)])
+def test_a_part_can_be_applied(fresh_database: Databases, request_: Migrate) -> None:
+    result = migrate(fresh_database(), request_)
+
+    assert [applied.revision for applied in result.applied] == [ALL[0]]
+    assert (result.current, result.pending) == (ALL[0].id, ALL[1:])
+
+
+def test_head_names_the_last_revision(fresh_database: Databases) -> None:
+    assert migrate(fresh_database(), replace(LOCAL, revision="head")).current == HEAD
+
+
+def test_a_revision_that_is_not_there_is_refused_with_those_that_are(fresh_database: Databases) -> None:
+    url = fresh_database()
+
+    with pytest.raises(UsageError) as refused:
+        migrate(url, replace(LOCAL, revision="0815"))
+
+    assert refused.value.code == "db.no_such_revision"
+    assert HEAD in refused.value.hint
+    assert tables(url) == []
+
+
+def test_a_transaction_pooler_is_refused(fresh_database: Databases) -> None:
+    pooled = target_of("postgresql://u@127.0.0.1:6543/postgres")
+
+    with pytest.raises(Refused) as refused:
+        Migrator(pooled).migrate(LOCAL, lambda _text: None)
+
+    assert refused.value.code == "db.transaction_pooler"
+    assert "DATABASE_MIGRATION_URL" in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_migrations_go_over_their_own_url(fresh_database: Databases) -> None:
+    url = fresh_database()
+    target = replace(target_of("postgresql://u@127.0.0.1:6543/postgres"), migration_url=Secret(url))
+
+    Migrator(target).migrate(LOCAL, lambda _text: None)
+
+    assert "users" in tables(url)
+
+
+# -- the marker ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "request_", "marker"),
+    [
+        ("environment", Migrate(), Marker("production", protected=True)),
+        ("local", Migrate(), Marker("local", protected=False)),
+        ("environment", Migrate(environment="staging"), Marker("staging", protected=True)),
+        ("environment", Migrate(environment="local"), Marker("local", protected=False)),
+        ("environment", Migrate(protected=False), Marker("production", protected=False)),
+        ("local", Migrate(environment="production"), Marker("production", protected=True)),
+        ("environment", Migrate(environment="it's 100%", protected=False), Marker("it's 100%", protected=False)),
+    ],
+)
+def test_an_empty_database_is_marked(fresh_database: Databases, source: str, request_: Migrate, marker: Marker) -> None:
+    target = replace(target_of(fresh_database()), source=TargetSource(TargetKind.PROFILE, source))
+
+    result = Migrator(target).migrate(request_, lambda _text: None)
+
+    assert result.place.marker == marker
+
+
+def test_a_marker_that_is_there_stays(fresh_database: Databases) -> None:
+    url = fresh_database()
+    migrate(url, Migrate(environment="staging", protected=True))
+
+    migrate(url, Migrate(environment="local", protected=False))
+
+    assert Migrator(target_of(url)).status().place.marker == Marker("staging", protected=True)
+
+
+# -- the plan -----------------------------------------------------------------------------------------------
+
+
+def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databases) -> None:
+    url = fresh_database()
+
+    plan = Migrator(target_of(url)).plan(Migrate())
+
+    assert (plan.current, plan.head, plan.applied, plan.pending) == (None, HEAD, (), ALL)
+    assert plan.sql is None
+    assert tables(url) == []
+
+
+def test_a_plan_at_the_head_is_empty(fresh_database: Databases) -> None:
+    plan = Migrator(target_of(fresh_database(migrated=True))).plan(Migrate(sql=True))
+
+    assert (plan.pending, plan.sql) == ((), None)
+
+
+def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -> None:
+    by_hand, by_bazar = fresh_database(), fresh_database(migrated=True)
+
+    sql = Migrator(target_of(by_hand)).plan(Migrate(sql=True)).sql
+
+    assert sql is not None
+    with psycopg.connect(by_hand, autocommit=True) as connection:
+        connection.execute(sql.encode())
+    assert tables(by_hand) == tables(by_bazar)
+    assert Migrator(target_of(by_hand)).status().current == HEAD
+
+
+# -- one at a time ------------------------------------------------------------------------------------------
+
+
+def test_who_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_database: Databases) -> None:
+    url = fresh_database()
+
+    with lock_held(url) as pid, pytest.raises(BackendUnavailable) as waited:
+        migrate(url, replace(LOCAL, lock_wait=0))
+
+    assert waited.value.code == "db.lock_timeout"
+    assert f"pid {pid} (another migrator" in waited.value.message
+    assert waited.value.exit_code is ExitCode.UNAVAILABLE
+    assert tables(url) == []
+
+
+def test_who_waits_goes_on_when_the_lock_is_free(fresh_database: Databases) -> None:
+    url, waiting = fresh_database(), threading.Event()
+
+    def heard(text: str) -> None:
+        if "another migrator" in text:
+            waiting.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock_held(url):
+            running = pool.submit(migrate, url, LOCAL, heard)
+            waiting.wait()
+        result = running.result()
+
+    assert (result.current, len(result.applied)) == (HEAD, len(ALL))
+    assert result.holder is not None
+    assert "another migrator" in result.holder
+    assert result.waited_ms > 0
+
+
+def test_at_the_head_nobody_waits_for_the_lock(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+
+    with lock_held(url):
+        result = migrate(url, replace(LOCAL, lock_wait=0))
+
+    assert result.applied == ()
+
+
+def test_the_lock_is_free_after_migrating(fresh_database: Databases) -> None:
+    url = fresh_database()
+    migrate(url)
+
+    with psycopg.connect(url) as connection:
+        [taken] = connection.execute("SELECT pg_try_advisory_lock(%s)", (KEY,)).fetchall()
+
+    assert taken == (True,)
