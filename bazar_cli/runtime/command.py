@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from bazar_cli.domain.access import Spec
 from bazar_cli.runtime.leaf_help import LeafText, leaf_help
@@ -45,10 +45,10 @@ class Verb(Generic[T]):
             start(run)
             return self.body(run, **values)
 
-        hints = get_type_hints(self.body, include_extras=True)
-        own = list(inspect.signature(self.body).parameters.values())[1:]
         keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters = [p.replace(annotation=hints[p.name], kind=keyword) for p in own]
+        # Not get_type_hints: on Python 3.10 it wraps what has None for default, and Typer finds no Option in it.
+        own = list(inspect.signature(self.body, eval_str=True).parameters.values())[1:]
+        parameters = [p.replace(kind=keyword) for p in own]
         parameters += [inspect.Parameter(n, keyword, annotation=types[n], default=givens[n]) for n in names]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}

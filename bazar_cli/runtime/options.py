@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -47,7 +48,7 @@ NAMES = tuple(f.name for f in fields(Options))
 
 def option_types() -> dict[str, Any]:
     """Return each option's name with its type and Typer's declaration."""
-    return get_type_hints(Options, include_extras=True)
+    return inspect.get_annotations(Options, eval_str=True)
 
 
 def defaults() -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""The house: dependencies point one way, and what only some may do, only they do."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.tree import ALL, verb
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "bazar_cli").rglob("*.py"))
+
+
+def calls(path: Path) -> Iterator[str]:
+    """Yield the name of every function that a module calls."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.func.attr
+
+
+def callers(name: str) -> set[str]:
+    """Return the modules that call a function of this name."""
+    return {str(path.relative_to(ROOT)) for path in SOURCES if name in set(calls(path))}
+
+
+def test_import_contracts_hold() -> None:
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_registry_names_modules_that_exist() -> None:
+    # The linter does not see imports by name.
+    for _, leaf in ALL.values():
+        verb(leaf)
+
+
+def test_only_the_policy_mints_a_grant() -> None:
+    assert callers("mint") == {"bazar_cli/domain/policy.py"}
+    assert callers("Grant") == {"bazar_cli/domain/access.py"}
+
+
+def test_only_the_gate_asks_the_policy() -> None:
+    assert callers("decide") | callers("decide_bootstrap") == {"bazar_cli/services/access.py"}
+
+
+def test_only_the_gate_connects_without_a_grant() -> None:
+    assert callers("connect_for_gate") == {"bazar_cli/adapters/postgres/gate.py"}
+
+
+def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
+    assert callers("AdminClient") == {"bazar_cli/services/system.py"}
+    assert callers("Migrator") == {"bazar_cli/services/system.py"}
+
+
+def test_the_environment_is_read_in_few_places() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if "os.environ" in path.read_text() or "getenv" in path.read_text()
+    }
+    alone = {"bazar_cli/main.py", "bazar_cli/runtime/completion.py", "bazar_cli/adapters/migrations/environment.py"}
+    assert {r for r in readers if not r.startswith("bazar_cli/devstack/")} <= alone

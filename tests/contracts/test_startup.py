@@ -1,0 +1,88 @@
+"""What each kind of start imports, proven by the modules of a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.target import Target
+from tests.support.cli import Bazar
+from tests.support.people import People
+
+_PROBE = """
+import json, sys
+sys.argv = ["bazar", *sys.argv[1:]]
+from bazar_cli.main import main
+try:
+    code = main()
+except SystemExit as ended:
+    code = ended.code
+print("\\n@@" + json.dumps([code, sorted(sys.modules)]))
+"""
+HEAVY = {
+    *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
+    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "bazar_cli.devstack.stack"),
+}
+
+
+def modules_of(*words: str, environ: dict[str, str] | None = None) -> set[str]:
+    """Run a command line and return what it imported."""
+    kept = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, *words],
+        capture_output=True,
+        text=True,
+        env={**kept, **(environ or {})},
+        check=True,
+    )
+    code, modules = json.loads(done.stdout.rpartition("@@")[2])
+    assert code == 0, done.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize(
+    "words", [("--version",), (), ("--help",), ("users",), ("users", "--help"), ("config", "profiles")]
+)
+def test_listings_import_no_typer(words: tuple[str, ...]) -> None:
+    modules = modules_of(*words)
+    assert not modules & (HEAVY | {"typer", "bazar_cli.runtime.command", "bazar_cli.domain.users"})
+
+
+@pytest.mark.parametrize("words", [("__complete", "us"), ("__complete", "users", "cr"), ("__complete", "")])
+def test_completion_of_names_imports_no_typer(words: tuple[str, ...]) -> None:
+    assert not modules_of(*words) & (HEAVY | {"typer"})
+
+
+@pytest.mark.parametrize(
+    "words", [("users", "list", "--help"), ("users", "create", "--help"), ("db", "migrate", "--help")]
+)
+def test_help_of_a_verb_imports_no_backend(words: tuple[str, ...]) -> None:
+    modules = modules_of(*words)
+    assert not modules & HEAVY
+    others = {m for m in modules if m.startswith("bazar_cli.commands.") and m.count(".") == 3}
+    assert others == {"bazar_cli.commands." + ".".join(words[:2])}
+
+
+def test_local_help_does_not_import_the_database() -> None:
+    assert not modules_of("local", "start", "--help") & {"psycopg", "sqlalchemy", "starlette", "uvicorn", "pydantic"}
+
+
+def test_completion_of_options_imports_no_backend() -> None:
+    assert not modules_of("__complete", "users", "list", "--") & {"sqlalchemy", "psycopg", "pydantic", "httpx"}
+
+
+def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
+    with People(target) as people:
+        someone = people.user(plan=Plan.PREMIUM, superuser=True)
+        people.identity(someone)
+        bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
+    bazar("users", "me").ok()  # fills the cache of keys
+    modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
+    assert not modules & {"httpx", "supabase_auth", "alembic", "keyring", "rich", "yaml", "click"}
+    assert "sqlalchemy" in modules

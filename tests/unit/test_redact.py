@@ -1,0 +1,149 @@
+"""Secrets out of messages, errors and log lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from bazar_cli.domain.errors import NotSignedIn
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.runtime import logs
+from bazar_cli.runtime.options import LogFormat
+from bazar_cli.runtime.redact import HIDDEN, Redactor
+from bazar_cli.runtime.reports import Reporter
+
+ENVIRON = {
+    "SUPABASE_KEY": "sb_secret_service",
+    "SUPABASE_ANON_KEY": "sb_publishable_anon",
+    "SUPERUSER_PASSWORD": "toor-toor",
+    "BAZAR_TOKEN": "eyJh.eyJz.c2ln",
+    "PGPASSWORD": "libpq-word",
+    "DATABASE_URL": "postgresql://bazar:database-word@db:5432/bazar",
+    "DATABASE_MIGRATION_URL": "postgresql://bazar:migration-word@db:5432/bazar",
+}
+WORDS = [
+    *("sb_secret_service", "sb_publishable_anon", "toor-toor", "eyJh.eyJz.c2ln", "libpq-word"),
+    *("database-word", "migration-word"),
+]
+AWKWARD = ['quo"ted', "back\\slash", "brand\u00e9", "tab\tbed", "pa ss"]
+"""Secrets that JSON, or a terminal, writes in another form."""
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_secrets_of_the_environment_are_hidden(word: str) -> None:
+    assert Redactor(ENVIRON).hide(f"before {word} after {word}") == f"before {HIDDEN} after {HIDDEN}"
+
+
+def test_what_is_no_secret_stays() -> None:
+    text = "the database db:5432/bazar refused bazar at https://p.supabase.co"
+    environ = {**ENVIRON, "SUPABASE_URL": "https://p.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
+    assert Redactor(environ).hide(text) == text
+    assert Redactor({}).hide(ENVIRON["DATABASE_URL"]) == ENVIRON["DATABASE_URL"]
+
+
+def test_connection_string_keeps_what_helps() -> None:
+    shown = Redactor(ENVIRON).hide(f"cannot connect to {ENVIRON['DATABASE_URL']}")
+    assert shown == f"cannot connect to postgresql://bazar:{HIDDEN}@db:5432/bazar"
+
+
+@pytest.mark.parametrize("form", ["p%40ss%2Fword", "p@ss/word"])
+def test_password_is_hidden_encoded_and_plain(form: str) -> None:
+    redactor = Redactor({"DATABASE_URL": "postgresql://bazar:p%40ss%2Fword@db/bazar"})
+    assert redactor.hide(f"refused: {form}") == f"refused: {HIDDEN}"
+
+
+# BUG: `Redactor._remember_url` looks at the password before the host only; libpq takes it as a parameter too.
+@pytest.mark.parametrize("form", ["in%20query", "in query"])
+def test_password_among_the_parameters_is_hidden(form: str) -> None:
+    redactor = Redactor({"DATABASE_URL": "postgresql://db/bazar?user=bazar&password=in%20query"})
+    assert redactor.hide(f"refused: {form}") == f"refused: {HIDDEN}"
+
+
+def test_broken_connection_string_is_hidden_whole() -> None:
+    url = "postgresql://bazar:secret-word@[db/bazar"
+    assert Redactor({"DATABASE_URL": url}).hide(f"no URL: {url}") == f"no URL: {HIDDEN}"
+
+
+def test_secrets_of_a_target_are_hidden() -> None:
+    target = Target(
+        source=TargetSource(TargetKind.PROFILE, "staging"),
+        supabase_url="https://p.supabase.co",
+        supabase_key=Secret(ENVIRON["SUPABASE_KEY"]),
+        database_url=Secret(ENVIRON["DATABASE_URL"]),
+        anon_key=Secret(ENVIRON["SUPABASE_ANON_KEY"]),
+        migration_url=Secret(ENVIRON["DATABASE_MIGRATION_URL"]),
+        superuser_email="root@example.com",
+        superuser_password=Secret(ENVIRON["SUPERUSER_PASSWORD"]),
+    )
+    redactor = Redactor({})
+    redactor.remember_target(target)
+    for word in ("sb_secret_service", "sb_publishable_anon", "toor-toor", "database-word", "migration-word"):
+        assert redactor.hide(word) == HIDDEN
+
+
+def test_secret_that_begins_with_another_is_hidden_whole() -> None:
+    redactor = Redactor({})
+    redactor.remember("word")
+    redactor.remember("word-and-more")
+    assert redactor.hide("word-and-more, word") == f"{HIDDEN}, {HIDDEN}"
+
+
+@pytest.mark.parametrize("value", [None, "", "abc"])
+def test_too_short_to_be_a_secret(value: str | None) -> None:
+    redactor = Redactor({})
+    redactor.remember(value)
+    assert redactor.hide("abc, alphabet, a b c") == "abc, alphabet, a b c"
+
+
+@pytest.mark.parametrize("secret", ["secret-word", *AWKWARD])
+@pytest.mark.parametrize("machine", [False, True])
+@pytest.mark.parametrize("debug", [False, True])
+def test_error_report_hides_a_secret(
+    capsys: pytest.CaptureFixture[str], secret: str, machine: bool, debug: bool
+) -> None:
+    # BUG: a JSON report is searched after it was encoded, where `"` and `\` in a secret are written escaped.
+    redactor = Redactor({"SUPERUSER_PASSWORD": secret})
+    reporter = Reporter("r-1", machine=machine, debug=debug, redactor=redactor)
+    error = NotSignedIn("auth.invalid", f"not {secret}", hint=f"try {secret}", details={"given": secret})
+    assert reporter.report(error) == 4
+    said = capsys.readouterr().err
+    assert secret not in said
+    if machine:
+        told = json.loads(said.splitlines()[-1])["error"]
+        assert (told["message"], told["hint"], told["details"]["given"]) == (f"not {HIDDEN}", f"try {HIDDEN}", HIDDEN)
+    else:
+        assert f"error: not {HIDDEN}\nhint: try {HIDDEN}" in said
+
+
+@pytest.mark.parametrize("secret", ["secret-word", *AWKWARD])
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFormat) -> None:
+    # BUG: a JSON line is searched after it was encoded, where all of AWKWARD but the last is written escaped.
+    path = tmp_path / "bazar.log"
+    redactor = Redactor({"SUPERUSER_PASSWORD": secret})
+    loggers = [logging.getLogger(name) for name in ("bazar_cli", "httpx", "alembic")]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    try:
+        logs.start(redactor, logs.LogSettings("r-1", "users.list", to_stderr=False, format=log_format, file=path))
+        logging.getLogger("bazar_cli.tests").warning("the word is %s, over", secret)
+    finally:
+        for logger, level, propagate, handlers in before:
+            for added in set(logger.handlers) - set(handlers):
+                added.close()
+            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
+    line = path.read_text().splitlines()[-1]
+    message = json.loads(line)["message"] if log_format is LogFormat.JSON else line
+    assert f"the word is {HIDDEN}, over" in message
+
+
+def test_secret_shows_itself_to_nobody() -> None:
+    secret = Secret("secret-word")
+    for text in (repr(secret), str(secret), f"{secret}", f"{secret!r}", f"{[secret]}", "%s" % secret):  # noqa: UP031
+        assert "secret-word" not in text
+    assert secret.reveal() == "secret-word"
+    assert secret == Secret("secret-word") != Secret("another")
+    assert len({secret, Secret("secret-word")}) == 1
