@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 from typer import Argument
@@ -28,9 +27,4 @@ def run(run: Run[str], shell: Annotated[Shell, Argument(help="bash, zsh or fish"
 
     Such a line belongs into ~/.bashrc, or into ~/.zshrc after compinit; fish reads its folder by itself.
     """
-    text = script(shell)
-    if run.options.output is None and run.options.fields is None:
-        # A shell reads this whenever it starts: BAZAR_OUTPUT must not make JSON of it.
-        sys.stdout.write(text)
-    else:
-        run.show(text)
+    run.show(script(shell))

@@ -54,7 +54,9 @@ class Run(Generic[T]):
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
         self.tell_end: Callable[[int], None] = lambda _code: None
         self._view = view
-        self._renderer = Renderer(_format(options, environ), _fields(options), environ)
+        keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
+        chosen = Format.TABLE if keeps_text else _format(options, environ)
+        self._renderer = Renderer(chosen, _fields(options), environ)
         if view is not None:
             self._renderer.check(view)
 

@@ -14,7 +14,7 @@ from bazar_cli.runtime.listing import listing
 from bazar_cli.runtime.run import Context
 from bazar_cli.runtime.views.base import View
 
-TEXT: View[str] = View(fields={"text": lambda text: text}, raw=lambda text: text)
+TEXT: View[str] = View(fields={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
 
 _EXIT_CODES = """\
 EXIT CODES

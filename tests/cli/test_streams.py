@@ -154,3 +154,9 @@ def test_debug_shows_where_without_secrets(signed_out: Bazar) -> None:
     assert done.code == 4
     assert "Traceback" in done.err
     assert signed_out.environ["SUPABASE_KEY"] not in done.err
+
+
+def test_text_for_shells_is_not_changed_by_the_environment(admin: Bazar) -> None:
+    token = admin.environ["BAZAR_TOKEN"]
+    assert admin.having(BAZAR_OUTPUT="json")("auth", "token").ok().out == f"{token}\n"
+    assert admin("auth", "token", "-o", "json").ok().json["access_token"] == token

@@ -33,6 +33,7 @@ TOKEN: View[AccessToken] = View(
         "expires_at": lambda t: rfc3339(t.expires_at),
     },
     raw=lambda t: t.token.reveal(),
+    for_shells=True,
 )
 LOGGED_OUT: View[LoggedOut] = View(
     fields={

@@ -22,7 +22,8 @@ class View(Generic[T]):
     table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `optional` fields are
     left out of a single result that has none, unless --fields names them; `cells` are texts
     for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
-    no record, such as a token; None of a result that is one after all.
+    no record, such as a token; None of a result that is one after all; `for_shells`
+    keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it.
     """
 
     fields: Mapping[str, Callable[[T], Value]]
@@ -31,6 +32,7 @@ class View(Generic[T]):
     optional: frozenset[str] = frozenset()
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None
+    for_shells: bool = False
 
     def chosen(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return the fields that `--fields` names, in its order; all of them without it.

@@ -91,8 +91,9 @@ ENVIRONMENT: View[Mapping[str, str]] = View(
         )
     },
     raw=lambda values: "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items()),
+    for_shells=True,
 )
-LINE: View[str] = View(fields={"line": lambda line: line}, raw=lambda line: line)
+LINE: View[str] = View(fields={"line": lambda line: line}, raw=lambda line: line, for_shells=True)
 MAIL: View[Mail] = View(
     fields={
         "sent_at": lambda m: rfc3339(m.sent_at),
