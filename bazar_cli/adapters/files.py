@@ -94,7 +94,14 @@ def try_lock(handle: int) -> bool:
 @contextmanager
 def exclusive_lock(path: Path, on_wait: Callable[[], None] | None = None) -> Generator[None]:
     """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting."""
-    handle = open_private(path)
+    try:
+        handle = open_private(path)
+    except OSError as error:
+        raise BackendUnavailable(
+            "files.unwritable",
+            f"the lock file {path} cannot be opened: {error.strerror}",
+            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
+        ) from error
     try:
         if not try_lock(handle):
             if on_wait is not None:

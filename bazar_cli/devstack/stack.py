@@ -84,8 +84,9 @@ class StopReport:
 
 @dataclass(frozen=True)
 class ResetReport:
-    """What a reset did: whether data were deleted, and the address of an external database left alone."""
+    """What a reset did: which parts ran, whether data were deleted, and the external database left alone."""
 
+    stopped: StopReport
     data_deleted: bool
     external_database: str | None
 
@@ -189,16 +190,16 @@ def reset(data_dir: Path, notify: Callable[[str], None]) -> ResetReport:
         try:
             stored = vault.load(parts.paths.credentials)
         except Conflict as problem:
-            notify(f"{problem.message} They are deleted and made anew.")
+            notify(f"{problem.message}; they are deleted and made anew")
             parts.paths.credentials.unlink(missing_ok=True)
             stored = None
-        parts.auth.stop()
-        parts.postgres.stop(immediately=True)
+        auth = parts.auth.stop()
+        stopped = StopReport(postgres=parts.postgres.stop(immediately=True), auth=auth)
         kept = None
         if stored is not None and stored.database_url is not None:
             kept = external.address(stored.database_url)
             notify(f"The database at {kept} belongs to someone else and is left as it is.")
-        return ResetReport(data_deleted=parts.postgres.drop(), external_database=kept)
+        return ResetReport(stopped, data_deleted=parts.postgres.drop(), external_database=kept)
 
 
 def remember_superuser(data_dir: Path, email: str, password: str) -> None:

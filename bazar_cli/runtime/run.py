@@ -111,11 +111,17 @@ class Run(Generic[T]):
         """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
         return self.gate.authorize(self.spec, request, self.options.dry_run)
 
-    def perform(self, service: Callable[[System, Grant, Request], R], request: Request) -> R:
-        """Pass the gate, then run the use case with the Grant."""
+    def perform(
+        self, service: Callable[[System, Grant, Request], R], request: Request, *, only_shows: bool = False
+    ) -> R:
+        """Pass the gate, then run the use case with the Grant.
+
+        Parameters: `only_shows` says that an option makes the command write nothing, as a dry run does.
+        """
         if self.spec.access is Access.PUBLIC:
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
-        result = self.gate.perform(service, self.spec, request, dry_run=self.options.dry_run)
+        dry_run = self.options.dry_run or only_shows
+        result = self.gate.perform(service, self.spec, request, dry_run=dry_run)
         self._tell_dry_run()
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
@@ -44,7 +45,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
                 raise
             client.create_confirmed(email, request.password)
             session = client.sign_in(email, request.password)
-    sessions = Sessions(system.target, environ)
+    sessions = Sessions.of(system.target, environ)
     with sessions.lock():
         sessions.save(session)
     identity = _identity(session, sessions)
@@ -65,7 +66,7 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-    sessions = Sessions(system.target, environ)
+    sessions = Sessions.of(system.target, environ)
     if request.everywhere:
         identity = identities.current()
         with AuthClient(system.target) as client:
@@ -80,13 +81,27 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
         return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
     if stored is None:
         return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
-    sessions.forget()
+    with sessions.lock():
+        sessions.forget()
+        at_supabase = _end(system, stored)
+    return LoggedOut(was_signed_in=True, at_supabase=at_supabase, everywhere=False)
+
+
+def _end(system: System, session: Session) -> bool | None:
+    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
     try:
         with AuthClient(system.target) as client:
-            client.sign_out(stored.access_token, "local")
+            if session.expires_at <= datetime.now(timezone.utc):
+                # Supabase refuses an expired token even for signing out; its refresh token still lives.
+                session = client.refresh(session.refresh_token)
+            client.sign_out(session.access_token, "local")
+    except NotSignedIn:
+        return True
     except BackendUnavailable:
-        return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
-    return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=False)
+        return None
+    return True
 
 
 def status(system: System, identities: Identities) -> WhoAmI:

@@ -35,7 +35,7 @@ OWN_NAMES = (
     "BAZAR_ACCESSIBLE",
 )
 _SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
-_URLS = frozenset({"DATABASE_URL", "DATABASE_MIGRATION_URL"})
+_URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"})
 _HIDDEN = "***"
 LOCAL_PROFILE = "local"
 """The profile that `local start` keeps."""
@@ -114,7 +114,7 @@ def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
             active=name == content.active,
             supabase_url=values.get("supabase_url", ""),
             superuser_email=values.get("superuser_email"),
-            signed_in=_is_signed_in(environ, name),
+            signed_in=_is_signed_in(environ, name, values.get("supabase_url", "")),
         )
         for name, values in sorted(content.profiles.items())
     )
@@ -129,15 +129,26 @@ def add_profile(environ: Mapping[str, str], name: str, values: Mapping[str, str]
     from bazar_cli.adapters.config.profiles import Profiles
     from bazar_cli.adapters.config.target import target_from
 
+    check_profile_name(name)
+    target_from(TargetSource(TargetKind.PROFILE, name), values, environ)
+    Profiles(environ).save(name, values, activate=activate)
+    return next(p for p in profiles(environ) if p.name == name)
+
+
+def check_profile_name(name: str) -> None:
+    """Refuse a name that no profile of the user's own can have.
+
+    Raises: UsageError `config.profile_name`, `config.profile_reserved`.
+    """
+    from bazar_cli.adapters.config.profiles import check_name
+
+    check_name(name)
     if name == LOCAL_PROFILE:
         raise UsageError(
             "config.profile_reserved",
             f"the profile {name!r} belongs to the embedded stack, whose databases are unprotected",
             hint="choose another name; `bazar local start` makes that profile",
         )
-    target_from(TargetSource(TargetKind.PROFILE, name), values, environ)
-    Profiles(environ).save(name, values, activate=activate)
-    return next(p for p in profiles(environ) if p.name == name)
 
 
 def use_profile(environ: Mapping[str, str], name: str) -> Profile:
@@ -181,6 +192,8 @@ def _without_password(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return _HIDDEN
+    if not parts.scheme:
+        return _HIDDEN  # libpq's `password=... host=...`, or nothing that anybody can use
     user, at, host = parts.netloc.rpartition("@")
     shown_user = f"{user.partition(':')[0]}:{_HIDDEN}" if ":" in user else user
     # A password may stand in the query too, where libpq takes it as a parameter.
@@ -196,11 +209,11 @@ def _named(source: TargetSource) -> str:
     return "environment" if source.kind is TargetKind.ENVIRONMENT else f"{source.kind} {source.name}"
 
 
-def _is_signed_in(environ: Mapping[str, str], name: str) -> bool:
-    """Whether a session is stored; one that cannot be read is `doctor`'s to explain."""
-    from bazar_cli.adapters.config.secret_store import SecretStore
+def _is_signed_in(environ: Mapping[str, str], name: str, supabase_url: str) -> bool:
+    """Whether a session of this target is stored; one that cannot be read is `doctor`'s to explain."""
+    from bazar_cli.adapters.config.sessions import Sessions
 
     try:
-        return SecretStore(environ).get(f"session:{name}") is not None
+        return Sessions(name, supabase_url, environ).load() is not None
     except NotSignedIn:
         return False

@@ -109,7 +109,7 @@ class Identities:
         """
         from bazar_cli.adapters.config.sessions import Sessions
 
-        sessions = Sessions(self._target, self._settings.environ)
+        sessions = Sessions.of(self._target, self._settings.environ)
         stored = sessions.load()
         if stored is None:
             raise _not_signed_in(self._target)
@@ -142,7 +142,7 @@ class Identities:
     def _of_store(self) -> Identity | None:
         from bazar_cli.adapters.config.sessions import Sessions
 
-        sessions = Sessions(self._target, self._settings.environ)
+        sessions = Sessions.of(self._target, self._settings.environ)
         stored = sessions.load()
         if stored is None:
             return None
@@ -184,7 +184,7 @@ class Identities:
         from bazar_cli.adapters.config.sessions import Sessions
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-        sessions = Sessions(self._target, self._settings.environ)
+        sessions = Sessions.of(self._target, self._settings.environ)
         with sessions.lock():
             stored = sessions.load()
             if stored is None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain import scope
-from bazar_cli.domain.access import Grant
+from bazar_cli.domain.access import Grant, UserState
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import (
     CreateOrganization,
     GetOrganization,
@@ -55,6 +56,13 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
         raise user_not_found(request.owner)
     if held.user.pending is not None:
         raise user_pending(held.user.email, held.user.pending)
+    if held.user.state is not UserState.ACTIVE:
+        raise Conflict(
+            "users.suspended",
+            f"{held.user.email} is suspended, and an organization needs an active owner",
+            hint="name an active user with --owner",
+            details={"state": held.user.state.value},
+        )
     return held.user.id
 
 

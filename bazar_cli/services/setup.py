@@ -32,6 +32,8 @@ class Prepared:
     """The profile is the active one."""
     migrated: int
     """Revisions applied by this run."""
+    signed_in: bool
+    """This run signed in, which proved the superuser's password; else the stored session did."""
 
 
 def prepare(
@@ -53,7 +55,8 @@ def prepare(
     target = target_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
     with System(target, request_id) as system:
         identities = Identities(target, SignInSettings(environ))
-        if _stored_superuser(target, identities) is None:
+        signs_in = _stored_superuser(target, identities) is None
+        if signs_in:
             identities = _sign_in(system, environ)
         grant = Gate(system, identities).authorize(db_use_cases.MIGRATE, Migrate())
         # Any database name will do here: the stack is this user's own, and for trying things out.
@@ -61,7 +64,7 @@ def prepare(
         result = db.migrate(system, grant, request, notify)
     profiles = Profiles(environ)
     profiles.save(profile, values, activate=False)
-    return Prepared(profile, profiles.read().active == profile, len(result.applied))
+    return Prepared(profile, profiles.read().active == profile, len(result.applied), signs_in)
 
 
 def _stored_superuser(target: Target, identities: Identities) -> Identity | None:

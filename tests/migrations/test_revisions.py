@@ -151,9 +151,6 @@ def test_bazar_goes_on_where_plain_alembic_stopped(fresh_database: Databases) ->
 
 
 def test_the_tables_are_described_as_they_are(fresh_database: Databases) -> None:
-    # BUG: bazar_cli/adapters/migrations/environment.py _migrate compares on the role's own search path. Where the
-    # role is called bazar, as in the embedded stack, "$user" makes the schema bazar the default one, and
-    # autogenerate takes every table for missing.
     url = fresh_database()
     migrate(url)
 

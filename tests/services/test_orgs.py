@@ -136,8 +136,6 @@ def test_of_many_that_create_one_slug_one_wins(people: People) -> None:
 
 
 def test_commands_that_start_together_do_not_disturb_each_other(people: People) -> None:
-    # BUG: bazar_cli/adapters/postgres/database.py _check_unchanged takes a role that the operator gained, here
-    # by their own other command, for a right taken away: `access.changed`, exit code 6.
     me, names = people.user(plan=Plan.PREMIUM), [a_name(), a_name()]
     requests = [CreateOrganization(name) for name in names]
     grants = [granted(people.operator(me), use_cases.CREATE, request) for request in requests]

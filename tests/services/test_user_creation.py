@@ -450,8 +450,6 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
 
 
 def test_an_unseen_outcome_tells_to_run_again(people: People, unique_email: Emails) -> None:
-    # BUG: bazar_cli/services/user_creation.py _find_out lets the BackendUnavailable `supabase.unavailable` of its
-    # look-up through: it does not say that the user is begun and that the same command goes on.
     error = broken_off(people, people.superuser(), CreateUser(unique_email("ada")))
 
     assert error.code == "users.create_unfinished"

@@ -387,8 +387,6 @@ def test_a_request_that_never_arrived_leaves_the_deletion_to_the_next_run(people
 
 
 def test_an_unseen_outcome_tells_to_run_again(people: People) -> None:
-    # BUG: bazar_cli/services/user_deletion.py _remove_identity lets the BackendUnavailable `supabase.unavailable`
-    # of its look-up through: it does not say that the deletion is begun and that the same command goes on.
     someone, ruler = people.user(), people.superuser()
     people.identity(someone)
 

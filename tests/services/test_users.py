@@ -133,8 +133,6 @@ def test_what_names_nobody_is_not_found(people: People, reference: str) -> None:
 
 @pytest.mark.parametrize("reference", ["ada\udcff@example.com", "ada\0@example.com"])
 def test_what_postgres_cannot_take_as_text_names_nobody(people: People, reference: str) -> None:
-    # BUG: bazar_cli/adapters/postgres/users.py _by hands any text to the driver: bytes of the command line that
-    # are no UTF-8 end in UnicodeEncodeError, a NUL (from a file) in `postgres.unexpected`.
     with pytest.raises(NotFound):
         get(people, people.superuser(), reference)
 
@@ -241,8 +239,6 @@ def test_what_is_no_cursor_is_refused(people: People, cursor: str) -> None:
 
 
 def test_a_cursor_whose_key_is_no_time_is_refused(people: People) -> None:
-    # BUG: bazar_cli/adapters/postgres/cursors.py decode does not look at the key, so that Postgres refuses the
-    # cast and bazar reports `postgres.unexpected`, a bug of its own, for a wrong --cursor.
     me = people.user()
 
     with pytest.raises(UsageError) as refused:
@@ -302,8 +298,6 @@ def test_a_search_looks_into_addresses_and_names(people: People) -> None:
 
 
 def test_a_search_in_capitals_finds_the_address(people: People) -> None:
-    # BUG: bazar_cli/adapters/postgres/users.py page compares addresses with LIKE and the search as it was typed,
-    # names with ILIKE: `--search Ada@Example.com` does not find ada@example.com.
     me = people.user({people.org(): Role.MEMBER})
 
     assert emails(listed(people, me, ListUsers(search=me.email.upper()))) == {me.email}

@@ -234,8 +234,6 @@ def test_a_profile_file_that_others_can_read_holds_nothing_secret_and_is_used(pr
         b"active = 5",
         b"profiles = 5",
         b"[profiles]\nstaging = 5",
-        # BUG: bazar_cli/adapters/config/profiles.py Profiles.read hands a number on as if it were text; the
-        # target then fails with AttributeError.
         b"[profiles.staging]\nsupabase_url = 5",
     ],
 )
@@ -263,8 +261,6 @@ def test_a_profile_file_that_nobody_can_read_is_named(profiles: Profiles, folder
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b'{"SUPABASE_KEY": "sb', b"[]"])
 def test_a_broken_secret_file_is_named(profiles: Profiles, folder: Path, content: bytes) -> None:
-    # BUG: bazar_cli/adapters/config/profiles.py Profiles.values lets the JSONDecodeError (or TypeError) of a
-    # truncated or overwritten secret file through.
     profiles.save("staging", VALUES, activate=True)
     [stored] = secret_files(folder)
     stored.write_bytes(content)

@@ -56,7 +56,7 @@ def test_password_is_hidden_encoded_and_plain(form: str) -> None:
     assert redactor.hide(f"refused: {form}") == f"refused: {HIDDEN}"
 
 
-# BUG: `Redactor._remember_url` looks at the password before the host only; libpq takes it as a parameter too.
+# libpq takes the password as a parameter too.
 @pytest.mark.parametrize("form", ["in%20query", "in query"])
 def test_password_among_the_parameters_is_hidden(form: str) -> None:
     redactor = Redactor({"DATABASE_URL": "postgresql://db/bazar?user=bazar&password=in%20query"})
@@ -105,7 +105,6 @@ def test_too_short_to_be_a_secret(value: str | None) -> None:
 def test_error_report_hides_a_secret(
     capsys: pytest.CaptureFixture[str], secret: str, machine: bool, debug: bool
 ) -> None:
-    # BUG: a JSON report is searched after it was encoded, where `"` and `\` in a secret are written escaped.
     redactor = Redactor({"SUPERUSER_PASSWORD": secret})
     reporter = Reporter("r-1", machine=machine, debug=debug, redactor=redactor)
     error = NotSignedIn("auth.invalid", f"not {secret}", hint=f"try {secret}", details={"given": secret})
@@ -122,7 +121,6 @@ def test_error_report_hides_a_secret(
 @pytest.mark.parametrize("secret", ["secret-word", *AWKWARD])
 @pytest.mark.parametrize("log_format", list(LogFormat))
 def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFormat) -> None:
-    # BUG: a JSON line is searched after it was encoded, where all of AWKWARD but the last is written escaped.
     path = tmp_path / "bazar.log"
     redactor = Redactor({"SUPERUSER_PASSWORD": secret})
     loggers = [logging.getLogger(name) for name in ("bazar_cli", "httpx", "alembic")]

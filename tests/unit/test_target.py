@@ -206,8 +206,6 @@ def test_optional_values_of_other_sources_stay_out(shell: Shell) -> None:
 
 
 def test_a_file_is_taken_literally(shell: Shell) -> None:
-    # BUG: bazar_cli/adapters/config/settings.py variables_of_file lets python-dotenv replace ${NAME} by the
-    # process environment, also inside single quotes: a key or password with ${...} changes, and sources mix.
     shell.export(OTHER="from the environment")
 
     target = shell.accepts(SUPERUSER_PASSWORD="'pa${OTHER}ss'")
@@ -348,12 +346,8 @@ def test_what_is_no_database_url_is_refused_without_repeating_it(shell: Shell, n
         ("DATABASE_URL", "postgresql://u:hunter22@localhost:1,db.example.com:2/bazar", "db.example.com"),
         ("DATABASE_URL", "postgresql://u:hunter22@localhost/bazar?host=db.example.com", "db.example.com"),
         ("DATABASE_MIGRATION_URL", "postgresql://u:hunter22@db.example.com/bazar", "db.example.com"),
-        # BUG: bazar_cli/adapters/config/target.py is_this_machine takes every name that begins with 127. for
-        # loopback; only addresses of 127.0.0.0/8 are.
         ("SUPABASE_URL", "http://127.example.com", "127.example.com"),
         ("DATABASE_URL", "postgresql://u:hunter22@127.example.com/bazar", "127.example.com"),
-        # BUG: target.py _checked_database does not look where libpq really connects: to hostaddr where one is
-        # given, and of a parameter that stands twice libpq takes the last.
         ("DATABASE_URL", "postgresql://u:hunter22@localhost/bazar?hostaddr=203.0.113.7", "203.0.113.7"),
         ("DATABASE_URL", "postgresql://u:hunter22@/bazar?host=localhost&host=db.example.com", "db.example.com"),
         (

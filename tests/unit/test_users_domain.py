@@ -175,9 +175,6 @@ def test_a_password_that_supabase_would_not_take_is_refused_without_repeating_it
 
 @pytest.mark.parametrize("text", ["latin1\udce4", "half\ud83d pair"])
 def test_a_password_that_is_no_text_is_refused(text: str) -> None:
-    # BUG: bazar_cli/domain/users.py checked_password takes bytes that standard input could not decode, and the
-    # request to Supabase then fails with UnicodeEncodeError after the row was committed; half a surrogate pair
-    # fails in the check itself.
     with pytest.raises(UsageError) as refused:
         checked_password(Secret(text))
 

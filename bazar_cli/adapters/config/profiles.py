@@ -85,12 +85,7 @@ class Profiles:
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
         """Add or replace a profile. Raises: UsageError `config.profile_name`."""
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                "config.profile_name",
-                f"{name[:80]!r} is no profile name: letters, digits, dots, hyphens, at most 63",
-                hint="choose another name",
-            )
+        check_name(name)
         private_folder(self._folder)
         with exclusive_lock(self._folder / "profiles.lock"):
             current = self.read()
@@ -134,6 +129,16 @@ class Profiles:
         if content.active is not None:
             table = {"active": content.active, **table}
         write_private(self.path, tomli_w.dumps(table))
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError `config.profile_name` for what cannot name a profile."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "config.profile_name",
+            f"{name[:80]!r} is no profile name: letters, digits, dots, hyphens, at most 63",
+            hint="choose another name",
+        )
 
 
 def unknown_profile(name: str, known: Mapping[str, object]) -> UsageError:

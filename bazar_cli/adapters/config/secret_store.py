@@ -6,12 +6,13 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.files import private_folder, write_private
-from bazar_cli.domain.errors import NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
 
 _SERVICE = "bazar"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -58,7 +59,8 @@ class SecretStore:
             keyring.set_password(_SERVICE, name, value)
             return
         private_folder(self._folder)
-        write_private(self._path(name), value)
+        with _writing(self._path(name)):
+            write_private(self._path(name), value)
 
     def delete(self, name: str) -> None:
         """Forget a secret; one that is not there is forgotten already."""
@@ -68,7 +70,8 @@ class SecretStore:
             if keyring.get_password(_SERVICE, name) is not None:
                 keyring.delete_password(_SERVICE, name)
             return
-        self._path(name).unlink(missing_ok=True)
+        with _writing(self._path(name)):
+            self._path(name).unlink(missing_ok=True)
 
     def lock_path(self, name: str) -> Path:
         """Return the file that processes lock while they change this secret; its folder is there."""
@@ -79,6 +82,18 @@ class SecretStore:
         # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
         kind = name.partition(":")[0]
         return self._folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackendUnavailable(
+            "files.unwritable",
+            f"the secret file {path} cannot be changed: {error.strerror}",
+            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR",
+        ) from error
 
 
 def keyring_is_likely(environ: Mapping[str, str]) -> bool:

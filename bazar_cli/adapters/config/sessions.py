@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """The session of one target."""
+    """The session of one target: of a profile or Auth URL by name, and good for one Auth URL only."""
 
-    def __init__(self, target: Target, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, supabase_url: str, environ: Mapping[str, str]) -> None:
         self._store = SecretStore(environ)
-        self._name = f"session:{target.session_name}"
-        self._auth = target.supabase_url
+        self._name = f"session:{name}"
+        self._auth = supabase_url.rstrip("/").removesuffix("/auth/v1")
+
+    @classmethod
+    def of(cls, target: Target, environ: Mapping[str, str]) -> Sessions:
+        """Return the place of a target's session."""
+        return cls(target.session_name, target.supabase_url, environ)
 
     @property
     def where(self) -> Path | str:

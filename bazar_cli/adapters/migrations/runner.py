@@ -77,7 +77,7 @@ class Migrator:
         """Return what `migrate` would do, with the SQL where asked. Writes nothing."""
         before = self.status()
         pending = self._chosen(before, request)
-        sql = self._sql(before.current, pending[-1].id) if pending and request.sql else None
+        sql = self._sql(before.current, pending, request) if request.sql else None
         return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
@@ -201,12 +201,19 @@ class Migrator:
                 return AppliedRevision(revision, round((time.monotonic() - started) * 1000), attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    def _sql(self, current: str | None, to: str) -> str:
+    def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
+        """The statements of the pending revisions, with the marker that they give a database without one."""
         from alembic import command
+        from psycopg.sql import Literal
 
+        if not pending:
+            return ""
         buffer = io.StringIO()
-        command.upgrade(self._config(None, buffer), f"{current or 'base'}:{to}", sql=True)
-        return buffer.getvalue()
+        command.upgrade(self._config(None, buffer), f"{current or 'base'}:{pending[-1].id}", sql=True)
+        environment, protected = self._marker_for(request)
+        settings = {"bazar.environment": environment, "bazar.protected": str(protected).lower()}
+        lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
+        return "\n".join([*lines, "", buffer.getvalue()])
 
     def _config(self, connection: Connection | None, output: io.StringIO | None = None) -> Any:
         from alembic.config import Config

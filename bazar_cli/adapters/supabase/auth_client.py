@@ -102,14 +102,11 @@ class AuthClient:
         self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
 
     def sign_out(self, access_token: Secret, scope: str) -> None:
-        """End the token's session (`local`), or all of its user's (`global`); ended ones are no error.
+        """End the token's session (`local`), or all of its user's (`global`).
 
-        Raises: BackendUnavailable `supabase.unavailable`.
+        Raises: NotSignedIn `auth.session_revoked` when it has ended before; BackendUnavailable.
         """
-        try:
-            self._as_user("POST", "logout", access_token, params={"scope": scope})
-        except NotSignedIn:
-            return
+        self._as_user("POST", "logout", access_token, params={"scope": scope})
 
     def _library(self) -> SyncGoTrueClient:
         from supabase_auth import SyncGoTrueClient

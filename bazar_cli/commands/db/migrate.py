@@ -43,7 +43,9 @@ def run(
     """
     protected = False if unprotected else None
     request = Migrate(revision, steps, sql, lock_wait, lock_timeout, env, protected)
-    done = run.perform(lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request)
+    done = run.perform(
+        lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request, only_shows=sql
+    )
     if not (done.applied or done.pending or sql):
         run.notice("nothing is pending")
     run.show(done)

@@ -30,4 +30,4 @@ def run(
             hint="bazar local reset --confirm local",
         )
     report = stack.reset(folder, run.notice)
-    run.show(Stopped(postgres=True, auth=True, data_deleted=report.data_deleted))
+    run.show(Stopped(report.stopped.postgres, report.stopped.auth, report.data_deleted))

@@ -45,8 +45,8 @@ def run(
     prepared: Prepared | None = None
     if database_url is None:
         prepared = prepare(LOCAL_PROFILE, values, run.environ, run.request_id, run.notice)
-        if password:
-            stack.remember_superuser(folder, running.superuser_email, password)
+        if prepared.signed_in:
+            stack.remember_superuser(folder, running.superuser_email, running.superuser_password)
     run.show(
         Started(
             supabase_url=running.supabase_url,

@@ -1,0 +1,72 @@
+"""Signing in by the command itself, and commands at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.support.cli import Bazar, Done
+from tests.support.people import OLD_PASSWORD, Someone
+
+
+def sign_in(bazar: Bazar, someone: Someone, *words: str, password: str = OLD_PASSWORD) -> Done:
+    """Run `bazar auth login` without a terminal."""
+    given = ("--email", someone.email, "--password-stdin", *words)
+    return bazar("auth", "login", "-o", "json", *given, stdin=password + "\n")
+
+
+def session_file(bazar: Bazar) -> Path:
+    """The one stored session."""
+    (found,) = (bazar.home / "config").glob("secrets/session-*.json")
+    return found
+
+
+def stored_session(bazar: Bazar) -> dict[str, str]:
+    """What is stored of the one session."""
+    return json.loads(session_file(bazar).read_text())
+
+
+class Terminal:
+    """A command at a terminal of its own, and what a person there sees."""
+
+    def __init__(self, bazar: Bazar, *words: str) -> None:
+        leader, follower = pty.openpty()
+        # Without a session of its own the command would ask at the terminal of whoever runs the tests.
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), follower)
+        self.process: subprocess.Popen[bytes] = bazar.start(*words, start_new_session=True, **streams)
+        os.close(follower)
+        self._leader: Any = import_module("pexpect.fdpexpect").fdspawn(leader, timeout=None, encoding="utf-8")
+        self._end: Any = import_module("pexpect").EOF
+        self.seen = ""
+
+    def answer(self, question: str, answer: str) -> None:
+        """Wait for a question, then type the answer."""
+        self.wait_for(question)
+        self._leader.send(answer + "\n")
+
+    def wait_for(self, text: object) -> None:
+        """Wait until this text is seen."""
+        self._leader.expect_exact(text)
+        self.seen += self._leader.before + (text if isinstance(text, str) else "")
+
+    def end(self) -> int:
+        """Wait for the command's end and return its exit code."""
+        self.wait_for(self._end)
+        return self.process.wait()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._leader.close()

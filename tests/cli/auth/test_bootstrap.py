@@ -1,0 +1,228 @@
+"""The first superuser: SUPERUSER_EMAIL of a system that has none (design section 2)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bazar_cli.devstack.auth.keys import AuthKeys
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.cli.auth.support import sign_in
+from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.cli import Bazar, Done
+from tests.support.people import OLD_PASSWORD, People, Someone
+
+JSON = ("-o", "json")
+PASSWORD = "the-first-password"
+MIGRATE = ("db", "migrate", "--no-input", *JSON)
+
+
+@dataclass(frozen=True)
+class Young:
+    """A system without superuser, and SUPERUSER_* of nobody whom Supabase knows yet."""
+
+    people: People
+    bazar: Bazar
+    email: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All users in Postgres; none where there are no tables yet."""
+        if not self.is_migrated():
+            return []
+        return self.people.sql("SELECT id, email, plan, state, is_superuser FROM bazar.users ORDER BY email")
+
+    def is_migrated(self) -> bool:
+        (found,) = self.people.sql("SELECT to_regclass('bazar.users') IS NOT NULL AS yes")
+        return bool(found["yes"])
+
+    def named(self, email: str, password: str = OLD_PASSWORD) -> Bazar:
+        """`bazar` with other SUPERUSER_* in the environment."""
+        return self.bazar.having(SUPERUSER_EMAIL=email, SUPERUSER_PASSWORD=password)
+
+
+@pytest.fixture
+def young(
+    fresh_database: Callable[..., str], target: Target, nobody: Bazar, unique_email: Callable[[str], str]
+) -> Generator[Callable[..., Young]]:
+    """Make systems with a database of their own beside the worker's Auth service."""
+    with ExitStack() as stack:
+
+        def make(*, migrated: bool = False) -> Young:
+            own = replace(target, database_url=Secret(fresh_database(migrated=migrated)))
+            email = unique_email("root")
+            bazar = nobody.on(own).having(SUPERUSER_EMAIL=email, SUPERUSER_PASSWORD=PASSWORD)
+            return Young(stack.enter_context(People(own)), bazar, email)
+
+        yield make
+
+
+@pytest.fixture
+def someone(people: People) -> Someone:
+    """An identity that Supabase knows, of no user in Postgres."""
+    made = people.user()
+    people.identity(made)
+    people.sql("DELETE FROM bazar.users WHERE id = %s", made.id)
+    return made
+
+
+def failed(done: Done) -> tuple[int, str]:
+    assert done.out == ""
+    assert PASSWORD not in done.err
+    return done.code, done.error["code"]
+
+
+def test_empty_system_becomes_a_ruled_one(
+    fresh_database: Callable[..., str], auth_keys: AuthKeys, target: Target, nobody: Bazar
+) -> None:
+    url = fresh_database()
+    with running_auth_service(environment_of(auth_keys, url)) as service:
+        own = replace(target, supabase_url=service, database_url=Secret(url))
+        bazar = nobody.on(own).having(SUPERUSER_EMAIL="Root@example.com", SUPERUSER_PASSWORD=PASSWORD)
+        with People(own) as people:
+            done = bazar(*MIGRATE).ok()
+            assert done.json["applied"]
+            assert PASSWORD not in done.out + done.err
+            (identity,) = people.identities("root@example.com")
+            assert identity["email_confirmed_at"] is not None
+            assert people.signs_in("root@example.com", PASSWORD)
+            (row,) = people.sql("SELECT id, email, plan, is_superuser FROM bazar.users")
+            assert (str(row["id"]), row["email"]) == (str(identity["id"]), "root@example.com")
+            assert (row["plan"], row["is_superuser"]) == ("premium", True)
+            assert not (bazar.home / "config").exists()
+            before = people.everything()
+            again = bazar(*MIGRATE).ok()
+            assert again.json["applied"] == []
+            after = people.everything()
+            # Signing in changes the identity's own times and nothing else.
+            assert {**before, "auth.users": []} == {**after, "auth.users": []}
+            assert bazar("users", "me", *JSON).ok().json["is_superuser"] is True
+
+
+def test_once_somebody_rules_another_address_grants_nothing(
+    young: Callable[..., Young], people: People, someone: Someone, unique_email: Callable[[str], str]
+) -> None:
+    system = young(migrated=True)
+    system.bazar(*MIGRATE).ok()
+    ruled = system.rows()
+    assert [(row["email"], row["is_superuser"]) for row in ruled] == [(system.email, True)]
+    unknown = unique_email("late")
+    assert failed(system.named(unknown, PASSWORD)(*MIGRATE)) == (4, "auth.invalid_credentials")
+    assert people.identities(unknown) == []
+    assert failed(system.named(someone.email)(*MIGRATE)) == (5, "access.unknown_operator")
+    late = sign_in(system.named(unknown, PASSWORD), Someone(someone.id, unknown), password=PASSWORD)
+    assert failed(late) == (4, "auth.invalid_credentials")
+    assert sign_in(system.named(someone.email), someone).ok().json["is_superuser"] is None
+    assert system.rows() == ruled
+
+
+def test_known_superuser_keeps_the_password(young: Callable[..., Young], people: People, someone: Someone) -> None:
+    system = young()
+    assert failed(system.named(someone.email, PASSWORD)(*MIGRATE)) == (4, "auth.invalid_credentials")
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    assert not people.signs_in(someone.email, PASSWORD)
+    assert not system.is_migrated()
+
+
+def test_address_that_never_was_confirmed_is_no_superuser(
+    young: Callable[..., Young], people: People, someone: Someone
+) -> None:
+    system = young()
+    people.sql("UPDATE auth.users SET email_confirmed_at = NULL WHERE id = %s", someone.id)
+    assert failed(system.named(someone.email)(*MIGRATE)) == (4, "auth.email_not_confirmed")
+    assert not system.is_migrated()
+
+
+def test_dry_run_creates_no_identity(young: Callable[..., Young], people: People, someone: Someone) -> None:
+    system = young()
+    assert failed(system.bazar(*MIGRATE, "--dry-run")) == (4, "auth.invalid_credentials")
+    assert people.identities(system.email) == []
+    planned = system.named(someone.email)(*MIGRATE, "--dry-run").ok()
+    assert planned.json["pending"]
+    assert not system.is_migrated()
+
+
+def test_command_that_does_not_write_creates_no_identity(young: Callable[..., Young], people: People) -> None:
+    system = young()
+    for words in (("users", "list"), ("db", "status")):
+        assert failed(system.bazar(*words, *JSON)) == (4, "auth.invalid_credentials")
+    assert people.identities(system.email) == []
+
+
+def test_without_postgres_nothing_is_created(young: Callable[..., Young], people: People) -> None:
+    system = young()
+    down = system.bazar.having(DATABASE_URL="postgresql://bazar@127.0.0.1:1/bazar")
+    assert failed(down(*MIGRATE)) == (7, "postgres.unavailable")
+    assert people.identities(system.email) == []
+
+
+def test_env_file_bootstraps_its_own_target_and_nothing_else(young: Callable[..., Young]) -> None:
+    system = young()
+    names = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "SUPERUSER_EMAIL", "SUPERUSER_PASSWORD")
+    text = "".join(f"{name}={system.bazar.environ[name]}\n" for name in names)
+    (system.bazar.folder("work") / ".env").write_text(text)
+    bazar = system.bazar.lacking(*names)
+    assert failed(bazar("users", "list", *JSON)) == (4, "auth.not_signed_in")
+    bazar(*MIGRATE).ok()
+    assert [row["email"] for row in system.rows()] == [system.email]
+    assert failed(bazar("users", "list", *JSON)) == (4, "auth.not_signed_in")
+    assert failed(bazar(*MIGRATE)) == (4, "auth.not_signed_in")
+
+
+def test_old_address_in_a_token_is_not_believed(young: Callable[..., Young], people: People, someone: Someone) -> None:
+    system = young(migrated=True)
+    bazar = system.named(someone.email).having(BAZAR_TOKEN=people.access_token(someone))
+    people.sql("UPDATE auth.users SET email = 'moved.' || email WHERE id = %s", someone.id)
+    assert failed(bazar("db", "status", *JSON)) == (5, "access.unknown_operator")
+    assert failed(bazar(*MIGRATE)) == (5, "access.unknown_operator")
+    assert system.rows() == []
+
+
+def test_stranger_is_told_who_may_migrate(young: Callable[..., Young], people: People, someone: Someone) -> None:
+    system = young()
+    done = system.bazar.having(BAZAR_TOKEN=people.access_token(someone))(*MIGRATE)
+    assert failed(done) == (6, "db.not_migrated")
+    assert "SUPERUSER_EMAIL" in done.error["hint"]
+    assert not system.is_migrated()
+
+
+def test_two_first_runs_at_once(young: Callable[..., Young], people: People) -> None:
+    system = young()
+    running = [system.bazar.start(*MIGRATE) for _ in range(2)]
+    said = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert [(row["email"], row["is_superuser"]) for row in system.rows()] == [(system.email, True)]
+    assert len(people.identities(system.email)) == 1
+    assert len(system.people.events(system.rows()[0]["id"])) == 1
+
+
+def test_login_after_plain_alembic(young: Callable[..., Young], people: People, someone: Someone) -> None:
+    system = young()
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": system.bazar.environ["DATABASE_URL"]},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        check=True,
+    )
+    stranger = sign_in(system.bazar, someone).ok()
+    assert stranger.json["is_superuser"] is None
+    root = Someone(someone.id, system.email)
+    assert sign_in(system.bazar, root, password="wrong-password").code == 4
+    assert (system.rows(), people.identities(system.email)) == ([], [])
+    first = sign_in(system.bazar, root, password=PASSWORD).ok()
+    assert (first.json["is_superuser"], first.json["plan"]) == (True, "premium")
+    assert f"{system.email} is now the first superuser" in first.err
+    assert PASSWORD not in first.out + first.err
+    again = sign_in(system.bazar, root, password=PASSWORD).ok()
+    assert (again.json["is_superuser"], again.err) == (True, "")
+    assert [row["email"] for row in system.rows()] == [system.email]
+    system.bazar.lacking("SUPERUSER_EMAIL", "SUPERUSER_PASSWORD")("users", "me").ok()

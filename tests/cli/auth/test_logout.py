@@ -1,0 +1,122 @@
+"""`bazar auth logout`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from bazar_cli.adapters.supabase.auth_client import AuthClient
+from bazar_cli.devstack.auth.keys import AuthKeys
+from bazar_cli.domain.errors import NotSignedIn
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.cli.auth.support import session_file, sign_in, stored_session
+from tests.support.cli import Bazar
+from tests.support.people import People, Someone
+from tests.support.tokens import Signer, claims_of, wire_to
+
+
+def is_alive(target: Target, refresh_token: str) -> bool:
+    """Whether Supabase still renews a session."""
+    with AuthClient(target) as client:
+        try:
+            client.refresh(Secret(refresh_token))
+        except NotSignedIn:
+            return False
+        return True
+
+
+def test_handed_out_token_stops_writing_at_once_and_goes_on_reading(signed_out: Bazar, root: Someone) -> None:
+    sign_in(signed_out, root).ok()
+    agent = signed_out.having(BAZAR_TOKEN=signed_out("auth", "token").ok().out.strip())
+    agent("users", "update", root.email, "--name", "Before").ok()
+    ended = signed_out("auth", "logout", "-o", "json").ok()
+    assert ended.json == {"was_signed_in": True, "ended_at_supabase": True, "everywhere": False}
+    late = agent("users", "update", root.email, "--name", "After", "-o", "json")
+    assert (late.code, late.error["code"]) == (4, "auth.session_revoked")
+    assert agent("users", "me", "-o", "json").ok().json["name"] == "Before"
+    assert signed_out("users", "me").code == 4
+
+
+def test_twice_is_fine(signed_out: Bazar, member: Someone) -> None:
+    sign_in(signed_out, member).ok()
+    signed_out("auth", "logout").ok()
+    again = signed_out("auth", "logout", "-o", "json").ok()
+    assert (again.json["was_signed_in"], again.err) == (False, "nobody was signed in\n")
+
+
+def test_other_sessions_go_on(signed_out: Bazar, target: Target, member: Someone, tmp_path: Path) -> None:
+    laptop, desk = signed_out, Bazar(tmp_path / "desk", signed_out.environ)
+    for machine in (laptop, desk):
+        sign_in(machine, member).ok()
+    laptop("auth", "logout").ok()
+    assert is_alive(target, stored_session(desk)["refresh_token"])
+
+
+def test_everywhere_ends_all_sessions(signed_out: Bazar, target: Target, member: Someone, tmp_path: Path) -> None:
+    laptop, desk = signed_out, Bazar(tmp_path / "desk", signed_out.environ)
+    for machine in (laptop, desk):
+        sign_in(machine, member).ok()
+    ended = laptop("auth", "logout", "--everywhere", "-o", "json").ok()
+    assert ended.json == {"was_signed_in": True, "ended_at_supabase": True, "everywhere": True}
+    assert not is_alive(target, stored_session(desk)["refresh_token"])
+    late = desk("auth", "password", "--password-stdin", "-o", "json", stdin="a-new-password")
+    assert (late.code, late.error["code"]) == (4, "auth.session_revoked")
+    assert laptop("auth", "logout", "--everywhere").code == 4
+
+
+def test_everywhere_needs_a_session_that_holds(
+    signed_out: Bazar, target: Target, people: People, member: Someone, tmp_path: Path
+) -> None:
+    sign_in(signed_out, member).ok()
+    ended = people.access_token(member)
+    with AuthClient(target) as client:
+        client.sign_out(Secret(ended), "local")
+    agent = Bazar(tmp_path / "agent", {**signed_out.environ, "BAZAR_TOKEN": ended})
+    done = agent("auth", "logout", "--everywhere", "-o", "json")
+    assert is_alive(target, stored_session(signed_out)["refresh_token"])
+    assert done.code == 4
+
+
+def test_session_whose_token_has_expired_is_ended_too(
+    signed_out: Bazar, target: Target, member: Someone, auth_keys: AuthKeys
+) -> None:
+    sign_in(signed_out, member).ok()
+    stored, past = stored_session(signed_out), int(time.time()) - 60
+    expired = Signer.of(auth_keys).sign(claims_of(member, exp=past)).reveal()
+    ended = {**stored, "access_token": expired, "expires_at": f"{time.strftime('%FT%T', time.gmtime(past))}+00:00"}
+    session_file(signed_out).write_text(json.dumps(ended))
+    done = signed_out("auth", "logout", "-o", "json").ok()
+    assert done.json["ended_at_supabase"] is True
+    assert not is_alive(target, stored["refresh_token"])
+
+
+def test_session_is_forgotten_though_auth_is_down(signed_out: Bazar, target: Target, member: Someone) -> None:
+    with wire_to(target) as wire:
+        bazar = signed_out.on(wire.target)
+        sign_in(bazar, member).ok()
+        file = session_file(bazar)
+        wire.cut = True
+        done = bazar("auth", "logout", "-o", "json").ok()
+    assert (done.json["was_signed_in"], done.json["ended_at_supabase"]) == (True, None)
+    assert done.err.startswith("warning: ")
+    assert not file.exists()
+
+
+def test_broken_session_is_removed(signed_out: Bazar, member: Someone) -> None:
+    sign_in(signed_out, member).ok()
+    file = session_file(signed_out)
+    file.write_text("{")
+    assert signed_out("users", "me", "-o", "json").error["code"] == "auth.session_unreadable"
+    assert signed_out("auth", "logout", "-o", "json").ok().json["was_signed_in"] is True
+    assert not file.exists()
+
+
+def test_session_that_cannot_be_removed(signed_out: Bazar, member: Someone) -> None:
+    sign_in(signed_out, member).ok()
+    file = session_file(signed_out)
+    file.unlink()
+    file.mkdir()
+    done = signed_out("auth", "logout", "-o", "json")
+    assert (done.code, done.error["code"]) == (7, "files.unwritable")

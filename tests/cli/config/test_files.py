@@ -1,0 +1,100 @@
+"""Profile and secret files that are broken, or that other users of the machine could reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Bazar
+
+TARGET = {
+    "SUPABASE_URL": "https://project.supabase.co",
+    "SUPABASE_KEY": "sb_secret_very-hidden",
+    "DATABASE_URL": "postgresql://bazar:hidden-word@db.example.com/bazar?sslmode=require",
+}
+
+
+@pytest.fixture
+def folder(nobody: Bazar) -> Path:
+    """A configuration folder with one profile, `staging`."""
+    nobody.having(**TARGET)("config", "profiles", "add", "staging").ok()
+    return nobody.home / "config"
+
+
+BROKEN = {
+    "truncated": b'active = "stag',
+    "no TOML": b"{]",
+    "no text": b"\xff\xfe\x00",
+    "no profile file": b"profiles = 3\n",
+    "no table inside": b"[profiles]\nstaging = 1\n",
+    "no text inside": b"[profiles.staging]\nsupabase_url = 3\n",
+}
+
+
+def test_broken_profile_file_is_named_and_kept(nobody: Bazar, folder: Path) -> None:
+    path = folder / "profiles.toml"
+    for what, content in BROKEN.items():
+        path.write_bytes(content)
+        for words in (("config", "profiles", "list"), ("config", "show"), ("config", "profiles", "use", "staging")):
+            done = nobody(*words, "-o", "json")
+            assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable"), what
+            assert str(path) in done.error["message"], what
+            assert str(path) in done.error["hint"], what
+        refused = nobody.having(**TARGET)("config", "profiles", "add", "other")
+        assert refused.code == 2, what
+        assert path.read_bytes() == content, what
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_profile_file_that_others_can_change(nobody: Bazar, folder: Path, mode: int) -> None:
+    path = folder / "profiles.toml"
+    path.chmod(mode)
+    done = nobody("users", "me", "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable")
+    assert done.error["hint"] == f"chmod 600 '{path}'"
+    path.chmod(0o600)
+    assert nobody("users", "me").code == 4
+
+
+def test_secret_file_that_others_can_read(nobody: Bazar, folder: Path) -> None:
+    (path,) = (folder / "secrets").glob("profile-*.json")
+    path.chmod(0o644)
+    done = nobody("users", "me", "-o", "json")
+    assert (done.code, done.out) == (4, "")
+    assert str(path) in done.error["message"]
+    assert f"chmod 600 '{path}'" in done.error["hint"]
+    assert "hidden" not in done.err
+    path.chmod(0o600)
+    nobody("config", "show").ok()
+
+
+def test_broken_secret_file_is_named(nobody: Bazar, folder: Path) -> None:
+    (path,) = (folder / "secrets").glob("profile-*.json")
+    path.write_text(path.read_text()[:-5])
+    done = nobody("users", "me", "-o", "json")
+    assert (done.code, done.out) == (2, "")
+    assert str(path) in done.error["message"]
+    assert "bazar config profiles add staging" in done.error["hint"]
+    assert "hidden" not in done.err
+
+
+def test_folder_that_is_a_file(nobody: Bazar) -> None:
+    nobody.folder("work")
+    (nobody.home / "config").write_text("no folder")
+    done = nobody.having(**TARGET)("config", "profiles", "add", "staging", "-o", "json")
+    assert (done.code, done.out) == (7, "")
+    assert str(nobody.home / "config") in done.error["message"]
+    assert (nobody.home / "config").read_text() == "no folder"
+
+
+def test_file_edited_by_hand(nobody: Bazar, folder: Path) -> None:
+    path = folder / "profiles.toml"
+    path.write_text('# mine\nactive = "gone"\n[profiles.staging]\nsupabase_url = "https://edited.supabase.co"\n')
+    listed = nobody("config", "profiles", "list", "-o", "json").ok().json["items"]
+    assert [(p["name"], p["active"], p["supabase_url"]) for p in listed] == [
+        ("staging", False, "https://edited.supabase.co")
+    ]
+    done = nobody("users", "me", "-o", "json")
+    assert (done.code, done.error["code"]) == (2, "target.unknown_profile")
+    assert "'gone'" in done.error["message"]

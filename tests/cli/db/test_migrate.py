@@ -1,0 +1,180 @@
+"""`bazar db migrate`: from an empty database to the head, by whom, and what stops it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.domain.permissions import Plan
+from tests.cli.db.conftest import On, has_schema, marker_of
+from tests.support.cli import Bazar
+from tests.support.people import People, Someone
+
+HEAD = revisions(script_location())[-1].id
+ALL = [r.id for r in revisions(script_location())]
+AsUser = Callable[[Someone], Bazar]
+Databases = Callable[..., str]
+
+
+def superusers(url: str) -> list[tuple[str, str]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT email, plan FROM bazar.users WHERE is_superuser").fetchall()
+
+
+def test_empty_database_gets_tables_marker_and_first_superuser(
+    first: On, fresh_database: Databases, people: People
+) -> None:
+    url = fresh_database()
+    bazar = first(url)
+    email = bazar.environ["SUPERUSER_EMAIL"].lower()
+    done = bazar("db", "migrate", "-o", "json").ok()
+    result = done.json
+    assert list(result) == [
+        "host",
+        "database",
+        "marker",
+        "current",
+        "head",
+        "applied",
+        "pending",
+        "waited_ms",
+        "holder",
+    ]
+    assert [a["revision"] for a in result["applied"]] == ALL
+    assert (result["current"], result["head"], result["pending"]) == (HEAD, HEAD, [])
+    assert result["marker"] == {"environment": "production", "protected": True}
+    assert f"Applying {ALL[0]}" in done.err
+    assert superusers(url) == [(email, "premium")]
+    (identity,) = people.identities(email)
+    me = bazar("users", "me", "-o", "json").ok().json
+    assert (me["id"], me["is_superuser"]) == (str(identity["id"]), True)
+    again = bazar("db", "migrate", "-o", "json").ok()
+    assert (again.json["applied"], again.err) == ([], "nothing is pending\n")
+    assert bazar("db", "migrate", "--quiet").ok().err == ""
+    assert superusers(url) == [(email, "premium")]
+
+
+def test_once_there_is_a_superuser_the_address_grants_nothing(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    first(url)("db", "migrate").ok()
+    second = first(url)
+    done = second("db", "migrate", "-o", "json")
+    assert (done.code, done.out) == (4, "")
+    assert len(superusers(url)) == 1
+
+
+def test_plain_alembic_first_and_the_superuser_later(first: On, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    bazar = first(url)
+    assert bazar("db", "migrate", "-o", "json").ok().json["applied"] == []
+    assert superusers(url) == [(bazar.environ["SUPERUSER_EMAIL"].lower(), "premium")]
+
+
+def test_marker_of_an_empty_database_can_be_named(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    bazar = first(url)
+    done = bazar("db", "migrate", "--env", "staging", "--unprotected").ok()
+    assert "marker\tstaging, unprotected\n" in done.out
+    bazar("db", "migrate", "--env", "other").ok()
+    assert marker_of(url) == ("staging", False)
+
+
+def test_steps_and_revisions(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    bazar = first(url)
+    bad = {
+        ("--steps", "0"): "db.steps_invalid",
+        ("--steps", "-1"): "db.steps_invalid",
+        ("--steps", "1", ALL[0]): "db.steps_and_revision",
+        ("no-such-revision",): "db.no_such_revision",
+        ("--steps", "many"): "usage.invalid_value",
+    }
+    for words, code in bad.items():
+        done = bazar("db", "migrate", *words, "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (2, "", code)
+        assert done.error["hint"]
+    assert not has_schema(url)
+    part = bazar("db", "migrate", "--steps", "1", "-o", "json").ok().json
+    assert ([a["revision"] for a in part["applied"]], part["current"]) == (ALL[:1], ALL[0])
+    assert [r["revision"] for r in part["pending"]] == ALL[1:]
+    assert bazar("db", "migrate", ALL[0], "-o", "json").ok().json["applied"] == []
+    assert bazar("db", "migrate", "head", "-o", "json").ok().json["current"] == HEAD
+
+
+def test_dry_run_tells_what_is_pending_and_writes_nothing(
+    first: On, known: On, fresh_database: Databases, people: People
+) -> None:
+    url = fresh_database()
+    done = known(url)("db", "migrate", "--dry-run", "-o", "json").ok()
+    assert [r["revision"] for r in done.json["pending"]] == ALL
+    assert (done.json["applied"], done.json["current"]) == ([], None)
+    assert "nothing was written" in done.err
+    unknown = first(url)
+    unknown("db", "migrate", "--dry-run")
+    assert people.identities(unknown.environ["SUPERUSER_EMAIL"].lower()) == []
+    assert not has_schema(url)
+
+
+def test_premium_alone_may_not(as_user: AsUser, people: People) -> None:
+    premium = people.user(plan=Plan.PREMIUM)
+    bazar = as_user(premium)
+    for words in (("migrate",), ("migrate", "--dry-run"), ("migrate", "--sql"), ("status",)):
+        done = bazar("db", *words, "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (5, "", "access.platform")
+    events = people.sql("SELECT use_case FROM bazar.audit_events WHERE operator_id = %s", premium.id)
+    # What only shows writes nothing, not even its denial.
+    assert sorted(e["use_case"] for e in events) == ["db.migrate", "db.status"]
+
+
+def test_free_may_not_and_nobody_may_not(as_user: AsUser, people: People, signed_out: Bazar) -> None:
+    done = as_user(people.user())("db", "migrate", "-o", "json")
+    assert (done.code, done.error["code"]) == (5, "access.plan")
+    assert done.error["details"]["permissions"] == ["db:migrate"]
+    assert signed_out("db", "migrate").code == 4
+
+
+def test_unknown_revision_of_a_newer_release(first: On, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE bazar.alembic_version SET version_num = '9999'")
+    bazar = first(url)
+    done = bazar("db", "migrate", "-o", "json")
+    assert (done.code, done.error["code"], done.error["details"]["current"]) == (6, "db.unknown_revision", "9999")
+    status = bazar("db", "status", "--check", "-o", "json")
+    assert (status.code, status.json["unknown_revision"]) == (9, True)
+    assert "does not know" in status.err
+
+
+@contextmanager
+def pooled(url: str) -> Generator[str]:
+    """Lend the address of a database by way of port 6543, where Supabase has its transaction pooler."""
+    # A Unix socket's name holds the port and must be short, so its folder is not pytest's own.
+    with tempfile.TemporaryDirectory(prefix="bazar-") as folder:
+        host = str(conninfo_to_dict(url)["host"])
+        (Path(folder) / ".s.PGSQL.6543").symlink_to(Path(host) / ".s.PGSQL.5432")
+        yield url.partition("?")[0] + f"?host={folder}&port=6543"
+
+
+def test_transaction_pooler_is_refused(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    with pooled(url) as by_pooler:
+        bazar = first(by_pooler)
+        done = bazar("db", "migrate", "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (10, "", "db.transaction_pooler")
+        assert "DATABASE_MIGRATION_URL" in done.error["hint"]
+        assert not has_schema(url)
+        bazar.having(DATABASE_MIGRATION_URL=url)("db", "migrate").ok()
+    assert len(superusers(url)) == 1
+
+
+def test_database_that_does_not_answer(first: On) -> None:
+    done = first("postgresql://someone:very-secret@127.0.0.1:1/nothing")("db", "migrate", "--debug")
+    assert (done.code, done.out) == (7, "")
+    assert "127.0.0.1:1/nothing" in done.err
+    assert "very-secret" not in done.err

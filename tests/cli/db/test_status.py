@@ -1,0 +1,66 @@
+"""`bazar db status`: the revision, what is pending, and `--check` for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from tests.cli.db.conftest import On, has_schema
+from tests.support.cli import Bazar
+
+ALL = [r.id for r in revisions(script_location())]
+FIELDS = ["host", "database", "server_version", "marker", "current", "head", "applied", "pending", "unknown_revision"]
+Databases = Callable[..., str]
+
+
+def test_at_head(admin: Bazar) -> None:
+    done = admin("db", "status", "--check", "-o", "json").ok()
+    status = done.json
+    assert list(status) == FIELDS
+    assert (status["current"], status["head"]) == (ALL[-1], ALL[-1])
+    assert [r["revision"] for r in status["applied"]] == ALL
+    assert (status["pending"], status["unknown_revision"]) == ([], False)
+    assert status["marker"] == {"environment": "local", "protected": False}
+    assert done.err == ""
+    assert yaml.safe_load(admin("db", "status", "-o", "yaml").ok().out) == status
+    table = admin("db", "status").ok().out
+    assert "marker\tlocal, unprotected\n" in table
+    assert f"current\t{ALL[-1]}\n" in table
+
+
+@pytest.fixture
+def empty(known: On, fresh_database: Databases) -> tuple[Bazar, str]:
+    """`bazar` as a first superuser whom Supabase knows, and the empty database that waits for them."""
+    url = fresh_database()
+    return known(url), url
+
+
+def test_pending_is_a_finding_for_check_only(empty: tuple[Bazar, str]) -> None:
+    bazar, url = empty
+    done = bazar("db", "status", "--check", "--no-input", "-o", "json")
+    assert done.code == 9
+    assert (done.json["current"], done.json["marker"], done.json["applied"]) == (None, None, [])
+    assert [r["revision"] for r in done.json["pending"]] == ALL
+    assert "bazar db migrate" in done.err
+    assert not has_schema(url)
+    assert bazar("db", "status", "--check", "--quiet").code == 9
+    plain = bazar("db", "status").ok()
+    assert "marker\tno marker\n" in plain.out
+    assert plain.err == ""
+    bazar("db", "migrate").ok()
+    bazar("db", "status", "--check").ok()
+
+
+def test_other_commands_say_that_nothing_is_migrated(empty: tuple[Bazar, str]) -> None:
+    done = empty[0]("users", "list", "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (6, "", "db.not_migrated")
+    assert "bazar db migrate" in done.error["hint"]
+
+
+def test_wrong_password_of_the_superuser(empty: tuple[Bazar, str]) -> None:
+    done = empty[0].having(SUPERUSER_PASSWORD="not-the-one")("db", "status", "-o", "json")
+    assert (done.code, done.error["code"]) == (4, "auth.invalid_credentials")
+    assert "not-the-one" not in done.err

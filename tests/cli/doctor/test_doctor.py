@@ -1,0 +1,150 @@
+"""`bazar doctor`: configuration, both systems and the session, one check a line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import yaml
+
+from bazar_cli.domain.permissions import Plan
+from tests.support.cli import Bazar, Done
+from tests.support.people import People, Someone
+
+AsUser = Callable[[Someone], Bazar]
+CHECKS = ["profiles", "target", "postgres", "supabase", "session"]
+
+
+def checks(done: Done) -> dict[str, dict[str, Any]]:
+    """The checks of a run in JSON, by their names."""
+    found = {check["check"]: check for check in done.json["items"]}
+    assert list(found) == CHECKS
+    return found
+
+
+def findings(done: Done) -> dict[str, str]:
+    """What asks for something to be done, and how bad it is; each with a remedy."""
+    found = {n: c for n, c in checks(done).items() if c["status"] in {"warning", "failed"}}
+    assert all(c["remedy"] for c in found.values())
+    assert done.code == (9 if found else 0)
+    return {name: check["status"] for name, check in found.items()}
+
+
+def test_all_is_well(as_user: AsUser, people: People) -> None:
+    me = people.user(plan=Plan.PLUS)
+    bazar = as_user(me)
+    done = bazar("doctor", "-o", "json").ok()
+    assert {check["status"] for check in checks(done).values()} == {"ok"}
+    assert done.json["next_cursor"] is None
+    assert list(done.json["items"][0]) == ["check", "status", "detail", "remedy"]
+    assert "PostgreSQL" in checks(done)["postgres"]["detail"]
+    assert bazar.environ["SUPABASE_URL"] in checks(done)["supabase"]["detail"]
+    assert checks(done)["session"]["detail"] == f"{me.email}, plan plus, from BAZAR_TOKEN"
+    assert done.err == ""
+    for secret in ("SUPABASE_KEY", "BAZAR_TOKEN"):
+        assert bazar.environ[secret] not in done.out
+    table = bazar("doctor").ok().out.splitlines()
+    assert table[0] == "CHECK\tSTATUS\tDETAIL\tREMEDY"
+    assert [line.split("\t")[:2] for line in table[1:]] == [[name, "ok"] for name in CHECKS]
+    assert yaml.safe_load(bazar("doctor", "-o", "yaml").ok().out) == done.json
+    assert bazar("doctor", "-o", "ids").ok().out.split() == CHECKS
+
+
+def test_superuser_is_told_so(admin: Bazar) -> None:
+    assert ", plan premium, superuser, from" in checks(admin("doctor", "-o", "json").ok())["session"]["detail"]
+
+
+def test_nobody_signed_in_is_no_finding(signed_out: Bazar) -> None:
+    done = signed_out("doctor", "-o", "json").ok()
+    assert checks(done)["session"]["status"] == "skipped"
+    assert "bazar auth login" in checks(done)["session"]["remedy"]
+
+
+def test_no_target(nobody: Bazar) -> None:
+    done = nobody("doctor", "-o", "json")
+    assert findings(done) == {"target": "failed"}
+    assert "bazar local start" in checks(done)["target"]["remedy"]
+    assert {checks(done)[name]["status"] for name in ("postgres", "supabase", "session")} == {"skipped"}
+    assert nobody.having(SUPABASE_URL="https://project.supabase.co")("doctor").code == 9
+
+
+def test_postgres_is_down(as_user: AsUser, people: People) -> None:
+    bazar = as_user(people.user()).having(DATABASE_URL="postgresql://someone:very-secret@127.0.0.1:1/nothing")
+    done = bazar("doctor", "-o", "json")
+    assert findings(done) == {"postgres": "failed", "session": "failed"}
+    assert "127.0.0.1:1/nothing" in checks(done)["postgres"]["detail"]
+    assert "very-secret" not in done.out + done.err
+    assert checks(done)["supabase"]["status"] == "ok"
+
+
+def test_auth_is_down(signed_out: Bazar) -> None:
+    done = signed_out.having(SUPABASE_URL="http://127.0.0.1:1")("doctor", "-o", "json")
+    assert findings(done) == {"supabase": "failed"}
+    assert "SUPABASE_URL" in checks(done)["supabase"]["remedy"]
+    assert checks(done)["postgres"]["status"] == "ok"
+
+
+def test_wrong_service_key(signed_out: Bazar) -> None:
+    done = signed_out.having(SUPABASE_KEY="sb_secret_not-this-one")("doctor", "-o", "json")
+    assert findings(done) == {"supabase": "failed"}
+    assert "refuses the service key" in checks(done)["supabase"]["detail"]
+    assert "SUPABASE_KEY" in checks(done)["supabase"]["remedy"]
+    assert "not-this-one" not in done.out
+
+
+def test_token_that_nobody_signed(signed_out: Bazar) -> None:
+    done = signed_out.having(BAZAR_TOKEN="not.a.token")("doctor", "-o", "json")
+    assert findings(done) == {"session": "failed"}
+    assert "not.a.token" not in done.out
+
+
+def test_signed_in_as_no_user_of_this_bazar(as_user: AsUser, people: People) -> None:
+    someone = people.user()
+    bazar = as_user(someone)
+    people.sql("DELETE FROM bazar.users WHERE id = %s", someone.id)
+    done = bazar("doctor", "-o", "json")
+    assert findings(done) == {"session": "warning"}
+    assert someone.email in checks(done)["session"]["detail"]
+
+
+def test_broken_profile_file(signed_out: Bazar) -> None:
+    path = signed_out.folder("config") / "profiles.toml"
+    path.write_text("{]")
+    done = signed_out("doctor", "-o", "json")
+    assert findings(done) == {"profiles": "failed"}
+    assert str(path) in checks(done)["profiles"]["detail"]
+
+
+@contextmanager
+def auth_of_another_time() -> Generator[str]:
+    """Lend an Auth service whose clock is years behind; a real one's cannot be set."""
+
+    class Late(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            healthy = self.path.endswith("/health")
+            body = b'{"version": "v2.0.0"}' if healthy else b"{}"
+            self.send_response_only(200 if healthy else 404)
+            self.send_header("Date", "Mon, 01 Jan 2001 00:00:00 GMT")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer(("127.0.0.1", 0), Late) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_clocks_that_differ(signed_out: Bazar) -> None:
+    with auth_of_another_time() as url:
+        done = signed_out.having(SUPABASE_URL=url)("doctor", "-o", "json")
+    assert findings(done) == {"supabase": "warning"}
+    assert "s ahead of the server's" in checks(done)["supabase"]["detail"]
+    assert "v2.0.0" in checks(done)["supabase"]["detail"]

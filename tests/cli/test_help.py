@@ -1,0 +1,122 @@
+"""Help and `--version`: what people read before they type, and what they read after a slip."""
+
+from __future__ import annotations
+
+import pytest
+
+from bazar_cli import __version__
+from bazar_cli.domain.errors import ExitCode
+from bazar_cli.registry import TREE
+from tests.support.cli import Bazar
+
+
+def test_version(nobody: Bazar) -> None:
+    for word in ("--version", "-V"):
+        done = nobody(word).ok()
+        assert (done.out, done.err) == (f"bazar {__version__}\n", "")
+
+
+def test_root_lists_every_command(nobody: Bazar) -> None:
+    done = nobody().ok()
+    assert done.err == ""
+    assert done.out.splitlines()[0] == TREE.help
+    for name, node in TREE.commands.items():
+        assert any(line.split() == [name, *node.help.split()] for line in done.out.splitlines())
+    for words in (("--help",), ("-h",), ("help",)):
+        assert nobody(*words).ok().out == done.out
+
+
+def test_group_lists_its_commands(nobody: Bazar) -> None:
+    done = nobody("users").ok()
+    for verb in ("create", "delete", "get", "list", "me", "update"):
+        assert f"\n  {verb} " in done.out
+    for words in (("users", "--help"), ("users", "-h"), ("help", "users")):
+        assert nobody(*words).ok().out == done.out
+    nested = nobody("config", "profiles").ok().out
+    assert "bazar config profiles COMMAND" in nested
+
+
+def test_help_of_a_command_is_its_own_help(nobody: Bazar) -> None:
+    for words in (("users", "create"), ("config", "profiles", "add"), ("doctor",)):
+        done = nobody(*words, "--help").ok()
+        assert nobody("help", *words).ok().out == done.out
+        assert done.err == ""
+    text = nobody("users", "create", "-h").ok().out
+    lines = text.splitlines()
+    assert lines[0].endswith(".")
+    assert lines[2] == "EXAMPLES"
+    assert lines[3].startswith("  $ bazar users create ")
+    assert "Requires users:create (Premium)" in text
+    assert "--plan other than free also requires plans:assign and a superuser" in text
+
+
+def test_exit_codes(nobody: Bazar) -> None:
+    text = nobody("help", "exit-codes").ok().out
+    listed = {int(line.split()[0]) for line in text.splitlines() if line.strip()[:1].isdigit()}
+    assert listed == {int(code) for code in ExitCode}
+
+
+def test_environment(nobody: Bazar) -> None:
+    text = nobody("help", "environment").ok().out
+    named = {item["name"] for item in nobody("config", "show", "-o", "json").ok().json["items"]}
+    assert not {name for name in named if f"  {name} " not in text and f"  {name}\n" not in text}
+    assert "NO_COLOR" in text
+
+
+def test_output(nobody: Bazar) -> None:
+    done = nobody("help", "output").ok()
+    for form in ("table", "json", "jsonl", "csv", "yaml", "ids"):
+        assert f"  -o {form} " in done.out
+    assert nobody("help", "output", "-o", "json").ok().json == {"text": done.out}
+
+
+def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
+    nobody("users", "list", "--help").ok()
+    nobody("help", "db", "migrate").ok()
+    assert sorted(path.name for path in nobody.home.iterdir()) == ["work"]
+
+
+UNKNOWN = {
+    "topic": (("help", "nonsense"), "exit-codes"),
+    "verb in help": (("help", "users", "nonsense"), "create, delete, get"),
+    "word after a command in help": (("help", "users", "create", "more"), "nothing more"),
+    "group": (("user", "list"), "did you mean `bazar users`?"),
+    "verb": (("users", "crate"), "did you mean `bazar users create`"),
+    "nothing like it": (("zzzzzz",), "`bazar --help` lists the commands"),
+    "nested": (("config", "profiles", "ad"), "did you mean `bazar config profiles add`?"),
+}
+
+
+@pytest.mark.parametrize(("words", "hint"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_unknown_command(nobody: Bazar, words: tuple[str, ...], hint: str) -> None:
+    done = nobody(*words)
+    assert (done.code, done.out) == (2, "")
+    assert hint in done.err
+    machine = nobody.having(BAZAR_OUTPUT="json")(*words)
+    assert (machine.code, machine.error["code"]) == (2, "usage.unknown_command")
+
+
+def test_option_before_the_command(nobody: Bazar) -> None:
+    for words in (("--quiet", "users", "list"), ("users", "--quiet", "list")):
+        done = nobody(*words)
+        assert (done.code, done.out) == (2, "")
+        assert "options come after the command" in done.err
+    assert nobody("-o", "json", "users", "list").error["code"] == "usage.unknown_option"
+
+
+def test_unknown_option_and_missing_argument(nobody: Bazar) -> None:
+    option = nobody("users", "list", "--limt", "3")
+    assert (option.code, option.out) == (2, "")
+    assert "did you mean --limit" in option.err
+    missing = nobody("users", "get", "-o", "json")
+    assert (missing.code, missing.error["code"]) == (2, "usage.missing")
+    assert "`bazar users get` needs USER" in missing.error["message"]
+    too_many = nobody("users", "get", "a", "b")
+    assert (too_many.code, too_many.out) == (2, "")
+
+
+def test_control_characters_in_a_slip_do_not_reach_the_terminal(nobody: Bazar) -> None:
+    for words in (("\x1b[2J",), ("help", "\x1b[2J"), ("users", "list", "--\x1b[2J"), ("plans", "show", "\x1b[2J")):
+        done = nobody(*words)
+        assert done.code == 2
+        assert "\x1b" not in done.err
