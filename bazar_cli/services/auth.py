@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
@@ -93,10 +92,11 @@ def _end(system: System, session: Session) -> bool | None:
 
     try:
         with AuthClient(system.target) as client:
-            if session.expires_at <= datetime.now(timezone.utc):
-                # Supabase refuses an expired token even for signing out; its refresh token still lives.
-                session = client.refresh(session.refresh_token)
-            client.sign_out(session.access_token, "local")
+            try:
+                client.sign_out(session.access_token, "local")
+            except NotSignedIn:
+                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
+                client.sign_out(client.refresh(session.refresh_token).access_token, "local")
     except NotSignedIn:
         return True
     except BackendUnavailable:

@@ -136,7 +136,10 @@ class Identities:
         raise _not_signed_in(self._target)
 
     def _of_token(self, token: Secret) -> Identity:
-        claims = self._verify(token)
+        # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
+        source = self._target.source
+        found = source.kind is TargetKind.ENV_FILE and not source.explicit
+        claims = self._verify(token, of_this_issuer=found)
         return _identity(claims, token, IdentitySource.TOKEN, None)
 
     def _of_store(self) -> Identity | None:
@@ -205,11 +208,16 @@ class Identities:
         self._asked_auth = True
         return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
 
-    def _verify(self, token: Secret) -> Claims:
+    def _clock_seconds(self) -> float:
+        return self._clock().timestamp()
+
+    def _verify(self, token: Secret, *, of_this_issuer: bool = False) -> Claims:
         from bazar_cli.adapters.config.folders import data_dir
         from bazar_cli.adapters.supabase.tokens import TokenVerifier
 
-        claims = TokenVerifier(self._target, data_dir(self._settings.environ)).verify(token)
+        claims = TokenVerifier(self._target, data_dir(self._settings.environ), self._clock_seconds).verify(
+            token, of_this_issuer=of_this_issuer
+        )
         self._asked_auth = self._asked_auth or claims.asked_auth
         return claims
 

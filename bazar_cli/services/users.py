@@ -12,14 +12,10 @@ from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
 from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
-from bazar_cli.services.user_creation import create
-from bazar_cli.services.user_deletion import delete
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.services.system import System
-
-__all__ = ["create", "delete", "get", "list_page", "me", "update"]
 
 
 def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:

@@ -423,3 +423,17 @@ def test_no_superuser_is_named(machine: Machine) -> None:
     with pytest.raises(NotSignedIn) as caught:
         machine.identities().superuser(create=True)
     assert caught.value.code == "auth.not_signed_in"
+
+
+@pytest.mark.parametrize(("explicit", "code"), [(False, "auth.token_invalid"), (True, "")], ids=["found", "named"])
+def test_env_file_of_a_folder_gets_no_token_of_another_service(
+    wired: Machine, wire: Wire, someone: Someone, people: People, explicit: bool, code: str
+) -> None:
+    source = TargetSource(TargetKind.ENV_FILE, ".env", explicit=explicit)
+    lured = wired.on(replace(wired.target, source=source))
+    token = Secret(people.access_token(someone))
+    if code:
+        assert lured.refused(token) == code
+        assert wire.requests == []
+    else:
+        assert lured.identities(token).current().user_id == someone.id

@@ -18,7 +18,7 @@ from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import CreatedUser, CreateUser, NewPassword
-from bazar_cli.services import users
+from bazar_cli.services import user_creation
 from tests.support.people import OLD_PASSWORD, Org, People, Someone, broken_wire
 
 Emails = Callable[[str], str]
@@ -34,7 +34,7 @@ def people(target: Target) -> Generator[People]:
 
 
 def create(people: People, operator: Someone, request: CreateUser, *, dry_run: bool = False) -> CreatedUser:
-    return people.run(operator, users.create, use_cases.CREATE, request, dry_run=dry_run)
+    return people.run(operator, user_creation.create, use_cases.CREATE, request, dry_run=dry_run)
 
 
 def conflict_of(people: People, operator: Someone, request: CreateUser) -> Conflict:

@@ -16,7 +16,7 @@ from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, User
-from bazar_cli.services import users
+from bazar_cli.services import user_deletion
 from tests.support.people import OLD_PASSWORD, People, Someone, broken_wire, granted
 
 
@@ -37,7 +37,7 @@ def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[Peopl
 
 def delete(people: People, operator: Someone, someone: Someone, *, dry_run: bool = False) -> User:
     request = DeleteUser(someone.email, confirm=someone.email)
-    return people.run(operator, users.delete, use_cases.DELETE, request, dry_run=dry_run)
+    return people.run(operator, user_deletion.delete, use_cases.DELETE, request, dry_run=dry_run)
 
 
 def conflict_of(people: People, operator: Someone, someone: Someone) -> Conflict:
@@ -149,7 +149,7 @@ def test_without_the_right_confirmation_nothing_happens(people: People, confirm:
     before = people.everything()
 
     with pytest.raises(Refused) as refused:
-        people.run(ruler, users.delete, use_cases.DELETE, DeleteUser(someone.email, given))
+        people.run(ruler, user_deletion.delete, use_cases.DELETE, DeleteUser(someone.email, given))
 
     assert refused.value.code == "users.confirm_mismatch"
     assert refused.value.exit_code is ExitCode.REFUSED
@@ -161,7 +161,7 @@ def test_a_user_named_by_id_is_confirmed_by_email_in_any_case(people: People) ->
     someone = people.user()
     request = DeleteUser(str(someone.id), confirm=someone.email.upper())
 
-    people.run(people.superuser(), users.delete, use_cases.DELETE, request)
+    people.run(people.superuser(), user_deletion.delete, use_cases.DELETE, request)
 
     assert people.row(someone) is None
 
@@ -291,7 +291,7 @@ def at_once(people: People, *pairs: tuple[Someone, Someone]) -> list[User | Baza
     def run(number: int) -> User | BazarError:
         email = pairs[number][1].email
         try:
-            return people.run_with(grants[number], users.delete, DeleteUser(email, confirm=email))
+            return people.run_with(grants[number], user_deletion.delete, DeleteUser(email, confirm=email))
         except BazarError as error:
             return error
 

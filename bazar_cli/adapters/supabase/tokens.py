@@ -46,8 +46,11 @@ class TokenVerifier:
         self._keys = KeySet(target, data_dir, clock)
         self._clock = clock
 
-    def verify(self, token: Secret) -> Claims:
+    def verify(self, token: Secret, *, of_this_issuer: bool = False) -> Claims:
         """Return the claims of a token that is valid now.
+
+        Parameters: `of_this_issuer` also refuses, before the token goes anywhere, one that does not name this
+        target as its issuer; Supabase names itself by its public URL.
 
         Raises: NotSignedIn `auth.token_invalid`, `auth.token_expired`, `auth.session_revoked`;
         BackendUnavailable `supabase.unavailable`.
@@ -65,6 +68,8 @@ class TokenVerifier:
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm.lower() == "none":
             raise _invalid("it is not signed")
+        if of_this_issuer and unproven.get("iss") != f"{self._target.supabase_url}/auth/v1":
+            raise _invalid(f"it was not issued by {self._target.supabase_url}")
         self._refuse_expired(unproven)
         if algorithm in _ASYMMETRIC and isinstance(kid, str):
             self._check_signature(text, algorithm, kid)

@@ -13,7 +13,7 @@ from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.users import CREATED
-from bazar_cli.services import users
+from bazar_cli.services import user_creation
 
 
 @command(
@@ -61,7 +61,7 @@ def run(
     if password_hash_stdin:
         password = NewPassword(bcrypt_hash=run.read_hash())
     request = CreateUser(email, name, org, role, plan, password, if_not_exists)
-    created = run.perform(users.create, request)
+    created = run.perform(user_creation.create, request)
     if not created.created:
         run.notice(f"{created.user.email} was there already; nothing was changed")
     run.show(created)

@@ -10,7 +10,7 @@ from bazar_cli.domain.users import DELETE, DeleteUser, User
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import users
+from bazar_cli.services import user_deletion
 
 
 @command(
@@ -31,4 +31,4 @@ def run(
     A run that was cut off is finished by running the same command again.
     """
     typed = run.prompter.name(confirm, f"Type the email of {user} to delete this user")
-    run.show(run.perform(users.delete, DeleteUser(user, typed)))
+    run.show(run.perform(user_deletion.delete, DeleteUser(user, typed)))
