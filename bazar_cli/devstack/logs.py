@@ -11,6 +11,8 @@ from typing import BinaryIO
 from bazar_cli.adapters.files import tail
 
 _PAUSE_SECONDS = 0.25
+_LINE_BYTES = 64 * 1024
+"""No line of these logs is longer."""
 
 
 def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str]:
@@ -42,6 +44,15 @@ def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str
             follower.close()
 
 
+def _end_of_last_line(stream: BinaryIO) -> int:
+    """Move to where the last whole line ends, so that one that is half written is read when it is whole."""
+    end = stream.seek(0, os.SEEK_END)
+    start = max(0, end - _LINE_BYTES)
+    stream.seek(start)
+    newline = stream.read(end - start).rfind(b"\n")
+    return stream.seek(start + newline + 1 if newline >= 0 else start)
+
+
 class _Follower:
     """Reads on at the end of one log, through a rotation or a log that appears later."""
 
@@ -50,7 +61,7 @@ class _Follower:
         self._path = path
         self._rest = b""
         self._stream: BinaryIO | None = self._open()
-        self.offset = self._stream.seek(0, os.SEEK_END) if self._stream is not None else 0
+        self.offset = 0 if self._stream is None else _end_of_last_line(self._stream)
 
     def new_lines(self) -> Iterator[str]:
         """Yield the whole lines that were added since the last call."""
