@@ -60,15 +60,6 @@ def test_empty_database_gets_tables_marker_and_first_superuser(
     assert superusers(url) == [(email, "premium")]
 
 
-def test_once_there_is_a_superuser_the_address_grants_nothing(first: On, fresh_database: Databases) -> None:
-    url = fresh_database()
-    first(url)("db", "migrate").ok()
-    second = first(url)
-    done = second("db", "migrate", "-o", "json")
-    assert (done.code, done.out) == (4, "")
-    assert len(superusers(url)) == 1
-
-
 def test_plain_alembic_first_and_the_superuser_later(first: On, fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     bazar = first(url)

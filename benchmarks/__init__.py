@@ -1,0 +1,1 @@
+"""Measurements of start-up against floors; `make bench` runs them."""

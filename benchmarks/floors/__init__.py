@@ -1,0 +1,1 @@
+"""Programs that do the same work plainly: what bazar's starts are compared with."""
