@@ -72,12 +72,12 @@ def settings(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tup
 
     try:
         source, values = target_values(choice, environ, cwd)
-        origin = _named(source)
+        from_where = origin(source)
     except UsageError as error:
         if error.code != "target.missing":
             raise
-        values, origin = {}, ""
-    shown = [Setting(n, redacted(n, values.get(n)), origin if values.get(n) else "not set") for n in TARGET_NAMES]
+        values, from_where = {}, ""
+    shown = [Setting(n, redacted(n, values.get(n)), from_where if values.get(n) else "not set") for n in TARGET_NAMES]
     defaults = {"BAZAR_CONFIG_DIR": str(config_dir(environ)), "BAZAR_DATA_DIR": str(data_dir(environ))}
     for name in OWN_NAMES:
         given = environ.get(name)
@@ -205,7 +205,8 @@ def _without_password(url: str) -> str:
     return urlunsplit((parts.scheme, f"{shown_user}{at}{host}", parts.path, query, parts.fragment))
 
 
-def _named(source: TargetSource) -> str:
+def origin(source: TargetSource) -> str:
+    """Return where a target comes from, for texts: `profile NAME`, `env-file PATH` or `environment`."""
     return "environment" if source.kind is TargetKind.ENVIRONMENT else f"{source.kind} {source.name}"
 
 

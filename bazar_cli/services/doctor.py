@@ -37,7 +37,7 @@ def examine(
             Check(name, Health.SKIPPED, "there is no target to ask") for name in ("postgres", "supabase", "session")
         )
         return Diagnosis((profiles, _finding("target", error), *skipped))
-    found = Check("target", Health.OK, f"{target.supabase_url}, from {target.source.kind} {target.source.name}")
+    found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
     postgres = _checked("postgres", lambda: _postgres(target))
     supabase = _checked("supabase", lambda: _supabase(target))
     session = _checked("session", lambda: _session(target, sign_in, request_id))

@@ -88,8 +88,14 @@ class Identities:
             try:
                 session = client.sign_in(email, password)
             except NotSignedIn as refusal:
-                if refusal.code != "auth.invalid_credentials" or not create:
+                if refusal.code != "auth.invalid_credentials":
                     raise
+                if not create:
+                    raise NotSignedIn(
+                        refusal.code,
+                        f"Supabase Auth does not know {email}, or with another password than SUPERUSER_PASSWORD",
+                        hint="`bazar db migrate` creates the first superuser; else correct SUPERUSER_PASSWORD",
+                    ) from refusal
                 client.create_confirmed(email, password)
                 try:
                     session = client.sign_in(email, password)

@@ -225,7 +225,7 @@ def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databas
 def test_a_plan_at_the_head_is_empty(fresh_database: Databases) -> None:
     plan = Migrator(target_of(fresh_database(migrated=True))).plan(Migrate(sql=True))
 
-    assert (plan.pending, plan.sql) == ((), None)
+    assert (plan.pending, plan.sql) == ((), "")
 
 
 def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -> None:

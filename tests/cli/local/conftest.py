@@ -16,7 +16,7 @@ from bazar_cli.devstack.paths import StackPaths
 from tests.support.cli import Bazar, Done
 
 GROUP = pytest.mark.xdist_group("local")
-"""All of these tests run in one worker, which starts the shared stack once."""
+"""Sends all of these tests to one worker; where a runner does not group, each worker has a stack of its own."""
 START = ("local", "start", "-o", "json")
 
 
