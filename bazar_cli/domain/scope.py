@@ -6,14 +6,17 @@ Each rule returns nothing when it allows, and raises Denied with the reason when
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
 from bazar_cli.domain.errors import Denied
-from bazar_cli.domain.orgs import Organization
 from bazar_cli.domain.permissions import Permission, Plan
-from bazar_cli.domain.plans import Verdict
-from bazar_cli.domain.users import User
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.orgs import Organization
+    from bazar_cli.domain.plans import Verdict
+    from bazar_cli.domain.users import User
 
 _PLATFORM = frozenset(
     {
@@ -133,6 +136,8 @@ def verdict(
     The order is the gate's: state, plan, then scope.
     """
     allowed, reason = _reasoned(user, organization, permission, plans)
+    from bazar_cli.domain.plans import Verdict
+
     return Verdict(
         permission=permission,
         user_id=user.id,

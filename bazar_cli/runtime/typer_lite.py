@@ -67,7 +67,9 @@ class LiteOption(TyperOption):
     def process_value(self, ctx: Any, value: Any) -> Any:
         """Convert one value; types that are not ours go Typer's way."""
         done, converted = _process(self, ctx, value)
-        return converted if done else super().process_value(ctx, value)
+        if not done:
+            return super().process_value(ctx, value)
+        return converted if self.callback is None else self.callback(ctx, self, converted)
 
 
 class LiteArgument(TyperArgument):
@@ -83,6 +85,13 @@ class LiteCommand(TyperCommand):
     """A command whose help is plain text of ours, and that knows nothing of Typer's completion."""
 
     help_text: Callable[[TyperCommand], str]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option of --help, which Typer makes on its first use, as one of ours."""
+        option = super().get_help_option(ctx)
+        if type(option) is TyperOption:
+            option.__class__ = LiteOption
+        return option
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         """Write the whole help text at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -23,16 +24,15 @@ NASTY = "\x9b31m\u202eevil"
 def on_terminal(bazar: Bazar, *words: str) -> str:
     """Run a command whose standard output is a terminal of 80 columns; return what it drew."""
     leader, follower = pty.openpty()
-    drawn = b""
-    with bazar.having(COLUMNS="80").start(*words, stdout=follower):
-        os.close(follower)
-        try:
-            while chunk := os.read(leader, 65536):
-                drawn += chunk
-        except OSError:
-            pass  # Linux tells the end of a terminal by an error
-        finally:
-            os.close(leader)
+    drawn, ended = b"", False
+    with bazar.having(COLUMNS="80").start(*words, stdout=follower) as process:
+        # The other side stays open to the end: what a process wrote last can be lost when it closes.
+        while not ended or select.select([leader], [], [], 0)[0]:
+            ended = process.poll() is not None
+            if select.select([leader], [], [], 0.05)[0]:
+                drawn += os.read(leader, 65536)
+    os.close(follower)
+    os.close(leader)
     return drawn.decode()
 
 

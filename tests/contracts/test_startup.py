@@ -86,3 +86,9 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
     modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
     assert not modules & {"httpx", "supabase_auth", "alembic", "keyring", "rich", "yaml", "click"}
     assert "sqlalchemy" in modules
+
+
+def test_verb_imports_no_pydantic(tmp_path: Path) -> None:
+    # Only a target that is read from variables does; Typer would for every value.
+    modules = modules_of("config", "path", environ=Bazar(tmp_path).environment())
+    assert not modules & {"pydantic", "pydantic_settings", "sqlalchemy", "httpx", "rich"}

@@ -40,9 +40,10 @@ class Terminal:
         # Without a session of its own the command would ask at the terminal of whoever runs the tests.
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), follower)
         self.process: subprocess.Popen[bytes] = bazar.start(*words, start_new_session=True, **streams)
-        os.close(follower)
+        # Held open to the end: what a process wrote last can be lost when the last of its side closes.
+        self._follower = follower
         self._leader: Any = import_module("pexpect.fdpexpect").fdspawn(leader, timeout=None, encoding="utf-8")
-        self._end: Any = import_module("pexpect").EOF
+        self._pause: Any = import_module("pexpect").TIMEOUT
         self.seen = ""
 
     def answer(self, question: str, answer: str) -> None:
@@ -57,8 +58,12 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the command's end and return its exit code."""
-        self.wait_for(self._end)
-        return self.process.wait()
+        code: int | None = None
+        while code is None:
+            code = self.process.poll()
+            self._leader.expect([self._pause], timeout=0.05)
+        self.seen += self._leader.buffer
+        return code
 
     def __enter__(self) -> Terminal:
         return self
@@ -69,4 +74,5 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        os.close(self._follower)
         self._leader.close()
