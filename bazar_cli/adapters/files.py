@@ -72,7 +72,7 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
             if owner is not None:
                 os.fchown(stream.fileno(), *owner)
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no half-written file behind
         temporary.unlink(missing_ok=True)
         raise
 

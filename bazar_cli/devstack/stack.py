@@ -6,59 +6,31 @@ holds its lock; looking at it takes none.
 
 from __future__ import annotations
 
-import http.client
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bazar_cli
 from bazar_cli.adapters.files import exclusive_lock, private_folder
 from bazar_cli.devstack import credentials as vault
-from bazar_cli.devstack import external
+from bazar_cli.devstack import external, health
 from bazar_cli.devstack import logs as log_reader
 from bazar_cli.devstack.credentials import Credentials
+from bazar_cli.devstack.health import AUTH_PREFIX, ComponentState, ComponentStatus
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres
-from bazar_cli.devstack.service import LOOPBACK, BackgroundService, ServiceConfig, ServiceState
+from bazar_cli.devstack.service import BackgroundService, ServiceConfig, ServiceState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
 
 if TYPE_CHECKING:
     from bazar_cli.devstack.auth.mails import Mail
 
-AUTH_PREFIX = "/auth/v1"
 _AUTH_PROGRAM = (sys.executable, "-m", "bazar_cli.devstack.service_main")
 _EMBEDDED = "embedded"
-_HEALTH_SECONDS = 2.0
 _PATIENCE_SECONDS = 5.0
 """How long a running Auth service may take to answer before it is restarted."""
-
-
-class ComponentState(str, Enum):
-    """How a part of the stack does."""
-
-    RUNNING = "running"
-    STOPPED = "stopped"
-    UNHEALTHY = "unhealthy"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class ComponentStatus:
-    """One part of the stack; `address` holds no secret."""
-
-    name: str
-    state: ComponentState
-    pid: int | None
-    address: str | None
-    since: datetime | None
-    log: Path | None
 
 
 @dataclass(frozen=True)
@@ -224,10 +196,10 @@ def status(data_dir: Path) -> StackStatus:
     parts = _Parts(data_dir)
     stored = vault.load(parts.paths.credentials)
     if stored is not None and stored.database_url is not None:
-        database = _external_status(stored.database_url)
+        database = health.external_status(stored.database_url)
     else:
-        database = _postgres_status(parts)
-    return StackStatus(parts.paths.data_dir, (database, _auth_status(parts)))
+        database = health.postgres_status(parts.postgres, parts.paths)
+    return StackStatus(parts.paths.data_dir, (database, health.auth_status(parts.auth)))
 
 
 def environment(data_dir: Path) -> dict[str, str]:
@@ -342,7 +314,7 @@ def _start_auth(parts: _Parts, credentials: Credentials, notify: Callable[[str],
     if started:
         return state, True
     same = state.label == config.label and state.version == bazar_cli.__version__
-    if same and _answers_within(state.port, _PATIENCE_SECONDS):
+    if same and health.answers_within(state.port, _PATIENCE_SECONDS):
         return state, False
     notify("Restarting the Auth service")
     parts.auth.stop()
@@ -392,60 +364,3 @@ def _running(parts: _Parts) -> Stack:
             "local.not_running", "the embedded stack is not running", hint="start it with `bazar local start`"
         )
     return _stack(parts, stored, state, already_running=True)
-
-
-# -- health -----------------------------------------------------------------------------------------------
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_HEALTH_SECONDS)
-    try:
-        connection.request("GET", f"{AUTH_PREFIX}/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _answers_within(port: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not _answers(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _auth_status(parts: _Parts) -> ComponentStatus:
-    pid, state = parts.auth.pid(), parts.auth.state()
-    if pid is None:
-        found = ComponentState.STOPPED
-    elif state is not None and _answers(state.port):
-        found = ComponentState.RUNNING
-    else:
-        found = ComponentState.UNHEALTHY
-    address = None if state is None else state.url + AUTH_PREFIX
-    return ComponentStatus("auth", found, pid, address, None if state is None else state.started_at, parts.auth.log)
-
-
-def _postgres_status(parts: _Parts) -> ComponentStatus:
-    pid = parts.postgres.pid()
-    if pid is None:
-        found = ComponentState.STOPPED
-    else:
-        found = ComponentState.RUNNING if parts.postgres.is_ready() else ComponentState.UNHEALTHY
-    return ComponentStatus(
-        "postgres",
-        found,
-        pid,
-        None if pid is None else str(parts.paths.socket_dir),
-        None if pid is None else parts.postgres.since(),
-        parts.paths.postgres_log,
-    )
-
-
-def _external_status(url: str) -> ComponentStatus:
-    reachable = external.try_connect(url) == ""
-    found = ComponentState.RUNNING if reachable else ComponentState.UNHEALTHY
-    return ComponentStatus("postgres", found, None, external.address(url), None, None)

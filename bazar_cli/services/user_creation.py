@@ -365,12 +365,9 @@ def _refused(email: str, refusal: IdentityRefused) -> BazarError:
     if refusal.code == "email_exists":
         return _only_at_supabase(email)
     if refusal.status in {401, 403}:
-        return Conflict(
-            "supabase.key_refused",
-            f"Supabase Auth refused the service key: {refusal.message}",
-            hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
-            details={"status": refusal.status, "supabase_code": refusal.code},
-        )
+        from bazar_cli.adapters.supabase.http import key_refused
+
+        return key_refused(refusal.message, {"status": refusal.status, "supabase_code": refusal.code})
     return UsageError(
         "users.refused_by_supabase",
         f"Supabase Auth refused {email}: {refusal.message}",

@@ -97,7 +97,7 @@ class Database:
             transaction = connection.begin()
             try:
                 yield connection
-            except BaseException:
+            except BaseException:  # Ctrl-C too rolls back
                 transaction.rollback()
                 raise
             if commit:

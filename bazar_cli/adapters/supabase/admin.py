@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from supabase_auth import SyncGoTrueAdminAPI
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, key_refused, open_http, unavailable
 from bazar_cli.domain.access import Sealed
-from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
 
@@ -151,12 +150,7 @@ class AdminClient:
 
     def _unreadable(self, status: int, message: str) -> Exception:
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            return Conflict(
-                "supabase.key_refused",
-                f"Supabase Auth refused the service key: {message}",
-                hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
-                details={"status": status},
-            )
+            return key_refused(message, {"status": status})
         return unavailable(self._target, f"{status} {message}")
 
 

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, unavailable, user_headers
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
+from bazar_cli.adapters.supabase.http import (
+    auth_url,
+    key_headers,
+    key_refused,
+    open_http,
+    public_key,
+    unavailable,
+    user_headers,
+)
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 
@@ -176,12 +184,7 @@ class AuthClient:
                 details={"supabase_code": code},
             )
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return Conflict(
-                "supabase.key_refused",
-                f"Supabase Auth refused the key: {message}",
-                hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
-                details={"status": status},
-            )
+            return key_refused(message, {"status": status})
         return unavailable(self._target, f"{status} {message}")
 
 

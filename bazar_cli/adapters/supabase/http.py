@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import httpx
 
-from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -45,6 +46,16 @@ def open_http(target: Target) -> httpx.Client:
     verify = target.supabase_url.startswith("https:")
     transport = httpx.HTTPTransport(retries=_CONNECT_RETRIES, http2=False, verify=verify)
     return httpx.Client(timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False, follow_redirects=False)
+
+
+def key_refused(message: str, details: Mapping[str, object]) -> Conflict:
+    """Return the error for a service key that Auth does not take."""
+    return Conflict(
+        "supabase.key_refused",
+        f"Supabase Auth refused the service key: {message}",
+        hint="check SUPABASE_KEY, or the profile's key, with `bazar doctor`",
+        details=details,
+    )
 
 
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:

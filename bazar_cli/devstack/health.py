@@ -1,0 +1,99 @@
+"""How the parts of the embedded stack do, without changing anything."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from bazar_cli.devstack import external
+from bazar_cli.devstack.paths import StackPaths
+from bazar_cli.devstack.postgres import EmbeddedPostgres
+from bazar_cli.devstack.service import LOOPBACK, BackgroundService
+
+AUTH_PREFIX = "/auth/v1"
+_HEALTH_SECONDS = 2.0
+
+
+class ComponentState(str, Enum):
+    """How a part of the stack does."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    UNHEALTHY = "unhealthy"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """One part of the stack; `address` holds no secret."""
+
+    name: str
+    state: ComponentState
+    pid: int | None
+    address: str | None
+    since: datetime | None
+    log: Path | None
+
+
+def answers_within(port: int, seconds: float) -> bool:
+    """Say whether the Auth service at `port` answers in so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not _answers(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def auth_status(auth: BackgroundService) -> ComponentStatus:
+    """Look at the Auth service."""
+    pid, state = auth.pid(), auth.state()
+    if pid is None:
+        found = ComponentState.STOPPED
+    elif state is not None and _answers(state.port):
+        found = ComponentState.RUNNING
+    else:
+        found = ComponentState.UNHEALTHY
+    address = None if state is None else state.url + AUTH_PREFIX
+    return ComponentStatus("auth", found, pid, address, None if state is None else state.started_at, auth.log)
+
+
+def postgres_status(postgres: EmbeddedPostgres, paths: StackPaths) -> ComponentStatus:
+    """Look at the embedded Postgres."""
+    pid = postgres.pid()
+    if pid is None:
+        found = ComponentState.STOPPED
+    else:
+        found = ComponentState.RUNNING if postgres.is_ready() else ComponentState.UNHEALTHY
+    return ComponentStatus(
+        "postgres",
+        found,
+        pid,
+        None if pid is None else str(paths.socket_dir),
+        None if pid is None else postgres.since(),
+        paths.postgres_log,
+    )
+
+
+def external_status(url: str) -> ComponentStatus:
+    """Look at a Postgres that is somebody else's."""
+    reachable = external.try_connect(url) == ""
+    found = ComponentState.RUNNING if reachable else ComponentState.UNHEALTHY
+    return ComponentStatus("postgres", found, None, external.address(url), None, None)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_HEALTH_SECONDS)
+    try:
+        connection.request("GET", f"{AUTH_PREFIX}/health")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
