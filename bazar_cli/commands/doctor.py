@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-from bazar_cli.domain.doctor import EXAMINE, Check
+from typer import Option
+
+from bazar_cli.domain.doctor import EXAMINE, PARTS, Check, Diagnosis, Repair
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
@@ -12,9 +14,41 @@ from bazar_cli.runtime.views.config import CHECK
 from bazar_cli.services import doctor
 
 
-@command(EXAMINE, view=CHECK, examples=("bazar doctor", "bazar doctor --profile local -o json"))
-def run(run: Run[Check]) -> int:
-    """Check the configuration, and that both systems answer; exit code 9 with findings."""
-    found = doctor.examine(run.choice, run.environ, Path.cwd(), run.sign_in, run.request_id)
+@command(
+    EXAMINE,
+    view=CHECK,
+    examples=("bazar doctor", "bazar doctor --profile local -o json", "bazar doctor --fix --yes"),
+    parts=PARTS,
+)
+def run(
+    run: Run[Check],
+    fix: Annotated[bool, Option("--fix", help="finish what commands that died left pending")] = False,
+) -> int:
+    """Check the configuration, that both systems answer, and that they agree; exit code 9 with findings.
+
+    --fix finishes pending users as running their command again would, except that it sets no password, and
+    deletes no identity but that of a user whose deletion was begun.
+    """
+    places = doctor.Places(
+        target=lambda: run.target,
+        identities=lambda: run.identities,
+        system=lambda: run.system,
+        gate=lambda: run.gate,
+    )
+    fixed = _fix(run, places) if fix else ()
+    found = Diagnosis((*doctor.examine(run.environ, places).checks, *fixed))
     run.show_all(found.checks)
     return ExitCode.FINDING if found.findings else ExitCode.DONE
+
+
+def _fix(run: Run[Check], places: doctor.Places) -> tuple[Check, ...]:
+    dry_run = run.options.dry_run
+    pending = doctor.unfinished(places, dry_run=dry_run)
+    if pending and not dry_run:
+        names = ", ".join(f"{user.email} ({user.pending})" for user in pending)
+        run.prompter.consent(f"Finish the pending changes of {names}?", command="bazar doctor --fix --yes")
+
+    def tell(repair: Repair) -> None:
+        run.notice(f"{repair.user.email}: {repair.outcome}{f'; {repair.note}' if repair.note else ''}")
+
+    return (doctor.fix(places, pending, tell, dry_run=dry_run),)

@@ -103,6 +103,8 @@ class Spec:
     """Allowed to the verified SUPERUSER_EMAIL while no active superuser on Premium exists."""
     reason: str = ""
     """Why a public command may be public."""
+    command: str = ""
+    """How users call it, where its name does not say: a part of a composite command."""
 
     def __post_init__(self) -> None:
         if self.access is Access.PUBLIC and not self.reason:
@@ -128,6 +130,7 @@ def requires(
     writes: bool = False,
     fields: Mapping[str, FieldRule] = _NO_FIELDS,
     bootstrap: bool = False,
+    command: str = "",
 ) -> Spec:
     """Declare a command that needs permissions of the operator's plan, and a scope."""
     return Spec(
@@ -138,6 +141,7 @@ def requires(
         writes=writes,
         fields=fields,
         bootstrap=bootstrap,
+        command=command,
     )
 
 

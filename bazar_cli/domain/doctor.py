@@ -1,13 +1,25 @@
-"""The doctor: checks, what they found, and what to do about it."""
+"""The doctor: checks, what they found, what to do about it, and what it finishes itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from uuid import UUID
 
-from bazar_cli.domain.access import public
+from bazar_cli.domain.access import Pending, Scope, Spec, public, requires
+from bazar_cli.domain.permissions import Permission
 
-EXAMINE = public("doctor", "it probes configuration and reachability, and reads no data")
+EXAMINE = public("doctor", "its first part probes configuration and reachability, and reads no data", writes=True)
+COMPARE = requires(
+    "doctor.compare", Permission.DB_READ, scope=Scope.PLATFORM, command="comparing both systems with bazar doctor"
+)
+FIX = requires("doctor.fix", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True, command="bazar doctor --fix")
+PARTS: Mapping[str, Spec] = {"comparing both systems": COMPARE, "--fix": FIX}
+"""What its parts require, each asked of the gate by itself."""
+
+SHOWN_ROWS = 100
+"""So many rows of one finding are named; `count` says how many there are."""
 
 
 class Health(str, Enum):
@@ -23,6 +35,15 @@ class Health(str, Enum):
 
 
 @dataclass(frozen=True)
+class Affected:
+    """One user or identity that a finding is about."""
+
+    id: UUID
+    email: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Check:
     """One check: what was looked at, what was found, and the remedy where one is needed."""
 
@@ -30,6 +51,10 @@ class Check:
     status: Health
     detail: str
     remedy: str = ""
+    count: int | None = None
+    """How many rows are affected; None where the check is about no rows."""
+    rows: tuple[Affected, ...] = ()
+    """The first `SHOWN_ROWS` of them."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +67,62 @@ class Diagnosis:
     def findings(self) -> tuple[Check, ...]:
         """The checks that ask for something to be done."""
         return tuple(c for c in self.checks if c.status in {Health.WARNING, Health.FAILED})
+
+
+@dataclass(frozen=True)
+class Compare:
+    """What the comparison was asked; the session proves that `auth.*` of the database is the same project."""
+
+    session_id: str | None
+
+
+@dataclass(frozen=True)
+class PendingUser:
+    """A user in the middle of a change in both systems."""
+
+    id: UUID
+    email: str
+    pending: Pending
+    leased: bool
+    """A command is at it right now."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows of one kind: how many, and the first of them."""
+
+    count: int
+    rows: tuple[Affected, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both systems side by side."""
+
+    pending: tuple[PendingUser, ...]
+    users_without_identity: Found
+    identities_without_user: Found
+    read_by: str
+    """How identities were read: `sql` or `api`."""
+    unread: int = 0
+    """Identities that Supabase counts and its list never showed."""
+
+
+class Repaired(str, Enum):
+    """What became of a pending user that the doctor took up."""
+
+    FINISHED = "finished"
+    UNDONE = "undone"
+    LEFT = "left"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One pending user taken up by `doctor --fix`."""
+
+    user: PendingUser
+    outcome: Repaired
+    note: str = ""

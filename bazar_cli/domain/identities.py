@@ -34,6 +34,8 @@ class StoredIdentity:
     deployment: UUID | None
     """The stamp's deployment, None for an identity that no bazar made or adopted."""
     has_signed_in: bool
+    is_deleted: bool = False
+    """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
 
 
 class IdentityRefused(Exception):

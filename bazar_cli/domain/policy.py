@@ -117,4 +117,4 @@ def _not_platform(operator: Operator, spec: Spec) -> Denial:
 
 def command_of(spec: Spec) -> str:
     """The command line that a spec belongs to: `users.create` is `bazar users create`."""
-    return "bazar " + spec.name.replace(".", " ").replace("_", "-")
+    return spec.command or "bazar " + spec.name.replace(".", " ").replace("_", "-")

@@ -145,6 +145,8 @@ class DeleteUser:
 
     user: str
     confirm: str | None
+    only_pending: bool = False
+    """Finish a deletion that was begun, and begin none."""
 
 
 def normalized_email(text: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from bazar_cli.domain.access import Spec
@@ -28,6 +28,7 @@ class Verb(Generic[T]):
     view: View[T] | None
     examples: tuple[str, ...]
     body: Callable[..., int | None]
+    parts: Mapping[str, Spec] = field(default_factory=dict[str, Spec])
 
     def command(self, path: str, start: Callable[[Run[T]], None], context: Context) -> LiteCommand:
         """Return the Typer command that runs the body.
@@ -56,20 +57,21 @@ class Verb(Generic[T]):
 
     def text(self, path: str) -> LeafText:
         """Return what the command says of itself, under the name that users call it by."""
-        return LeafText(path, self.body, self.spec, self.examples)
+        return LeafText(path, self.body, self.spec, self.examples, self.parts)
 
 
 def command(
-    spec: Spec, *, view: View[T] | None = None, examples: tuple[str, ...]
+    spec: Spec, *, view: View[T] | None = None, examples: tuple[str, ...], parts: Mapping[str, Spec] | None = None
 ) -> Callable[[Callable[Concatenate[Run[T], P], int | None]], Verb[T]]:
     """Declare a verb.
 
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
-    command lines for the help, each starting with `bazar`. The body gets the Run and its own options, and
-    returns an exit code or None for 0.
+    command lines for the help, each starting with `bazar`; `parts` names what of a composite command asks the
+    gate for a Grant of its own. The body gets the Run and its own options, and returns an exit code or None
+    for 0.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:
-        return Verb(spec, view, examples, body)
+        return Verb(spec, view, examples, body, parts or {})
 
     return declare

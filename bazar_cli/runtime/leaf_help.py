@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import shutil
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.domain.access import Access, FieldRule, Scope, Spec
@@ -30,6 +30,8 @@ class LeafText:
     """The function whose docstring holds purpose and details."""
     spec: Spec
     examples: Sequence[str]
+    parts: Mapping[str, Spec] = field(default_factory=dict[str, Spec])
+    """What of a composite command asks the gate by itself."""
 
 
 def leaf_help(text: LeafText, command: TyperCommand) -> str:
@@ -44,7 +46,7 @@ def leaf_help(text: LeafText, command: TyperCommand) -> str:
     usage = " ".join([text.path, *(_argument(a) for a in arguments), "[OPTIONS]"])
     parts = [purpose, _section("EXAMPLES", [f"$ {e}" for e in text.examples]), _section("USAGE", [usage])]
     parts += [textwrap.fill(paragraph, width) for paragraph in details.split("\n\n")]
-    parts.append("\n".join(requirements(text.spec)))
+    parts.append("\n".join([*requirements(text.spec), *_of_parts(text.parts)]))
     parts.append(_definitions("ARGUMENTS", [(_argument(a), a.help or "") for a in arguments], width))
     parts.append(_definitions("OPTIONS", [(_option(o), o.help or "") for o in options], width))
     parts.append(
@@ -69,6 +71,14 @@ def requirements(spec: Spec) -> list[str]:
     if spec.bootstrap:
         lines.append("While no superuser exists: allowed to SUPERUSER_EMAIL")
     return lines
+
+
+def _of_parts(parts: Mapping[str, Spec]) -> list[str]:
+    return [
+        f"{what[0].upper()}{what[1:]} {line[0].lower()}{line[1:]}"
+        for what, spec in parts.items()
+        for line in requirements(spec)
+    ]
 
 
 def _added(name: str, rule: FieldRule) -> str:

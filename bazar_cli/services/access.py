@@ -43,16 +43,11 @@ class Gate:
         """
         if spec.access is Access.PUBLIC:
             raise ValueError(f"{spec.name} is public; the gate decides on nothing")
-        identity, sight = self._who(spec, create=spec.writes and not dry_run)
+        identity = self._who(spec, create=spec.writes and not dry_run)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        if sight is None:
-            sight = _look(self._system, identity)
-        decision: Grant | Denial
-        if sight.operator is not None:
-            decision = decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
-        else:
-            decision = self._stranger(identity, spec, sight)
+        sight = _look(self._system, identity)
+        decision = self._decide(identity, sight, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
         if not sight.superuser_exists and spec.bootstrap:
@@ -63,6 +58,16 @@ class Gate:
                 return grant
         self._deny(identity, spec, sight, decision, dry_run=dry_run)
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+
+    def offer(self, spec: Spec, request: object) -> Grant | Denial:
+        """Return the Grant, or the denial, of a part that nobody asked for by name: nothing is recorded.
+
+        Raises: NotSignedIn; Conflict `db.not_migrated`, `db.no_database`; BackendUnavailable.
+        """
+        if spec.writes:
+            raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
+        identity = self._identities.current()
+        return self._decide(identity, _look(self._system, identity), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
@@ -84,17 +89,23 @@ class Gate:
                 )
             raise
 
-    def _who(self, spec: Spec, *, create: bool) -> tuple[Identity, Sight | None]:
+    def _decide(
+        self, identity: Identity, sight: Sight, spec: Spec, request: object, *, dry_run: bool
+    ) -> Grant | Denial:
+        if sight.operator is not None:
+            return decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
+        return self._stranger(identity, spec, sight)
+
+    def _who(self, spec: Spec, *, create: bool) -> Identity:
         """The signed-in identity; for a bootstrap command of a system without superuser, its first one."""
         try:
-            return self._identities.current(), None
+            return self._identities.current()
         except NotSignedIn:
             if not spec.bootstrap or self._system.target.superuser_email is None:
                 raise
             if _look(self._system, None).superuser_exists:
                 raise
-        # The sight changes nothing by signing in: no superuser exists, and the operator is read now.
-        return self._identities.superuser(create=create), None
+        return self._identities.superuser(create=create)
 
     def _is_first_superuser(self, identity: Identity) -> bool:
         named = self._system.target.superuser_email

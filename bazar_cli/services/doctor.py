@@ -1,47 +1,118 @@
-"""The doctor's public part: configuration and reachability, one check after the other."""
+"""The doctor: configuration and reachability, then both systems compared, one check after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.doctor import Check, Diagnosis, Health
-from bazar_cli.domain.errors import BazarError, NotSignedIn
-from bazar_cli.services import config
+from bazar_cli.domain.access import Denial
+from bazar_cli.domain.doctor import (
+    COMPARE,
+    FIX,
+    SHOWN_ROWS,
+    Affected,
+    Check,
+    Compare,
+    Comparison,
+    Diagnosis,
+    Health,
+    PendingUser,
+    Repair,
+    Repaired,
+)
+from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
+from bazar_cli.services import comparison, config
 from bazar_cli.services.access import describe_operator
-from bazar_cli.services.identity import Identities, SignInSettings
-from bazar_cli.services.system import System
+from bazar_cli.services.repair import finish_all
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.config.target import TargetChoice
     from bazar_cli.domain.target import Target
+    from bazar_cli.services.access import Gate
+    from bazar_cli.services.identity import Identities
+    from bazar_cli.services.system import System
 
+COMPARED = ("pending", "users-without-identity", "identities-without-user")
+"""The checks that compare both systems."""
+_NAMED = 3
+"""So many rows a finding names in its sentence."""
 _SKEW_SECONDS = 60.0
 """As long as a token is renewed before it ends: beyond it commands meet expired tokens."""
 _OLDEST_POSTGRES = 13
 
 
-def examine(
-    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, sign_in: SignInSettings, request_id: str
-) -> Diagnosis:
-    """Look at the configuration, then at both systems and the session; every problem is one finding.
+@dataclass(frozen=True)
+class Places:
+    """Where the doctor looks; each is opened when it is looked at, and may be what is broken."""
+
+    target: Callable[[], Target]
+    identities: Callable[[], Identities]
+    system: Callable[[], System]
+    gate: Callable[[], Gate]
+
+
+def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
+    """Look at the configuration, at both systems and the session, then compare the two where one may.
 
     Raises nothing of its own: what a check raises is what it found.
     """
     profiles = _checked("profiles", lambda: _profiles(environ))
     try:
-        target = config.target_of(choice, environ, cwd)
+        target = places.target()
     except BazarError as error:
-        skipped = tuple(
-            Check(name, Health.SKIPPED, "there is no target to ask") for name in ("postgres", "supabase", "session")
-        )
-        return Diagnosis((profiles, _finding("target", error), *skipped))
+        skipped = ("postgres", "supabase", "session", *COMPARED)
+        return Diagnosis((profiles, _finding("target", error), *_skipped(skipped, "there is no target to ask")))
     found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
     postgres = _checked("postgres", lambda: _postgres(target))
     supabase = _checked("supabase", lambda: _supabase(target))
-    session = _checked("session", lambda: _session(target, sign_in, request_id))
-    return Diagnosis((profiles, found, postgres, supabase, session))
+    session = _checked("session", lambda: _session(places))
+    first = (profiles, found, postgres, supabase, session)
+    if Health.FAILED in {postgres.status, supabase.status}:
+        return Diagnosis((*first, *_skipped(COMPARED, "both systems must answer")))
+    return Diagnosis((*first, *compare(places)))
+
+
+def compare(places: Places) -> tuple[Check, ...]:
+    """Compare both systems, for operators who may; for others these checks are skipped, not denied."""
+    try:
+        comparison = _comparison(places)
+    except BazarError as error:
+        known = isinstance(error, NotSignedIn | Denied) or error.code == "db.not_migrated"
+        return _skipped(COMPARED, error.message) if known else tuple(_finding(name, error) for name in COMPARED)
+    return (
+        _pending(comparison),
+        _users_without_identity(comparison),
+        _identities_without_user(comparison),
+    )
+
+
+def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
+    """Return the users whose command is gone, for `--fix`.
+
+    Raises: Denied, recorded, for an operator who may not fix; as the gate.
+    """
+    places.gate().authorize(FIX, None, dry_run)
+    return _abandoned(_comparison(places))
+
+
+def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:
+    """Finish what dead commands left pending; return the check that says what became of each.
+
+    Raises: as `repair.finish_all`.
+    """
+    repairs = finish_all(places.gate(), pending, tell, dry_run=dry_run)
+    left = sum(r.outcome is Repaired.LEFT for r in repairs)
+    counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
+    rows = tuple(Affected(r.user.id, r.user.email, f"{r.outcome}. {r.note}".strip(" .")) for r in repairs)
+    return Check(
+        "fix",
+        Health.WARNING if left else Health.OK,
+        f"{'would be: ' if dry_run else ''}{said}",
+        "run the command that began it again, or `bazar doctor --fix` later" if left else "",
+        len(repairs),
+        rows[:SHOWN_ROWS],
+    )
 
 
 def _checked(name: str, look: Callable[[], Check]) -> Check:
@@ -88,17 +159,93 @@ def _supabase(target: Target) -> Check:
     return Check("supabase", Health.OK, where)
 
 
-def _session(target: Target, sign_in: SignInSettings, request_id: str) -> Check:
+def _session(places: Places) -> Check:
     try:
-        identity = Identities(target, sign_in).current()
+        identity = places.identities().current()
     except NotSignedIn as error:
         if error.code == "auth.not_signed_in":
             return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
         raise
-    with System(target, request_id) as system:
-        operator = describe_operator(system, identity)
+    operator = describe_operator(places.system(), identity)
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
         return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
     role = ", superuser" if operator.is_superuser else ""
     return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")
+
+
+# -- both systems compared ----------------------------------------------------------------------------------
+
+
+def _comparison(places: Places) -> Comparison:
+    gate = places.gate()
+    decision = gate.offer(COMPARE, None)
+    if isinstance(decision, Denial):
+        raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+    session_id = places.identities().current().session_id
+    return comparison.compare(places.system(), decision, Compare(session_id))
+
+
+def _abandoned(found: Comparison) -> tuple[PendingUser, ...]:
+    return tuple(user for user in found.pending if not user.leased)
+
+
+def _pending(found: Comparison) -> Check:
+    abandoned = _abandoned(found)
+    busy = len(found.pending) - len(abandoned)
+    going = f"{busy} in the middle of a command" if busy else ""
+    if not abandoned:
+        return Check("pending", Health.OK, going or "nobody is in the middle of a change", count=0)
+    rows = tuple(Affected(u.id, u.email, f"pending {u.pending}") for u in abandoned)
+    return Check(
+        "pending",
+        Health.WARNING,
+        f"{_named(len(rows), rows)} {_are(len(rows))} in the middle of a change that nobody finished"
+        + (f"; {going}" if going else ""),
+        "run the command that began it again, or `bazar doctor --fix`",
+        len(rows),
+        rows[:SHOWN_ROWS],
+    )
+
+
+def _users_without_identity(found: Comparison) -> Check:
+    name, rows = "users-without-identity", found.users_without_identity
+    if not rows.count:
+        return Check(name, Health.OK, "every user has an identity at Supabase", count=0)
+    return Check(
+        name,
+        Health.FAILED,
+        f"{_named(rows.count, rows.rows)} cannot sign in: Supabase has no identity with the id",
+        "delete and create them anew: `bazar users delete EMAIL --confirm EMAIL`, then `bazar users create EMAIL`",
+        rows.count,
+        rows.rows,
+    )
+
+
+def _identities_without_user(found: Comparison) -> Check:
+    name, rows = "identities-without-user", found.identities_without_user
+    unread = f"; {found.unread} identities could not be read: run it again" if found.unread else ""
+    if not rows.count:
+        status = Health.WARNING if unread else Health.OK
+        return Check(name, status, f"every identity of this Bazar has a user{unread}", unread.strip("; "), 0)
+    return Check(
+        name,
+        Health.FAILED,
+        f"{_named(rows.count, rows.rows)}: this Bazar made the identity, and has no user with its id{unread}",
+        "look at them in the Supabase dashboard; bazar never deletes an identity by itself",
+        rows.count,
+        rows.rows,
+    )
+
+
+def _named(count: int, rows: tuple[Affected, ...]) -> str:
+    shown = ", ".join(row.email or str(row.id) for row in rows[:_NAMED])
+    return f"{shown} and {count - _NAMED} more" if count > _NAMED else shown
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _skipped(names: tuple[str, ...], why: str) -> tuple[Check, ...]:
+    return tuple(Check(name, Health.SKIPPED, why) for name in names)

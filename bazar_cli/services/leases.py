@@ -30,6 +30,16 @@ class Busy(Exception):
         self.email = email
 
 
+def busy_with(email: str) -> Conflict:
+    """Return the error for a user whom another command holds."""
+    return Conflict(
+        "users.busy",
+        f"another command is in the middle of a change of {email}",
+        hint="try again in half a minute",
+        details={"email": email},
+    )
+
+
 def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
@@ -44,12 +54,7 @@ def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> 
                 return step(connection)
         except Busy as busy:
             if time.monotonic() > deadline:
-                raise Conflict(
-                    "users.busy",
-                    f"another command is in the middle of a change of {busy.email}",
-                    hint="try again in half a minute",
-                    details={"email": busy.email},
-                ) from busy
+                raise busy_with(busy.email) from busy
         except Conflict as conflict:
             if conflict.code != "users.email_exists" or conflict.__cause__ is None or raced:
                 raise

@@ -36,6 +36,6 @@ def user_pending(email: str, pending: Pending) -> Conflict:
     return Conflict(
         "users.pending",
         f"{email} is in the middle of another change ({pending})",
-        hint=f"finish it first: run {command} again",
+        hint=f"finish it first: run {command} again, or `bazar doctor --fix`",
         details={"pending": pending.value},
     )

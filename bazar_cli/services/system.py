@@ -32,17 +32,18 @@ class System:
         return self._database
 
     def admin(self, grant: Grant) -> AdminClient:
-        """Return Supabase's admin client for this Grant; a dry run's client refuses to write.
+        """Return Supabase's admin client for this Grant; that of a dry run or a read refuses to write.
 
-        Raises: Sealed without a Grant of a use case that writes.
+        Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant or not grant.spec.writes:
-            raise Sealed("the Supabase admin client was asked for without a Grant that writes")
-        if grant.dry_run not in self._admins:
+        if type(grant) is not Grant:
+            raise Sealed("the Supabase admin client was asked for without a Grant")
+        read_only = grant.dry_run or not grant.spec.writes
+        if read_only not in self._admins:
             from bazar_cli.adapters.supabase.admin import AdminClient
 
-            self._admins[grant.dry_run] = AdminClient(self.target, read_only=grant.dry_run)
-        return self._admins[grant.dry_run]
+            self._admins[read_only] = AdminClient(self.target, read_only=read_only)
+        return self._admins[read_only]
 
     def migrator(self, grant: Grant) -> Migrator:
         """Return the migrations of this target; a Grant that reads may only ask for the status.

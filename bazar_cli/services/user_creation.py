@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain import scope
+from bazar_cli.domain import doctor, scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Membership, Pending, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
@@ -91,6 +91,46 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
             leases.give_back(system, grant, begun.id, begun.lease)
     shown = wanted.plain if wanted.generated and password_set else None
     return CreatedUser(user, created=True, password=shown)
+
+
+def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
+    """Finish a creation whose command died, for `doctor --fix`: as running it again would, without a password.
+
+    Returns whether the identity was there, and so has what the first run gave it. One that is made here has
+    no password, because nobody could be told of it. A creation that another command finished is left alone.
+
+    Raises: as `create`; Conflict `users.busy` while a command is at it.
+    """
+    grant.demand(doctor.FIX)
+    admin = system.admin(grant)
+    lease = uuid.uuid4()
+    with step_in_hand():
+        with system.database().transaction(grant) as connection:
+            taken = _take_over(connection, user_id, lease)
+        if taken is None or grant.dry_run:
+            return True
+        wanted, begun = taken
+        try:
+            existed = admin.get(user_id) is not None
+            _provision(system, grant, admin, wanted, begun)
+            _settle(system, grant, wanted.email, begun)
+        finally:
+            leases.give_back(system, grant, begun.id, begun.lease)
+    return existed
+
+
+def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[_Wanted, _Begun] | None:
+    from bazar_cli.adapters.postgres import users
+
+    held = users.hold_id(connection, user_id)
+    if held is None or held.user.pending is not Pending.CREATE:
+        return None
+    if held.leased:
+        raise leases.busy_with(held.user.email)
+    users.take(connection, user_id, Pending.CREATE, lease)
+    user = held.user
+    wanted = _Wanted(user.email, user.name, user.plan, Role.MEMBER, plain=None, bcrypt_hash=None, generated=False)
+    return wanted, _Begun(user_id, lease, users.deployment(connection), resumed=True)
 
 
 def _checked(request: CreateUser) -> _Wanted:

@@ -66,6 +66,13 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         )
     if held.leased:
         raise leases.Busy(user.email)
+    if request.only_pending and user.pending is not Pending.DELETE:
+        raise Conflict(
+            "users.busy",
+            f"another command changed {user.email} meanwhile; the user is not being deleted",
+            hint="look at the user with `bazar users get`",
+            details={"email": user.email},
+        )
     seen = users.find(connection, grant.reach, str(user.id))
     assert seen is not None, "a user that was locked within reach is within reach"
     if user.pending is not Pending.DELETE:
@@ -146,9 +153,4 @@ def _finish(system: System, grant: Grant, user: User, lease: uuid.UUID) -> None:
             return
         left = users.hold_id(connection, user.id)
     if left is not None:
-        raise Conflict(
-            "users.busy",
-            f"another command is in the middle of a change of {user.email}",
-            hint="try again in half a minute",
-            details={"email": user.email},
-        )
+        raise leases.busy_with(user.email)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -16,32 +15,12 @@ from tests.support.people import People
 Email = Callable[[str], str]
 
 
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def admin(tmp_path: Path, target: Target, people: People) -> Bazar:
-    """`bazar` signed in as a superuser."""
-    someone = people.superuser()
-    people.identity(someone)
-    return Bazar(tmp_path / "home").on(target).having(BAZAR_TOKEN=people.access_token(someone))
-
-
 def killed(admin: Bazar, target: Target, method: str, path: str, words: tuple[str, ...], *, arrives: bool) -> None:
     """Start a command, kill it with -9 while it waits for Supabase's answer."""
     with held_wire(target, method, path, arrives=arrives) as wire, admin.on(wire.target).start(*words) as process:
         assert wire.held.wait(60)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-
-
-def run_out(people: People, email: str) -> None:
-    """Let the dead command's lease run out, as 20 s would."""
-    people.sql("UPDATE bazar.users SET lease_until = clock_timestamp() WHERE email = %s", email)
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
@@ -54,7 +33,7 @@ def test_create_is_finished_by_running_it_again(
     (row,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     assert row["pending"] == "create"
     assert len(people.identities(email)) == (1 if arrives else 0)
-    run_out(people, email)
+    people.leases_run_out()
     user = admin(*words).ok().json
     assert (user["id"], user["pending"]) == (str(row["id"]), None)
     (identity,) = people.identities(email)
@@ -70,7 +49,7 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     words = ("users", "delete", someone.email, "--confirm", someone.email)
     killed(admin, target, "DELETE", "/admin/users", words, arrives=arrives)
     assert (people.row(someone) or {})["pending"] == "delete"
-    run_out(people, someone.email)
+    people.leases_run_out()
     admin(*words).ok()
     assert people.row(someone) is None
     assert people.identities(someone.email) == []

@@ -91,10 +91,13 @@ class Bazar:
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def __call__(self, *words: str, stdin: str | bytes = "", cwd: Path | None = None) -> Done:
-        """Run one command to its end, forked from the worker's zygote."""
+    def __call__(
+        self, *words: str, stdin: str | bytes = "", cwd: Path | None = None, kill_after: float | None = None
+    ) -> Done:
+        """Run one command to its end, forked from the worker's zygote; or kill it with -9 after some seconds."""
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        request = {"words": words, "environ": self.environment(), "cwd": str(cwd or self.folder("work"))}
+        folder = str(cwd or self.folder("work"))
+        request = {"words": words, "environ": self.environment(), "cwd": folder, "kill_after": kill_after}
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             source.write(given)
             source.seek(0)

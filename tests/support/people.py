@@ -183,6 +183,10 @@ class People:
         }
         self._auth("/admin/users", body).raise_for_status()
 
+    def leases_run_out(self) -> None:
+        """Let every dead command's lease run out, as 20 s would."""
+        self.sql("UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL")
+
     # -- act ----------------------------------------------------------------------------------------------
 
     def operator(self, someone: Someone) -> Operator:

@@ -16,6 +16,7 @@ import pkgutil
 import signal
 import socket
 import sys
+import time
 import traceback
 from importlib import import_module
 from typing import Any, NoReturn
@@ -77,12 +78,16 @@ def _serve(connection: socket.socket) -> NoReturn:
     data, streams, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
     while not data.endswith(b"\n"):
         data += connection.recv(_REQUEST_BYTES)
+    request = json.loads(data)
     child = os.fork()
     if child == 0:
         connection.close()
-        _become(json.loads(data), streams)
+        _become(request, streams)
     for stream in streams:
         os.close(stream)
+    if request["kill_after"] is not None:
+        time.sleep(request["kill_after"])
+        os.kill(child, signal.SIGKILL)  # one that has ended keeps its pid until it is waited for
     _, status = os.waitpid(child, 0)
     connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)

@@ -6,6 +6,7 @@ session state, so that it works through a transaction pooler.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -112,7 +113,9 @@ class Database:
     def _connect(self) -> Connection:
         connection = self._connection
         if connection is not None and not connection.closed and not connection.invalidated:
-            return connection
+            if not _ended_while_idle(connection):
+                return connection
+            self.close()
         if self._engine is None:
             self._engine = create_engine(
                 "postgresql+psycopg://",
@@ -132,6 +135,19 @@ class Database:
             connect_timeout=CONNECT_SECONDS,
             application_name="bazar",
         )
+
+
+def _ended_while_idle(connection: Connection) -> bool:
+    """Whether the server said anything between two transactions: as good as always, that it ended the session.
+
+    A command waits seconds for Supabase between two transactions. A backend that ended meanwhile took nothing
+    with it, so another session goes on. Looking at the socket costs no round trip.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    watch = select.poll()
+    watch.register(driver.fileno(), select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def _rank(role: str | None) -> int:

@@ -30,6 +30,10 @@ CHECK: View[Check] = View(
         "status": lambda c: c.status.value,
         "detail": lambda c: c.detail,
         "remedy": lambda c: c.remedy or None,
+        "count": lambda c: c.count,
+        "rows": lambda c: [{"id": str(r.id), "email": r.email, "note": r.note or None} for r in c.rows],
     },
+    table=("check", "status", "detail", "remedy"),
     identifier=lambda c: c.name,
+    cells={"rows": lambda c: ";".join(r.email or str(r.id) for r in c.rows)},
 )

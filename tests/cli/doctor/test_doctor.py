@@ -15,7 +15,8 @@ from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
 
 AsUser = Callable[[Someone], Bazar]
-CHECKS = ["profiles", "target", "postgres", "supabase", "session"]
+COMPARED = ["pending", "users-without-identity", "identities-without-user"]
+CHECKS = ["profiles", "target", "postgres", "supabase", "session", *COMPARED]
 
 
 def checks(done: Done) -> dict[str, dict[str, Any]]:
@@ -37,9 +38,13 @@ def test_all_is_well(as_user: AsUser, people: People) -> None:
     me = people.user(plan=Plan.PLUS)
     bazar = as_user(me)
     done = bazar("doctor", "-o", "json").ok()
-    assert {check["status"] for check in checks(done).values()} == {"ok"}
+    assert {n: c["status"] for n, c in checks(done).items()} == {
+        **dict.fromkeys(CHECKS, "ok"),
+        **dict.fromkeys(COMPARED, "skipped"),
+    }
+    assert "db:read, which your plan Plus does not have" in checks(done)["pending"]["detail"]
     assert done.json["next_cursor"] is None
-    assert list(done.json["items"][0]) == ["check", "status", "detail", "remedy"]
+    assert list(done.json["items"][0]) == ["check", "status", "detail", "remedy", "count", "rows"]
     assert "PostgreSQL" in checks(done)["postgres"]["detail"]
     assert bazar.environ["SUPABASE_URL"] in checks(done)["supabase"]["detail"]
     assert checks(done)["session"]["detail"] == f"{me.email}, plan plus, from BAZAR_TOKEN"
@@ -48,13 +53,16 @@ def test_all_is_well(as_user: AsUser, people: People) -> None:
         assert bazar.environ[secret] not in done.out
     table = bazar("doctor").ok().out.splitlines()
     assert table[0] == "CHECK\tSTATUS\tDETAIL\tREMEDY"
-    assert [line.split("\t")[:2] for line in table[1:]] == [[name, "ok"] for name in CHECKS]
+    assert [line.split("\t")[:2] for line in table[1:]] == [
+        [name, "skipped" if name in COMPARED else "ok"] for name in CHECKS
+    ]
+    assert people.events(me.id) == []
     assert yaml.safe_load(bazar("doctor", "-o", "yaml").ok().out) == done.json
     assert bazar("doctor", "-o", "ids").ok().out.split() == CHECKS
 
 
 def test_superuser_is_told_so(admin: Bazar) -> None:
-    assert ", plan premium, superuser, from" in checks(admin("doctor", "-o", "json").ok())["session"]["detail"]
+    assert ", plan premium, superuser, from" in checks(admin("doctor", "-o", "json"))["session"]["detail"]
 
 
 def test_nobody_signed_in_is_no_finding(signed_out: Bazar) -> None:
@@ -67,7 +75,7 @@ def test_no_target(nobody: Bazar) -> None:
     done = nobody("doctor", "-o", "json")
     assert findings(done) == {"target": "failed"}
     assert "bazar local start" in checks(done)["target"]["remedy"]
-    assert {checks(done)[name]["status"] for name in ("postgres", "supabase", "session")} == {"skipped"}
+    assert {checks(done)[name]["status"] for name in CHECKS[2:]} == {"skipped"}
     assert nobody.having(SUPABASE_URL="https://project.supabase.co")("doctor").code == 9
 
 

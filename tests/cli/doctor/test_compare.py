@@ -1,0 +1,197 @@
+"""`bazar doctor` compares both systems: what each lacks, and who is in the middle of a change."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bazar_cli.devstack.auth.keys import AuthKeys
+from bazar_cli.domain.access import Pending
+from bazar_cli.domain.permissions import Plan
+from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.cli import Bazar, Done
+from tests.support.people import People, Someone
+from tests.support.postgres import TEMPLATE, scratch_database, target_of
+from tests.support.tokens import Signer, claims_of
+
+BOTH_WAYS = pytest.mark.parametrize("proven", [True, False], ids=["by SQL", "by the API"])
+
+
+@pytest.fixture(scope="module")
+def world(postgres_url: str, auth_keys: AuthKeys) -> Generator[People]:
+    """Two systems that hold nobody but whom a test of this module puts there."""
+    with (
+        scratch_database(postgres_url, TEMPLATE) as url,
+        running_auth_service(environment_of(auth_keys, url)) as auth,
+        People(target_of(url, auth, auth_keys.secret_key)) as people,
+    ):
+        yield people
+
+
+@pytest.fixture
+def people(world: People) -> People:
+    """The same two systems, empty."""
+    world.sql("TRUNCATE bazar.users CASCADE")
+    world.sql("TRUNCATE auth.users CASCADE")
+    return world
+
+
+@pytest.fixture
+def ruler(people: People) -> Someone:
+    """A superuser in both systems."""
+    someone = people.superuser()
+    people.identity(someone, app_metadata=stamp(people))
+    return someone
+
+
+def stamp(people: People) -> dict[str, object]:
+    [marker] = people.sql("SELECT id FROM bazar.deployment")
+    return {"bazar": {"deployment": str(marker["id"]), "origin": "created"}}
+
+
+def signed_in(home: Path, people: People, someone: Someone, keys: AuthKeys, *, proven: bool) -> Bazar:
+    """`bazar` with a session that `auth.sessions` knows, or with one that proves nothing of the database."""
+    token = people.access_token(someone) if proven else Signer.of(keys).sign(claims_of(someone)).reveal()
+    return Bazar(home).on(people.target).having(BAZAR_TOKEN=token)
+
+
+def compared(done: Done) -> dict[str, dict[str, Any]]:
+    """The checks that compare both systems."""
+    found = {check["check"]: check for check in done.json["items"]}
+    return {n: found[n] for n in ("pending", "users-without-identity", "identities-without-user")}
+
+
+@BOTH_WAYS
+def test_two_systems_that_agree(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    for _ in range(3):
+        people.identity(people.user(), app_metadata=stamp(people))
+    people.identity(Someone(uuid.uuid4(), "stranger@example.com"))
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json").ok()
+    assert {(c["status"], c["count"]) for c in compared(done).values()} == {("ok", 0)}
+
+
+@BOTH_WAYS
+def test_what_each_system_lacks_is_named(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    lonely = people.user()
+    orphan = Someone(uuid.uuid4(), "orphan@example.com")
+    people.identity(orphan, app_metadata=stamp(people))
+    people.identity(Someone(uuid.uuid4(), "stranger@example.com"))
+    other = {"bazar": {"deployment": str(uuid.uuid4()), "origin": "created"}}
+    people.identity(Someone(uuid.uuid4(), "neighbour@example.com"), app_metadata=other)
+
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+
+    found = compared(done)
+    assert done.code == 9
+    assert found["pending"]["status"] == "ok"
+    without_identity, without_user = found["users-without-identity"], found["identities-without-user"]
+    assert (without_identity["status"], without_identity["count"]) == ("failed", 1)
+    assert without_identity["rows"] == [{"id": str(lonely.id), "email": lonely.email, "note": None}]
+    assert (without_user["status"], without_user["count"]) == ("failed", 1)
+    assert without_user["rows"] == [{"id": str(orphan.id), "email": orphan.email, "note": None}]
+    assert all(c["remedy"] for c in (without_identity, without_user))
+    assert lonely.email in without_identity["detail"]
+
+
+@BOTH_WAYS
+def test_who_is_in_the_middle_of_a_change_is_no_mismatch(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    begun, going = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
+    people.sql(
+        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
+        going.id,
+    )
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+    found = compared(done)
+    assert done.code == 9
+    assert found["users-without-identity"]["status"] == "ok"
+    assert (found["pending"]["status"], found["pending"]["count"]) == ("warning", 1)
+    assert found["pending"]["rows"] == [{"id": str(begun.id), "email": begun.email, "note": "pending create"}]
+    assert "1 in the middle of a command" in found["pending"]["detail"]
+    assert "bazar doctor --fix" in found["pending"]["remedy"]
+
+
+@BOTH_WAYS
+def test_a_soft_deleted_identity_is_none(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    someone = people.user()
+    people.identity(someone, app_metadata=stamp(people))
+    people.sql("UPDATE auth.users SET deleted_at = now() WHERE id = %s", someone.id)
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+    assert [r["email"] for r in compared(done)["users-without-identity"]["rows"]] == [someone.email]
+
+
+def test_more_than_can_be_named_is_counted(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:
+    people.sql(
+        "INSERT INTO bazar.users (id, email) SELECT gen_random_uuid(), 'lonely-' || n || '@example.com'"
+        " FROM generate_series(1, 150) AS n"
+    )
+    for proven in (True, False):
+        bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)
+        found = compared(bazar("doctor", "-o", "json"))["users-without-identity"]
+        assert (found["count"], len(found["rows"])) == (150, 100)
+        assert "and 147 more" in found["detail"]
+
+
+def test_pages_of_identities_are_read_to_the_last(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    people.sql(
+        "INSERT INTO auth.users (instance_id, id, aud, role, email, raw_app_meta_data, confirmation_token,"
+        " recovery_token, email_change, email_change_token_new, created_at, updated_at)"
+        " SELECT '00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'authenticated', 'authenticated',"
+        " 'many-' || n || '@example.com', %s::jsonb, '', '', '', '', now(), now() FROM generate_series(1, 2100) AS n",
+        f'{{"bazar": {{"deployment": "{people.sql("SELECT id FROM bazar.deployment")[0]["id"]}"}}}}',
+    )
+    people.sql("INSERT INTO bazar.users (id, email) SELECT id, email FROM auth.users ON CONFLICT DO NOTHING")
+    bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=False)
+    assert {c["count"] for c in compared(bazar("doctor", "-o", "json").ok()).values()} == {0}
+
+
+def test_a_database_beside_another_project_is_not_compared_by_sql(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, postgres_url: str
+) -> None:
+    """Its `auth.users` has an identity of the same id, and the operator's session is not there."""
+    with scratch_database(postgres_url, TEMPLATE) as url, People(target_of(url)) as beside:
+        target = target_of(url, people.target.supabase_url, auth_keys.secret_key)
+        for someone in (ruler, lonely := people.user()):
+            beside.sql(
+                "INSERT INTO bazar.users (id, email, plan, is_superuser) VALUES (%s, %s, 'premium', true)",
+                someone.id,
+                someone.email,
+            )
+        beside.sql("INSERT INTO auth.users (id, email) VALUES (%s, %s)", lonely.id, lonely.email)
+        bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(ruler))
+        first = compared(bazar("doctor", "-o", "json"))
+        beside.sql("DROP SCHEMA auth CASCADE")
+        second = compared(bazar("doctor", "-o", "json"))
+    for found in (first, second):
+        assert [r["email"] for r in found["users-without-identity"]["rows"]] == [lonely.email]
+
+
+def test_who_may_not_compare_is_told_and_nothing_is_recorded(
+    tmp_path: Path, people: People, auth_keys: AuthKeys
+) -> None:
+    for someone in (people.user(plan=Plan.PREMIUM), people.user(plan=Plan.FREE, superuser=True)):
+        people.identity(someone)
+        done = signed_in(tmp_path, people, someone, auth_keys, proven=True)("doctor", "-o", "json").ok()
+        assert {c["status"] for c in compared(done).values()} == {"skipped"}
+        assert people.events(someone.id) == []
+        assert people.sql("SELECT 1 FROM bazar.audit_events WHERE operator_id = %s", someone.id) == []
+
+
+def test_csv_names_the_rows(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:
+    lonely = [people.user(), people.user()]
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=True)("doctor", "-o", "csv", "--fields", "check,rows")
+    lines = dict(line.split(",") for line in done.out.splitlines()[1:])
+    assert set(lines["users-without-identity"].split(";")) == {someone.email for someone in lonely}

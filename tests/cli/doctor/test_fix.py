@@ -1,0 +1,165 @@
+"""`bazar doctor --fix` finishes what commands that died left pending, and does nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bazar_cli.domain.access import Pending
+from bazar_cli.domain.permissions import Plan
+from tests.support.cli import Bazar, Done
+from tests.support.people import OLD_PASSWORD, People, Someone
+
+AsUser = Callable[[Someone], Bazar]
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_pending(people: People) -> None:
+    """What other tests of this worker left pending is none of these tests' business."""
+    people.sql("DELETE FROM bazar.users WHERE pending IS NOT NULL")
+
+
+def fix_of(done: Done) -> dict[str, Any]:
+    """The check that says what was fixed."""
+    return next(check for check in done.json["items"] if check["check"] == "fix")
+
+
+def stamped(people: People, someone: Someone) -> None:
+    """Give a user the identity that a create of this Bazar makes."""
+    [marker] = people.sql("SELECT id FROM bazar.deployment")
+    people.identity(someone, app_metadata={"bazar": {"deployment": str(marker["id"]), "origin": "created"}})
+
+
+def test_nothing_to_fix(admin: Bazar) -> None:
+    done = admin("doctor", "--fix", "-o", "json")
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "nothing was pending")
+
+
+def test_pending_users_are_finished(admin: Bazar, people: People) -> None:
+    absent, there, leaving = (people.user(pending=p) for p in (Pending.CREATE, Pending.CREATE, Pending.DELETE))
+    stamped(people, there)
+    people.identity(leaving)
+
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+
+    assert fix_of(done)["detail"] == "3 finished"
+    notes = {row["email"]: row["note"] for row in fix_of(done)["rows"]}
+    assert notes.keys() == {absent.email, there.email, leaving.email}
+    assert "password recovery" in notes[absent.email]
+    assert notes[there.email] == "finished"
+    for someone in (absent, there):
+        [identity] = people.identities(someone.email)
+        assert (identity["id"], (people.row(someone) or {})["pending"]) == (someone.id, None)
+    assert people.signs_in(there.email, OLD_PASSWORD)
+    assert (people.row(leaving), people.identities(leaving.email)) == (None, [])
+    assert "3 finished" in fix_of(done)["detail"]
+    assert all(email in done.err for email in notes)
+    assert next(c for c in done.json["items"] if c["check"] == "pending")["status"] == "ok"
+
+
+def test_without_consent_nothing_is_done(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    before = people.everything()
+    done = admin("doctor", "--fix", "-o", "json")
+    assert (done.code, done.out) == (10, "")
+    assert done.error["code"] == "input.consent"
+    assert someone.email in done.error["message"]
+    assert "bazar doctor --fix --yes" in done.error["hint"]
+    assert people.everything() == before
+
+
+def test_a_dry_run_says_what_would_be_done(admin: Bazar, people: People) -> None:
+    people.user(pending=Pending.CREATE)
+    leaving = people.user(pending=Pending.DELETE)
+    people.identity(leaving)
+    before = people.everything()
+    done = admin("doctor", "--fix", "--dry-run", "-o", "json")
+    assert done.code == 9
+    assert fix_of(done)["detail"] == "would be: 2 finished"
+    assert people.everything() == before
+
+
+@pytest.mark.parametrize("superuser", [False, True], ids=["premium, no superuser", "superuser on free"])
+def test_who_may_not_fix_is_denied(as_user: AsUser, people: People, superuser: bool) -> None:
+    people.user(pending=Pending.CREATE)
+    someone = people.user(plan=Plan.FREE if superuser else Plan.PREMIUM, superuser=superuser)
+    bazar = as_user(someone)
+    before = people.everything()
+    done = bazar("doctor", "--fix", "--yes", "-o", "json")
+    assert (done.code, done.out) == (5, "")
+    assert "bazar doctor --fix" in done.error["message"]
+    after = people.everything()
+    assert {t for t in before if before[t] != after[t]} == {"bazar.audit_events"}
+    [event] = people.sql("SELECT * FROM bazar.audit_events WHERE operator_id = %s", someone.id)
+    assert (event["use_case"], event["outcome"]) == ("doctor.fix", "denied")
+
+
+def test_nobody_signed_in(signed_out: Bazar) -> None:
+    done = signed_out("doctor", "--fix", "--yes", "-o", "json")
+    assert (done.code, done.error["code"]) == (4, "auth.not_signed_in")
+
+
+def test_a_living_command_is_left_alone(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    people.sql(
+        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
+        someone.id,
+    )
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+    assert fix_of(done)["detail"] == "nothing was pending"
+    assert (people.row(someone) or {})["pending"] == "create"
+    assert people.identities(someone.email) == []
+
+
+def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None:
+    orphan = Someone(uuid.uuid4(), f"orphan.{uuid.uuid4().hex[:8]}@example.com")
+    stamped(people, orphan)
+    lonely = people.user()
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+    assert done.code == 9
+    assert len(people.identities(orphan.email)) == 1
+    assert people.row(lonely) is not None
+    assert people.identities(lonely.email) == []
+
+
+def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    stranger = Someone(uuid.uuid4(), someone.email)
+    people.identity(stranger)
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+    assert fix_of(done)["detail"] == "1 undone"
+    assert people.row(someone) is None
+    assert [i["id"] for i in people.identities(someone.email)] == [stranger.id]
+    assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("doctor.fix", "undone")]
+
+
+def test_a_change_that_it_cannot_finish_is_left(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.SUSPEND)
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+    assert done.code == 9
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("warning", "1 left")
+    assert (people.row(someone) or {})["pending"] == "suspend"
+
+
+def test_deletions_need_the_permission_to_delete(admin: Bazar, people: People) -> None:
+    leaving, begun = people.user(pending=Pending.DELETE), people.user(pending=Pending.CREATE)
+    people.identity(leaving)
+    people.sql("DELETE FROM bazar.plan_permissions WHERE plan = 'premium' AND permission = 'users:delete'")
+    try:
+        done = admin("doctor", "--fix", "--yes", "-o", "json")
+    finally:
+        people.sql("INSERT INTO bazar.plan_permissions (plan, permission) VALUES ('premium', 'users:delete')")
+    assert done.code == 9
+    assert fix_of(done)["detail"] == "1 finished, 1 left"
+    assert (people.row(leaving) or {})["pending"] == "delete"
+    assert len(people.identities(leaving.email)) == 1
+    assert (people.row(begun) or {})["pending"] is None
+
+
+def test_help_says_what_each_part_requires(nobody: Bazar) -> None:
+    text = nobody("doctor", "--help").ok().out
+    assert "Comparing both systems requires db:read (Premium), as a superuser" in text
+    assert "--fix requires users:update (Premium), as a superuser" in text

@@ -1,0 +1,257 @@
+"""Supabase Auth fails at each step of `users create` and `users delete`, before and after it acted.
+
+Whatever happens, the exit code is the contract's, and running the same command again, or `doctor --fix`, ends in
+the wanted state in both systems: one id, one audit event, and a password only where the design sets one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.support.auth_proxy import AuthProxy, Fault
+from tests.support.cli import Bazar, Done
+from tests.support.people import OLD_PASSWORD, People, Someone
+
+Email = Callable[[str], str]
+KINDS = {"500": 500, "429": 429, "503": 503, "dropped": None}
+FAULTS = [
+    pytest.param(KINDS[k], acts, id=f"{k}-{'after' if acts else 'before'}") for k, acts in product(KINDS, (False, True))
+]
+LASTING = pytest.mark.parametrize("lasting", [False, True], ids=["once", "for long"])
+HEALERS = pytest.mark.parametrize("healer", ["again", "doctor"])
+PASSWORD = "correct horse"
+USER = r"/admin/users/[0-9a-f-]{36}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One user to be created or deleted by a superuser whose way to Auth is faulty."""
+
+    people: People
+    faulty: Bazar
+    admin: Bazar
+    proxy: AuthProxy
+
+    def fails(self, method: str, path: str, status: int | None, *, acts: bool, lasting: bool) -> None:
+        """Arrange one fault; a lasting one takes every later request down too, whatever it asks."""
+        self.proxy.add(Fault(method, path, status, acts=acts))
+        if lasting:
+            for verb in ("GET", "POST", "PUT", "DELETE"):
+                self.proxy.add(Fault(verb, r"/admin/.*", status, times=None))
+
+    def create(self, bazar: Bazar, email: str) -> Done:
+        """Create with a password that is known, so that the outcome can be tried."""
+        words = ("users", "create", email, "--name", "Ada", "--password-stdin", "-o", "json")
+        return bazar(*words, stdin=f"{PASSWORD}\n")
+
+    def delete(self, bazar: Bazar, email: str) -> Done:
+        """Delete as the operator would."""
+        return bazar("users", "delete", email, "--confirm", email, "-o", "json")
+
+    def doctor(self) -> dict[str, Any]:
+        """Fix what is pending; return what became of it, by email."""
+        done = self.admin("doctor", "--fix", "--yes", "-o", "json")
+        checks = {check["check"]: check for check in done.json["items"]}
+        return {row["email"]: row["note"] for row in checks["fix"]["rows"]}
+
+    def row(self, email: str) -> dict[str, Any] | None:
+        """The stored row of an address."""
+        found = self.people.sql("SELECT * FROM bazar.users WHERE email = %s", email)
+        return found[0] if found else None
+
+    def is_whole(self, email: str) -> None:
+        """One user, one identity, one id, one event, nothing pending."""
+        row = self.row(email)
+        [identity] = self.people.identities(email)
+        assert row is not None
+        assert (row["id"], row["pending"], row["lease_owner"]) == (identity["id"], None, None)
+        assert [(e["use_case"], e["outcome"]) for e in self.people.events(row["id"])] == [("users.create", "done")]
+
+    def is_gone(self, someone: Someone) -> None:
+        """No row, no identity, one event."""
+        assert self.row(someone.email) is None
+        assert self.people.identities(someone.email) == []
+        assert [(e["use_case"], e["outcome"]) for e in self.people.events(someone.id)] == [("users.delete", "done")]
+
+
+@pytest.fixture
+def case(people: People, faulty: Bazar, admin: Bazar, proxy: AuthProxy) -> Case:
+    """A superuser with a faulty way, and the same one with a sound way."""
+    return Case(people, faulty, admin, proxy)
+
+
+# -- users create -------------------------------------------------------------------------------------------
+
+
+@HEALERS
+@LASTING
+@pytest.mark.parametrize(("status", "acts"), FAULTS)
+def test_create_ends_in_the_wanted_state(
+    case: Case, unique_email: Email, status: int | None, acts: bool, lasting: bool, healer: str
+) -> None:
+    email = unique_email("created")
+    case.fails("POST", "/admin/users", status, acts=acts, lasting=lasting)
+
+    first = case.create(case.faulty, email)
+
+    found_out = acts and not lasting
+    assert first.code == (0 if found_out else 7)
+    if not found_out:
+        row = case.row(email)
+        assert first.error["code"] == "users.create_unfinished"
+        assert "again" in first.error["hint"]
+        assert row is not None
+        assert (row["pending"], row["lease_owner"]) == ("create", None)
+        if healer == "again":
+            assert case.create(case.admin, email).ok().json["id"] == str(row["id"])
+        else:
+            assert case.doctor()[email].startswith("finished")
+    case.is_whole(email)
+    # The doctor sets no password: where it made the identity itself, nobody has one.
+    has_password = acts or healer == "again"
+    assert case.people.signs_in(email, PASSWORD) == has_password
+
+
+@pytest.mark.parametrize("status", KINDS.values(), ids=KINDS)
+def test_create_does_nothing_when_the_session_cannot_be_confirmed(
+    case: Case, unique_email: Email, status: int | None
+) -> None:
+    email = unique_email("unconfirmed")
+    case.proxy.add(Fault("GET", "/user", status))
+
+    done = case.create(case.faulty, email)
+
+    assert done.code == 7
+    assert case.row(email) is None
+    assert case.people.identities(email) == []
+    assert [r for r in case.proxy.requests if "/admin/" in r] == []
+    case.create(case.admin, email).ok()
+    case.is_whole(email)
+
+
+@pytest.mark.parametrize(("status", "acts"), FAULTS)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", USER), ("PUT", USER)],
+    ids=["while it looks for its identity", "while it sets the password"],
+)
+def test_finishing_a_create_may_fail_too(
+    case: Case, unique_email: Email, status: int | None, acts: bool, method: str, path: str
+) -> None:
+    email = unique_email("twice")
+    case.fails("POST", "/admin/users", 503, acts=True, lasting=True)
+    assert case.create(case.faulty, email).code == 7
+    case.proxy.heal()
+    case.fails(method, path, status, acts=acts, lasting=False)
+
+    second = case.create(case.faulty, email)
+
+    assert second.code == 7
+    assert case.create(case.admin, email).code == 0
+    case.is_whole(email)
+    assert case.people.signs_in(email, PASSWORD)
+
+
+def test_a_password_that_was_used_stays_when_the_create_is_run_again(case: Case, unique_email: Email) -> None:
+    email = unique_email("used")
+    case.fails("POST", "/admin/users", None, acts=True, lasting=True)
+    assert case.create(case.faulty, email).code == 7
+    assert case.people.signs_in(email, PASSWORD)
+
+    again = case.admin("users", "create", email, "--name", "Ada", "--password-stdin", stdin="another password\n")
+
+    assert again.code == 0
+    assert case.people.signs_in(email, PASSWORD)
+    assert not case.people.signs_in(email, "another password")
+    case.is_whole(email)
+
+
+# -- users delete -------------------------------------------------------------------------------------------
+
+
+@HEALERS
+@LASTING
+@pytest.mark.parametrize(("status", "acts"), FAULTS)
+def test_delete_ends_in_the_wanted_state(
+    case: Case, status: int | None, acts: bool, lasting: bool, healer: str
+) -> None:
+    someone = case.people.user()
+    case.people.identity(someone)
+    case.fails("DELETE", USER, status, acts=acts, lasting=lasting)
+
+    first = case.delete(case.faulty, someone.email)
+
+    found_out = acts and not lasting
+    assert first.code == (0 if found_out else 7)
+    if not found_out:
+        row = case.row(someone.email)
+        assert first.error["code"] == "users.delete_unfinished"
+        assert row is not None
+        assert (row["pending"], row["lease_owner"]) == ("delete", None)
+        assert case.people.signs_in(someone.email, OLD_PASSWORD) == (not acts)
+        if healer == "again":
+            case.delete(case.admin, someone.email).ok()
+        else:
+            assert case.doctor()[someone.email] == "finished"
+    case.is_gone(someone)
+
+
+@pytest.mark.parametrize("status", KINDS.values(), ids=KINDS)
+def test_delete_does_nothing_when_the_session_cannot_be_confirmed(case: Case, status: int | None) -> None:
+    someone = case.people.user()
+    case.people.identity(someone)
+    before = case.people.everything()
+    case.proxy.add(Fault("GET", "/user", status))
+
+    assert case.delete(case.faulty, someone.email).code == 7
+
+    assert case.people.everything() == before
+    case.delete(case.admin, someone.email).ok()
+    case.is_gone(someone)
+
+
+# -- silence ------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_email: Email) -> None:
+    """All four at once: each waits out the timeout of ten seconds, which is no matter of processor time."""
+    created = {acts: unique_email("silent") for acts in (False, True)}
+    deleted = {acts: case.people.user() for acts in (False, True)}
+    for someone in deleted.values():
+        case.people.identity(someone)
+    done: dict[str, Done] = {}
+
+    def run(name: str, command: Callable[[], Done]) -> threading.Thread:
+        thread = threading.Thread(target=lambda: done.update({name: command()}))
+        thread.start()
+        return thread
+
+    waiting: list[threading.Thread] = []
+    for acts in (False, True):
+        email, someone = created[acts], deleted[acts]
+        post = case.proxy.hold("POST", "/admin/users", acts=acts)
+        waiting.append(run(email, lambda email=email: case.create(case.faulty, email)))
+        assert post.held is not None
+        assert post.held.wait(60)
+        gone = case.proxy.hold("DELETE", f"/admin/users/{someone.id}", acts=acts)
+        waiting.append(run(someone.email, lambda email=someone.email: case.delete(case.faulty, email)))
+        assert gone.held is not None
+        assert gone.held.wait(60)
+    for thread in waiting:
+        thread.join()
+
+    for acts in (False, True):
+        assert done[created[acts]].code == (0 if acts else 7)
+        assert done[deleted[acts].email].code == (0 if acts else 7)
+    notes = case.doctor()
+    assert notes[created[False]].startswith("finished")
+    assert notes[deleted[False].email] == "finished"
+    for acts in (False, True):
+        case.is_whole(created[acts])
+        case.is_gone(deleted[acts])

@@ -1,0 +1,216 @@
+"""Postgres refuses, or the backend of the command is killed, at each step of create and delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from bazar_cli.domain.target import Target
+from tests.support.auth_proxy import AuthProxy, Fault
+from tests.support.cli import Bazar, Done
+from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.postgres import sibling
+
+Email = Callable[[str], str]
+PASSWORD = "correct horse"
+HEALERS = pytest.mark.parametrize("healer", ["again", "doctor"])
+USER = r"/admin/users/[0-9a-f-]{36}"
+_OURS = "FROM pg_stat_activity WHERE application_name = 'bazar' AND datname = current_database()"
+
+
+def create(bazar: Bazar, email: str, *words: str) -> Done:
+    return bazar("users", "create", email, *words, "--password-stdin", "-o", "json", stdin=f"{PASSWORD}\n")
+
+
+def delete(bazar: Bazar, email: str) -> Done:
+    return bazar("users", "delete", email, "--confirm", email, "-o", "json")
+
+
+def kill_backends(people: People) -> None:
+    """End every session of a `bazar` command on this database, as an administrator or a crash would."""
+    killed = people.sql(f"SELECT pg_terminate_backend(pid, 10000) AS gone {_OURS}")
+    assert killed
+    assert all(row["gone"] for row in killed)
+
+
+@contextmanager
+def refusing(people: People) -> Generator[None]:
+    """Let the database accept no new session; those that are there go on."""
+    url = people.target.database_url.reveal()
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(sibling(url, "postgres"), autocommit=True) as administrator:
+        administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false'.encode())
+        try:
+            yield
+        finally:
+            administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
+
+
+def waits_for_a_lock(people: People) -> None:
+    """Wait until a command's statement waits for a lock that the test holds."""
+    while not people.sql(f"SELECT 1 {_OURS} AND wait_event_type = 'Lock'"):
+        time.sleep(0.01)
+
+
+def finish(admin: Bazar, healer: str, again: Callable[[Bazar], Done]) -> None:
+    """Run the same command again, or let the doctor finish it."""
+    if healer == "again":
+        again(admin).ok()
+        return
+    [fix] = [c for c in admin("doctor", "--fix", "--yes", "-o", "json").json["items"] if c["check"] == "fix"]
+    assert "finished" in {row["note"].partition(".")[0] for row in fix["rows"]}
+
+
+def is_whole(people: People, email: str) -> None:
+    [row] = people.sql("SELECT id, pending, lease_owner FROM bazar.users WHERE email = %s", email)
+    [identity] = people.identities(email)
+    assert (row["id"], row["pending"], row["lease_owner"]) == (identity["id"], None, None)
+    assert [e["outcome"] for e in people.events(row["id"])] == ["done"]
+
+
+def is_gone(people: People, someone: Someone) -> None:
+    assert people.row(someone) is None
+    assert people.identities(someone.email) == []
+    assert [e["outcome"] for e in people.events(someone.id)] == ["done"]
+
+
+def test_refused_at_the_start(admin: Bazar, people: People, unique_email: Email) -> None:
+    email, someone = unique_email("refused"), people.user()
+    people.identity(someone)
+    with refusing(people):
+        first, second = create(admin, email), delete(admin, someone.email)
+    assert [(d.code, d.error["code"].partition(".")[0]) for d in (first, second)] == [(7, "postgres")] * 2
+    assert people.identities(email) == []
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    assert people.events(someone.id) == []
+    create(admin, email).ok()
+    is_whole(people, email)
+
+
+def test_killed_before_the_row_is_committed(admin: Bazar, people: People, target: Target, unique_email: Email) -> None:
+    email, org = unique_email("killed"), people.org()
+    with ThreadPoolExecutor() as pool, People(target) as other:
+        other.sql("BEGIN")
+        other.sql("SELECT 1 FROM bazar.organizations WHERE id = %s FOR UPDATE", org.id)
+        running = pool.submit(create, admin, email, "--org", org.slug)
+        waits_for_a_lock(people)
+        kill_backends(people)
+        other.sql("ROLLBACK")
+        done = running.result()
+    assert done.code == 7
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+    assert people.identities(email) == []
+    create(admin, email, "--org", org.slug).ok()
+    is_whole(people, email)
+
+
+@HEALERS
+@pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
+@pytest.mark.parametrize("acts", [False, True], ids=["before Supabase created", "after Supabase created"])
+def test_gone_while_supabase_creates(
+    admin: Bazar,
+    faulty: Bazar,
+    proxy: AuthProxy,
+    people: People,
+    unique_email: Email,
+    acts: bool,
+    refuses: bool,
+    healer: str,
+) -> None:
+    email = unique_email("between")
+    hold = proxy.hold("POST", "/admin/users", acts=acts)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(create, faulty, email)
+        assert hold.held is not None
+        assert hold.held.wait(60)
+        kill_backends(people)
+        if refuses:
+            with refusing(people):
+                hold.release.set()
+                done = running.result()
+        else:
+            hold.release.set()
+            done = running.result()
+    # Where Supabase has acted, and Postgres takes a new session, the command finishes by itself.
+    by_itself = acts and not refuses
+    assert done.code == (0 if by_itself else 7)
+    if not by_itself:
+        [row] = people.sql("SELECT pending FROM bazar.users WHERE email = %s", email)
+        assert row["pending"] == "create"
+        people.leases_run_out()
+        finish(admin, healer, lambda bazar: create(bazar, email))
+    is_whole(people, email)
+    assert people.signs_in(email, PASSWORD) == (acts or healer == "again")
+
+
+@HEALERS
+@pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
+def test_gone_while_supabase_deletes(
+    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, refuses: bool, healer: str
+) -> None:
+    someone = people.user()
+    people.identity(someone)
+    hold = proxy.hold("DELETE", USER, acts=True)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(delete, faulty, someone.email)
+        assert hold.held is not None
+        assert hold.held.wait(60)
+        kill_backends(people)
+        if refuses:
+            with refusing(people):
+                hold.release.set()
+                done = running.result()
+        else:
+            hold.release.set()
+            done = running.result()
+    assert done.code == (7 if refuses else 0)
+    if refuses:
+        assert (people.row(someone) or {})["pending"] == "delete"
+        people.leases_run_out()
+        finish(admin, healer, lambda bazar: delete(bazar, someone.email))
+    is_gone(people, someone)
+
+
+def test_refused_with_a_refusal_of_supabase(
+    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email
+) -> None:
+    """The row is to be taken back, and Postgres is gone: the row stays for the next run, which takes it back."""
+    email = unique_email("undo")
+    taken = people.user()
+    people.identity(Someone(taken.id, email))
+    hold = proxy.hold("POST", "/admin/users", acts=False)
+    hold.status = 422
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(create, faulty, email)
+        assert hold.held is not None
+        assert hold.held.wait(60)
+        with refusing(people):
+            kill_backends(people)
+            hold.release.set()
+            assert running.result().code == 7
+    people.leases_run_out()
+    done = create(admin, email)
+    assert (done.code, done.error["code"]) == (6, "users.email_at_supabase")
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+
+
+def test_a_read_meets_a_dead_session(admin: Bazar, people: People) -> None:
+    with refusing(people):
+        done = admin("users", "list", "-o", "json")
+    assert (done.code, done.out) == (7, "")
+    assert done.error["hint"]
+    admin("users", "list").ok()
+
+
+def test_auth_faults_leave_no_session_of_postgres_behind(
+    faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email
+) -> None:
+    proxy.add(Fault("POST", "/admin/users", 503))
+    assert create(faulty, unique_email("left")).code == 7
+    assert people.sql(f"SELECT 1 {_OURS}") == []

@@ -1,0 +1,141 @@
+"""A way to Supabase Auth on which a test makes things go wrong: no real server fails on demand.
+
+Everything is passed on to the target's own Auth service. A `Fault` meets the requests that it names, before or
+after the service acted on them: it answers in the service's place, drops the connection, or holds the answer
+back until the test lets it go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+
+from bazar_cli.domain.target import Target
+
+_PASSED_BACK = ("Content-Type", "X-Supabase-Api-Version", "X-Total-Count", "Link", "Date")
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the requests to one endpoint."""
+
+    method: str
+    path: str
+    """A regular expression for the whole path below `/auth/v1`, query included."""
+    status: int | None = None
+    """Answered in the service's place; None drops the connection instead."""
+    acts: bool = False
+    """Whether the service gets the request first; its answer is lost in any case."""
+    times: int | None = 1
+    """How many requests it meets; None for all."""
+    held: threading.Event | None = None
+    """Set when a request has come (and was acted on); its answer waits for `release`, then is dropped."""
+    release: threading.Event = field(default_factory=threading.Event)
+    met: int = 0
+    """How many requests it met so far."""
+
+    def meets(self, method: str, path: str) -> bool:
+        """Whether this request is one of them; counts it."""
+        if method != self.method or not re.fullmatch(self.path, path) or self.met == self.times:
+            return False
+        self.met += 1
+        return True
+
+
+class AuthProxy:
+    """The way to one Auth service, its faults and what was asked of it."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        """The target whose Auth service is reached by this way."""
+        self.requests: list[str] = []
+        """Method and path below `/auth/v1` of every request, the oldest first."""
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> Fault:
+        """Let `fault` meet what comes from now on."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def hold(self, method: str, path: str, *, acts: bool) -> Fault:
+        """Hold the next such request back, before or after the service acted on it."""
+        return self.add(Fault(method, path, acts=acts, held=threading.Event()))
+
+    def heal(self) -> None:
+        """Pass everything on from now."""
+        with self._lock:
+            faults, self._faults = self._faults, []
+        for fault in faults:
+            fault.release.set()
+
+    def met_by(self, method: str, path: str) -> Fault | None:
+        """Remember a request; return the fault that meets it."""
+        with self._lock:
+            self.requests.append(f"{method} {path}")
+            return next((fault for fault in self._faults if fault.meets(method, path)), None)
+
+
+@contextmanager
+def auth_proxy(target: Target) -> Generator[AuthProxy]:
+    """Lend a way to the Auth service of `target`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            fault = proxy.met_by(self.command, self.path.removeprefix("/auth/v1"))
+            answer = self._passed_on(body) if fault is None or fault.acts else None
+            if fault is None:
+                assert answer is not None
+                self._answer(answer.status_code, answer.content, answer.headers)
+                return
+            if fault.held is not None:
+                fault.held.set()
+                fault.release.wait()
+            if fault.status is not None:
+                content = {"code": "unexpected_failure", "message": "Something went wrong, on purpose"}
+                headers = {"Content-Type": "application/json", "X-Supabase-Api-Version": "2024-01-01"}
+                self._answer(fault.status, json.dumps(content).encode(), httpx.Headers(headers))
+                return
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            """Keep the test's output clean."""
+
+        def _answer(self, status: int, content: bytes, headers: httpx.Headers) -> None:
+            self.send_response_only(status)
+            for name in _PASSED_BACK:
+                if name in headers:
+                    self.send_header(name, headers[name])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            try:
+                self.wfile.write(content)
+            except BrokenPipeError:
+                self.close_connection = True  # the command was killed while it waited
+
+        def _passed_on(self, body: bytes) -> httpx.Response:
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            url = target.supabase_url + self.path
+            return httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        proxy = AuthProxy(replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}"))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield proxy
+        finally:
+            proxy.heal()
+            server.shutdown()
