@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[RUN_VARIABLE] = RUN
     another = named_target()
     if another is not None:
-        config.stash[_another] = another
         make_ready(another)
+        config.stash[_another] = another
         return
     server = ScratchPostgres()
     os.environ[_URL] = server.start()
@@ -70,11 +70,11 @@ def _is_end_to_end(item: pytest.Item) -> bool:
     return item.get_closest_marker("live") is not None and item.get_closest_marker("embedded") is None
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuse a test that is called end-to-end and makes servers of its own: it would not run elsewhere."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test that is called end-to-end and uses servers of the suite's own: it would not run elsewhere."""
     owned = _OWNED.intersection(getattr(item, "fixturenames", ()))
     if owned and _is_end_to_end(item):
-        raise pytest.UsageError(f"{item.nodeid} is marked live and uses {', '.join(sorted(owned))}: mark it embedded")
+        pytest.fail(f"marked live, but it uses {', '.join(sorted(owned))}: mark it embedded", pytrace=False)
 
 
 @pytest.fixture(scope="session")

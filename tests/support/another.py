@@ -11,6 +11,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+import httpx
+import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
@@ -39,33 +41,46 @@ def named_target() -> Target | None:
 def make_ready(target: Target) -> None:
     """Migrate a database without tables, with a first superuser of this run; leave any other as it is.
 
-    Raises: pytest.UsageError when its tables are not those of this checkout.
+    Raises: pytest.UsageError when the target does not answer, or its tables are not those of this checkout.
     """
     head = revisions(script_location())[-1].id
-    with People(target) as people:
-        (found,) = people.sql("SELECT to_regclass('bazar.alembic_version') IS NOT NULL AS yes")
-        if found["yes"]:
-            current = [row["version_num"] for row in people.sql("SELECT version_num FROM bazar.alembic_version")]
-            if current != [head]:
-                raise pytest.UsageError(f"{VARIABLES[2]} is at revision {current}, not {head}: run `bazar db migrate`")
-            return
+    try:
+        with People(target) as people:
+            people.identities_like(RUN)
+            current = _revision(people)
+    except (psycopg.OperationalError, httpx.HTTPError) as error:
+        raise pytest.UsageError(f"the target of {', '.join(VARIABLES)} cannot be used: {error}") from error
+    if current == head:
+        return
+    if current is not None:
+        raise pytest.UsageError(f"{VARIABLES[2]} is at revision {current}, not {head}: `bazar db migrate` it first")
     first = {"SUPERUSER_EMAIL": an_address("first"), "SUPERUSER_PASSWORD": secrets.token_urlsafe(24)}
     with tempfile.TemporaryDirectory(prefix="bazar-") as home:
         bazar = Bazar(Path(home)).on(target).having(**first)
-        bazar("db", "migrate", "--env", "test", "--unprotected", "--no-input").ok()
+        done = bazar("db", "migrate", "--env", "test", "--unprotected", "--no-input")
+    if done.code:
+        clean(target)
+        raise pytest.UsageError(f"{VARIABLES[2]} could not be migrated: {done.err}")
+
+
+def _revision(people: People) -> str | None:
+    """Return the revision of the target's tables; None where there are none."""
+    (found,) = people.sql("SELECT to_regclass('bazar.alembic_version') IS NOT NULL AS yes")
+    return people.sql("SELECT version_num FROM bazar.alembic_version")[0]["version_num"] if found["yes"] else None
 
 
 def clean(target: Target) -> None:
     """Remove the users, organizations and identities of this run from both systems."""
     with People(target) as people:
-        theirs = f"%@%{RUN}%"
-        people.sql(
-            "DELETE FROM bazar.organizations WHERE slug LIKE %s OR id IN (SELECT organization_id"
-            " FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id WHERE u.email LIKE %s)",
-            f"org-{RUN}-%",
-            theirs,
-        )
-        people.sql("DELETE FROM bazar.users WHERE email LIKE %s", theirs)
+        if _revision(people) is not None:
+            theirs = f"%@%{RUN}%"
+            people.sql(
+                "DELETE FROM bazar.organizations WHERE slug LIKE %s OR id IN (SELECT organization_id"
+                " FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id WHERE u.email LIKE %s)",
+                f"org-{RUN}-%",
+                theirs,
+            )
+            people.sql("DELETE FROM bazar.users WHERE email LIKE %s", theirs)
         while found := people.identities_like(RUN):
             for identity in found:
                 people.auth("DELETE", f"/admin/users/{identity['id']}").raise_for_status()
