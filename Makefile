@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: start test test-long lint format reset-db bench generate clean
+.PHONY: start test test-long test-live lint format reset-db bench generate clean
 
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
 $(VENV)/.runtime: pyproject.toml constraints.txt
@@ -31,6 +31,9 @@ test: $(VENV)/.dev  ## run the tests, in parallel
 
 test-long: $(VENV)/.dev  ## run the soak tests too
 	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m long
+
+test-live: $(VENV)/.dev  ## run the end-to-end tests on other targets (docs/testing.md)
+	$(BIN)/python -m tests.support.other_target
 
 lint: $(VENV)/.dev  ## check style, types and layers
 	$(BIN)/ruff check .

@@ -1,13 +1,12 @@
 """What all tests share: one Postgres server a run, one database and one Auth service a worker.
 
-With BAZAR_TEST_SUPABASE_URL, BAZAR_TEST_SUPABASE_KEY and BAZAR_TEST_DATABASE_URL set, the same fixtures point
-to that target instead, so that the end-to-end tests run unchanged against it.
+With BAZAR_TEST_SUPABASE_URL, BAZAR_TEST_SUPABASE_KEY and BAZAR_TEST_DATABASE_URL set, `target` is that one
+instead, and only the end-to-end tests run, those with the marker `live`: see docs/testing.md.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
@@ -16,42 +15,66 @@ import pytest
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from tests.support.another import clean, make_ready, named_target
 from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.people import RUN, RUN_VARIABLE, an_address
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database
 
 _URL = "BAZAR_TEST_POSTGRES"
 """Hands the server of the run from the first process to its workers."""
-_LIVE = ("BAZAR_TEST_SUPABASE_URL", "BAZAR_TEST_SUPABASE_KEY", "BAZAR_TEST_DATABASE_URL")
+_OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_target", "fresh_database"}
+"""Fixtures of servers that the suite makes for itself: none of another target is like them."""
 _server = pytest.StashKey[ScratchPostgres]()
+_another = pytest.StashKey[Target]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server once, in the process that has no controller above it."""
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
-        server = ScratchPostgres()
-        os.environ[_URL] = server.start()
-        config.stash[_server] = server
+    """Start the server, or make the other target ready, in the process that has no controller above it."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    os.environ[RUN_VARIABLE] = RUN
+    another = named_target()
+    if another is not None:
+        make_ready(another)
+        config.stash[_another] = another
+        return
+    server = ScratchPostgres()
+    os.environ[_URL] = server.start()
+    config.stash[_server] = server
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the server after the last worker."""
-    server = config.stash.get(_server, None)
+    """Stop the server, or clean the other target, after the last worker."""
+    server, another = config.stash.get(_server, None), config.stash.get(_another, None)
     if server is not None:
         server.stop()
+    if another is not None:
+        clean(another)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not asked for: live tests without a target, long ones without `-m long`."""
-    live = all(os.environ.get(name) for name in _LIVE)
+    """Leave out what another target cannot run, and long tests without `-m long`."""
+    another = named_target() is not None
     wanted = config.option.markexpr or ""
     left_out = [
         item
         for item in items
-        if (item.get_closest_marker("live") and not live) or (item.get_closest_marker("long") and "long" not in wanted)
+        if (another and not _is_end_to_end(item)) or (item.get_closest_marker("long") and "long" not in wanted)
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _is_end_to_end(item: pytest.Item) -> bool:
+    return item.get_closest_marker("live") is not None and item.get_closest_marker("embedded") is None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test that is called end-to-end and uses servers of the suite's own: it would not run elsewhere."""
+    owned = _OWNED.intersection(getattr(item, "fixturenames", ()))
+    if owned and _is_end_to_end(item):
+        pytest.fail(f"marked live, but it uses {', '.join(sorted(owned))}: mark it embedded", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +86,6 @@ def postgres_url() -> str:
 @pytest.fixture(scope="session")
 def database_url(postgres_url: str) -> Generator[str]:
     """This worker's migrated database, with the tables of the Auth service."""
-    if os.environ.get("BAZAR_TEST_DATABASE_URL"):
-        yield os.environ["BAZAR_TEST_DATABASE_URL"]
-        return
     with scratch_database(postgres_url, TEMPLATE) as url:
         yield url
 
@@ -79,24 +99,21 @@ def auth_keys() -> AuthKeys:
 @pytest.fixture(scope="session")
 def auth_url(auth_keys: AuthKeys, database_url: str) -> Generator[str]:
     """This worker's Auth service, without `/auth/v1`."""
-    if os.environ.get("BAZAR_TEST_SUPABASE_URL"):
-        yield os.environ["BAZAR_TEST_SUPABASE_URL"]
-        return
     with running_auth_service(environment_of(auth_keys, database_url)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def service_key(auth_keys: AuthKeys) -> str:
-    """The service key of the target."""
-    return os.environ.get("BAZAR_TEST_SUPABASE_KEY") or auth_keys.secret_key
+def embedded_target(auth_url: str, auth_keys: AuthKeys, database_url: str) -> Target:
+    """This worker's own database and Auth service as one target."""
+    source = TargetSource(TargetKind.ENVIRONMENT, "environment")
+    return Target(source, auth_url, Secret(auth_keys.secret_key), Secret(database_url))
 
 
 @pytest.fixture(scope="session")
-def target(auth_url: str, service_key: str, database_url: str) -> Target:
-    """Both systems of this worker as one target."""
-    source = TargetSource(TargetKind.ENVIRONMENT, "environment")
-    return Target(source, auth_url, Secret(service_key), Secret(database_url))
+def target(request: pytest.FixtureRequest) -> Target:
+    """The target of the tests: the one that three variables name, else this worker's own."""
+    return named_target() or request.getfixturevalue("embedded_target")
 
 
 @pytest.fixture
@@ -113,4 +130,4 @@ def fresh_database(postgres_url: str) -> Generator[Callable[..., str]]:
 @pytest.fixture
 def unique_email() -> Callable[[str], str]:
     """Make addresses that no other test uses."""
-    return lambda name="user": f"{name}.{secrets.token_hex(5)}@example.com"
+    return an_address

@@ -17,6 +17,8 @@ from bazar_cli.domain.access import Role
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
+pytestmark = pytest.mark.live
+
 NASTY = "\x9b31m\u202eevil"
 """A control sequence in one C1 character and a bidirectional override: SQL lets both in."""
 

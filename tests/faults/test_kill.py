@@ -12,6 +12,8 @@ from tests.support.cli import Bazar
 from tests.support.held_wire import held_wire
 from tests.support.people import People
 
+pytestmark = pytest.mark.live
+
 Email = Callable[[str], str]
 
 

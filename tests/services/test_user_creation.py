@@ -109,7 +109,7 @@ def test_the_identity_is_confirmed_and_stamped_with_this_deployment(people: Peop
 
     [identity], [marker] = people.identities(email), people.sql("SELECT id FROM bazar.deployment")
     assert identity["email_confirmed_at"] is not None
-    assert identity["raw_app_meta_data"]["bazar"] == {"deployment": str(marker["id"]), "origin": "created"}
+    assert identity["app_metadata"]["bazar"] == {"deployment": str(marker["id"]), "origin": "created"}
 
 
 def test_new_ids_are_ordered_by_time(people: People, unique_email: Emails) -> None:

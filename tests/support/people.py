@@ -1,11 +1,13 @@
 """People to test with: operators made in memory, and users and organizations written straight into `bazar.*`.
 
 Rows are written by SQL, so that what a test arranges does not depend on the use case that it looks at. A
-Grant always comes from the policy, for the operator as the gate reads them.
+Grant always comes from the policy, for the operator as the gate reads them. Identities are made and looked at
+through the Auth service: its tables can be in another database, or closed to the role of DATABASE_URL.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
@@ -17,6 +19,7 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -34,8 +37,12 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 REQUEST_ID = "test-request"
-OLD_PASSWORD = "old-password"
-"""The password of an identity that was there before."""
+RUN_VARIABLE = "BAZAR_TEST_RUN"
+"""Hands the name of the run from its first process to the workers."""
+RUN = os.environ.get(RUN_VARIABLE) or f"run{secrets.token_hex(5)}"
+"""In every address and slug that the tests make: what of a target is theirs to remove."""
+OLD_PASSWORD = f"Old-{secrets.token_urlsafe(15)}-1a"
+"""The password of an identity that was there before: nobody else knows it, whatever target it is on."""
 _NO_ROLES: Mapping[Org, Role] = MappingProxyType({})
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 _TABLES = ("bazar.users", "bazar.organizations", "bazar.memberships", "bazar.audit_events", "auth.users")
@@ -55,6 +62,11 @@ class Someone:
 
     id: uuid.UUID
     email: str
+
+
+def an_address(name: str = "user") -> str:
+    """Make an address that no other test and no other run uses."""
+    return f"{name}.{secrets.token_hex(6)}@{RUN}.example.com"
 
 
 def an_org(slug: str = "acme") -> Org:
@@ -118,7 +130,7 @@ class People:
 
     def org(self, *, name: str = "An organization", created_at: datetime | None = None) -> Org:
         """Insert an organization with a slug of its own."""
-        made = Org(uuid.uuid4(), f"org-{secrets.token_hex(6)}")
+        made = Org(uuid.uuid4(), f"org-{RUN}-{secrets.token_hex(6)}")
         self.sql(
             "INSERT INTO bazar.organizations (id, slug, name, created_at) VALUES (%s, %s, %s, coalesce(%s, now()))",
             made.id,
@@ -141,7 +153,7 @@ class People:
         created_at: datetime | None = None,
     ) -> Someone:
         """Insert a user, by default an active one on Free in no organization, with an address of their own."""
-        made = Someone(uuid.uuid4(), email or f"user.{secrets.token_hex(6)}@example.com")
+        made = Someone(uuid.uuid4(), email or an_address())
         self.sql(
             "INSERT INTO bazar.users (id, email, name, plan, state, pending, is_superuser, created_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()))",
@@ -172,16 +184,21 @@ class People:
         someone: Someone,
         *,
         app_metadata: Mapping[str, object] = _NO_METADATA,
+        confirmed: bool = True,
     ) -> None:
         """Create the identity of a user at Supabase, without the stamp of any Bazar unless one is given."""
         body = {
             "id": str(someone.id),
             "email": someone.email,
             "password": OLD_PASSWORD,
-            "email_confirm": True,
+            "email_confirm": confirmed,
             "app_metadata": dict(app_metadata),
         }
-        self._auth("/admin/users", body).raise_for_status()
+        self.auth("POST", "/admin/users", body).raise_for_status()
+
+    def ban(self, someone: Someone) -> None:
+        """Let Supabase refuse somebody for an hour."""
+        self.auth("PUT", f"/admin/users/{someone.id}", {"ban_duration": "1h"}).raise_for_status()
 
     def leases_run_out(self) -> None:
         """Let every dead command's lease run out, as 20 s would."""
@@ -215,19 +232,19 @@ class People:
 
     def signs_in(self, email: str, password: str) -> bool:
         """Sign in as people do; whether Supabase took the password."""
-        answer = self._auth("/token?grant_type=password", {"email": email, "password": password})
+        answer = self.auth("POST", "/token?grant_type=password", {"email": email, "password": password})
         assert answer.status_code in {httpx.codes.OK, httpx.codes.BAD_REQUEST}, answer.text
         return answer.is_success
 
     def access_token(self, someone: Someone, password: str = OLD_PASSWORD) -> str:
         """Sign in as people do; return the access token."""
-        answer = self._auth("/token?grant_type=password", {"email": someone.email, "password": password})
+        answer = self.auth("POST", "/token?grant_type=password", {"email": someone.email, "password": password})
         return str(answer.raise_for_status().json()["access_token"])
 
-    def _auth(self, path: str, body: Mapping[str, object]) -> httpx.Response:
-        return httpx.post(
-            f"{auth_url(self.target)}{path}", json=body, headers=key_headers(self.target), trust_env=False, timeout=30
-        )
+    def auth(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
+        """Ask the Auth service with the service key; `path` is below `/auth/v1`."""
+        url, headers = f"{auth_url(self.target)}{path}", key_headers(self.target)
+        return httpx.request(method, url, json=body, headers=headers, trust_env=False, timeout=30)
 
     # -- see ----------------------------------------------------------------------------------------------
 
@@ -242,8 +259,13 @@ class People:
         return found[0] if found else None
 
     def identities(self, email: str) -> list[dict[str, Any]]:
-        """Return the identities with an address at Supabase."""
-        return self.sql("SELECT * FROM auth.users WHERE email = %s", email)
+        """Return the identities with an address at Supabase, as its admin API shows them, `id` as UUID."""
+        return [found for found in self.identities_like(email) if found["email"] == email]
+
+    def identities_like(self, part: str) -> list[dict[str, Any]]:
+        """Return the identities with this in their address, a thousand at most."""
+        answer = self.auth("GET", f"/admin/users?per_page=1000&filter={quote(part)}").raise_for_status()
+        return [{**found, "id": uuid.UUID(found["id"])} for found in answer.json()["users"] if part in found["email"]]
 
     def events(self, target_id: uuid.UUID) -> list[dict[str, Any]]:
         """Return the audit events about a target, the oldest first."""

@@ -20,7 +20,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 
 TEMPLATE = "bazar_template"
-_UNSAFE_AND_FAST = {
+UNSAFE_AND_FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -34,7 +34,7 @@ class ScratchPostgres:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bazar-tests-")
-        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), _UNSAFE_AND_FAST)
+        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), UNSAFE_AND_FAST)
 
     def start(self) -> str:
         """Start the server and make the template database; return the URL of its `postgres` database."""

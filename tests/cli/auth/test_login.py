@@ -14,6 +14,8 @@ from tests.cli.auth.support import Terminal, session_file, sign_in, stored_sessi
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
 
+pytestmark = pytest.mark.live
+
 
 @pytest.mark.parametrize("words", [(), ("--debug",)], ids=["plain", "debug"])
 def test_session_is_kept_privately_and_nothing_secret_is_shown(
@@ -41,17 +43,17 @@ def test_wrong_password_and_unknown_user_read_the_same(signed_out: Bazar, member
     assert not (signed_out.home / "config").exists()
 
 
-REFUSED = {
-    "auth.user_banned": "UPDATE auth.users SET banned_until = now() + interval '1 hour' WHERE id = %s",
-    "auth.email_not_confirmed": "UPDATE auth.users SET email_confirmed_at = NULL WHERE id = %s",
-}
-
-
-@pytest.mark.parametrize(("code", "statement"), REFUSED.items(), ids=REFUSED.keys())
-def test_refused_by_supabase(signed_out: Bazar, people: People, member: Someone, code: str, statement: str) -> None:
-    people.sql(statement, member.id)
+def test_banned_by_supabase(signed_out: Bazar, people: People, member: Someone) -> None:
+    people.ban(member)
     done = sign_in(signed_out, member)
-    assert (done.code, done.error["code"]) == (4, code)
+    assert (done.code, done.error["code"]) == (4, "auth.user_banned")
+
+
+def test_address_that_is_not_confirmed(signed_out: Bazar, people: People) -> None:
+    someone = people.user()
+    people.identity(someone, confirmed=False)
+    done = sign_in(signed_out, someone)
+    assert (done.code, done.error["code"]) == (4, "auth.email_not_confirmed")
 
 
 def test_suspended_operator_is_out_while_the_token_is_valid(signed_out: Bazar, people: People, member: Someone) -> None:

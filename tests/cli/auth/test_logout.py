@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.devstack.auth.keys import AuthKeys
@@ -15,6 +18,8 @@ from tests.cli.auth.support import session_file, sign_in, stored_session
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 from tests.support.tokens import Signer, claims_of, wire_to
+
+pytestmark = pytest.mark.live
 
 
 def is_alive(target: Target, refresh_token: str) -> bool:
@@ -27,7 +32,7 @@ def is_alive(target: Target, refresh_token: str) -> bool:
         return True
 
 
-def test_handed_out_token_stops_writing_at_once_and_goes_on_reading(signed_out: Bazar, root: Someone) -> None:
+def test_handed_out_token_stops_writing_at_once(signed_out: Bazar, people: People, root: Someone) -> None:
     sign_in(signed_out, root).ok()
     agent = signed_out.having(BAZAR_TOKEN=signed_out("auth", "token").ok().out.strip())
     agent("users", "update", root.email, "--name", "Before").ok()
@@ -35,8 +40,16 @@ def test_handed_out_token_stops_writing_at_once_and_goes_on_reading(signed_out: 
     assert ended.json == {"was_signed_in": True, "ended_at_supabase": True, "everywhere": False}
     late = agent("users", "update", root.email, "--name", "After", "-o", "json")
     assert (late.code, late.error["code"]) == (4, "auth.session_revoked")
-    assert agent("users", "me", "-o", "json").ok().json["name"] == "Before"
+    assert (people.row(root) or {})["name"] == "Before"
     assert signed_out("users", "me").code == 4
+
+
+@pytest.mark.embedded  # a token that only Auth itself can verify stops reading at once, too
+def test_handed_out_token_goes_on_reading(as_user: Callable[[Someone], Bazar], root: Someone) -> None:
+    agent = as_user(root)
+    assert agent("auth", "logout", "--everywhere", "-o", "json").ok().json["ended_at_supabase"] is True
+    assert agent("users", "update", root.email, "--name", "After").code == 4
+    agent("users", "me").ok()
 
 
 def test_twice_is_fine(signed_out: Bazar, member: Someone) -> None:
@@ -79,6 +92,7 @@ def test_everywhere_needs_a_session_that_holds(
     assert done.code == 4
 
 
+@pytest.mark.embedded
 def test_session_whose_token_has_expired_is_ended_too(
     signed_out: Bazar, target: Target, member: Someone, auth_keys: AuthKeys
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import Signer, claims_of, unsigned, wire_to
 
+pytestmark = pytest.mark.live
+
 AsUser = Callable[[Someone], Bazar]
 TARGET = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")
 SHAPE = {"code", "message", "hint", "exit_code", "details", "request_id"}
@@ -90,12 +92,20 @@ def test_profile_by_name_by_variable_or_active(signed_out: Bazar, nobody: Bazar,
 
 
 @pytest.mark.parametrize("name", [".env", "docker/server/.env"])
-def test_env_file_of_the_current_folder(nobody: Bazar, as_user: AsUser, member: Someone, name: str) -> None:
-    bazar = as_user(member)
-    folder = env_file(nobody.folder("work") / name, bazar).parents[name.count("/")]
-    found = bazar.lacking(*TARGET)("auth", "status", *JSON, cwd=folder)
+def test_env_file_of_the_current_folder(nobody: Bazar, signed_out: Bazar, member: Someone, name: str) -> None:
+    sign_in(signed_out, member).ok()
+    folder = env_file(nobody.folder("work") / name, signed_out).parents[name.count("/")]
+    found = nobody("auth", "status", *JSON, cwd=folder)
     assert shown_target(found) == f"env-file {name}"
     assert found.json["email"] == member.email
+
+
+@pytest.mark.embedded  # another target may go by another URL than its issuer's
+def test_token_is_used_with_a_found_env_file_of_its_issuer(nobody: Bazar, as_user: AsUser, member: Someone) -> None:
+    bazar = as_user(member)
+    env_file(nobody.folder("work") / ".env", bazar)
+    found = bazar.lacking(*TARGET)("auth", "status", *JSON).ok().json
+    assert (found["email"], found["source"]) == (member.email, "BAZAR_TOKEN")
 
 
 def test_named_env_file_comes_before_the_environment(as_user: AsUser, member: Someone) -> None:
@@ -172,6 +182,7 @@ def test_auth_is_down(as_user: AsUser, root: Someone) -> None:
     failed(sign_in(down, root), 7, "supabase.unavailable")
 
 
+@pytest.mark.embedded  # where only Auth itself can verify a token, nothing goes on without it
 def test_reads_go_on_while_auth_is_down(as_user: AsUser, people: People, target: Target, root: Someone) -> None:
     with wire_to(target) as wire:
         bazar = as_user(root).having(SUPABASE_URL=wire.target.supabase_url)
@@ -187,6 +198,7 @@ def test_reads_go_on_while_auth_is_down(as_user: AsUser, people: People, target:
 # -- tokens that somebody made -----------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("words", [("users", "list"), ("users", "create", "x@example.com"), ("auth", "status")])
 def test_bad_token(signed_out: Bazar, root: Someone, auth_keys: AuthKeys, words: tuple[str, ...]) -> None:
     signer, claims = Signer.of(auth_keys), claims_of(root)
@@ -204,6 +216,11 @@ def test_bad_token(signed_out: Bazar, root: Someone, auth_keys: AuthKeys, words:
         assert token.reveal() not in done.err
 
 
-def test_service_key_is_no_token(signed_out: Bazar, auth_keys: AuthKeys) -> None:
-    for key in (auth_keys.service_key, auth_keys.secret_key):
-        failed(signed_out.having(BAZAR_TOKEN=key)("users", "list", *JSON), 4, "auth.token_invalid")
+def test_service_key_is_no_token(signed_out: Bazar) -> None:
+    key = signed_out.environ["SUPABASE_KEY"]
+    failed(signed_out.having(BAZAR_TOKEN=key)("users", "list", *JSON), 4, "auth.token_invalid")
+
+
+@pytest.mark.embedded
+def test_service_key_as_a_jwt_is_no_token(signed_out: Bazar, auth_keys: AuthKeys) -> None:
+    failed(signed_out.having(BAZAR_TOKEN=auth_keys.service_key)("users", "list", *JSON), 4, "auth.token_invalid")

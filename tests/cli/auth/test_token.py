@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.auth.support import sign_in, stored_session
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, Someone
+
+pytestmark = pytest.mark.live
 
 
 def test_token_alone_serves_many_commands(signed_out: Bazar, member: Someone, nobody: Bazar) -> None:

@@ -11,6 +11,8 @@ from tests.cli.auth.support import Terminal, sign_in
 from tests.support.cli import Bazar
 from tests.support.people import People
 
+pytestmark = pytest.mark.live
+
 TARGET = {
     "SUPABASE_URL": "https://project.supabase.co",
     "SUPABASE_KEY": "sb_secret_very-hidden",

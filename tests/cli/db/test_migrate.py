@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
@@ -112,6 +113,14 @@ def test_dry_run_tells_what_is_pending_and_writes_nothing(
     assert not has_schema(url)
 
 
+@pytest.mark.live
+def test_head_is_migrated_to_without_a_change(admin: Bazar) -> None:
+    done = admin("db", "migrate", "-o", "json").ok()
+    assert (done.json["current"], done.json["applied"], done.json["pending"]) == (HEAD, [], [])
+    assert done.err == "nothing is pending\n"
+
+
+@pytest.mark.live
 def test_premium_alone_may_not(as_user: AsUser, people: People) -> None:
     premium = people.user(plan=Plan.PREMIUM)
     bazar = as_user(premium)
@@ -123,6 +132,7 @@ def test_premium_alone_may_not(as_user: AsUser, people: People) -> None:
     assert sorted(e["use_case"] for e in events) == ["db.migrate", "db.status"]
 
 
+@pytest.mark.live
 def test_free_may_not_and_nobody_may_not(as_user: AsUser, people: People, signed_out: Bazar) -> None:
     done = as_user(people.user())("db", "migrate", "-o", "json")
     assert (done.code, done.error["code"]) == (5, "access.plan")

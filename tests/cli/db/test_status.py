@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from tests.cli.db.conftest import On, has_schema
+from bazar_cli.domain.target import Target
+from tests.cli.db.conftest import On, has_schema, marker_of
 from tests.support.cli import Bazar
 
 ALL = [r.id for r in revisions(script_location())]
@@ -16,18 +17,20 @@ FIELDS = ["host", "database", "server_version", "marker", "current", "head", "ap
 Databases = Callable[..., str]
 
 
-def test_at_head(admin: Bazar) -> None:
+@pytest.mark.live
+def test_at_head(admin: Bazar, target: Target) -> None:
     done = admin("db", "status", "--check", "-o", "json").ok()
     status = done.json
     assert list(status) == FIELDS
     assert (status["current"], status["head"]) == (ALL[-1], ALL[-1])
     assert [r["revision"] for r in status["applied"]] == ALL
     assert (status["pending"], status["unknown_revision"]) == ([], False)
-    assert status["marker"] == {"environment": "local", "protected": False}
+    environment, protected = marker_of(target.database_url.reveal())
+    assert status["marker"] == {"environment": environment, "protected": protected}
     assert done.err == ""
     assert yaml.safe_load(admin("db", "status", "-o", "yaml").ok().out) == status
     table = admin("db", "status").ok().out
-    assert "marker\tlocal, unprotected\n" in table
+    assert f"marker\t{environment}, {'protected' if protected else 'unprotected'}\n" in table
     assert f"current\t{ALL[-1]}\n" in table
 
 

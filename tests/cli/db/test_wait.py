@@ -8,16 +8,19 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.cli import Bazar
 
 
-def test_answers_at_once_without_a_sign_in(signed_out: Bazar, database_url: str) -> None:
+@pytest.mark.live
+def test_answers_at_once_without_a_sign_in(signed_out: Bazar, target: Target) -> None:
     done = signed_out("db", "wait", "-o", "json").ok()
     assert list(done.json) == ["host", "database", "server_version", "waited_ms"]
-    assert f"/{done.json['database']}" == urlsplit(database_url).path
+    assert f"/{done.json['database']}" == urlsplit(target.database_url.reveal()).path
     assert done.json["server_version"]
     assert done.err == ""
 

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import pytest
 import yaml
 
 from bazar_cli.domain.permissions import Plan
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
+
+pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 COMPARED = ["pending", "users-without-identity", "identities-without-user"]

@@ -17,6 +17,8 @@ from bazar_cli.domain.access import Role, UserState
 from tests.support.cli import Bazar
 from tests.support.people import Org, People, Someone
 
+pytestmark = pytest.mark.live
+
 AsUser = Callable[[Someone], Bazar]
 FIELDS = ["id", "slug", "name", "members", "created_at", "updated_at"]
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from bazar_cli.domain.access import Role, UserState
 from bazar_cli.domain.permissions import Permission, Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
+
+pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 
@@ -85,6 +89,7 @@ def test_unknown_permission_lists_the_known_ones(admin: Bazar) -> None:
     assert admin("plans", "check", "users:read", "-o", "ids").code == 2
 
 
+@pytest.mark.embedded
 def test_operator_whose_plan_lost_plans_read_is_denied(
     fresh_database: Callable[..., str], nobody: Bazar, target: Target
 ) -> None:

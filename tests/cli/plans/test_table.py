@@ -14,6 +14,8 @@ from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
+pytestmark = pytest.mark.live
+
 FREE = ["users:read", "files:read", "orgs:read", "members:read", "plans:read"]
 MATRIX = [{"permission": p.value, **{plan.value: p in SEEDED_PLANS[plan] for plan in Plan}} for p in Permission]
 

@@ -14,6 +14,8 @@ from bazar_cli.domain.access import Role
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
+pytestmark = pytest.mark.live
+
 AsUser = Callable[[Someone], Bazar]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from bazar_cli.domain.access import Role, UserState
 from bazar_cli.domain.permissions import Plan
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
+
+pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 

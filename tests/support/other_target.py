@@ -1,0 +1,200 @@
+"""Run the end-to-end tests against another target: `make test-live`.
+
+With BAZAR_TEST_SUPABASE_URL, BAZAR_TEST_SUPABASE_KEY and BAZAR_TEST_DATABASE_URL set that is the one they name.
+Without, two are made that share nothing with the embedded stack of the other tests: a Postgres of its own with
+passwords over TCP, whose role is no superuser, and the Auth service alone beside it, which signs with a secret
+(HS256: no key set) and takes its service key as a JWT.
+
+- *together*: both systems in one empty database; the tests migrate it.
+- *apart*: Auth in another database, with other rules, so that `auth.*` is nowhere near `bazar.*`; the tables are
+  there, and a stranger rules them.
+
+What was there before must be there afterwards, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from bazar_cli.devstack.auth.keys import role_key
+from bazar_cli.devstack.binaries import prepare
+from bazar_cli.devstack.paths import SHORT_ROOT
+from bazar_cli.domain.access import Role
+from tests.support.another import VARIABLES
+from tests.support.auth_service import running_auth_service
+from tests.support.people import People
+from tests.support.postgres import UNSAFE_AND_FAST, migrate, sibling, target_of
+
+_TABLES = (
+    *("bazar.users", "bazar.organizations", "bazar.memberships"),
+    *("bazar.plans", "bazar.plan_permissions", "bazar.deployment"),
+    *("auth.users", "auth.identities", "auth.sessions", "auth.refresh_tokens", "auth.one_time_tokens"),
+)
+_MIGRATED = ("bazar.plans", "bazar.plan_permissions", "bazar.deployment")
+"""Filled by migrations, which a database without tables gets from the tests."""
+_OTHER_RULES = {
+    "GOTRUE_JWT_EXP": "7200",
+    "GOTRUE_JWT_ISSUER": "https://auth.example.com/auth/v1",
+    "GOTRUE_PASSWORD_MIN_LENGTH": "10",
+}
+Rows = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One other target: where its two systems keep their tables, and what is different about its Auth service."""
+
+    name: str
+    database_url: str
+    auth_database_url: str
+    rules: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_ruled: bool = False
+    """Its tables are there, and somebody who is no part of the tests."""
+
+
+@contextmanager
+def another_postgres() -> Generator[str]:
+    """Run a Postgres of its own on a TCP port of this machine; yields the URL of its `postgres` database."""
+    tools, password = prepare(), secrets.token_hex(16)
+    user = tools.run_as
+    as_user: dict[str, Any] = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
+    with tempfile.TemporaryDirectory(prefix="bazar-other-", dir=SHORT_ROOT) as name:
+        folder = Path(name)
+        (folder / "password").write_text(password)
+        if user is not None:
+            for path in (folder, folder / "password"):
+                os.chown(path, user.uid, user.gid)
+        given = ("--username=root", "--pwfile=password", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "-N")
+        initdb = [tools.program("initdb"), "-D", "data", *given]
+        subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL, **as_user)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        settings = {**UNSAFE_AND_FAST, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+        words = [word for setting, value in settings.items() for word in ("-c", f"{setting}={value}")]
+        postgres = [tools.program("postgres"), "-D", "data", "-p", str(port), *words]
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen[bytes](postgres, cwd=folder, stdout=log, stderr=log, **as_user) as process,
+        ):
+            try:
+                url = f"postgresql://root:{password}@127.0.0.1:{port}/postgres"
+                _wait_for(url, process, folder / "log")
+                yield url
+            finally:
+                # A fast shutdown, clients or not.
+                process.send_signal(signal.SIGINT)
+                process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            assert process.poll() is None, log.read_text()
+        else:
+            return
+
+
+def _databases(url: str, *names: str) -> list[str]:
+    """Make databases that an ordinary role owns; return their URLs for that role."""
+    role, password = f"operator_{secrets.token_hex(3)}", secrets.token_hex(16)
+    with psycopg.connect(url, autocommit=True) as connection:
+        who = sql.Identifier(role)
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(who, sql.Literal(password)))
+        for name in names:
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), who))
+    address = f"{role}:{password}@{urlsplit(url).netloc.rpartition('@')[2]}"
+    return [urlsplit(sibling(url, name))._replace(netloc=address).geturl() for name in names]
+
+
+def rows(*urls: str) -> Rows:
+    """Return every row of both systems as text, wherever their tables are."""
+    found: Rows = {}
+    for url in dict.fromkeys(urls):
+        with psycopg.connect(url) as connection:
+            for table in _TABLES:
+                if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() == (None,):
+                    continue
+                lines = connection.execute(f"SELECT t::text FROM {table} t ORDER BY 1".encode()).fetchall()
+                found[table] = [line for (line,) in lines]
+    return found
+
+
+def _a_stranger(database_url: str, supabase_url: str, key: str) -> None:
+    """Put somebody in charge who is no part of the tests, with an organization of theirs."""
+    migrate(database_url, "production", protected=True)
+    with People(target_of(database_url, supabase_url, key)) as people:
+        org = people.org(name="Somebody else's")
+        people.sql("UPDATE bazar.organizations SET slug = 'somebody-elses' WHERE id = %s", org.id)
+        ruler = people.user({org: Role.OWNER}, email="ruler@elsewhere.example.org")
+        people.sql("UPDATE bazar.users SET plan = 'premium', is_superuser = true WHERE id = %s", ruler.id)
+        people.identity(ruler)
+        people.access_token(ruler)
+
+
+def run_tests(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Run the end-to-end tests; return pytest's exit code."""
+    workers = os.environ.get("BAZAR_TEST_WORKERS", "auto")
+    pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadgroup", "-m", "live", *arguments]
+    return subprocess.run(pytest, env={**os.environ, **environ}, check=False).returncode
+
+
+def run_flavour(flavour: Flavour, arguments: list[str]) -> list[str]:
+    """Run the end-to-end tests on one flavour; return what went wrong."""
+    secret = secrets.token_urlsafe(48)
+    key = role_key(secret, "service_role")
+    settings = {"GOTRUE_DB_DATABASE_URL": flavour.auth_database_url, "GOTRUE_JWT_SECRET": secret, **flavour.rules}
+    sys.stdout.write(f"== another target: {flavour.name}\n")
+    sys.stdout.flush()
+    with running_auth_service(settings) as supabase_url:
+        if flavour.is_ruled:
+            _a_stranger(flavour.database_url, supabase_url, key)
+        before = rows(flavour.database_url, flavour.auth_database_url)
+        values = (supabase_url, key, flavour.database_url)
+        code = run_tests(arguments, dict(zip(VARIABLES, values, strict=True)))
+        after = rows(flavour.database_url, flavour.auth_database_url)
+    wrong = [f"{flavour.name}: pytest ended with {code}"] if code else []
+    for table, lines in after.items():
+        expected = before.get(table, lines if table in _MIGRATED else [])
+        if lines != expected:
+            left = sorted(set(lines).symmetric_difference(expected))
+            wrong.append(f"{flavour.name}: {table} is not as it was; {len(left)} rows differ, as {left[0][:200]}")
+    return wrong
+
+
+def main() -> int:
+    """Run the end-to-end tests on another target, named or made; return an exit code."""
+    arguments = sys.argv[1:]
+    if any(os.environ.get(name) for name in VARIABLES):
+        return run_tests(arguments, {})
+    wrong: list[str] = []
+    with another_postgres() as url:
+        (together,) = _databases(url, "together")
+        apart, identities = _databases(url, "apart", "identities")
+        for flavour in (
+            Flavour("together", together, together),
+            Flavour("apart", apart, identities, _OTHER_RULES, is_ruled=True),
+        ):
+            wrong += run_flavour(flavour, arguments)
+    sys.stderr.write("".join(f"error: {line}\n" for line in wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
