@@ -10,6 +10,9 @@ from contextlib import contextmanager
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 
+SITE_URL = "http://127.0.0.1:3000"
+"""Where links lead after verification."""
+
 
 def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
     """Return the settings of a service with these keys."""
@@ -17,7 +20,7 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
         "GOTRUE_DB_DATABASE_URL": database_url,
         "GOTRUE_JWT_SECRET": keys.jwt_secret,
         "GOTRUE_JWT_KEYS": keys.jwt_keys,
-        "GOTRUE_SITE_URL": "http://127.0.0.1:3000",
+        "GOTRUE_SITE_URL": SITE_URL,
         "BAZAR_AUTH_ANON_KEY": keys.anon_key,
         "BAZAR_AUTH_SERVICE_KEY": keys.service_key,
         "BAZAR_AUTH_PUBLISHABLE_KEY": keys.publishable_key,

@@ -30,6 +30,7 @@ _USER_FIELDS = {
 }
 _PROVIDER = {"provider": "email", "providers": ["email"]}
 _UINT_MAX = 2**64 - 1
+_LINKS_NOT_SERVED = {"signup", "email_change_current", "email_change_new"}
 
 
 def create_user(call: Call) -> Response:
@@ -147,16 +148,16 @@ def delete_user(call: Call) -> Response:
 
 
 def generate_link(call: Call) -> Response:
-    """`POST /admin/generate_link` for invite, recovery and magiclink; sends no mail."""
+    """`POST /admin/generate_link` for invite, recovery and magiclink, 404 for the other types; sends no mail."""
     call.require_admin()
     fields = {"type": STRING, "email": STRING, "password": STRING, "data": MAP, "redirect_to": STRING, "options": ANY}
     body = parse(call.body, "GenerateLinkParams", fields)
     kind = body.get("type", "")
-    if kind not in {"invite", "recovery", "magiclink", "signup"}:
+    if kind not in {"invite", "recovery", "magiclink"} | _LINKS_NOT_SERVED:
         raise validation_failed(f"Invalid email action link type requested: {kind}")
     email = users.checked_email(body.get("email", ""))
-    if kind == "signup":
-        raise Fault(404, "not_found", "sign-up is not served here")
+    if kind in _LINKS_NOT_SERVED:
+        raise Fault(404, "not_found", f"a link of type {kind} is not served here")
     redirect = body.get("redirect_to") or call.query.get("redirect_to")
     with call.service.pool.transaction() as connection:
         user = users.by_email(connection, email)
