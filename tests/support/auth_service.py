@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import IO
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 
@@ -29,12 +30,16 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_auth_service(settings: Mapping[str, str], *arguments: str) -> Generator[str]:
-    """Run the service in the foreground of a child process; yields its base URL without the prefix."""
+def running_auth_service(settings: Mapping[str, str], *arguments: str, log: IO[str] | None = None) -> Generator[str]:
+    """Run the service in the foreground of a child process; yields its base URL without the prefix.
+
+    Parameters: `log` gets what the service writes to standard error, which else is the test's own.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "bazar_cli.devstack.auth", "--port", "0", *arguments],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     ) as process:
         assert process.stdout is not None
