@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support.auth_service import SITE_URL, environment_of, running_auth_service
+from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.recorded import SHAPES
 
 USERS = "/admin/users"
@@ -43,12 +44,13 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(auth_keys: AuthKeys, database_url: str) -> Generator[Service]:
-    """A service of its own; whatever was asked, its log must end without a traceback."""
+def service(auth_keys: AuthKeys, postgres_url: str) -> Generator[Service]:
+    """A service with users of its own; whatever was asked, its log must end without a traceback."""
     email = f"odd.{secrets.token_hex(5)}@example.com"
     with tempfile.TemporaryFile("w+") as log:
         with (
-            running_auth_service(environment_of(auth_keys, database_url), log=log) as url,
+            scratch_database(postgres_url, TEMPLATE) as database,
+            running_auth_service(environment_of(auth_keys, database), log=log) as url,
             httpx.Client(base_url=f"{url}/auth/v1", timeout=60, trust_env=False) as admin,
             httpx.Client(base_url=f"{url}/auth/v1", timeout=60, trust_env=False) as user,
         ):

@@ -131,8 +131,9 @@ def test_a_create_that_finds_the_email_taken_only_when_it_writes_answers_500(
     body = {"email": email, "password_hash": "$2a$10$" + "a" * 53}
     with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url) as other:
         other.execute(
-            "INSERT INTO auth.users (id, instance_id, email) VALUES (gen_random_uuid(), %s, %s)",
-            ("00000000-0000-0000-0000-000000000000", email),
+            "INSERT INTO auth.users (id, instance_id, aud, role, email, created_at, updated_at)"
+            " VALUES (gen_random_uuid(), %s, 'authenticated', 'authenticated', %s, now(), now())",
+            (uuid.UUID(int=0), email),
         )
         answer = pool.submit(client.post, USERS, headers=DATED if dated else {}, json=body)
         waits = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
