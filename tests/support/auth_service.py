@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import IO
 
 from bazar_cli.devstack.auth.keys import AuthKeys
+
+SITE_URL = "http://127.0.0.1:3000"
+"""Where links lead after verification."""
 
 
 def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
@@ -17,7 +21,7 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
         "GOTRUE_DB_DATABASE_URL": database_url,
         "GOTRUE_JWT_SECRET": keys.jwt_secret,
         "GOTRUE_JWT_KEYS": keys.jwt_keys,
-        "GOTRUE_SITE_URL": "http://127.0.0.1:3000",
+        "GOTRUE_SITE_URL": SITE_URL,
         "BAZAR_AUTH_ANON_KEY": keys.anon_key,
         "BAZAR_AUTH_SERVICE_KEY": keys.service_key,
         "BAZAR_AUTH_PUBLISHABLE_KEY": keys.publishable_key,
@@ -26,12 +30,16 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_auth_service(settings: Mapping[str, str], *arguments: str) -> Generator[str]:
-    """Run the service in the foreground of a child process; yields its base URL without the prefix."""
+def running_auth_service(settings: Mapping[str, str], *arguments: str, log: IO[str] | None = None) -> Generator[str]:
+    """Run the service in the foreground of a child process; yields its base URL without the prefix.
+
+    Parameters: `log` gets what the service writes to standard error, which else is the test's own.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "bazar_cli.devstack.auth", "--port", "0", *arguments],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     ) as process:
         assert process.stdout is not None

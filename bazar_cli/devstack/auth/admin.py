@@ -12,7 +12,7 @@ from bazar_cli.devstack.auth import links, passwords, users
 from bazar_cli.devstack.auth.bodies import ANY, BOOL, MAP, STRING, parse
 from bazar_cli.devstack.auth.call import Call
 from bazar_cli.devstack.auth.database import Rows, one
-from bazar_cli.devstack.auth.errors import Fault, validation_failed
+from bazar_cli.devstack.auth.errors import Fault, internal, validation_failed
 
 _USER_FIELDS = {
     "id": STRING,
@@ -29,7 +29,8 @@ _USER_FIELDS = {
     "ban_duration": STRING,
 }
 _PROVIDER = {"provider": "email", "providers": ["email"]}
-_UINT_MAX = 2**64 - 1
+_UINT_MAX, _BIGINT_MAX = 2**64 - 1, 2**63 - 1
+_LINKS_NOT_SERVED = {"signup", "email_change_current", "email_change_new"}
 
 
 def create_user(call: Call) -> Response:
@@ -64,10 +65,10 @@ def create_user(call: Call) -> Response:
 def list_users(call: Call) -> Response:
     """`GET /admin/users`: a page, with `Link` and `X-Total-Count`; identities are null there."""
     call.require_admin()
-    page = _unsigned(call.query.get("page", "1"))
-    per_page = _unsigned(call.query.get("per_page", "50"))
+    page = _unsigned(call.query.get("page") or "1")
+    per_page = _unsigned(call.query.get("per_page") or "50")
     if per_page == 0:
-        raise Fault(500, "unexpected_failure", "Internal Server Error", code_header=False)
+        raise internal()
     order = _order(call.query.get("sort", ""))
     where, values = f"instance_id = '{users.INSTANCE}'", []
     if "filter" in call.query:
@@ -78,7 +79,7 @@ def list_users(call: Call) -> Response:
         assert counted is not None, "count(*) always has a row"
         rows = connection.execute(
             f"SELECT * FROM auth.users WHERE {where} ORDER BY created_at {order} LIMIT %s OFFSET %s".encode(),  # noqa: S608
-            (*values, per_page, max(page - 1, 0) * per_page),
+            (*values, min(per_page, _BIGINT_MAX), min(max(page - 1, 0) * per_page, _BIGINT_MAX)),
         ).fetchall()
     total = int(counted["n"])
     headers = {"X-Total-Count": str(total), "Link": _links(call, page, per_page, total)}
@@ -147,16 +148,16 @@ def delete_user(call: Call) -> Response:
 
 
 def generate_link(call: Call) -> Response:
-    """`POST /admin/generate_link` for invite, recovery and magiclink; sends no mail."""
+    """`POST /admin/generate_link` for invite, recovery and magiclink, 404 for the other types; sends no mail."""
     call.require_admin()
     fields = {"type": STRING, "email": STRING, "password": STRING, "data": MAP, "redirect_to": STRING, "options": ANY}
     body = parse(call.body, "GenerateLinkParams", fields)
     kind = body.get("type", "")
-    if kind not in {"invite", "recovery", "magiclink", "signup"}:
+    if kind not in {"invite", "recovery", "magiclink"} | _LINKS_NOT_SERVED:
         raise validation_failed(f"Invalid email action link type requested: {kind}")
     email = users.checked_email(body.get("email", ""))
-    if kind == "signup":
-        raise Fault(404, "not_found", "sign-up is not served here")
+    if kind in _LINKS_NOT_SERVED:
+        raise Fault(404, "not_found", f"a link of type {kind} is not served here")
     redirect = body.get("redirect_to") or call.query.get("redirect_to")
     with call.service.pool.transaction() as connection:
         user = users.by_email(connection, email)
@@ -224,7 +225,7 @@ def _refuse_taken(call: Call, email: str) -> None:
 
 
 def _chosen_id(body: dict[str, Any]) -> uuid.UUID:
-    if "id" not in body:
+    if not body.get("id"):
         return uuid.uuid4()
     try:
         chosen = uuid.UUID(body["id"])
@@ -254,9 +255,13 @@ def _not_found() -> Fault:
 
 
 def _unsigned(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > _UINT_MAX:
-        raise validation_failed(f'Bad Pagination Parameters: strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
+    refused = f'Bad Pagination Parameters: strconv.ParseUint: parsing "{text}": '
+    if not text.isascii() or not text.isdigit():
+        raise validation_failed(f"{refused}invalid syntax")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_UINT_MAX)) or int(digits) > _UINT_MAX:
+        raise validation_failed(f"{refused}value out of range")
+    return int(digits)
 
 
 def _order(sort: str) -> str:

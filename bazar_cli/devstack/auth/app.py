@@ -10,13 +10,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from bazar_cli.devstack.auth import admin, public
 from bazar_cli.devstack.auth.call import Call, Service
 from bazar_cli.devstack.auth.config import AuthConfig
 from bazar_cli.devstack.auth.database import Pool
-from bazar_cli.devstack.auth.errors import VERSION, VERSION_HEADER, Fault
+from bazar_cli.devstack.auth.errors import VERSION_HEADER, Fault, wants_dated
 from bazar_cli.devstack.auth.tokens import Tokens
 
 Endpoint = Callable[[Call], Response]
@@ -37,13 +37,21 @@ _ROUTES: tuple[tuple[str, dict[str, Endpoint]], ...] = (
     ("/admin/users/{user_id}", {"GET": admin.get_user, "PUT": admin.update_user, "DELETE": admin.delete_user}),
     ("/admin/generate_link", {"POST": admin.generate_link}),
 )
+_WITH_SLASH = {"/user", "/verify", "/admin/users", "/admin/users/{user_id}"}
+"""What the real server's router mounts, and so also serves with a slash at the end."""
 
 
 def create_app(config: AuthConfig) -> Starlette:
     """Return the service for one configuration; nothing is opened before the first request."""
     service = Service(config, Tokens(config), Pool(config.database_url))
-    routes = [Route(path, _framed(service, methods), methods=_ALL) for path, methods in _ROUTES]
-    return Starlette(routes=[Mount(config.prefix, routes=routes)] if config.prefix else routes)
+    routes = [
+        Route(config.prefix + path + slash, _framed(service, methods), methods=_ALL)
+        for path, methods in _ROUTES
+        for slash in (("", "/") if path in _WITH_SLASH else ("",))
+    ]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return app
 
 
 def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
@@ -51,7 +59,7 @@ def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request
         endpoint = methods.get(request.method)
         if endpoint is None:
             return Response(status_code=405, headers={"Allow": ", ".join(methods)})
-        dated = request.headers.get(VERSION_HEADER) == VERSION
+        dated = wants_dated(request.headers.get(VERSION_HEADER, ""))
         try:
             body = await _body(request)
             return await run_in_threadpool(endpoint, _call(service, request, body))
@@ -61,7 +69,7 @@ def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request
             return Response(status_code=499)
         except psycopg.Error as error:
             _log.error("database: %s %s", type(error).__name__, error.sqlstate)
-            return Fault(500, "unexpected_failure", "Database error").response(dated=dated)
+            return Fault(500, "unexpected_failure", "Database error", with_id=True).response(dated=dated)
 
     return frame
 
@@ -85,9 +93,9 @@ def _call(service: Service, request: Request, body: bytes) -> Call:
     return Call(
         service=service,
         path={name: str(value) for name, value in request.path_params.items()},
-        query=dict(request.query_params),
+        # Of a parameter that is there twice Go takes the first.
+        query=dict(reversed(request.query_params.multi_items())),
         headers=request.headers,
         body=body,
         client=client,
-        url_path=request.url.path,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,23 +18,24 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (list, "array"),
     (dict, "object"),
 )
+_EXACT_DIGITS = 15
+_MAX_DEPTH = 200
+"""Nesting that is read. Go takes 10,000; what is read here must be written again by a recursive encoder."""
 _ACCEPTS: dict[str, tuple[type, ...]] = {STRING: (str,), BOOL: (bool,), BOOL_POINTER: (bool,), MAP: (dict,)}
 
 
 def parse(raw: bytes, struct: str, fields: Mapping[str, str], *, may_be_empty: bool = False) -> dict[str, Any]:
     """Return the JSON object of a body, its declared fields checked for their Go types.
 
-    Parameters: `struct` is the Go type named in errors; unknown fields are ignored, null counts as absent.
+    Parameters: `struct` is the Go type named in errors; unknown fields are ignored, null counts as absent, also
+    where it is the whole body.
     Raises: Fault 400 `bad_json`.
     """
     if may_be_empty and not raw.strip():
         return {}
-    try:
-        value: object = json.loads(raw)
-    except UnicodeDecodeError as error:
-        raise _bad_json("invalid character in string literal") from error
-    except json.JSONDecodeError as error:
-        raise _bad_json(_syntax(raw, error)) from error
+    value = _decoded(raw.decode("utf-8", "replace"))
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise _bad_json(f"json: cannot unmarshal {_kind(value)} into Go value of type api.{struct}")
     body = cast("dict[str, Any]", value)
@@ -50,15 +52,53 @@ def parse(raw: bytes, struct: str, fields: Mapping[str, str], *, may_be_empty: b
     return {name: v for name, v in body.items() if v is not None}
 
 
+def _decoded(text: str) -> object:
+    try:
+        value: object = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise _bad_json(_syntax(text, error)) from error
+    except RecursionError as error:
+        raise _bad_json("exceeded max depth") from error
+    return _as_go_has_it(value, 0)
+
+
+def _as_go_has_it(value: object, depth: int) -> object:
+    """Replace lone surrogates, which no UTF-8 can hold, as Go does. Raises: Fault 400 for too deep a nesting."""
+    if depth > _MAX_DEPTH:
+        raise _bad_json("exceeded max depth")
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_as_go_has_it(item, depth + 1) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        pairs = cast("dict[str, object]", value).items()
+        return {str(_as_go_has_it(name, depth)): _as_go_has_it(item, depth + 1) for name, item in pairs}
+    return value
+
+
+def _number(text: str) -> float:
+    """Numbers are float64 in Go; whole ones stay whole while that is exact."""
+    if len(text) <= _EXACT_DIGITS and text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    if math.isinf(number):
+        raise _bad_json(f"json: cannot unmarshal number {text[:30]} into Go value of type float64")
+    return number
+
+
+def _constant(text: str) -> float:
+    raise _bad_json(f"invalid character '{text.lstrip('-')[0]}' looking for beginning of value")
+
+
 def _kind(value: object) -> str:
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
 
 
-def _syntax(raw: bytes, error: json.JSONDecodeError) -> str:
-    text = raw.decode("utf-8", "replace")
+def _syntax(text: str, error: json.JSONDecodeError) -> str:
     if error.pos >= len(text.rstrip()) or not text.strip():
         return "unexpected end of JSON input"
-    return f"invalid character '{text[error.pos]}' looking for beginning of value"
+    where = "after top-level value" if error.msg == "Extra data" else "looking for beginning of value"
+    return f"invalid character '{text[error.pos]}' {where}"
 
 
 def _bad_json(detail: str) -> Fault:

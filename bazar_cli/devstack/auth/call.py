@@ -35,7 +35,6 @@ class Call:
     body: bytes
     client: Mapping[str, str]
     """`ip` and `user_agent`, as a session keeps them."""
-    url_path: str
 
     def bearer(self) -> str:
         """Return the bearer token, API keys translated as Supabase's gateway does (facts, section b).

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([^0-9.]*)")
+_MAX = 2**63 / 1e9
+"""Go counts nanoseconds in 64 bits: about 292 years."""
 
 
 class InvalidDuration(ValueError):
@@ -17,7 +19,7 @@ def seconds_of(text: str) -> float:
     rest = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
     if rest == "0":
         return 0.0
-    if not rest or not (rest[0].isdigit() or rest[0] == "."):
+    if not rest:
         raise InvalidDuration(f'time: invalid duration "{text}"')
     total, position = 0.0, 0
     while position < len(rest):
@@ -31,4 +33,6 @@ def seconds_of(text: str) -> float:
             raise InvalidDuration(f'time: unknown unit "{unit}" in duration "{text}"')
         total += float(number) * _UNITS[unit]
         position = part.end()
+    if total >= _MAX:
+        raise InvalidDuration(f'time: invalid duration "{text}"')
     return -total if text.startswith("-") else total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -10,6 +11,12 @@ from starlette.responses import JSONResponse
 
 VERSION_HEADER = "X-Supabase-Api-Version"
 VERSION = "2024-01-01"
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def wants_dated(version: str) -> bool:
+    """Say whether the client's X-Supabase-Api-Version asks for the 2024 shape: its date or a later one."""
+    return _DATE.fullmatch(version) is not None and version >= VERSION
 
 
 class Fault(Exception):

@@ -49,13 +49,15 @@ def make(
     hashed = hashed_code(user["email"], code)
     token_column, sent_column = _COLUMNS[token_type]
     user = update(connection, user, {token_column: hashed, sent_column: now()})
+    # These columns have no zone and hold UTC; their default would be the local time of the database.
+    moment = now().replace(tzinfo=None)
     connection.execute(
         b"DELETE FROM auth.one_time_tokens WHERE user_id = %s AND token_type = %s", (user["id"], token_type)
     )
     connection.execute(
-        b"INSERT INTO auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to)"
-        b" VALUES (%s, %s, %s, %s, %s)",
-        (uuid.uuid4(), user["id"], token_type, hashed, user["email"]),
+        b"INSERT INTO auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to, created_at, updated_at)"
+        b" VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (uuid.uuid4(), user["id"], token_type, hashed, user["email"], moment, moment),
     )
     target = redirect_to or config.site_url
     url = f"{config.external_url}/verify?token={hashed}&type={kind}&redirect_to={quote(target, safe=':/')}"

@@ -20,8 +20,13 @@ class Weakness(TypedDict):
 
 COST = 10
 MAX_BYTES = 72
-_BCRYPT = re.compile(r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}")
-_OTHER = re.compile(r"\$(argon2id?|fbscrypt)\$v=")
+_BCRYPT = re.compile(r"\$2[abxy]?\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_BASE64 = r"[A-Za-z0-9+/]+={0,2}"
+_OTHER = re.compile(
+    r"\$argon2id?\$v=19\$m=[0-9]{1,7},t=[0-9]{1,2},p=[0-9]{1,2}"
+    rf"\${_BASE64}\${_BASE64}"
+    rf"|\$fbscrypt\$v=1,n=[0-9]+,r=[0-9]+,p=[0-9]+(,ss={_BASE64})?(,sk={_BASE64})?\${_BASE64}\${_BASE64}"
+)
 
 
 def hash_new(password: str) -> str:
@@ -53,7 +58,7 @@ def weak(password: str, config: AuthConfig) -> Weakness | None:
 
 def checked_hash(given: str) -> str:
     """Return a hash that Supabase would store. Raises: Fault 500 for any other text (recorded)."""
-    if not (_BCRYPT.fullmatch(given) or _OTHER.match(given)):
+    if not (_BCRYPT.fullmatch(given) or _OTHER.fullmatch(given)):
         raise Fault(500, "unexpected_failure", "Error creating user", with_id=True)
     return given
 

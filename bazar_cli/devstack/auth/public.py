@@ -170,9 +170,7 @@ def verify(call: Call) -> Response:
 
 def verify_link(call: Call) -> Response:
     """`GET /verify`: what a click on a mail's link does; ends at the site with the session in the fragment."""
-    target = call.query.get("redirect_to") or call.service.config.site_url
-    if urlsplit(target).scheme not in {"http", "https"}:
-        target = call.service.config.site_url
+    target = _redirect_target(call)
     try:
         answer = _redeem(call, {"type": call.query.get("type", ""), "token_hash": call.query.get("token", "")})
     except Fault as fault:
@@ -181,6 +179,14 @@ def verify_link(call: Call) -> Response:
     kept = ("access_token", "expires_at", "expires_in", "refresh_token", "token_type")
     fragment = {name: answer[name] for name in kept} | {"type": call.query.get("type", "")}
     return RedirectResponse(f"{target}#{urlencode(fragment)}", 303)
+
+
+def _redirect_target(call: Call) -> str:
+    target, site = call.query.get("redirect_to", ""), call.service.config.site_url
+    try:
+        return target if urlsplit(target).scheme in {"http", "https"} else site
+    except ValueError:
+        return site
 
 
 def _redeem(call: Call, body: dict[str, Any]) -> dict[str, Any]:

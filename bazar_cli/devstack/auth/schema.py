@@ -43,6 +43,12 @@ CREATE UNIQUE INDEX confirmation_token_idx ON auth.users (confirmation_token)
     WHERE confirmation_token::text !~ '^[0-9 ]*$'::text;
 CREATE UNIQUE INDEX recovery_token_idx ON auth.users (recovery_token)
     WHERE recovery_token::text !~ '^[0-9 ]*$'::text;
+CREATE UNIQUE INDEX email_change_token_current_idx ON auth.users (email_change_token_current)
+    WHERE email_change_token_current::text !~ '^[0-9 ]*$'::text;
+CREATE UNIQUE INDEX email_change_token_new_idx ON auth.users (email_change_token_new)
+    WHERE email_change_token_new::text !~ '^[0-9 ]*$'::text;
+CREATE UNIQUE INDEX reauthentication_token_idx ON auth.users (reauthentication_token)
+    WHERE reauthentication_token::text !~ '^[0-9 ]*$'::text;
 CREATE TABLE auth.identities (
     provider_id text NOT NULL, user_id uuid NOT NULL, identity_data jsonb NOT NULL, provider text NOT NULL,
     last_sign_in_at timestamptz, created_at timestamptz, updated_at timestamptz,
@@ -64,6 +70,7 @@ CREATE TABLE auth.sessions (
 );
 CREATE INDEX sessions_user_id_idx ON auth.sessions (user_id);
 CREATE INDEX sessions_not_after_idx ON auth.sessions (not_after DESC);
+CREATE INDEX sessions_oauth_client_id_idx ON auth.sessions (oauth_client_id);
 CREATE INDEX user_id_created_at_idx ON auth.sessions (user_id, created_at);
 CREATE TABLE auth.refresh_tokens (
     instance_id uuid, id bigserial NOT NULL, token varchar(255), user_id varchar(255), revoked boolean,
@@ -73,6 +80,7 @@ CREATE TABLE auth.refresh_tokens (
     CONSTRAINT refresh_tokens_session_id_fkey
         FOREIGN KEY (session_id) REFERENCES auth.sessions (id) ON DELETE CASCADE
 );
+CREATE INDEX refresh_tokens_instance_id_idx ON auth.refresh_tokens (instance_id);
 CREATE INDEX refresh_tokens_instance_id_user_id_idx ON auth.refresh_tokens (instance_id, user_id);
 CREATE INDEX refresh_tokens_parent_idx ON auth.refresh_tokens (parent);
 CREATE INDEX refresh_tokens_session_id_revoked_idx ON auth.refresh_tokens (session_id, revoked);

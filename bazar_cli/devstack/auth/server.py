@@ -41,6 +41,9 @@ def serve(config: AuthConfig, listener: socket.socket, on_ready: Callable[[], No
             f"the Auth service cannot use its database: {first}",
             hint="check GOTRUE_DB_DATABASE_URL",
         ) from error
+    # Head and body of an answer are two writes: with Nagle's algorithm the body waits 40 ms for the client's
+    # acknowledgement. Accepted connections inherit the option; asyncio sets it only where a socket names its protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     settings = uvicorn.Config(
         create_app(config),
         loop="asyncio",
