@@ -40,10 +40,7 @@ class Case:
 
     def fails(self, method: str, path: str, status: int | None, *, acts: bool, lasting: bool) -> None:
         """Arrange one fault; a lasting one takes every later request down too, whatever it asks."""
-        self.proxy.add(Fault(method, path, status, acts=acts))
-        if lasting:
-            for verb in ("GET", "POST", "PUT", "DELETE"):
-                self.proxy.add(Fault(verb, r"/admin/.*", status, times=None))
+        self.proxy.add(Fault(method, path, status, acts=acts, lasting=lasting))
 
     def create(self, bazar: Bazar, email: str) -> Done:
         """Create with a password that is known, so that the outcome can be tried."""

@@ -19,7 +19,8 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services import user_creation
-from tests.support.people import OLD_PASSWORD, Org, People, Someone, broken_wire
+from tests.support.auth_proxy import broken_wire
+from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
 Emails = Callable[[str], str]
 PASSWORD = "correct horse"

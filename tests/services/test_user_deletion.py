@@ -17,7 +17,8 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import user_deletion
-from tests.support.people import OLD_PASSWORD, People, Someone, broken_wire, granted
+from tests.support.auth_proxy import broken_wire
+from tests.support.people import OLD_PASSWORD, People, Someone, granted
 
 
 @pytest.fixture

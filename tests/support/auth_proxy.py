@@ -36,6 +36,8 @@ class Fault:
     """Whether the service gets the request first; its answer is lost in any case."""
     times: int | None = 1
     """How many requests it meets; None for all."""
+    lasting: bool = False
+    """Once it met a request, every later one to any endpoint ends like it, and is not acted on."""
     held: threading.Event | None = None
     """Set when a request has come (and was acted on); its answer waits for `release`, then is dropped."""
     release: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +61,7 @@ class AuthProxy:
         self.requests: list[str] = []
         """Method and path below `/auth/v1` of every request, the oldest first."""
         self._faults: list[Fault] = []
+        self._down: Fault | None = None
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> Fault:
@@ -74,7 +77,7 @@ class AuthProxy:
     def heal(self) -> None:
         """Pass everything on from now."""
         with self._lock:
-            faults, self._faults = self._faults, []
+            faults, self._faults, self._down = self._faults, [], None
         for fault in faults:
             fault.release.set()
 
@@ -82,7 +85,12 @@ class AuthProxy:
         """Remember a request; return the fault that meets it."""
         with self._lock:
             self.requests.append(f"{method} {path}")
-            return next((fault for fault in self._faults if fault.meets(method, path)), None)
+            if self._down is not None:
+                return self._down
+            met = next((fault for fault in self._faults if fault.meets(method, path)), None)
+            if met is not None and met.lasting:
+                self._down = Fault(method, path, met.status)
+            return met
 
 
 @contextmanager
@@ -139,3 +147,15 @@ def auth_proxy(target: Target) -> Generator[AuthProxy]:
         finally:
             proxy.heal()
             server.shutdown()
+
+
+@contextmanager
+def broken_wire(target: Target, method: str, *, arrives: bool, heals: bool) -> Generator[Target]:
+    """Lend a target whose way to Supabase breaks at the first request with `method`.
+
+    Parameters: `arrives` says whether Supabase still gets that request, its answer is lost in any case;
+    `heals` whether later requests get through again.
+    """
+    with auth_proxy(target) as proxy:
+        proxy.add(Fault(method, ".*", acts=arrives, lasting=not heals))
+        yield proxy.target

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
-import threading
 import uuid
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -277,46 +273,3 @@ class People:
             table: [row["line"] for row in self.sql(f"SELECT t::text AS line FROM {table} t ORDER BY 1")]
             for table in _TABLES
         }
-
-
-@contextmanager
-def broken_wire(target: Target, method: str, *, arrives: bool, heals: bool) -> Generator[Target]:
-    """Lend a target whose way to Supabase breaks at the first request with `method`.
-
-    Parameters: `arrives` says whether Supabase still gets that request, its answer is lost in any case;
-    `heals` whether later requests get through again. No real server can be told to fail like this.
-    """
-    broken = threading.Event()
-
-    class Wire(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            dead = broken.is_set() and not heals
-            breaks = self.command == method and not broken.is_set()
-            if breaks:
-                broken.set()
-            answer = None if dead or (breaks and not arrives) else self._passed_on(body)
-            if answer is None or breaks:
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Keep the test's output clean."""
-
-        def _passed_on(self, body: bytes) -> httpx.Response:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            url = target.supabase_url + self.path
-            return httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Wire) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        try:
-            yield replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}")
-        finally:
-            server.shutdown()
