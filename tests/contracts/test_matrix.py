@@ -17,7 +17,8 @@ from tests.support.cli import Done
 from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.stage import Played, Stage
+from tests.support.stage import Stage
+from tests.support.traces import unexpected
 from tests.support.tree import ALL, command, verb
 
 # What a parameter of this name may hold, whatever the command.
@@ -65,7 +66,10 @@ def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
         faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
     if not _may_change(row, done):
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
-        faults += [f"  {operator}: {expected.word}, and {change}" for change in _unexpected(played, denials)]
+        faults += [
+            f"  {operator}: {expected.word}, and {change}"
+            for change in unexpected(played.before, played.after, denials)
+        ]
     return faults
 
 
@@ -79,19 +83,6 @@ def _may_change(row: Row, done: Done) -> bool:
     spec = verb(ALL[row.command][1]).spec
     writes = (spec.writes or row.command.startswith("auth ")) and "--dry-run" not in row.line
     return done.code == ExitCode.DONE and writes
-
-
-def _unexpected(played: Played, denials: int) -> list[str]:
-    """Every row of either system that came or went, but the events of `denials`."""
-    before, after = played.before, played.after
-    gone = [f"{table} lost {line}" for table in before for line in set(before[table]) - set(after[table])]
-    come = {table: sorted(set(after[table]) - set(before[table])) for table in after}
-    events = [line for line in come["bazar.audit_events"] if ",denied," in line]
-    if len(events) == denials:
-        come["bazar.audit_events"] = [line for line in come["bazar.audit_events"] if line not in events]
-    else:
-        gone.append(f"{len(events)} denials were recorded instead of {denials}")
-    return [*gone, *(f"{table} got {line}" for table, lines in come.items() for line in lines)]
 
 
 # -- every cell is there ------------------------------------------------------------------------------------

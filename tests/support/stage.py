@@ -39,6 +39,8 @@ class Stage:
     beta: Org = field(init=False)
     operators: dict[str, Someone] = field(default_factory=dict[str, Someone])
     targets: dict[str, Someone] = field(default_factory=dict[str, Someone])
+    _seen: dict[str, list[str]] | None = None
+    """All rows after the last cell, until something else changes them."""
 
     def __post_init__(self) -> None:
         self.acme, self.beta = self.people.org(), self.people.org()
@@ -59,6 +61,7 @@ class Stage:
 
     def sign_in(self) -> None:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
+        self._seen = None
         self.people.sql("UPDATE auth.users SET encrypted_password = %s", OLD_HASH)
         for name, someone in self.operators.items():
             sessions = Sessions.of(self.people.target, self.bazar(name).environment())
@@ -70,6 +73,7 @@ class Stage:
 
     def tidy(self) -> None:
         """Take back what a row may have added to the operators and targets."""
+        self._seen = None
         self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s)", self.acme.id, self.beta.id)
         self.people.sql("DELETE FROM bazar.audit_events")
 
@@ -98,6 +102,7 @@ class Stage:
             found = self.people.user(roles, plan=Plan.PREMIUM if ruler else Plan.FREE, superuser=ruler)
             self.people.identity(found)
             self.targets[name] = found
+            self._seen = None
         return found
 
     # -- what they do -------------------------------------------------------------------------------------
@@ -107,9 +112,10 @@ class Stage:
         bazar = self.bazar(operator)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
-        before = self.people.everything()
+        before = self._seen or self.people.everything()
         done = bazar(*words, "-o", "json", stdin=stdin)
-        return Played(done, before, self.people.everything())
+        self._seen = self.people.everything()
+        return Played(done, before, self._seen)
 
     def _value(self, name: str, operator: str, bazar: Bazar) -> str:
         fresh = f"new-{secrets.token_hex(6)}"
