@@ -19,6 +19,12 @@ from tests.support.traces import unexpected
 JSON = ("-o", "json")
 
 
+def told(done: Done, named: str) -> str:
+    """Return all that an error says, but for its request and for whom or what the command named."""
+    said = {key: value for key, value in done.error.items() if key != "request_id"}
+    return str(said).replace(f"'{named}'", "WHAT").replace(f" {named} ", " WHAT ")
+
+
 @dataclass(frozen=True)
 class Attack:
     """Tries a command that must fail, and proves that nothing came of it."""
