@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 
@@ -92,7 +93,8 @@ def _may_change(row: Row, done: Done) -> bool:
 def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
     rows = [row for row in matrix().rows.values() if row.command == name]
     assert rows, f"bazar {name} has no row"
-    assert list(_missing(name, rows)) == []
+    missing = list(_missing(name, rows))
+    assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
 
 
 def test_every_outcome_of_the_legend_is_used() -> None:
@@ -105,15 +107,18 @@ def _missing(name: str, rows: list[Row]) -> Iterator[str]:
     words, leaf = ALL[name]
     spec = verb(leaf).spec
     parameters = {str(parameter.name): parameter for parameter in command(words, leaf).params}
-    for field in spec.fields:
+    for field, rule in spec.fields.items():
         (option,) = parameters[field].opts
-        if not any(f" {option} " in row.line for row in rows):
-            yield f"{option}, which asks for more"
+        given = [value for row in rows for value in re.findall(rf" {option} (\S+)", row.line)]
+        if not set(given) - set(map(str, rule.free)):
+            yield f"{option} with a value that asks for more"
     stated = {placeholder for row in rows for placeholder in row.placeholders}
     for kind in _KINDS.keys() & parameters.keys():
         rule = spec.fields.get(kind)
         by_row = spec.scope is Scope.ROW and not (rule is not None and rule.platform)
-        yield from sorted(set(_KINDS[kind] if by_row else _NARROW[_KINDS[kind]]) - stated)
+        yield from (
+            f"{{{target}}}" for target in (_KINDS[kind] if by_row else _NARROW[_KINDS[kind]]) if target not in stated
+        )
 
 
 # -- in accord with `plans check` ---------------------------------------------------------------------------
