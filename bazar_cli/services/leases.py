@@ -20,6 +20,7 @@ T = TypeVar("T")
 WAIT_SECONDS = 30.0
 """Longer than a lease: whoever holds one has ended or lost it by then."""
 _POLL_SECONDS = (0.05, 0.25)
+_DEADLOCK = "40P01"
 
 
 class Busy(Exception):
@@ -43,7 +44,8 @@ def busy_with(email: str) -> Conflict:
 def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
-    A lost race for a new row is such a wait too: the winner's row is what the next try finds.
+    A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a
+    deadlock, as of two operators who delete each other: the next try sees what the other one did.
     Raises: Conflict `users.busy` after 30 s; whatever else the step raises.
     """
     deadline = time.monotonic() + WAIT_SECONDS
@@ -59,6 +61,9 @@ def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> 
             if conflict.code != "users.email_exists" or conflict.__cause__ is None or raced:
                 raise
             raced = True
+        except BackendUnavailable as busy:
+            if busy.details.get("sqlstate") != _DEADLOCK or time.monotonic() > deadline:
+                raise
         time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
 
 

@@ -29,7 +29,7 @@ def organization_not_found(reference: str) -> NotFound:
 def user_pending(email: str, pending: Pending) -> Conflict:
     """The user is in the middle of a change that another run began and nobody finished."""
     commands = {
-        Pending.CREATE: f"`bazar users create {email}`",
+        Pending.CREATE: f"`bazar users create {email}`, with the options it had,",
         Pending.DELETE: f"`bazar users delete {email} --confirm {email}`",
     }
     command = commands.get(pending, "the command that began it")

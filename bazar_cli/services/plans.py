@@ -67,7 +67,7 @@ def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
     from bazar_cli.adapters.postgres import organizations, plans, users
 
     grant.demand(use_cases.CHECK)
-    reference = request.user or str(grant.operator.id)
+    reference = request.user if request.user is not None else str(grant.operator.id)
     with system.database().read(grant) as connection:
         user = users.find(connection, grant.reach, reference)
         if user is None:

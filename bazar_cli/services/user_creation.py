@@ -181,9 +181,10 @@ def _begin(
     if held is not None:
         if held.leased:
             raise leases.Busy(held.user.email)
-        if held.user.pending is not Pending.CREATE:
-            return _same(connection, grant, request, wanted, held.user)
-        different = _differences(request, wanted, organization, held.user)
+        seen = users.find(connection, grant.reach, str(held.user.id))
+        if held.user.pending is not Pending.CREATE or seen is None:
+            return _same(request, wanted, organization, held.user, seen)
+        different = _unlike(request, wanted, organization, held.user)
         if different:
             raise _differs(wanted.email, different, "an unfinished user with the email {email}")
         users.take(connection, held.user.id, Pending.CREATE, lease)
@@ -219,16 +220,19 @@ def _organization(connection: Connection, grant: Grant, request: CreateUser) -> 
     return found
 
 
-def _same(connection: Connection, grant: Grant, request: CreateUser, wanted: _Wanted, existing: User) -> User:
-    """The complete user with this email, where --if-not-exists asks for no more than it is."""
+def _same(
+    request: CreateUser, wanted: _Wanted, organization: Organization | None, existing: User, seen: User | None
+) -> User:
+    """The complete user with this email, where --if-not-exists asks for no more than it is.
+
+    Parameters: `seen` is the user as the operator may see it; of one out of reach only the address is told.
+    """
     from bazar_cli.adapters.postgres import users
 
-    seen = users.find(connection, grant.reach, str(existing.id))
     if not request.if_not_exists or seen is None:
         raise users.email_taken(wanted.email)
     if existing.pending is not None:
         raise user_pending(existing.email, existing.pending)
-    organization = _organization(connection, grant, request)
     different = _differences(request, wanted, organization, existing)
     if different:
         raise _differs(wanted.email, different, "a user with the email {email}")
@@ -248,6 +252,23 @@ def _differences(request: CreateUser, wanted: _Wanted, organization: Organizatio
             different.append("organization")
         elif request.role is not None and membership.role is not wanted.role:
             different.append("role")
+    return different
+
+
+def _unlike(request: CreateUser, wanted: _Wanted, organization: Organization | None, unfinished: User) -> list[str]:
+    """The values that an unfinished user does not have; plan, organization and role count given or not.
+
+    Whoever finishes a creation may set the password, so it takes the rights of the command that began it, and
+    those are what the gate and the row rules ask of the same options.
+    """
+    different = ["name"] if request.name is not None and wanted.name != unfinished.name else []
+    if wanted.plan is not unfinished.plan:
+        different.append("plan")
+    roles = {m.organization_id: m.role for m in unfinished.organizations}
+    if roles.keys() != ({organization.id} if organization else set[uuid.UUID]()):
+        different.append("organization")
+    elif organization is not None and roles[organization.id] is not wanted.role:
+        different.append("role")
     return different
 
 

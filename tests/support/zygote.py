@@ -30,6 +30,11 @@ _LIBRARIES = (
     "supabase_auth",
     "alembic.command",
     "yaml",
+    # What the libraries above import only when they first connect, verify or parse.
+    "httpcore",
+    "encodings.idna",
+    "cryptography.hazmat.backends.openssl.backend",
+    "typer._click.decorators",
 )
 
 

@@ -1,0 +1,141 @@
+"""The matrix of `tests/data/matrix.md`: whole, true in every cell, and in accord with `plans check`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import pytest
+
+from bazar_cli.devstack.auth.keys import generate_keys
+from bazar_cli.domain.access import Scope
+from bazar_cli.domain.errors import ExitCode
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.cli import Done
+from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
+from tests.support.people import People
+from tests.support.postgres import TEMPLATE, scratch_database
+from tests.support.stage import Stage
+from tests.support.traces import unexpected
+from tests.support.tree import ALL, command, verb
+
+# What a parameter of this name may hold, whatever the command.
+_KINDS = {"user": USERS, "owner": USERS, "org": ORGS}
+_NARROW = {USERS: ("member", "foreign"), ORGS: ("acme", "beta")}
+"""What is enough where no rule looks at the target itself: one within reach and one out of it."""
+
+
+@pytest.fixture(scope="module")
+def stage(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+    """Both systems for this matrix alone, so that all their rows can be compared after every cell."""
+    keys = generate_keys()
+    with (
+        scratch_database(postgres_url, TEMPLATE) as database,
+        running_auth_service(environment_of(keys, database)) as auth,
+        People(
+            replace(target, supabase_url=auth, supabase_key=Secret(keys.secret_key), database_url=Secret(database))
+        ) as people,
+    ):
+        yield Stage(people, tmp_path_factory.mktemp("homes"))
+
+
+# -- every cell is true -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", matrix().rows)
+def test_row(stage: Stage, line: str) -> None:
+    row = matrix().rows[line]
+    wrong = [fault for operator in OPERATORS for fault in _faults(stage, row, operator)]
+    stage.tidy()
+    if row.command.startswith("auth "):
+        stage.sign_in()
+    assert not wrong, "\n".join([f"bazar {line}", *wrong])
+
+
+def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
+    """What one cell says and the command does not do, one line each."""
+    played = stage.play(row, operator)
+    expected, done = row.cells[operator], played.done
+    found = _found(done)
+    faults: list[str] = []
+    if found != (expected.exit_code, expected.error_code):
+        names = {(o.exit_code, o.error_code): o.word for o in matrix().outcomes.values()}
+        shown = " ".join(map(str, found))
+        faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
+    if not _may_change(row, done):
+        denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
+        faults += [
+            f"  {operator}: {expected.word}, and {change}"
+            for change in unexpected(played.before, played.after, denials)
+        ]
+    return faults
+
+
+def _found(done: Done) -> tuple[int, str]:
+    said_in_code = done.code in {ExitCode.DONE, ExitCode.FINDING}
+    return done.code, "" if said_in_code else str(done.error["code"])
+
+
+def _may_change(row: Row, done: Done) -> bool:
+    """Whether this outcome of a command may have changed a row: one that writes, or signs in, and was done."""
+    spec = verb(ALL[row.command][1]).spec
+    writes = (spec.writes or row.command.startswith("auth ")) and "--dry-run" not in row.line
+    return done.code == ExitCode.DONE and writes
+
+
+# -- every cell is there ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
+    rows = [row for row in matrix().rows.values() if row.command == name]
+    assert rows, f"bazar {name} has no row"
+    missing = list(_missing(name, rows))
+    assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
+
+
+def test_every_outcome_of_the_legend_is_used() -> None:
+    used = {outcome for row in matrix().rows.values() for outcome in row.cells.values()}
+    assert set(matrix().outcomes.values()) == used
+
+
+def _missing(name: str, rows: list[Row]) -> Iterator[str]:
+    """Name each option and target of a command that no row has."""
+    words, leaf = ALL[name]
+    spec = verb(leaf).spec
+    parameters = {str(parameter.name): parameter for parameter in command(words, leaf).params}
+    for field, rule in spec.fields.items():
+        (option,) = parameters[field].opts
+        given = [value for row in rows for value in re.findall(rf" {option} (\S+)", row.line)]
+        if not set(given) - set(map(str, rule.free)):
+            yield f"{option} with a value that asks for more"
+    stated = {placeholder for row in rows for placeholder in row.placeholders}
+    for kind in _KINDS.keys() & parameters.keys():
+        rule = spec.fields.get(kind)
+        by_row = spec.scope is Scope.ROW and not (rule is not None and rule.platform)
+        yield from (
+            f"{{{target}}}" for target in (_KINDS[kind] if by_row else _NARROW[_KINDS[kind]]) if target not in stated
+        )
+
+
+# -- in accord with `plans check` ---------------------------------------------------------------------------
+
+
+def test_plans_check_agrees_with_the_commands() -> None:
+    rows = matrix().rows
+    differing = [
+        f"{operator}: {check} is {rows[check].cells[operator].word}, {line} is {rows[line].cells[operator].word}"
+        for check, line in matrix().agreements
+        for operator in OPERATORS
+        if (rows[check].cells[operator].word == "ok") != (rows[line].cells[operator].word == "ok")
+    ]
+    assert differing == []
+
+
+def test_plans_check_is_compared_for_every_permission_that_a_command_needs() -> None:
+    compared = {check.split()[2] for check, _ in matrix().agreements}
+    needed = {p.value for _, leaf in ALL.values() for p in verb(leaf).spec.permissions}
+    assert needed <= compared
