@@ -47,6 +47,7 @@ class Identities:
         self._clock = clock
         self._known: Identity | None = None
         self._asked_auth = False
+        self._renewed = False
         self._verifier: TokenVerifier | None = None
 
     def current(self) -> Identity:
@@ -116,12 +117,14 @@ class Identities:
         return self._known
 
     def refresh(self) -> Identity:
-        """Renew the stored session now, whatever time it has left.
+        """Renew the stored session now, whatever time it has left; once is enough for a command.
 
         Raises: NotSignedIn `auth.not_signed_in`, `auth.session_expired`; BackendUnavailable.
         """
         from bazar_cli.adapters.config.sessions import Sessions
 
+        if self._renewed and self._known is not None:
+            return self._known
         stored = Sessions.of(self._target, self._settings.environ).load()
         if stored is None:
             raise _not_signed_in(self._target)
@@ -221,12 +224,12 @@ class Identities:
             stored = sessions.load()
             if stored is None:
                 raise _not_signed_in(self._target)
-            if stored.access_token != seen:
-                return stored
-            with AuthClient(self._target) as client:
-                renewed = client.refresh(stored.refresh_token)
-            sessions.save(renewed)
-            return renewed
+            if stored.access_token == seen:
+                with AuthClient(self._target) as client:
+                    stored = client.refresh(stored.refresh_token)
+                sessions.save(stored)
+            self._renewed = True
+            return stored
 
     def _of_session(self, session: Session) -> Identity:
         from bazar_cli.adapters.config.sessions import Sessions

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 
@@ -26,10 +27,15 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_auth_service(settings: Mapping[str, str], *arguments: str) -> Generator[str]:
-    """Run the service in the foreground of a child process; yields its base URL without the prefix."""
+def running_auth_service(settings: Mapping[str, str], *arguments: str, clock: float = 0) -> Generator[str]:
+    """Run the service in the foreground of a child process; yields its base URL without the prefix.
+
+    Parameters: `clock` is how many seconds its clock is ahead of this machine's.
+    """
+    shifted = ("tests.support.shifted", str(clock)) if clock else ()
     with subprocess.Popen(
-        [sys.executable, "-m", "bazar_cli.devstack.auth", "--port", "0", *arguments],
+        [sys.executable, "-m", *shifted, "bazar_cli.devstack.auth", "--port", "0", *arguments],
+        cwd=Path(__file__).parents[2],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
         text=True,

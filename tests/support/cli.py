@@ -90,6 +90,8 @@ class Bazar:
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    clock: float = 0
+    """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
 
     def __call__(self, *words: str, stdin: str | bytes = "", cwd: Path | None = None) -> Done:
         """Run one command to its end, forked from the worker's zygote."""
@@ -115,6 +117,8 @@ class Bazar:
 
     def command(self, *words: str) -> list[str]:
         """The arguments that run `bazar`."""
+        if self.clock:
+            return [sys.executable, "-m", "tests.support.shifted", str(self.clock), "bazar_cli", *words]
         return [sys.executable, "-m", "bazar_cli", *words]
 
     def environment(self) -> dict[str, str]:

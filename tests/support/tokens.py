@@ -26,7 +26,6 @@ from tests.support.people import Someone
 JWKS = "GET /auth/v1/.well-known/jwks.json"
 USER = "GET /auth/v1/user"
 REFRESH = "POST /auth/v1/token?grant_type=refresh_token"
-LOGOUT = "POST /auth/v1/logout?scope=local"
 _PASSED_ON = ("Date", "X-Supabase-Api-Version")
 
 
