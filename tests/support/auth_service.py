@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from bazar_cli.devstack.auth.keys import AuthKeys
+from tests.support.shifted import python_module
 
 
 def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
@@ -32,10 +31,8 @@ def running_auth_service(settings: Mapping[str, str], *arguments: str, clock: fl
 
     Parameters: `clock` is how many seconds its clock is ahead of this machine's.
     """
-    shifted = ("tests.support.shifted", str(clock)) if clock else ()
     with subprocess.Popen(
-        [sys.executable, "-m", *shifted, "bazar_cli.devstack.auth", "--port", "0", *arguments],
-        cwd=Path(__file__).parents[2],
+        [*python_module("bazar_cli.devstack.auth", clock), "--port", "0", *arguments],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
         text=True,

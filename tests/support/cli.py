@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bazar_cli.domain.target import Target
+from tests.support.shifted import python_module
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
 _SECONDS = 120
@@ -117,9 +118,7 @@ class Bazar:
 
     def command(self, *words: str) -> list[str]:
         """The arguments that run `bazar`."""
-        if self.clock:
-            return [sys.executable, "-m", "tests.support.shifted", str(self.clock), "bazar_cli", *words]
-        return [sys.executable, "-m", "bazar_cli", *words]
+        return [*python_module("bazar_cli", self.clock), *words]
 
     def environment(self) -> dict[str, str]:
         """The whole environment of its processes."""

@@ -1,4 +1,4 @@
-"""Another machine's clock, for one process: `python -m tests.support.shifted SECONDS MODULE ARGUMENTS...`.
+"""Another machine's clock, for one process: `python shifted.py SECONDS MODULE ARGUMENTS...`.
 
 Runs the module with `time.time` and `datetime.now` that many seconds ahead, or behind. What measures a
 duration (`time.monotonic`) goes on as it is, as it does on a machine whose clock is wrong.
@@ -43,7 +43,13 @@ def shift(seconds: float) -> None:
     dt.datetime = Shifted
 
 
+def python_module(module: str, clock: float = 0) -> list[str]:
+    """Return the command that runs a module, its clock so many seconds ahead."""
+    return [sys.executable, *([__file__, str(clock)] if clock else ["-m"]), module]
+
+
 if __name__ == "__main__":
+    del sys.path[0]  # this folder: its files are no modules of their own
     shift(float(sys.argv[1]))
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

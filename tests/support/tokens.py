@@ -139,7 +139,7 @@ def wire_to(target: Target) -> Generator[Wire]:
                 else:
                     self._answer(passed.status_code, passed.content, passed.headers)
 
-        do_POST = do_PUT = do_GET  # noqa: N815 - the library's names
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Keep the test's output clean."""
