@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +86,16 @@ def lives(bazar: Bazar, someone: Someone) -> bool:
     return bazar(*ME).ok().out == f"{someone.id}\n" and bazar("auth", "refresh", "-o", "ids").code == 0
 
 
+def all_at_once(bazar: Bazar, wire: Wire, commands: Sequence[Sequence[str]], stdin: str = "") -> list[Done]:
+    """Run commands of which every one has read the old session before the first may renew it."""
+    with ExitStack() as busy:
+        busy.enter_context(Sessions.of(wire.target, bazar.environment()).lock())
+        with running(bazar, commands, stdin) as started:
+            until(lambda: holders(lock_file(bazar)) == len(commands) + 1)
+            busy.close()
+            return [command.result() for command in started]
+
+
 def outcomes(ended: list[Done]) -> set[tuple[int, str, str]]:
     return {(done.code, done.out, done.err) for done in ended}
 
@@ -94,11 +104,8 @@ def outcomes(ended: list[Done]) -> set[tuple[int, str, str]]:
 
 
 def test_twenty_commands_renew_once(bazar: Bazar, wire: Wire, member: Someone) -> None:
-    before, go = stored_session(bazar), wire.hold(REFRESH)
-    with running(bazar, [ME] * TWENTY) as commands:
-        until(lambda: holders(lock_file(bazar)) == TWENTY)
-        go.set()
-        ended = [command.result() for command in commands]
+    before = stored_session(bazar)
+    ended = all_at_once(bazar, wire, [ME] * TWENTY)
     assert outcomes(ended) == {(0, f"{member.id}\n", "")}
     assert wire.requests.count(REFRESH) == 1
     assert stored_session(bazar)["refresh_token"] != before["refresh_token"]
@@ -113,11 +120,7 @@ def test_commands_renew_once_though_refresh_tokens_do_not_rotate(
     before = stored_session(bazar)
     with running_auth_service(settings) as url:
         wire.upstream = url
-        go = wire.hold(REFRESH)
-        with running(bazar, [ME] * 5) as commands:
-            until(lambda: holders(lock_file(bazar)) == 5)
-            go.set()
-            ended = [command.result() for command in commands]
+        ended = all_at_once(bazar, wire, [ME] * 5)
     assert outcomes(ended) == {(0, f"{member.id}\n", "")}
     assert stored_session(bazar)["refresh_token"] == before["refresh_token"]
     assert wire.requests.count(REFRESH) == 1
@@ -125,10 +128,8 @@ def test_commands_renew_once_though_refresh_tokens_do_not_rotate(
 
 @pytest.mark.long
 def test_two_hundred_processes_renew_once(bazar: Bazar, wire: Wire, member: Someone) -> None:
-    go = wire.hold(REFRESH)
+    let_it_end_soon(bazar, -1)
     processes = [bazar.start(*ME) for _ in range(200)]
-    until(lambda: holders(lock_file(bazar)) >= 100)
-    go.set()
     ended = {(*process.communicate(), process.returncode) for process in processes}
     assert ended == {(f"{member.id}\n".encode(), b"", 0)}
     assert wire.requests.count(REFRESH) == 1
@@ -140,14 +141,16 @@ def test_profiles_do_not_wait_for_each_other(tmp_path: Path, wire: Wire, member:
     for name in ("one", "two"):
         bazar("config", "profiles", "add", name).ok()
         sign_in(bazar, member, "--profile", name).ok()
-    busy, go = bazar.lacking("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"), wire.hold(REFRESH)
-    with running(busy, [("auth", "refresh", "-o", "ids", "--profile", "one")]) as commands:
-        until(lambda: wire.requests.count(REFRESH) == 1)
-        assert busy(*ME, "--profile", "two").ok().out == f"{member.id}\n"
-        assert busy("auth", "logout", "-o", "json", "--profile", "two").ok().json["ended_at_supabase"] is True
-        assert not commands[0].done()
-        go.set()
-    assert commands[0].result().ok().out == f"{member.id}\n"
+    with ExitStack() as busy:
+        one = Sessions("one", wire.target.supabase_url, bazar.environment())
+        busy.enter_context(one.lock())
+        with running(bazar, [("auth", "refresh", "-o", "ids", "--profile", "one")]) as (waiting,):
+            until(lambda: holders(Path(one.where).with_suffix(".lock")) == 2)
+            assert bazar("auth", "refresh", "-o", "ids", "--profile", "two").ok().out == f"{member.id}\n"
+            assert bazar("auth", "logout", "-o", "json", "--profile", "two").ok().json["ended_at_supabase"] is True
+            assert not waiting.done()
+            busy.close()
+    assert waiting.result().ok().out == f"{member.id}\n"
 
 
 # -- the refresher is killed -------------------------------------------------------------------------------------
@@ -162,6 +165,8 @@ def test_others_go_on_when_the_refresher_is_killed(
         stored = stored_session(bazar)
         with bazar.start(*ME) as refresher:
             assert wire.held.wait(60)
+            # Stopped, it cannot see that its request times out: it is alive and holds the lock.
+            refresher.send_signal(signal.SIGSTOP)
             assert refresh_tokens(people, member)[stored["refresh_token"]] is arrives
             with running(bazar, [ME] * (TWENTY - 1)) as commands:
                 until(lambda: holders(lock_file(bazar)) == TWENTY)
@@ -242,15 +247,10 @@ def test_logout_waits_for_a_refresh_and_ends_what_it_stored(
 
 
 def test_password_is_changed_while_others_refresh(bazar: Bazar, wire: Wire, people: People, member: Someone) -> None:
-    go, lock = wire.hold(REFRESH), lock_file(bazar)
-    with running(bazar, [ME] * 5) as commands:
-        until(lambda: wire.requests.count(REFRESH) == 1 and holders(lock) == 5)
-        change = bazar.start("auth", "password", "--password-stdin", stdin=subprocess.PIPE)
-        until(lambda: holders(lock) == 6)
-        go.set()
-        change.communicate(b"a-new-password\n")
-        ended = [command.result() for command in commands]
-    assert (change.returncode, outcomes(ended)) == (0, {(0, f"{member.id}\n", "")})
+    change = ("auth", "password", "--password-stdin", "--quiet")
+    *others, changed = all_at_once(bazar, wire, [ME] * 5 + [change], stdin="a-new-password")
+    assert outcomes(others) == {(0, f"{member.id}\n", "")}
+    assert outcomes([changed]) == {(0, "", "")}
     assert wire.requests.count(REFRESH) == 1
     assert people.signs_in(member.email, "a-new-password")
     assert lives(bazar, member)

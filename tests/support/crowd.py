@@ -16,11 +16,11 @@ _POLL_SECONDS = 0.02
 
 
 @contextmanager
-def running(bazar: Bazar, commands: Sequence[Sequence[str]]) -> Generator[list[Future[Done]]]:
+def running(bazar: Bazar, commands: Sequence[Sequence[str]], stdin: str = "") -> Generator[list[Future[Done]]]:
     """Run all these commands at the same time, each a process of its own; all have ended after the block."""
     bazar("--version").ok()  # the process that forks them is there before any thread asks for it
     with ThreadPoolExecutor(len(commands)) as pool:
-        yield [pool.submit(bazar, *words) for words in commands]
+        yield [pool.submit(bazar, *words, stdin=stdin) for words in commands]
 
 
 def until(fact: Callable[[], bool]) -> None:
