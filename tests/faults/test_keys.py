@@ -138,6 +138,14 @@ def test_handed_out_token_under_a_key_that_is_gone(bazar: Bazar, wire: Wire, roo
     assert wire.requests == [USER]  # nobody's session is renewed for it
 
 
+def test_new_key_that_is_not_shown_yet_is_looked_for_once(bazar: Bazar, wire: Wire, services: Services) -> None:
+    # As while a cache in front of Auth still has the key set of before, or none.
+    wire.upstream, wire.keys = services["gone"], [Signer.stranger().public]
+    let_the_keys_get_old(bazar)
+    bazar(*ME).ok()
+    assert wire.requests == [JWKS, USER, REFRESH, USER]
+
+
 @pytest.mark.parametrize("after", ["shared secret", "other secret"])
 def test_switch_to_a_shared_secret_and_back(
     bazar: Bazar, wire: Wire, root: Someone, target: Target, services: Services, after: str
