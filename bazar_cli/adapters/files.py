@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from bazar_cli.domain.errors import BackendUnavailable
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 _TAIL_BYTES = 256 * 1024
+_POLL_SECONDS = 0.05
 
 
 def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: int = PRIVATE_FOLDER) -> Path:
@@ -92,8 +94,14 @@ def try_lock(handle: int) -> bool:
 
 
 @contextmanager
-def exclusive_lock(path: Path, on_wait: Callable[[], None] | None = None) -> Generator[None]:
-    """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting."""
+def exclusive_lock(
+    path: Path, on_wait: Callable[[], None] | None = None, *, seconds: float | None = None
+) -> Generator[None]:
+    """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting.
+
+    Parameters: `seconds` is how long to wait at most, for ever without it.
+    Raises: BackendUnavailable `files.unwritable`, `files.locked`.
+    """
     try:
         handle = open_private(path)
     except OSError as error:
@@ -106,10 +114,26 @@ def exclusive_lock(path: Path, on_wait: Callable[[], None] | None = None) -> Gen
         if not try_lock(handle):
             if on_wait is not None:
                 on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            if seconds is None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            else:
+                _lock_within(handle, path, seconds)
         yield
     finally:
         os.close(handle)
+
+
+def _lock_within(handle: int, path: Path, seconds: float) -> None:
+    # A wait of the kernel has no end of its own, and its only interrupt, a signal, belongs to the main thread.
+    deadline = time.monotonic() + seconds
+    while not try_lock(handle):
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(
+                "files.locked",
+                f"another process has held the lock {path} for {seconds:.0f} s",
+                hint="try again; a `bazar` that was stopped with Ctrl-Z keeps its locks until it goes on or ends",
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:

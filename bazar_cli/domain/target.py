@@ -90,3 +90,4 @@ class Session:
     access_token: Secret
     refresh_token: Secret
     expires_at: datetime
+    """By this machine's clock: the moment of asking, and the lifetime that Supabase Auth named."""

@@ -45,8 +45,13 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
             client.create_confirmed(email, request.password)
             session = client.sign_in(email, request.password)
     sessions = Sessions.of(system.target, environ)
-    with sessions.lock():
-        sessions.save(session)
+    try:
+        with sessions.lock():
+            sessions.save(session)
+    except BackendUnavailable:
+        # A session that cannot be kept here must not live on at Supabase.
+        _end(system, session)
+        raise
     identity = _identity(session, sessions)
     try:
         claimed = _claim(system, environ, identity)
@@ -68,22 +73,25 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
     sessions = Sessions.of(system.target, environ)
     if request.everywhere:
         identity = identities.current()
-        with AuthClient(system.target) as client:
-            client.sign_out(identity.access_token, "global")
-        sessions.forget()
+        # A refresh that goes on meanwhile would store what has just ended.
+        with sessions.lock():
+            with AuthClient(system.target) as client:
+                client.sign_out(identity.access_token, "global")
+            sessions.forget()
         return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=True)
     try:
-        stored = sessions.load()
+        if sessions.load() is None:
+            return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
+        with sessions.lock():
+            # Looked at again: a refresh or a sign-in may have stored another one while this waited.
+            stored = sessions.load()
+            sessions.forget()
+            ended = stored is not None and _end(system, stored)
     except NotSignedIn:
         # A file that nobody can read holds no session that could be ended; removing it is what was asked.
         sessions.forget()
         return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
-    if stored is None:
-        return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
-    with sessions.lock():
-        sessions.forget()
-        at_supabase = _end(system, stored)
-    return LoggedOut(was_signed_in=True, at_supabase=at_supabase, everywhere=False)
+    return LoggedOut(was_signed_in=stored is not None, at_supabase=ended, everywhere=False)
 
 
 def _end(system: System, session: Session) -> bool | None:

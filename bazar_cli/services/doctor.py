@@ -37,7 +37,7 @@ COMPARED = ("pending", "users-without-identity", "identities-without-user")
 _NAMED = 3
 """So many rows a finding names in its sentence."""
 _SKEW_SECONDS = 60.0
-"""As long as a token is renewed before it ends: beyond it commands meet expired tokens."""
+"""A stored session bears 300 s, but BAZAR_TOKEN meets expired tokens as soon as the clocks differ by a token's rest."""
 _OLDEST_POSTGRES = 13
 
 

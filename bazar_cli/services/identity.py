@@ -13,12 +13,14 @@ from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bazar_cli.adapters.supabase.tokens import Claims
+    from bazar_cli.adapters.supabase.tokens import Claims, TokenVerifier
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
 REFRESH_BEFORE = timedelta(seconds=60)
 """A token that ends sooner than this is renewed first, so that no command loses it half-way."""
+_RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
+"""What says nothing against the session: its token's key was rotated away, or the clocks differ."""
 
 
 def _now() -> datetime:
@@ -45,6 +47,8 @@ class Identities:
         self._clock = clock
         self._known: Identity | None = None
         self._asked_auth = False
+        self._renewed = False
+        self._verifier: TokenVerifier | None = None
 
     def current(self) -> Identity:
         """Return the verified identity of this command.
@@ -59,19 +63,23 @@ class Identities:
     def confirm(self, identity: Identity) -> Identity:
         """Ask Supabase Auth whether the session still holds; return the identity with the email it has now.
 
-        Raises: NotSignedIn `auth.session_revoked`; BackendUnavailable.
+        A stored session whose token alone is refused is renewed, and asked for once more.
+        Raises: NotSignedIn `auth.session_revoked`, `auth.token_invalid`; BackendUnavailable.
         """
         if self._asked_auth:
             return identity
-        from bazar_cli.adapters.supabase.auth_client import AuthClient
-
-        with AuthClient(self._target) as client:
-            user_id, email = client.get_user(identity.access_token)
-        if user_id != identity.user_id:
-            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is somebody else's")
-        self._asked_auth = True
-        self._known = replace(identity, email=email)
-        return self._known
+        try:
+            return self._confirmed(identity)
+        except NotSignedIn as refusal:
+            if identity.source is IdentitySource.TOKEN:
+                raise _of_bazar_token(refusal) from refusal
+            if identity.source is not IdentitySource.SESSION or refusal.code not in _RENEWABLE:
+                raise
+            renewed = self._of_session(self._renew(identity.access_token))
+            if renewed.user_id != identity.user_id:
+                # Somebody else signed in meanwhile: nothing of this command is for them to do.
+                raise
+        return renewed if self._asked_auth else self._confirmed(renewed)
 
     def superuser(self, *, create: bool) -> Identity:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
@@ -109,17 +117,18 @@ class Identities:
         return self._known
 
     def refresh(self) -> Identity:
-        """Renew the stored session now, whatever time it has left.
+        """Renew the stored session now, whatever time it has left; once is enough for a command.
 
         Raises: NotSignedIn `auth.not_signed_in`, `auth.session_expired`; BackendUnavailable.
         """
         from bazar_cli.adapters.config.sessions import Sessions
 
-        sessions = Sessions.of(self._target, self._settings.environ)
-        stored = sessions.load()
+        if self._renewed and self._known is not None:
+            return self._known
+        stored = Sessions.of(self._target, self._settings.environ).load()
         if stored is None:
             raise _not_signed_in(self._target)
-        self._known = self._of_session(self._renew(stored), sessions.where)
+        self._known = self._of_session(self._renew(stored.access_token))
         return self._known
 
     # -- the three sources --------------------------------------------------------------------------------
@@ -145,7 +154,10 @@ class Identities:
         # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
-        claims = self._verify(token, of_this_issuer=found)
+        try:
+            claims = self._verify(token, of_this_issuer=found)
+        except NotSignedIn as refusal:
+            raise _of_bazar_token(refusal) from refusal
         return _identity(claims, token, IdentitySource.TOKEN, None)
 
     def _of_store(self) -> Identity | None:
@@ -158,18 +170,17 @@ class Identities:
         now = self._clock()
         if stored.expires_at - now < REFRESH_BEFORE:
             try:
-                stored = self._renew(stored)
+                stored = self._renew(stored.access_token)
             except BackendUnavailable:
                 # A token that still has some seconds is good for a read.
                 if stored.expires_at <= now:
                     raise
         try:
-            return self._of_session(stored, sessions.where)
+            return self._of_session(stored)
         except NotSignedIn as refusal:
-            # Its key was rotated away, or the clocks differ: Supabase may still renew the session.
-            if refusal.code not in {"auth.token_invalid", "auth.token_expired"}:
+            if refusal.code not in _RENEWABLE:
                 raise
-            return self._of_session(self._renew(stored), sessions.where)
+            return self._of_session(self._renew(stored.access_token))
 
     def _of_credentials(self, email: str, password: Secret) -> Identity:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -188,8 +199,23 @@ class Identities:
 
     # -- proofs -------------------------------------------------------------------------------------------
 
-    def _renew(self, seen: Session) -> Session:
-        """Refresh under the lock; who waited for another process takes what that one stored."""
+    def _confirmed(self, identity: Identity) -> Identity:
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        with AuthClient(self._target) as client:
+            user_id, email = client.get_user(identity.access_token)
+        if user_id != identity.user_id:
+            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is somebody else's")
+        self._asked_auth = True
+        self._known = replace(identity, email=email)
+        return self._known
+
+    def _renew(self, seen: Secret) -> Session:
+        """Refresh under the lock; who waited for another process takes what that one stored.
+
+        Parameters: `seen` is the access token to replace. The refresh token would not tell: a project may
+        have its rotation switched off, and within the reuse interval the same one is handed out again.
+        """
         from bazar_cli.adapters.config.sessions import Sessions
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
@@ -198,38 +224,52 @@ class Identities:
             stored = sessions.load()
             if stored is None:
                 raise _not_signed_in(self._target)
-            if stored.refresh_token != seen.refresh_token:
-                return stored
-            with AuthClient(self._target) as client:
-                renewed = client.refresh(stored.refresh_token)
-            sessions.save(renewed)
-            return renewed
+            if stored.access_token == seen:
+                with AuthClient(self._target) as client:
+                    stored = client.refresh(stored.refresh_token)
+                sessions.save(stored)
+            self._renewed = True
+            return stored
 
-    def _of_session(self, session: Session, where: Path | str) -> Identity:
-        claims = self._verify(session.access_token)
-        return _identity(claims, session.access_token, IdentitySource.SESSION, where)
+    def _of_session(self, session: Session) -> Identity:
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        where = Sessions.of(self._target, self._settings.environ).where
+        claims = self._verify(session.access_token, ends=session.expires_at)
+        found = _identity(claims, session.access_token, IdentitySource.SESSION, where)
+        return replace(found, expires_at=session.expires_at)
 
     def _of_sign_in(self, session: Session) -> Identity:
-        claims = self._verify(session.access_token)
+        claims = self._verify(session.access_token, ends=session.expires_at)
         self._asked_auth = True
         return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
 
     def _clock_seconds(self) -> float:
         return self._clock().timestamp()
 
-    def _verify(self, token: Secret, *, of_this_issuer: bool = False) -> Claims:
-        from bazar_cli.adapters.config.folders import data_dir
-        from bazar_cli.adapters.supabase.tokens import TokenVerifier
+    def _verify(self, token: Secret, *, of_this_issuer: bool = False, ends: datetime | None = None) -> Claims:
+        if self._verifier is None:
+            from bazar_cli.adapters.config.folders import data_dir
+            from bazar_cli.adapters.supabase.tokens import TokenVerifier
 
-        claims = TokenVerifier(self._target, data_dir(self._settings.environ), self._clock_seconds).verify(
-            token, of_this_issuer=of_this_issuer
-        )
+            self._verifier = TokenVerifier(self._target, data_dir(self._settings.environ), self._clock_seconds)
+        claims = self._verifier.verify(token, of_this_issuer=of_this_issuer, ends=ends)
         self._asked_auth = self._asked_auth or claims.asked_auth
         return claims
 
 
 def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:
     return Identity(claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where)
+
+
+def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
+    # A sign-in would not help: BAZAR_TOKEN comes before the session that it makes.
+    return NotSignedIn(
+        refusal.code,
+        f"BAZAR_TOKEN is refused: {refusal.message}",
+        hint="get another: BAZAR_TOKEN=$(env -u BAZAR_TOKEN bazar auth token), or unset it to use the stored session",
+        details=refusal.details,
+    )
 
 
 def _not_signed_in(target: Target) -> NotSignedIn:

@@ -109,7 +109,9 @@ def test_profile_takes_the_place_of_the_environment(root: Bazar, nobody: Bazar, 
     people.identity(someone)
     sign_in(bazar, someone).ok()
     healthy = bazar("doctor", *JSON).ok().json["items"]
-    assert {check["status"] for check in healthy} == {"ok"}
+    # Comparing both systems is for superusers.
+    assert {check["status"] for check in healthy} == {"ok", "skipped"}
+    assert [check["status"] for check in healthy[:5]] == ["ok"] * 5
     assert bazar("auth", "status", *JSON).ok().json["target"] == "profile there"
     bazar("db", "wait").ok()
     assert bazar("db", "status").code == 5

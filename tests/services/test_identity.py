@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from bazar_cli.adapters.config import sessions
 from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.devstack.auth.keys import AuthKeys
@@ -365,6 +366,19 @@ def test_last_seconds_of_a_session_are_good_for_a_read(wired: Machine, wire: Wir
     assert wired.session.refresh_token == session.refresh_token
 
 
+def test_lock_that_is_never_given_back_ends_the_wait(
+    machine: Machine, someone: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0)
+    session = machine.stores(ends_soon(machine.signs_in(someone)))
+    with machine.sessions.lock():
+        assert machine.identities().current().access_token == session.access_token
+        with pytest.raises(BackendUnavailable) as caught:
+            machine.identities().refresh()
+        assert (caught.value.code, "Ctrl-Z" in caught.value.hint) == ("files.locked", True)
+    assert machine.identities().refresh().access_token != session.access_token
+
+
 # -- confirmation, renewal on request, bootstrap -----------------------------------------------------------------
 
 
@@ -391,6 +405,12 @@ def test_renewal_on_request(wired: Machine, wire: Wire, someone: Someone) -> Non
     session = wired.signs_in(someone)
     assert wired.identities().refresh().user_id == someone.id
     assert wired.session.refresh_token != session.refresh_token
+    # A session that this command renewed by itself is not renewed again.
+    wired.stores(ends_soon(wired.session))
+    wire.requests.clear()
+    identities = wired.identities()
+    assert identities.current() == identities.refresh()
+    assert wire.requests.count(REFRESH) == 1
     wired.sessions.forget()
     with pytest.raises(NotSignedIn) as caught:
         wired.identities().refresh()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
 from bazar_cli.devstack.auth.keys import AuthKeys
+from tests.support.shifted import python_module
 
 SITE_URL = "http://127.0.0.1:3000"
 """Where links lead after verification."""
@@ -30,13 +30,16 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_auth_service(settings: Mapping[str, str], *arguments: str, log: IO[str] | None = None) -> Generator[str]:
+def running_auth_service(
+    settings: Mapping[str, str], *arguments: str, clock: float = 0, log: IO[str] | None = None
+) -> Generator[str]:
     """Run the service in the foreground of a child process; yields its base URL without the prefix.
 
-    Parameters: `log` gets what the service writes to standard error, which else is the test's own.
+    Parameters: `clock` is how many seconds its clock is ahead of this machine's; `log` gets what the service
+    writes to standard error, which else is the test's own.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "bazar_cli.devstack.auth", "--port", "0", *arguments],
+        [*python_module("bazar_cli.devstack.auth", clock), "--port", "0", *arguments],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
         stderr=log,

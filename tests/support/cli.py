@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bazar_cli.domain.target import Target
+from tests.support.shifted import python_module
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
 _SECONDS = 120
@@ -90,6 +91,8 @@ class Bazar:
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    clock: float = 0
+    """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
 
     def __call__(
         self, *words: str, stdin: str | bytes = "", cwd: Path | None = None, kill_after: float | None = None
@@ -118,7 +121,7 @@ class Bazar:
 
     def command(self, *words: str) -> list[str]:
         """The arguments that run `bazar`."""
-        return [sys.executable, "-m", "bazar_cli", *words]
+        return [*python_module("bazar_cli", self.clock), *words]
 
     def environment(self) -> dict[str, str]:
         """The whole environment of its processes."""

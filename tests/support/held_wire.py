@@ -15,11 +15,13 @@ from bazar_cli.domain.target import Target
 
 @dataclass(frozen=True)
 class HeldWire:
-    """The target to use, the event of the request's arrival, and the one that lets it go."""
+    """The target to use, the event of the request's arrival, the one that lets it go, and what was asked."""
 
     target: Target
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
+    requests: list[str] = field(default_factory=list[str])
+    """Method and path of every request, the oldest first."""
 
 
 @contextmanager
@@ -33,6 +35,7 @@ def held_wire(target: Target, method: str, path: str, *, arrives: bool) -> Gener
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            wire.requests.append(f"{self.command} {self.path}")
             hold = self.command == method and self.path.startswith(f"/auth/v1{path}") and not wire.held.is_set()
             answer = None if hold and not arrives else self._passed_on(body)
             if hold:

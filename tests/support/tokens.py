@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +26,7 @@ from tests.support.people import Someone
 JWKS = "GET /auth/v1/.well-known/jwks.json"
 USER = "GET /auth/v1/user"
 REFRESH = "POST /auth/v1/token?grant_type=refresh_token"
+_PASSED_ON = ("Date", "X-Supabase-Api-Version")
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,29 @@ def unsigned(claims: object, **header: object) -> Secret:
 
 
 class Wire:
-    """A way to the Auth service that remembers requests, can be cut, and can show other keys."""
+    """A way to the Auth service that remembers requests, and can be cut, held, or answer by itself."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         """The target whose Auth service is reached by this wire."""
+        self.upstream = ""
+        """The base URL of the service at the other end; another one stands for a restart with other settings."""
         self.requests: list[str] = []
         """Method and path of every request, the oldest first."""
         self.cut = False
         """No request gets an answer."""
         self.keys: list[dict[str, Any]] | None = None
         """What is shown in place of the service's own key set."""
+        self.answers: dict[str, tuple[int, bytes] | None] = {}
+        """What is answered to a request in the service's place; None drops the connection."""
+        self.lost: set[str] = set()
+        """The requests that reach the service, but whose answer does not come back."""
+        self.held: dict[str, threading.Event] = {}
+        """The requests that wait for an event before they go on."""
+
+    def hold(self, request: str) -> threading.Event:
+        """Let such requests wait until the event returned is set."""
+        return self.held.setdefault(request, threading.Event())
 
 
 @contextmanager
@@ -108,31 +121,46 @@ def wire_to(target: Target) -> Generator[Wire]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             asked = f"{self.command} {self.path}"
             wire.requests.append(asked)
-            if wire.cut:
+            if asked in wire.held:
+                wire.held[asked].wait()
+            canned = wire.answers.get(asked)
+            if wire.cut or (asked in wire.answers and canned is None):
                 self.connection.shutdown(socket.SHUT_RDWR)
+            elif canned is not None:
+                self._answer(*canned, {})
             elif asked == JWKS and wire.keys is not None:
-                self._answer(200, json.dumps({"keys": wire.keys}).encode())
+                self._answer(200, json.dumps({"keys": wire.keys}).encode(), {})
             else:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-                url = target.supabase_url + self.path
+                url = wire.upstream + self.path
                 passed = httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
-                self._answer(passed.status_code, passed.content)
+                if asked in wire.lost:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                else:
+                    self._answer(passed.status_code, passed.content, passed.headers)
 
-        do_POST = do_PUT = do_GET  # noqa: N815 - the library's names
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Keep the test's output clean."""
 
-        def _answer(self, status: int, content: bytes) -> None:
-            self.send_response(status)
+        def _answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+            self.send_response_only(status)
             self.send_header("Content-Type", "application/json")
+            for name in _PASSED_ON:
+                if name in headers:
+                    self.send_header(name, headers[name])
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
+                self.wfile.write(content)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         wire = Wire(replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}"))
+        wire.upstream = target.supabase_url
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         try:
             yield wire
         finally:
+            for event in wire.held.values():
+                event.set()
             server.shutdown()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.files import private_folder, write_private
@@ -32,12 +33,12 @@ class SecretStore:
     def get(self, name: str) -> str | None:
         """Return a secret, None where there is none.
 
-        Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can.
+        Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can;
+        BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
-            import keyring
-
-            return keyring.get_password(_SERVICE, name)
+            with _asking_keyring() as keyring:
+                return keyring.get_password(_SERVICE, name)
         path = self._path(name)
         try:
             with path.open("rb") as stream:
@@ -52,23 +53,27 @@ class SecretStore:
             raise _unreadable(path, reason, f"make it readable, or remove '{path}' and sign in again") from error
 
     def set(self, name: str, value: str) -> None:
-        """Keep a secret, replacing the one of this name. Raises: BackendUnavailable `files.unwritable`."""
-        if self._keyring:
-            import keyring
+        """Keep a secret, replacing the one of this name.
 
-            keyring.set_password(_SERVICE, name, value)
+        Raises: BackendUnavailable `files.unwritable`, `keyring.unavailable`.
+        """
+        if self._keyring:
+            with _asking_keyring() as keyring:
+                keyring.set_password(_SERVICE, name, value)
             return
         private_folder(self._folder)
         with _writing(self._path(name)):
             write_private(self._path(name), value)
 
     def delete(self, name: str) -> None:
-        """Forget a secret; one that is not there is forgotten already."""
-        if self._keyring:
-            import keyring
+        """Forget a secret; one that is not there is forgotten already.
 
-            if keyring.get_password(_SERVICE, name) is not None:
-                keyring.delete_password(_SERVICE, name)
+        Raises: BackendUnavailable `files.unwritable`, `keyring.unavailable`.
+        """
+        if self._keyring:
+            with _asking_keyring() as keyring:
+                if keyring.get_password(_SERVICE, name) is not None:
+                    keyring.delete_password(_SERVICE, name)
             return
         with _writing(self._path(name)):
             self._path(name).unlink(missing_ok=True)
@@ -82,6 +87,22 @@ class SecretStore:
         # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
         kind = name.partition(":")[0]
         return self._folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+@contextmanager
+def _asking_keyring() -> Generator[ModuleType]:
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        yield keyring
+    except KeyringError as error:
+        # The text comes from a library that was given the secret: it goes no further.
+        raise BackendUnavailable(
+            "keyring.unavailable",
+            f"the keyring of this system refuses: {type(error).__name__}",
+            hint="unlock the keyring and try again, or keep secrets in files of a folder: set BAZAR_CONFIG_DIR",
+        ) from None
 
 
 @contextmanager

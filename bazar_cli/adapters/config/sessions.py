@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 
+LOCK_SECONDS = 30.0
+"""Longer than any refresh that gets an answer: whoever holds the lock longer hangs, or was stopped."""
+
+
 class Sessions:
     """The session of one target: of a profile or Auth URL by name, and good for one Auth URL only."""
 
@@ -53,6 +57,8 @@ class Sessions:
             ends = datetime.fromisoformat(content["expires_at"])
             if ends.tzinfo is None:
                 raise ValueError("a time without a zone")
+            if not content["refresh_token"]:
+                raise ValueError("nothing to renew it with")
             return Session(
                 user_id=UUID(content["user_id"]),
                 email=str(content["email"]),
@@ -86,6 +92,9 @@ class Sessions:
 
     @contextmanager
     def lock(self) -> Generator[None]:
-        """Hold this session's lock: of two processes that refresh at once, one would lose the session."""
-        with exclusive_lock(self._store.lock_path(self._name)):
+        """Hold this session's lock: of two processes that refresh at once, one would lose the session.
+
+        Raises: BackendUnavailable `files.locked`, `files.unwritable`, `files.folder_not_ours`.
+        """
+        with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield

@@ -36,7 +36,9 @@ _SIGN_IN = {
     "user_banned": ("auth.user_banned", "this user is banned at Supabase Auth"),
     "email_not_confirmed": ("auth.email_not_confirmed", "the email address was never confirmed"),
 }
-_REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned", "bad_jwt", "no_authorization"})
+_REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned"})
+_BAD_TOKEN = frozenset({"bad_jwt", "no_authorization"})
+"""Of the token alone, which is over by Auth's clock or signed by a key it gave up: the session may live."""
 
 
 class AuthClient:
@@ -62,15 +64,25 @@ class AuthClient:
         """
         with self._translated("signing in"):
             credentials: Any = {"email": email, "password": password.reveal()}
-            return _session(self._library().sign_in_with_password(credentials))
+            asked = _now()
+            return _session(self._library().sign_in_with_password(credentials), asked)
 
     def refresh(self, refresh_token: Secret) -> Session:
         """Trade a refresh token for a new session; the old one is used up.
 
         Raises: NotSignedIn `auth.session_expired` when Supabase Auth ended the session; as `sign_in`.
         """
+        from supabase_auth.errors import AuthApiError
+
         with self._translated("refreshing"):
-            return _session(self._library().refresh_session(refresh_token.reveal()))
+            asked = _now()
+            try:
+                return _session(self._library().refresh_session(refresh_token.reveal()), asked)
+            except AuthApiError as error:
+                # A refresh token that has not even the form of one (facts, section a).
+                if error.code == "validation_failed":
+                    raise _session_expired() from error
+                raise
 
     def create_confirmed(self, email: str, password: Secret) -> None:
         """Create the identity of the first superuser, if the address is free; an existing one stays as it is.
@@ -93,7 +105,8 @@ class AuthClient:
     def get_user(self, access_token: Secret) -> tuple[uuid.UUID, str]:
         """Return id and email that Supabase Auth has for this token now.
 
-        Raises: NotSignedIn `auth.session_revoked`; BackendUnavailable `supabase.unavailable`.
+        Raises: NotSignedIn `auth.session_revoked`, or `auth.token_invalid` when only the token is refused;
+        BackendUnavailable `supabase.unavailable`.
         """
         response = self._as_user("GET", "user", access_token)
         try:
@@ -161,13 +174,17 @@ class AuthClient:
             own, reason = _SIGN_IN[code]
             return NotSignedIn(own, f"sign-in refused: {reason}", hint=_sign_in_hint(code))
         if code is not None and (code.startswith(("refresh_token_", "session_")) and status == HTTPStatus.BAD_REQUEST):
-            return NotSignedIn(
-                "auth.session_expired", "the session has ended", hint="sign in again: `bazar auth login`"
-            )
+            return _session_expired()
         if code in _REVOKED and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return NotSignedIn(
                 "auth.session_revoked",
                 f"Supabase Auth no longer accepts the session ({code})",
+                hint="sign in again: `bazar auth login`",
+            )
+        if code in _BAD_TOKEN and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return NotSignedIn(
+                "auth.token_invalid",
+                "the access token is not valid: Supabase Auth refuses it, or it has expired there",
                 hint="sign in again: `bazar auth login`",
             )
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -188,6 +205,10 @@ class AuthClient:
         return unavailable(self._target, f"{status} {message}")
 
 
+def _session_expired() -> NotSignedIn:
+    return NotSignedIn("auth.session_expired", "the session has ended", hint="sign in again: `bazar auth login`")
+
+
 def _sign_in_hint(code: str) -> str:
     if code == "user_banned":
         return "ask an administrator to restore the user"
@@ -206,18 +227,20 @@ def _explained(response: httpx.Response) -> tuple[str | None, str]:
         return None, response.reason_phrase
 
 
-def _session(answer: AuthResponse) -> Session:
+def _now() -> datetime:
+    # Whole seconds, as a token's own times are.
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def _session(answer: AuthResponse, asked: datetime) -> Session:
+    """Return the session of an answer, its end by this machine's clock: that of Auth may be another one."""
     session = answer.session
     if session is None or session.user.email is None:
         raise httpx.DecodingError("no session in the answer")
-    ends = session.expires_at
-    now = datetime.now(timezone.utc)
     return Session(
         user_id=uuid.UUID(session.user.id),
         email=session.user.email.lower(),
         access_token=Secret(session.access_token),
         refresh_token=Secret(session.refresh_token),
-        expires_at=datetime.fromtimestamp(ends, tz=timezone.utc)
-        if ends
-        else now + timedelta(seconds=session.expires_in),
+        expires_at=asked + timedelta(seconds=session.expires_in),
     )

@@ -37,22 +37,26 @@ class KeySet:
         name = hashlib.sha256(target.supabase_url.encode()).hexdigest()[:16]
         self._folder = data_dir / "cache"
         self._path = self._folder / f"jwks-{name}.json"
+        self._asked: tuple[list[Key], float] | None = None
+        """The keys, and their age, after Auth was asked: once is enough for a command."""
 
     def find(self, kid: str) -> Key | None:
-        """Return the key `kid`, None when Auth does not have it.
+        """Return the key `kid`, None when Auth does not have it. Auth is asked once at most.
 
         Raises: BackendUnavailable `supabase.unavailable` when Auth is needed and cannot be asked.
         """
-        keys, age = self._cached()
+        keys, age = self._asked or self._cached()
         key = _by_id(keys, kid)
-        if key is not None and 0 <= age < FRESH_SECONDS:
+        if self._asked is not None or (key is not None and 0 <= age < FRESH_SECONDS):
             return key
+        self._asked = keys, age
         try:
             keys = self._fetch()
         except BackendUnavailable:
             if key is not None and age < STALE_SECONDS:
                 return key
             raise
+        self._asked = keys, 0.0
         self._store(keys)
         return _by_id(keys, kid)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bazar_cli.adapters.supabase.jwks import KeySet
+from bazar_cli.adapters.supabase.jwks import Key, KeySet
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _ASYMMETRIC = frozenset({"ES256", "ES512", "RS256", "RS512", "EdDSA"})
 """The algorithms that Supabase signs with and publishes keys for (facts, section b)."""
-_SKEW_SECONDS = 300
-"""How far in the future a token may say that it was issued: the clocks of two machines differ."""
+SKEW_SECONDS = 300
+"""How far the clocks of this machine and of Auth may differ, either way, before a token's times are refused."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class TokenVerifier:
         self._keys = KeySet(target, data_dir, clock)
         self._clock = clock
 
-    def verify(self, token: Secret, *, of_this_issuer: bool = False) -> Claims:
+    def verify(self, token: Secret, *, of_this_issuer: bool = False, ends: datetime | None = None) -> Claims:
         """Return the claims of a token that is valid now.
 
         Parameters: `of_this_issuer` also refuses, before the token goes anywhere, one that does not name this
-        target as its issuer; Supabase names itself by its public URL.
+        target as its issuer; Supabase names itself by its public URL. `ends` is when the token ends by this
+        machine's clock, where that was measured when it came; its own `exp` is by Auth's.
 
         Raises: NotSignedIn `auth.token_invalid`, `auth.token_expired`, `auth.session_revoked`;
         BackendUnavailable `supabase.unavailable`.
@@ -70,35 +71,39 @@ class TokenVerifier:
             raise _invalid("it is not signed")
         if of_this_issuer and unproven.get("iss") != f"{self._target.supabase_url}/auth/v1":
             raise _invalid(f"it was not issued by {self._target.supabase_url}")
-        self._refuse_expired(unproven)
-        if algorithm in _ASYMMETRIC and isinstance(kid, str):
-            self._check_signature(text, algorithm, kid)
-            return _claims(unproven, asked_auth=False)
-        # A symmetric key is the service's own secret: only the service can tell.
-        return self._asked(token, unproven)
-
-    def _check_signature(self, text: str, algorithm: str, kid: str) -> None:
-        import jwt
-
-        key = self._keys.find(kid)
+        if self._is_over(unproven, ends):
+            return self._asked_late(token, unproven)
+        key = self._keys.find(kid) if algorithm in _ASYMMETRIC and isinstance(kid, str) else None
         if key is None:
-            raise _invalid("Supabase Auth does not have the key that it names")
-        # Expiry and issue time were looked at with this machine's clock in mind; `aud` names a role, not bazar.
-        options: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
-        try:
-            jwt.decode(text, jwt.PyJWK(dict(key), algorithm=algorithm).key, algorithms=[algorithm], options=options)
-        except jwt.PyJWTError as error:
-            raise _invalid("its signature is wrong") from error
+            # A symmetric key is the service's own secret, and of a key that it does not show only it can tell.
+            return self._asked(token, unproven)
+        _check_signature(text, algorithm, key)
+        return _claims(unproven, asked_auth=False)
 
-    def _refuse_expired(self, unproven: dict[str, Any]) -> None:
+    def _is_over(self, unproven: dict[str, Any], ends: datetime | None) -> bool:
+        """Whether the token is over by this clock, so shortly that by Auth's it may not be.
+
+        Raises: NotSignedIn `auth.token_expired` beyond that; `auth.token_invalid` for one of the future.
+        """
         expires, issued = unproven.get("exp"), unproven.get("iat", 0)
         if not isinstance(expires, int | float) or not isinstance(issued, int | float):
             raise _invalid("it does not say until when it holds")
         now = self._clock()
-        if expires <= now:
-            raise NotSignedIn("auth.token_expired", "the access token has expired", hint="sign in: `bazar auth login`")
-        if issued > now + _SKEW_SECONDS:
+        if issued > now + SKEW_SECONDS:
             raise _invalid("it says that it was issued in the future; check this machine's clock")
+        measured = ends.timestamp() if ends is not None else expires
+        if expires <= now - SKEW_SECONDS:
+            raise _expired(ahead=measured > now)
+        # A clock that was set since the token came, or is hopelessly wrong, measured nothing.
+        return (measured if abs(measured - expires) <= SKEW_SECONDS else expires) <= now
+
+    def _asked_late(self, token: Secret, unproven: dict[str, Any]) -> Claims:
+        try:
+            return self._asked(token, unproven)
+        except NotSignedIn as refusal:
+            if refusal.code != "auth.token_invalid":
+                raise
+            raise _expired() from refusal
 
     def _asked(self, token: Secret, unproven: dict[str, Any]) -> Claims:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -109,6 +114,17 @@ class TokenVerifier:
         if user_id != claims.user_id:
             raise _invalid("Supabase Auth says that it is somebody else's")
         return Claims(user_id, email, claims.session_id, claims.expires_at, asked_auth=True)
+
+
+def _check_signature(text: str, algorithm: str, key: Key) -> None:
+    import jwt
+
+    # Expiry and issue time were looked at with this machine's clock in mind; `aud` names a role, not bazar.
+    options: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
+    try:
+        jwt.decode(text, jwt.PyJWK(dict(key), algorithm=algorithm).key, algorithms=[algorithm], options=options)
+    except jwt.PyJWTError as error:
+        raise _invalid("its signature is wrong") from error
 
 
 def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
@@ -125,6 +141,16 @@ def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
         session_id=session_id if isinstance(session_id, str) and session_id else None,
         expires_at=expires_at,
         asked_auth=asked_auth,
+    )
+
+
+def _expired(*, ahead: bool = False) -> NotSignedIn:
+    if not ahead:
+        return NotSignedIn("auth.token_expired", "the access token has expired", hint="sign in: `bazar auth login`")
+    return NotSignedIn(
+        "auth.token_expired",
+        "the access token has expired by this machine's clock, which is far ahead of Supabase Auth's",
+        hint="set the clock of this machine (NTP); `bazar doctor` compares both",
     )
 
 

@@ -71,8 +71,10 @@ class Tokens:
             key = self._config.jwt_secret
         else:
             raise _bad(f"token is unverifiable: signing method {algorithm} is not accepted")
+        # When a token was issued is not looked at, as golang-jwt v5 does not: a clock may have been set back since.
+        options: Any = {"verify_aud": False, "verify_iat": False}
         try:
-            return jwt.decode(token, key, algorithms=[algorithm], options={"verify_aud": False})
+            return jwt.decode(token, key, algorithms=[algorithm], options=options)
         except jwt.ExpiredSignatureError as error:
             raise _bad("token has invalid claims: token is expired") from error
         except jwt.PyJWTError as error:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,12 @@ def session_file(bazar: Bazar) -> Path:
 def stored_session(bazar: Bazar) -> dict[str, str]:
     """What is stored of the one session."""
     return json.loads(session_file(bazar).read_text())
+
+
+def let_it_end_soon(bazar: Bazar, seconds: float = 30) -> None:
+    """Make the stored session one that ends in half a minute, or that has ended."""
+    ends = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    session_file(bazar).write_text(json.dumps({**stored_session(bazar), "expires_at": ends.isoformat()}))
 
 
 class Terminal:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from bazar_cli.domain.target import Target
-from tests.cli.auth.support import session_file, sign_in, stored_session
+from tests.cli.auth.support import let_it_end_soon, session_file, sign_in, stored_session
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, Someone
 from tests.support.tokens import REFRESH, wire_to
@@ -18,12 +16,6 @@ from tests.support.tokens import REFRESH, wire_to
 pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
-
-
-def let_it_end_soon(bazar: Bazar) -> None:
-    """Make the stored session one that ends in half a minute."""
-    soon = datetime.now(timezone.utc) + timedelta(seconds=30)
-    session_file(bazar).write_text(json.dumps({**stored_session(bazar), "expires_at": soon.isoformat()}))
 
 
 def test_session_is_renewed(signed_out: Bazar, member: Someone) -> None:

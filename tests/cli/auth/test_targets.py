@@ -207,7 +207,7 @@ def test_bad_token(signed_out: Bazar, root: Someone, auth_keys: AuthKeys, words:
         Signer.stranger().sign(claims): "auth.token_invalid",
         signer.sign({**claims, "exp": int(time.time()) - 1}): "auth.token_expired",
         unsigned(claims): "auth.token_invalid",
-        unsigned({"role": "service_role", **claims}, alg="HS256"): "auth.session_revoked",
+        unsigned({"role": "service_role", **claims}, alg="HS256"): "auth.token_invalid",
     }
     sign_in(signed_out, root).ok()
     for token, code in bad.items():

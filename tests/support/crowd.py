@@ -1,0 +1,43 @@
+"""Many commands at once, and who of them has a file open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.cli import Bazar, Done
+
+_SECONDS = 120
+"""No time limit of a test: only so that a hang ends the run with a trace."""
+_POLL_SECONDS = 0.02
+
+
+@contextmanager
+def running(bazar: Bazar, commands: Sequence[Sequence[str]], stdin: str = "") -> Generator[list[Future[Done]]]:
+    """Run all these commands at the same time, each a process of its own; all have ended after the block."""
+    bazar("--version").ok()  # the process that forks them is there before any thread asks for it
+    with ThreadPoolExecutor(len(commands)) as pool:
+        yield [pool.submit(bazar, *words, stdin=stdin) for words in commands]
+
+
+def until(fact: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + _SECONDS
+    while not fact():
+        assert time.monotonic() < deadline, "it never became so"
+        time.sleep(_POLL_SECONDS)
+
+
+def holders(path: Path) -> int:
+    """How many processes have a file open: of a lock, the one that holds it and those that wait."""
+    found: set[str] = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.readlink() == path:
+                found.add(link.parts[2])
+        except OSError:
+            continue  # it was closed, its process has ended, or it is another user's
+    return len(found)
