@@ -37,7 +37,7 @@ COMPARED = ("pending", "users-without-identity", "identities-without-user")
 _NAMED = 3
 """So many rows a finding names in its sentence."""
 _SKEW_SECONDS = 60.0
-"""A stored session bears 300 s, but BAZAR_TOKEN meets expired tokens as soon as the clocks differ by a token's rest."""
+"""A stored session bears 300 s; of BAZAR_TOKEN no end was measured, so it is refused late, or looked at twice."""
 _OLDEST_POSTGRES = 13
 
 
