@@ -25,9 +25,7 @@ CONNECT_SECONDS = 10
 LOCK_WAIT_SECONDS = 15
 """How long a write waits for a row that another command holds."""
 
-_RIGHTS_NOW = text(
-    "SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE"
-)
+_RIGHTS_NOW = text("SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE")
 # A statement of its own: in one with the row above it would show the roles of before the wait for that row.
 _ROLES_NOW = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :id FOR SHARE")
 
