@@ -94,6 +94,7 @@ def test_service_key_is_no_identity(attack: Attack, signed_out: Bazar, auth_keys
 def test_session_of_somebody_else_does_not_confirm_a_token(
     attack: Attack, signed_out: Bazar, people: People, auth_keys: AuthKeys, world: World
 ) -> None:
+    people.identity(world.member)
     people.access_token(world.member)
     (session,) = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", world.member.id)
     claims = claims_of(people.superuser(), session_id=str(session["id"]))

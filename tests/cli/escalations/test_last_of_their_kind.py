@@ -141,6 +141,7 @@ def test_superuser_who_is_demoted_before_the_write_writes_nothing(
     as_user: AsUser, people: People, world: World
 ) -> None:
     me = people.superuser()
+    people.identity(world.alone)
     demote = "UPDATE bazar.users SET is_superuser = false WHERE id = %(id)s"
     assert lost_meanwhile(people, as_user(me), me, demote, delete(world.alone)) == (6, "access.changed")
     assert people.row(world.alone) is not None

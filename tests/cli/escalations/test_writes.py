@@ -126,6 +126,7 @@ def test_admin_touches_nobody_at_or_above_them_or_outside(
     attack: Attack, admin_of_acme: Bazar, world: World, verb: str, by: str, whom: str, ends: tuple[int, str]
 ) -> None:
     someone: Someone = getattr(world, whom)
+    attack.people.identity(someone)
     named = str(someone.id) if by == "id" else someone.email
     more = ("--confirm", someone.email) if verb == "delete" else ("--name", "Pwned")
     done = attack(admin_of_acme, "users", verb, named, *more, ends=ends)
