@@ -10,7 +10,7 @@ import pytest
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import AuthProxy, auth_proxy
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import People, Someone
 
 
 @pytest.fixture
@@ -21,11 +21,17 @@ def people(target: Target) -> Generator[People]:
 
 
 @pytest.fixture
-def admin(tmp_path: Path, target: Target, people: People) -> Bazar:
+def root(people: People) -> Someone:
+    """A superuser known to both systems."""
+    made = people.superuser()
+    people.identity(made)
+    return made
+
+
+@pytest.fixture
+def admin(tmp_path: Path, target: Target, people: People, root: Someone) -> Bazar:
     """`bazar` signed in as a superuser."""
-    someone = people.superuser()
-    people.identity(someone)
-    return Bazar(tmp_path / "home").on(target).having(BAZAR_TOKEN=people.access_token(someone))
+    return Bazar(tmp_path / "home").on(target).having(BAZAR_TOKEN=people.access_token(root))
 
 
 @pytest.fixture

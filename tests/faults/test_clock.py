@@ -48,21 +48,6 @@ def services(auth_keys: AuthKeys, database_url: str) -> Generator[dict[int, str]
         }
 
 
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def root(people: People) -> Someone:
-    """A superuser known to both systems."""
-    made = people.superuser()
-    people.identity(made)
-    return made
-
-
 @pytest.fixture(params=[AHEAD, BEHIND], ids=["ahead", "behind"])
 def off(request: pytest.FixtureRequest) -> int:
     """How many seconds this machine's clock is ahead of Auth's."""

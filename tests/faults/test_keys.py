@@ -44,21 +44,6 @@ def services(auth_keys: AuthKeys, database_url: str) -> Generator[Services]:
 
 
 @pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def root(people: People) -> Someone:
-    """A superuser known to both systems."""
-    made = people.superuser()
-    people.identity(made)
-    return made
-
-
-@pytest.fixture
 def wire(target: Target) -> Generator[Wire]:
     """The way to the Auth service, whichever is at its other end."""
     with wire_to(target) as lent:

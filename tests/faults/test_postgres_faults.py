@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
@@ -56,6 +56,19 @@ def waits_for_a_lock(people: People) -> None:
     """Wait until a command's statement waits for a lock that the test holds."""
     while not people.sql(f"SELECT 1 {_OURS} AND wait_event_type = 'Lock'"):
         time.sleep(0.01)
+
+
+def while_postgres_goes(people: People, hold: Fault, command: Callable[[], Done], *, refuses: bool) -> Done:
+    """Run a command whose backend is killed while it waits for Supabase; Postgres may refuse another session."""
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        running = pool.submit(command)
+        assert hold.held is not None
+        assert hold.held.wait(60)
+        kill_backends(people)
+        if refuses:
+            stack.enter_context(refusing(people))
+        hold.release.set()
+        return running.result()
 
 
 def finish(admin: Bazar, healer: str, again: Callable[[Bazar], Done]) -> None:
@@ -125,18 +138,7 @@ def test_gone_while_supabase_creates(
 ) -> None:
     email = unique_email("between")
     hold = proxy.hold("POST", "/admin/users", acts=acts)
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(create, faulty, email)
-        assert hold.held is not None
-        assert hold.held.wait(60)
-        kill_backends(people)
-        if refuses:
-            with refusing(people):
-                hold.release.set()
-                done = running.result()
-        else:
-            hold.release.set()
-            done = running.result()
+    done = while_postgres_goes(people, hold, lambda: create(faulty, email), refuses=refuses)
     # Where Supabase has acted, and Postgres takes a new session, the command finishes by itself.
     by_itself = acts and not refuses
     assert done.code == (0 if by_itself else 7)
@@ -157,18 +159,7 @@ def test_gone_while_supabase_deletes(
     someone = people.user()
     people.identity(someone)
     hold = proxy.hold("DELETE", USER, acts=True)
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(delete, faulty, someone.email)
-        assert hold.held is not None
-        assert hold.held.wait(60)
-        kill_backends(people)
-        if refuses:
-            with refusing(people):
-                hold.release.set()
-                done = running.result()
-        else:
-            hold.release.set()
-            done = running.result()
+    done = while_postgres_goes(people, hold, lambda: delete(faulty, someone.email), refuses=refuses)
     assert done.code == (7 if refuses else 0)
     if refuses:
         assert (people.row(someone) or {})["pending"] == "delete"
@@ -186,14 +177,7 @@ def test_refused_with_a_refusal_of_supabase(
     people.identity(Someone(taken.id, email))
     hold = proxy.hold("POST", "/admin/users", acts=False)
     hold.status = 422
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(create, faulty, email)
-        assert hold.held is not None
-        assert hold.held.wait(60)
-        with refusing(people):
-            kill_backends(people)
-            hold.release.set()
-            assert running.result().code == 7
+    assert while_postgres_goes(people, hold, lambda: create(faulty, email), refuses=True).code == 7
     people.leases_run_out()
     done = create(admin, email)
     assert (done.code, done.error["code"]) == (6, "users.email_at_supabase")

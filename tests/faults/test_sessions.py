@@ -32,13 +32,6 @@ TWENTY = 20
 
 
 @pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
 def member(people: People) -> Someone:
     """A user known to both systems."""
     return known(people)
