@@ -13,7 +13,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
 from bazar_cli.runtime import tables
 from bazar_cli.runtime.escape import escaped, escaped_json
-from bazar_cli.runtime.streams import is_terminal
+from bazar_cli.runtime.streams import flush, is_terminal, write
 from bazar_cli.runtime.views.base import Value, View
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class Renderer:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
-                self._stream.flush()
+                flush(self._stream)
                 continue
             rows = [[_shown(view, item, name) for name in names] for item in page.items]
             if rows:
@@ -183,7 +183,7 @@ class Renderer:
         self._write(text + "\n")
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
+        write(self._stream, text)
 
 
 def neutralised(cell: str) -> str:

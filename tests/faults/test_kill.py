@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -14,21 +13,6 @@ from tests.support.held_wire import held_wire
 from tests.support.people import People
 
 Email = Callable[[str], str]
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def admin(tmp_path: Path, target: Target, people: People) -> Bazar:
-    """`bazar` signed in as a superuser."""
-    someone = people.superuser()
-    people.identity(someone)
-    return Bazar(tmp_path / "home").on(target).having(BAZAR_TOKEN=people.access_token(someone))
 
 
 def killed(admin: Bazar, target: Target, method: str, path: str, words: tuple[str, ...], *, arrives: bool) -> None:

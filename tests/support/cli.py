@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bazar_cli.domain.target import Target
 
@@ -91,14 +91,24 @@ class Bazar:
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def __call__(self, *words: str, stdin: str | bytes = "", cwd: Path | None = None) -> Done:
-        """Run one command to its end, forked from the worker's zygote."""
+    def __call__(
+        self,
+        *words: str,
+        stdin: str | bytes = "",
+        cwd: Path | None = None,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+    ) -> Done:
+        """Run one command to its end, forked from the worker's zygote.
+
+        Parameters: `stdout` and `stderr` are written to where given, in place of what is returned.
+        """
         given = stdin.encode() if isinstance(stdin, str) else stdin
         request = {"words": words, "environ": self.environment(), "cwd": str(cwd or self.folder("work"))}
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             source.write(given)
             source.seek(0)
-            code = _zygote().run(request, [source.fileno(), out.fileno(), err.fileno()])
+            code = _zygote().run(request, [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()])
             out.seek(0)
             err.seek(0)
             return Done(code, out.read().decode(), err.read().decode())
