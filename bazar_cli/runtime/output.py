@@ -63,7 +63,7 @@ class Renderer:
                 raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
 
     def one(self, view: View[T], item: T) -> None:
-        """Write a single result: the bare object, its id, or a table of names and values."""
+        """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
         names = view.of(item, self.fields)
         if self.format is Format.JSON:
             self._line(_pretty(view.record(item, names)))
@@ -80,6 +80,7 @@ class Renderer:
         else:
             rows = [(name, _shown(view, item, name)) for name in names]
             self._write(tables.key_values(rows, self._stream, self._environ))
+        flush(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
         """Write a list, one page after the other as they arrive; memory holds one page.
