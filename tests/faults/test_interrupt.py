@@ -22,6 +22,7 @@ from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.held_wire import HeldWire, held_wire
 from tests.support.people import People
+from tests.support.waiting import sooner_than, until
 
 Email = Callable[[str], str]
 
@@ -45,12 +46,6 @@ def locked(target: Target, email: str) -> Generator[None]:
         yield
 
 
-def until(fact: Callable[[], bool]) -> None:
-    """Wait for a fact."""
-    while not fact():
-        time.sleep(0.01)
-
-
 def waits_for_a_row(people: People) -> bool:
     """Whether a command stands before a row that another session holds."""
     waiting = (
@@ -58,14 +53,6 @@ def waits_for_a_row(people: People) -> bool:
         " WHERE datname = current_database() AND application_name = 'bazar' AND wait_event_type = 'Lock'"
     )
     return people.sql(waiting) != []
-
-
-@contextmanager
-def sooner_than(seconds: float) -> Generator[None]:
-    """Whoever holds a signal back until a wait has run out takes longer than the block may."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
 
 
 def nothing_of(people: People, email: str) -> bool:
