@@ -20,6 +20,10 @@ def main() -> int:
     # A command ends long before it has garbage worth collecting; looking for it costs a third of a start.
     gc.disable()
     try:
+        if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+            from bazar_cli.runtime.streams import open_closed
+
+            open_closed()
         code = dispatch(sys.argv[1:])
         gc.freeze()
         return code
@@ -75,9 +79,14 @@ def _print(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        from bazar_cli.runtime.streams import silence_stdout
+        from bazar_cli.runtime.streams import silence
 
-        silence_stdout()
+        silence(sys.stdout)
+    except OSError as error:
+        from bazar_cli.runtime import reports, streams
+
+        unwritable = streams.unwritable(error, "send it to where there is room")
+        return reports.of_words(sys.argv[1:], os.environ).report(unwritable)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -15,6 +16,7 @@ from bazar_cli.domain.errors import BackendUnavailable
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _TAIL_BYTES = 256 * 1024
 _POLL_SECONDS = 0.05
 
@@ -59,24 +61,55 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
         )
 
 
-def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
-    """Replace `path` with `text` in one step, mode 0600, so that no reader sees a half-written file.
+@contextmanager
+def file_errors(path: Path) -> Generator[None]:
+    """Turn the system's errors about `path`, or about a file that they name, into the domain's.
 
-    Parameters: `owner` is the (uid, gid) that must be able to read it, for root only.
+    Raises: BackendUnavailable `files.unwritable`.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+        raise BackendUnavailable(
+            "files.unwritable",
+            f"{named} cannot be used: {error.strerror or error}",
+            hint="make room on the disk, then run it again"
+            if error.errno in _NO_ROOM
+            else "free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
+        ) from error
+
+
+@contextmanager
+def replaced_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> Generator[None]:
+    """Write `text` beside `path` before the block, and put it in the place of `path`, mode 0600, after it.
+
+    So no reader sees a half-written file, and what the block changes is changed only when there is room for
+    both. Parameters: `owner` is the (uid, gid) that must be able to read it, for root only.
+    Raises: BackendUnavailable `files.unwritable`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-            if owner is not None:
-                os.fchown(stream.fileno(), *owner)
-        temporary.replace(path)
+        with file_errors(path):
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+                if owner is not None:
+                    os.fchown(stream.fileno(), *owner)
+        yield
+        with file_errors(path):
+            temporary.replace(path)
     except BaseException:  # Ctrl-C too leaves no half-written file behind
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
+    """Replace `path` with `text` in one step, mode 0600; parameters and errors as of `replaced_private`."""
+    with replaced_private(path, text, owner=owner):
+        pass
 
 
 def open_private(path: Path, flags: int = os.O_RDWR) -> int:
@@ -140,6 +173,7 @@ def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
     """Return the last `lines` lines of a log, of its last 256 KiB at most; none when there is no log.
 
     Parameters: `end` is the byte to stop at, for who reads on from there.
+    Raises: BackendUnavailable `files.unwritable` for a log that cannot be read.
     """
     if lines <= 0:
         return []
@@ -151,6 +185,9 @@ def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
             text = stream.read(size - start).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
+    except OSError:
+        with file_errors(path):
+            raise
     found = text.splitlines()
     if start and len(found) > 1:
         found = found[1:]

@@ -7,6 +7,7 @@ arguments to a shell inside double quotes, so a path with `$` or a quote must no
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ DATABASE = "bazar"
 LOG_BYTES = 5 * 1024 * 1024
 """A log beyond this is set aside at the next start."""
 
-_START_SECONDS = 60
+START_SECONDS = 60
 _MUTE_SECONDS = 5
 _STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 _STOP_NOW = ((signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
@@ -88,14 +89,17 @@ class EmbeddedPostgres:
     def pid(self) -> int | None:
         """Return the number of the running server process, or None."""
         found = self._recorded_pid()
-        return found if found is not None and self._is_ours(found) else None
+        if found is not None and self._is_ours(found):
+            return found
+        # The record may be damaged or lost while the server lives: two on the same data would destroy them.
+        return next(iter(processes.find(lambda words: self._mark in words, self._paths.data)), None)
 
     def since(self) -> datetime | None:
         """Return when the recorded server started (third line of postmaster.pid, seconds since 1970)."""
         try:
             lines = (self._paths.data / "postmaster.pid").read_text(encoding="utf-8").split("\n")
             return datetime.fromtimestamp(int(lines[2]), timezone.utc)
-        except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, IndexError, OverflowError):
             return None
 
     def has_data(self) -> bool:
@@ -131,16 +135,15 @@ class EmbeddedPostgres:
         Raises BackendUnavailable `local.postgres_failed` when it survives SIGKILL.
         """
         pid = self.pid()
-        if pid is None:
-            return False
         steps = _STOP_NOW if immediately else _STOP
-        if not processes.end(pid, lambda: self._is_ours(pid), steps):
+        if pid is not None and not processes.end(pid, lambda: self._is_ours(pid), steps):
             raise BackendUnavailable(
                 "local.postgres_failed",
                 f"Postgres (process {pid}) does not end",
                 hint="try again in a moment",
             )
-        return True
+        self._end_orphans()
+        return pid is not None
 
     def drop(self) -> bool:
         """Delete data, log and socket for good; return whether there were data. Stop the server first."""
@@ -200,8 +203,7 @@ class EmbeddedPostgres:
 
     def _recorded_pid(self) -> int | None:
         try:
-            first = (self._paths.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0]
-            return int(first)
+            return int((self._paths.data / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
@@ -209,19 +211,46 @@ class EmbeddedPostgres:
         # Only our server has this word among its arguments: not a backend, not a stranger with its number.
         return self._mark in processes.command_line(pid)
 
+    def _is_launched(self) -> bool:
+        """Whether a start that was killed has left a `pg_ctl`, or its shell, that will bring up a server."""
+        return processes.find(lambda words: any(self._mark in word for word in words), self._paths.postgres) != []
+
+    def _end_orphans(self) -> None:
+        """End backends whose server was killed: one that is busy does not notice, and keeps the data in use."""
+        title = f"postgres: {self._mark.partition('=')[2]}: "
+
+        def is_backend(words: list[str]) -> bool:
+            return " ".join(words).startswith(title)
+
+        for pid in processes.find(is_backend, self._paths.data):
+            processes.end(pid, lambda pid=pid: is_backend(processes.command_line(pid)), _STOP_NOW)
+
     def _settle(self) -> bool:
-        """Wait for a server that is on its way up; end one that is alive but cannot be reached."""
-        deadline = time.monotonic() + _START_SECONDS
-        while (answer := self._probe()) == _REJECTING and time.monotonic() < deadline:
+        """Wait for a server that is on its way up; end one that is going down or cannot be reached."""
+        deadline = time.monotonic() + START_SECONDS
+        while (answer := self._probe()) != _READY and time.monotonic() < deadline:
+            coming = answer == _REJECTING and self._recorded_status() != "stopping"
+            if not coming and not self._is_launched():
+                break
             time.sleep(0.05)
         mute_until = time.monotonic() + _MUTE_SECONDS
-        while answer != _READY and self.pid() is not None and time.monotonic() < mute_until:
+        while True:
+            status, answer = self._recorded_status(), self._probe()
+            if answer == _READY and self.pid() is not None:
+                return True
+            # A server has its socket before it calls itself ready.
+            lost = status == "stopping" or (status == "ready" and answer is None)
+            if lost or self.pid() is None or time.monotonic() > mute_until:
+                self.stop()
+                return False
             time.sleep(0.05)
-            answer = self._probe()
-        if answer == _READY and self.pid() is not None:
-            return True
-        self.stop()
-        return False
+
+    def _recorded_status(self) -> str:
+        """What the server wrote of itself: starting, ready or stopping (last line of postmaster.pid)."""
+        try:
+            return (self._paths.data / "postmaster.pid").read_bytes().splitlines()[-1].decode().strip()
+        except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
+            return ""
 
     # -- making and configuring ---------------------------------------------------------------------------
 
@@ -240,10 +269,14 @@ class EmbeddedPostgres:
         private_folder(paths.socket_dir, uid=uid, gid=gid)
 
     def _make_data(self, mark: str) -> None:
-        """Run initdb beside the real place and rename the result: an interrupted one is never data."""
-        unfinished = self._paths.postgres / "data.new"
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
+        """Run initdb beside the real place and rename the result: an interrupted one is never data.
+
+        The initdb of a start that was killed may still run: each has a name of its own, and what cannot be
+        removed yet is removed next time.
+        """
+        for old in self._paths.postgres.glob("data.new*"):
+            shutil.rmtree(old, ignore_errors=True)
+        unfinished = self._paths.postgres / f"data.new-{secrets.token_hex(4)}"
         made = self._run("initdb", "-D", unfinished.name, *_INITDB)
         if made.returncode != 0:
             lines = (made.stderr or made.stdout).splitlines()
@@ -268,17 +301,17 @@ class EmbeddedPostgres:
         """
         record = self._paths.data / "postmaster.pid"
         if record.exists():
-            lines = record.read_text(encoding="utf-8").split("\n")
+            lines = record.read_text(encoding="utf-8", errors="replace").split("\n")
             lines[0] = str(_NO_PROCESS)
             write_private(record, "\n".join(lines), owner=self._owner())
         for name in (SOCKET_NAME, SOCKET_NAME + ".lock"):
             (self._paths.socket_dir / name).unlink(missing_ok=True)
 
     def _launch(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while True:
             before = self._log_size()
-            options = ["-w", "-t", str(_START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
+            options = ["-w", "-t", str(START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
             started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._mark}")
             if started.returncode == 0:
                 return
@@ -318,7 +351,10 @@ class EmbeddedPostgres:
         import psycopg
         from psycopg import sql
 
-        with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if known is None:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        try:
+            with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
+                known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if known is None:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        except psycopg.Error as error:
+            raise self._failed("Postgres runs, but its database could not be made", str(error).splitlines()) from error

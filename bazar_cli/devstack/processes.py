@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
@@ -39,6 +39,35 @@ def command_line(pid: int) -> list[str]:
         return [os.fsdecode(part) for part in raw.split(b"\0") if part]
     shown = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.split()
+
+
+def find(wanted: Callable[[list[str]], bool], folder: Path) -> list[int]:
+    """Return the processes with arguments like these that work in `folder`; those that may not be seen are left out.
+
+    Arguments alone would also find a process of a container whose own files have the same paths.
+    """
+    return [pid for pid, words in _all() if wanted(words) and _works_in(pid, folder)]
+
+
+def _all() -> Iterator[tuple[int, list[str]]]:
+    if sys.platform == "linux":
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                yield int(entry.name), command_line(int(entry.name))
+        return
+    shown = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=False)
+    for line in shown.stdout.splitlines():
+        pid, *words = line.split()
+        yield int(pid), words
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    if sys.platform != "linux":
+        return True
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(folder)
+    except OSError:
+        return False
 
 
 def end(pid: int, still_it: Callable[[], bool], steps: Sequence[tuple[signal.Signals, float]]) -> bool:

@@ -142,9 +142,10 @@ class BackgroundService:
                     return running, False
                 # It lives but never became ready: its starter was killed, or it hangs.
                 self.stop()
-            self._forget()
             rotate(self.log, LOG_BYTES)
-            self._spawn(config)
+            # The child of a starter that was killed can be faster to the lock: it ends, and this one has its turn.
+            if not self._spawn(config) and not (self.stop() and self._spawn(config)):
+                raise self._failed("did not start", config)
             state = self.state()
             if state is None:
                 raise self._failed("ended right after it was ready", config)
@@ -193,11 +194,15 @@ class BackgroundService:
         # A new child must not be taken for the old one while it has the lock but has not written its number.
         handle = open_private(self._alive)
         try:
-            os.ftruncate(handle, 0)
+            # Held meanwhile: the number of one that lives by now must stay.
+            if try_lock(handle):
+                os.ftruncate(handle, 0)
         finally:
             os.close(handle)
 
-    def _spawn(self, config: ServiceConfig) -> None:
+    def _spawn(self, config: ServiceConfig) -> bool:
+        """Start a child; return whether it became ready, or ended before."""
+        self._forget()
         last = self._last_state()
         ready, write_end = os.pipe()
         log = open_private(self.log, os.O_WRONLY | os.O_APPEND)
@@ -227,18 +232,17 @@ class BackgroundService:
                 os.close(write_end)
                 os.close(log)
             child.communicate(json.dumps(message).encode())
-            self._await_ready(ready, config)
+            return self._await_ready(ready, config)
         finally:
             os.close(ready)
 
-    def _await_ready(self, ready: int, config: ServiceConfig) -> None:
+    def _await_ready(self, ready: int, config: ServiceConfig) -> bool:
         poller = select.poll()
         poller.register(ready, select.POLLIN)
         if not poller.poll(_READY_SECONDS * 1000):
             self.stop()
             raise self._failed(f"was not ready within {_READY_SECONDS:.0f} s", config)
-        if not os.read(ready, 1):
-            raise self._failed("did not start", config)
+        return bool(os.read(ready, 1))
 
     def _failed(self, what: str, config: ServiceConfig) -> BackendUnavailable:
         lines = [_without_secrets(line, config) for line in tail(self.log, 5) if line.strip()]

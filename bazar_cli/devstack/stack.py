@@ -7,13 +7,14 @@ holds its lock; looking at it takes none.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bazar_cli
-from bazar_cli.adapters.files import exclusive_lock, private_folder
+from bazar_cli.adapters.files import exclusive_lock, file_errors, private_folder
 from bazar_cli.devstack import credentials as vault
 from bazar_cli.devstack import external, health
 from bazar_cli.devstack import logs as log_reader
@@ -105,6 +106,14 @@ class _Parts:
         return credentials.database_url or self.postgres.url()
 
 
+@contextmanager
+def _changing(parts: _Parts, notify: Callable[[str], None]) -> Generator[None]:
+    """Hold the stack's lock; a file that cannot be used is an error of this machine, not of bazar."""
+    lock = exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset"))
+    with lock, file_errors(parts.paths.local):
+        yield
+
+
 # -- changing the stack -----------------------------------------------------------------------------------
 
 
@@ -128,7 +137,7 @@ def start(
         external.check_url(database_url)
     parts = _Parts(data_dir)
     private_folder(parts.paths.local)
-    with exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset")):
+    with _changing(parts, notify):
         _refuse_other_database(parts, database_url)
         credentials = _settle_credentials(parts, superuser_email, superuser_password, database_url, notify)
         postgres_started = False
@@ -146,7 +155,7 @@ def stop(data_dir: Path) -> StopReport:
     parts = _Parts(data_dir)
     if not parts.paths.local.is_dir():
         return StopReport(postgres=False, auth=False)
-    with exclusive_lock(parts.paths.lock):
+    with _changing(parts, lambda _text: None):
         auth = parts.auth.stop()
         return StopReport(postgres=parts.postgres.stop(), auth=auth)
 
@@ -158,7 +167,7 @@ def reset(data_dir: Path, notify: Callable[[str], None]) -> ResetReport:
     """
     parts = _Parts(data_dir)
     private_folder(parts.paths.local)
-    with exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset")):
+    with _changing(parts, notify):
         try:
             stored = vault.load(parts.paths.credentials)
         except Conflict as problem:
@@ -182,7 +191,7 @@ def remember_superuser(data_dir: Path, email: str, password: str) -> None:
     parts = _Parts(data_dir)
     if not parts.paths.local.is_dir():
         return
-    with exclusive_lock(parts.paths.lock):
+    with _changing(parts, lambda _text: None):
         stored = vault.load(parts.paths.credentials)
         if stored is not None and stored.superuser_email.casefold() == email.casefold():
             vault.save(parts.paths.credentials, replace(stored, superuser_password=password))

@@ -43,12 +43,12 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         verb: Verb[Any] = import_module(leaf.module).run
         command = verb.command(path, start, Context(environ, request_id, redactor))
         code = _invoke(command, path, arguments)
-        _flush()
+        streams.flush(sys.stdout)
     except BazarError as error:
         code = reporter.report(error)
     except BrokenPipeError:
         # The reader has seen enough: that is no error of anybody's.
-        streams.silence_stdout()
+        streams.silence(sys.stdout)
         code = ExitCode.DONE
     finally:
         for run in runs:
@@ -87,26 +87,19 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
                 hint="check the terminal's or the script's encoding",
             )
     try:
-        with command.make_context(path, list(arguments)) as context:
+        try:
+            parsed = command.make_context(path, list(arguments))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            # Parsing writes nothing but the help.
+            raise streams.unwritable(error, "send the help to where there is room") from error
+        with parsed as context:
             return int(command.invoke(context) or ExitCode.DONE)
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:
         raise usage_error(path, error) from error
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        streams.silence_stdout()
-        raise BazarError(
-            "output.unwritable",
-            f"the result could not be written to standard output: {error.strerror}",
-            hint="the command itself was done; look at its result again, or make room and repeat it",
-        ) from error
 
 
 def _start_logs(run: Run[Any], *, debug: bool) -> None:

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.runtime.escape import escaped_lines
 from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import Redactor
+from bazar_cli.runtime.streams import say, silence
 
 _TEXT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s] %(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
@@ -42,7 +44,7 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
     """
     handlers: list[logging.Handler] = []
     if settings.to_stderr:
-        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers.append(_ToStandardError(sys.stderr))
     if settings.file is not None:
         handlers.append(_file_handler(settings.file))
     formatter = _formatter(settings.format, redactor)
@@ -57,11 +59,43 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
             logger.addHandler(handler)
     began = time.monotonic()
     _log.info("%s begins", settings.command)
+    for handler in handlers:
+        if isinstance(handler, _ToFile):
+            handler.begun = True
 
     def end(code: int) -> None:
         _log.info("%s ends with exit code %d after %d ms", settings.command, code, (time.monotonic() - began) * 1000)
 
     return end
+
+
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """Log lines on standard error; where nobody reads them they go nowhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+            return
+        silence(self.stream)
+
+
+class _ToFile(logging.FileHandler):
+    """Log lines in a file. One that takes none from the start is refused; later the command's work goes on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.begun = False
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.begun:
+            raise _unwritable(Path(self.baseFilename), error) from error
+        elif not self._told:
+            self._told = True
+            say(f"warning: the log file {self.baseFilename} lacks lines: {error.strerror}")
 
 
 def _file_handler(path: Path) -> logging.Handler:
@@ -70,13 +104,17 @@ def _file_handler(path: Path) -> logging.Handler:
     try:
         # Made private, because log lines name people; one that exists keeps its mode.
         os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
-        return logging.FileHandler(path, encoding="utf-8")
+        return _ToFile(path)
     except OSError as error:
-        raise UsageError(
-            "log.unwritable",
-            f"the log file {path} cannot be written: {error.strerror}",
-            hint="name another with --log-file",
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        "log.unwritable",
+        f"the log file {path} cannot be written: {error.strerror}",
+        hint="name another with --log-file",
+    )
 
 
 def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:

@@ -13,7 +13,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
 from bazar_cli.runtime import tables
 from bazar_cli.runtime.escape import escaped, escaped_json
-from bazar_cli.runtime.streams import is_terminal
+from bazar_cli.runtime.streams import flush, is_terminal, write
 from bazar_cli.runtime.views.base import Value, View
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Renderer:
                 raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
 
     def one(self, view: View[T], item: T) -> None:
-        """Write a single result: the bare object, its id, or a table of names and values."""
+        """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
         names = view.of(item, self.fields)
         if self.format is Format.JSON:
             self._line(_pretty(view.record(item, names)))
@@ -80,6 +80,7 @@ class Renderer:
         else:
             rows = [(name, _shown(view, item, name)) for name in names]
             self._write(tables.key_values(rows, self._stream, self._environ))
+        flush(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
         """Write a list, one page after the other as they arrive; memory holds one page.
@@ -146,7 +147,7 @@ class Renderer:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
-                self._stream.flush()
+                flush(self._stream)
                 continue
             rows = [[_shown(view, item, name) for name in names] for item in page.items]
             if rows:
@@ -183,7 +184,7 @@ class Renderer:
         self._write(text + "\n")
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
+        write(self._stream, text)
 
 
 def neutralised(cell: str) -> str:

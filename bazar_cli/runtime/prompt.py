@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.escape import escaped
-from bazar_cli.runtime.streams import is_on, is_terminal
+from bazar_cli.runtime.streams import is_on, is_terminal, tell
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
@@ -24,8 +24,7 @@ class Prompter:
     def text(self, question: str, *, option: str) -> str:
         """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
         self._demand(question, option)
-        sys.stderr.write(f"{escaped(question)}: ")
-        sys.stderr.flush()
+        tell(f"{escaped(question)}: ")
         line = sys.stdin.readline()
         if not line.strip():
             raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
@@ -54,8 +53,7 @@ class Prompter:
         if self._yes:
             return
         if self.possible:
-            sys.stderr.write(f"{escaped(question)} [y/N] ")
-            sys.stderr.flush()
+            tell(f"{escaped(question)} [y/N] ")
             if sys.stdin.readline().strip().lower() in _YES:
                 return
             raise Refused("input.consent", "not confirmed; nothing was done")
@@ -65,8 +63,7 @@ class Prompter:
         """Return the name given with --confirm, else the one typed, else None where nobody can type it."""
         if given is not None or not self.possible:
             return given
-        sys.stderr.write(f"{escaped(question)}: ")
-        sys.stderr.flush()
+        tell(f"{escaped(question)}: ")
         return sys.stdin.readline().strip()
 
     def _demand(self, question: str, option: str) -> None:

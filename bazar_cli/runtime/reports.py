@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -65,6 +66,12 @@ class Reporter:
         import traceback
 
         say(self._redactor.hide("".join(traceback.format_exception(error)).rstrip()))
+
+
+def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
+    """Return the reporter of a command line that leads to no command."""
+    machine = wants_machine_errors(words, environ)
+    return Reporter(os.urandom(16).hex(), machine=machine, debug=False, redactor=Redactor(environ))
 
 
 def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bool:

@@ -8,7 +8,27 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from bazar_cli.domain.errors import BazarError
 from bazar_cli.runtime.escape import escaped_lines
+
+_HINT = "the command itself was done; look at its result again, or make room and repeat it"
+
+
+def open_closed() -> None:
+    """Put a stream where the caller closed one (`<&-`, `>&-`, `2>&-`), before another file gets its number.
+
+    Input is empty and messages go nowhere; results cannot be written, which is told as on a full disk.
+    """
+    for number, (name, flags, mode) in enumerate(
+        (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+    ):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            os.dup2(handle, number)
+            if handle != number:
+                os.close(handle)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def use_utf8() -> None:
@@ -47,15 +67,56 @@ def is_on(environ: Mapping[str, str], name: str) -> bool:
 
 def say(text: str) -> None:
     """Write one message to standard error, control characters in quoted data escaped."""
-    sys.stderr.write(escaped_lines(text) + "\n")
-    sys.stderr.flush()
+    tell(escaped_lines(text) + "\n")
 
 
-def silence_stdout() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush of a closed pipe stays quiet."""
+def tell(text: str) -> None:
+    """Write to standard error as it stands.
+
+    What cannot be written, to a closed pipe or a full disk, stops no command half-way.
+    """
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write a piece of a result. Raises: BrokenPipeError; BazarError `output.unwritable`."""
+    try:
+        stream.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def flush(stream: TextIO) -> None:
+    """Send on what was written. Raises: BrokenPipeError; BazarError `output.unwritable`."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError, hint: str = _HINT) -> BazarError:
+    """Return the error for a result that standard output did not take, which is tried no more."""
+    silence(sys.stdout)
+    return BazarError(
+        "output.unwritable",
+        f"the result could not be written to standard output: {error.strerror}",
+        hint=hint,
+    )
+
+
+def silence(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter's last flush of a closed pipe stays quiet."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
     except (OSError, ValueError):
         return
     finally:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.registry import Group
 from bazar_cli.runtime import reports, streams
-from bazar_cli.runtime.redact import Redactor
 
 
 def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -29,10 +27,4 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
         if near:
             hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)
-    reporter = reports.Reporter(
-        os.urandom(16).hex(),
-        machine=reports.wants_machine_errors(words, environ),
-        debug=False,
-        redactor=Redactor(environ),
-    )
-    return reporter.report(error)
+    return reports.of_words(words, environ).report(error)

@@ -76,8 +76,14 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
     wanted = _checked(request)
     admin = system.admin(grant)
     lease = uuid.uuid4()
-    with step_in_hand():
-        begun = leases.when_free(lambda connection: _begin(connection, grant, request, wanted, lease), system, grant)
+    with step_in_hand() as begin_step:
+
+        def intent(connection: Connection) -> _Begun | User:
+            begun = _begin(connection, grant, request, wanted, lease)
+            begin_step()
+            return begun
+
+        begun = leases.when_free(intent, system, grant)
         if isinstance(begun, User):
             return CreatedUser(begun, created=False)
         if grant.dry_run:
@@ -104,9 +110,10 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     grant.demand(doctor.FIX)
     admin = system.admin(grant)
     lease = uuid.uuid4()
-    with step_in_hand():
+    with step_in_hand() as begin_step:
         with system.database().transaction(grant) as connection:
             taken = _take_over(connection, user_id, lease)
+            begin_step()
         if taken is None or grant.dry_run:
             return True
         wanted, begun = taken

@@ -35,8 +35,14 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     grant.demand(use_cases.DELETE)
     admin = system.admin(grant)
     lease = uuid.uuid4()
-    with step_in_hand():
-        user = leases.when_free(lambda connection: _begin(connection, grant, request, lease), system, grant)
+    with step_in_hand() as begin_step:
+
+        def intent(connection: Connection) -> User:
+            user = _begin(connection, grant, request, lease)
+            begin_step()
+            return user
+
+        user = leases.when_free(intent, system, grant)
         if grant.dry_run:
             return user
         try:

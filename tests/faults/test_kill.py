@@ -56,20 +56,3 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     assert people.row(someone) is None
     assert people.identities(someone.email) == []
     assert [e["use_case"] for e in people.events(someone.id)] == ["users.delete"]
-
-
-def test_interrupted_create_finishes_the_step_in_hand(
-    admin: Bazar, target: Target, people: People, unique_email: Email
-) -> None:
-    email = unique_email("ctrl-c")
-    with (
-        held_wire(target, "POST", "/admin/users", arrives=True) as wire,
-        admin.on(wire.target).start("users", "create", email) as process,
-    ):
-        assert wire.held.wait(60)
-        process.send_signal(signal.SIGINT)
-        wire.release.set()
-        assert process.wait() == -signal.SIGINT
-    (row,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
-    (identity,) = people.identities(email)
-    assert (row["id"], row["pending"]) == (identity["id"], None)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bazar_cli.domain.target import Target
 from tests.support.shifted import python_module
@@ -95,16 +95,26 @@ class Bazar:
     """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
 
     def __call__(
-        self, *words: str, stdin: str | bytes = "", cwd: Path | None = None, kill_after: float | None = None
+        self,
+        *words: str,
+        stdin: str | bytes = "",
+        cwd: Path | None = None,
+        kill_after: float | None = None,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
     ) -> Done:
-        """Run one command to its end, forked from the worker's zygote; or kill it with -9 after some seconds."""
+        """Run one command to its end, forked from the worker's zygote.
+
+        Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
+        where given, in place of what is returned.
+        """
         given = stdin.encode() if isinstance(stdin, str) else stdin
         folder = str(cwd or self.folder("work"))
         request = {"words": words, "environ": self.environment(), "cwd": folder, "kill_after": kill_after}
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             source.write(given)
             source.seek(0)
-            code = _zygote().run(request, [source.fileno(), out.fileno(), err.fileno()])
+            code = _zygote().run(request, [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()])
             out.seek(0)
             err.seek(0)
             return Done(code, out.read().decode(), err.read().decode())

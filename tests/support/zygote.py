@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -73,7 +72,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         except OSError:
-            traceback.print_exc()
+            # The exit code of an interpreter that cannot flush its streams.
+            code = 120
         os._exit(code)
 
 

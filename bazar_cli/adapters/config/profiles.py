@@ -7,13 +7,14 @@ import re
 import stat
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.secret_store import SecretStore
-from bazar_cli.adapters.files import exclusive_lock, private_folder, write_private
+from bazar_cli.adapters.files import exclusive_lock, private_folder, replaced_private
 from bazar_cli.domain.errors import NotFound, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -91,9 +92,9 @@ class Profiles:
             current = self.read()
             plain = {k.lower(): values[k] for k in PLAIN_NAMES if values.get(k)}
             secrets = {k: values[k] for k in SECRET_NAMES if values.get(k)}
-            self._secrets.set(f"profile:{self._folder}:{name}", json.dumps(secrets))
             active = name if activate or current.active is None else current.active
-            self._write(ProfileFile(active, {**current.profiles, name: plain}))
+            with self._replaced(ProfileFile(active, {**current.profiles, name: plain})):
+                self._secrets.set(f"profile:{self._folder}:{name}", json.dumps(secrets))
 
     def use(self, name: str) -> None:
         """Make a profile the active one. Raises: UsageError `target.unknown_profile`."""
@@ -101,7 +102,8 @@ class Profiles:
             current = self.read()
             if name not in current.profiles:
                 raise unknown_profile(name, current.profiles)
-            self._write(ProfileFile(name, current.profiles))
+            with self._replaced(ProfileFile(name, current.profiles)):
+                pass
 
     def remove(self, name: str) -> None:
         """Forget a profile with its secrets and session. Raises: NotFound `config.profile_not_found`."""
@@ -113,22 +115,23 @@ class Profiles:
                     f"there is no profile {name!r}",
                     hint="`bazar config profiles list` shows all",
                 )
-            self._secrets.delete(f"profile:{self._folder}:{name}")
-            self._secrets.delete(f"session:{name}")
             left = {n: v for n, v in current.profiles.items() if n != name}
-            self._write(ProfileFile(None if current.active == name else current.active, left))
+            with self._replaced(ProfileFile(None if current.active == name else current.active, left)):
+                self._secrets.delete(f"profile:{self._folder}:{name}")
+                self._secrets.delete(f"session:{name}")
 
     def _locked(self) -> Path:
         private_folder(self._folder)
         return self._folder / "profiles.lock"
 
-    def _write(self, content: ProfileFile) -> None:
+    def _replaced(self, content: ProfileFile) -> AbstractContextManager[None]:
+        """Replace the file after the block: file and secrets change only when there is room for both."""
         import tomli_w
 
         table: dict[str, Any] = {"profiles": {n: dict(v) for n, v in content.profiles.items()}}
         if content.active is not None:
             table = {"active": content.active, **table}
-        write_private(self.path, tomli_w.dumps(table))
+        return replaced_private(self.path, tomli_w.dumps(table))
 
 
 def check_name(name: str) -> None:

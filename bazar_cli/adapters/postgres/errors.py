@@ -21,6 +21,8 @@ _BUSY = {
     "40001": "another session changed the same rows",
     "57014": "it took too long and was cancelled",
 }
+_UNAVAILABLE = frozenset({"08", "53", "57", "58"})
+"""Classes: connection lost, resources (a full disk among them), operator intervention, the server's own system."""
 
 
 def address(database_url: Secret) -> str:
@@ -65,11 +67,13 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
         )
     if sqlstate in {"28P01", "28000"}:
         return _refused(where, cause)
-    if sqlstate is not None and sqlstate[:2] in {"08", "53", "57"}:
+    if sqlstate is not None and sqlstate[:2] in _UNAVAILABLE:
         return BackendUnavailable(
             "postgres.unavailable",
             f"the database {where} cannot serve now: {_first_line(cause)}",
-            hint="try again; `bazar doctor` looks at both systems",
+            hint="try again; if it stays away, start it with `bazar local start`"
+            if _is_embedded(target)
+            else "try again; `bazar doctor` looks at both systems",
             details={"sqlstate": sqlstate},
         )
     if isinstance(cause, psycopg.OperationalError):
@@ -86,15 +90,18 @@ def _unreachable(where: str, cause: psycopg.Error, target: Target) -> BazarError
     text = str(cause)
     if "password authentication failed" in text or "no pg_hba.conf entry" in text:
         return _refused(where, cause)
-    local = target.source.name == "local"
     hint = (
         "start it with `bazar local start`"
-        if local
+        if _is_embedded(target)
         else "check DATABASE_URL and the network, then try again; `bazar doctor` looks at both systems"
     )
     return BackendUnavailable(
         "postgres.unavailable", f"the database {where} is not reachable: {_first_line(cause)}", hint=hint
     )
+
+
+def _is_embedded(target: Target) -> bool:
+    return target.source.name == "local"
 
 
 def _refused(where: str, cause: BaseException | None) -> BazarError:

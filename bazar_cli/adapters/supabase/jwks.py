@@ -102,7 +102,7 @@ class KeySet:
             write_private(self._path, json.dumps(content))
         except (OSError, BazarError) as error:
             # Without a cache the next command asks again: slower, not wrong.
-            _log.warning("the key set cannot be cached in %s: %s", self._path, error)
+            _log.info("the key set cannot be cached in %s: %s", self._path, error)
 
 
 def _keys(key_set: Any) -> list[Key]:

@@ -14,6 +14,7 @@ from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.users import CREATED
 from bazar_cli.services import user_creation
+from bazar_cli.services.interrupts import until_shown
 
 
 @command(
@@ -61,7 +62,8 @@ def run(
     if password_hash_stdin:
         password = NewPassword(bcrypt_hash=run.read_hash())
     request = CreateUser(email, name, org, role, plan, password, if_not_exists)
-    created = run.perform(user_creation.create, request)
-    if not created.created:
-        run.notice(f"{created.user.email} was there already; nothing was changed")
-    run.show(created)
+    with until_shown():
+        created = run.perform(user_creation.create, request)
+        if not created.created:
+            run.notice(f"{created.user.email} was there already; nothing was changed")
+        run.show(created)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 import threading
 import time
 from collections.abc import Generator
@@ -51,7 +52,7 @@ class Pool:
                 used_at, connection = self._idle.get_nowait()
             except queue.Empty:
                 return self.open()
-            if time.monotonic() - used_at < _IDLE_SECONDS and not connection.closed:
+            if time.monotonic() - used_at < _IDLE_SECONDS and not connection.closed and _is_quiet(connection):
                 return connection
             try:
                 connection.execute("SELECT 1")
@@ -70,6 +71,13 @@ class Pool:
             prepare_threshold=None,
             application_name="bazar auth service",
         )
+
+
+def _is_quiet(connection: Rows) -> bool:
+    """Whether the server has said nothing since the last answer; its end would be something to read."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return not poller.poll(0)
 
 
 def one(connection: Rows, query: str, *values: Any) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+import termios
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +63,10 @@ class Terminal:
         """Wait until this text is seen."""
         self._leader.expect_exact(text)
         self.seen += self._leader.before + (text if isinstance(text, str) else "")
+
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._follower)[3] & termios.ECHO)
 
     def end(self) -> int:
         """Wait for the command's end and return its exit code."""

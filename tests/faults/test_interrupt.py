@@ -1,0 +1,216 @@
+"""Ctrl-C, SIGTERM and SIGHUP in every phase of `users create`, and Ctrl-C at a prompt."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.postgres.database import LOCK_WAIT_SECONDS
+from bazar_cli.domain.target import Target
+from bazar_cli.services.leases import WAIT_SECONDS
+from tests.cli.auth.support import Terminal
+from tests.support.cli import Bazar
+from tests.support.held_wire import HeldWire, held_wire
+from tests.support.people import People
+from tests.support.waiting import sooner_than, until
+
+Email = Callable[[str], str]
+
+CREATE = ("POST", "/admin/users")
+ENDING = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+
+
+@contextmanager
+def held(admin: Bazar, wire: HeldWire, *words: str) -> Generator[subprocess.Popen[bytes]]:
+    """Start a command and wait until its request is held."""
+    with admin.on(wire.target).start(*words) as process:
+        assert wire.held.wait(60)
+        yield process
+
+
+@contextmanager
+def locked(target: Target, email: str) -> Generator[None]:
+    """Hold the row of a user, as another command does in the middle of its transaction."""
+    with psycopg.connect(target.database_url.reveal()) as connection:
+        assert connection.execute("SELECT 1 FROM bazar.users WHERE email = %s FOR UPDATE", [email]).fetchone()
+        yield
+
+
+def waits_for_a_row(people: People) -> bool:
+    """Whether a command stands before a row that another session holds."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'bazar' AND wait_event_type = 'Lock'"
+    )
+    return people.sql(waiting) != []
+
+
+def nothing_of(people: People, email: str) -> bool:
+    """Whether neither system has heard of an address."""
+    rows = people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email)
+    events = people.sql("SELECT 1 FROM bazar.audit_events WHERE after ->> 'email' = %s", email)
+    return (rows, people.identities(email), events) == ([], [], [])
+
+
+def is_complete(people: People, email: str) -> bool:
+    """Whether both systems have the user, by one id, with one event and nobody's lease."""
+    (row,) = people.sql("SELECT id, pending, lease_owner FROM bazar.users WHERE email = %s", email)
+    (identity,) = people.identities(email)
+    (event,) = people.events(row["id"])
+    assert (event["use_case"], event["outcome"]) == ("users.create", "done")
+    return (row["id"], row["pending"], row["lease_owner"]) == (identity["id"], None, None)
+
+
+# -- before anything is begun -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/.well-known/jwks.json", "/user"], ids=["before the gate", "at the gate"])
+def test_before_the_gate_has_opened_it_ends_at_once(
+    admin: Bazar, target: Target, people: People, unique_email: Email, path: str
+) -> None:
+    email = unique_email("early")
+    with held_wire(target, "GET", path, arrives=False) as wire, held(admin, wire, "users", "create", email) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == -signal.SIGINT
+        assert process.communicate() == (b"", b"")
+    assert nothing_of(people, email)
+
+
+def test_before_the_row_is_committed_it_ends_at_once(
+    admin: Bazar, target: Target, people: People, unique_email: Email
+) -> None:
+    email = unique_email("uncommitted")
+    operator = admin("users", "me", "-o", "json").ok().json["email"]
+    with locked(target, operator), admin.start("users", "create", email) as process:
+        until(lambda: waits_for_a_row(people))
+        with sooner_than(LOCK_WAIT_SECONDS):
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == -signal.SIGINT
+        assert process.communicate() == (b"", b"")
+    assert nothing_of(people, email)
+    admin("users", "create", email).ok()
+    assert is_complete(people, email)
+
+
+def test_waiting_for_another_command_is_no_step_in_hand(admin: Bazar, people: People, unique_email: Email) -> None:
+    email = unique_email("leased")
+    someone = people.user(email=email)
+    people.sql(
+        "UPDATE bazar.users SET pending = 'create', lease_owner = gen_random_uuid(), lease_until = now() + '1 h'"
+        " WHERE id = %s",
+        someone.id,
+    )
+    met = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'bazar' AND query = 'ROLLBACK'"
+    )
+    with admin.start("users", "create", email) as process:
+        until(lambda: people.sql(met) != [])
+        with sooner_than(WAIT_SECONDS):
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == -signal.SIGINT
+
+
+# -- while a step is in hand --------------------------------------------------------------------------------------
+
+
+@ENDING
+def test_while_supabase_creates_the_step_is_finished(
+    admin: Bazar, target: Target, people: People, unique_email: Email, number: signal.Signals
+) -> None:
+    email = unique_email("in-hand")
+    with held_wire(target, *CREATE, arrives=True) as wire, held(admin, wire, "users", "create", email) as process:
+        process.send_signal(number)
+        wire.release.set()
+        assert process.wait() == -number
+    assert is_complete(people, email)
+
+
+def test_before_supabase_has_acted_running_again_finishes(
+    admin: Bazar, target: Target, people: People, unique_email: Email
+) -> None:
+    email = unique_email("not-arrived")
+    with held_wire(target, *CREATE, arrives=False) as wire, held(admin, wire, "users", "create", email) as process:
+        process.send_signal(signal.SIGINT)
+        wire.release.set()
+        assert process.wait() == -signal.SIGINT
+    assert people.identities(email) == []
+    # The lease was given back: nobody has to wait for it.
+    admin("users", "create", email).ok()
+    assert is_complete(people, email)
+
+
+def test_between_supabase_and_the_row_the_row_is_settled(
+    admin: Bazar, target: Target, people: People, unique_email: Email
+) -> None:
+    email = unique_email("unsettled")
+    with held_wire(target, *CREATE, arrives=True) as wire, held(admin, wire, "users", "create", email) as process:
+        with locked(target, email):
+            wire.release.set()
+            until(lambda: waits_for_a_row(people))
+            process.send_signal(signal.SIGINT)
+        assert process.wait() == -signal.SIGINT
+    assert is_complete(people, email)
+
+
+@ENDING
+def test_a_second_signal_ends_at_once(
+    admin: Bazar, target: Target, people: People, unique_email: Email, number: signal.Signals
+) -> None:
+    email = unique_email("impatient")
+    with held_wire(target, *CREATE, arrives=True) as wire, held(admin, wire, "users", "create", email) as process:
+        # Signals that arrive together count once, so they are sent until the command has ended.
+        while process.poll() is None:
+            process.send_signal(number)
+            time.sleep(0.02)
+        assert process.returncode == -number
+        assert not wire.release.is_set()
+    # Of a lease that was not given back the rest is waited for, as after kill -9.
+    people.sql("UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE email = %s", email)
+    admin("users", "create", email).ok()
+    assert is_complete(people, email)
+
+
+def test_a_generated_password_is_shown_before_the_command_ends(
+    admin: Bazar, target: Target, people: People, unique_email: Email
+) -> None:
+    email = unique_email("shown")
+    reader, writer = os.pipe()
+    filled = b"x" * fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, filled)
+    with admin.start("users", "create", email, "--generate-password", "-o", "json", stdout=writer) as process:
+        os.close(writer)
+        until(lambda: people.sql("SELECT 1 FROM bazar.users WHERE email = %s AND pending IS NULL", email) != [])
+        process.send_signal(signal.SIGINT)
+        with os.fdopen(reader, "rb") as stdout:
+            shown = stdout.read().removeprefix(filled)
+        assert process.wait() == -signal.SIGINT
+    assert people.signs_in(email, json.loads(shown)["password"])
+
+
+# -- at a prompt --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("question", ["Email", "Password"])
+def test_at_a_prompt_nothing_is_done_and_the_terminal_echoes_again(
+    tmp_path: Path, target: Target, question: str
+) -> None:
+    bazar = Bazar(tmp_path / "home").on(target)
+    words = () if question == "Email" else ("--email", "ada@example.com")
+    with Terminal(bazar, "auth", "login", *words) as terminal:
+        terminal.wait_for(question)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == -signal.SIGINT
+        assert terminal.echoes()
+    assert "Traceback" not in terminal.seen
+    assert not (bazar.home / "config").exists()
