@@ -19,9 +19,9 @@ from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import let_it_end_soon, session_file, sign_in, stored_session
+from tests.support.auth_proxy import held_wire
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar
-from tests.support.held_wire import held_wire
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import REFRESH, USER, Signer, Wire, claims_of, wire_to
 

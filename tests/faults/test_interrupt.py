@@ -19,8 +19,8 @@ from bazar_cli.adapters.postgres.database import LOCK_WAIT_SECONDS
 from bazar_cli.domain.target import Target
 from bazar_cli.services.leases import WAIT_SECONDS
 from tests.cli.auth.support import Terminal
+from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar
-from tests.support.held_wire import HeldWire, held_wire
 from tests.support.people import People
 from tests.support.waiting import sooner_than, until
 

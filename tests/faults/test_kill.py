@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from bazar_cli.domain.target import Target
+from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
-from tests.support.held_wire import held_wire
 from tests.support.people import People
 
 pytestmark = pytest.mark.live

@@ -20,10 +20,10 @@ from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import let_it_end_soon, session_file, sign_in, stored_session
 from tests.support import keyrings
+from tests.support.auth_proxy import held_wire
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
 from tests.support.crowd import holders, running, until
-from tests.support.held_wire import held_wire
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import REFRESH, Wire, wire_to
 

@@ -7,12 +7,11 @@ back until the test lets it go.
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -59,7 +58,7 @@ class AuthProxy:
         self.target = target
         """The target whose Auth service is reached by this way."""
         self.requests: list[str] = []
-        """Method and path below `/auth/v1` of every request, the oldest first."""
+        """Method and path of every request, the oldest first."""
         self._faults: list[Fault] = []
         self._down: Fault | None = None
         self._lock = threading.Lock()
@@ -81,10 +80,11 @@ class AuthProxy:
         for fault in faults:
             fault.release.set()
 
-    def met_by(self, method: str, path: str) -> Fault | None:
+    def met_by(self, method: str, whole_path: str) -> Fault | None:
         """Remember a request; return the fault that meets it."""
+        path = whole_path.removeprefix("/auth/v1")
         with self._lock:
-            self.requests.append(f"{method} {path}")
+            self.requests.append(f"{method} {whole_path}")
             if self._down is not None:
                 return self._down
             met = next((fault for fault in self._faults if fault.meets(method, path)), None)
@@ -93,60 +93,104 @@ class AuthProxy:
             return met
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def passed_on(self, base_url: str) -> httpx.Response:
+        """Return what the service at `base_url` answers to it."""
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        url = base_url + self.path
+        return httpx.request(self.method, url, headers=headers, content=self.body, trust_env=False, timeout=30)
+
+
 @contextmanager
-def auth_proxy(target: Target) -> Generator[AuthProxy]:
-    """Lend a way to the Auth service of `target`."""
+def between(answer: Callable[[Asked], httpx.Response | None]) -> Generator[str]:
+    """Serve HTTP on this machine and yield the base URL; an answer of None drops the connection."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            fault = proxy.met_by(self.command, self.path.removeprefix("/auth/v1"))
-            answer = self._passed_on(body) if fault is None or fault.acts else None
-            if fault is None:
-                assert answer is not None
-                self._answer(answer.status_code, answer.content, answer.headers)
+            answered = answer(Asked(self.command, self.path, dict(self.headers.items()), body))
+            if answered is None:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            if fault.held is not None:
-                fault.held.set()
-                fault.release.wait()
-            if fault.status is not None:
-                content = {"code": "unexpected_failure", "message": "Something went wrong, on purpose"}
-                headers = {"Content-Type": "application/json", "X-Supabase-Api-Version": "2024-01-01"}
-                self._answer(fault.status, json.dumps(content).encode(), httpx.Headers(headers))
-                return
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.send_response_only(answered.status_code)
+            for name in _PASSED_BACK:
+                if name in answered.headers:
+                    self.send_header(name, answered.headers[name])
+            self.send_header("Content-Length", str(len(answered.content)))
+            self.end_headers()
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
+                self.wfile.write(answered.content)
 
         do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Keep the test's output clean."""
 
-        def _answer(self, status: int, content: bytes, headers: httpx.Headers) -> None:
-            self.send_response_only(status)
-            for name in _PASSED_BACK:
-                if name in headers:
-                    self.send_header(name, headers[name])
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            try:
-                self.wfile.write(content)
-            except BrokenPipeError:
-                self.close_connection = True  # the command was killed while it waited
-
-        def _passed_on(self, body: bytes) -> httpx.Response:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            url = target.supabase_url + self.path
-            return httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
-
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        proxy = AuthProxy(replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}"))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def auth_proxy(target: Target) -> Generator[AuthProxy]:
+    """Lend a way to the Auth service of `target`."""
+
+    def answer(asked: Asked) -> httpx.Response | None:
+        fault = proxy.met_by(asked.method, asked.path)
+        if fault is None:
+            return asked.passed_on(target.supabase_url)
+        if fault.acts:
+            asked.passed_on(target.supabase_url)
+        if fault.held is not None:
+            fault.held.set()
+            fault.release.wait()
+        if fault.status is None:
+            return None
+        content = {"code": "unexpected_failure", "message": "Something went wrong, on purpose"}
+        return httpx.Response(fault.status, json=content, headers={"X-Supabase-Api-Version": "2024-01-01"})
+
+    proxy = AuthProxy(target)
+    with between(answer) as url:
+        proxy.target = replace(target, supabase_url=url)
         try:
             yield proxy
         finally:
             proxy.heal()
-            server.shutdown()
+
+
+@dataclass(frozen=True)
+class HeldWire:
+    """The target to use, the event of the request's arrival, the one that lets it go, and what was asked."""
+
+    target: Target
+    held: threading.Event
+    release: threading.Event
+    requests: list[str]
+    """Method and path of every request, the oldest first."""
+
+
+@contextmanager
+def held_wire(target: Target, method: str, path: str, *, arrives: bool) -> Generator[HeldWire]:
+    """Pass everything on to `target`, but hold the first `method` request to `path...`.
+
+    Parameters: `arrives` says whether Supabase gets that request before it is held; its answer is never sent.
+    """
+    with auth_proxy(target) as proxy:
+        hold = proxy.hold(method, re.escape(path) + ".*", acts=arrives)
+        assert hold.held is not None
+        yield HeldWire(proxy.target, hold.held, hold.release, proxy.requests)
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -21,12 +19,12 @@ from jwt.algorithms import ECAlgorithm
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
+from tests.support.auth_proxy import Asked, between
 from tests.support.people import Someone
 
 JWKS = "GET /auth/v1/.well-known/jwks.json"
 USER = "GET /auth/v1/user"
 REFRESH = "POST /auth/v1/token?grant_type=refresh_token"
-_PASSED_ON = ("Date", "X-Supabase-Api-Version")
 
 
 @dataclass(frozen=True)
@@ -115,52 +113,33 @@ class Wire:
 @contextmanager
 def wire_to(target: Target) -> Generator[Wire]:
     """Lend a wire to the Auth service of a target."""
+    wire = Wire(target)
+    wire.upstream = target.supabase_url
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            asked = f"{self.command} {self.path}"
-            wire.requests.append(asked)
-            if asked in wire.held:
-                wire.held[asked].wait()
-            canned = wire.answers.get(asked)
-            if wire.cut or (asked in wire.answers and canned is None):
-                self.connection.shutdown(socket.SHUT_RDWR)
-            elif canned is not None:
-                self._answer(*canned, {})
-            elif asked == JWKS and wire.keys is not None:
-                self._answer(200, json.dumps({"keys": wire.keys}).encode(), {})
-            else:
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-                url = wire.upstream + self.path
-                passed = httpx.request(self.command, url, headers=headers, content=body, trust_env=False, timeout=30)
-                if asked in wire.lost:
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                else:
-                    self._answer(passed.status_code, passed.content, passed.headers)
+    def answer(came: Asked) -> httpx.Response | None:
+        asked = f"{came.method} {came.path}"
+        wire.requests.append(asked)
+        if asked in wire.held:
+            wire.held[asked].wait()
+        if wire.cut:
+            return None
+        if asked in wire.answers:
+            return _canned(wire.answers[asked])
+        if asked == JWKS and wire.keys is not None:
+            return httpx.Response(200, json={"keys": wire.keys})
+        passed = came.passed_on(wire.upstream)
+        return None if asked in wire.lost else passed
 
-        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Keep the test's output clean."""
-
-        def _answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-            self.send_response_only(status)
-            self.send_header("Content-Type", "application/json")
-            for name in _PASSED_ON:
-                if name in headers:
-                    self.send_header(name, headers[name])
-            self.end_headers()
-            with suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
-                self.wfile.write(content)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        wire = Wire(replace(target, supabase_url=f"http://127.0.0.1:{server.server_address[1]}"))
-        wire.upstream = target.supabase_url
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    with between(answer) as url:
+        wire.target = replace(target, supabase_url=url)
         try:
             yield wire
         finally:
             for event in wire.held.values():
                 event.set()
-            server.shutdown()
+
+
+def _canned(answer: tuple[int, bytes] | None) -> httpx.Response | None:
+    if answer is None:
+        return None
+    return httpx.Response(answer[0], content=answer[1], headers={"Content-Type": "application/json"})
