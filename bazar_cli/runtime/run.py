@@ -74,9 +74,7 @@ class Run(Generic[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        target = target_of(self.choice, self.environ, Path.cwd())
-        self.redactor.remember_target(target)
-        return target
+        return target_of(self.choice, self.environ, Path.cwd(), self.redactor.remember_values)
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -185,14 +183,18 @@ class Run(Generic[T]):
                 hint=f"use -o json, or add {name} to --fields",
             )
 
+    def told(self, text: str) -> str:
+        """Return a text as it may be told: without secrets."""
+        return self.redactor.hide(text)
+
     def notice(self, text: str) -> None:
         """Say something on standard error, unless --quiet."""
         if not self.options.quiet:
-            say(self.redactor.hide(text))
+            say(self.told(text))
 
     def warn(self, text: str) -> None:
         """Say on standard error what must not be missed, --quiet or not."""
-        say(self.redactor.hide(f"warning: {text}"))
+        say(self.told(f"warning: {text}"))
 
     # -- input --------------------------------------------------------------------------------------------
 

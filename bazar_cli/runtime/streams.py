@@ -10,6 +10,8 @@ from typing import TextIO
 
 from bazar_cli.runtime.escape import escaped_lines
 
+_OFF = frozenset({"", "0", "false", "no", "off"})
+
 
 def use_utf8() -> None:
     """Make both streams UTF-8, and let no character of the data stop a command."""
@@ -41,8 +43,8 @@ def colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def is_on(environ: Mapping[str, str], name: str) -> bool:
-    """Say whether a switch of the environment is on: set, and neither empty nor 0."""
-    return environ.get(name, "") not in {"", "0"}
+    """Say whether a switch of the environment is on: set, and to none of the words that mean off."""
+    return environ.get(name, "").strip().lower() not in _OFF
 
 
 def say(text: str) -> None:
