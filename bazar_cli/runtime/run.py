@@ -13,6 +13,7 @@ from bazar_cli.domain.access import Access, Grant, Spec
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.runtime.hints import with_target
 from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.output import Format, Renderer
 from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
@@ -184,8 +185,8 @@ class Run(Generic[T]):
             )
 
     def told(self, text: str) -> str:
-        """Return a text as it may be told: without secrets."""
-        return self.redactor.hide(text)
+        """Return a text as it may be told: without secrets, its commands for this target."""
+        return self.redactor.hide(with_target(text, self.options.profile, self.options.env_file))
 
     def notice(self, text: str) -> None:
         """Say something on standard error, unless --quiet."""
