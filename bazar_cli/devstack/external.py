@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.urls import broken_rule, taken_apart
 
 WAIT_SECONDS = 60.0
@@ -40,8 +41,10 @@ def try_connect(url: str) -> str:
     """Try to connect once; return "" or why not, without the password."""
     import psycopg
 
+    from bazar_cli.adapters.postgres.connections import connect
+
     try:
-        psycopg.connect(url, connect_timeout=_CONNECT_SECONDS).close()
+        connect(Secret(url), connect_timeout=_CONNECT_SECONDS).close()
     except psycopg.Error as error:
         return _shown(str(error), url)
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from bazar_cli.domain.errors import UsageError
@@ -20,6 +21,11 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
 _ELSEWHERE = frozenset({"service", "servicefile"})
 """Parameters that name another source, which would be mixed in."""
+
+
+def plaintext_hosts(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts that BAZAR_ALLOW_PLAINTEXT names."""
+    return frozenset(environ.get("BAZAR_ALLOW_PLAINTEXT", "").replace(",", " ").split())
 
 
 def checked_key(name: str, key: str, source: TargetSource) -> Secret:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bazar_cli.adapters.config.checks import checked_database, checked_key, checked_supabase
+from bazar_cli.adapters.config.checks import checked_database, checked_key, checked_supabase, plaintext_hosts
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.domain.errors import UsageError
@@ -53,7 +53,7 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
             hint="set it there; a target comes whole from one source and is never mixed",
             details={"missing": missing, "source": source.kind.value, "name": source.name},
         )
-    allowed = frozenset(filter(None, environ.get("BAZAR_ALLOW_PLAINTEXT", "").replace(",", " ").split()))
+    allowed = plaintext_hosts(environ)
     anon, migration = values.get("SUPABASE_ANON_KEY"), values.get("DATABASE_MIGRATION_URL")
     return Target(
         source=source,
