@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from typer import Option
@@ -37,7 +38,8 @@ def run(
     )
     fixed = _fix(run, places) if fix else ()
     found = Diagnosis((*doctor.examine(run.environ, places).checks, *fixed))
-    run.show_all(found.checks)
+    # What a server or library said goes to standard output here, which no secret may reach either.
+    run.show_all(tuple(replace(c, detail=run.told(c.detail), remedy=run.told(c.remedy)) for c in found.checks))
     return ExitCode.FINDING if found.findings else ExitCode.DONE
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.urls import broken_rule, taken_apart
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
@@ -18,17 +20,11 @@ _PASSING = re.compile(r"starting up|shutting down|not yet accepting|recovery|too
 
 def check_url(url: str) -> str:
     """Return `url` when it is a Postgres URL; else raise UsageError `local.database_url`, which hides it."""
-    try:
-        parts = urlsplit(url)
-        readable = parts.scheme in {"postgresql", "postgres"} and (parts.port or 0) >= 0
-    except ValueError:
-        readable = False
-    if not readable:
-        raise UsageError(
-            "local.database_url",
-            "the database URL is not a Postgres URL",
-            hint="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-        )
+    form = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    parts = taken_apart(url)
+    if parts is None or parts.scheme not in {"postgresql", "postgres"}:
+        rule = broken_rule(url.replace("postgres://", "postgresql://", 1), form)
+        raise UsageError("local.database_url", f"--database-url cannot be used: {rule}", hint=f"write it as {form}")
     return url
 
 
@@ -45,8 +41,10 @@ def try_connect(url: str) -> str:
     """Try to connect once; return "" or why not, without the password."""
     import psycopg
 
+    from bazar_cli.adapters.postgres.connections import connect
+
     try:
-        psycopg.connect(url, connect_timeout=_CONNECT_SECONDS).close()
+        connect(Secret(url), connect_timeout=_CONNECT_SECONDS).close()
     except psycopg.Error as error:
         return _shown(str(error), url)
     return ""

@@ -22,6 +22,7 @@ from bazar_cli.devstack import processes
 from bazar_cli.devstack.binaries import STACK_GROUP, Binaries, prepare, system_folder
 from bazar_cli.devstack.paths import SOCKET_NAME, StackPaths
 from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.secrets import Secret
 
 ROLE = "bazar"
 DATABASE = "bazar"
@@ -351,8 +352,10 @@ class EmbeddedPostgres:
         import psycopg
         from psycopg import sql
 
+        from bazar_cli.adapters.postgres.connections import connect
+
         try:
-            with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
+            with connect(Secret(self.url("postgres")), autocommit=True, connect_timeout=10) as connection:
                 known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
                 if known is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

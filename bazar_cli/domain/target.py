@@ -31,6 +31,10 @@ class TargetSource:
     explicit: bool = False
     """Named by a flag, rather than found."""
 
+    def __str__(self) -> str:
+        """Return where a target comes from, for texts: `profile NAME`, `env-file PATH` or `the environment`."""
+        return "the environment" if self.kind is TargetKind.ENVIRONMENT else f"{self.kind} {self.name}"
+
 
 @dataclass(frozen=True)
 class Target:

@@ -36,6 +36,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
 
     def start(run: Run[Any]) -> None:
         runs.append(run)
+        reporter.complete = run.told
         _start_logs(run, debug=debug)
 
     path = " ".join(["bazar", *words])

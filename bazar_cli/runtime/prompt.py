@@ -57,7 +57,7 @@ class Prompter:
             if sys.stdin.readline().strip().lower() in _YES:
                 return
             raise Refused("input.consent", "not confirmed; nothing was done")
-        raise Refused("input.consent", f"{question} Nothing was done", hint=f"to do it: {command}")
+        raise Refused("input.consent", f"{question} Nothing was done", hint=f"to do it: `{command}`")
 
     def name(self, given: str | None, question: str) -> str | None:
         """Return the name given with --confirm, else the one typed, else None where nobody can type it."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
-from urllib.parse import unquote, urlsplit
+from typing import cast
+from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from bazar_cli.domain.target import Target
+from bazar_cli.domain.urls import HIDDEN, passwords_of
 
 _NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "PGPASSWORD")
 _URLS = ("DATABASE_URL", "DATABASE_MIGRATION_URL")
 _SHORTEST = 4
 """A shorter value would blank out half of every text; no server accepts it as a secret."""
-HIDDEN = "***"
+_LONGEST_WORD = 12
+"""Letters alone up to here may be a word of our own texts (`wrong`, `postgres`, `bazar`), which say it anyway: such a
+secret is hidden only where it stands as a value, beside a quote, an equals sign, or a URL's colon or at sign."""
 
 
 class Redactor:
@@ -32,20 +34,18 @@ class Redactor:
 
     def remember(self, secret: str | None) -> None:
         """Hide this text from now on."""
-        if secret is not None and len(secret) >= _SHORTEST:
-            self._secrets.add(secret)
-
-    def remember_target(self, target: Target) -> None:
-        """Hide the secrets of a target."""
-        for secret in (target.supabase_key, target.anon_key, target.superuser_password):
-            self.remember(secret.reveal() if secret else None)
-        for url in (target.database_url, target.migration_url):
-            self._remember_url(url.reveal() if url else None)
+        if secret is None:
+            return
+        # Whoever quotes a secret with a line break at its end writes that in another way.
+        self._secrets.update(form for form in (secret, secret.strip()) if len(form) >= _SHORTEST)
 
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
         for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
+            if len(secret) <= _LONGEST_WORD and secret.isascii() and secret.isalpha():
+                text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@])", HIDDEN, text)
+            else:
+                text = text.replace(secret, HIDDEN)
         return text
 
     def hide_in(self, value: object) -> object:
@@ -59,15 +59,6 @@ class Redactor:
         return value
 
     def _remember_url(self, url: str | None) -> None:
-        if not url:
-            return
-        try:
-            parts = urlsplit(url)
-            named = [p.partition("=")[2] for p in parts.query.split("&") if "password" in p.partition("=")[0].lower()]
-            passwords = [parts.password or "", *named]
-        except ValueError:
-            self.remember(url)
-            return
-        for password in passwords:
+        for password in passwords_of(url) if url else ():
             self.remember(password)
             self.remember(unquote(password))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from bazar_cli.domain.errors import BazarError, ExitCode
@@ -24,6 +24,8 @@ class Reporter:
         self._machine = machine
         self._debug = debug
         self._redactor = redactor
+        self.complete: Callable[[str], str] = lambda hint: hint
+        """Makes the commands of a hint ones for the target in use, once that is known."""
 
     def report(self, error: BazarError) -> ExitCode:
         """Write the error and return the exit code."""
@@ -31,7 +33,7 @@ class Reporter:
             self._traceback(error)
         code = error.exit_code
         request = f"\nrequest id: {self._request_id}" if code is ExitCode.BUG else ""
-        self._write(error.code, error.message, error.hint, int(code), error.details, request)
+        self._write(error.code, error.message, self.complete(error.hint), int(code), error.details, request)
         return code
 
     def unexpected(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -13,6 +13,7 @@ from bazar_cli.domain.access import Access, Grant, Spec
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.runtime.hints import with_target
 from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.output import Format, Renderer
 from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
@@ -74,9 +75,7 @@ class Run(Generic[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        target = target_of(self.choice, self.environ, Path.cwd())
-        self.redactor.remember_target(target)
-        return target
+        return target_of(self.choice, self.environ, Path.cwd(), self.redactor.remember_values)
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -185,14 +184,18 @@ class Run(Generic[T]):
                 hint=f"use -o json, or add {name} to --fields",
             )
 
+    def told(self, text: str) -> str:
+        """Return a text as it may be told: without secrets, its commands for this target."""
+        return self.redactor.hide(with_target(text, self.options.profile, self.options.env_file))
+
     def notice(self, text: str) -> None:
         """Say something on standard error, unless --quiet."""
         if not self.options.quiet:
-            say(self.redactor.hide(text))
+            say(self.told(text))
 
     def warn(self, text: str) -> None:
         """Say on standard error what must not be missed, --quiet or not."""
-        say(self.redactor.hide(f"warning: {text}"))
+        say(self.told(f"warning: {text}"))
 
     # -- input --------------------------------------------------------------------------------------------
 

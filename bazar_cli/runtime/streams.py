@@ -12,6 +12,7 @@ from bazar_cli.domain.errors import BazarError
 from bazar_cli.runtime.escape import escaped_lines
 
 _HINT = "the command itself was done; look at its result again, or make room and repeat it"
+_OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 def open_closed() -> None:
@@ -61,8 +62,8 @@ def colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def is_on(environ: Mapping[str, str], name: str) -> bool:
-    """Say whether a switch of the environment is on: set, and neither empty nor 0."""
-    return environ.get(name, "") not in {"", "0"}
+    """Say whether a switch of the environment is on: set, and to none of the words that mean off."""
+    return environ.get(name, "").strip().lower() not in _OFF
 
 
 def say(text: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from bazar_cli.domain.config import Place, Profile, Setting
 from bazar_cli.domain.errors import NotSignedIn, UsageError
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.domain.urls import HIDDEN, without_password
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
@@ -36,7 +36,6 @@ OWN_NAMES = (
 )
 _SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
 _URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"})
-_HIDDEN = "***"
 LOCAL_PROFILE = "local"
 """The profile that `local start` keeps."""
 
@@ -48,11 +47,17 @@ def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
     return TargetChoice(profile, env_file)
 
 
-def target_of(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> Target:
-    """Return the target of a command. Raises: UsageError as `adapters.config.target.resolve_target`."""
+def target_of(
+    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, hide: Callable[[Mapping[str, str]], None]
+) -> Target:
+    """Return the target of a command.
+
+    Parameters: `hide` is told of its values before anything is said of them.
+    Raises: UsageError as `adapters.config.target.resolve_target`.
+    """
     from bazar_cli.adapters.config.target import resolve_target
 
-    return resolve_target(choice, environ, cwd)
+    return resolve_target(choice, environ, cwd, hide)
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
@@ -184,25 +189,7 @@ def redacted(name: str, value: str | None) -> str | None:
     """Return a value as it may be shown: no secret, no password in a URL."""
     if value is None or name not in _SECRET | _URLS:
         return value
-    return _HIDDEN if name in _SECRET else _without_password(value)
-
-
-def _without_password(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return _HIDDEN
-    if not parts.scheme:
-        return _HIDDEN  # libpq's `password=... host=...`, or nothing that anybody can use
-    user, at, host = parts.netloc.rpartition("@")
-    shown_user = f"{user.partition(':')[0]}:{_HIDDEN}" if ":" in user else user
-    # A password may stand in the query too, where libpq takes it as a parameter.
-    query = "&".join(
-        f"{key}={_HIDDEN}" if "password" in key.lower() else pair
-        for pair in parts.query.split("&")
-        for key in [pair.partition("=")[0]]
-    )
-    return urlunsplit((parts.scheme, f"{shown_user}{at}{host}", parts.path, query, parts.fragment))
+    return HIDDEN if name in _SECRET else without_password(value)
 
 
 def origin(source: TargetSource) -> str:

@@ -267,16 +267,14 @@ def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
     return NotSignedIn(
         refusal.code,
         f"BAZAR_TOKEN is refused: {refusal.message}",
-        hint="get another: BAZAR_TOKEN=$(env -u BAZAR_TOKEN bazar auth token), or unset it to use the stored session",
+        hint="unset it to use the stored session, or set it to what `bazar auth token` prints without it",
         details=refusal.details,
     )
 
 
 def _not_signed_in(target: Target) -> NotSignedIn:
-    where = f"--profile {target.source.name}" if target.source.explicit else ""
-    command = f"bazar auth login {where}".rstrip()
     return NotSignedIn(
         "auth.not_signed_in",
         f"nobody is signed in to {target.supabase_url}",
-        hint=f"sign in with `{command}`, or set BAZAR_TOKEN",
+        hint="sign in with `bazar auth login`, or set BAZAR_TOKEN",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.errors import Conflict, NotFound
 
@@ -29,8 +31,8 @@ def organization_not_found(reference: str) -> NotFound:
 def user_pending(email: str, pending: Pending) -> Conflict:
     """The user is in the middle of a change that another run began and nobody finished."""
     commands = {
-        Pending.CREATE: f"`bazar users create {email}`, with the options it had,",
-        Pending.DELETE: f"`bazar users delete {email} --confirm {email}`",
+        Pending.CREATE: f"`bazar users create {quote(email)}`, with the options it had,",
+        Pending.DELETE: f"`bazar users delete {quote(email)} --confirm {quote(email)}`",
     }
     command = commands.get(pending, "the command that began it")
     return Conflict(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
@@ -283,7 +284,7 @@ def _differs(email: str, different: list[str], what: str) -> Conflict:
     return Conflict(
         "users.differs",
         f"{what.format(email=email)} exists already, with another {' and '.join(different)}",
-        hint=f"look at it with `bazar users get {email}`",
+        hint=f"look at it with `bazar users get {quote(email)}`",
         details={"email": email, "different": different},
     )
 

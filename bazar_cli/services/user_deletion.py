@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
@@ -67,7 +68,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         raise Refused(
             "users.confirm_mismatch",
             f"deleting {user.email} needs its email as confirmation",
-            hint=f"bazar users delete {user.email} --confirm {user.email}",
+            hint=f"to do it: `bazar users delete {quote(user.email)} --confirm {quote(user.email)}`",
             details={"user_id": str(user.id)},
         )
     if held.leased:

@@ -59,6 +59,11 @@ def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
     assert callers("Migrator") == {"bazar_cli/services/system.py"}
 
 
+def test_targets_are_connected_to_in_one_place() -> None:
+    found = {str(p.relative_to(ROOT)) for p in SOURCES if "psycopg.connect(" in p.read_text()}
+    assert {f for f in found if "devstack" not in f} == {"bazar_cli/adapters/postgres/connections.py"}
+
+
 def test_the_environment_is_read_in_few_places() -> None:
     readers = {
         str(path.relative_to(ROOT))
@@ -66,4 +71,5 @@ def test_the_environment_is_read_in_few_places() -> None:
         if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
     alone = {"bazar_cli/main.py", "bazar_cli/runtime/completion.py", "bazar_cli/adapters/migrations/environment.py"}
+    alone |= {"bazar_cli/adapters/postgres/connections.py"}  # to take out of it what libpq would read
     assert {r for r in readers if not r.startswith("bazar_cli/devstack/")} <= alone

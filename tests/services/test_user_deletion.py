@@ -154,7 +154,7 @@ def test_without_the_right_confirmation_nothing_happens(people: People, confirm:
 
     assert refused.value.code == "users.confirm_mismatch"
     assert refused.value.exit_code is ExitCode.REFUSED
-    assert refused.value.hint == f"bazar users delete {someone.email} --confirm {someone.email}"
+    assert refused.value.hint == f"to do it: `bazar users delete {someone.email} --confirm {someone.email}`"
     assert people.everything() == before
 
 

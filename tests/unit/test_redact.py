@@ -10,7 +10,6 @@ import pytest
 
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.runtime import logs
 from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import HIDDEN, Redactor
@@ -68,28 +67,45 @@ def test_broken_connection_string_is_hidden_whole() -> None:
     assert Redactor({"DATABASE_URL": url}).hide(f"no URL: {url}") == f"no URL: {HIDDEN}"
 
 
-def test_secrets_of_a_target_are_hidden() -> None:
-    target = Target(
-        source=TargetSource(TargetKind.PROFILE, "staging"),
-        supabase_url="https://p.supabase.co",
-        supabase_key=Secret(ENVIRON["SUPABASE_KEY"]),
-        database_url=Secret(ENVIRON["DATABASE_URL"]),
-        anon_key=Secret(ENVIRON["SUPABASE_ANON_KEY"]),
-        migration_url=Secret(ENVIRON["DATABASE_MIGRATION_URL"]),
-        superuser_email="root@example.com",
-        superuser_password=Secret(ENVIRON["SUPERUSER_PASSWORD"]),
-    )
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bazar:pa#ss@localhost/bazar",
+        "postgresql://bazar:pa/ss@localhost/bazar",
+        "postgresql://bazar:pa?ss@localhost/bazar",
+        "postgresql:bazar:pass1@localhost/bazar",
+        "bazar:pa ss@localhost/bazar",
+    ],
+)
+def test_password_of_a_connection_string_that_can_be_read_in_two_ways_is_hidden(url: str) -> None:
+    password = url.rpartition("@")[0].rpartition(":")[2]
+    assert Redactor({"DATABASE_URL": url}).hide(f"refused: {password}") == f"refused: {HIDDEN}"
+
+
+def test_what_is_learned_of_another_source_is_hidden_too() -> None:
     redactor = Redactor({})
-    redactor.remember_target(target)
-    for word in ("sb_secret_service", "sb_publishable_anon", "toor-toor", "database-word", "migration-word"):
+    redactor.remember_values(ENVIRON)
+    for word in WORDS:
         assert redactor.hide(word) == HIDDEN
+
+
+def test_secret_is_hidden_without_the_line_break_at_its_end() -> None:
+    assert Redactor({"SUPABASE_KEY": "sb_secret_service\n"}).hide(r"b'sb_secret_service\n'") == r"b'***\n'"
+
+
+def test_an_ordinary_word_is_hidden_where_it_is_a_value_and_stays_in_our_own_texts() -> None:
+    redactor = Redactor({"SUPERUSER_PASSWORD": "wrong", "DATABASE_URL": "postgresql://bazar:postgres@db/bazar"})
+    said = "error: sign-in refused: the email or the password is wrong"
+    assert redactor.hide(said) == said
+    assert redactor.hide("postgresql://bazar:postgres@db/bazar") == "postgresql://bazar:***@db/bazar"
+    assert redactor.hide("password=wrong, given 'wrong'") == "password=***, given '***'"
 
 
 def test_secret_that_begins_with_another_is_hidden_whole() -> None:
     redactor = Redactor({})
-    redactor.remember("word")
-    redactor.remember("word-and-more")
-    assert redactor.hide("word-and-more, word") == f"{HIDDEN}, {HIDDEN}"
+    redactor.remember("w0rd")
+    redactor.remember("w0rd-and-more")
+    assert redactor.hide("w0rd-and-more, w0rd") == f"{HIDDEN}, {HIDDEN}"
 
 
 @pytest.mark.parametrize("value", [None, "", "abc"])

@@ -30,7 +30,7 @@ def values(name: str = "x", **others: str) -> dict[str, str]:
     """A whole target whose key tells where it came from."""
     return {
         "SUPABASE_URL": "https://x.supabase.co",
-        "SUPABASE_KEY": f"key of {name}",
+        "SUPABASE_KEY": f"key-of-{name}",
         "DATABASE_URL": "postgresql://u:hunter22@db.example.com/bazar?sslmode=require",
         **others,
     }
@@ -102,13 +102,13 @@ def test_a_flag_comes_before_all_else(shell: Shell) -> None:
     by_profile = shell.target(profile="flag")
     by_file = shell.target(env_file="named.env")
 
-    assert by_profile.supabase_key.reveal() == "key of flag"
+    assert by_profile.supabase_key.reveal() == "key-of-flag"
     assert (by_profile.source.kind, by_profile.source.name, by_profile.source.explicit) == (
         TargetKind.PROFILE,
         "flag",
         True,
     )
-    assert by_file.supabase_key.reveal() == "key of file"
+    assert by_file.supabase_key.reveal() == "key-of-file"
     assert (by_file.source.kind, by_file.source.name, by_file.source.explicit) == (
         TargetKind.ENV_FILE,
         "named.env",
@@ -129,7 +129,7 @@ def test_without_flags_the_first_source_in_the_order_wins(shell: Shell, monkeypa
     (shell.cwd / "docker/server/.env").unlink()
     order.append(shell.target().supabase_key.reveal())
 
-    assert order == [f"key of {name}" for name in ("variable", "environment", "dotenv", "docker", "active")]
+    assert order == [f"key-of-{name}" for name in ("variable", "environment", "dotenv", "docker", "active")]
 
 
 def test_two_flags_name_two_targets(shell: Shell) -> None:
@@ -243,12 +243,12 @@ def test_an_env_file_that_cannot_be_read_is_named(shell: Shell, make: str) -> No
 
 
 def test_an_env_file_may_be_written_for_a_shell(shell: Shell) -> None:
-    text = "# staging\nexport SUPABASE_URL='https://x.supabase.co'\nSUPABASE_KEY=\"k 1\" # the key\n"
+    text = "# staging\nexport SUPABASE_URL='https://x.supabase.co'\nSUPABASE_KEY=\"k-1\" # the key\n"
     (shell.cwd / ".env").write_text(f"{text}DATABASE_URL=postgresql:///bazar\n", encoding="utf-8")
 
     target = shell.target()
 
-    assert (target.supabase_url, target.supabase_key.reveal()) == ("https://x.supabase.co", "k 1")
+    assert (target.supabase_url, target.supabase_key.reveal()) == ("https://x.supabase.co", "k-1")
 
 
 def test_every_value_of_a_profile_arrives(shell: Shell) -> None:
@@ -328,6 +328,78 @@ def test_what_is_no_database_url_is_refused_without_repeating_it(shell: Shell, n
     assert refusal.code == "target.url_invalid"
     assert refusal.message.startswith(f"{name} of env-file .env")
     assert "hunter22" not in f"{refusal.message}{refusal.hint}{refusal.details}"
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("https://exa..mple.com", "'exa..mple.com' is no host name"),
+        (f"https://{'a' * 300}.com", "is no host name"),
+        (f"https://{'a.' * 150}com", "253 in all"),
+        ("https://-x.supabase.co", "'-x.supabase.co' is no host name"),
+        ("https://ex\u00e4mple.com", "xn--"),
+        ("https://exa mple.com", "no space"),
+        ("https://x.supabase.co:99999", "1 to 65535"),
+        ("https://x.supabase.co:0", "1 to 65535"),
+        ("HTTPS://x.supabase.co", "must look like https://PROJECT.supabase.co"),
+    ],
+)
+def test_the_rule_that_a_supabase_url_breaks_is_named(shell: Shell, url: str, rule: str) -> None:
+    refusal = shell.refuses(SUPABASE_URL=f"'{url}'")
+
+    assert refusal.code == "target.url_invalid"
+    assert rule in refusal.message
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_MIGRATION_URL"])
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("postgresql://u:hunter#22@localhost/x", "# is %23"),
+        ("postgresql://u:hunter/22@localhost/x", "/ is %2F"),
+        ("postgresql://u:hunter?22@localhost/x", "? is %3F"),
+        ("postgresql://u:hunter@22@localhost/x", "@ is %40"),
+        ("postgresql://u:hunter%2Z@localhost/x", "% itself is written %25"),
+        ("postgresql://u:hunter%002@localhost/x", "% itself is written %25"),
+        ("postgresql://u:hunter 22@localhost/x", "no space"),
+        ("postgresql:u:hunter22@localhost/x", "must look like postgresql://"),
+        ("u:hunter22@localhost/x", "must look like postgresql://"),
+        ("postgresql://u:hunter22@localhost:99999/x", "1 to 65535"),
+        ("postgresql://u:hunter22@/x?port=99999", "1 to 65535"),
+        ("postgresql://u:hunter22@exa..mple.com/x?sslmode=require", "'exa..mple.com' is no host name"),
+        ("postgresql://u:hunter22@localhost/x?sslmode=hunter22", "sslmode is none of"),
+        ("postgresql://u:hunter22@localhost/x?hunter22", "stand name=value"),
+        ("postgresql://u:hunter22@localhost/x?service=elsewhere", "service= would mix in another source"),
+    ],
+)
+def test_the_rule_that_a_database_url_breaks_is_named(shell: Shell, name: str, url: str, rule: str) -> None:
+    refusal = shell.refuses(**{name: f"'{url}'"})
+
+    assert refusal.code == "target.url_invalid"
+    assert rule in refusal.message
+    assert "hunter" not in f"{refusal.message}{refusal.hint}{refusal.details}"
+
+
+def test_a_parameter_that_libpq_does_not_know_is_named_with_what_to_do(shell: Shell) -> None:
+    prisma = shell.refuses(DATABASE_URL="postgresql://u:hunter22@localhost/x?pgbouncer=true")
+    other = shell.refuses(DATABASE_URL="postgresql://u:hunter22@localhost/x?sslmode=require&nope=hunter22")
+
+    assert prisma.code == other.code == "target.parameter_unknown"
+    assert "take pgbouncer=... out of DATABASE_URL" in prisma.hint
+    assert "works through a pooler without it" in prisma.hint
+    assert (other.details, "hunter22" in f"{other.message}{other.hint}") == ({"parameter": "nope"}, False)
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_KEY", "SUPABASE_ANON_KEY"])
+@pytest.mark.parametrize("key", ["hunter\u00e9", "hunter22 ", " hunter22", "hunter 22", "hunter22\n", "hunter\x0722"])
+def test_a_key_that_no_header_can_hold_is_refused_without_repeating_it(shell: Shell, name: str, key: str) -> None:
+    shell.export(**values(**{name: key}))
+
+    refusal = shell.refusal()
+
+    assert refusal.code == "target.key_invalid"
+    assert refusal.message.startswith(f"{name} of the environment")
+    assert "hunter" not in f"{refusal.message}{refusal.hint}{refusal.details}"
 
 
 # -- no secret in plain text --------------------------------------------------------------------------------

@@ -10,13 +10,17 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, create_engine, pool, text
-from sqlalchemy.engine import URL, make_url
 
+from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
 from bazar_cli.adapters.migrations.lock import migration_lock
+from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
+from bazar_cli.domain.target import TargetKind, TargetSource
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from bazar_cli.domain.secrets import Secret
 
 VERSION_TABLE = "alembic_version"
 PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
@@ -44,7 +48,7 @@ END $secure$
 def run(alembic_context: ModuleType) -> None:
     """Run the migrations that Alembic was asked for, on- or offline.
 
-    Raises: LookupError when no database URL is configured.
+    Raises: LookupError when no database URL is configured; UsageError for one that cannot be used.
     """
     context = cast("Any", alembic_context)
     config = context.config
@@ -67,20 +71,19 @@ def run(alembic_context: ModuleType) -> None:
     if given is not None:
         _migrate(context, given)
         return
-    engine = create_engine(_url_from_environment(), poolclass=pool.NullPool, hide_parameters=True)
+    url = _url_from_environment()
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(url), poolclass=pool.NullPool, hide_parameters=True
+    )
     with engine.connect() as connection, migration_lock(connection, PLAIN_ALEMBIC_WAIT_SECONDS):
         _migrate(context, connection)
 
 
-def sqlalchemy_url(url: str) -> URL:
-    """Return a libpq URL as SQLAlchemy reads it, with psycopg 3 as the driver."""
-    return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
-
-
-def _url_from_environment() -> URL:
+def _url_from_environment() -> Secret:
     for name in ("DATABASE_MIGRATION_URL", "DATABASE_URL"):
         if os.environ.get(name):
-            return sqlalchemy_url(os.environ[name])
+            source = TargetSource(TargetKind.ENVIRONMENT, "the environment")
+            return checked_database(name, os.environ[name], source, plaintext_hosts(os.environ))
     raise LookupError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
 
 

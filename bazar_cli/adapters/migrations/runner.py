@@ -16,6 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db import (
     LOCAL,
@@ -55,7 +56,7 @@ class Migrator:
     def status(self) -> MigrationStatus:
         """Return what is applied and pending. Writes nothing. Raises: as `translate` says."""
         try:
-            with psycopg.connect(self._url.reveal(), connect_timeout=10, prepare_threshold=None) as connection:
+            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
                 current = _current(connection)
                 place = _place(connection)
@@ -152,9 +153,9 @@ class Migrator:
 
         environment, protected = self._marker_for(request)
 
-        def connect() -> psycopg.Connection:
-            opened = psycopg.connect(
-                self._url.reveal(),
+        def opener() -> psycopg.Connection:
+            opened = connect(
+                self._url,
                 connect_timeout=10,
                 prepare_threshold=None,
                 application_name="bazar db migrate",
@@ -169,7 +170,7 @@ class Migrator:
             opened.autocommit = False
             return opened
 
-        engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, hide_parameters=True)
+        engine = create_engine("postgresql+psycopg://", creator=opener, poolclass=NullPool, hide_parameters=True)
         with engine.connect() as connection:
             yield connection
 

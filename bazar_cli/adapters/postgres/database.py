@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.access import Grant, Operator, Role, Sealed
 from bazar_cli.domain.errors import Conflict
@@ -124,8 +125,8 @@ class Database:
         return self._connection
 
     def _open(self) -> psycopg.Connection:
-        return psycopg.connect(
-            self._target.database_url.reveal(),
+        return connect(
+            self._target.database_url,
             prepare_threshold=None,
             connect_timeout=CONNECT_SECONDS,
             application_name="bazar",

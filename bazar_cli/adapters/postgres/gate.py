@@ -154,10 +154,11 @@ def _missing(error: BazarError, target: Target) -> Ground | None:
 def _is_absent(target: Target) -> bool:
     from psycopg.conninfo import conninfo_to_dict
 
-    dsn = target.database_url.reveal()
-    name = conninfo_to_dict(dsn).get("dbname")
+    from bazar_cli.adapters.postgres.connections import connect
+
+    name = conninfo_to_dict(target.database_url.reveal()).get("dbname")
     try:
-        with psycopg.connect(dsn, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
+        with connect(target.database_url, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
     except psycopg.OperationalError:
         return False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db import Place
 
@@ -21,7 +22,7 @@ def probe(target: Target) -> Place:
     Raises: BackendUnavailable `postgres.unavailable`, `postgres.refused`.
     """
     try:
-        with psycopg.connect(target.database_url.reveal(), connect_timeout=_SECONDS) as connection:
+        with connect(target.database_url, connect_timeout=_SECONDS) as connection:
             info = connection.info
             return Place(info.host, info.dbname, None, info.parameter_status("server_version") or "")
     except psycopg.Error as error:

@@ -191,7 +191,7 @@ class AuthClient:
             return BackendUnavailable(
                 "supabase.rate_limited",
                 "Supabase Auth limits how often one may sign in or refresh",
-                hint="wait a minute and try again; in a loop sign in once: BAZAR_TOKEN=$(bazar auth token)",
+                hint="wait a minute and try again; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints",
             )
         if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
             return UsageError(

@@ -59,7 +59,7 @@ class TokenVerifier:
         import jwt
 
         text = token.reveal()
-        if not text.isascii():
+        if not text.isascii() or not text.isprintable() or " " in text:  # nothing else can stand in a header
             raise _invalid("it is no JSON Web Token")
         try:
             header = jwt.get_unverified_header(text)

@@ -22,6 +22,8 @@ def run(
 
     Access tokens that were handed out stop writing at once, and reading when they expire.
     """
+    if run.sign_in.token is not None and not everywhere:
+        run.warn("BAZAR_TOKEN is set and goes on counting: this ends the stored session only; unset it too")
     ended = auth.logout(run.system, run.environ, run.identities, Logout(everywhere))
     if not ended.was_signed_in:
         run.notice("nobody was signed in")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import psycopg
+from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.domain.secrets import Secret
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Mail:
 
 def list_mails(database_url: str) -> list[Mail]:
     """Return all kept mails, the newest last. Raises: psycopg.Error."""
-    with psycopg.connect(database_url, connect_timeout=5) as connection:
+    with connect(Secret(database_url), connect_timeout=5) as connection:
         rows = connection.execute(
             "SELECT sent_at, recipient, kind, link, code FROM bazar_auth.mails ORDER BY id"
         ).fetchall()

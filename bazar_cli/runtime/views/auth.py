@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bazar_cli.domain.auth import AccessToken, LoggedOut, WhoAmI
 from bazar_cli.runtime.views.base import Value, View, rfc3339
+from bazar_cli.services.config import origin
 
 
 def _organizations(who: WhoAmI) -> list[Value]:
@@ -18,7 +19,7 @@ WHO: View[WhoAmI] = View(
         "state": lambda w: w.state.value if w.state else None,
         "is_superuser": lambda w: w.is_superuser,
         "organizations": _organizations,
-        "target": lambda w: f"{w.target.kind} {w.target.name}",
+        "target": lambda w: origin(w.target),
         "supabase_url": lambda w: w.supabase_url,
         "source": lambda w: w.source.value,
         "stored_in": lambda w: str(w.stored_in) if w.stored_in else None,

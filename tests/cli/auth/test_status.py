@@ -33,7 +33,7 @@ def test_who_from_where_until_when(signed_out: Bazar, people: People) -> None:
         "state": "active",
         "is_superuser": False,
         "organizations": [{"id": str(org.id), "slug": org.slug, "role": "admin"}],
-        "target": "environment the environment",
+        "target": "environment",
         "supabase_url": signed_out.environ["SUPABASE_URL"],
         "source": "session",
         "stored_in": str(session_file(signed_out)),

@@ -15,9 +15,9 @@ ALL = [r.id for r in revisions(script_location())]
 _CHECKOUT = Path(__file__).parents[3]
 
 
-def alembic(url: str | None, *words: str) -> subprocess.CompletedProcess[str]:
+def alembic(url: str | None, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the console script beside this Python in the checkout's folder."""
-    environ = {"PATH": os.environ["PATH"], **({"DATABASE_URL": url} if url else {})}
+    environ = {"PATH": os.environ["PATH"], **({"DATABASE_URL": url} if url else {}), **more}
     program = Path(sys.executable).with_name("alembic")
     return subprocess.run(
         [program, *words], cwd=_CHECKOUT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True

@@ -1,0 +1,135 @@
+"""What the values of a target must look like: refused before anything is connected or written, and never repeated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import TargetSource
+from bazar_cli.domain.urls import bad_host, bad_port, broken_rule, taken_apart
+
+_SUPABASE_FORM = "https://PROJECT.supabase.co"
+_DATABASE_FORM = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+_LOOPBACK = frozenset({"localhost", ""})
+_ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
+_SSL_MODES = _ENCRYPTED | {"disable", "allow", "prefer"}
+_KEY = re.compile(r"[!-~]+")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+_PARAMETER = re.compile(r"[a-z_]{1,40}")
+_ELSEWHERE = frozenset({"service", "servicefile"})
+"""Parameters that name another source, which would be mixed in."""
+
+
+def plaintext_hosts(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts that BAZAR_ALLOW_PLAINTEXT names."""
+    return frozenset(environ.get("BAZAR_ALLOW_PLAINTEXT", "").replace(",", " ").split())
+
+
+def checked_key(name: str, key: str, source: TargetSource) -> Secret:
+    """Return a key that can stand in an HTTP header. Raises: UsageError `target.key_invalid`."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(
+            "target.key_invalid",
+            f"{name} of {source} cannot be used: a key has no spaces, no line breaks and only ASCII characters",
+            hint=f"copy {name} again, whole and without what stands around it",
+        )
+    return Secret(key)
+
+
+def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) -> str:
+    """Return the URL without a slash or Auth's path at its end.
+
+    Parameters: `allowed` are hosts that may get plain text.
+    Raises: UsageError `target.url_invalid`, `target.plaintext_refused`.
+    """
+    name, parts = "SUPABASE_URL", taken_apart(url)
+    if any(c in url for c in "@?#"):
+        raise _invalid(name, source, "it must not hold a user, a password, a query or a fragment")
+    if parts is None or parts.scheme not in {"http", "https"} or "," in parts.hosts or not parts.host:
+        form = _SUPABASE_FORM.replace("https", "http") if url.startswith("http://") else _SUPABASE_FORM
+        raise _invalid(name, source, broken_rule(url, form))
+    rule = bad_host(parts.host) or bad_port(parts.hosts.rpartition("]")[2].partition(":")[2])
+    if rule:
+        raise _invalid(name, source, rule)
+    if parts.scheme == "http" and not is_this_machine(parts.host) and parts.host not in allowed:
+        raise _plaintext(name, parts.host, "a plain http URL")
+    return url.rstrip("/").removesuffix("/auth/v1")
+
+
+def checked_database(name: str, url: str, source: TargetSource, allowed: frozenset[str]) -> Secret:
+    """Return a URL that libpq can read and that names all of its target itself.
+
+    Parameters: `allowed` are hosts that may get plain text.
+    Raises: UsageError `target.url_invalid`, `target.parameter_unknown`, `target.plaintext_refused`.
+    """
+    url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
+    parts = taken_apart(url)
+    if parts is None or parts.scheme != "postgresql":
+        raise _invalid(name, source, broken_rule(url, _DATABASE_FORM))
+    if _BAD_PERCENT.search(url):
+        raise _invalid(name, source, "a % must be followed by two hexadecimal digits; a % itself is written %25")
+    read = _as_libpq(name, url, parts.query or "", source)
+    # hostaddr is where libpq really connects.
+    hosts = (read.get("hostaddr") or read.get("host") or "").split(",")
+    named = [h for h in hosts if h and not h.startswith(("/", "@"))]
+    rules = [*map(bad_host, named), *map(bad_port, read.get("port", "").split(","))]
+    if read.get("sslmode", "prefer") not in _SSL_MODES:
+        rules.append(f"its sslmode is none of {', '.join(sorted(_SSL_MODES))}")
+    if rule := next(filter(None, rules), ""):
+        raise _invalid(name, source, rule)
+    if read.get("sslmode") not in _ENCRYPTED:
+        for host in sorted(set(hosts)):
+            if not is_this_machine(host) and host not in allowed:
+                raise _plaintext(name, host, "a database connection without sslmode=require")
+    return Secret(url)
+
+
+def is_this_machine(host: str) -> bool:
+    """Say whether a host is loopback or a Unix socket's folder."""
+    if host in _LOOPBACK or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str, str]:
+    """Return what libpq makes of a URL: of a parameter given twice the last counts, and only what is there."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
+    for parameter in (pair.partition("=")[0] for pair in query.split("&")):
+        if parameter in _ELSEWHERE:
+            raise _invalid(name, source, f"{parameter}= would mix in another source; a target comes whole from one")
+        if _PARAMETER.fullmatch(parameter) and parameter not in known:
+            raise UsageError(
+                "target.parameter_unknown",
+                f"{name} of {source} cannot be used: the Postgres client library knows no parameter {parameter!r}",
+                hint=f"take {parameter}=... out of {name}"
+                + ("; bazar works through a pooler without it" if parameter == "pgbouncer" else ""),
+                details={"parameter": parameter},
+            )
+    try:
+        read = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # libpq's own text quotes what it could not read: that may be a password.
+        raise _invalid(name, source, "behind its ? stand name=value, separated by &") from None
+    return {key: str(value) for key, value in read.items() if value is not None}
+
+
+def _invalid(name: str, source: TargetSource, rule: str) -> UsageError:
+    return UsageError("target.url_invalid", f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
+
+
+def _plaintext(name: str, host: str, what: str) -> UsageError:
+    return UsageError(
+        "target.plaintext_refused",
+        f"{name} would send secrets to {host} unencrypted: {what}",
+        hint=f"use TLS (https, sslmode=require), or allow this host with BAZAR_ALLOW_PLAINTEXT={host}",
+        details={"host": host},
+    )

@@ -1,0 +1,22 @@
+"""The one way to open a connection to a target's database: by its URL, whatever the shell has for libpq."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import psycopg
+
+from bazar_cli.domain.secrets import Secret
+
+
+def connect(url: Secret, **options: Any) -> psycopg.Connection:
+    """Connect as the URL says. Raises: psycopg.Error.
+
+    libpq takes what a URL leaves open from PGHOST, PGHOSTADDR, PGSSLMODE, PGSERVICE, PGOPTIONS and others. A target
+    comes whole from one source, and was checked for plain text without them, so they count for nothing. libpq has
+    no option against them: they leave this process, whose children are programs of Postgres that get a URL too.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+    return psycopg.connect(url.reveal(), **options)

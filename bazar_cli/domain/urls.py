@@ -1,0 +1,119 @@
+"""URLs of a target, taken apart in one way for checking, showing and hiding: what does not fit is shown to nobody."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+HIDDEN = "***"
+_HOST = r"(?:\[[0-9A-Za-z:.%]*\]|[^/?#@,:\[\]\s]*)(?::[0-9]*)?"
+# A special character of a password that is not percent-encoded fits nowhere here. Programs do not agree on what such
+# a URL means, so that a part of the password would count, and be shown, as something else.
+_URL = re.compile(
+    r"(?P<scheme>[a-z]+)://"
+    r"(?:(?P<user>[^:/?#@\s]*)(?::(?P<password>[^/?#@\s]*))?@)?"
+    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)"
+    r"(?P<path>/[^?#@\s]*)?"
+    r"(?:\?(?P<query>[^#@\s]*))?"
+)
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_HOST = 253
+_LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True)
+class Url:
+    """The parts of a URL as they are written; None for a part that is not there."""
+
+    scheme: str
+    user: str | None
+    password: str | None
+    hosts: str
+    """One host with its port, or several separated by commas."""
+    path: str
+    query: str | None
+
+    @property
+    def host(self) -> str:
+        """The host without port and brackets, where there is one alone."""
+        if self.hosts.startswith("["):
+            return self.hosts[1:].partition("]")[0]
+        return self.hosts.partition(":")[0]
+
+
+def taken_apart(url: str) -> Url | None:
+    """Return the parts of a URL; None for what is no URL, or can be read in two ways."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        return None
+    parts = found.groupdict()
+    return Url(parts["scheme"], parts["user"], parts["password"], parts["hosts"], parts["path"] or "", parts["query"])
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown; what cannot be taken apart is hidden whole."""
+    parts = taken_apart(url)
+    if parts is None:
+        return HIDDEN
+    user = "" if parts.user is None else parts.user + (f":{HIDDEN}" if parts.password is not None else "") + "@"
+    pairs = [] if parts.query is None else parts.query.split("&")
+    # A password may stand in the query too, where libpq takes it as a parameter.
+    shown = [f"{p.partition('=')[0]}={HIDDEN}" if _is_password(p) else p for p in pairs]
+    query = "" if parts.query is None else f"?{'&'.join(shown)}"
+    return f"{parts.scheme}://{user}{parts.hosts}{parts.path}{query}"
+
+
+def passwords_of(url: str) -> list[str]:
+    """Return the texts of a URL that must not be shown, as they are written there."""
+    parts = taken_apart(url)
+    if parts is None:
+        head = url.rpartition("@")[0].removeprefix("postgresql:").removeprefix("postgres:").removeprefix("//")
+        return [url, head.partition(":")[2]]
+    query = (parts.query or "").split("&")
+    return [parts.password or "", *(p.partition("=")[2] for p in query if _is_password(p))]
+
+
+def broken_rule(url: str, form: str) -> str:
+    """Return which rule a URL breaks that cannot be taken apart, without repeating any of it.
+
+    Parameters: `form` is what such a URL looks like.
+    """
+    scheme = form.partition("://")[0]
+    if not url.startswith(f"{scheme}://"):
+        return f"it must look like {form}"
+    if any(c.isspace() or not c.isprintable() for c in url):
+        return "it must hold no space, no line break and no control character"
+    authority = url.partition("://")[2].partition("@")[0]
+    if "#" in url or url.count("@") > 1 or ("@" in url and any(c in authority for c in "/?")):
+        return "special characters of user and password must be percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40"
+    return f"its host or port cannot be read; it must look like {form}"
+
+
+def bad_host(host: str) -> str:
+    """Return why this is no host name or address, or nothing."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return ""
+    if not host.isascii():
+        return "its host must be ASCII: write an international name in its form xn--"
+    if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
+        return (
+            f"its host {host[:80]!r} is no host name: letters, digits and hyphens between dots, at most 63 each, "
+            f"{_LONGEST_HOST} in all"
+        )
+    return ""
+
+
+def bad_port(port: str) -> str:
+    """Return why this is no port, or nothing; an empty one means the usual one."""
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port[:9]) <= _LARGEST_PORT):
+        return f"its port is not one of 1 to {_LARGEST_PORT}"
+    return ""
+
+
+def _is_password(pair: str) -> bool:
+    return "password" in pair.partition("=")[0].lower()
