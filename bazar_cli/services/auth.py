@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users import checked_password, normalized_email
 from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser
@@ -48,7 +48,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     try:
         with sessions.lock():
             sessions.save(session)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnusable):
         # A session that cannot be kept here must not live on at Supabase.
         _end(system, session)
         raise

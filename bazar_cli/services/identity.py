@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Identities:
         if stored.expires_at - now < REFRESH_BEFORE:
             try:
                 stored = self._renew(stored.access_token)
-            except BackendUnavailable:
+            except (BackendUnavailable, StoreUnusable):
                 # A token that still has some seconds is good for a read.
                 if stored.expires_at <= now:
                     raise

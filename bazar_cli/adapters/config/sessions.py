@@ -75,7 +75,7 @@ class Sessions:
             ) from None
 
     def save(self, session: Session) -> None:
-        """Keep a session in place of the one before. Raises: BackendUnavailable `files.unwritable`."""
+        """Keep a session in place of the one before. Raises: as `SecretStore.set`."""
         content = {
             "auth": self._auth,
             "user_id": str(session.user_id),
@@ -94,7 +94,7 @@ class Sessions:
     def lock(self) -> Generator[None]:
         """Hold this session's lock: of two processes that refresh at once, one would lose the session.
 
-        Raises: BackendUnavailable `files.locked`, `files.unwritable`, `files.folder_not_ours`.
+        Raises: BackendUnavailable `files.locked`; StoreUnusable `files.*`.
         """
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
