@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from uuid import UUID
 
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
@@ -44,6 +45,8 @@ class Gate:
         if spec.access is Access.PUBLIC:
             raise ValueError(f"{spec.name} is public; the gate decides on nothing")
         identity = self._who(spec, create=spec.writes and not dry_run)
+        if identity is None:
+            return self._foreseen(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
         sight = _look(self._system, identity)
@@ -96,8 +99,11 @@ class Gate:
             return decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
         return self._stranger(identity, spec, sight)
 
-    def _who(self, spec: Spec, *, create: bool) -> Identity:
-        """The signed-in identity; for a bootstrap command of a system without superuser, its first one."""
+    def _who(self, spec: Spec, *, create: bool) -> Identity | None:
+        """The signed-in identity; for a bootstrap command of a system without superuser, its first one.
+
+        None, without `create`, when the first one is still to be created at Supabase.
+        """
         try:
             return self._identities.current()
         except NotSignedIn:
@@ -106,6 +112,17 @@ class Gate:
             if _look(self._system, None).superuser_exists:
                 raise
         return self._identities.superuser(create=create)
+
+    def _foreseen(self, spec: Spec) -> Grant:
+        """The Grant, for looking only, of a first superuser who is not there yet.
+
+        Whoever brings SUPERUSER_* and the service key, which found the address free, could have it made by
+        `bazar db migrate`; looking before is part of that. The nil UUID is nobody's id.
+        """
+        email = (self._system.target.superuser_email or "").lower()
+        grant = decide_bootstrap(UUID(int=0), email, spec, self._system.request_id, dry_run=True)
+        assert grant is not None, f"{spec.name} is no bootstrap command"
+        return grant
 
     def _is_first_superuser(self, identity: Identity) -> bool:
         named = self._system.target.superuser_email
