@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bazar_cli.domain.access import Scope, public, requires
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.permissions import Permission
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
@@ -113,3 +114,12 @@ class Waited:
 
     place: Place
     milliseconds: int
+
+
+def no_database() -> Conflict:
+    """The error for a database that the server proves not to have."""
+    return Conflict(
+        "db.no_database",
+        "the database of this target does not exist",
+        hint="create it with createdb, then run `bazar db migrate`",
+    )

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.db import (
     LOCAL,
     PRODUCTION,
@@ -27,6 +28,7 @@ from bazar_cli.domain.db import (
     MigrationStatus,
     Place,
     Revision,
+    no_database,
 )
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
 from bazar_cli.domain.target import TargetKind
@@ -53,13 +55,18 @@ class Migrator:
         self._revisions = revisions(self._location)
 
     def status(self) -> MigrationStatus:
-        """Return what is applied and pending. Writes nothing. Raises: as `translate` says."""
+        """Return what is applied and pending. Writes nothing.
+
+        Raises: Conflict `db.no_database`; as `translate` says.
+        """
         try:
             with psycopg.connect(self._url.reveal(), connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
                 current = _current(connection)
                 place = _place(connection)
         except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
+                raise no_database() from error
             raise translate(error, self._target) from error
         known = [r.id for r in self._revisions]
         at = known.index(current) + 1 if current in known else 0

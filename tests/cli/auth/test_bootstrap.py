@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -221,6 +222,21 @@ def test_without_postgres_nothing_is_created(young: Callable[..., Young], people
     system = young()
     down = system.bazar.having(DATABASE_URL="postgresql://bazar@127.0.0.1:1/bazar")
     assert failed(down(*MIGRATE)) == (7, "postgres.unavailable")
+    assert people.identities(system.email) == []
+
+
+def test_database_that_does_not_exist_is_named_and_nothing_is_created(
+    young: Callable[..., Young], people: People, someone: Someone
+) -> None:
+    system = young()
+    url = system.bazar.environ["DATABASE_URL"]
+    gone = urlsplit(url)._replace(path="/no_such_database").geturl()
+    bazar = system.bazar.having(DATABASE_URL=gone)
+    signed_in = bazar.having(BAZAR_TOKEN=people.access_token(someone))
+    for words in (MIGRATE, (*MIGRATE, "--dry-run"), ("db", "status", *JSON)):
+        assert failed(bazar(*words)) == failed(signed_in(*words)) == (6, "db.no_database"), words
+    assert failed(signed_in("users", "list", *JSON)) == (6, "db.no_database")
+    assert failed(system.bazar.having(DATABASE_MIGRATION_URL=gone)("db", "status", *JSON)) == (6, "db.no_database")
     assert people.identities(system.email) == []
 
 
