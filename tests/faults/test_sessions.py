@@ -277,6 +277,11 @@ MEANWHILE: dict[str, tuple[Callable[[Path, str], Any], int, str]] = {
     "somebody else signed in": (lambda file, other: file.write_text(other), 0, ""),
     "signed out": (lambda file, _other: file.unlink(), 4, "auth.not_signed_in"),
     "truncated": (lambda file, _other: os.truncate(file, 40), 4, "auth.session_unreadable"),
+    "filled with no text": (
+        lambda file, _other: file.write_text(json.dumps({**json.loads(file.read_text()), "access_token": 5})),
+        4,
+        "auth.session_unreadable",
+    ),
     "emptied": (lambda file, _other: os.truncate(file, 0), 4, "auth.session_unreadable"),
     "opened to others": (lambda file, _other: file.chmod(0o644), 4, "auth.session_unreadable"),
 }

@@ -57,13 +57,11 @@ class Sessions:
             ends = datetime.fromisoformat(content["expires_at"])
             if ends.tzinfo is None:
                 raise ValueError("a time without a zone")
-            if not content["refresh_token"]:
-                raise ValueError("nothing to renew it with")
             return Session(
                 user_id=UUID(content["user_id"]),
-                email=str(content["email"]),
-                access_token=Secret(content["access_token"]),
-                refresh_token=Secret(content["refresh_token"]),
+                email=_text(content["email"]),
+                access_token=Secret(_text(content["access_token"])),
+                refresh_token=Secret(_text(content["refresh_token"])),
                 expires_at=ends,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -98,3 +96,10 @@ class Sessions:
         """
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
+
+
+def _text(value: object) -> str:
+    """Raises: ValueError for nothing, or for what is no text."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("a field without text")
+    return value

@@ -43,6 +43,11 @@ _RETRIES = 10
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"
+_MARK = """
+    INSERT INTO bazar.deployment (id, environment, protected)
+    VALUES (gen_random_uuid(), current_setting('bazar.environment'), current_setting('bazar.protected')::boolean)
+    ON CONFLICT DO NOTHING
+"""
 
 
 class Migrator:
@@ -95,7 +100,7 @@ class Migrator:
         """
         self._refuse_transaction_pooler()
         before = self.status()
-        if not self._chosen(before, request):
+        if not self._chosen(before, request) and not _unmarked(before):
             return Migrated(before.place, before.current, before.head, (), (), 0, None)
         from sqlalchemy.exc import DBAPIError
 
@@ -110,6 +115,7 @@ class Migrator:
                 pending = self._chosen(self.status(), request)
                 for revision in pending:
                     applied.append(self._apply(connection, revision, notify))
+                _mark(connection, notify)
         except DBAPIError as error:
             raise self._failed(error, applied) from error
         after = self.status()
@@ -242,6 +248,21 @@ class Migrator:
                 details={"applied": [a.revision.id for a in applied]},
             )
         return translate(error, self._target)
+
+
+def _unmarked(status: MigrationStatus) -> bool:
+    return status.current is not None and status.place.marker is None
+
+
+def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
+    """Give a database that lost its marker a new one, by the settings that revisions read too."""
+    from sqlalchemy import text
+
+    if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
+        made = connection.execute(text(_MARK))
+        if made.rowcount:
+            notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+    connection.commit()
 
 
 def _current(connection: psycopg.Connection) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,25 @@ def test_folder_that_was_made_read_only(nobody: Bazar, folder: Path) -> None:
     assert (done.code, done.error["code"]) == (2, "files.unwritable")
     assert f"chmod u+w {folder}" in done.error["hint"]
     assert (folder.stat().st_mode & 0o7777, (folder / "profiles.toml").read_text()) == (0o500, before)
+
+
+def without_working_folder(bazar: Bazar, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder that was deleted."""
+    return subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *bazar.command(*words)],
+        cwd=bazar.folder("gone"),
+        env=bazar.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_working_folder_that_was_deleted(nobody: Bazar, folder: Path) -> None:
+    assert folder.is_dir()
+    assert without_working_folder(nobody, "config", "show").returncode == 0
+    done = without_working_folder(nobody, "users", "me")
+    assert (done.returncode, done.stdout) == (4, "")
+    named = without_working_folder(nobody.having(BAZAR_CONFIG_DIR="here"), "config", "profiles", "list")
+    assert (named.returncode, named.stdout) == (2, "")
+    assert "BAZAR_CONFIG_DIR=here" in named.stderr
