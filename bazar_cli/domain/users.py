@@ -141,7 +141,7 @@ class UpdateUser:
 
 @dataclass(frozen=True)
 class DeleteUser:
-    """What `users delete` was asked; `confirm` must be the user's email."""
+    """What `users delete` was asked; `confirm` must be the user's email, and may be left out of a dry run."""
 
     user: str
     confirm: str | None
