@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.engine import URL, make_url
 
@@ -44,7 +45,7 @@ END $secure$
 def run(alembic_context: ModuleType) -> None:
     """Run the migrations that Alembic was asked for, on- or offline.
 
-    Raises: LookupError when no database URL is configured.
+    Raises: CommandError when no database URL is configured.
     """
     context = cast("Any", alembic_context)
     config = context.config
@@ -81,7 +82,8 @@ def _url_from_environment() -> URL:
     for name in ("DATABASE_MIGRATION_URL", "DATABASE_URL"):
         if os.environ.get(name):
             return sqlalchemy_url(os.environ[name])
-    raise LookupError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
+    # The one error of which Alembic's own command shows the text alone.
+    raise CommandError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
 
 
 def _migrate(context: Any, connection: Connection) -> None:
