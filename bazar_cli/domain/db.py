@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 from bazar_cli.domain.access import Scope, public, requires
+from bazar_cli.domain.errors import Conflict, UsageError
 from bazar_cli.domain.permissions import Permission
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
@@ -13,6 +16,12 @@ WAIT = public("db.wait", "it opens a connection and reads nothing")
 
 PRODUCTION = "production"
 LOCAL = "local"
+
+
+DAY_SECONDS = 86_400.0
+SHORTEST_LOCK_SECONDS = 0.001
+"""Postgres counts in milliseconds, and takes none of them for waiting without end."""
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -113,3 +122,34 @@ class Waited:
 
     place: Place
     milliseconds: int
+
+
+def no_database() -> Conflict:
+    """The error for a database that the server proves not to have."""
+    return Conflict(
+        "db.no_database",
+        "the database of this target does not exist",
+        hint="create it with createdb, then run `bazar db migrate`",
+    )
+
+
+def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float:
+    """Return a time that can be waited for. Raises: UsageError `usage.invalid_value`."""
+    if not math.isfinite(seconds) or not least <= seconds <= DAY_SECONDS:
+        raise UsageError(
+            "usage.invalid_value",
+            f"{option} {seconds:g} is no time to wait: {least:g} to {DAY_SECONDS:.0f} seconds are allowed",
+            hint=f"give {option} a number of seconds",
+        )
+    return seconds
+
+
+def checked_environment(name: str) -> str:
+    """Return the name of an environment. Raises: UsageError `db.environment_name`."""
+    if not _ENVIRONMENT.fullmatch(name):
+        raise UsageError(
+            "db.environment_name",
+            f"{name[:80]!r} cannot name an environment: letters, digits, dots, hyphens, underscores, at most 63",
+            hint="name it like staging, or leave --env out for production",
+        )
+    return name

@@ -50,6 +50,10 @@ class UsageError(BazarError):
     exit_code = ExitCode.USAGE
 
 
+class StoreUnusable(UsageError):
+    """A file or folder in which bazar keeps things cannot be used, and trying again does not mend it."""
+
+
 class NotFound(BazarError):
     """It does not exist, or lies out of the operator's reach."""
 

@@ -32,7 +32,7 @@ def decide(operator: Operator, spec: Spec, request: object, request_id: str, *, 
     `spec.fields` declares. Returns a Grant with the operator's reach, or a Denial that says what is missing,
     which plan has it and who can change that.
     """
-    if operator.state is not UserState.ACTIVE or operator.pending is Pending.DELETE:
+    if not operator.in_service:
         return _out_of_service(operator, spec)
     if spec.access is Access.PUBLIC:
         raise ValueError(f"{spec.name} is public and asks for no Grant")

@@ -141,7 +141,7 @@ class UpdateUser:
 
 @dataclass(frozen=True)
 class DeleteUser:
-    """What `users delete` was asked; `confirm` must be the user's email."""
+    """What `users delete` was asked; `confirm` must be the user's email, and may be left out of a dry run."""
 
     user: str
     confirm: str | None
@@ -207,6 +207,22 @@ def checked_password(secret: Secret) -> Secret:
             hint="choose another password, or let --generate-password make one",
         )
     return secret
+
+
+def check_superuser(email: str | None, password: Secret | None) -> None:
+    """Refuse SUPERUSER_EMAIL or SUPERUSER_PASSWORD, where given, that Supabase Auth could not take.
+
+    Raises: UsageError `users.email_invalid`, `users.password_invalid`, naming the variable.
+    """
+    name = "SUPERUSER_EMAIL"
+    try:
+        if email is not None:
+            normalized_email(email)
+        name = "SUPERUSER_PASSWORD"
+        if password is not None:
+            checked_password(password)
+    except UsageError as error:
+        raise UsageError(error.code, f"{name}: {error.message}", hint=f"correct {name}") from error
 
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")

@@ -75,7 +75,7 @@ class Run(Generic[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        return target_of(self.choice, self.environ, Path.cwd(), self.redactor.remember_values)
+        return target_of(self.choice, self.environ, current_folder(), self.redactor.remember_values)
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -233,6 +233,14 @@ class Run(Generic[T]):
     def _shown_by(self) -> View[T]:
         assert self._view is not None, f"{self.spec.name} shows a result and declares no view"
         return self._view
+
+
+def current_folder() -> Path:
+    """Return the working folder; a relative path to it, in which nothing is found, when it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
 
 
 def _format(options: Options, environ: Mapping[str, str]) -> Format:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from uuid import UUID
 
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.db import no_database
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
 
@@ -44,9 +46,11 @@ class Gate:
         if spec.access is Access.PUBLIC:
             raise ValueError(f"{spec.name} is public; the gate decides on nothing")
         identity = self._who(spec, create=spec.writes and not dry_run)
+        if identity is None:
+            return self._foreseen(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        sight = _look(self._system, identity)
+        sight = self._sight(identity)
         decision = self._decide(identity, sight, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
@@ -67,7 +71,7 @@ class Gate:
         if spec.writes:
             raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
         identity = self._identities.current()
-        return self._decide(identity, _look(self._system, identity), spec, request, dry_run=False)
+        return self._decide(identity, self._sight(identity), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
@@ -96,16 +100,39 @@ class Gate:
             return decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
         return self._stranger(identity, spec, sight)
 
-    def _who(self, spec: Spec, *, create: bool) -> Identity:
-        """The signed-in identity; for a bootstrap command of a system without superuser, its first one."""
+    def _who(self, spec: Spec, *, create: bool) -> Identity | None:
+        """The signed-in identity; for a bootstrap command of a system without superuser, its first one.
+
+        None, without `create`, when the first one is still to be created at Supabase.
+        """
         try:
             return self._identities.current()
         except NotSignedIn:
             if not spec.bootstrap or self._system.target.superuser_email is None:
                 raise
-            if _look(self._system, None).superuser_exists:
+            if self._sight(None).superuser_exists:
                 raise
         return self._identities.superuser(create=create)
+
+    def _sight(self, identity: Identity | None) -> Sight:
+        """What Postgres has for this command. Raises: Conflict `db.no_database`, before anybody is created for it."""
+        from bazar_cli.adapters.postgres.gate import Ground
+
+        sight = _look(self._system, identity)
+        if sight.ground is Ground.NO_DATABASE:
+            raise no_database()
+        return sight
+
+    def _foreseen(self, spec: Spec) -> Grant:
+        """The Grant, for looking only, of a first superuser who is not there yet.
+
+        Whoever brings SUPERUSER_* and the service key, which found the address free, could have it made by
+        `bazar db migrate`; looking before is part of that. The nil UUID is nobody's id.
+        """
+        email = (self._system.target.superuser_email or "").lower()
+        grant = decide_bootstrap(UUID(int=0), email, spec, self._system.request_id, dry_run=True)
+        assert grant is not None, f"{spec.name} is no bootstrap command"
+        return grant
 
     def _is_first_superuser(self, identity: Identity) -> bool:
         named = self._system.target.superuser_email
@@ -115,7 +142,7 @@ class Gate:
         from bazar_cli.adapters.postgres.gate import Ground
 
         if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
-            raise _no_ground(sight.ground is Ground.NO_DATABASE)
+            raise _not_migrated()
         return Denial(
             code="access.unknown_operator",
             message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
@@ -157,13 +184,7 @@ def _look(system: System, identity: Identity | None) -> Sight:
     return look(system.database(), system.target, identity.user_id if identity else None)
 
 
-def _no_ground(no_database: bool) -> Conflict:
-    if no_database:
-        return Conflict(
-            "db.no_database",
-            "the database of this target does not exist",
-            hint="create it with createdb, then run `bazar db migrate`",
-        )
+def _not_migrated() -> Conflict:
     return Conflict(
         "db.not_migrated",
         "the database has no bazar tables yet",

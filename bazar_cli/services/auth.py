@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
-from bazar_cli.domain.users import checked_password, normalized_email
+from bazar_cli.domain.users import check_superuser, checked_password, normalized_email
 from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser
 from bazar_cli.services.bootstrap import claim_by
 
@@ -42,13 +42,14 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
         except NotSignedIn as refusal:
             if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(system, email, request):
                 raise
+            check_superuser(None, request.password)
             client.create_confirmed(email, request.password)
             session = client.sign_in(email, request.password)
     sessions = Sessions.of(system.target, environ)
     try:
         with sessions.lock():
             sessions.save(session)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnusable):
         # A session that cannot be kept here must not live on at Supabase.
         _end(system, session)
         raise

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import db as use_cases
 from bazar_cli.domain.access import Grant
-from bazar_cli.domain.db import GetStatus, Migrate, Migrated, MigrationStatus, Wait, Waited
+from bazar_cli.domain.db import (
+    SHORTEST_LOCK_SECONDS,
+    GetStatus,
+    Migrate,
+    Migrated,
+    MigrationStatus,
+    Wait,
+    Waited,
+    checked_environment,
+    checked_seconds,
+)
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +40,8 @@ def migrate(
     """Apply pending revisions, one migrator at a time; a dry run returns the plan.
 
     A bootstrap run then makes the operator the first superuser.
-    Raises: see `adapters.migrations.runner`; UsageError `db.steps_and_revision`, `db.steps_invalid`.
+    Raises: see `adapters.migrations.runner`; UsageError `db.steps_and_revision`, `db.steps_invalid`,
+    `db.environment_name`, `usage.invalid_value`.
     """
     grant.demand(use_cases.MIGRATE)
     if request.steps is not None and request.revision is not None:
@@ -41,6 +52,10 @@ def migrate(
         )
     if request.steps is not None and request.steps < 1:
         raise UsageError("db.steps_invalid", f"--steps {request.steps} migrates nothing", hint="give 1 or more")
+    checked_seconds("--lock-wait", request.lock_wait)
+    checked_seconds("--lock-timeout", request.lock_timeout, least=SHORTEST_LOCK_SECONDS)
+    if request.environment is not None:
+        checked_environment(request.environment)
     migrator = system.migrator(grant)
     if grant.dry_run or request.sql:
         return migrator.plan(request)
@@ -55,10 +70,12 @@ def migrate(
 def wait(target: Target, request: Wait) -> Waited:
     """Return when the database accepts connections.
 
-    Raises: BackendUnavailable `db.wait_timeout` with the last reason after `request.timeout` seconds.
+    Raises: UsageError `usage.invalid_value`; BackendUnavailable `db.wait_timeout` with the last reason after
+    `request.timeout` seconds.
     """
     from bazar_cli.adapters.postgres.probe import probe
 
+    checked_seconds("--timeout", request.timeout)
     started = time.monotonic()
     while True:
         try:

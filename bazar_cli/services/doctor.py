@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Denial
+from bazar_cli.domain.access import Denial, Pending
 from bazar_cli.domain.doctor import (
     COMPARE,
     FIX,
@@ -170,6 +170,10 @@ def _session(places: Places) -> Check:
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
         return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
+    if not operator.in_service:
+        what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
+        remedy = "ask an administrator of your organization to restore you"
+        return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)
     role = ", superuser" if operator.is_superuser else ""
     return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
+from bazar_cli.domain.users import check_superuser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,30 +82,32 @@ class Identities:
                 raise
         return renewed if self._asked_auth else self._confirmed(renewed)
 
-    def superuser(self, *, create: bool) -> Identity:
+    def superuser(self, *, create: bool) -> Identity | None:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
 
         Nothing is written to disk, and an existing password is never changed. The caller has proven that no
-        superuser exists. Raises: NotSignedIn `auth.not_signed_in`, `auth.invalid_credentials`.
+        superuser exists. Returns None, without `create`, for an address that the service key proves to be free.
+        Raises: UsageError for credentials that Supabase could not take; NotSignedIn `auth.not_signed_in`,
+        `auth.invalid_credentials`.
         """
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
         email, password = self._target.superuser_email, self._target.superuser_password
         if email is None or password is None:
             raise _not_signed_in(self._target)
+        check_superuser(email, None)
         with AuthClient(self._target) as client:
             try:
                 session = client.sign_in(email, password)
             except NotSignedIn as refusal:
                 if refusal.code != "auth.invalid_credentials":
                     raise
-                if not create:
-                    raise NotSignedIn(
-                        refusal.code,
-                        f"Supabase Auth does not know {email}, or with another password than SUPERUSER_PASSWORD",
-                        hint="`bazar db migrate` creates the first superuser; else correct SUPERUSER_PASSWORD",
-                    ) from refusal
-                client.create_confirmed(email, password)
+                check_superuser(None, password)
+                if create:
+                    client.create_confirmed(email, password)
+                elif not client.knows(email):
+                    return None
+                # Another run may have created it meanwhile.
                 try:
                     session = client.sign_in(email, password)
                 except NotSignedIn as second:
@@ -171,7 +174,7 @@ class Identities:
         if stored.expires_at - now < REFRESH_BEFORE:
             try:
                 stored = self._renew(stored.access_token)
-            except BackendUnavailable:
+            except (BackendUnavailable, StoreUnusable):
                 # A token that still has some seconds is good for a read.
                 if stored.expires_at <= now:
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -45,7 +46,7 @@ def home(nobody: Bazar) -> Bazar:
     profiles.chmod(0o600)
     (nobody.folder("work") / "my file.env").touch()
     program = nobody.folder("bin") / "bazar"
-    program.write_text(_STUB.format(python=sys.executable))
+    program.write_text(_STUB.format(python=shlex.quote(sys.executable)))
     program.chmod(0o755)
     for path, text in _START_FILES.values():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

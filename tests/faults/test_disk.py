@@ -55,7 +55,7 @@ def stored(bazar: Bazar) -> Mapping[Path, str]:
 def refused(done: Done) -> bool:
     """Whether a command ended as the contract says of a file that cannot be written."""
     assert "make room" in done.error["hint"]
-    return (done.code, done.out, done.error["code"]) == (7, "", "files.unwritable") and NO_ROOM in done.error["message"]
+    return (done.code, done.out, done.error["code"]) == (7, "", "files.no_room") and NO_ROOM in done.error["message"]
 
 
 def test_sign_in_that_cannot_be_kept_leaves_the_one_before(bazar: Bazar, people: People, someone: Someone) -> None:

@@ -270,6 +270,11 @@ MEANWHILE: dict[str, tuple[Callable[[Path, str], Any], int, str]] = {
     "somebody else signed in": (lambda file, other: file.write_text(other), 0, ""),
     "signed out": (lambda file, _other: file.unlink(), 4, "auth.not_signed_in"),
     "truncated": (lambda file, _other: os.truncate(file, 40), 4, "auth.session_unreadable"),
+    "filled with no text": (
+        lambda file, _other: file.write_text(json.dumps({**json.loads(file.read_text()), "access_token": 5})),
+        4,
+        "auth.session_unreadable",
+    ),
     "emptied": (lambda file, _other: os.truncate(file, 0), 4, "auth.session_unreadable"),
     "opened to others": (lambda file, _other: file.chmod(0o644), 4, "auth.session_unreadable"),
 }
@@ -306,7 +311,7 @@ def test_session_survives_a_refresh_that_could_not_be_stored(bazar: Bazar, peopl
     stored = session_file(bazar).read_text()
     process = bazar.start("users", "me", "-o", "json", preexec_fn=on_a_full_disk)
     _, told = process.communicate()
-    assert (process.returncode, json.loads(told)["error"]["code"]) == (7, "files.unwritable")
+    assert (process.returncode, json.loads(told)["error"]["code"]) == (2, "files.unwritable")
     assert session_file(bazar).read_text() == stored
     assert refresh_tokens(people, member)[json.loads(stored)["refresh_token"]] is True
     assert lives(bazar, member)
@@ -319,16 +324,18 @@ def test_sign_in_that_cannot_be_stored_leaves_no_session_at_supabase(
     words = ("auth", "login", "--email", member.email, "--password-stdin", "-o", "json")
     process = bazar.start(*words, stdin=subprocess.PIPE, preexec_fn=on_a_full_disk)
     _, told = process.communicate(f"{OLD_PASSWORD}\n".encode())
-    assert (process.returncode, json.loads(told)["error"]["code"]) == (7, "files.unwritable")
+    assert (process.returncode, json.loads(told)["error"]["code"]) == (2, "files.unwritable")
     assert people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", member.id) == []
 
 
-def test_read_only_folder_of_ours_is_made_private_again(bazar: Bazar, member: Someone) -> None:
-    folder = session_file(bazar).parent
+def test_folder_that_was_made_read_only_stays_so(bazar: Bazar, member: Someone) -> None:
+    folder, stored = session_file(bazar).parent, session_file(bazar).read_text()
     folder.chmod(0o500)
-    lock_file(bazar).unlink()
-    assert bazar("auth", "refresh", "-o", "ids").ok().out == f"{member.id}\n"
-    assert folder.stat().st_mode & 0o777 == 0o700
+    done = bazar("auth", "refresh", "-o", "json")
+    assert (done.code, done.error["code"]) == (2, "files.unwritable")
+    assert f"chmod u+w {folder}" in done.error["hint"]
+    assert (folder.stat().st_mode & 0o777, session_file(bazar).read_text()) == (0o500, stored)
+    folder.chmod(0o700)
     assert lives(bazar, member)
 
 
@@ -338,7 +345,7 @@ def test_folder_that_is_none(bazar: Bazar, wire: Wire) -> None:
     folder.symlink_to(folder.with_name("kept"))
     let_it_end_soon(bazar, -1)
     done = bazar("users", "me", "-o", "json")
-    assert (done.code, done.error["code"]) == (7, "files.folder_not_ours")
+    assert (done.code, done.error["code"]) == (2, "files.folder_not_ours")
     assert REFRESH not in wire.requests
 
 

@@ -406,7 +406,7 @@ def test_log_that_cannot_be_written(local: Bazar, component: str) -> None:
     log.mkdir()
     for words in (START, ("local", "logs", component, "-o", "json")):
         done = local(*words)
-        assert (done.code, done.out, done.error["code"]) == (7, "", "files.unwritable")
+        assert (done.code, done.out, done.error["code"]) == (2, "", "files.unwritable")
         assert str(log) in done.error["message"]
     log.rmdir()
     local(*START).ok()

@@ -20,7 +20,7 @@ from bazar_cli.devstack import credentials as vault
 from bazar_cli.devstack import external, logs, processes, stack
 from bazar_cli.devstack.paths import StackPaths, fits_a_socket
 from bazar_cli.devstack.stack import ComponentState, Stack
-from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, StoreUnusable, UsageError
 
 pytestmark = pytest.mark.xdist_group("devstack")
 """One stack serves all of these tests; each one leaves it running."""
@@ -212,7 +212,7 @@ def test_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     real.mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "local").symlink_to(real)
-    with pytest.raises(BackendUnavailable) as refused:
+    with pytest.raises(StoreUnusable) as refused:
         start(tmp_path / "data")
     assert refused.value.code == "files.folder_not_ours"
     assert list(real.iterdir()) == []

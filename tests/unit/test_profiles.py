@@ -10,7 +10,7 @@ import pytest
 
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.secret_store import SecretStore
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, ExitCode, NotFound, NotSignedIn, UsageError
+from bazar_cli.domain.errors import BazarError, ExitCode, NotFound, NotSignedIn, StoreUnusable, UsageError
 
 PLAIN = {"SUPABASE_URL": "https://x.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
 SECRET = {
@@ -294,7 +294,7 @@ def test_a_folder_that_is_a_link_holds_nothing_private(tmp_path: Path, linked: s
     (tmp_path / linked).parent.mkdir(exist_ok=True)
     (tmp_path / linked).symlink_to(elsewhere)
 
-    with pytest.raises(BackendUnavailable) as refused:
+    with pytest.raises(StoreUnusable) as refused:
         Profiles({"BAZAR_CONFIG_DIR": str(tmp_path / "config")}).save("staging", VALUES, activate=True)
 
     assert refused.value.code == "files.folder_not_ours"

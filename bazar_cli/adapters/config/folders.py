@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from bazar_cli.domain.errors import StoreUnusable
+
 _NAME = "bazar"
 
 
@@ -12,7 +14,7 @@ def config_dir(environ: Mapping[str, str]) -> Path:
     """Return BAZAR_CONFIG_DIR, else the user's configuration folder of this system."""
     given = environ.get("BAZAR_CONFIG_DIR")
     if given:
-        return Path(given).expanduser().absolute()
+        return _absolute("BAZAR_CONFIG_DIR", given)
     from platformdirs import user_config_path
 
     return user_config_path(_NAME, appauthor=False)
@@ -22,7 +24,18 @@ def data_dir(environ: Mapping[str, str]) -> Path:
     """Return BAZAR_DATA_DIR, else the user's data folder of this system."""
     given = environ.get("BAZAR_DATA_DIR")
     if given:
-        return Path(given).expanduser().absolute()
+        return _absolute("BAZAR_DATA_DIR", given)
     from platformdirs import user_data_path
 
     return user_data_path(_NAME, appauthor=False)
+
+
+def _absolute(name: str, given: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except FileNotFoundError:
+        raise StoreUnusable(
+            "files.unwritable",
+            f"{name}={given} is below the working folder, which does not exist any more",
+            hint=f"change to another folder, or give {name} as a whole path",
+        ) from None

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.secret_store import SecretStore
-from bazar_cli.adapters.files import exclusive_lock, private_folder, replaced_private
+from bazar_cli.adapters.files import exclusive_lock, private_folder, refuse_open_folder, replaced_private
 from bazar_cli.domain.errors import NotFound, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -45,11 +45,13 @@ class Profiles:
     def read(self) -> ProfileFile:
         """Return the file's content; no file is an empty one.
 
-        Raises: UsageError `config.unreadable` with the line where TOML broke, or the chmod to type.
+        Raises: UsageError `config.unreadable` with the line where TOML broke, or the chmod to type; StoreUnusable
+        `files.folder_open` where somebody else could have put the file there.
         """
         try:
             if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise _unreadable(self.path, "other users can change it", f"chmod 600 '{self.path}'")
+            refuse_open_folder(self._folder)
             content = _parse(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return ProfileFile()

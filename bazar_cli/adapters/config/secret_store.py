@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from bazar_cli.adapters.config.folders import config_dir
-from bazar_cli.adapters.files import private_folder, write_private
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
+from bazar_cli.adapters.files import private_folder, refuse_open_folder, write_private
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 
 _SERVICE = "bazar"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -34,7 +34,7 @@ class SecretStore:
         """Return a secret, None where there is none.
 
         Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can;
-        BackendUnavailable `keyring.unavailable`.
+        StoreUnusable `files.folder_open`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
             with _asking_keyring() as keyring:
@@ -42,6 +42,7 @@ class SecretStore:
         path = self._path(name)
         try:
             with path.open("rb") as stream:
+                refuse_open_folder(self._folder)
                 found = os.fstat(stream.fileno())
                 if found.st_mode & _OTHERS:
                     raise _unreadable(path, "other users can read it", f"chmod 600 '{path}', or sign in again")
@@ -55,20 +56,20 @@ class SecretStore:
     def set(self, name: str, value: str) -> None:
         """Keep a secret, replacing the one of this name.
 
-        Raises: BackendUnavailable `files.unwritable`, `keyring.unavailable`.
+        Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
             with _asking_keyring() as keyring:
                 keyring.set_password(_SERVICE, name, value)
             return
-        private_folder(self._folder)
+        self._make_folder()
         with _writing(self._path(name)):
             write_private(self._path(name), value)
 
     def delete(self, name: str) -> None:
         """Forget a secret; one that is not there is forgotten already.
 
-        Raises: BackendUnavailable `files.unwritable`, `keyring.unavailable`.
+        Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
             with _asking_keyring() as keyring:
@@ -80,8 +81,13 @@ class SecretStore:
 
     def lock_path(self, name: str) -> Path:
         """Return the file that processes lock while they change this secret; its folder is there."""
-        private_folder(self._folder)
+        self._make_folder()
         return self._path(name).with_suffix(".lock")
+
+    def _make_folder(self) -> None:
+        if self._folder.parent.is_dir():
+            refuse_open_folder(self._folder.parent)
+        private_folder(self._folder)
 
     def _path(self, name: str) -> Path:
         # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
@@ -110,7 +116,7 @@ def _writing(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise BackendUnavailable(
+        raise StoreUnusable(
             "files.unwritable",
             f"the secret file {path} cannot be changed: {error.strerror}",
             hint="free the path, or choose another folder with BAZAR_CONFIG_DIR",

@@ -57,13 +57,11 @@ class Sessions:
             ends = datetime.fromisoformat(content["expires_at"])
             if ends.tzinfo is None:
                 raise ValueError("a time without a zone")
-            if not content["refresh_token"]:
-                raise ValueError("nothing to renew it with")
             return Session(
                 user_id=UUID(content["user_id"]),
-                email=str(content["email"]),
-                access_token=Secret(content["access_token"]),
-                refresh_token=Secret(content["refresh_token"]),
+                email=_text(content["email"]),
+                access_token=Secret(_text(content["access_token"])),
+                refresh_token=Secret(_text(content["refresh_token"])),
                 expires_at=ends,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -75,7 +73,7 @@ class Sessions:
             ) from None
 
     def save(self, session: Session) -> None:
-        """Keep a session in place of the one before. Raises: BackendUnavailable `files.unwritable`."""
+        """Keep a session in place of the one before. Raises: as `SecretStore.set`."""
         content = {
             "auth": self._auth,
             "user_id": str(session.user_id),
@@ -94,7 +92,14 @@ class Sessions:
     def lock(self) -> Generator[None]:
         """Hold this session's lock: of two processes that refresh at once, one would lose the session.
 
-        Raises: BackendUnavailable `files.locked`, `files.unwritable`, `files.folder_not_ours`.
+        Raises: BackendUnavailable `files.locked`; StoreUnusable `files.*`.
         """
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
+
+
+def _text(value: object) -> str:
+    """Raises: ValueError for nothing, or for what is no text."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("a field without text")
+    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool, text
 
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
@@ -48,7 +49,7 @@ END $secure$
 def run(alembic_context: ModuleType) -> None:
     """Run the migrations that Alembic was asked for, on- or offline.
 
-    Raises: LookupError when no database URL is configured; UsageError for one that cannot be used.
+    Raises: CommandError when no database URL is configured; UsageError for one that cannot be used.
     """
     context = cast("Any", alembic_context)
     config = context.config
@@ -84,7 +85,8 @@ def _url_from_environment() -> Secret:
         if os.environ.get(name):
             source = TargetSource(TargetKind.ENVIRONMENT, "the environment")
             return checked_database(name, os.environ[name], source, plaintext_hosts(os.environ))
-    raise LookupError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
+    # The one error of which Alembic's own command shows the text alone.
+    raise CommandError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
 
 
 def _migrate(context: Any, connection: Connection) -> None:

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.db import (
     LOCAL,
     PRODUCTION,
@@ -28,6 +29,7 @@ from bazar_cli.domain.db import (
     MigrationStatus,
     Place,
     Revision,
+    no_database,
 )
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
 from bazar_cli.domain.target import TargetKind
@@ -42,6 +44,11 @@ _RETRIES = 10
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"
+_MARK = """
+    INSERT INTO bazar.deployment (id, environment, protected)
+    VALUES (gen_random_uuid(), current_setting('bazar.environment'), current_setting('bazar.protected')::boolean)
+    ON CONFLICT DO NOTHING
+"""
 
 
 class Migrator:
@@ -54,13 +61,18 @@ class Migrator:
         self._revisions = revisions(self._location)
 
     def status(self) -> MigrationStatus:
-        """Return what is applied and pending. Writes nothing. Raises: as `translate` says."""
+        """Return what is applied and pending. Writes nothing.
+
+        Raises: Conflict `db.no_database`; as `translate` says.
+        """
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
                 current = _current(connection)
                 place = _place(connection)
         except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
+                raise no_database() from error
             raise translate(error, self._target) from error
         known = [r.id for r in self._revisions]
         at = known.index(current) + 1 if current in known else 0
@@ -89,7 +101,7 @@ class Migrator:
         """
         self._refuse_transaction_pooler()
         before = self.status()
-        if not self._chosen(before, request):
+        if not self._chosen(before, request) and not _unmarked(before):
             return Migrated(before.place, before.current, before.head, (), (), 0, None)
         from sqlalchemy.exc import DBAPIError
 
@@ -104,6 +116,7 @@ class Migrator:
                 pending = self._chosen(self.status(), request)
                 for revision in pending:
                     applied.append(self._apply(connection, revision, notify))
+                _mark(connection, notify)
         except DBAPIError as error:
             raise self._failed(error, applied) from error
         after = self.status()
@@ -236,6 +249,21 @@ class Migrator:
                 details={"applied": [a.revision.id for a in applied]},
             )
         return translate(error, self._target)
+
+
+def _unmarked(status: MigrationStatus) -> bool:
+    return status.current is not None and status.place.marker is None
+
+
+def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
+    """Give a database that lost its marker a new one, by the settings that revisions read too."""
+    from sqlalchemy import text
+
+    if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
+        made = connection.execute(text(_MARK))
+        if made.rowcount:
+            notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+    connection.commit()
 
 
 def _current(connection: psycopg.Connection) -> str | None:

@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 
+from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
 from bazar_cli.domain.errors import BazarError
 from bazar_cli.domain.permissions import Permission, Plan
@@ -145,21 +146,6 @@ def _missing(error: BazarError, target: Target) -> Ground | None:
         return Ground.NOT_MIGRATED
     if sqlstate == _NO_DATABASE:
         return Ground.NO_DATABASE
-    # libpq hands out no SQLSTATE for a refused connection; the catalog of the maintenance database knows.
-    if isinstance(cause.orig, psycopg.OperationalError) and sqlstate is None and _is_absent(target):
+    if isinstance(cause.orig, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
         return Ground.NO_DATABASE
     return None
-
-
-def _is_absent(target: Target) -> bool:
-    from psycopg.conninfo import conninfo_to_dict
-
-    from bazar_cli.adapters.postgres.connections import connect
-
-    name = conninfo_to_dict(target.database_url.reveal()).get("dbname")
-    try:
-        with connect(target.database_url, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-    except psycopg.OperationalError:
-        return False
-    return found is None

@@ -240,8 +240,15 @@ def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None
 
 
 def deployment(connection: Connection) -> uuid.UUID:
-    """Return the marker's id, which stamps the identities of this deployment."""
-    return connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one()
+    """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
+    found = connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one_or_none()
+    if found is None:
+        raise Conflict(
+            "db.no_marker",
+            "the database has lost its marker, the row in bazar.deployment",
+            hint="restore the row from a backup, or make a new one with `bazar db migrate --env NAME`",
+        )
+    return found
 
 
 def other_active_superusers(connection: Connection, user_id: uuid.UUID) -> int:

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from supabase_auth import SyncGoTrueAdminAPI
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, key_refused, open_http, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
 from bazar_cli.domain.access import Sealed
 from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from bazar_cli.domain.target import Target
 
-_PAGE = 200
 _LARGE_PAGE = 1000
 """For reading all: the server counts its whole table for every page."""
 _TOO_MANY = 429
@@ -100,21 +100,14 @@ class AdminClient:
         except AuthApiError as error:
             if error.status == _NOT_FOUND:
                 return None
-            raise self._unreadable(error.status, error.message) from error
+            raise unreadable(self._target, error.status, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             raise unavailable(self._target, error) from error
 
     def find_by_email(self, email: str) -> StoredIdentity | None:
-        """Return the identity with exactly this address.
-
-        The server's filter is an unescaped LIKE in one case, so what it returns is compared again.
-        Raises: as `get`.
-        """
-        for users, _ in self._pages(_PAGE, filter=email):
-            for user in users:
-                if str(user.get("email", "")).lower() == email:
-                    return _listed(user)
-        return None
+        """Return the identity with exactly this address, which is in lower case. Raises: as `get`."""
+        found = find_user(self._http, self._target, email)
+        return None if found is None else _listed(found)
 
     def every(self) -> Iterator[IdentityPage]:
         """Yield all identities, a page at a time.
@@ -122,7 +115,7 @@ class AdminClient:
         The server orders ties on created_at by chance, so that a page may repeat an identity and the next one
         skip another: who needs all of them compares with `total` (facts, section a). Raises: as `get`.
         """
-        for users, total in self._pages(_LARGE_PAGE):
+        for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
             yield IdentityPage(tuple(_listed(user) for user in users), total)
 
     def close(self) -> None:
@@ -144,35 +137,6 @@ class AdminClient:
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.
             raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
-
-    def _pages(self, size: int, **query: str) -> Iterator[tuple[list[dict[str, Any]], int]]:
-        """The pages of the list, each with the total that the server counted; the last one is not full."""
-        page = 1
-        while True:
-            try:
-                response = self._http.get(
-                    f"{auth_url(self._target)}/admin/users",
-                    params={"page": page, "per_page": size, **query},
-                    headers=key_headers(self._target),
-                )
-            except httpx.HTTPError as error:
-                raise unavailable(self._target, error) from error
-            if not response.is_success:
-                raise self._unreadable(response.status_code, response.reason_phrase)
-            try:
-                users = cast("list[dict[str, Any]]", response.json()["users"])
-                total = int(response.headers.get("X-Total-Count") or 0)
-            except (ValueError, KeyError, TypeError) as error:
-                raise unavailable(self._target, "its list of users is none") from error
-            yield users, total
-            if len(users) < size:
-                return
-            page += 1
-
-    def _unreadable(self, status: int, message: str) -> Exception:
-        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            return key_refused(message, {"status": status})
-        return unavailable(self._target, f"{status} {message}")
 
 
 def _identity(user: User) -> StoredIdentity:

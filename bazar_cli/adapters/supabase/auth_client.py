@@ -21,6 +21,7 @@ from bazar_cli.adapters.supabase.http import (
     unavailable,
     user_headers,
 )
+from bazar_cli.adapters.supabase.listing import find_user
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
@@ -101,6 +102,13 @@ class AuthClient:
             except AuthApiError as error:
                 if error.code != "email_exists" and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
+
+    def knows(self, email: str) -> bool:
+        """Say whether an identity has the address of the first superuser, which the service key can tell.
+
+        Raises: BackendUnavailable; Conflict `supabase.key_refused`.
+        """
+        return find_user(self._http, self._target, email.lower()) is not None
 
     def get_user(self, access_token: Secret) -> tuple[uuid.UUID, str]:
         """Return id and email that Supabase Auth has for this token now.

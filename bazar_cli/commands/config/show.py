@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bazar_cli.domain.config import SHOW, Setting
 from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.run import Run, current_folder
 from bazar_cli.runtime.views.config import SETTING
 from bazar_cli.services import config
 
@@ -14,4 +12,4 @@ from bazar_cli.services import config
 @command(SHOW, view=SETTING, examples=("bazar config show", "bazar config show --profile local -o json"))
 def run(run: Run[Setting]) -> None:
     """Show each setting with its value and its source; secrets are hidden."""
-    run.show_all(config.settings(run.choice, run.environ, Path.cwd()))
+    run.show_all(config.settings(run.choice, run.environ, current_folder()))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.db import MIGRATE, Migrate, Migrated
+from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.db import MIGRATED
@@ -48,4 +48,17 @@ def run(
     )
     if not (done.applied or done.pending or sql):
         run.notice("nothing is pending")
+    _tell_of_marker(run, request, done.place.marker)
     run.show(done)
+
+
+def _tell_of_marker(run: Run[Migrated], request: Migrate, marker: Marker | None) -> None:
+    """Say that the marker stays as it is where the options say something else; scripts may repeat what it says."""
+    if marker is None:
+        return
+    other = request.environment not in {None, marker.environment}
+    if other or request.protected not in {None, marker.protected}:
+        state = "protected" if marker.protected else "unprotected"
+        run.warn(
+            f"the database is marked {marker.environment}, {state}, and stays so: --env and --unprotected are ignored"
+        )

@@ -8,6 +8,8 @@ from typer import Option
 
 from bazar_cli.devstack import stack
 from bazar_cli.domain.local import START
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users import check_superuser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.local import STARTED, Started
@@ -32,6 +34,8 @@ def run(
     SUPERUSER_PASSWORD, else made once and kept; `bazar local env` prints it.
     """
     email, password = run.environ.get("SUPERUSER_EMAIL"), run.environ.get("SUPERUSER_PASSWORD")
+    # Before anything starts: the stack keeps what it was given, and Auth would refuse it at every later start.
+    check_superuser(email or None, Secret(password) if password else None)
     folder = data_folder(run.environ)
     running = stack.start(
         folder,

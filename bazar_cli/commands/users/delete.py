@@ -18,7 +18,7 @@ from bazar_cli.services import user_deletion
     view=USER,
     examples=(
         "bazar users delete ada@example.com --confirm ada@example.com",
-        "bazar users delete ada@example.com --confirm ada@example.com --dry-run",
+        "bazar users delete ada@example.com --dry-run",
     ),
 )
 def run(
@@ -30,5 +30,6 @@ def run(
 
     A run that was cut off is finished by running the same command again.
     """
-    typed = run.prompter.name(confirm, f"Type the email of {user} to delete this user")
+    question = f"Type the email of {user} to delete this user"
+    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
     run.show(run.perform(user_deletion.delete, DeleteUser(user, typed)))

@@ -12,6 +12,8 @@ from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.domain.errors import UsageError
 
 _MIN_SECRET = 32
+_HOST, _PORT = "127.0.0.1", "9999"
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class AuthConfig:
             external_url=external,
             issuer=environ.get("GOTRUE_JWT_ISSUER", external),
             site_url=environ.get("GOTRUE_SITE_URL", external).rstrip("/"),
-            prefix=environ.get("BAZAR_AUTH_PREFIX", "/auth/v1").rstrip("/"),
+            prefix=_prefix(environ.get("BAZAR_AUTH_PREFIX", "/auth/v1")),
             anon_key=environ.get("BAZAR_AUTH_ANON_KEY") or role_key(secret, "anon"),
             service_key=environ.get("BAZAR_AUTH_SERVICE_KEY") or role_key(secret, "service_role"),
             publishable_key=environ.get("BAZAR_AUTH_PUBLISHABLE_KEY"),
@@ -104,6 +106,26 @@ class _Reader:
         if value not in {"", "true", "false", "1", "0"}:
             raise _invalid(name, f"is {value!r}: true or false")
         return default if not value else value in {"true", "1"}
+
+
+def listen_address(environ: Mapping[str, str], host: str | None, port: str | None) -> tuple[str, int]:
+    """Return host and port to listen on: the flags given, else GoTrue's variables, which it reads in this order.
+
+    Raises: UsageError `auth_service.config`.
+    """
+    found = {"--host": host, **{name: environ.get(name) for name in ("GOTRUE_API_HOST", "API_HOST")}}
+    ports = {"--port": port, **{name: environ.get(name) for name in ("GOTRUE_API_PORT", "PORT")}}
+    name, value = next(((name, value) for name, value in ports.items() if value), ("", _PORT))
+    if not (value.isascii() and value.isdigit() and int(value) <= _LAST_PORT):
+        raise _invalid(name, f"is {value[:40]!r}: a port from 0 to {_LAST_PORT}, where 0 chooses a free one")
+    return next(filter(None, found.values()), _HOST), int(value)
+
+
+def _prefix(text: str) -> str:
+    prefix = text.rstrip("/")
+    if prefix and not prefix.startswith("/"):
+        raise _invalid("BAZAR_AUTH_PREFIX, or --prefix,", f"is {text[:40]!r}: it begins with a slash, or is empty")
+    return prefix
 
 
 def _keys(text: str) -> tuple[dict[str, Any], ...]:

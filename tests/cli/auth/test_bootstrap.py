@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -141,26 +143,100 @@ def test_address_that_never_was_confirmed_is_no_superuser(
     assert not system.is_migrated()
 
 
-def test_dry_run_creates_no_identity(young: Callable[..., Young], people: People, someone: Someone) -> None:
-    system = young()
-    assert failed(system.bazar(*MIGRATE, "--dry-run")) == (4, "auth.invalid_credentials")
-    assert people.identities(system.email) == []
-    planned = system.named(someone.email)(*MIGRATE, "--dry-run").ok()
-    assert planned.json["pending"]
-    assert not system.is_migrated()
+LOOKING = {
+    "dry run": ((*MIGRATE, "--dry-run"), 0),
+    "SQL": ((*MIGRATE, "--sql"), 0),
+    "status": (("db", "status", *JSON), 0),
+    "check": (("db", "status", "--check", *JSON), 9),
+}
 
 
-def test_command_that_does_not_write_creates_no_identity(young: Callable[..., Young], people: People) -> None:
-    system = young()
-    for words in (("users", "list"), ("db", "status")):
-        assert failed(system.bazar(*words, *JSON)) == (4, "auth.invalid_credentials")
+@pytest.mark.parametrize("migrated", [False, True], ids=["empty", "migrated"])
+def test_looking_first_needs_no_identity_and_makes_none(
+    young: Callable[..., Young], people: People, migrated: bool
+) -> None:
+    system = young(migrated=migrated)
+    for what, (words, code) in LOOKING.items():
+        done = system.bazar(*words)
+        assert done.code == (0 if migrated else code), (what, done.err)
+        assert bool(done.json["pending"]) is not migrated, what
     assert people.identities(system.email) == []
+    assert (system.is_migrated(), system.rows()) == (migrated, [])
+    assert failed(system.bazar("users", "list", *JSON)) == (4, "auth.invalid_credentials")
+    assert people.identities(system.email) == []
+
+
+@pytest.mark.parametrize("words", [words for words, _ in LOOKING.values()], ids=LOOKING)
+def test_looking_first_is_for_the_password_of_a_known_address(
+    young: Callable[..., Young], someone: Someone, words: tuple[str, ...]
+) -> None:
+    system = young()
+    refused = system.named(someone.email, PASSWORD)(*words)
+    assert failed(refused) == (4, "auth.invalid_credentials")
+    assert f"knows {someone.email} with another password" in refused.error["message"]
+    assert failed(system.bazar.having(SUPABASE_KEY="sb_secret_wrong")(*words)) == (6, "supabase.key_refused")
+    assert bool(system.named(someone.email)(*words).json["pending"])
+
+
+def test_looking_as_a_new_address_is_over_once_somebody_rules(
+    young: Callable[..., Young], unique_email: Callable[[str], str]
+) -> None:
+    system = young(migrated=True)
+    system.bazar(*MIGRATE).ok()
+    late = system.named(unique_email("late"), PASSWORD)
+    for words, _ in LOOKING.values():
+        assert failed(late(*words)) == (4, "auth.invalid_credentials")
+
+
+UNUSABLE = {
+    "no address": ({"SUPERUSER_EMAIL": "not an email"}, "users.email_invalid", "SUPERUSER_EMAIL: 'not an email'"),
+    "too long": ({"SUPERUSER_PASSWORD": "a" * 71 + "é"}, "users.password_invalid", "SUPERUSER_PASSWORD: the password"),
+    "too short": ({"SUPERUSER_PASSWORD": "five5"}, "users.password_invalid", "SUPERUSER_PASSWORD: the password"),
+}
+
+
+@pytest.mark.parametrize(("given", "code", "message"), UNUSABLE.values(), ids=UNUSABLE)
+def test_credentials_that_supabase_could_not_take(
+    young: Callable[..., Young], people: People, given: dict[str, str], code: str, message: str
+) -> None:
+    system = young()
+    bazar = system.bazar.having(**given)
+    for words in (MIGRATE, (*MIGRATE, "--dry-run")):
+        done = bazar(*words)
+        assert (done.code, done.out, done.error["code"]) == (2, "", code)
+        assert done.error["message"].startswith(message)
+        assert not set(given.values()) & {done.error["message"]}
+    assert (people.identities(system.email), system.is_migrated()) == ([], False)
+
+
+def test_login_says_what_is_wrong_with_a_first_password(young: Callable[..., Young]) -> None:
+    system = young(migrated=True)
+    long = "a" * 73
+    root = Someone(uuid.uuid4(), system.email)
+    done = sign_in(system.named(system.email, long), root, password=long)
+    assert failed(done) == (2, "users.password_invalid")
+    assert "73 bytes" in done.error["message"]
 
 
 def test_without_postgres_nothing_is_created(young: Callable[..., Young], people: People) -> None:
     system = young()
     down = system.bazar.having(DATABASE_URL="postgresql://bazar@127.0.0.1:1/bazar")
     assert failed(down(*MIGRATE)) == (7, "postgres.unavailable")
+    assert people.identities(system.email) == []
+
+
+def test_database_that_does_not_exist_is_named_and_nothing_is_created(
+    young: Callable[..., Young], people: People, someone: Someone
+) -> None:
+    system = young()
+    url = system.bazar.environ["DATABASE_URL"]
+    gone = urlsplit(url)._replace(path="/no_such_database").geturl()
+    bazar = system.bazar.having(DATABASE_URL=gone)
+    signed_in = bazar.having(BAZAR_TOKEN=people.access_token(someone))
+    for words in (MIGRATE, (*MIGRATE, "--dry-run"), ("db", "status", *JSON)):
+        assert failed(bazar(*words)) == failed(signed_in(*words)) == (6, "db.no_database"), words
+    assert failed(signed_in("users", "list", *JSON)) == (6, "db.no_database")
+    assert failed(system.bazar.having(DATABASE_MIGRATION_URL=gone)("db", "status", *JSON)) == (6, "db.no_database")
     assert people.identities(system.email) == []
 
 

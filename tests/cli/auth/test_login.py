@@ -155,7 +155,7 @@ def test_folder_that_cannot_hold_a_session(signed_out: Bazar, member: Someone) -
     signed_out.folder("")
     (signed_out.home / "config").write_text("in the way")
     done = sign_in(signed_out, member)
-    assert (done.code, done.out, done.error["code"]) == (7, "", "files.folder_not_ours")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "files.folder_not_ours")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".lock"])
@@ -165,4 +165,4 @@ def test_file_that_cannot_be_written(signed_out: Bazar, member: Someone, suffix:
     obstacle.unlink()
     obstacle.mkdir()
     done = sign_in(signed_out, member)
-    assert (done.code, done.out, done.error["code"]) == (7, "", "files.unwritable")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "files.unwritable")

@@ -146,4 +146,4 @@ def test_session_that_cannot_be_removed(signed_out: Bazar, member: Someone) -> N
     file.unlink()
     file.mkdir()
     done = signed_out("auth", "logout", "-o", "json")
-    assert (done.code, done.error["code"]) == (7, "files.unwritable")
+    assert (done.code, done.error["code"]) == (2, "files.unwritable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_folder_that_is_a_file(nobody: Bazar) -> None:
     nobody.folder("work")
     (nobody.home / "config").write_text("no folder")
     done = nobody.having(**TARGET)("config", "profiles", "add", "staging", "-o", "json")
-    assert (done.code, done.out) == (7, "")
+    assert (done.code, done.out) == (2, "")
     assert str(nobody.home / "config") in done.error["message"]
     assert (nobody.home / "config").read_text() == "no folder"
 
@@ -98,3 +99,69 @@ def test_file_edited_by_hand(nobody: Bazar, folder: Path) -> None:
     done = nobody("users", "me", "-o", "json")
     assert (done.code, done.error["code"]) == (2, "target.unknown_profile")
     assert "'gone'" in done.error["message"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o700])
+def test_folder_of_the_user_keeps_its_mode(nobody: Bazar, mode: int) -> None:
+    own = nobody.folder("work")
+    own.chmod(mode)
+    bazar = nobody.having(**TARGET, BAZAR_CONFIG_DIR=".")
+    bazar("config", "profiles", "add", "staging").ok()
+    bazar("config", "profiles", "use", "staging").ok()
+    assert own.stat().st_mode & 0o7777 == mode
+    assert (own / "secrets").stat().st_mode & 0o7777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in own.rglob("*") if path.is_file()} == {0o600}
+
+
+OPEN = {0o1777: "", 0o777: "chmod go-w '{}', or ", 0o775: "chmod go-w '{}', or "}
+
+
+@pytest.mark.parametrize("mode", OPEN)
+def test_folder_that_others_can_write_gets_no_secret_and_keeps_its_mode(nobody: Bazar, mode: int) -> None:
+    shared = nobody.folder("a shared one")
+    shared.chmod(mode)
+    done = nobody.having(**TARGET, BAZAR_CONFIG_DIR=str(shared))("config", "profiles", "add", "staging", "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "files.folder_open")
+    assert str(shared) in done.error["message"]
+    assert done.error["hint"].partition("choose")[0] == OPEN[mode].format(shared)
+    assert (shared.stat().st_mode & 0o7777, list(shared.iterdir())) == (mode, [])
+
+
+@pytest.mark.parametrize("opened", ["", "secrets"])
+def test_files_of_a_folder_that_others_can_write_are_not_believed(nobody: Bazar, folder: Path, opened: str) -> None:
+    (folder / opened).chmod(0o777)
+    done = nobody("users", "me", "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "files.folder_open")
+    (folder / opened).chmod(0o755)
+    assert nobody("users", "me").code == 4
+
+
+def test_folder_that_was_made_read_only(nobody: Bazar, folder: Path) -> None:
+    before = (folder / "profiles.toml").read_text()
+    folder.chmod(0o500)
+    done = nobody("config", "profiles", "use", "staging", "-o", "json")
+    assert (done.code, done.error["code"]) == (2, "files.unwritable")
+    assert f"chmod u+w {folder}" in done.error["hint"]
+    assert (folder.stat().st_mode & 0o7777, (folder / "profiles.toml").read_text()) == (0o500, before)
+
+
+def without_working_folder(bazar: Bazar, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder that was deleted."""
+    return subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *bazar.command(*words)],
+        cwd=bazar.folder("gone"),
+        env=bazar.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_working_folder_that_was_deleted(nobody: Bazar, folder: Path) -> None:
+    assert folder.is_dir()
+    assert without_working_folder(nobody, "config", "show").returncode == 0
+    done = without_working_folder(nobody, "users", "me")
+    assert (done.returncode, done.stdout) == (4, "")
+    named = without_working_folder(nobody.having(BAZAR_CONFIG_DIR="here"), "config", "profiles", "list")
+    assert (named.returncode, named.stdout) == (2, "")
+    assert "BAZAR_CONFIG_DIR=here" in named.stderr

@@ -44,4 +44,5 @@ def test_upgrade_current_history_and_downgrade(fresh_database: Callable[..., str
 def test_without_a_database_it_says_what_to_set() -> None:
     done = alembic(None, "current")
     assert done.returncode != 0
-    assert "DATABASE_URL" in done.stderr
+    assert "set DATABASE_URL" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr

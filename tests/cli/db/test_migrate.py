@@ -73,8 +73,58 @@ def test_marker_of_an_empty_database_can_be_named(first: On, fresh_database: Dat
     bazar = first(url)
     done = bazar("db", "migrate", "--env", "staging", "--unprotected").ok()
     assert "marker\tstaging, unprotected\n" in done.out
-    bazar("db", "migrate", "--env", "other").ok()
+    same = bazar("db", "migrate", "--env", "staging", "--unprotected").ok()
+    assert same.err == "nothing is pending\n"
+    for words in (("--env", "other"), ("--env", "other", "--dry-run")):
+        other = bazar("db", "migrate", *words, "--quiet").ok()
+        assert "warning: the database is marked staging, unprotected, and stays so" in other.err
     assert marker_of(url) == ("staging", False)
+
+
+def test_unprotected_is_not_taken_silently(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    bazar = first(url)
+    bazar("db", "migrate").ok()
+    done = bazar("db", "migrate", "--unprotected").ok()
+    assert "warning: the database is marked production, protected, and stays so" in done.err
+    assert marker_of(url) == ("production", True)
+
+
+def test_lost_marker_is_named_and_made_anew(first: On, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    bazar = first(url)
+    bazar("db", "migrate").ok()
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM bazar.deployment")
+    done = bazar("users", "create", "late@example.com", "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (6, "", "db.no_marker")
+    assert "bazar db migrate --env" in done.error["hint"]
+    assert bazar("db", "migrate", "--env", "staging", "--dry-run", "-o", "json").ok().json["marker"] is None
+    made = bazar("db", "migrate", "--env", "staging", "-o", "json").ok()
+    assert made.json["marker"] == {"environment": "staging", "protected": True}
+    assert "had lost its marker" in made.err
+    assert marker_of(url) == ("staging", True)
+    assert bazar("users", "create", "late@example.com", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb\x1b[31m", "x" * 64, "-o"])
+def test_name_that_no_environment_can_have(first: On, fresh_database: Databases, name: str) -> None:
+    url = fresh_database()
+    for words in ((), ("--dry-run",)):
+        done = first(url)("db", "migrate", f"--env={name}", *words, "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (2, "", "db.environment_name")
+        assert "\x1b" not in done.err
+        assert len(done.error["message"]) < 250
+    assert not has_schema(url)
+
+
+@pytest.mark.parametrize("option", ["--lock-wait", "--lock-timeout"])
+def test_time_that_nobody_can_wait(first: On, fresh_database: Databases, option: str) -> None:
+    bazar = first(fresh_database(migrated=True))
+    for seconds in ("-1", "nan", "inf", "1e99"):
+        done = bazar("db", "migrate", f"{option}={seconds}", "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (2, "", "usage.invalid_value"), seconds
+        assert done.error["message"].startswith(f"{option} ")
 
 
 def test_steps_and_revisions(first: On, fresh_database: Databases) -> None:

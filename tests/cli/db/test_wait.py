@@ -67,7 +67,9 @@ def test_not_in_time(nobody: Bazar) -> None:
     assert "within 1 s" in done.error["message"]
     assert "127.0.0.1:1/nothing" in done.error["message"]
     assert "very-secret" not in done.err
-    assert bazar("db", "wait", "--timeout", "soon").code == 2
+    for seconds in ("soon", "-1", "nan", "inf", "1e99"):
+        refused = bazar("db", "wait", "--timeout", seconds, "-o", "json")
+        assert (refused.code, refused.out, refused.error["code"]) == (2, "", "usage.invalid_value"), seconds
 
 
 def test_without_a_target(nobody: Bazar) -> None:

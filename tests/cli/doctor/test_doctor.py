@@ -121,6 +121,18 @@ def test_signed_in_as_no_user_of_this_bazar(as_user: AsUser, people: People) -> 
     assert someone.email in checks(done)["session"]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("change", "what"), [("state = 'suspended'", "is suspended"), ("pending = 'delete'", "is being deleted")]
+)
+def test_operator_whom_every_command_denies(as_user: AsUser, people: People, change: str, what: str) -> None:
+    someone = people.user()
+    bazar = as_user(someone)
+    people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", someone.id)
+    done = bazar("doctor", "-o", "json")
+    assert findings(done) == {"session": "warning"}
+    assert checks(done)["session"]["detail"].startswith(f"{someone.email} {what}")
+
+
 def test_broken_profile_file(signed_out: Bazar) -> None:
     path = signed_out.folder("config") / "profiles.toml"
     path.write_text("{]")

@@ -41,6 +41,6 @@ def test_folder_that_is_a_file(nobody: Bazar) -> None:
     nobody.folder("work")
     (nobody.home / "data").write_text("no folder")
     done = nobody("local", "start", "-o", "json")
-    assert (done.code, done.out) == (7, "")
+    assert (done.code, done.out) == (2, "")
     assert str(nobody.home / "data") in done.error["message"]
     assert "BAZAR_DATA_DIR" in done.error["hint"]

@@ -51,6 +51,23 @@ def sign_in(bazar: Bazar, password: str) -> Done:
     return bazar("auth", "login", "--email", EMAIL, "--password-stdin", *LOCAL, stdin=password + "\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"SUPERUSER_EMAIL": "not an email"}, "users.email_invalid"),
+        ({"SUPERUSER_PASSWORD": "a" * 71 + "\u00e9"}, "users.password_invalid"),
+        ({"SUPERUSER_PASSWORD": "five5"}, "users.password_invalid"),
+    ],
+)
+def test_superuser_that_supabase_could_not_take_starts_and_keeps_nothing(
+    nobody: Bazar, given: dict[str, str], code: str
+) -> None:
+    done = nobody.having(**given)(*START)
+    assert (done.code, done.out, done.error["code"]) == (2, "", code)
+    assert done.error["message"].startswith(next(iter(given)))
+    assert not (nobody.home / "data").exists()
+
+
 def test_superuser_is_the_given_one(named: Named) -> None:
     assert named.first.json["superuser_email"] == EMAIL
     assert (named.env["SUPERUSER_EMAIL"], named.env["SUPERUSER_PASSWORD"]) == (EMAIL, PASSWORD)

@@ -65,7 +65,11 @@ def test_delete_without_confirmation_names_the_command_and_writes_nothing(admin:
 
 def test_delete_dry_run(admin: Bazar, people: People) -> None:
     someone = people.user()
-    admin("users", "delete", someone.email, "--confirm", someone.email, "-n").ok()
+    for words in ((), ("--confirm", someone.email)):
+        shown = admin("users", "delete", someone.email, *words, "--dry-run", "-o", "json").ok().json
+        assert shown["id"] == str(someone.id)
+    wrong = admin("users", "delete", someone.email, "--confirm", "other@example.com", "-n", "-o", "json")
+    assert (wrong.code, wrong.error["code"]) == (10, "users.confirm_mismatch")
     assert (people.row(someone) or {})["pending"] is None
 
 

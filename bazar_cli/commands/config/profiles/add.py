@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
 from bazar_cli.domain.config import PROFILES_ADD, Profile
 from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.run import Run, current_folder
 from bazar_cli.runtime.views.config import PROFILE
 from bazar_cli.services import config
 
@@ -29,7 +28,7 @@ def run(
     Secrets go to the keyring, or to a file that only you can read. The first profile becomes the active one.
     """
     config.check_profile_name(name)
-    values = config.explicit_values(run.choice, run.environ, Path.cwd())
+    values = config.explicit_values(run.choice, run.environ, current_folder())
     if values is None:
         ask = run.prompter
         option = "--env-file, or SUPABASE_URL, SUPABASE_KEY and DATABASE_URL in the environment"

@@ -1,0 +1,66 @@
+"""Supabase Auth's list of identities, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, key_refused, unavailable
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.errors import BazarError
+    from bazar_cli.domain.target import Target
+
+_PAGE = 200
+
+
+def user_pages(
+    http: httpx.Client, target: Target, size: int, **query: str
+) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Yield the pages of the list, each with the total that the server counted; the last one is not full.
+
+    Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
+    """
+    page = 1
+    while True:
+        try:
+            response = http.get(
+                f"{auth_url(target)}/admin/users",
+                params={"page": page, "per_page": size, **query},
+                headers=key_headers(target),
+            )
+        except httpx.HTTPError as error:
+            raise unavailable(target, error) from error
+        if not response.is_success:
+            raise unreadable(target, response.status_code, response.reason_phrase)
+        try:
+            users = cast("list[dict[str, Any]]", response.json()["users"])
+            total = int(response.headers.get("X-Total-Count") or 0)
+        except (ValueError, KeyError, TypeError) as error:
+            raise unavailable(target, "its list of users is none") from error
+        yield users, total
+        if len(users) < size:
+            return
+        page += 1
+
+
+def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] | None:
+    """Return the identity with exactly this address, which is in lower case; None when it is free.
+
+    The server's filter is an unescaped LIKE in one case, so what it returns is compared again.
+    Raises: as `user_pages`.
+    """
+    for users, _ in user_pages(http, target, _PAGE, filter=email):
+        for user in users:
+            if str(user.get("email", "")).lower() == email:
+                return user
+    return None
+
+
+def unreadable(target: Target, status: int, message: str) -> BazarError:
+    """The error for a refused read with the service key."""
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return key_refused(message, {"status": status})
+    return unavailable(target, f"{status} {message}")

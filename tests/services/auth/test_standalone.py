@@ -1,0 +1,50 @@
+"""The Auth service run by hand: where it listens, and settings that cannot be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from bazar_cli.devstack.auth.keys import AuthKeys
+from tests.support.auth_service import environment_of, running_auth_service
+
+
+def test_it_listens_where_gotrues_variables_say(auth_keys: AuthKeys, database_url: str) -> None:
+    settings = environment_of(auth_keys, database_url)
+    with running_auth_service({**settings, "GOTRUE_API_HOST": "127.0.0.2", "API_HOST": "127.0.0.3"}) as url:
+        assert url.startswith("http://127.0.0.2:")
+        assert httpx.get(f"{url}/auth/v1/health").status_code == 200
+    with running_auth_service({**settings, "API_HOST": "127.0.0.3"}) as url:
+        assert url.startswith("http://127.0.0.3:")
+        taken = url.rpartition(":")[2]
+        refused = run({**settings, "API_HOST": "127.0.0.3", "GOTRUE_API_PORT": taken, "PORT": "1"})
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"127.0.0.3:{taken}" in refused.stderr
+
+
+def run(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the service to its end."""
+    command = [sys.executable, "-m", "bazar_cli.devstack.auth", *arguments]
+    return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+
+
+WRONG: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "PORT is 'abc'": ({"PORT": "abc"}, ()),
+    "GOTRUE_API_PORT is 'abc'": ({"GOTRUE_API_PORT": "abc", "PORT": "9999"}, ()),
+    "--port is '70000'": ({}, ("--port", "70000")),
+    "--port is '-1'": ({}, ("--port=-1",)),
+    "--prefix, is 'auth'": ({}, ("--port", "0", "--prefix", "auth")),
+    "cannot listen on exa..mple:0": ({}, ("--port", "0", "--host", "exa..mple")),
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_settings_that_cannot_be(auth_keys: AuthKeys, database_url: str, said: str) -> None:
+    environ, arguments = WRONG[said]
+    done = run({**environment_of(auth_keys, database_url), **environ}, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
