@@ -60,6 +60,7 @@ else these variables, else ./.env or ./docker/server/.env, else the active profi
   BAZAR_ALLOW_PLAINTEXT   hosts that may be reached without TLS
   BAZAR_ACCESSIBLE        plain output, nothing drawn
 
+  A switch is off when it is empty, 0, false, no or off.
   NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured.
 """
 _OUTPUT = """\

@@ -23,6 +23,8 @@ def run(
     Access tokens that were handed out stop writing at once, and reading when they expire.
     """
     ended = auth.logout(run.system, run.environ, run.identities, Logout(everywhere))
+    if run.sign_in.token is not None and not everywhere:
+        run.warn("BAZAR_TOKEN is set and goes on counting: only the stored session was ended; unset it too")
     if not ended.was_signed_in:
         run.notice("nobody was signed in")
     elif ended.at_supabase is None:

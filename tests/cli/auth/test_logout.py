@@ -52,6 +52,19 @@ def test_handed_out_token_goes_on_reading(as_user: Callable[[Someone], Bazar], r
     agent("users", "me").ok()
 
 
+def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people: People, member: Someone) -> None:
+    other = people.user()
+    people.identity(other)
+    agent = signed_out.having(BAZAR_TOKEN=people.access_token(other))
+    signed_in = sign_in(agent, member).ok()
+    assert "BAZAR_TOKEN is set and comes before the session" in signed_in.err
+    ended = agent("auth", "logout", "-o", "json", "-q").ok()
+    assert ended.json["was_signed_in"] is True
+    assert "BAZAR_TOKEN is set and goes on counting" in ended.err
+    assert agent("users", "me", "-o", "ids").ok().out == f"{other.id}\n"
+    assert signed_out("auth", "logout").ok().err == "nobody was signed in\n"
+
+
 def test_twice_is_fine(signed_out: Bazar, member: Someone) -> None:
     sign_in(signed_out, member).ok()
     signed_out("auth", "logout").ok()
