@@ -101,13 +101,20 @@ def checked_slug(slug: str) -> str:
 def checked_org_name(name: str) -> str:
     """Return the name, trimmed and NFC-normalized.
 
-    Raises: UsageError `orgs.name_invalid` when it is empty, too long or holds control characters.
+    Raises: UsageError `orgs.name_invalid` when nothing of it shows, it is too long or holds control characters.
     """
     text = unicodedata.normalize("NFC", name.strip())
-    if not text or len(text) > NAME_MAX or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text):
-        raise UsageError(
-            "orgs.name_invalid",
-            f"{text[:40]!r} is no organization name: 1 to {NAME_MAX} characters without control characters",
-            hint="correct the name",
-        )
-    return text
+    kinds = {unicodedata.category(c) for c in text}
+    if all(kind[0] in "CZ" for kind in kinds):
+        problem = f"{name[:40]!r} has nothing that can be seen"
+    elif len(text) > NAME_MAX:
+        problem = f"it has {len(text)} characters"
+    elif kinds & {"Cc", "Cs", "Zl", "Zp"}:
+        problem = f"{text[:40]!r} has control characters"
+    else:
+        return text
+    raise UsageError(
+        "orgs.name_invalid",
+        f"this is no organization name: {problem}; 1 to {NAME_MAX} characters without control characters are allowed",
+        hint="correct the name",
+    )

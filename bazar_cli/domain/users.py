@@ -167,7 +167,7 @@ def normalized_email(text: str) -> str:
 def checked_name(text: str | None) -> str | None:
     """Return the display name, NFC-normalized; an empty one counts as none.
 
-    Raises: UsageError `users.name_invalid` for control characters or more than 200 characters.
+    Raises: UsageError `users.name_invalid` for control characters, more than 200 characters, or only invisible ones.
     """
     if text is None:
         return None
@@ -177,6 +177,10 @@ def checked_name(text: str | None) -> str | None:
             "users.name_invalid",
             f"the name {name[:40]!r} has control characters",
             hint="remove line breaks, tabs and escape sequences from the name",
+        )
+    if name and all(unicodedata.category(c)[0] in "CZ" for c in name):
+        raise UsageError(
+            "users.name_invalid", f"the name {name[:40]!r} has nothing that can be seen", hint="correct the name"
         )
     if len(name) > NAME_MAX:
         raise UsageError(

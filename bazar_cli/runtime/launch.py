@@ -19,6 +19,9 @@ from bazar_cli.runtime.redact import Redactor
 from bazar_cli.runtime.run import Context, Run
 from bazar_cli.runtime.typer_lite import LiteCommand, MissingParameter, NoSuchOption
 
+_EXTRA = "Got unexpected extra argument(s)"
+"""How Typer begins; the words follow, in brackets."""
+
 
 def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command and return its exit code; an interrupt travels on as KeyboardInterrupt.
@@ -33,6 +36,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
     reports.install(reporter)
     runs: list[Run[Any]] = []
+    failure = ""
 
     def start(run: Run[Any]) -> None:
         runs.append(run)
@@ -46,7 +50,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         code = _invoke(command, path, arguments)
         streams.flush(sys.stdout)
     except BazarError as error:
-        code = reporter.report(error)
+        code, failure = reporter.report(error), error.code
     except BrokenPipeError:
         # The reader has seen enough: that is no error of anybody's.
         streams.silence(sys.stdout)
@@ -55,7 +59,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         for run in runs:
             run.close()
     for run in runs:
-        run.tell_end(code)
+        run.tell_end(code, failure)
     return code
 
 
@@ -76,7 +80,10 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
         name = parameter.opts[0] if parameter is not None else "a value"
         name = name if name.startswith("-") else name.upper()
         return UsageError("usage.invalid_value", f"{name} cannot be {error.message}", hint=hint)
-    return UsageError("usage.invalid", error.format_message().rstrip("."), hint=hint)
+    said = error.format_message().rstrip(".")
+    if said.startswith(_EXTRA):
+        return UsageError("usage.invalid", f"`{path}` takes no more arguments{said.removeprefix(_EXTRA)}", hint=hint)
+    return UsageError("usage.invalid", said, hint=hint)
 
 
 def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:

@@ -37,7 +37,7 @@ class LogSettings:
     file: Path | None
 
 
-def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
+def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], None]:
     """Send log lines where they were asked for; return what tells of the command's end, with its exit code.
 
     Raises: UsageError `log.unwritable`.
@@ -63,8 +63,10 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int], None]:
         if isinstance(handler, _ToFile):
             handler.begun = True
 
-    def end(code: int) -> None:
-        _log.info("%s ends with exit code %d after %d ms", settings.command, code, (time.monotonic() - began) * 1000)
+    def end(code: int, error: str) -> None:
+        took = (time.monotonic() - began) * 1000
+        why = f" ({error})" if error else ""
+        _log.info("%s ends with exit code %d%s after %d ms", settings.command, code, why, took)
 
     return end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
@@ -209,4 +210,7 @@ def _shown(view: View[T], item: T, name: str) -> str:
         value = view.fields[name](item)
         if isinstance(value, bool):
             return "yes" if value else "no"
+        if name == "created_at":
+            # Nobody types it back, as --if-unchanged-since takes updated_at: seconds leave the others room.
+            return re.sub(r"\.[0-9]+Z$", "Z", str(value or ""))
     return escaped(view.cell(item, name))

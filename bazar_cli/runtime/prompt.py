@@ -82,11 +82,19 @@ def secret_from_stdin(what: str) -> Secret:
     """
     line = sys.stdin.buffer.readline(_STDIN_LIMIT + 1)
     if len(line) > _STDIN_LIMIT:
-        raise UsageError("input.too_long", f"the first line of standard input is no {what}: it is too long")
+        raise UsageError(
+            "input.too_long",
+            f"the first line of standard input is no {what}: it is too long",
+            hint=f"pipe the {what} in, as one line",
+        )
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise UsageError("input.encoding", f"the {what} on standard input is no UTF-8 text") from None
+        raise UsageError(
+            "input.encoding",
+            f"the {what} on standard input is no UTF-8 text",
+            hint="check the encoding of the file or terminal that it comes from",
+        ) from None
     if not text:
         raise UsageError("input.empty", f"standard input holds no {what}", hint=f"pipe the {what} in, as one line")
     return Secret(text)

@@ -53,7 +53,7 @@ class Run(Generic[T]):
         self.request_id = context.request_id
         self.redactor = context.redactor
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
-        self.tell_end: Callable[[int], None] = lambda _code: None
+        self.tell_end: Callable[[int, str], None] = lambda _code, _error: None
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)

@@ -23,7 +23,7 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
             hint=f"options come after the command; {hint}",
         )
     else:
-        near = difflib.get_close_matches(word, group.commands, n=2, cutoff=0.5)
+        near = difflib.get_close_matches(word.lower(), group.commands, n=2, cutoff=0.5)
         if near:
             hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)

@@ -81,6 +81,7 @@ UNKNOWN = {
     "verb in help": (("help", "users", "nonsense"), "create, delete, get"),
     "word after a command in help": (("help", "users", "create", "more"), "nothing more"),
     "group": (("user", "list"), "did you mean `bazar users`?"),
+    "in capitals": (("USERS", "list"), "did you mean `bazar users`?"),
     "verb": (("users", "crate"), "did you mean `bazar users create`"),
     "nothing like it": (("zzzzzz",), "`bazar --help` lists the commands"),
     "nested": (("config", "profiles", "ad"), "did you mean `bazar config profiles add`?"),
@@ -113,6 +114,7 @@ def test_unknown_option_and_missing_argument(nobody: Bazar) -> None:
     assert "`bazar users get` needs USER" in missing.error["message"]
     too_many = nobody("users", "get", "a", "b")
     assert (too_many.code, too_many.out) == (2, "")
+    assert "`bazar users get` takes no more arguments (b)" in too_many.err
 
 
 def test_control_characters_in_a_slip_do_not_reach_the_terminal(nobody: Bazar) -> None:

@@ -145,6 +145,7 @@ def test_log_file_is_private_json_with_the_request_id(
     assert done.code == 5
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {line["request_id"] for line in lines} == {done.error["request_id"]}
+    assert f"exit code 5 ({done.error['code']})" in lines[-1]["message"]
     assert log.stat().st_mode & 0o777 == 0o600
     assert bazar.environ["BAZAR_TOKEN"] not in log.read_text()
     event = people.sql("SELECT request_id FROM bazar.audit_events WHERE request_id = %s", done.error["request_id"])

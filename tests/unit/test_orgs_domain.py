@@ -116,6 +116,23 @@ def test_what_is_no_organization_name_is_refused(text: str) -> None:
     assert refused.value.code == "orgs.name_invalid"
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("   ", "'   ' has nothing that can be seen"),
+        ("\u200b\u200d\ufeff", "has nothing that can be seen"),
+        ("n" * 10_000, "it has 10000 characters"),
+        ("a\nb", "has control characters"),
+    ],
+)
+def test_what_is_wrong_with_an_organizations_name_is_said(text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_org_name(text)
+
+    assert problem in refused.value.message
+    assert len(refused.value.message) < 200
+
+
 @given(st.text(max_size=230))
 @settings(deadline=None)
 def test_an_organizations_name_that_is_taken_can_be_given_again(text: str) -> None:

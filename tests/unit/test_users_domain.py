@@ -125,7 +125,20 @@ def test_a_name_is_trimmed_and_composed(text: str | None, stored: str | None) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["a\0b", "a\nb", "a\tb", "\x1b[31mred", "a\x7fb", "a\u2028b", "a\u2029b", "a\u0085b", "a\udcffb", "n" * 201]
+    "text",
+    [
+        "a\0b",
+        "a\nb",
+        "a\tb",
+        "\x1b[31mred",
+        "a\x7fb",
+        "a\u2028b",
+        "a\u2029b",
+        "a\u0085b",
+        "a\udcffb",
+        "n" * 201,
+        "\u200b",
+    ],
 )
 def test_a_name_that_would_break_a_terminal_or_a_table_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:

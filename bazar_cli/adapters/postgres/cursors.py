@@ -52,7 +52,7 @@ def decode(cursor: str, order: str, *, by_time: bool) -> Position:
     if "\0" in position.key:
         raise _invalid(cursor, "it is none that bazar printed")
     if position.order != order:
-        raise _invalid(cursor, f"it belongs to a list sorted by {position.order}, not by {order}")
+        raise _invalid(cursor, f"it belongs to another list or order ({position.order}, not {order})")
     return position
 
 

@@ -15,7 +15,8 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import ListOrganizations, Organization
 from bazar_cli.domain.page import Page
 
-_ORDER = "created"
+_ORDER = "organizations"
+"""Not that of a list of users, whose cursor would be none here."""
 _COLUMNS = """
     SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
            (SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = o.id) AS members
@@ -106,13 +107,13 @@ def _reached(reach: Reach) -> tuple[str, dict[str, Any]]:
 
 
 def _by(reference: str) -> tuple[str, Mapping[str, Any]]:
-    """An organization is named by id or slug; a slug never looks like an id."""
+    """An organization is named by id or slug; a slug is in lower case and never looks like an id."""
     try:
         return "o.id = :ref_id", {"ref_id": uuid.UUID(reference)}
     except ValueError:
         if not reference.isascii() or "\0" in reference:
             return "false", {}  # names nobody, and Postgres may not take it as text at all
-        return "o.slug = :ref_slug", {"ref_slug": reference}
+        return "o.slug = :ref_slug", {"ref_slug": reference.lower()}
 
 
 def _organization(row: Row[Any]) -> Organization:

@@ -71,4 +71,4 @@ def _next(run: Run[Started], prepared: Prepared | None) -> str:
         return 'next: eval "$(bazar local env)", then bazar db migrate'
     elsewhere = any(run.environ.get(n) for n in ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"))
     flag = "" if prepared.active and not elsewhere else f" --profile {LOCAL_PROFILE}"
-    return f"next: bazar users create ada@example.com --generate-password{flag}\n      bazar users list{flag}"
+    return f"next: bazar users create grace@example.com --generate-password{flag}\n      bazar users list{flag}"

@@ -110,6 +110,7 @@ def test_no_password_on_standard_input(signed_out: Bazar, given: bytes, code: st
     words = ("--email", "a@example.com", "--password-stdin", "-o", "json")
     done = signed_out("auth", "login", *words, stdin=given)
     assert (done.code, done.error["code"]) == (2, code)
+    assert done.error["hint"]
 
 
 def test_address_in_any_case_and_the_first_line_is_the_password(signed_out: Bazar, member: Someone) -> None:

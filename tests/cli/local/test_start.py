@@ -11,7 +11,7 @@ from tests.cli.local.conftest import GROUP, START, Shared, environment, parts, p
 from tests.support.cli import Bazar
 
 pytestmark = GROUP
-NEXT = "next: bazar users create ada@example.com --generate-password\n      bazar users list\n"
+NEXT = "next: bazar users create grace@example.com --generate-password\n      bazar users list\n"
 
 
 def test_two_starts_at_once_make_one_stack(shared: Shared) -> None:

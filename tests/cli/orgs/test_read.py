@@ -91,6 +91,24 @@ def test_pages_are_complete_and_a_short_one_says_so(member: Member) -> None:
         assert bad.error["code"] in {"list.limit_invalid", "list.cursor_invalid"}
 
 
+def test_cursor_of_users_is_none_of_organizations(member: Member, people: People) -> None:
+    bazar, orgs = member
+    people.user({orgs[0]: Role.MEMBER})
+    cursor = bazar("users", "list", "--limit", "1", "-o", "json").ok().json["next_cursor"]
+    done = bazar("orgs", "list", "--cursor", cursor, "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "list.cursor_invalid")
+
+
+def test_table_shows_seconds_and_machines_get_the_whole_time(member: Member) -> None:
+    bazar, _ = member
+    for noun in ("users", "orgs"):
+        whole = bazar(noun, "list", "--limit", "1", "-o", "json").ok().json["items"][0]["created_at"]
+        seconds = whole.partition(".")[0].rstrip("Z") + "Z"
+        row = bazar(noun, "list", "--limit", "1").ok().out.splitlines()[1]
+        assert row.split("\t")[-1] == seconds
+        assert whole in bazar(noun, "list", "--limit", "1", "-o", "csv").ok().out
+
+
 def test_all_crosses_pages_of_the_server(as_user: AsUser, people: People) -> None:
     someone = people.user()
     people.sql(
@@ -118,7 +136,8 @@ def test_get_by_id_and_by_slug(member: Member, people: People) -> None:
     by_slug = bazar("orgs", "get", orgs[0].slug, "-o", "json").ok().json
     assert (by_slug["id"], by_slug["members"]) == (str(orgs[0].id), 2)
     assert list(by_slug) == FIELDS
-    assert bazar("orgs", "get", str(orgs[0].id).upper(), "-o", "json").ok().json == by_slug
+    for reference in (str(orgs[0].id).upper(), orgs[0].slug.upper()):
+        assert bazar("orgs", "get", reference, "-o", "json").ok().json == by_slug
     assert yaml.safe_load(bazar("orgs", "get", orgs[0].slug, "-o", "yaml").ok().out) == by_slug
     pairs = bazar("orgs", "get", orgs[0].slug).ok().out
     assert pairs.startswith(f'id\t{orgs[0].id}\nslug\t{orgs[0].slug}\nname\tAcme, "Inc."\n')
