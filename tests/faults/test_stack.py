@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -53,7 +53,9 @@ def paths(bazar: Bazar) -> StackPaths:
 def kill(*pids: int) -> None:
     """Kill processes that are nobody's children here, and see them gone."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        # A backend may notice that its server is gone before its turn comes.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     for pid in pids:
         until(lambda pid=pid: processes.command_line(pid) == [])
 
