@@ -163,7 +163,7 @@ def test_between_supabase_and_the_row_the_row_is_settled(
     assert is_complete(people, email)
 
 
-@ENDING
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_a_second_signal_ends_at_once(
     admin: Bazar, target: Target, people: People, unique_email: Email, number: signal.Signals
 ) -> None:
