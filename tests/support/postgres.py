@@ -49,6 +49,7 @@ class ScratchPostgres:
 
     def stop(self) -> None:
         """Stop the server and remove its folders."""
+        self._server.stop(immediately=True)
         self._server.drop()
         self._folder.cleanup()
 
