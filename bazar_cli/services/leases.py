@@ -19,8 +19,25 @@ T = TypeVar("T")
 
 WAIT_SECONDS = 30.0
 """Longer than a lease: whoever holds one has ended or lost it by then."""
+CALL_WITHIN_SECONDS = 8.0
+"""A lease lasts 20 s and a call to Supabase 10 s at most."""
 _POLL_SECONDS = (0.05, 0.25)
 _DEADLOCK = "40P01"
+
+
+class Since:
+    """How long ago a lease was taken, by this machine: also while the process was stopped or the machine slept."""
+
+    def __init__(self, *, long_ago: bool = False) -> None:
+        self._long_ago = long_ago
+        self._monotonic = time.monotonic()
+        self._wall = time.time()
+
+    def allows_a_call(self) -> bool:
+        """Whether a call to Supabase that begins now ends, at the latest by its timeout, before the lease does."""
+        # The monotonic clock may stand still while a machine sleeps, the other one may be set: the later counts.
+        passed = max(time.monotonic() - self._monotonic, time.time() - self._wall)
+        return not self._long_ago and passed < CALL_WITHIN_SECONDS
 
 
 class Busy(Exception):

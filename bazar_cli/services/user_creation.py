@@ -7,7 +7,7 @@ id; then the row is settled. Every step is idempotent, so that running the comma
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -64,13 +64,16 @@ class _Begun:
     lease: uuid.UUID
     deployment: uuid.UUID
     resumed: bool
+    since: leases.Since = field(default_factory=leases.Since)
+    """When the lease was taken: a process may be stopped, or its machine asleep, for longer than it lasts."""
 
 
 def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
     """Create a user in both systems, or finish what an earlier run of the same command began.
 
     Raises: UsageError for a value that breaks a rule; NotFound for an unknown organization; Denied by the
-    row rules; Conflict `users.email_exists`, `users.differs`, `users.email_at_supabase`, `users.pending`;
+    row rules; Conflict `users.email_exists`, `users.differs`, `users.email_at_supabase`, `users.email_differs`,
+    `users.pending`, `users.taken_over` when it was held up for so long that another command went on with it;
     BackendUnavailable `users.create_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.CREATE)
@@ -93,7 +96,7 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
             return CreatedUser(_planned(system, grant, request, wanted, begun), created=True)
         try:
             password_set = _provision(system, grant, admin, wanted, begun)
-            user = _settle(system, grant, wanted.email, begun)
+            user = _settle(system, grant, admin, wanted, begun, created_here=password_set)
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
     shown = wanted.plain if wanted.generated and password_set else None
@@ -120,8 +123,8 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
         wanted, begun = taken
         try:
             existed = admin.get(user_id) is not None
-            _provision(system, grant, admin, wanted, begun)
-            _settle(system, grant, wanted.email, begun)
+            created_here = _provision(system, grant, admin, wanted, begun)
+            _settle(system, grant, admin, wanted, begun, created_here=created_here)
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
     return existed
@@ -289,20 +292,53 @@ def _differs(email: str, different: list[str], what: str) -> Conflict:
     )
 
 
-def _settle(system: System, grant: Grant, email: str, begun: _Begun) -> User:
+def _settle(
+    system: System, grant: Grant, admin: AdminClient, wanted: _Wanted, begun: _Begun, *, created_here: bool
+) -> User:
+    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
         settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
         user = users.find(connection, grant.reach, str(begun.id))
-    if user is None or (not settled and user.pending is not None):
-        # The lease ran out and another command took the row over: it decides now.
-        raise Conflict(
-            "users.pending",
-            f"another command changed {email} meanwhile",
-            hint="look at the user with `bazar users get`",
-        )
+    if user is None:
+        # Deleted meanwhile: the identity that this command made after that would be nobody's.
+        if created_here:
+            try:
+                admin.delete(begun.id)
+            except (IdentityRefused, OutcomeUnknown) as error:
+                what = f"whether it took back the identity of {wanted.email}, deleted meanwhile: {error}"
+                raise _unfinished(wanted.email, begun, what) from error
+        raise _taken_over(wanted.email, "deleted the user")
+    if not settled and user.pending is not None:
+        raise _taken_over(wanted.email, "is in the middle of a change of the user")
+    if not settled and (wanted.plain is not None or wanted.bcrypt_hash is not None):
+        raise _taken_over(wanted.email, "finished the user, perhaps with another password")
     return user
+
+
+def _taken_over(email: str, what: str) -> Conflict:
+    return Conflict(
+        "users.taken_over",
+        f"this command was held up, and meanwhile another one {what} ({email})",
+        hint=f"look at the user with `bazar users get {quote(email)}`, then decide",
+        details={"email": email},
+    )
+
+
+def _keep(system: System, grant: Grant, email: str, begun: _Begun) -> None:
+    """Make sure, before Supabase is asked to write, that the lease outlasts the call.
+
+    Raises: Conflict `users.taken_over` when another command has gone on with the row.
+    """
+    if begun.since.allows_a_call():
+        return
+    from bazar_cli.adapters.postgres import users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        kept = users.renew(connection, begun.id, Pending.CREATE, begun.lease)
+    if not kept:
+        raise _taken_over(email, "went on with the user")
 
 
 def _undo(system: System, grant: Grant, email: str, begun: _Begun, why: BazarError) -> None:
@@ -344,6 +380,7 @@ def _provision(system: System, grant: Grant, admin: AdminClient, wanted: _Wanted
         existing = admin.get(begun.id)
         if existing is not None:
             return _finish_existing(system, grant, admin, wanted, begun, existing)
+    _keep(system, grant, wanted.email, begun)
     identity = NewIdentity(
         id=begun.id,
         email=wanted.email,
@@ -358,7 +395,10 @@ def _provision(system: System, grant: Grant, admin: AdminClient, wanted: _Wanted
         # A refusal for want of a valid key did nothing, and a look-up would be refused as well.
         existing = None if refusal.status in {401, 403} and not begun.resumed else admin.get(begun.id)
         if existing is not None:
-            return _finish_existing(system, grant, admin, wanted, begun, existing)
+            # Refused, and yet there: another command made it, so it has no password of this one, and is that
+            # one's to give unless the lease is still this one's.
+            suspect = replace(begun, resumed=True, since=leases.Since(long_ago=True))
+            return _finish_existing(system, grant, admin, wanted, suspect, existing)
         error = _refused(wanted.email, refusal)
         _undo(system, grant, wanted.email, begun, error)
         raise error from refusal
@@ -399,7 +439,15 @@ def _finish_existing(
 
     A hash stays as the first run sent it, because Supabase ignores one in an update.
     """
-    if existing.deployment != begun.deployment or existing.email != wanted.email:
+    ours = existing.deployment == begun.deployment and not existing.is_deleted
+    if ours and existing.email != wanted.email:
+        raise Conflict(
+            "users.email_differs",
+            f"the identity of {wanted.email} has the address {existing.email} at Supabase",
+            hint=f"change it back there, or delete both: `bazar users delete {quote(wanted.email)}`",
+            details={"user_id": str(begun.id), "email": wanted.email, "supabase_email": existing.email},
+        )
+    if not ours:
         error = Conflict(
             "users.id_taken",
             f"another identity at Supabase holds the id chosen for {wanted.email}",
@@ -411,6 +459,7 @@ def _finish_existing(
     if wanted.plain is None or existing.has_signed_in:
         return False
     if begun.resumed:
+        _keep(system, grant, wanted.email, begun)
         try:
             admin.set_password(begun.id, wanted.plain)
         except IdentityRefused as refusal:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -38,24 +39,34 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     lease = uuid.uuid4()
     with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> User:
-            user = _begin(connection, grant, request, lease)
+        def intent(connection: Connection) -> _Doomed:
+            doomed = _begin(connection, grant, request, lease)
             begin_step()
-            return user
+            return doomed
 
-        user = leases.when_free(intent, system, grant)
+        doomed = leases.when_free(intent, system, grant)
+        user = doomed.user
         if grant.dry_run:
             return user
         try:
-            _remove_identity(admin, user)
+            _remove_identity(admin, doomed)
             _finish(system, grant, user, lease)
         finally:
             leases.give_back(system, grant, user.id, lease)
     return user
 
 
-def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> User:
-    """Commit the intent; return the user as the operator may see it."""
+@dataclass(frozen=True)
+class _Doomed:
+    """A user whom this command holds, as the operator may see it, and what proves an identity to be theirs."""
+
+    user: User
+    deployment: uuid.UUID
+    adopted: bool
+
+
+def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> _Doomed:
+    """Commit the intent."""
     from bazar_cli.adapters.postgres import audit, users
 
     held = users.hold(connection, grant.reach, request.user)
@@ -88,7 +99,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         _keep_invariants(connection, user)
         audit.record(connection, grant, audit.Change("user", user.id, before=_described(user)))
     users.take(connection, user.id, Pending.DELETE, lease)
-    return seen
+    return _Doomed(seen, users.deployment(connection), held.adopted)
 
 
 def _keep_invariants(connection: Connection, user: User) -> None:
@@ -124,7 +135,10 @@ def _described(user: User) -> dict[str, object]:
     }
 
 
-def _remove_identity(admin: AdminClient, user: User) -> None:
+def _remove_identity(admin: AdminClient, doomed: _Doomed) -> None:
+    user = doomed.user
+    if not doomed.adopted and _is_a_strangers(admin, doomed):
+        return
     try:
         admin.delete(user.id)
     except IdentityRefused as refusal:
@@ -143,7 +157,16 @@ def _remove_identity(admin: AdminClient, user: User) -> None:
             raise _unfinished(user, unknown) from unknown
 
 
-def _unfinished(user: User, unknown: OutcomeUnknown) -> BazarError:
+def _is_a_strangers(admin: AdminClient, doomed: _Doomed) -> bool:
+    """Whether the identity with the user's id is somebody else's, who took it before a create got to Supabase."""
+    try:
+        existing = admin.get(doomed.user.id)
+    except BackendUnavailable as silent:
+        raise _unfinished(doomed.user, silent) from silent
+    return existing is not None and existing.deployment != doomed.deployment and existing.email != doomed.user.email
+
+
+def _unfinished(user: User, unknown: Exception) -> BazarError:
     return BackendUnavailable(
         "users.delete_unfinished",
         f"Supabase Auth did not delete {user.email}: {unknown}",

@@ -119,7 +119,7 @@ def test_handed_out_token_under_a_key_that_is_gone(bazar: Bazar, wire: Wire, roo
     wire.upstream = services["gone"]
     done = agent(*rename(root))
     assert (done.code, done.error["code"]) == (4, "auth.token_invalid")
-    assert "BAZAR_TOKEN=$(" in done.error["hint"]
+    assert "`bazar auth token`" in done.error["hint"]
     assert wire.requests == [USER]  # nobody's session is renewed for it
 
 

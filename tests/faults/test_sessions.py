@@ -311,7 +311,7 @@ def test_session_survives_a_refresh_that_could_not_be_stored(bazar: Bazar, peopl
     stored = session_file(bazar).read_text()
     process = bazar.start("users", "me", "-o", "json", preexec_fn=on_a_full_disk)
     _, told = process.communicate()
-    assert (process.returncode, json.loads(told)["error"]["code"]) == (2, "files.unwritable")
+    assert (process.returncode, json.loads(told)["error"]["code"]) == (7, "files.no_room")
     assert session_file(bazar).read_text() == stored
     assert refresh_tokens(people, member)[json.loads(stored)["refresh_token"]] is True
     assert lives(bazar, member)
@@ -324,7 +324,7 @@ def test_sign_in_that_cannot_be_stored_leaves_no_session_at_supabase(
     words = ("auth", "login", "--email", member.email, "--password-stdin", "-o", "json")
     process = bazar.start(*words, stdin=subprocess.PIPE, preexec_fn=on_a_full_disk)
     _, told = process.communicate(f"{OLD_PASSWORD}\n".encode())
-    assert (process.returncode, json.loads(told)["error"]["code"]) == (2, "files.unwritable")
+    assert (process.returncode, json.loads(told)["error"]["code"]) == (7, "files.no_room")
     assert people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", member.id) == []
 
 

@@ -610,3 +610,52 @@ def test_who_loses_the_race_for_an_address_finds_the_winners_user(people: People
     assert result.created is False
     assert [row["id"] for row in people.sql("SELECT id FROM bazar.users WHERE email = %s", email)] == [result.user.id]
     assert people.identities(email) == []
+
+
+# -- identities with our id -----------------------------------------------------------------------------------
+
+
+def stamp(people: People) -> dict[str, object]:
+    [marker] = people.sql("SELECT id FROM bazar.deployment")
+    return {"bazar": {"deployment": str(marker["id"]), "origin": "created"}}
+
+
+def test_an_identity_of_ours_whose_address_changed_keeps_its_row(people: People, unique_email: Emails) -> None:
+    ruler, email = people.superuser(), unique_email("ada")
+    someone = begun(people, email)
+    moved = Someone(someone.id, unique_email("moved"))
+    people.identity(moved, app_metadata=stamp(people))
+
+    conflict = conflict_of(people, ruler, CreateUser(email, password=PLAIN))
+
+    assert (conflict.code, conflict.details["supabase_email"]) == ("users.email_differs", moved.email)
+    assert (people.row(someone) or {})["pending"] == "create"
+    assert len(people.identities(moved.email)) == 1
+    assert not people.signs_in(moved.email, PASSWORD)
+
+
+def test_a_soft_deleted_identity_gives_its_id_up(people: People, unique_email: Emails) -> None:
+    ruler, email = people.superuser(), unique_email("ada")
+    someone = begun(people, email)
+    people.identity(Someone(someone.id, email), app_metadata=stamp(people))
+    people.sql("UPDATE auth.users SET deleted_at = now(), email = 'hashed-' || id WHERE id = %s", someone.id)
+
+    assert conflict_of(people, ruler, CreateUser(email)).code == "users.id_taken"
+
+    assert people.row(someone) is None
+    assert create(people, ruler, CreateUser(email)).user.id != someone.id
+
+
+def test_an_id_that_is_taken_at_the_first_try_is_given_up(
+    people: People, unique_email: Emails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers 500 to a taken id: the id is looked up, and found to be a stranger's."""
+    ruler, email, stranger = people.superuser(), unique_email("ada"), Someone(uuid.uuid4(), unique_email("taker"))
+    people.identity(stranger)
+    monkeypatch.setattr(user_creation, "time_ordered_uuid", lambda: stranger.id)
+
+    assert conflict_of(people, ruler, CreateUser(email, password=PLAIN)).code == "users.id_taken"
+
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+    assert [i["email"] for i in people.identities(stranger.email)] == [stranger.email]
+    assert not people.signs_in(stranger.email, PASSWORD)

@@ -18,7 +18,7 @@ from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import user_deletion
 from tests.support.auth_proxy import broken_wire
-from tests.support.people import OLD_PASSWORD, People, Someone, granted
+from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
 
 
 @pytest.fixture
@@ -416,7 +416,7 @@ def test_a_refused_key_deletes_nothing_for_good(people: People) -> None:
     with People(replace(people.target, supabase_key=Secret("sb_secret_wrong"))) as elsewhere:
         conflict = conflict_of(elsewhere, ruler, someone)
 
-    assert conflict.code == "users.delete_refused"
+    assert conflict.code == "supabase.key_refused"
     assert len(people.identities(someone.email)) == 1
     delete(people, ruler, someone)
     assert people.row(someone) is None
@@ -439,3 +439,41 @@ def test_of_many_that_delete_one_user_none_breaks(people: People) -> None:
     assert results == ["done", *["users.not_found"] * 3]
     assert people.row(someone) is None
     assert len(people.events(someone.id)) == 1
+
+
+# -- identities that are somebody else's ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pending", [Pending.CREATE, Pending.DELETE])
+def test_the_identity_of_a_stranger_who_took_the_id_stays(people: People, pending: Pending) -> None:
+    ruler, someone = people.superuser(), people.user(pending=pending)
+    stranger = Someone(someone.id, an_address("stranger"))
+    people.identity(stranger, app_metadata={"bazar": {"deployment": str(uuid.uuid4()), "origin": "created"}})
+
+    delete(people, ruler, someone)
+
+    assert people.row(someone) is None
+    assert [i["id"] for i in people.identities(stranger.email)] == [stranger.id]
+
+
+def test_an_identity_of_this_bazar_goes_whatever_its_address_is(people: People) -> None:
+    ruler, someone = people.superuser(), people.user()
+    [marker] = people.sql("SELECT id FROM bazar.deployment")
+    moved = Someone(someone.id, an_address("moved"))
+    people.identity(moved, app_metadata={"bazar": {"deployment": str(marker["id"]), "origin": "created"}})
+
+    delete(people, ruler, someone)
+
+    assert people.row(someone) is None
+    assert people.identities(moved.email) == []
+
+
+def test_the_identity_of_an_adopted_user_goes_without_any_stamp(people: People) -> None:
+    ruler, someone = people.superuser(), people.user()
+    people.sql("UPDATE bazar.users SET origin = 'adopted' WHERE id = %s", someone.id)
+    moved = Someone(someone.id, an_address("moved"))
+    people.identity(moved)
+
+    delete(people, ruler, someone)
+
+    assert people.identities(moved.email) == []

@@ -25,7 +25,7 @@ LEASE_SECONDS = 20
 # Fragments are constants; values travel as parameters only.
 _COLUMNS = """
     SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.is_superuser, u.created_at, u.updated_at,
-           u.lease_until > clock_timestamp() AS leased,
+           u.lease_until > clock_timestamp() AS leased, u.origin,
            coalesce((SELECT jsonb_agg(jsonb_build_array(o.id, o.slug, m.role) ORDER BY o.slug)
                      FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
                      WHERE m.user_id = u.id AND {visible}), '[]'::jsonb) AS organizations
@@ -47,6 +47,8 @@ class Held:
     user: User
     leased: bool
     """Another command is in the middle of it."""
+    adopted: bool
+    """The identity was at Supabase first, and the row took its id."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,20 @@ def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
     return changed.rowcount == 1
 
 
+def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
+    """Let the lease last anew; False when another command has it, or the row is gone or settled."""
+    renewed = connection.execute(
+        text(
+            """
+            UPDATE bazar.users SET lease_until = clock_timestamp() + make_interval(secs => :seconds)
+            WHERE id = :id AND pending = :pending AND lease_owner = :lease
+            """
+        ),
+        {"id": user_id, "pending": pending.value, "lease": lease, "seconds": LEASE_SECONDS},
+    )
+    return renewed.rowcount == 1
+
+
 def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> None:
     """Give the lease back and leave what is pending for the next run."""
     connection.execute(
@@ -322,7 +338,7 @@ def _escaped(search: str) -> str:
 
 def _held(connection: Connection, user_id: uuid.UUID) -> Held:
     row = connection.execute(text(f"{_ALL} WHERE u.id = :id"), {"id": user_id}).one()
-    return Held(_user(row), leased=bool(row.leased))
+    return Held(_user(row), leased=bool(row.leased), adopted=row.origin == "adopted")
 
 
 def _user(row: Row[Any]) -> User:

@@ -27,8 +27,6 @@ def run(
 
     The first sign-in as SUPERUSER_EMAIL to a system without superuser makes that user its superuser.
     """
-    if run.sign_in.token is not None:
-        run.warn("BAZAR_TOKEN is set and comes before the session that this keeps; unset it to use that")
     target = run.target  # a missing target is said before anybody types a password
     address = email or run.prompter.text(f"Email for {target.supabase_url}", option="--email")
     password = run.read_password("Password", from_stdin=password_stdin)
