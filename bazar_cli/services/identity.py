@@ -76,7 +76,7 @@ class Identities:
                 raise _of_bazar_token(refusal) from refusal
             if identity.source is not IdentitySource.SESSION or refusal.code not in _RENEWABLE:
                 raise
-            renewed = self._of_session(self._renew(identity.access_token))
+            renewed = self._of_session(self._renew(identity))
             if renewed.user_id != identity.user_id:
                 # Somebody else signed in meanwhile: nothing of this command is for them to do.
                 raise
@@ -131,7 +131,7 @@ class Identities:
         stored = Sessions.of(self._target, self._settings.environ).load()
         if stored is None:
             raise _not_signed_in(self._target)
-        self._known = self._of_session(self._renew(stored.access_token))
+        self._known = self._of_session(self._renew(stored))
         return self._known
 
     # -- the three sources --------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class Identities:
         now = self._clock()
         if stored.expires_at - now < REFRESH_BEFORE:
             try:
-                stored = self._renew(stored.access_token)
+                stored = self._renew(stored)
             except (BackendUnavailable, StoreUnusable):
                 # A token that still has some seconds is good for a read.
                 if stored.expires_at <= now:
@@ -183,7 +183,7 @@ class Identities:
         except NotSignedIn as refusal:
             if refusal.code not in _RENEWABLE:
                 raise
-            return self._of_session(self._renew(stored.access_token))
+            return self._of_session(self._renew(stored))
 
     def _of_credentials(self, email: str, password: Secret) -> Identity:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -213,11 +213,12 @@ class Identities:
         self._known = replace(identity, email=email)
         return self._known
 
-    def _renew(self, seen: Secret) -> Session:
+    def _renew(self, seen: Session | Identity) -> Session:
         """Refresh under the lock; who waited for another process takes what that one stored.
 
-        Parameters: `seen` is the access token to replace. The refresh token would not tell: a project may
-        have its rotation switched off, and within the reuse interval the same one is handed out again.
+        Parameters: `seen` is what is to be replaced, told by access token and end. The refresh token would not
+        tell: a project may have its rotation switched off, and within the reuse interval the same one is handed
+        out again. Nor would the access token alone: signed with a secret, two of one second are the same text.
         """
         from bazar_cli.adapters.config.sessions import Sessions
         from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -227,7 +228,7 @@ class Identities:
             stored = sessions.load()
             if stored is None:
                 raise _not_signed_in(self._target)
-            if stored.access_token == seen:
+            if (stored.access_token, stored.expires_at) == (seen.access_token, seen.expires_at):
                 with AuthClient(self._target) as client:
                     stored = client.refresh(stored.refresh_token)
                 sessions.save(stored)
