@@ -87,12 +87,14 @@ def compare(places: Places) -> tuple[Check, ...]:
 
 
 def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
-    """Return the users whose command is gone, for `--fix`.
+    """Return every user in the middle of a change, for `--fix`.
+
+    One whom a command holds is among them: whether that command lives shows when its lease ends.
 
     Raises: Denied, recorded, for an operator who may not fix; as the gate.
     """
     places.gate().authorize(FIX, None, dry_run)
-    return _abandoned(_comparison(places))
+    return _comparison(places).pending
 
 
 def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:

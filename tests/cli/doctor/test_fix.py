@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
+from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain.access import Pending
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.permissions import Plan
+from bazar_cli.services import leases, user_creation
+from tests.support.auth_proxy import Asked, between
 from tests.support.cli import Bazar, Done
-from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.people import OLD_PASSWORD, People, Someone, an_address
+from tests.support.waiting import until
 
 AsUser = Callable[[Someone], Bazar]
 
@@ -31,6 +38,21 @@ def stamped(people: People, someone: Someone) -> None:
     """Give a user the identity that a create of this Bazar makes."""
     [marker] = people.sql("SELECT id FROM bazar.deployment")
     people.identity(someone, app_metadata={"bazar": {"deployment": str(marker["id"]), "origin": "created"}})
+
+
+def leased(people: People, someone: Someone) -> None:
+    """Let a command hold somebody."""
+    people.sql(
+        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
+        someone.id,
+    )
+
+
+def pending_of(people: People, someone: Someone) -> str | None:
+    """What is pending of somebody who is there."""
+    row = people.row(someone)
+    assert row is not None
+    return row["pending"]
 
 
 def test_nothing_to_fix(admin: Bazar) -> None:
@@ -102,16 +124,66 @@ def test_nobody_signed_in(signed_out: Bazar) -> None:
     assert (done.code, done.error["code"]) == (4, "auth.not_signed_in")
 
 
-def test_a_living_command_is_left_alone(admin: Bazar, people: People) -> None:
-    someone = people.user(pending=Pending.CREATE)
-    people.sql(
-        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
-        someone.id,
-    )
-    done = admin("doctor", "--fix", "--yes", "-o", "json")
-    assert fix_of(done)["detail"] == "nothing was pending"
-    assert (people.row(someone) or {})["pending"] == "create"
-    assert people.identities(someone.email) == []
+def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, people: People) -> None:
+    """A command that was killed a moment ago looks like one that lives, until its lease ends."""
+    held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leased(people, held)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
+        until(lambda: pending_of(people, free) is None)
+        assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
+        people.leases_run_out()
+        done = run.result()
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "2 finished")
+    assert [row["email"] for row in fix_of(done)["rows"]] == [held.email, free.email]
+    assert (pending_of(people, held), len(people.identities(held.email))) == (None, 1)
+
+
+def test_who_is_settled_by_the_command_that_holds_them_is_finished(admin: Bazar, people: People) -> None:
+    held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leaving = people.user(pending=Pending.DELETE)
+    stamped(people, held)
+    leased(people, held)
+    leased(people, leaving)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
+        until(lambda: pending_of(people, free) is None)
+        people.sql("DELETE FROM bazar.users WHERE id = %s", leaving.id)
+        people.sql(
+            "UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL WHERE id = %s", held.id
+        )
+        done = run.result()
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "3 finished")
+
+
+def test_who_stays_held_is_left(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
+    held = people.user(pending=Pending.CREATE)
+    leased(people, held)
+    with pytest.raises(Conflict) as busy:
+        people.run(people.superuser(), user_creation.finish, use_cases.FIX, held.id)
+    assert busy.value.code == "users.busy"
+    assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
+
+
+def test_two_at_once_both_end_well(admin: Bazar, people: People) -> None:
+    """While the first one is at its first user, the second one finishes all others and waits for that one."""
+    first, begun = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leaving = people.user(pending=Pending.DELETE)
+    fixing = ("doctor", "--fix", "--yes", "-o", "json")
+    with ThreadPoolExecutor() as threads:
+        runs: list[Future[Done]] = []
+
+        def answer(asked: Asked) -> httpx.Response:
+            if asked.path.endswith(str(first.id)) and not runs:
+                runs.append(threads.submit(admin, *fixing))
+                until(lambda: people.row(leaving) is None)
+            return asked.passed_on(people.target.supabase_url)
+
+        with between(answer) as url:
+            ends = [admin.having(SUPABASE_URL=url)(*fixing), runs[0].result()]
+    assert [fix_of(done)["detail"] for done in ends] == ["3 finished", "3 finished"]
+    assert [pending_of(people, someone) for someone in (first, begun)] == [None, None]
 
 
 def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None:
@@ -123,6 +195,21 @@ def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None
     assert len(people.identities(orphan.email)) == 1
     assert people.row(lonely) is not None
     assert people.identities(lonely.email) == []
+
+
+@pytest.mark.parametrize("taken", ["address", "id"])
+def test_a_dry_run_ends_as_the_real_run_would(admin: Bazar, people: People, taken: str) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    if taken == "address":
+        people.identity(Someone(uuid.uuid4(), someone.email))
+    else:
+        people.identity(Someone(someone.id, an_address("stranger")))
+    before = people.everything()
+    planned = fix_of(admin("doctor", "--fix", "--dry-run", "-o", "json"))
+    assert people.everything() == before
+    real = fix_of(admin("doctor", "--fix", "--yes", "-o", "json"))
+    assert planned["detail"] == f"would be: {real['detail']}" == "would be: 1 undone"
+    assert planned["rows"] == real["rows"]
 
 
 def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: People) -> None:
