@@ -230,7 +230,7 @@ def _users_without_identity(found: Comparison) -> Check:
 
 def _identities_without_user(found: Comparison) -> Check:
     name, rows = "identities-without-user", found.identities_without_user
-    unread = f"; {found.unread} identities could not be read: run it again" if found.unread else ""
+    unread = f"; {found.unread} could not be read: run it again" if found.unread else ""
     if not rows.count:
         status = Health.WARNING if unread else Health.OK
         return Check(name, status, f"every identity of this Bazar has a user{unread}", unread.strip("; "), 0)
