@@ -14,7 +14,7 @@ import pytest
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.permissions import Plan
-from tests.support.auth_proxy import Asked, between
+from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
@@ -283,6 +283,25 @@ def test_who_may_not_compare_is_told_and_nothing_is_recorded(
         assert {c["status"] for c in compared(done).values()} == {"skipped"}
         assert people.events(someone.id) == []
         assert people.sql("SELECT 1 FROM bazar.audit_events WHERE operator_id = %s", someone.id) == []
+
+
+def test_an_error_of_the_comparison_is_said_once(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("GET", r"/admin/users\?.*per_page=1000.*", status=500, times=None))
+        bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=False)
+        done = bazar.having(SUPABASE_URL=proxy.target.supabase_url)("doctor", "-o", "json")
+    assert done.code == 9
+    assert [check["status"] for check in compared(done).values()] == ["failed", "skipped", "skipped"]
+    assert done.out.count("500") == 1
+
+
+def test_who_is_no_superuser_is_told_of_no_options(tmp_path: Path, people: People, auth_keys: AuthKeys) -> None:
+    someone = people.user(plan=Plan.PREMIUM)
+    people.identity(someone)
+    done = signed_in(tmp_path, people, someone, auth_keys, proven=True)("doctor", "-o", "json").ok()
+    assert f"with bazar doctor is for superusers, and {someone.email} is none" in compared(done)["pending"]["detail"]
 
 
 def test_csv_names_the_rows(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:

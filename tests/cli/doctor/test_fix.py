@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,8 @@ from bazar_cli.domain.access import Pending
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.services import leases, user_creation
-from tests.support.auth_proxy import Asked, between
+from tests.cli.auth.support import Terminal
+from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 from tests.support.waiting import until
@@ -217,7 +219,8 @@ def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: Peopl
     stranger = Someone(uuid.uuid4(), someone.email)
     people.identity(stranger)
     done = admin("doctor", "--fix", "--yes", "-o", "json")
-    assert fix_of(done)["detail"] == "1 undone"
+    assert (done.code, fix_of(done)["status"], fix_of(done)["detail"]) == (9, "warning", "1 undone")
+    assert someone.email in fix_of(done)["remedy"]
     assert people.row(someone) is None
     assert [i["id"] for i in people.identities(someone.email)] == [stranger.id]
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("doctor.fix", "undone")]
@@ -244,6 +247,79 @@ def test_deletions_need_the_permission_to_delete(admin: Bazar, people: People) -
     assert (people.row(leaving) or {})["pending"] == "delete"
     assert len(people.identities(leaving.email)) == 1
     assert (people.row(begun) or {})["pending"] is None
+
+
+def test_of_many_the_question_names_a_few(admin: Bazar, people: People) -> None:
+    pending = [people.user(pending=Pending.CREATE) for _ in range(5)]
+    asked = admin("doctor", "--fix", "-o", "json").error["message"]
+    assert [someone.email in asked for someone in pending] == [True, True, True, False, False]
+    assert "and 2 more" in asked
+
+
+def test_a_person_who_says_no_changes_nothing(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    with Terminal(admin, "doctor", "--fix") as terminal:
+        terminal.answer(f"Finish the pending changes of {someone.email} (create)?", "n")
+        assert terminal.end() == 10
+    assert (pending_of(people, someone), people.identities(someone.email)) == ("create", [])
+
+
+def test_systems_that_are_down_end_with_their_exit_code(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    before = people.everything()
+    for down in ({"SUPABASE_URL": "http://127.0.0.1:1"}, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}):
+        done = admin.having(**down)("doctor", "--fix", "--yes", "-o", "json")
+        assert (done.code, done.out) == (7, ""), done.err
+    assert people.everything() == before
+    assert pending_of(people, someone) == "create"
+
+
+def test_supabase_that_goes_silent_is_asked_about_nobody_else(admin: Bazar, people: People) -> None:
+    first, *others = (people.user(pending=Pending.CREATE) for _ in range(3))
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("GET", "/admin/users/.+", lasting=True))
+        bazar = admin.having(SUPABASE_URL=proxy.target.supabase_url)
+        done = bazar("doctor", "--fix", "--yes", "-o", "json")
+        asked = [path for path in proxy.requests if re.search("/admin/users/.", path)]
+    assert (done.code, fix_of(done)["detail"]) == (9, "3 left")
+    assert asked == [f"GET /auth/v1/admin/users/{first.id}"]
+    assert len({row["note"] for row in fix_of(done)["rows"]}) == 1
+    assert [pending_of(people, someone) for someone in (first, *others)] == ["create"] * 3
+
+
+def test_who_is_no_longer_being_deleted_stays(admin: Bazar, people: People) -> None:
+    """Somebody settles the user after the list was read: the deletion that it said is asked for no more."""
+    first, kept = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
+    people.identity(kept)
+
+    def answer(asked: Asked) -> httpx.Response:
+        if asked.path.endswith(str(first.id)):
+            people.sql("UPDATE bazar.users SET pending = NULL WHERE id = %s", kept.id)
+        return asked.passed_on(people.target.supabase_url)
+
+    with between(answer) as url:
+        done = admin.having(SUPABASE_URL=url)("doctor", "--fix", "--yes", "-o", "json")
+    assert fix_of(done)["status"] == "ok"
+    assert (pending_of(people, kept), len(people.identities(kept.email))) == (None, 1)
+
+
+def test_killed_half_way_it_is_run_again(admin: Bazar, people: People) -> None:
+    done, cut, untouched = (people.user(pending=Pending.CREATE) for _ in range(3))
+    stamped(people, done)
+    with auth_proxy(people.target) as proxy:
+        hold = proxy.hold("POST", "/admin/users", acts=True)
+        process = admin.having(SUPABASE_URL=proxy.target.supabase_url).start("doctor", "--fix", "--yes")
+        assert hold.held is not None
+        hold.held.wait()
+        process.kill()
+        process.communicate()
+    assert [pending_of(people, someone) for someone in (done, cut, untouched)] == [None, "create", "create"]
+    seen = next(c for c in admin("doctor", "-o", "json").json["items"] if c["check"] == "pending")
+    assert "1 in the middle of a command" in seen["detail"]
+    people.leases_run_out()
+    assert fix_of(admin("doctor", "--fix", "--yes", "-o", "json"))["detail"] == "2 finished"
+    for someone in (done, cut, untouched):
+        assert (pending_of(people, someone), len(people.identities(someone.email))) == (None, 1)
 
 
 def test_help_says_what_each_part_requires(nobody: Bazar) -> None:
