@@ -47,8 +47,8 @@ def _fix(run: Run[Check], places: doctor.Places) -> tuple[Check, ...]:
     dry_run = run.options.dry_run
     pending = doctor.unfinished(places, dry_run=dry_run)
     if pending and not dry_run:
-        names = ", ".join(f"{user.email} ({user.pending})" for user in pending)
-        run.prompter.consent(f"Finish the pending changes of {names}?", command="bazar doctor --fix --yes")
+        question = f"Finish the pending changes of {doctor.named(pending)}?"
+        run.prompter.consent(question, command="bazar doctor --fix --yes")
 
     def tell(repair: Repair) -> None:
         run.notice(f"{repair.user.email}: {repair.outcome}{f'; {repair.note}' if repair.note else ''}")

@@ -107,9 +107,10 @@ def _not_in_plan(operator: Operator, spec: Spec, missing: list[Permission]) -> D
 
 
 def _not_platform(operator: Operator, spec: Spec) -> Denial:
+    which = "" if spec.scope is Scope.PLATFORM else " with these options"
     return Denial(
         code="access.platform",
-        message=f"{command_of(spec)} with these options is for superusers, and {operator.email} is none",
+        message=f"{command_of(spec)}{which} is for superusers, and {operator.email} is none",
         hint="ask a superuser to run it",
         details={"scope": Scope.PLATFORM.value, "command": command_of(spec)},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,10 @@ def compare(places: Places) -> tuple[Check, ...]:
         comparison = _comparison(places)
     except BazarError as error:
         known = isinstance(error, NotSignedIn | Denied) or error.code == "db.not_migrated"
-        return _skipped(COMPARED, error.message) if known else tuple(_finding(name, error) for name in COMPARED)
+        if known:
+            return _skipped(COMPARED, error.message)
+        first, *others = COMPARED
+        return (_finding(first, error), *_skipped(others, "both systems could not be compared"))
     return (
         _pending(comparison),
         _users_without_identity(comparison),
@@ -87,12 +90,19 @@ def compare(places: Places) -> tuple[Check, ...]:
 
 
 def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
-    """Return the users whose command is gone, for `--fix`.
+    """Return every user in the middle of a change, for `--fix`.
+
+    One whom a command holds is among them: whether that command lives shows when its lease ends.
 
     Raises: Denied, recorded, for an operator who may not fix; as the gate.
     """
     places.gate().authorize(FIX, None, dry_run)
-    return _abandoned(_comparison(places))
+    return _comparison(places).pending
+
+
+def named(pending: tuple[PendingUser, ...]) -> str:
+    """Name the first of these users and what is pending of each, and say how many more there are."""
+    return _named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
 
 
 def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:
@@ -101,15 +111,20 @@ def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair
     Raises: as `repair.finish_all`.
     """
     repairs = finish_all(places.gate(), pending, tell, dry_run=dry_run)
-    left = sum(r.outcome is Repaired.LEFT for r in repairs)
+    undone = tuple(Affected(r.user.id, r.user.email) for r in repairs if r.outcome is Repaired.UNDONE)
+    remedies: list[str] = []
+    if undone:
+        remedies.append(f"create whom you still want with an address that is free, in place of {_named(undone)}")
+    if any(r.outcome is Repaired.LEFT for r in repairs):
+        remedies.append("run the command that began it again, or `bazar doctor --fix` later")
     counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
     rows = tuple(Affected(r.user.id, r.user.email, f"{r.outcome}. {r.note}".strip(" .")) for r in repairs)
     return Check(
         "fix",
-        Health.WARNING if left else Health.OK,
+        Health.WARNING if remedies else Health.OK,
         f"{'would be: ' if dry_run else ''}{said}",
-        "run the command that began it again, or `bazar doctor --fix` later" if left else "",
+        "; ".join(remedies),
         len(repairs),
         rows[:SHOWN_ROWS],
     )
@@ -204,7 +219,7 @@ def _pending(found: Comparison) -> Check:
     return Check(
         "pending",
         Health.WARNING,
-        f"{_named(len(rows), rows)} {_are(len(rows))} in the middle of a change that nobody finished"
+        f"{_named(rows)} {_are(len(rows))} in the middle of a change that nobody finished"
         + (f"; {going}" if going else ""),
         "run the command that began it again, or `bazar doctor --fix`",
         len(rows),
@@ -219,7 +234,7 @@ def _users_without_identity(found: Comparison) -> Check:
     return Check(
         name,
         Health.FAILED,
-        f"{_named(rows.count, rows.rows)} cannot sign in: Supabase has no identity with the id",
+        f"{_named(rows.rows, rows.count)} cannot sign in: Supabase has no identity with the id",
         "delete and create them anew: `bazar users delete EMAIL --confirm EMAIL`, then `bazar users create EMAIL`",
         rows.count,
         rows.rows,
@@ -228,21 +243,22 @@ def _users_without_identity(found: Comparison) -> Check:
 
 def _identities_without_user(found: Comparison) -> Check:
     name, rows = "identities-without-user", found.identities_without_user
-    unread = f"; {found.unread} identities could not be read: run it again" if found.unread else ""
+    unread = f"; {found.unread} could not be read: run it again" if found.unread else ""
     if not rows.count:
         status = Health.WARNING if unread else Health.OK
         return Check(name, status, f"every identity of this Bazar has a user{unread}", unread.strip("; "), 0)
     return Check(
         name,
         Health.FAILED,
-        f"{_named(rows.count, rows.rows)}: this Bazar made the identity, and has no user with its id{unread}",
+        f"{_named(rows.rows, rows.count)}: this Bazar made the identity, and has no user with its id{unread}",
         "look at them in the Supabase dashboard; bazar never deletes an identity by itself",
         rows.count,
         rows.rows,
     )
 
 
-def _named(count: int, rows: tuple[Affected, ...]) -> str:
+def _named(rows: tuple[Affected, ...], total: int | None = None) -> str:
+    count = len(rows) if total is None else total
     shown = ", ".join(row.email or str(row.id) for row in rows[:_NAMED])
     return f"{shown} and {count - _NAMED} more" if count > _NAMED else shown
 
@@ -251,5 +267,5 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _skipped(names: tuple[str, ...], why: str) -> tuple[Check, ...]:
+def _skipped(names: Sequence[str], why: str) -> tuple[Check, ...]:
     return tuple(Check(name, Health.SKIPPED, why) for name in names)

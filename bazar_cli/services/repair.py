@@ -1,43 +1,52 @@
 """`doctor --fix`: finishes what commands that died left pending, one Grant for each user (design section 4).
 
-It does what running the same command again would, with two differences: it sets no password, and it takes up
-nobody whom a living command holds. An identity is deleted only to finish a `users delete` that was confirmed
-and recorded, by an operator who may delete users; any other identity is left alone, whatever was found.
+It does what running the same command again would, except that it sets no password. As that would, it waits for
+whoever holds the user: a command that was killed a moment ago seems to live until its lease ends. An identity is
+deleted only to finish a `users delete` that was confirmed and recorded, by an operator who may delete users; any
+other identity is left alone, whatever was found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain import users
-from bazar_cli.domain.access import Pending
+from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
-from bazar_cli.domain.errors import BackendUnavailable, BazarError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import DeleteUser
 from bazar_cli.services import user_creation, user_deletion
 from bazar_cli.services.lookups import user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.services.access import Gate
+    from bazar_cli.services.system import System
 
 _UNDONE = frozenset({"users.email_at_supabase", "users.id_taken", "users.refused_by_supabase"})
 """How a creation ends whose row was taken back: there is no user, and never was one."""
+_CONTENDED = frozenset({"users.busy", "users.pending"})
+"""How one ends whom another command holds, or has settled before this one could."""
+_BY_ANOTHER = "another command did it"
 _NO_PASSWORD = "no password was set here; the user sets one by the sign-in page's password recovery"  # noqa: S105
 
 
 def finish_all(
     gate: Gate, pending: Sequence[PendingUser], tell: Callable[[Repair], None], *, dry_run: bool
 ) -> tuple[Repair, ...]:
-    """Take up every user whose command is gone; return what became of each.
+    """Take up every pending user; return what became of each, in that order.
 
+    Whom a command holds is taken up last, when it has had the time to end.
     Parameters: `tell` hears of each as it ends; a dry run says what would be done.
     Raises nothing of its own: an error about one user is what became of that user.
     """
     repairs: list[Repair] = []
+    contended: list[Repair] = []
     silent: BackendUnavailable | None = None
-    for user in pending:
+    for user in sorted(pending, key=attrgetter("leased")):
         if silent is not None:
             repairs.append(Repair(user, Repaired.LEFT, silent.message))
             continue
@@ -49,17 +58,49 @@ def finish_all(
             repair = Repair(user, Repaired.LEFT, unavailable.message)
         except BazarError as error:
             repair = Repair(user, Repaired.UNDONE if error.code in _UNDONE else Repaired.LEFT, error.message)
+            if error.code in _CONTENDED:
+                contended.append(repair)
+                continue
         tell(repair)
         repairs.append(repair)
-    return tuple(repairs)
+    for repair in _settled_meanwhile(gate, contended):
+        tell(repair)
+        repairs.append(repair)
+    places = {user.id: place for place, user in enumerate(pending)}
+    return tuple(sorted(repairs, key=lambda repair: places[repair.user.id]))
+
+
+def _settled_meanwhile(gate: Gate, contended: Sequence[Repair]) -> Sequence[Repair]:
+    """Look once more at users whom another command held: what it settled is finished, whoever did it."""
+    if not contended:
+        return ()
+    try:
+        pending = gate.perform(_pending_ids, use_cases.FIX, None)
+    except BazarError:
+        return contended
+    return [r if r.user.id in pending else Repair(r.user, Repaired.FINISHED, _BY_ANOTHER) for r in contended]
+
+
+def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
+    from bazar_cli.adapters.postgres import comparison
+
+    grant.demand(use_cases.FIX)
+    with system.database().read(grant) as connection:
+        return frozenset(user.id for user in comparison.pending_users(connection))
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
     if user.pending is Pending.CREATE:
-        password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        try:
+            password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        except NotFound:
+            return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
         return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
     if user.pending is Pending.DELETE:
         request = DeleteUser(str(user.id), user.email, only_pending=True)
-        gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
+        try:
+            gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
+        except NotFound:
+            return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
         return Repair(user, Repaired.FINISHED)
     raise user_pending(user.email, user.pending)

@@ -32,7 +32,7 @@ from bazar_cli.domain.users import (
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.lookups import organization_not_found, user_pending
+from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password, hash_of_no_password
 
 if TYPE_CHECKING:
@@ -109,18 +109,24 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     Returns whether the identity was there, and so has what the first run gave it. One that is made here has
     no password, because nobody could be told of it. A creation that another command finished is left alone.
 
-    Raises: as `create`; Conflict `users.busy` while a command is at it.
+    Raises: as `create`; NotFound for a user who is gone; Conflict `users.busy` while a command is at it.
     """
     grant.demand(doctor.FIX)
     admin = system.admin(grant)
     lease = uuid.uuid4()
     with step_in_hand() as begin_step:
-        with system.database().transaction(grant) as connection:
+
+        def intent(connection: Connection) -> tuple[_Wanted, _Begun] | None:
             taken = _take_over(connection, user_id, lease)
             begin_step()
-        if taken is None or grant.dry_run:
+            return taken
+
+        taken = leases.when_free(intent, system, grant)
+        if taken is None:
             return True
         wanted, begun = taken
+        if grant.dry_run:
+            return _would_exist(system, grant, admin, wanted, begun)
         try:
             existed = admin.get(user_id) is not None
             created_here = _provision(system, grant, admin, wanted, begun)
@@ -130,14 +136,27 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     return existed
 
 
+def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: _Wanted, begun: _Begun) -> bool:
+    """Whether the identity that a dry run would finish is there; raises what the real run would end with."""
+    existing = admin.get(begun.id)
+    if existing is not None:
+        # Without a password it writes nothing, and what it takes back is what this lease holds: nothing here.
+        _finish_existing(system, grant, admin, wanted, begun, existing)
+    elif admin.find_by_email(wanted.email) is not None:
+        raise _only_at_supabase(wanted.email)
+    return existing is not None
+
+
 def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[_Wanted, _Begun] | None:
     from bazar_cli.adapters.postgres import users
 
     held = users.hold_id(connection, user_id)
-    if held is None or held.user.pending is not Pending.CREATE:
+    if held is None:
+        raise user_not_found(str(user_id))
+    if held.user.pending is not Pending.CREATE:
         return None
     if held.leased:
-        raise leases.busy_with(held.user.email)
+        raise leases.Busy(held.user.email)
     users.take(connection, user_id, Pending.CREATE, lease)
     user = held.user
     wanted = _Wanted(user.email, user.name, user.plan, Role.MEMBER, plain=None, bcrypt_hash=None, generated=False)

@@ -32,7 +32,8 @@ _READABLE = text(
 )
 _MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
 _SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
-_SETTLED = "(u.pending IS NULL OR u.pending NOT IN ('create', 'delete'))"
+# Who is being created, deleted or invited may have no identity.
+_SETTLED = "(u.pending IS NULL OR u.pending NOT IN ('create', 'delete', 'invite'))"
 _WITHOUT_IDENTITY = text(
     f"""
     SELECT u.id, u.email, count(*) OVER () AS total FROM bazar.users u
@@ -43,7 +44,7 @@ _WITHOUT_IDENTITY = text(
 _WITHOUT_USER = text(
     """
     SELECT a.id, a.email, count(*) OVER () AS total FROM auth.users a
-    WHERE a.raw_app_meta_data -> 'bazar' ->> 'deployment' = :deployment AND a.deleted_at IS NULL
+    WHERE lower(a.raw_app_meta_data -> 'bazar' ->> 'deployment') = :deployment AND a.deleted_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM bazar.users u WHERE u.id = a.id)
     ORDER BY a.created_at, a.id LIMIT :shown
     """
@@ -93,7 +94,7 @@ def every_user(connection: Connection) -> Iterator[Affected]:
 
 
 def still_settled(connection: Connection, ids: list[uuid.UUID]) -> tuple[Affected, ...]:
-    """Return those of these users that are still there and in the middle of no creation or deletion."""
+    """Return those of these users that are still there and in the middle of no creation, deletion or invitation."""
     rows = connection.execute(_STILL, {"ids": [str(i) for i in ids]}).all()
     return tuple(Affected(row.id, row.email) for row in rows)
 

@@ -153,17 +153,23 @@ def _listed(user: Mapping[str, Any]) -> StoredIdentity:
     return StoredIdentity(
         id=uuid.UUID(user["id"]),
         email=str(user.get("email") or "").lower(),
-        deployment=_deployment(user.get("app_metadata") or {}),
+        deployment=_deployment(user.get("app_metadata")),
         has_signed_in=user.get("last_sign_in_at") is not None,
         is_deleted=user.get("deleted_at") is not None,
     )
 
 
-def _deployment(app_metadata: Mapping[str, Any]) -> uuid.UUID | None:
-    stamp = app_metadata.get(STAMP)
-    if not isinstance(stamp, dict):
-        return None
+def _deployment(app_metadata: object) -> uuid.UUID | None:
+    """Return the deployment of the stamp; whoever may write identities may have put anything there."""
+    stamp = _member(app_metadata, STAMP)
+    written = str(_member(stamp, "deployment")).lower()
     try:
-        return uuid.UUID(str(cast("dict[str, object]", stamp).get("deployment")))
+        found = uuid.UUID(written)
     except ValueError:
         return None
+    # Only the form that SQL compares with: braces or a missing hyphen are no stamp of Bazar's.
+    return found if str(found) == written else None
+
+
+def _member(value: object, name: str) -> object:
+    return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.permissions import Plan
+from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
@@ -63,6 +66,26 @@ def compared(done: Done) -> dict[str, dict[str, Any]]:
     """The checks that compare both systems."""
     found = {check["check"]: check for check in done.json["items"]}
     return {n: found[n] for n in ("pending", "users-without-identity", "identities-without-user")}
+
+
+@contextmanager
+def list_shown_as(people: People, show: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Generator[str]:
+    """Lend a way to the Auth service whose list of identities is what `show` makes of the real one."""
+
+    def answer(asked: Asked) -> httpx.Response:
+        answered = asked.passed_on(people.target.supabase_url)
+        if not asked.path.startswith("/auth/v1/admin/users?"):
+            return answered
+        headers = {
+            name: answered.headers[name]
+            for name in ("X-Total-Count", "X-Supabase-Api-Version")
+            if name in answered.headers
+        }
+        body = answered.json()
+        return httpx.Response(answered.status_code, json={**body, "users": show(body["users"])}, headers=headers)
+
+    with between(answer) as url:
+        yield url
 
 
 @BOTH_WAYS
@@ -131,6 +154,78 @@ def test_a_soft_deleted_identity_is_none(
     assert [r["email"] for r in compared(done)["users-without-identity"]["rows"]] == [someone.email]
 
 
+@BOTH_WAYS
+def test_a_soft_deleted_identity_of_nobody_is_no_finding(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    orphan = Someone(uuid.uuid4(), "orphan@example.com")
+    people.identity(orphan, app_metadata=stamp(people))
+    people.sql("UPDATE auth.users SET deleted_at = now() WHERE id = %s", orphan.id)
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json").ok()
+    assert compared(done)["identities-without-user"]["count"] == 0
+
+
+@BOTH_WAYS
+def test_who_is_being_invited_needs_no_identity_yet(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
+) -> None:
+    invited = people.user(pending=Pending.INVITE)
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+    assert compared(done)["users-without-identity"]["count"] == 0
+    assert [row["email"] for row in compared(done)["pending"]["rows"]] == [invited.email]
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("stored", "count"),
+    [
+        ('{"bazar": {"deployment": "UPPER"}}', 1),
+        ('{"bazar": {"deployment": "{lower}"}}', 0),
+        ('{"bazar": ["lower"]}', 0),
+        ('{"bazar": {"deployment": 7}}', 0),
+        ('["bazar"]', 0),
+        ('"bazar"', 0),
+    ],
+)
+def test_both_ways_read_a_stamp_alike(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool, stored: str, count: int
+) -> None:
+    [marker] = people.sql("SELECT id FROM bazar.deployment")
+    odd = Someone(uuid.uuid4(), "odd@example.com")
+    people.identity(odd)
+    written = stored.replace("UPPER", str(marker["id"]).upper()).replace("lower", str(marker["id"]))
+    people.sql("UPDATE auth.users SET raw_app_meta_data = %s::jsonb WHERE id = %s", written, odd.id)
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+    assert compared(done)["identities-without-user"]["count"] == count
+
+
+def test_whom_the_list_skips_is_asked_for_by_id(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    """The server's list may skip an identity while others are made; its total counts all of them."""
+    skipped = people.user()
+    people.identity(skipped, app_metadata=stamp(people))
+    with list_shown_as(people, lambda users: [u for u in users if u["id"] != str(skipped.id)]) as url:
+        bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=False).having(SUPABASE_URL=url)
+        done = bazar("doctor", "-o", "json")
+    found = compared(done)
+    assert done.code == 9
+    assert (found["users-without-identity"]["status"], found["identities-without-user"]["status"]) == ("ok", "warning")
+    assert "1 could not be read" in found["identities-without-user"]["detail"]
+    assert "run it again" in found["identities-without-user"]["remedy"]
+
+
+def test_an_identity_that_went_since_the_list_is_no_finding(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    gone = Someone(uuid.uuid4(), "gone@example.com")
+    shown = {"id": str(gone.id), "email": gone.email, "app_metadata": stamp(people)}
+    with list_shown_as(people, lambda users: [*users, shown]) as url:
+        bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=False).having(SUPABASE_URL=url)
+        found = compared(bazar("doctor", "-o", "json").ok())
+    assert found["identities-without-user"]["count"] == 0
+
+
 def test_more_than_can_be_named_is_counted(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:
     people.sql(
         "INSERT INTO bazar.users (id, email) SELECT gen_random_uuid(), 'lonely-' || n || '@example.com'"
@@ -188,6 +283,25 @@ def test_who_may_not_compare_is_told_and_nothing_is_recorded(
         assert {c["status"] for c in compared(done).values()} == {"skipped"}
         assert people.events(someone.id) == []
         assert people.sql("SELECT 1 FROM bazar.audit_events WHERE operator_id = %s", someone.id) == []
+
+
+def test_an_error_of_the_comparison_is_said_once(
+    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("GET", r"/admin/users\?.*per_page=1000.*", status=500, times=None))
+        bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=False)
+        done = bazar.having(SUPABASE_URL=proxy.target.supabase_url)("doctor", "-o", "json")
+    assert done.code == 9
+    assert [check["status"] for check in compared(done).values()] == ["failed", "skipped", "skipped"]
+    assert done.out.count("500") == 1
+
+
+def test_who_is_no_superuser_is_told_of_no_options(tmp_path: Path, people: People, auth_keys: AuthKeys) -> None:
+    someone = people.user(plan=Plan.PREMIUM)
+    people.identity(someone)
+    done = signed_in(tmp_path, people, someone, auth_keys, proven=True)("doctor", "-o", "json").ok()
+    assert f"with bazar doctor is for superusers, and {someone.email} is none" in compared(done)["pending"]["detail"]
 
 
 def test_csv_names_the_rows(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
+from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain.access import Pending
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.permissions import Plan
+from bazar_cli.services import leases, user_creation
+from tests.cli.auth.support import Terminal
+from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
-from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.people import OLD_PASSWORD, People, Someone, an_address
+from tests.support.waiting import until
 
 AsUser = Callable[[Someone], Bazar]
 
@@ -31,6 +40,21 @@ def stamped(people: People, someone: Someone) -> None:
     """Give a user the identity that a create of this Bazar makes."""
     [marker] = people.sql("SELECT id FROM bazar.deployment")
     people.identity(someone, app_metadata={"bazar": {"deployment": str(marker["id"]), "origin": "created"}})
+
+
+def leased(people: People, someone: Someone) -> None:
+    """Let a command hold somebody."""
+    people.sql(
+        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
+        someone.id,
+    )
+
+
+def pending_of(people: People, someone: Someone) -> str | None:
+    """What is pending of somebody who is there."""
+    row = people.row(someone)
+    assert row is not None
+    return row["pending"]
 
 
 def test_nothing_to_fix(admin: Bazar) -> None:
@@ -102,16 +126,66 @@ def test_nobody_signed_in(signed_out: Bazar) -> None:
     assert (done.code, done.error["code"]) == (4, "auth.not_signed_in")
 
 
-def test_a_living_command_is_left_alone(admin: Bazar, people: People) -> None:
-    someone = people.user(pending=Pending.CREATE)
-    people.sql(
-        "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
-        someone.id,
-    )
-    done = admin("doctor", "--fix", "--yes", "-o", "json")
-    assert fix_of(done)["detail"] == "nothing was pending"
-    assert (people.row(someone) or {})["pending"] == "create"
-    assert people.identities(someone.email) == []
+def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, people: People) -> None:
+    """A command that was killed a moment ago looks like one that lives, until its lease ends."""
+    held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leased(people, held)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
+        until(lambda: pending_of(people, free) is None)
+        assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
+        people.leases_run_out()
+        done = run.result()
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "2 finished")
+    assert [row["email"] for row in fix_of(done)["rows"]] == [held.email, free.email]
+    assert (pending_of(people, held), len(people.identities(held.email))) == (None, 1)
+
+
+def test_who_is_settled_by_the_command_that_holds_them_is_finished(admin: Bazar, people: People) -> None:
+    held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leaving = people.user(pending=Pending.DELETE)
+    stamped(people, held)
+    leased(people, held)
+    leased(people, leaving)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
+        until(lambda: pending_of(people, free) is None)
+        people.sql("DELETE FROM bazar.users WHERE id = %s", leaving.id)
+        people.sql(
+            "UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL WHERE id = %s", held.id
+        )
+        done = run.result()
+    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "3 finished")
+
+
+def test_who_stays_held_is_left(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
+    held = people.user(pending=Pending.CREATE)
+    leased(people, held)
+    with pytest.raises(Conflict) as busy:
+        people.run(people.superuser(), user_creation.finish, use_cases.FIX, held.id)
+    assert busy.value.code == "users.busy"
+    assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
+
+
+def test_two_at_once_both_end_well(admin: Bazar, people: People) -> None:
+    """While the first one is at its first user, the second one finishes all others and waits for that one."""
+    first, begun = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
+    leaving = people.user(pending=Pending.DELETE)
+    fixing = ("doctor", "--fix", "--yes", "-o", "json")
+    with ThreadPoolExecutor() as threads:
+        runs: list[Future[Done]] = []
+
+        def answer(asked: Asked) -> httpx.Response:
+            if asked.path.endswith(str(first.id)) and not runs:
+                runs.append(threads.submit(admin, *fixing))
+                until(lambda: people.row(leaving) is None)
+            return asked.passed_on(people.target.supabase_url)
+
+        with between(answer) as url:
+            ends = [admin.having(SUPABASE_URL=url)(*fixing), runs[0].result()]
+    assert [fix_of(done)["detail"] for done in ends] == ["3 finished", "3 finished"]
+    assert [pending_of(people, someone) for someone in (first, begun)] == [None, None]
 
 
 def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None:
@@ -125,12 +199,28 @@ def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None
     assert people.identities(lonely.email) == []
 
 
+@pytest.mark.parametrize("taken", ["address", "id"])
+def test_a_dry_run_ends_as_the_real_run_would(admin: Bazar, people: People, taken: str) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    if taken == "address":
+        people.identity(Someone(uuid.uuid4(), someone.email))
+    else:
+        people.identity(Someone(someone.id, an_address("stranger")))
+    before = people.everything()
+    planned = fix_of(admin("doctor", "--fix", "--dry-run", "-o", "json"))
+    assert people.everything() == before
+    real = fix_of(admin("doctor", "--fix", "--yes", "-o", "json"))
+    assert planned["detail"] == f"would be: {real['detail']}" == "would be: 1 undone"
+    assert planned["rows"] == real["rows"]
+
+
 def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: People) -> None:
     someone = people.user(pending=Pending.CREATE)
     stranger = Someone(uuid.uuid4(), someone.email)
     people.identity(stranger)
     done = admin("doctor", "--fix", "--yes", "-o", "json")
-    assert fix_of(done)["detail"] == "1 undone"
+    assert (done.code, fix_of(done)["status"], fix_of(done)["detail"]) == (9, "warning", "1 undone")
+    assert someone.email in fix_of(done)["remedy"]
     assert people.row(someone) is None
     assert [i["id"] for i in people.identities(someone.email)] == [stranger.id]
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("doctor.fix", "undone")]
@@ -157,6 +247,79 @@ def test_deletions_need_the_permission_to_delete(admin: Bazar, people: People) -
     assert (people.row(leaving) or {})["pending"] == "delete"
     assert len(people.identities(leaving.email)) == 1
     assert (people.row(begun) or {})["pending"] is None
+
+
+def test_of_many_the_question_names_a_few(admin: Bazar, people: People) -> None:
+    pending = [people.user(pending=Pending.CREATE) for _ in range(5)]
+    asked = admin("doctor", "--fix", "-o", "json").error["message"]
+    assert [someone.email in asked for someone in pending] == [True, True, True, False, False]
+    assert "and 2 more" in asked
+
+
+def test_a_person_who_says_no_changes_nothing(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    with Terminal(admin, "doctor", "--fix") as terminal:
+        terminal.answer(f"Finish the pending changes of {someone.email} (create)?", "n")
+        assert terminal.end() == 10
+    assert (pending_of(people, someone), people.identities(someone.email)) == ("create", [])
+
+
+def test_systems_that_are_down_end_with_their_exit_code(admin: Bazar, people: People) -> None:
+    someone = people.user(pending=Pending.CREATE)
+    before = people.everything()
+    for down in ({"SUPABASE_URL": "http://127.0.0.1:1"}, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}):
+        done = admin.having(**down)("doctor", "--fix", "--yes", "-o", "json")
+        assert (done.code, done.out) == (7, ""), done.err
+    assert people.everything() == before
+    assert pending_of(people, someone) == "create"
+
+
+def test_supabase_that_goes_silent_is_asked_about_nobody_else(admin: Bazar, people: People) -> None:
+    first, *others = (people.user(pending=Pending.CREATE) for _ in range(3))
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("GET", "/admin/users/.+", lasting=True))
+        bazar = admin.having(SUPABASE_URL=proxy.target.supabase_url)
+        done = bazar("doctor", "--fix", "--yes", "-o", "json")
+        asked = [path for path in proxy.requests if re.search("/admin/users/.", path)]
+    assert (done.code, fix_of(done)["detail"]) == (9, "3 left")
+    assert asked == [f"GET /auth/v1/admin/users/{first.id}"]
+    assert len({row["note"] for row in fix_of(done)["rows"]}) == 1
+    assert [pending_of(people, someone) for someone in (first, *others)] == ["create"] * 3
+
+
+def test_who_is_no_longer_being_deleted_stays(admin: Bazar, people: People) -> None:
+    """Somebody settles the user after the list was read: the deletion that it said is asked for no more."""
+    first, kept = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
+    people.identity(kept)
+
+    def answer(asked: Asked) -> httpx.Response:
+        if asked.path.endswith(str(first.id)):
+            people.sql("UPDATE bazar.users SET pending = NULL WHERE id = %s", kept.id)
+        return asked.passed_on(people.target.supabase_url)
+
+    with between(answer) as url:
+        done = admin.having(SUPABASE_URL=url)("doctor", "--fix", "--yes", "-o", "json")
+    assert fix_of(done)["status"] == "ok"
+    assert (pending_of(people, kept), len(people.identities(kept.email))) == (None, 1)
+
+
+def test_killed_half_way_it_is_run_again(admin: Bazar, people: People) -> None:
+    done, cut, untouched = (people.user(pending=Pending.CREATE) for _ in range(3))
+    stamped(people, done)
+    with auth_proxy(people.target) as proxy:
+        hold = proxy.hold("POST", "/admin/users", acts=True)
+        process = admin.having(SUPABASE_URL=proxy.target.supabase_url).start("doctor", "--fix", "--yes")
+        assert hold.held is not None
+        hold.held.wait()
+        process.kill()
+        process.communicate()
+    assert [pending_of(people, someone) for someone in (done, cut, untouched)] == [None, "create", "create"]
+    seen = next(c for c in admin("doctor", "-o", "json").json["items"] if c["check"] == "pending")
+    assert "1 in the middle of a command" in seen["detail"]
+    people.leases_run_out()
+    assert fix_of(admin("doctor", "--fix", "--yes", "-o", "json"))["detail"] == "2 finished"
+    for someone in (done, cut, untouched):
+        assert (pending_of(people, someone), len(people.identities(someone.email))) == (None, 1)
 
 
 def test_help_says_what_each_part_requires(nobody: Bazar) -> None:
