@@ -13,6 +13,9 @@ PROFILES_ADD = public("config.profiles.add", "it writes this user's own configur
 PROFILES_USE = public("config.profiles.use", "it writes this user's own configuration")
 PROFILES_REMOVE = public("config.profiles.remove", "it writes this user's own configuration")
 
+LOCAL_PROFILE = "local"
+"""The profile that `bazar local start` makes, and nobody else does."""
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.config import Place, Profile, Setting
+from bazar_cli.domain.config import LOCAL_PROFILE, Place, Profile, Setting
 from bazar_cli.domain.errors import NotSignedIn, UsageError
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.domain.urls import HIDDEN, without_password
@@ -36,8 +36,6 @@ OWN_NAMES = (
 )
 _SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
 _URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"})
-LOCAL_PROFILE = "local"
-"""The profile that `local start` keeps."""
 
 
 def choose(profile: str | None, env_file: Path | None) -> TargetChoice:

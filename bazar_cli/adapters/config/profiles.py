@@ -15,6 +15,7 @@ from typing import Any, cast
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.secret_store import SecretStore
 from bazar_cli.adapters.files import exclusive_lock, private_folder, refuse_open_folder, replaced_private
+from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -83,7 +84,8 @@ class Profiles:
         if not _is_table_of_text(secrets):
             # The text of the cause may hold a secret: it goes no further.
             where = self._secrets.where(secret_name)
-            raise _unreadable(where, "it is broken", f"add it again: `bazar config profiles add {name}`") from None
+            anew = "bazar local start" if name == LOCAL_PROFILE else f"bazar config profiles add {name}"
+            raise _unreadable(where, "it is broken", f"make it anew: `{anew}`") from None
         return {**{k.upper(): v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:

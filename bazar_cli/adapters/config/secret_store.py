@@ -45,7 +45,11 @@ class SecretStore:
                 refuse_open_folder(self._folder)
                 found = os.fstat(stream.fileno())
                 if found.st_mode & _OTHERS:
-                    raise _unreadable(path, "other users can read it", f"chmod 600 '{path}', or sign in again")
+                    raise _unreadable(
+                        path,
+                        "other users can read it",
+                        f"chmod 600 '{path}', and change what it holds if somebody may have read it",
+                    )
                 return stream.read().decode("utf-8")
         except FileNotFoundError:
             return None

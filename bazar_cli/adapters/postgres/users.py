@@ -183,7 +183,7 @@ def email_taken(email: str) -> Conflict:
     return Conflict(
         "users.email_exists",
         f"a user with the email {email} exists already",
-        hint="use another address, or --if-not-exists where the same user may be there",
+        hint="use another address; --if-not-exists succeeds where you can see the user, with the values given",
         details={"email": email},
     )
 

@@ -7,12 +7,13 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.devstack import stack
+from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import Refused
 from bazar_cli.domain.local import RESET
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.local import STOPPED, Stopped
-from bazar_cli.services.config import LOCAL_PROFILE, data_folder
+from bazar_cli.services.config import data_folder
 
 
 @command(RESET, view=STOPPED, examples=("bazar local reset --confirm local", "bazar local reset"))

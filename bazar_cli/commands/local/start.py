@@ -7,13 +7,14 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.devstack import stack
+from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.local import START
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import check_superuser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.local import STARTED, Started
-from bazar_cli.services.config import LOCAL_PROFILE, data_folder, redacted
+from bazar_cli.services.config import data_folder, redacted
 from bazar_cli.services.setup import Prepared, prepare
 
 
