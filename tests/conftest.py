@@ -7,6 +7,7 @@ instead, and only the end-to-end tests run, those with the marker `live`: see do
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
@@ -30,6 +31,7 @@ _another = pytest.StashKey[Target]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server, or make the other target ready, in the process that has no controller above it."""
+    _take_signals()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     os.environ[RUN_VARIABLE] = RUN
@@ -41,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
     server = ScratchPostgres()
     os.environ[_URL] = server.start()
     config.stash[_server] = server
+
+
+def _take_signals() -> None:
+    """Undo what `nohup` and a shell's `&` did: commands would ignore the Ctrl-C that the tests press, for ever."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
