@@ -102,8 +102,6 @@ class Comparison:
     pending: tuple[PendingUser, ...]
     users_without_identity: Found
     identities_without_user: Found
-    read_by: str
-    """How identities were read: `sql` or `api`."""
     unread: int = 0
     """Identities that Supabase counts and its list never showed."""
 

@@ -32,23 +32,31 @@ def compare(system: System, grant: Grant, request: Compare) -> Comparison:
 
     grant.demand(use_cases.COMPARE)
     with system.database().read(grant) as connection:
-        pending = comparison.pending_users(connection)
+        unsettled = comparison.pending_users(connection)
         deployment = users.deployment(connection)
         if comparison.holds_session(connection, request.session_id):
             return Comparison(
-                pending,
+                unsettled,
                 comparison.users_without_identity(connection),
                 comparison.identities_without_user(connection, deployment),
-                read_by="sql",
             )
-    return _by_api(system, grant, deployment, pending)
+    return _by_api(system, grant, deployment, unsettled)
 
 
-def _by_api(system: System, grant: Grant, deployment: uuid.UUID, pending: tuple[PendingUser, ...]) -> Comparison:
-    admin = system.admin(grant)
-    listed, stamped, unread = _listed(admin, deployment)
+def pending(system: System, grant: Grant, _request: None = None) -> tuple[PendingUser, ...]:
+    """Return who is in the middle of a change, without looking at Supabase."""
     from bazar_cli.adapters.postgres import comparison
 
+    grant.demand(use_cases.COMPARE)
+    with system.database().read(grant) as connection:
+        return comparison.pending_users(connection)
+
+
+def _by_api(system: System, grant: Grant, deployment: uuid.UUID, unsettled: tuple[PendingUser, ...]) -> Comparison:
+    from bazar_cli.adapters.postgres import comparison
+
+    admin = system.admin(grant)
+    listed, stamped, unread = _listed(admin, deployment)
     with system.database().read(grant) as connection:
         missing = [user.id for user in comparison.every_user(connection) if user.id.int not in listed]
         orphans = _without_row(connection, stamped)
@@ -59,10 +67,9 @@ def _by_api(system: System, grant: Grant, deployment: uuid.UUID, pending: tuple[
         without_identity = comparison.still_settled(connection, missing)
         without_row = _without_row(connection, {o.id: o.email for o in orphans})
     return Comparison(
-        pending,
+        unsettled,
         Found(len(without_identity), without_identity[:SHOWN_ROWS]),
         Found(len(without_row), tuple(without_row[:SHOWN_ROWS])),
-        read_by="api",
         unread=unread,
     )
 

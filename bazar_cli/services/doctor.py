@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Denial, Pending
+from bazar_cli.domain.access import Denial, Grant, Pending
 from bazar_cli.domain.doctor import (
     COMPARE,
     FIX,
@@ -97,7 +97,7 @@ def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
     Raises: Denied, recorded, for an operator who may not fix; as the gate.
     """
     places.gate().authorize(FIX, None, dry_run)
-    return _comparison(places).pending
+    return comparison.pending(places.system(), _may_compare(places))
 
 
 def named(pending: tuple[PendingUser, ...]) -> str:
@@ -197,12 +197,15 @@ def _session(places: Places) -> Check:
 
 
 def _comparison(places: Places) -> Comparison:
-    gate = places.gate()
-    decision = gate.offer(COMPARE, None)
+    grant = _may_compare(places)
+    return comparison.compare(places.system(), grant, Compare(places.identities().current().session_id))
+
+
+def _may_compare(places: Places) -> Grant:
+    decision = places.gate().offer(COMPARE, None)
     if isinstance(decision, Denial):
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
-    session_id = places.identities().current().session_id
-    return comparison.compare(places.system(), decision, Compare(session_id))
+    return decision
 
 
 def _abandoned(found: Comparison) -> tuple[PendingUser, ...]:
