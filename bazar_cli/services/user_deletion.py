@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
-from bazar_cli.domain.access import Grant, Pending, UserState
+from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
-from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import DeleteUser, User
-from bazar_cli.services import leases
+from bazar_cli.services import invariants, leases
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_not_found
 
@@ -96,32 +95,11 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
     seen = users.find(connection, grant.reach, str(user.id))
     assert seen is not None, "a user that was locked within reach is within reach"
     if user.pending is not Pending.DELETE:
-        _keep_invariants(connection, user)
+        invariants.keep_ruler(connection, user)
+        invariants.keep_owners(connection, user)
         audit.record(connection, grant, audit.Change("user", user.id, before=_described(user)))
     users.take(connection, user.id, Pending.DELETE, lease)
     return _Doomed(seen, users.deployment(connection), held.adopted)
-
-
-def _keep_invariants(connection: Connection, user: User) -> None:
-    """The last active superuser on Premium and the last active owner of an organization stay."""
-    from bazar_cli.adapters.postgres import users
-
-    rules = user.is_superuser and user.plan is Plan.PREMIUM and user.state is UserState.ACTIVE
-    if rules and users.other_active_superusers(connection, user.id) == 0:
-        raise Conflict(
-            "users.last_superuser",
-            f"{user.email} is the last active superuser on Premium",
-            hint="make another user a superuser on Premium first",
-            details={"user_id": str(user.id)},
-        )
-    alone = users.organizations_owned_alone(connection, user.id)
-    if alone:
-        raise Conflict(
-            "users.last_owner",
-            f"{user.email} is the last active owner of {', '.join(alone)}",
-            hint="make another member an owner first",
-            details={"user_id": str(user.id), "organizations": list(alone)},
-        )
 
 
 def _described(user: User) -> dict[str, object]:

@@ -27,8 +27,8 @@ _INSERT = text(
 class Change:
     """What a use case did to one target; neither side may hold a secret or a hash."""
 
-    target_type: Literal["user", "organization", "database"]
-    target_id: uuid.UUID
+    target_type: Literal["user", "organization", "database", "plan"]
+    target_id: uuid.UUID | str
     organization_id: uuid.UUID | None = None
     before: Mapping[str, object] | None = None
     after: Mapping[str, object] | None = None

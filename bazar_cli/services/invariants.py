@@ -1,0 +1,52 @@
+"""What no operator may end: the last superuser who rules, the last owner of an organization (design section 2).
+
+Each check locks the rows that it counts, so that of two operators at the same moment the second one sees what the
+first one did.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.access import Pending, UserState
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.permissions import Plan
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.domain.users import User
+
+
+def keep_ruler(connection: Connection, user: User) -> None:
+    """Refuse to take out of service, or off Premium, the last active superuser on Premium.
+
+    Raises: Conflict `users.last_superuser`.
+    """
+    from bazar_cli.adapters.postgres import users
+
+    active = user.state is UserState.ACTIVE and user.pending is not Pending.DELETE
+    rules = user.is_superuser and user.plan is Plan.PREMIUM and active
+    if rules and users.other_active_superusers(connection, user.id) == 0:
+        raise Conflict(
+            "users.last_superuser",
+            f"{user.email} is the last active superuser on Premium",
+            hint="make another user a superuser on Premium first",
+            details={"user_id": str(user.id)},
+        )
+
+
+def keep_owners(connection: Connection, user: User) -> None:
+    """Refuse to take the last active owner of an organization out of service.
+
+    Raises: Conflict `users.last_owner`, naming every organization.
+    """
+    from bazar_cli.adapters.postgres import users
+
+    alone = users.organizations_owned_alone(connection, user.id)
+    if alone:
+        raise Conflict(
+            "users.last_owner",
+            f"{user.email} is the last active owner of {', '.join(alone)}",
+            hint="make another member an owner first",
+            details={"user_id": str(user.id), "organizations": list(alone)},
+        )
