@@ -105,6 +105,8 @@ class Spec:
     """Why a public command may be public."""
     command: str = ""
     """How users call it, where its name does not say: a part of a composite command."""
+    oneself: str = ""
+    """The field of the request that names a user; for the operator's own address or id no permission is needed."""
 
     def __post_init__(self) -> None:
         if self.access is Access.PUBLIC and not self.reason:
@@ -131,6 +133,7 @@ def requires(
     fields: Mapping[str, FieldRule] = _NO_FIELDS,
     bootstrap: bool = False,
     command: str = "",
+    oneself: str = "",
 ) -> Spec:
     """Declare a command that needs permissions of the operator's plan, and a scope."""
     return Spec(
@@ -142,6 +145,7 @@ def requires(
         fields=fields,
         bootstrap=bootstrap,
         command=command,
+        oneself=oneself,
     )
 
 
@@ -223,6 +227,8 @@ class Grant:
     request_id: str
     dry_run: bool = False
     bootstrap: bool = False
+    session_id: str | None = None
+    """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
     seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -238,11 +244,19 @@ class Grant:
             raise Sealed(f"a Grant for {self.spec.name} was used for {spec.name}")
 
 
-def mint(operator: Operator, spec: Spec, request_id: str, *, dry_run: bool, bootstrap: bool = False) -> Grant:
+def mint(
+    operator: Operator,
+    spec: Spec,
+    request_id: str,
+    *,
+    dry_run: bool,
+    bootstrap: bool = False,
+    session_id: str | None = None,
+) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
     reach = Reach(
         everything=operator.is_superuser,
         user_id=operator.id,
         organization_ids=frozenset(m.organization_id for m in operator.memberships),
     )
-    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, seal=_SEAL)
+    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, seal=_SEAL)

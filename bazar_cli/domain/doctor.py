@@ -70,13 +70,6 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Compare:
-    """What the comparison was asked; the session proves that `auth.*` of the database is the same project."""
-
-    session_id: str | None
-
-
-@dataclass(frozen=True)
 class PendingUser:
     """A user in the middle of a change in both systems."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from bazar_cli.domain.secrets import Secret
@@ -34,6 +35,11 @@ class StoredIdentity:
     deployment: UUID | None
     """The stamp's deployment, None for an identity that no bazar made or adopted."""
     has_signed_in: bool
+    banned_until: datetime | None = None
+    """Until then Supabase lets nobody sign in or refresh; a time that has passed bans no longer."""
+    is_confirmed: bool = True
+    """The address was confirmed: by its owner, or by who created it."""
+    invited_at: datetime | None = None
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
 

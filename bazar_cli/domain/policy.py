@@ -25,26 +25,35 @@ from bazar_cli.domain.permissions import Permission, Plan
 WHO_CHANGES_PLANS = "a superuser on Premium"
 
 
-def decide(operator: Operator, spec: Spec, request: object, request_id: str, *, dry_run: bool) -> Grant | Denial:
+def decide(
+    operator: Operator,
+    spec: Spec,
+    request: object,
+    request_id: str,
+    *,
+    dry_run: bool,
+    session_id: str | None = None,
+) -> Grant | Denial:
     """Decide whether `operator` may run `spec` with `request`.
 
     Parameters: `request` is the frozen request of the use case; its fields are looked up by the names that
-    `spec.fields` declares. Returns a Grant with the operator's reach, or a Denial that says what is missing,
-    which plan has it and who can change that.
+    `spec.fields` and `spec.oneself` declare; `session_id` is the operator's, for the Grant. Returns a
+    Grant with the operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
     """
     if not operator.in_service:
         return _out_of_service(operator, spec)
     if spec.access is Access.PUBLIC:
         raise ValueError(f"{spec.name} is public and asks for no Grant")
     added = [rule for name, rule in spec.fields.items() if _counts(rule, getattr(request, name))]
-    needed = spec.permissions | {rule.permission for rule in added if rule.permission is not None}
+    permissions = frozenset[Permission]() if _names_operator(operator, spec, request) else spec.permissions
+    needed = permissions | {rule.permission for rule in added if rule.permission is not None}
     missing = sorted(needed - operator.permissions)
     if missing:
         return _not_in_plan(operator, spec, missing)
     platform = spec.scope is Scope.PLATFORM or any(rule.platform for rule in added)
     if platform and not operator.is_superuser:
         return _not_platform(operator, spec)
-    return mint(operator, spec, request_id, dry_run=dry_run)
+    return mint(operator, spec, request_id, dry_run=dry_run, session_id=session_id)
 
 
 def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool) -> Grant | None:
@@ -66,6 +75,12 @@ def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, 
         plans={Plan.PREMIUM: spec.permissions},
     )
     return mint(operator, spec, request_id, dry_run=dry_run, bootstrap=True)
+
+
+def _names_operator(operator: Operator, spec: Spec, request: object) -> bool:
+    if not spec.oneself:
+        return False
+    return str(getattr(request, spec.oneself)).lower() in {operator.email, str(operator.id)}
 
 
 def _counts(rule: FieldRule, value: object) -> bool:

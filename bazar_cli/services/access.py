@@ -97,7 +97,14 @@ class Gate:
         self, identity: Identity, sight: Sight, spec: Spec, request: object, *, dry_run: bool
     ) -> Grant | Denial:
         if sight.operator is not None:
-            return decide(sight.operator, spec, request, self._system.request_id, dry_run=dry_run)
+            return decide(
+                sight.operator,
+                spec,
+                request,
+                self._system.request_id,
+                dry_run=dry_run,
+                session_id=identity.session_id,
+            )
         return self._stranger(identity, spec, sight)
 
     def _who(self, spec: Spec, *, create: bool) -> Identity | None:

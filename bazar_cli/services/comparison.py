@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain.access import Grant
-from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Compare, Comparison, Found, PendingUser
+from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Comparison, Found, PendingUser
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -23,18 +23,18 @@ _CHECKED_BY_ID = 1000
 """So many suspects are asked for one by one; beyond that two systems differ so much that a few do not matter."""
 
 
-def compare(system: System, grant: Grant, request: Compare) -> Comparison:
+def compare(system: System, grant: Grant, _request: None = None) -> Comparison:
     """Return what the two systems disagree on, and who is in the middle of a change.
 
     Raises: BackendUnavailable; Conflict `supabase.key_refused`.
     """
-    from bazar_cli.adapters.postgres import comparison, users
+    from bazar_cli.adapters.postgres import comparison, identities, users
 
     grant.demand(use_cases.COMPARE)
     with system.database().read(grant) as connection:
         unsettled = comparison.pending_users(connection)
         deployment = users.deployment(connection)
-        if comparison.holds_session(connection, request.session_id):
+        if identities.readable(connection, grant.session_id):
             return Comparison(
                 unsettled,
                 comparison.users_without_identity(connection),

@@ -13,7 +13,6 @@ from bazar_cli.domain.doctor import (
     SHOWN_ROWS,
     Affected,
     Check,
-    Compare,
     Comparison,
     Diagnosis,
     Health,
@@ -197,8 +196,7 @@ def _session(places: Places) -> Check:
 
 
 def _comparison(places: Places) -> Comparison:
-    grant = _may_compare(places)
-    return comparison.compare(places.system(), grant, Compare(places.identities().current().session_id))
+    return comparison.compare(places.system(), _may_compare(places))
 
 
 def _may_compare(places: Places) -> Grant:

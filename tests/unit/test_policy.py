@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from bazar_cli.domain import db, orgs, plans, users
@@ -258,3 +260,27 @@ def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
 )
 def test_a_denial_names_the_command_as_it_is_typed(name: str, command: str) -> None:
     assert command_of(public(name, "a test")) == command
+
+
+@dataclass(frozen=True)
+class AboutSomeone:
+    user: str
+
+
+ABOUT_SOMEONE = requires("users.sessions.list", Permission.USERS_UPDATE, scope=Scope.ROW, oneself="user")
+
+
+@pytest.mark.parametrize("named", ["email", "EMAIL", "id", "ID"])
+def test_where_oneself_is_free_the_operators_own_name_needs_no_permission(named: str) -> None:
+    operator = an_operator(plan=Plan.FREE)
+    own = {"email": operator.email, "id": str(operator.id)}[named.lower()]
+    given = own.upper() if named.isupper() else own
+
+    assert isinstance(decided(operator, ABOUT_SOMEONE, AboutSomeone(given)), Grant)
+
+
+@pytest.mark.parametrize("named", ["", "other@example.com", " operator@example.com"])
+def test_where_oneself_is_free_anybody_else_needs_the_permission(named: str) -> None:
+    denial = denied(decided(an_operator(plan=Plan.FREE), ABOUT_SOMEONE, AboutSomeone(named)))
+
+    assert denial.code == "access.plan"

@@ -21,17 +21,6 @@ _PENDING = text(
     FROM bazar.users WHERE pending IS NOT NULL ORDER BY created_at, id
     """
 )
-# Row security would hide rows without a word: what it filters proves nothing and compares nothing.
-_READABLE = text(
-    """
-    SELECT coalesce(bool_and(has_table_privilege(t, 'SELECT') AND NOT row_security_active(t)), false)
-           AND count(*) = 2
-    FROM (SELECT to_regclass(name) AS t FROM unnest(ARRAY['auth.users', 'auth.sessions']) AS name) AS tables
-    WHERE t IS NOT NULL
-    """
-)
-_MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
-_SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
 # Who is being created, deleted or invited may have no identity.
 _SETTLED = "(u.pending IS NULL OR u.pending NOT IN ('create', 'delete', 'invite'))"
 _WITHOUT_IDENTITY = text(
@@ -61,19 +50,6 @@ def pending_users(connection: Connection) -> tuple[PendingUser, ...]:
     """Return every user in the middle of a change, the oldest first."""
     rows = connection.execute(_PENDING).all()
     return tuple(PendingUser(row.id, row.email, Pending(row.pending), row.leased) for row in rows)
-
-
-def holds_session(connection: Connection, session_id: str | None) -> bool:
-    """Say whether `auth.*` of this database can be read and holds the session: then it is the same project."""
-    try:
-        wanted = uuid.UUID(session_id or "")
-    except ValueError:
-        return False
-    if not connection.execute(_MAY_USE_SCHEMA).scalar_one_or_none():
-        return False
-    if not connection.execute(_READABLE).scalar_one():
-        return False
-    return bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
 
 
 def users_without_identity(connection: Connection) -> Found:

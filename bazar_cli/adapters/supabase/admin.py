@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from supabase_auth import SyncGoTrueAdminAPI
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
@@ -32,6 +33,7 @@ _LARGE_PAGE = 1000
 """For reading all: the server counts its whole table for every page."""
 _TOO_MANY = 429
 _NOT_FOUND = 404
+_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class AdminClient:
     def find_by_email(self, email: str) -> StoredIdentity | None:
         """Return the identity with exactly this address, which is in lower case. Raises: as `get`."""
         found = find_user(self._http, self._target, email)
-        return None if found is None else _listed(found)
+        return None if found is None else self._read(found)
 
     def every(self) -> Iterator[IdentityPage]:
         """Yield all identities, a page at a time.
@@ -116,11 +118,17 @@ class AdminClient:
         skip another: who needs all of them compares with `total` (facts, section a). Raises: as `get`.
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
-            yield IdentityPage(tuple(_listed(user) for user in users), total)
+            yield IdentityPage(tuple(self._read(user) for user in users), total)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _read(self, user: Mapping[str, Any]) -> StoredIdentity:
+        try:
+            return _listed(user)
+        except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+            raise unavailable(self._target, "its list of users is none") from error
 
     @contextmanager
     def _writing(self) -> Generator[None]:
@@ -145,6 +153,9 @@ def _identity(user: User) -> StoredIdentity:
         email=(user.email or "").lower(),
         deployment=_deployment(user.app_metadata),
         has_signed_in=user.last_sign_in_at is not None,
+        banned_until=_MOMENT.validate_python(user.banned_until),
+        is_confirmed=user.email_confirmed_at is not None,
+        invited_at=user.invited_at,
         is_deleted=user.deleted_at is not None,
     )
 
@@ -155,6 +166,9 @@ def _listed(user: Mapping[str, Any]) -> StoredIdentity:
         email=str(user.get("email") or "").lower(),
         deployment=_deployment(user.get("app_metadata")),
         has_signed_in=user.get("last_sign_in_at") is not None,
+        banned_until=_MOMENT.validate_python(user.get("banned_until")),
+        is_confirmed=user.get("email_confirmed_at") is not None,
+        invited_at=_MOMENT.validate_python(user.get("invited_at")),
         is_deleted=user.get("deleted_at") is not None,
     )
 
