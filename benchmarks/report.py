@@ -31,13 +31,13 @@ def page(cases: Sequence[Case], times: Mapping[str, Times], settings: Settings) 
     parts = [
         "# Start-up",
         "Written by `make bench`; `benchmarks/README.md` says what the cases are and how to read them.",
-        _setting(settings),
+        setting(settings),
         "## bazar",
-        _table(cases, times, Kind.BAZAR),
+        table(cases, times, Kind.BAZAR),
         "## Floors",
-        _table(cases, times, Kind.FLOOR),
+        table(cases, times, Kind.FLOOR),
         "## Peers on this machine, for information",
-        _table(cases, times, Kind.PEER),
+        table(cases, times, Kind.PEER),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -57,7 +57,8 @@ def met(case: Case, times: Mapping[str, Times]) -> str:
     return "unclear"
 
 
-def _setting(settings: Settings) -> str:
+def setting(settings: Settings) -> str:
+    """Return how a run was made, as a list."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     script = "imports `re`" if "import re\n" in BAZAR.read_text(encoding="utf-8") else "does not import `re`"
     return "\n".join(
@@ -72,7 +73,8 @@ def _setting(settings: Settings) -> str:
     )
 
 
-def _table(cases: Sequence[Case], times: Mapping[str, Times], kind: Kind) -> str:
+def table(cases: Sequence[Case], times: Mapping[str, Times], kind: Kind) -> str:
+    """Return the table of the cases of one kind."""
     rows = [_row(case, times) for case in cases if case.kind is kind]
     rule = ("---", *("--:" for _ in _HEADER[1:-1]), "---")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (_HEADER, rule, *rows))

@@ -41,14 +41,15 @@ class Settings(BaseSettings):
 def get(email: Annotated[str, typer.Argument(help="whom to show")]) -> None:
     """Show one user as JSON."""
     settings = Settings.model_validate({})
-    _verify(settings)
+    verify(settings)
     engine = create_engine(make_url(settings.database_url).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         row = connection.execute(_USER, {"email": email.lower()}).mappings().one()
     typer.echo(json.dumps(dict(row), indent=2, default=str))
 
 
-def _verify(settings: Settings) -> dict[str, Any]:
+def verify(settings: Settings) -> dict[str, Any]:
+    """Return the claims of the access token, checked with the cached key set."""
     keys = jwt.PyJWKSet.from_dict(json.loads(settings.jwks_file.read_text(encoding="utf-8")))
     key = keys[jwt.get_unverified_header(settings.bazar_token)["kid"]]
     return jwt.decode(settings.bazar_token, key, algorithms=["ES256"], audience="authenticated")

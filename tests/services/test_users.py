@@ -205,6 +205,25 @@ def test_pages_are_complete_in_order_and_without_doubles(people: People, sort: U
     assert keys == sorted(keys)
 
 
+@pytest.mark.parametrize("sort", UserSort)
+def test_members_of_a_large_organization_are_listed_like_those_of_a_small_one(
+    people: People, monkeypatch: pytest.MonkeyPatch, sort: UserSort
+) -> None:
+    acme, beta, foreign = people.org(), people.org(), people.org()
+    me = people.user({acme: Role.MEMBER, beta: Role.MEMBER})
+    people.user({acme: Role.MEMBER, beta: Role.OWNER, foreign: Role.MEMBER})
+    people.user({beta: Role.MEMBER}, plan=Plan.PLUS)
+    people.user({foreign: Role.MEMBER})
+    people.user()
+    request = ListUsers(sort=sort, limit=2)
+    as_few = listed(people, me, request)
+
+    monkeypatch.setattr("bazar_cli.adapters.postgres.users._FEW", 2)
+
+    assert listed(people, me, request) == as_few
+    assert len(as_few) == 3
+
+
 def test_a_page_stays_where_it_was_when_users_come_and_go(people: People) -> None:
     acme = people.org()
     made = [people.user({acme: Role.MEMBER}, created_at=LONG_AGO + timedelta(days=n)) for n in range(4)]
