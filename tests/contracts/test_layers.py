@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from tests.support.tree import ALL, verb
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "bazar_cli").rglob("*.py"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def calls(path: Path) -> frozenset[str]:
     """Return the name of every function that a module calls."""
     return frozenset(_calls(path))
