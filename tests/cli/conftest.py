@@ -12,7 +12,7 @@ from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     """The users and organizations of this worker's target."""
     with People(target) as found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from bazar_cli.domain import errors
@@ -25,6 +26,7 @@ _BY_TABLE = {
 }
 
 
+@lru_cache(maxsize=1)
 def raised() -> dict[str, int]:
     """Every code that the sources give to an error, with the exit code of that error."""
     found = dict(_BY_TABLE)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.support.tree import ALL, verb
@@ -14,8 +15,13 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "bazar_cli").rglob("*.py"))
 
 
-def calls(path: Path) -> Iterator[str]:
-    """Yield the name of every function that a module calls."""
+@cache
+def calls(path: Path) -> frozenset[str]:
+    """Return the name of every function that a module calls."""
+    return frozenset(_calls(path))
+
+
+def _calls(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
@@ -26,7 +32,7 @@ def calls(path: Path) -> Iterator[str]:
 
 def callers(name: str) -> set[str]:
     """Return the modules that call a function of this name."""
-    return {str(path.relative_to(ROOT)) for path in SOURCES if name in set(calls(path))}
+    return {str(path.relative_to(ROOT)) for path in SOURCES if name in calls(path)}
 
 
 def test_import_contracts_hold() -> None:

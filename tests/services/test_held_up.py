@@ -26,7 +26,7 @@ Interrupt = Callable[[Callable[[], None]], None]
 MINE, THEIRS = "Mine-and-long-1", "Theirs-and-long-2"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     """People in both systems of this worker."""
     with People(target) as arranged:

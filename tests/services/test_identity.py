@@ -28,7 +28,7 @@ PASSWORD = Secret(OLD_PASSWORD)
 SOON = timedelta(seconds=30)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     with People(target) as arranged:
         yield arranged

@@ -16,7 +16,7 @@ from tests.support.people import People, Someone
 from tests.support.postgres import target_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(database_url: str) -> Generator[People]:
     """People in this worker's database, whose plan table nobody changes."""
     with People(target_of(database_url)) as arranged:

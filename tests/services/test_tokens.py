@@ -40,7 +40,7 @@ print(json.dumps([str(claims.user_id), sorted(sys.modules)]))
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     with People(target) as arranged:
         yield arranged

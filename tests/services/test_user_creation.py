@@ -27,7 +27,7 @@ PASSWORD = "correct horse"
 PLAIN = NewPassword(plain=Secret(PASSWORD))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     """People in both systems of this worker."""
     with People(target) as arranged:

@@ -21,7 +21,7 @@ from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(target: Target) -> Generator[People]:
     """People in both systems of this worker."""
     with People(target) as arranged:

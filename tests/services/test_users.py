@@ -22,7 +22,7 @@ from tests.support.postgres import target_of
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(database_url: str) -> Generator[People]:
     """People in this worker's database; nothing here needs Supabase."""
     with People(target_of(database_url)) as arranged:

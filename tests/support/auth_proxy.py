@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 from bazar_cli.domain.target import Target
+from tests.support.tls import trusted
 
 _PASSED_BACK = ("Content-Type", "X-Supabase-Api-Version", "X-Total-Count", "Link", "Date")
 
@@ -106,7 +107,9 @@ class Asked:
         """Return what the service at `base_url` answers to it."""
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         url = base_url + self.path
-        return httpx.request(self.method, url, headers=headers, content=self.body, trust_env=False, timeout=30)
+        return httpx.request(
+            self.method, url, headers=headers, content=self.body, trust_env=False, timeout=30, verify=trusted()
+        )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from bazar_cli.domain.policy import decide
 from bazar_cli.domain.target import Target
 from bazar_cli.services.system import System
+from tests.support.tls import trusted
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -243,7 +244,7 @@ class People:
     def auth(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
         """Ask the Auth service with the service key; `path` is below `/auth/v1`."""
         url, headers = f"{auth_url(self.target)}{path}", key_headers(self.target)
-        return httpx.request(method, url, json=body, headers=headers, trust_env=False, timeout=30)
+        return httpx.request(method, url, json=body, headers=headers, trust_env=False, timeout=30, verify=trusted())
 
     # -- see ----------------------------------------------------------------------------------------------
 

@@ -13,10 +13,13 @@ import gc
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -77,47 +80,90 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
         os._exit(code)
 
 
-def _serve(connection: socket.socket) -> NoReturn:
-    """Fork the command, wait for it, and tell how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    data, streams, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
-    while not data.endswith(b"\n"):
-        data += connection.recv(_REQUEST_BYTES)
-    request = json.loads(data)
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        _become(request, streams)
-    for stream in streams:
-        os.close(stream)
-    if request["kill_after"] is not None:
-        time.sleep(request["kill_after"])
-        os.kill(child, signal.SIGKILL)  # one that has ended keeps its pid until it is waited for
-    _, status = os.waitpid(child, 0)
-    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
+@dataclass(frozen=True)
+class _Running:
+    """A command that has not ended, and who waits for it."""
+
+    connection: socket.socket
+    kill_at: float | None
+
+
+class _Server:
+    """Forks a command for each connection and tells how it ended; one fork each, for that is what costs."""
+
+    def __init__(self, path: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(64)
+        self._ended, self._wakes = socket.socketpair()
+        self._running: dict[int, _Running] = {}
+
+    def serve(self) -> None:
+        """Go on until standard input ends."""
+        for end in (self._ended, self._wakes):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            readable, _, _ = select.select([self._listener, self._ended, sys.stdin], [], [], self._patience())
+            if sys.stdin in readable:
+                return
+            if self._ended in readable:
+                self._ended.recv(4096)
+                self._reap()
+            self._kill_late()
+            if self._listener in readable:
+                self._fork(self._listener.accept()[0])
+
+    def _patience(self) -> float | None:
+        moments = [running.kill_at for running in self._running.values() if running.kill_at is not None]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _fork(self, connection: socket.socket) -> None:
+        data, streams, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
+        while not data.endswith(b"\n"):
+            data += connection.recv(_REQUEST_BYTES)
+        request = json.loads(data)
+        child = os.fork()
+        if child == 0:
+            self._leave()
+            connection.close()
+            _become(request, streams)
+        for stream in streams:
+            os.close(stream)
+        after = request["kill_after"]
+        self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
+
+    def _leave(self) -> None:
+        """Have nothing of the server's in the command."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        for own in (self._listener, self._ended, self._wakes, *(r.connection for r in self._running.values())):
+            own.close()
+
+    def _reap(self) -> None:
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with self._running.pop(pid).connection as connection, suppress(OSError):  # who asked may have given up
+                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+    def _kill_late(self) -> None:
+        now = time.monotonic()
+        for pid, running in self._running.items():
+            if running.kill_at is not None and running.kill_at <= now:
+                os.kill(pid, signal.SIGKILL)  # one that has ended keeps its pid until it is waited for
+                self._running[pid] = _Running(running.connection, None)
 
 
 def main() -> None:
     """Listen, and fork for each connection, until standard input ends."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(sys.argv[1])
-    listener.listen(64)
+    server = _Server(sys.argv[1])
     _preload()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    import select
-
-    while True:
-        readable, _, _ = select.select([listener, sys.stdin], [], [])
-        if sys.stdin in readable:
-            return
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _serve(connection)
-        connection.close()
+    server.serve()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from supabase_auth.errors import AuthApiError
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.target import Target
+from tests.support.tls import trusted
 
 Email = Callable[[str], str]
 PASSWORD = "correct horse battery"
@@ -22,7 +23,7 @@ PASSWORD = "correct horse battery"
 @contextmanager
 def client(target: Target, key: str) -> Generator[Any]:
     """Make a client as a script would; its connections are closed at the end."""
-    with httpx.Client() as http:
+    with httpx.Client(verify=trusted()) as http:
         options = ClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         yield create_client(target.supabase_url, key, options)
 
