@@ -54,9 +54,11 @@ TREE = Group(
                 {
                     "create": "Create a user in Postgres and Supabase Auth",
                     "delete": "Delete a user from both systems",
+                    "demote": "Take the superuser flag from a user",
                     "get": "Show one user",
                     "list": "List users",
                     "me": "Show yourself",
+                    "promote": "Make a user a superuser",
                     "update": "Change a user",
                 },
             ),

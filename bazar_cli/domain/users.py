@@ -39,6 +39,8 @@ GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
 ME = signed_in("users.me")
 UPDATE = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
 DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
+PROMOTE = requires("users.promote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
+DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 EMAIL_MAX = 255
 """Characters; Supabase Auth's own limit (facts, section c)."""
@@ -147,6 +149,14 @@ class DeleteUser:
     confirm: str | None
     only_pending: bool = False
     """Finish a deletion that was begun, and begin none."""
+
+
+@dataclass(frozen=True)
+class ChangeSuperuser:
+    """What `users promote` or `users demote` was asked; `confirm` as in DeleteUser."""
+
+    user: str
+    confirm: str | None
 
 
 def normalized_email(text: str) -> str:

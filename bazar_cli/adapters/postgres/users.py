@@ -255,6 +255,14 @@ def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None
     )
 
 
+def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool) -> None:
+    """Write the superuser flag."""
+    connection.execute(
+        text("UPDATE bazar.users SET is_superuser = :superuser, updated_at = now() WHERE id = :id"),
+        {"id": user_id, "superuser": superuser},
+    )
+
+
 def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one_or_none()
