@@ -49,19 +49,31 @@ TREE = Group(
         ),
         "users": Group(
             "Create, find, change and delete users",
-            _verbs(
-                "users",
-                {
-                    "create": "Create a user in Postgres and Supabase Auth",
-                    "delete": "Delete a user from both systems",
-                    "demote": "Take the superuser flag from a user",
-                    "get": "Show one user",
-                    "list": "List users",
-                    "me": "Show yourself",
-                    "promote": "Make a user a superuser",
-                    "update": "Change a user",
-                },
-            ),
+            {
+                **_verbs(
+                    "users",
+                    {
+                        "create": "Create a user in Postgres and Supabase Auth",
+                        "delete": "Delete a user from both systems",
+                        "demote": "Take the superuser flag from a user",
+                        "get": "Show one user",
+                        "list": "List users",
+                        "me": "Show yourself",
+                        "promote": "Make a user a superuser",
+                    },
+                ),
+                "sessions": Group(
+                    "See and end where a user is signed in",
+                    _verbs(
+                        "users.sessions",
+                        {
+                            "list": "List the sessions of a user",
+                            "revoke": "End the sessions of a user",
+                        },
+                    ),
+                ),
+                **_verbs("users", {"update": "Change a user"}),
+            },
         ),
         "orgs": Group(
             "Create and find organizations",

@@ -67,6 +67,8 @@ def requirements(spec: Spec) -> list[str]:
     lines = [f"Requires {', '.join(names)} ({_plans(names)})"]
     if spec.scope is Scope.PLATFORM:
         lines[0] += ", as a superuser"
+    if spec.oneself:
+        lines[0] += "; nothing where you name yourself"
     lines += [_added(name, rule) for name, rule in spec.fields.items()]
     if spec.bootstrap:
         lines.append("While no superuser exists: allowed to SUPERUSER_EMAIL")

@@ -71,6 +71,12 @@ def find(connection: Connection, reach: Reach, reference: str) -> User | None:
     return None if row is None else _user(row)
 
 
+def find_whole(connection: Connection, reach: Reach, reference: str) -> User | None:
+    """Return a user within reach with all memberships, seen or not: for the row rules of a command that reads."""
+    found = find(connection, reach, reference)
+    return None if found is None else _held(connection, found.id).user
+
+
 def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
     """Lock the user by id or email until the transaction ends; None when there is none within reach."""
     _, values = _reached(reach)
