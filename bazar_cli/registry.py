@@ -26,8 +26,8 @@ class Group:
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
-    """The leaves of one package, where each verb is the name of its module."""
-    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb}", text) for verb, text in helps.items()}
+    """The leaves of one package, where each verb is the name of its module, written with underscores."""
+    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
 
 
 TREE = Group(
@@ -60,6 +60,7 @@ TREE = Group(
                         "list": "List users",
                         "me": "Show yourself",
                         "promote": "Make a user a superuser",
+                        "reset-password": "Let a user set a new password",
                     },
                 ),
                 "sessions": Group(

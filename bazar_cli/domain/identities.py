@@ -61,4 +61,9 @@ class OutcomeUnknown(Exception):
     """Supabase Auth answered 5xx or 429, timed out, or the connection broke: it may have acted or not.
 
     The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
+    Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later.
     """
+
+    def __init__(self, message: str, *, rate_limited: bool = False) -> None:
+        super().__init__(message)
+        self.rate_limited = rate_limited

@@ -40,6 +40,13 @@ ME = signed_in("users.me")
 UPDATE = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
 DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
 PROMOTE = requires("users.promote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
+RESET_PASSWORD = requires(
+    "users.reset-password",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"print_link": FieldRule(platform=True, free=(False,))},
+)
 DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 EMAIL_MAX = 255
@@ -149,6 +156,23 @@ class DeleteUser:
     confirm: str | None
     only_pending: bool = False
     """Finish a deletion that was begun, and begin none."""
+
+
+@dataclass(frozen=True)
+class ResetPassword:
+    """What `users reset-password` was asked: a mail by Supabase, or with `print_link` the link itself and no mail."""
+
+    user: str
+    print_link: bool = False
+
+
+@dataclass(frozen=True)
+class PasswordReset:
+    """Whose password can be set anew, and the link that does it where no mail was sent."""
+
+    user: User
+    mailed: bool
+    link: Secret | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
-from supabase_auth import SyncGoTrueAdminAPI
+from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
@@ -25,7 +25,7 @@ from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, Out
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
-    from supabase_auth.types import AdminUserAttributes, User
+    from supabase_auth.types import AdminUserAttributes, GenerateLinkParams, User
 
     from bazar_cli.domain.target import Target
 
@@ -92,6 +92,33 @@ class AdminClient:
             if refusal.status != _NOT_FOUND:
                 raise
 
+    def recovery_mail(self, email: str) -> None:
+        """Let Supabase mail a link to set the password anew; of an unknown address it says the same.
+
+        With the service key no captcha is asked for. The link signs in by itself (`implicit`): one that needs a
+        verifier of the client that asked would be of no use to the user.
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        client = SyncGoTrueClient(
+            url=auth_url(self._target),
+            headers=key_headers(self._target),
+            auto_refresh_token=False,
+            persist_session=False,
+            http_client=self._http,
+            flow_type="implicit",
+        )
+        with self._writing():
+            client.reset_password_for_email(email)
+
+    def recovery_link(self, email: str) -> tuple[uuid.UUID, Secret]:
+        """Make a link to set the password anew; return it with the id of whom it signs in. No mail is sent.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        with self._writing():
+            made = self._api.generate_link(cast("GenerateLinkParams", {"type": "recovery", "email": email}))
+        return uuid.UUID(made.user.id), Secret(made.properties.action_link)
+
     def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
         """Return the identity with this id, None when there is none.
 
@@ -140,7 +167,8 @@ class AdminClient:
             raise OutcomeUnknown(error.message or "no answer") from error
         except AuthApiError as error:
             if error.status == _TOO_MANY or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-                raise OutcomeUnknown(f"{error.status} {error.message}") from error
+                limited = error.status == _TOO_MANY
+                raise OutcomeUnknown(f"{error.status} {error.message}", rate_limited=limited) from error
             raise IdentityRefused(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.
