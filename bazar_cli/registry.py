@@ -53,6 +53,7 @@ TREE = Group(
                 **_verbs(
                     "users",
                     {
+                        "adopt": "Take in an identity that lives only at Supabase",
                         "create": "Create a user in Postgres and Supabase Auth",
                         "delete": "Delete a user from both systems",
                         "demote": "Take the superuser flag from a user",

@@ -14,7 +14,7 @@ STAMP = "bazar"
 
 @dataclass(frozen=True)
 class NewIdentity:
-    """An identity to be created, confirmed, with the id of its row in Postgres."""
+    """An identity to be created with the id of its row in Postgres."""
 
     id: UUID
     email: str
@@ -24,6 +24,8 @@ class NewIdentity:
     password: Secret | None
     password_hash: Secret | None
     """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
+    confirmed: bool = True
+    """Whether the address counts as confirmed; not so for who is to confirm it by an invitation."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class StoredIdentity:
     invited_at: datetime | None = None
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
+
+    def is_banned(self, now: datetime) -> bool:
+        """Whether Supabase lets nobody sign in as this identity at that moment."""
+        return self.banned_until is not None and self.banned_until > now
 
 
 class IdentityRefused(Exception):

@@ -47,6 +47,7 @@ RESET_PASSWORD = requires(
     writes=True,
     fields={"print_link": FieldRule(platform=True, free=(False,))},
 )
+ADOPT = requires("users.adopt", Permission.USERS_CREATE, scope=Scope.PLATFORM, writes=True)
 DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 EMAIL_MAX = 255
@@ -107,15 +108,18 @@ class CreateUser:
     password: NewPassword | None = None
     """None: the user has no password yet."""
     if_not_exists: bool = False
+    invite: bool = False
+    """Supabase mails an invitation, by which the user confirms the address and sets a password."""
 
 
 @dataclass(frozen=True)
 class CreatedUser:
-    """The user, whether this run created it, and the password that was generated."""
+    """The user, whether this run created it, the password that was generated, and whether an invitation was mailed."""
 
     user: User
     created: bool
     password: Secret | None = None
+    invited: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,24 @@ class DeleteUser:
     confirm: str | None
     only_pending: bool = False
     """Finish a deletion that was begun, and begin none."""
+
+
+@dataclass(frozen=True)
+class AdoptUser:
+    """What `users adopt` was asked."""
+
+    email: str
+    name: str | None = None
+    organization: str | None = None
+
+
+@dataclass(frozen=True)
+class AdoptedUser:
+    """The user, whether this run took them in, and whether the address is confirmed at Supabase."""
+
+    user: User
+    adopted: bool
+    confirmed: bool
 
 
 @dataclass(frozen=True)

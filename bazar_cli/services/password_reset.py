@@ -63,7 +63,7 @@ def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> Us
     user = held.user
     scope.may_write_user(grant, user)
     if user.pending is not None:
-        raise user_pending(user.email, user.pending)
+        raise user_pending(user.email, user.pending, adopted=held.adopted)
     if user.state is UserState.SUSPENDED:
         raise Conflict(
             "users.suspended",

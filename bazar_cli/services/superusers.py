@@ -37,7 +37,7 @@ def promote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
                 details={"user_id": str(held.user.id)},
             )
         if held.user.pending is not None:
-            raise user_pending(held.user.email, held.user.pending)
+            raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
         return _write(connection, grant, held.user, superuser=True)
 
     return leases.when_free(step, system, grant)

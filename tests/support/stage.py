@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,6 +146,11 @@ class Stage:
                 "DATABASE_URL": target.database_url.reveal(),
             }
             Profiles(bazar.environment()).save(PROFILE, values, activate=False)
+        if name == "new-identity":
+            found = Someone(uuid.uuid4(), f"{fresh}@example.com")
+            self.people.identity(found)
+            self._seen = None
+            return found.email
         if name.startswith("new-"):
             return constant.get(name, fresh)
         return constant[name] if name in constant else self._target(name).email

@@ -54,14 +54,14 @@ class AdminClient:
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
-        """Create a confirmed identity with our id and stamp.
+        """Create an identity with our id and stamp.
 
         Raises: IdentityRefused (4xx), OutcomeUnknown (429, 5xx, timeout, broken connection).
         """
         attributes: dict[str, Any] = {
             "id": str(identity.id),
             "email": identity.email,
-            "email_confirm": True,
+            "email_confirm": identity.confirmed,
             "app_metadata": {STAMP: {"deployment": str(identity.deployment), "origin": identity.origin}},
         }
         if identity.password is not None:
@@ -80,6 +80,30 @@ class AdminClient:
             attributes = {"password": password.reveal()}
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
+    def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str) -> None:
+        """Stamp an identity as this deployment's; what else its metadata hold stays (facts, section a).
+
+        Raises: IdentityRefused, with 404 for one that is not there; OutcomeUnknown.
+        """
+        self._write_stamp(user_id, {"deployment": str(deployment), "origin": origin})
+
+    def unstamp(self, user_id: uuid.UUID) -> None:
+        """Take the stamp off again; an identity that is not there has none.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        try:
+            self._write_stamp(user_id, None)
+        except IdentityRefused as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+
+    def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None) -> None:
+        # Metadata merge key by key, and null deletes a key.
+        attributes = {"app_metadata": {STAMP: stamp}}
+        with self._writing():
+            self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
+
     def delete(self, user_id: uuid.UUID) -> None:
         """Delete an identity; one that is not there counts as deleted.
 
@@ -91,6 +115,17 @@ class AdminClient:
         except IdentityRefused as refusal:
             if refusal.status != _NOT_FOUND:
                 raise
+
+    def invite(self, email: str) -> uuid.UUID:
+        """Let Supabase mail an invitation to an unconfirmed identity; return the id of whom it invited.
+
+        An address that it does not know gets an identity of its own; one that is confirmed is refused with
+        `email_exists` (facts, section a).
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        with self._writing():
+            invited = self._api.invite_user_by_email(email)
+        return uuid.UUID(invited.user.id)
 
     def recovery_mail(self, email: str) -> None:
         """Let Supabase mail a link to set the password anew; of an unknown address it says the same.
