@@ -60,8 +60,7 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     assert [e["use_case"] for e in people.events(someone.id)] == ["users.delete"]
 
 
-@pytest.mark.parametrize("healer", ["again", "doctor"])
-@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
+@pytest.mark.parametrize(("arrives", "healer"), [(False, "doctor"), (True, "again")])
 @pytest.mark.parametrize("path", ["/admin/users", "/invite"])
 def test_invitation_is_finished(
     admin: Bazar, target: Target, people: People, unique_email: Email, path: str, arrives: bool, healer: str
@@ -81,8 +80,7 @@ def test_invitation_is_finished(
     assert [(e["use_case"], e["outcome"]) for e in people.events(row["id"])] == [("users.create", "done")]
 
 
-@pytest.mark.parametrize("healer", ["again", "doctor"])
-@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
+@pytest.mark.parametrize(("arrives", "healer"), [(False, "doctor"), (True, "again")])
 def test_adoption_is_finished(admin: Bazar, target: Target, people: People, arrives: bool, healer: str) -> None:
     someone = Someone(uuid.uuid4(), an_address("killed"))
     people.identity(someone)
