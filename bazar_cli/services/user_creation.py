@@ -100,7 +100,7 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
             return True
         wanted, begun = taken
         if grant.dry_run:
-            return _would_exist(system, grant, admin, wanted, begun)
+            return _would_exist(system, grant, admin, wanted, begun) or wanted.invite
         try:
             existed = admin.get(user_id) is not None
             created_here = provision(system, grant, admin, wanted, begun)
