@@ -26,8 +26,8 @@ class Group:
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
-    """The leaves of one package, where each verb is the name of its module."""
-    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb}", text) for verb, text in helps.items()}
+    """The leaves of one package, where each verb is the name of its module, written with underscores."""
+    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
 
 
 TREE = Group(
@@ -49,17 +49,33 @@ TREE = Group(
         ),
         "users": Group(
             "Create, find, change and delete users",
-            _verbs(
-                "users",
-                {
-                    "create": "Create a user in Postgres and Supabase Auth",
-                    "delete": "Delete a user from both systems",
-                    "get": "Show one user",
-                    "list": "List users",
-                    "me": "Show yourself",
-                    "update": "Change a user",
-                },
-            ),
+            {
+                **_verbs(
+                    "users",
+                    {
+                        "adopt": "Take in an identity that lives only at Supabase",
+                        "create": "Create a user in Postgres and Supabase Auth",
+                        "delete": "Delete a user from both systems",
+                        "demote": "Take the superuser flag from a user",
+                        "get": "Show one user",
+                        "list": "List users",
+                        "me": "Show yourself",
+                        "promote": "Make a user a superuser",
+                        "reset-password": "Let a user set a new password",
+                    },
+                ),
+                "sessions": Group(
+                    "See and end where a user is signed in",
+                    _verbs(
+                        "users.sessions",
+                        {
+                            "list": "List the sessions of a user",
+                            "revoke": "End the sessions of a user",
+                        },
+                    ),
+                ),
+                **_verbs("users", {"update": "Change a user"}),
+            },
         ),
         "orgs": Group(
             "Create and find organizations",

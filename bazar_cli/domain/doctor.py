@@ -78,6 +78,8 @@ class PendingUser:
     pending: Pending
     leased: bool
     """A command is at it right now."""
+    adopted: bool = False
+    """The identity was at Supabase first: what is pending as a creation is an adoption."""
 
 
 @dataclass(frozen=True)

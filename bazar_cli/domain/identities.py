@@ -14,7 +14,7 @@ STAMP = "bazar"
 
 @dataclass(frozen=True)
 class NewIdentity:
-    """An identity to be created, confirmed, with the id of its row in Postgres."""
+    """An identity to be created with the id of its row in Postgres."""
 
     id: UUID
     email: str
@@ -24,6 +24,8 @@ class NewIdentity:
     password: Secret | None
     password_hash: Secret | None
     """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
+    confirmed: bool = True
+    """Whether the address counts as confirmed; not so for who is to confirm it by an invitation."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class StoredIdentity:
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
 
+    def is_banned(self, now: datetime) -> bool:
+        """Whether Supabase lets nobody sign in as this identity at that moment."""
+        return self.banned_until is not None and self.banned_until > now
+
 
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing.
@@ -61,4 +67,9 @@ class OutcomeUnknown(Exception):
     """Supabase Auth answered 5xx or 429, timed out, or the connection broke: it may have acted or not.
 
     The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
+    Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later.
     """
+
+    def __init__(self, message: str, *, rate_limited: bool = False) -> None:
+        super().__init__(message)
+        self.rate_limited = rate_limited

@@ -39,6 +39,16 @@ GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
 ME = signed_in("users.me")
 UPDATE = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
 DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
+PROMOTE = requires("users.promote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
+RESET_PASSWORD = requires(
+    "users.reset-password",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"print_link": FieldRule(platform=True, free=(False,))},
+)
+ADOPT = requires("users.adopt", Permission.USERS_CREATE, scope=Scope.PLATFORM, writes=True)
+DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 EMAIL_MAX = 255
 """Characters; Supabase Auth's own limit (facts, section c)."""
@@ -98,15 +108,18 @@ class CreateUser:
     password: NewPassword | None = None
     """None: the user has no password yet."""
     if_not_exists: bool = False
+    invite: bool = False
+    """Supabase mails an invitation, by which the user confirms the address and sets a password."""
 
 
 @dataclass(frozen=True)
 class CreatedUser:
-    """The user, whether this run created it, and the password that was generated."""
+    """The user, whether this run created it, the password that was generated, and whether an invitation was mailed."""
 
     user: User
     created: bool
     password: Secret | None = None
+    invited: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,49 @@ class DeleteUser:
     confirm: str | None
     only_pending: bool = False
     """Finish a deletion that was begun, and begin none."""
+
+
+@dataclass(frozen=True)
+class AdoptUser:
+    """What `users adopt` was asked."""
+
+    email: str
+    name: str | None = None
+    organization: str | None = None
+
+
+@dataclass(frozen=True)
+class AdoptedUser:
+    """The user, whether this run took them in, and whether the address is confirmed at Supabase."""
+
+    user: User
+    adopted: bool
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class ResetPassword:
+    """What `users reset-password` was asked: a mail by Supabase, or with `print_link` the link itself and no mail."""
+
+    user: str
+    print_link: bool = False
+
+
+@dataclass(frozen=True)
+class PasswordReset:
+    """Whose password can be set anew, and the link that does it where no mail was sent."""
+
+    user: User
+    mailed: bool
+    link: Secret | None = None
+
+
+@dataclass(frozen=True)
+class ChangeSuperuser:
+    """What `users promote` or `users demote` was asked; `confirm` as in DeleteUser."""
+
+    user: str
+    confirm: str | None
 
 
 def normalized_email(text: str) -> str:

@@ -67,6 +67,8 @@ def requirements(spec: Spec) -> list[str]:
     lines = [f"Requires {', '.join(names)} ({_plans(names)})"]
     if spec.scope is Scope.PLATFORM:
         lines[0] += ", as a superuser"
+    if spec.oneself:
+        lines[0] += "; nothing where you name yourself"
     lines += [_added(name, rule) for name, rule in spec.fields.items()]
     if spec.bootstrap:
         lines.append("While no superuser exists: allowed to SUPERUSER_EMAIL")
@@ -84,7 +86,7 @@ def _of_parts(parts: Mapping[str, Spec]) -> list[str]:
 def _added(name: str, rule: FieldRule) -> str:
     what = [rule.permission.value] if rule.permission else []
     what += ["a superuser"] if rule.platform else []
-    free = " or ".join(str(getattr(v, "value", v)) for v in rule.free if v is not None)
+    free = " or ".join(str(getattr(v, "value", v)) for v in rule.free if v not in {None, False})
     return f"--{name.replace('_', '-')}{f' other than {free}' if free else ''} also requires {' and '.join(what)}"
 
 

@@ -95,6 +95,20 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
     return LoggedOut(was_signed_in=stored is not None, at_supabase=ended, everywhere=False)
 
 
+def forget_ended(system: System, environ: Mapping[str, str], identities: Identities) -> None:
+    """Forget the stored session of this command, which the command has ended at Supabase.
+
+    Raises: BackendUnavailable, StoreUnusable when the store cannot be written.
+    """
+    from bazar_cli.adapters.config.sessions import Sessions
+
+    if identities.current().source is not IdentitySource.SESSION:
+        return
+    sessions = Sessions.of(system.target, environ)
+    with sessions.lock():
+        sessions.forget()
+
+
 def _end(system: System, session: Session) -> bool | None:
     """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
     from bazar_cli.adapters.supabase.auth_client import AuthClient

@@ -28,12 +28,18 @@ def organization_not_found(reference: str) -> NotFound:
     )
 
 
-def user_pending(email: str, pending: Pending) -> Conflict:
-    """The user is in the middle of a change that another run began and nobody finished."""
+def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conflict:
+    """The user is in the middle of a change that another run began and nobody finished.
+
+    Parameters: `adopted` says that the identity was at Supabase first, so that a pending creation is an adoption.
+    """
     commands = {
         Pending.CREATE: f"`bazar users create {quote(email)}`, with the options it had,",
+        Pending.INVITE: f"`bazar users create {quote(email)} --invite`, with the options it had,",
         Pending.DELETE: f"`bazar users delete {quote(email)} --confirm {quote(email)}`",
     }
+    if adopted:
+        commands[Pending.CREATE] = f"`bazar users adopt {quote(email)}`, with the options it had,"
     command = commands.get(pending, "the command that began it")
     return Conflict(
         "users.pending",

@@ -55,7 +55,7 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
     if held is None:
         raise user_not_found(request.owner)
     if held.user.pending is not None:
-        raise user_pending(held.user.email, held.user.pending)
+        raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
     if held.user.state is not UserState.ACTIVE:
         raise Conflict(
             "users.suspended",

@@ -38,6 +38,7 @@ class Wanted:
     plain: Secret | None
     bcrypt_hash: Secret | None
     generated: bool
+    invite: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Begun:
     lease: uuid.UUID
     deployment: uuid.UUID
     resumed: bool
+    pending: Pending = Pending.CREATE
+    """What the row waits for: CREATE, or INVITE where an invitation follows."""
     since: leases.Since = field(default_factory=leases.Since)
     """When the lease was taken: a process may be stopped, or its machine asleep, for longer than it lasts."""
 
@@ -61,7 +64,7 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
         existing = admin.get(begun.id)
         if existing is not None:
             return finish_existing(system, grant, admin, wanted, begun, existing)
-    _keep(system, grant, wanted.email, begun)
+    keep(system, grant, wanted.email, begun)
     identity = NewIdentity(
         id=begun.id,
         email=wanted.email,
@@ -69,6 +72,7 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
         origin=_ORIGIN,
         password=wanted.plain,
         password_hash=None if wanted.plain else wanted.bcrypt_hash or hash_of_no_password(),
+        confirmed=not wanted.invite,
     )
     try:
         admin.create(identity)
@@ -80,8 +84,8 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
             # one's to give unless the lease is still this one's.
             suspect = replace(begun, resumed=True, since=leases.Since(long_ago=True))
             return finish_existing(system, grant, admin, wanted, suspect, existing)
-        error = _refused(wanted.email, refusal)
-        _undo(system, grant, wanted.email, begun, error)
+        error = refused(wanted.email, refusal)
+        undo(system, grant, wanted.email, begun, error)
         raise error from refusal
     except OutcomeUnknown as unknown:
         return _find_out(system, grant, admin, wanted, begun, unknown)
@@ -96,16 +100,16 @@ def _find_out(
         existing = admin.get(begun.id)
         stranger = admin.find_by_email(wanted.email) if existing is None else None
     except BackendUnavailable as silent:
-        raise _unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from silent
+        raise unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from silent
     if existing is not None:
         return finish_existing(system, grant, admin, wanted, begun, existing)
     if stranger is not None and stranger.id == begun.id:
         return finish_existing(system, grant, admin, wanted, begun, stranger)
     if stranger is not None:
         error = only_at_supabase(wanted.email)
-        _undo(system, grant, wanted.email, begun, error)
+        undo(system, grant, wanted.email, begun, error)
         raise error from unknown
-    raise _unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from unknown
+    raise unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from unknown
 
 
 def finish_existing(
@@ -135,23 +139,24 @@ def finish_existing(
             hint="run the command again: it chooses a new id",
             details={"user_id": str(begun.id)},
         )
-        _undo(system, grant, wanted.email, begun, error)
+        undo(system, grant, wanted.email, begun, error)
         raise error
     if wanted.plain is None or existing.has_signed_in:
         return False
     if begun.resumed:
-        _keep(system, grant, wanted.email, begun)
+        keep(system, grant, wanted.email, begun)
         try:
             admin.set_password(begun.id, wanted.plain)
         except IdentityRefused as refusal:
-            raise _refused(wanted.email, refusal) from refusal
+            raise refused(wanted.email, refusal) from refusal
         except OutcomeUnknown as unknown:
             what = f"whether it set the password of {wanted.email}: {unknown}"
-            raise _unfinished(wanted.email, begun, what) from unknown
+            raise unfinished(wanted.email, begun, what) from unknown
     return True
 
 
-def _unfinished(email: str, begun: Begun, unsaid: str) -> BackendUnavailable:
+def unfinished(email: str, begun: Begun, unsaid: str) -> BackendUnavailable:
+    """The error for an outcome that nobody knows: the row waits for the next run."""
     return BackendUnavailable(
         "users.create_unfinished",
         f"Supabase Auth did not say {unsaid}",
@@ -160,7 +165,8 @@ def _unfinished(email: str, begun: Begun, unsaid: str) -> BackendUnavailable:
     )
 
 
-def _refused(email: str, refusal: IdentityRefused) -> BazarError:
+def refused(email: str, refusal: IdentityRefused) -> BazarError:
+    """The error for values, or a key, that Supabase refused."""
     if refusal.code == "email_exists":
         return only_at_supabase(email)
     if refusal.status in {401, 403}:
@@ -176,10 +182,11 @@ def _refused(email: str, refusal: IdentityRefused) -> BazarError:
 
 
 def only_at_supabase(email: str) -> Conflict:
+    """The error for an address that belongs to somebody else at Supabase."""
     return Conflict(
         "users.email_at_supabase",
         f"{email} has an identity at Supabase that is no user of this Bazar",
-        hint="use another address, or ask a superuser to take the identity in",
+        hint=f"use another address, or let a superuser take the identity in: `bazar users adopt {quote(email)}`",
         details={"email": email},
     )
 
@@ -194,7 +201,7 @@ def settle(
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
+        settled = users.settle(connection, begun.id, begun.pending, begun.lease)
         user = users.find(connection, grant.reach, str(begun.id))
     if user is None:
         # Deleted meanwhile: the identity that this command made after that would be nobody's.
@@ -203,16 +210,17 @@ def settle(
                 admin.delete(begun.id)
             except (IdentityRefused, OutcomeUnknown) as error:
                 what = f"whether it took back the identity of {wanted.email}, deleted meanwhile: {error}"
-                raise _unfinished(wanted.email, begun, what) from error
-        raise _taken_over(wanted.email, "deleted the user")
+                raise unfinished(wanted.email, begun, what) from error
+        raise taken_over(wanted.email, "deleted the user")
     if not settled and user.pending is not None:
-        raise _taken_over(wanted.email, "is in the middle of a change of the user")
+        raise taken_over(wanted.email, "is in the middle of a change of the user")
     if not settled and (wanted.plain is not None or wanted.bcrypt_hash is not None):
-        raise _taken_over(wanted.email, "finished the user, perhaps with another password")
+        raise taken_over(wanted.email, "finished the user, perhaps with another password")
     return user
 
 
-def _taken_over(email: str, what: str) -> Conflict:
+def taken_over(email: str, what: str) -> Conflict:
+    """The error for a command that outlasted its lease."""
     return Conflict(
         "users.taken_over",
         f"this command was held up, and meanwhile another one {what} ({email})",
@@ -221,7 +229,7 @@ def _taken_over(email: str, what: str) -> Conflict:
     )
 
 
-def _keep(system: System, grant: Grant, email: str, begun: Begun) -> None:
+def keep(system: System, grant: Grant, email: str, begun: Begun) -> None:
     """Make sure, before Supabase is asked to write, that the lease outlasts the call.
 
     Raises: Conflict `users.taken_over` when another command has gone on with the row.
@@ -231,16 +239,17 @@ def _keep(system: System, grant: Grant, email: str, begun: Begun) -> None:
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        kept = users.renew(connection, begun.id, Pending.CREATE, begun.lease)
+        kept = users.renew(connection, begun.id, begun.pending, begun.lease)
     if not kept:
-        raise _taken_over(email, "went on with the user")
+        raise taken_over(email, "went on with the user")
 
 
-def _undo(system: System, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:
+def undo(system: System, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:
+    """Take the row back, with an event that says why, unless another command has gone on with it."""
     from bazar_cli.adapters.postgres import audit, users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if users.remove(connection, begun.id, Pending.CREATE, begun.lease):
+        if users.remove(connection, begun.id, begun.pending, begun.lease):
             audit.record(
                 connection,
                 grant,

@@ -19,19 +19,28 @@ from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import DeleteUser
-from bazar_cli.services import user_creation, user_deletion
+from bazar_cli.services import adoption, user_creation, user_deletion
 from bazar_cli.services.lookups import user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.services.access import Gate
     from bazar_cli.services.system import System
 
-_UNDONE = frozenset({"users.email_at_supabase", "users.id_taken", "users.refused_by_supabase"})
-"""How a creation ends whose row was taken back: there is no user, and never was one."""
+_UNDONE = frozenset(
+    {
+        "users.email_at_supabase",
+        "users.id_taken",
+        "users.refused_by_supabase",
+        "users.identity_not_found",
+        "users.identity_deleted",
+        "users.other_deployment",
+    }
+)
+"""How a creation or adoption ends whose row was taken back: there is no user, and never was one."""
 _CONTENDED = frozenset({"users.busy", "users.pending"})
 """How one ends whom another command holds, or has settled before this one could."""
 _BY_ANOTHER = "another command did it"
-_NO_PASSWORD = "no password was set here; the user sets one by the sign-in page's password recovery"  # noqa: S105
+_NO_PASSWORD = "no password was set here; let the user set one: `bazar users reset-password EMAIL`"  # noqa: S105
 
 
 def finish_all(
@@ -90,7 +99,15 @@ def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
-    if user.pending is Pending.CREATE:
+    if user.pending is Pending.CREATE and user.adopted:
+        try:
+            gate.perform(adoption.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        except NotFound as gone:
+            if gone.code != "users.not_found":
+                raise
+            return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
+        return Repair(user, Repaired.FINISHED)
+    if user.pending in {Pending.CREATE, Pending.INVITE}:
         try:
             password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
         except NotFound:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import datetime, timezone
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
 from bazar_cli.domain import users as use_cases
-from bazar_cli.domain.access import Grant, Membership, Pending, Role, UserState
-from bazar_cli.domain.errors import Conflict, UsageError
+from bazar_cli.domain.access import Grant, Pending, Role
+from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs import Organization
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import (
@@ -30,12 +28,15 @@ from bazar_cli.domain.users import (
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
+from bazar_cli.services.invitation import invite
+from bazar_cli.services.lookups import user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password
 from bazar_cli.services.provision import Begun, Wanted, finish_existing, only_at_supabase, provision, settle
+from bazar_cli.services.user_values import differences, differs, organization_of, planned, unlike
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.services.system import System
 
@@ -64,21 +65,23 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
             return CreatedUser(begun, created=False)
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
-            return CreatedUser(_planned(system, grant, request, wanted, begun), created=True)
+            return CreatedUser(planned(system, grant, request.organization, wanted, begun.id), created=True)
         try:
             password_set = provision(system, grant, admin, wanted, begun)
+            invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
             user = settle(system, grant, admin, wanted, begun, created_here=password_set)
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
     shown = wanted.plain if wanted.generated and password_set else None
-    return CreatedUser(user, created=True, password=shown)
+    return CreatedUser(user, created=True, password=shown, invited=invited)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     """Finish a creation whose command died, for `doctor --fix`: as running it again would, without a password.
 
-    Returns whether the identity was there, and so has what the first run gave it. One that is made here has
-    no password, because nobody could be told of it. A creation that another command finished is left alone.
+    Returns whether the user has what the first run was to give: the identity was there, or an invitation goes
+    out. One that is made here has no password, because nobody could be told of it. A creation that another
+    command finished is left alone.
 
     Raises: as `create`; NotFound for a user who is gone; Conflict `users.busy` while a command is at it.
     """
@@ -97,14 +100,16 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
             return True
         wanted, begun = taken
         if grant.dry_run:
-            return _would_exist(system, grant, admin, wanted, begun)
+            return _would_exist(system, grant, admin, wanted, begun) or wanted.invite
         try:
             existed = admin.get(user_id) is not None
             created_here = provision(system, grant, admin, wanted, begun)
+            if wanted.invite:
+                invite(system, grant, admin, wanted, begun, created_here=created_here)
             settle(system, grant, admin, wanted, begun, created_here=created_here)
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
-    return existed
+    return existed or wanted.invite
 
 
 def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
@@ -124,14 +129,23 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
     held = users.hold_id(connection, user_id)
     if held is None:
         raise user_not_found(str(user_id))
-    if held.user.pending is not Pending.CREATE:
+    user, pending = held.user, held.user.pending
+    if pending not in {Pending.CREATE, Pending.INVITE} or pending is None or held.adopted:
         return None
     if held.leased:
-        raise leases.Busy(held.user.email)
-    users.take(connection, user_id, Pending.CREATE, lease)
-    user = held.user
-    wanted = Wanted(user.email, user.name, user.plan, Role.MEMBER, plain=None, bcrypt_hash=None, generated=False)
-    return wanted, Begun(user_id, lease, users.deployment(connection), resumed=True)
+        raise leases.Busy(user.email)
+    users.take(connection, user_id, pending, lease)
+    wanted = Wanted(
+        email=user.email,
+        name=user.name,
+        plan=user.plan,
+        role=Role.MEMBER,
+        plain=None,
+        bcrypt_hash=None,
+        generated=False,
+        invite=pending is Pending.INVITE,
+    )
+    return wanted, Begun(user_id, lease, users.deployment(connection), resumed=True, pending=pending)
 
 
 def _checked(request: CreateUser) -> Wanted:
@@ -158,6 +172,7 @@ def _checked(request: CreateUser) -> Wanted:
         plain=plain,
         bcrypt_hash=bcrypt_hash,
         generated=generated,
+        invite=request.invite,
     )
 
 
@@ -168,7 +183,7 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
     """Commit the intent, take over an unfinished one, or find the same user there."""
     from bazar_cli.adapters.postgres import audit, users
 
-    organization = _organization(connection, grant, request)
+    organization = organization_of(connection, grant, request.organization)
     scope.may_create_user(
         grant,
         organization.id if organization else None,
@@ -176,18 +191,19 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         wanted.role,
     )
     deployment = users.deployment(connection)
+    pending = Pending.INVITE if wanted.invite else Pending.CREATE
     held = users.hold_email(connection, wanted.email)
     if held is not None:
         if held.leased:
             raise leases.Busy(held.user.email)
         seen = users.find(connection, grant.reach, str(held.user.id))
-        if held.user.pending is not Pending.CREATE or seen is None:
-            return _same(request, wanted, organization, held.user, seen)
-        different = _unlike(request, wanted, organization, held.user)
+        if held.user.pending is not pending or held.adopted or seen is None:
+            return _same(request, wanted, organization, held, seen)
+        different = unlike(request, wanted, organization, held.user)
         if different:
-            raise _differs(wanted.email, different, "an unfinished user with the email {email}")
-        users.take(connection, held.user.id, Pending.CREATE, lease)
-        return Begun(held.user.id, lease, deployment, resumed=True)
+            raise differs(wanted.email, different, "an unfinished user with the email {email}")
+        users.take(connection, held.user.id, pending, lease)
+        return Begun(held.user.id, lease, deployment, resumed=True, pending=pending)
     new = users.NewUser(
         id=time_ordered_uuid(),
         email=wanted.email,
@@ -195,32 +211,24 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         plan=wanted.plan,
         organization_id=organization.id if organization else None,
         role=wanted.role,
+        pending=pending,
     )
     users.insert_pending(connection, new, lease)
     after: dict[str, object] = {"email": new.email, "name": new.name, "plan": new.plan.value}
     if organization is not None:
         after |= {"organization": organization.slug, "role": wanted.role.value}
+    if wanted.invite:
+        after["invited"] = True
     audit.record(
         connection,
         grant,
         audit.Change("user", new.id, organization.id if organization else None, after=after),
     )
-    return Begun(new.id, lease, deployment, resumed=False)
-
-
-def _organization(connection: Connection, grant: Grant, request: CreateUser) -> Organization | None:
-    from bazar_cli.adapters.postgres import organizations
-
-    if request.organization is None:
-        return None
-    found = organizations.hold(connection, grant.reach, request.organization)
-    if found is None:
-        raise organization_not_found(request.organization)
-    return found
+    return Begun(new.id, lease, deployment, resumed=False, pending=pending)
 
 
 def _same(
-    request: CreateUser, wanted: Wanted, organization: Organization | None, existing: User, seen: User | None
+    request: CreateUser, wanted: Wanted, organization: Organization | None, held: Held, seen: User | None
 ) -> User:
     """The complete user with this email, where --if-not-exists asks for no more than it is.
 
@@ -228,68 +236,16 @@ def _same(
     """
     from bazar_cli.adapters.postgres import users
 
+    existing = held.user
+    begun = existing.pending if existing.pending in {Pending.CREATE, Pending.INVITE} else None
+    if seen is not None and begun is not None:
+        # Begun in another way than this command would go on with it.
+        raise user_pending(existing.email, begun, adopted=held.adopted)
     if not request.if_not_exists or seen is None:
         raise users.email_taken(wanted.email)
     if existing.pending is not None:
-        raise user_pending(existing.email, existing.pending)
-    different = _differences(request, wanted, organization, existing)
+        raise user_pending(existing.email, existing.pending, adopted=held.adopted)
+    different = differences(request, wanted, organization, existing)
     if different:
-        raise _differs(wanted.email, different, "a user with the email {email}")
+        raise differs(wanted.email, different, "a user with the email {email}")
     return seen
-
-
-def _differences(request: CreateUser, wanted: Wanted, organization: Organization | None, existing: User) -> list[str]:
-    """The values given that the existing user does not have; what was not given is not compared."""
-    different: list[str] = []
-    if request.name is not None and wanted.name != existing.name:
-        different.append("name")
-    if request.plan is not None and wanted.plan is not existing.plan:
-        different.append("plan")
-    if organization is not None:
-        membership = next((m for m in existing.organizations if m.organization_id == organization.id), None)
-        if membership is None:
-            different.append("organization")
-        elif request.role is not None and membership.role is not wanted.role:
-            different.append("role")
-    return different
-
-
-def _unlike(request: CreateUser, wanted: Wanted, organization: Organization | None, unfinished: User) -> list[str]:
-    """The values that an unfinished user does not have; plan, organization and role count given or not.
-
-    Whoever finishes a creation may set the password, so it takes the rights of the command that began it, and
-    those are what the gate and the row rules ask of the same options.
-    """
-    different = ["name"] if request.name is not None and wanted.name != unfinished.name else []
-    if wanted.plan is not unfinished.plan:
-        different.append("plan")
-    roles = {m.organization_id: m.role for m in unfinished.organizations}
-    if roles.keys() != ({organization.id} if organization else set[uuid.UUID]()):
-        different.append("organization")
-    elif organization is not None and roles[organization.id] is not wanted.role:
-        different.append("role")
-    return different
-
-
-def _differs(email: str, different: list[str], what: str) -> Conflict:
-    return Conflict(
-        "users.differs",
-        f"{what.format(email=email)} exists already, with another {' and '.join(different)}",
-        hint=f"look at it with `bazar users get {quote(email)}`",
-        details={"email": email, "different": different},
-    )
-
-
-def _planned(system: System, grant: Grant, request: CreateUser, wanted: Wanted, begun: Begun) -> User:
-    """What a dry run would have created; its transaction was rolled back."""
-    from bazar_cli.adapters.postgres import organizations
-
-    memberships: tuple[Membership, ...] = ()
-    if request.organization is not None:
-        with system.database().read(grant) as connection:
-            found = organizations.find(connection, grant.reach, request.organization)
-        if found is None:
-            raise organization_not_found(request.organization)
-        memberships = (Membership(found.id, found.slug, wanted.role),)
-    now = datetime.now(timezone.utc)
-    return User(begun.id, wanted.email, wanted.name, wanted.plan, UserState.ACTIVE, None, False, memberships, now, now)

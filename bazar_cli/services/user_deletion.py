@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import invariants, leases
+from bazar_cli.services.consent import confirmed_by_email
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_not_found
 
@@ -74,15 +74,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
     user = held.user
     scope.not_oneself(grant, user, "delete")
     scope.may_write_user(grant, user)
-    # A dry run needs no consent; what was given wrong is wrong there too.
-    consented = grant.dry_run if request.confirm is None else request.confirm.lower() == user.email
-    if not consented:
-        raise Refused(
-            "users.confirm_mismatch",
-            f"deleting {user.email} needs its email as confirmation",
-            hint=f"to do it: `bazar users delete {quote(user.email)} --confirm {quote(user.email)}`",
-            details={"user_id": str(user.id)},
-        )
+    confirmed_by_email(grant, user, request.confirm, "deleting", "delete")
     if held.leased:
         raise leases.Busy(user.email)
     if request.only_pending and user.pending is not Pending.DELETE:

@@ -15,6 +15,7 @@ from bazar_cli.services.lookups import organization_not_found, user_not_found, u
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.services.system import System
 
 
@@ -80,7 +81,7 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
             raise user_not_found(request.user)
         user = held.user
         scope.may_write_user(grant, user)
-        _refuse_unfinished(user)
+        _refuse_unfinished(held)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise Conflict(
                 "users.changed_since",
@@ -99,9 +100,9 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
         return _as_seen(connection, grant.reach, user)
 
 
-def _refuse_unfinished(user: User) -> None:
-    if user.pending is not None:
-        raise user_pending(user.email, user.pending)
+def _refuse_unfinished(held: Held) -> None:
+    if held.user.pending is not None:
+        raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
 
 
 def _as_seen(connection: Connection, reach: Reach, user: User) -> User:

@@ -63,7 +63,7 @@ def test_hints_name_commands_that_exist() -> None:
     for path in (ROOT / "bazar_cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                quoted |= set(re.findall(r"`bazar ((?:[a-z]+ ?)+)", node.value))
+                quoted |= set(re.findall(r"`bazar ((?:[a-z][a-z-]* ?)+)", node.value))
     unknown = {
         words
         for words in (q.strip() for q in quoted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
 pytestmark = pytest.mark.live
 
 Email = Callable[[str], str]
+DOCTOR = ("doctor", "--fix", "--yes", "-o", "json")
 
 
 def killed(admin: Bazar, target: Target, method: str, path: str, words: tuple[str, ...], *, arrives: bool) -> None:
@@ -56,3 +58,40 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     assert people.row(someone) is None
     assert people.identities(someone.email) == []
     assert [e["use_case"] for e in people.events(someone.id)] == ["users.delete"]
+
+
+@pytest.mark.parametrize(("arrives", "healer"), [(False, "doctor"), (True, "again")])
+@pytest.mark.parametrize("path", ["/admin/users", "/invite"])
+def test_invitation_is_finished(
+    admin: Bazar, target: Target, people: People, unique_email: Email, path: str, arrives: bool, healer: str
+) -> None:
+    email = unique_email("killed")
+    words = ("users", "create", email, "--invite", "-o", "json")
+    killed(admin, target, "POST", path, words, arrives=arrives)
+    (row,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    assert row["pending"] == "invite"
+    people.leases_run_out()
+    admin(*(words if healer == "again" else DOCTOR))
+    (after,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    (identity,) = people.identities(email)
+    assert (after["id"], after["pending"], identity["id"]) == (row["id"], None, row["id"])
+    assert identity["invited_at"]
+    assert identity.get("email_confirmed_at") is None
+    assert [(e["use_case"], e["outcome"]) for e in people.events(row["id"])] == [("users.create", "done")]
+
+
+@pytest.mark.parametrize(("arrives", "healer"), [(False, "doctor"), (True, "again")])
+def test_adoption_is_finished(admin: Bazar, target: Target, people: People, arrives: bool, healer: str) -> None:
+    someone = Someone(uuid.uuid4(), an_address("killed"))
+    people.identity(someone)
+    words = ("users", "adopt", someone.email, "-o", "json")
+    killed(admin, target, "PUT", f"/admin/users/{someone.id}", words, arrives=arrives)
+    assert (people.row(someone) or {})["pending"] == "create"
+    people.leases_run_out()
+    admin(*(words if healer == "again" else DOCTOR))
+    row = people.row(someone) or {}
+    assert (row["pending"], row["origin"]) == (None, "adopted")
+    (identity,) = people.identities(someone.email)
+    assert identity["app_metadata"]["bazar"]["origin"] == "adopted"
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("users.adopt", "done")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -121,6 +122,37 @@ def test_killed_before_the_row_is_committed(admin: Bazar, people: People, target
     assert people.identities(email) == []
     create(admin, email, "--org", org.slug).ok()
     is_whole(people, email)
+
+
+@pytest.mark.parametrize(("refuses", "healer"), [(False, "again"), (True, "again"), (True, "doctor")])
+@pytest.mark.parametrize("verb", ["create --invite", "adopt"])
+def test_gone_while_supabase_invites_or_stamps(
+    admin: Bazar,
+    faulty: Bazar,
+    proxy: AuthProxy,
+    people: People,
+    unique_email: Email,
+    verb: str,
+    refuses: bool,
+    healer: str,
+) -> None:
+    email = unique_email("between")
+    if verb == "adopt":
+        people.identity(Someone(uuid.uuid4(), email))
+    words = ("users", *verb.split(), email, "-o", "json")
+    hold = proxy.hold(*(("PUT", USER) if verb == "adopt" else ("POST", "/invite")), acts=True)
+
+    done = while_postgres_goes(people, hold, lambda: faulty(*words), refuses=refuses)
+
+    assert done.code == (7 if refuses else 0)
+    if refuses:
+        [row] = people.sql("SELECT pending FROM bazar.users WHERE email = %s", email)
+        assert row["pending"] == ("create" if verb == "adopt" else "invite")
+        people.leases_run_out()
+        finish(admin, healer, lambda bazar: bazar(*words))
+    is_whole(people, email)
+    mails = people.sql("SELECT 1 FROM bazar_auth.mails WHERE recipient = %s", email)
+    assert len(mails) == (0 if verb == "adopt" else 1)
 
 
 @HEALERS

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of create and delete: nothing is lost, doubled or orphaned.
+"""kill -9 at random moments of create, delete, invite and adopt: nothing is lost, doubled or orphaned.
 
 The seed is printed with a failure; BAZAR_TEST_SEED plays the same moments again, as far as a machine repeats
 itself.
@@ -11,6 +11,7 @@ import random
 import secrets
 import signal
 import time
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.people import People, Someone
 
 PASSWORD = "correct horse"
 DEFAULT_RUNS = 20
+FEW_RUNS = 4
 LONG_RUNS = 500
 """So many runs are killed; one that ended before its moment came does not count."""
 
@@ -41,8 +43,14 @@ class Killer:
     def delete(self, email: str, *, killed: bool = False) -> int:
         return self._run(("users", "delete", email, "--confirm", email), killed=killed)
 
-    def _run(self, words: tuple[str, ...], *, killed: bool) -> int:
-        verb, started = words[1], time.monotonic()
+    def invite(self, email: str, *, killed: bool = False) -> int:
+        return self._run(("users", "create", email, "--invite", "--if-not-exists"), killed=killed, of="invite")
+
+    def adopt(self, email: str, *, killed: bool = False) -> int:
+        return self._run(("users", "adopt", email), killed=killed)
+
+    def _run(self, words: tuple[str, ...], *, killed: bool, of: str = "") -> int:
+        verb, started = of or words[1], time.monotonic()
         span = self._spans.get(verb)
         after = self.random.uniform(0, span) if killed and span is not None else None
         code = self.admin(*words, stdin=f"{PASSWORD}\n", kill_after=after).code
@@ -50,7 +58,8 @@ class Killer:
             self._spans[verb] = time.monotonic() - started
         elif after is not None:
             # The machine's load changes: the last moments must stay about the last ones of a run.
-            self._spans[verb] = span * (1.03 if code == -signal.SIGKILL else 0.9)
+            took = time.monotonic() - started
+            self._spans[verb] = span * 1.03 if code == -signal.SIGKILL else min(span * 0.9, took)
         self.killed += code == -signal.SIGKILL
         return code
 
@@ -81,6 +90,39 @@ def one_life(killer: Killer, number: int, *, by_doctor: bool) -> None:
     assert events(people, someone.id) == [("users.create", "done"), ("users.delete", "done")]
 
 
+def one_invitation(killer: Killer, number: int, *, by_doctor: bool) -> None:
+    """Invite one user, killed once at a random moment and then finished."""
+    people, email = killer.people, f"guest-{number}.{secrets.token_hex(5)}@example.com"
+    assert killer.invite(email, killed=True) in {0, -signal.SIGKILL}
+    killer.people.leases_run_out()
+    if by_doctor:
+        finish_by_doctor(killer)
+    assert killer.invite(email) == 0
+    [row] = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    [identity] = people.identities(email)
+    assert (row["id"], row["pending"], identity.get("email_confirmed_at")) == (identity["id"], None, None)
+    assert identity["invited_at"]
+    assert people.sql("SELECT kind FROM bazar_auth.mails WHERE recipient = %s", email) == [{"kind": "invite"}]
+    assert events(people, row["id"]) == [("users.create", "done")]
+
+
+def one_adoption(killer: Killer, number: int, *, by_doctor: bool) -> None:
+    """Adopt one identity, killed once at a random moment and then finished."""
+    people = killer.people
+    someone = Someone(uuid.uuid4(), f"found-{number}.{secrets.token_hex(5)}@example.com")
+    people.identity(someone)
+    assert killer.adopt(someone.email, killed=True) in {0, -signal.SIGKILL}
+    killer.people.leases_run_out()
+    if by_doctor:
+        finish_by_doctor(killer)
+    assert killer.adopt(someone.email) == 0
+    row = people.row(someone) or {}
+    [identity] = people.identities(someone.email)
+    assert (row["pending"], row["origin"], identity["id"]) == (None, "adopted", someone.id)
+    assert identity["app_metadata"]["bazar"]["origin"] == "adopted"
+    assert events(people, someone.id) == [("users.adopt", "done")]
+
+
 def finish_by_doctor(killer: Killer) -> None:
     """Let the doctor take up whatever the killed command left."""
     done = killer.admin("doctor", "--fix", "--yes", "-o", "json")
@@ -106,18 +148,29 @@ def killer(admin: Bazar, people: People, record_property: Callable[[str, object]
     return Killer(admin, people, seed)
 
 
-def lives(killer: Killer, runs: int) -> int:
+def lives(killer: Killer, runs: int, one: Callable[..., None] = one_life) -> int:
     """Let users live and die until so many runs were killed; return how many lives that took."""
     number = 0
     while killer.killed < runs:
-        one_life(killer, number, by_doctor=number % 2 == 0)
+        one(killer, number, by_doctor=number % 2 == 0)
         number += 1
-        assert number < 4 * runs, "most moments come too late"
+        assert number < 4 * runs + 10, "most moments come too late"
     return number
 
 
 def test_killed_at_random_moments(killer: Killer) -> None:
     lives(killer, DEFAULT_RUNS)
+
+
+@pytest.mark.parametrize("one", [one_invitation, one_adoption])
+def test_invitations_and_adoptions_killed_at_random_moments(killer: Killer, one: Callable[..., None]) -> None:
+    lives(killer, FEW_RUNS, one)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("one", [one_invitation, one_adoption])
+def test_invitations_and_adoptions_killed_for_long(killer: Killer, one: Callable[..., None]) -> None:
+    print(f"{LONG_RUNS // 5} runs killed in {lives(killer, LONG_RUNS // 5, one)} lives")
 
 
 @pytest.mark.long

@@ -45,7 +45,14 @@ OLD_HASH = bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 """Its hash at the lowest cost: what a test arranges and signs in to takes no time of a real password's."""
 _NO_ROLES: Mapping[Org, Role] = MappingProxyType({})
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
-_TABLES = ("bazar.users", "bazar.organizations", "bazar.memberships", "bazar.audit_events", "auth.users")
+_TABLES = (
+    "bazar.users",
+    "bazar.organizations",
+    "bazar.memberships",
+    "bazar.audit_events",
+    "auth.users",
+    "auth.sessions",
+)
 
 
 @dataclass(frozen=True)

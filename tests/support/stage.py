@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bazar_cli.domain.access import Pending, Role, UserState
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from tests.support.cli import Bazar, Done
-from tests.support.matrix import OPERATORS, Row
+from tests.support.matrix import OPERATORS, OTHERS, Row
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 
 PROFILE = "kept"
@@ -39,13 +40,15 @@ class Stage:
     beta: Org = field(init=False)
     operators: dict[str, Someone] = field(default_factory=dict[str, Someone])
     targets: dict[str, Someone] = field(default_factory=dict[str, Someone])
+    rulers: list[Someone] = field(default_factory=list[Someone])
+    """Superusers beside the operators and targets."""
     _seen: dict[str, list[str]] | None = None
     """All rows after the last cell, until something else changes them."""
 
     def __post_init__(self) -> None:
         self.acme, self.beta = self.people.org(), self.people.org()
         # Nobody of the matrix is the last of their kind.
-        self.people.superuser()
+        self.rulers = [self.people.superuser()]
         self.people.user({self.acme: Role.OWNER, self.beta: Role.OWNER})
         for name in OPERATORS:
             self.operators[name] = self._operator(name)
@@ -76,6 +79,12 @@ class Stage:
         self._seen = None
         self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s)", self.acme.id, self.beta.id)
         self.people.sql("DELETE FROM bazar.audit_events")
+        rulers = [one.id for name, one in self._everybody() if name.endswith("superuser") or name in OTHERS]
+        self.people.sql("UPDATE bazar.users SET is_superuser = id = ANY(%s)", rulers)
+
+    def _everybody(self) -> list[tuple[str, Someone]]:
+        kept = [("superuser", one) for one in self.rulers]
+        return [*kept, *self.operators.items(), *self.targets.items()]
 
     def _operator(self, name: str) -> Someone:
         plan, _, role = name.partition("/")
@@ -137,6 +146,11 @@ class Stage:
                 "DATABASE_URL": target.database_url.reveal(),
             }
             Profiles(bazar.environment()).save(PROFILE, values, activate=False)
+        if name == "new-identity":
+            found = Someone(uuid.uuid4(), f"{fresh}@example.com")
+            self.people.identity(found)
+            self._seen = None
+            return found.email
         if name.startswith("new-"):
             return constant.get(name, fresh)
         return constant[name] if name in constant else self._target(name).email

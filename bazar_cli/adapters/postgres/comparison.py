@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _BATCH = 10_000
 _PENDING = text(
     """
-    SELECT id, email, pending, coalesce(lease_until > clock_timestamp(), false) AS leased
+    SELECT id, email, pending, coalesce(lease_until > clock_timestamp(), false) AS leased,
+           origin = 'adopted' AS adopted
     FROM bazar.users WHERE pending IS NOT NULL ORDER BY created_at, id
     """
 )
@@ -49,7 +50,7 @@ _KNOWN = text("SELECT id FROM bazar.users WHERE id = ANY(CAST(:ids AS uuid[]))")
 def pending_users(connection: Connection) -> tuple[PendingUser, ...]:
     """Return every user in the middle of a change, the oldest first."""
     rows = connection.execute(_PENDING).all()
-    return tuple(PendingUser(row.id, row.email, Pending(row.pending), row.leased) for row in rows)
+    return tuple(PendingUser(row.id, row.email, Pending(row.pending), row.leased, row.adopted) for row in rows)
 
 
 def users_without_identity(connection: Connection) -> Found:

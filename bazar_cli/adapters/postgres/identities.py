@@ -7,6 +7,8 @@ Which project a database belongs to is proven by the operator's own session, whi
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -25,6 +27,29 @@ _READABLE = text(
 )
 _MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
 _SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
+_MAY_DELETE_SESSIONS = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
+_END_SESSIONS = text("DELETE FROM auth.sessions WHERE user_id = :user_id")
+# `refreshed_at` has no zone and holds UTC; `ip` is an inet, whose mask nobody needs.
+_SESSIONS_OF = text(
+    """
+    SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
+           CAST(aal AS text) AS aal, not_after
+    FROM auth.sessions WHERE user_id = :user_id ORDER BY created_at DESC, id
+    """
+)
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A row of `auth.sessions`."""
+
+    id: uuid.UUID
+    created_at: datetime | None
+    refreshed_at: datetime | None
+    user_agent: str | None
+    ip: str | None
+    aal: str | None
+    not_after: datetime | None
 
 
 def readable(connection: Connection, session_id: str | None) -> bool:
@@ -38,3 +63,22 @@ def readable(connection: Connection, session_id: str | None) -> bool:
     if not connection.execute(_READABLE).scalar_one():
         return False
     return bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+
+
+def sessions_of(connection: Connection, user_id: uuid.UUID) -> tuple[SessionRow, ...]:
+    """Return the sessions of an identity, the newest first; for callers to whom `readable` said yes."""
+    return tuple(SessionRow(*row) for row in connection.execute(_SESSIONS_OF, {"user_id": user_id}))
+
+
+def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
+    """Say whether `auth.sessions` is readable, as `readable` proves, and its rows may be deleted."""
+    return readable(connection, session_id) and bool(connection.execute(_MAY_DELETE_SESSIONS).scalar_one())
+
+
+def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
+    """Delete the sessions of an identity, with their refresh tokens; return how many there were.
+
+    Supabase Auth does the same when somebody signs out everywhere (facts, section b). For callers to whom
+    `may_end_sessions` said yes.
+    """
+    return connection.execute(_END_SESSIONS, {"user_id": user_id}).rowcount

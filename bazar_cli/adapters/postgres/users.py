@@ -18,7 +18,7 @@ from bazar_cli.domain.page import Page
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import ListUsers, User, UserSort
 
-EMAIL_INDEX = "users_email_key"
+_UNIQUE = frozenset({"users_email_key", "users_pkey"})
 LEASE_SECONDS = 20
 """Above the Auth timeout: who holds a lease and lives has ended its call before the lease ends."""
 
@@ -69,6 +69,9 @@ class NewUser:
     plan: Plan
     organization_id: uuid.UUID | None
     role: Role
+    pending: Pending = Pending.CREATE
+    state: UserState = UserState.ACTIVE
+    adopted: bool = False
 
 
 def find(connection: Connection, reach: Reach, reference: str) -> User | None:
@@ -77,6 +80,12 @@ def find(connection: Connection, reach: Reach, reference: str) -> User | None:
     column, value = _by(reference)
     row = connection.execute(text(f"{statement} AND {column}"), {**values, **value}).one_or_none()
     return None if row is None else _user(row)
+
+
+def find_whole(connection: Connection, reach: Reach, reference: str) -> User | None:
+    """Return a user within reach with all memberships, seen or not: for the row rules of a command that reads."""
+    found = find(connection, reach, reference)
+    return None if found is None else _held(connection, found.id).user
 
 
 def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
@@ -151,9 +160,10 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
 
 def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> None:
-    """Insert the row with `pending create` and the lease of this command, and the membership.
+    """Insert the row with what is pending and the lease of this command, and the membership.
 
-    Raises: Conflict `users.email_exists` when another command was faster.
+    Raises: Conflict `users.email_exists` when another command was faster: with the address or, of an identity
+    that both adopt, with the id.
     """
     try:
         connection.execute(
@@ -161,8 +171,8 @@ def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> No
                 """
                 INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until,
                                          origin, is_superuser, created_at, updated_at)
-                VALUES (:id, :email, :name, :plan, 'active', 'create', :lease,
-                        clock_timestamp() + make_interval(secs => :seconds), 'created', false, now(), now())
+                VALUES (:id, :email, :name, :plan, :state, :pending, :lease,
+                        clock_timestamp() + make_interval(secs => :seconds), :origin, false, now(), now())
                 """
             ),
             {
@@ -170,12 +180,15 @@ def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> No
                 "email": new.email,
                 "name": new.name,
                 "plan": new.plan.value,
+                "state": new.state.value,
+                "pending": new.pending.value,
+                "origin": "adopted" if new.adopted else "created",
                 "lease": lease,
                 "seconds": LEASE_SECONDS,
             },
         )
     except IntegrityError as error:
-        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == EMAIL_INDEX:
+        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name in _UNIQUE:
             raise email_taken(new.email) from error
         raise
     if new.organization_id is not None:
@@ -262,6 +275,22 @@ def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None
     connection.execute(
         text("UPDATE bazar.users SET name = :name, updated_at = now() WHERE id = :id"),
         {"id": user_id, "name": name},
+    )
+
+
+def set_adopted_state(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID, state: UserState) -> None:
+    """Write the state that an identity has at Supabase while this command adopts it."""
+    connection.execute(
+        text("UPDATE bazar.users SET state = :state WHERE id = :id AND lease_owner = :lease"),
+        {"id": user_id, "lease": lease, "state": state.value},
+    )
+
+
+def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool) -> None:
+    """Write the superuser flag."""
+    connection.execute(
+        text("UPDATE bazar.users SET is_superuser = :superuser, updated_at = now() WHERE id = :id"),
+        {"id": user_id, "superuser": superuser},
     )
 
 

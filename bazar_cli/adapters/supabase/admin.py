@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
-from supabase_auth import SyncGoTrueAdminAPI
+from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
@@ -25,7 +25,7 @@ from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, Out
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
-    from supabase_auth.types import AdminUserAttributes, User
+    from supabase_auth.types import AdminUserAttributes, GenerateLinkParams, User
 
     from bazar_cli.domain.target import Target
 
@@ -54,14 +54,14 @@ class AdminClient:
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
-        """Create a confirmed identity with our id and stamp.
+        """Create an identity with our id and stamp.
 
         Raises: IdentityRefused (4xx), OutcomeUnknown (429, 5xx, timeout, broken connection).
         """
         attributes: dict[str, Any] = {
             "id": str(identity.id),
             "email": identity.email,
-            "email_confirm": True,
+            "email_confirm": identity.confirmed,
             "app_metadata": {STAMP: {"deployment": str(identity.deployment), "origin": identity.origin}},
         }
         if identity.password is not None:
@@ -80,6 +80,30 @@ class AdminClient:
             attributes = {"password": password.reveal()}
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
+    def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str) -> None:
+        """Stamp an identity as this deployment's; what else its metadata hold stays (facts, section a).
+
+        Raises: IdentityRefused, with 404 for one that is not there; OutcomeUnknown.
+        """
+        self._write_stamp(user_id, {"deployment": str(deployment), "origin": origin})
+
+    def unstamp(self, user_id: uuid.UUID) -> None:
+        """Take the stamp off again; an identity that is not there has none.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        try:
+            self._write_stamp(user_id, None)
+        except IdentityRefused as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+
+    def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None) -> None:
+        # Metadata merge key by key, and null deletes a key.
+        attributes = {"app_metadata": {STAMP: stamp}}
+        with self._writing():
+            self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
+
     def delete(self, user_id: uuid.UUID) -> None:
         """Delete an identity; one that is not there counts as deleted.
 
@@ -91,6 +115,44 @@ class AdminClient:
         except IdentityRefused as refusal:
             if refusal.status != _NOT_FOUND:
                 raise
+
+    def invite(self, email: str) -> uuid.UUID:
+        """Let Supabase mail an invitation to an unconfirmed identity; return the id of whom it invited.
+
+        An address that it does not know gets an identity of its own; one that is confirmed is refused with
+        `email_exists` (facts, section a).
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        with self._writing():
+            invited = self._api.invite_user_by_email(email)
+        return uuid.UUID(invited.user.id)
+
+    def recovery_mail(self, email: str) -> None:
+        """Let Supabase mail a link to set the password anew; of an unknown address it says the same.
+
+        With the service key no captcha is asked for. The link signs in by itself (`implicit`): one that needs a
+        verifier of the client that asked would be of no use to the user.
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        client = SyncGoTrueClient(
+            url=auth_url(self._target),
+            headers=key_headers(self._target),
+            auto_refresh_token=False,
+            persist_session=False,
+            http_client=self._http,
+            flow_type="implicit",
+        )
+        with self._writing():
+            client.reset_password_for_email(email)
+
+    def recovery_link(self, email: str) -> tuple[uuid.UUID, Secret]:
+        """Make a link to set the password anew; return it with the id of whom it signs in. No mail is sent.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        with self._writing():
+            made = self._api.generate_link(cast("GenerateLinkParams", {"type": "recovery", "email": email}))
+        return uuid.UUID(made.user.id), Secret(made.properties.action_link)
 
     def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
         """Return the identity with this id, None when there is none.
@@ -140,7 +202,8 @@ class AdminClient:
             raise OutcomeUnknown(error.message or "no answer") from error
         except AuthApiError as error:
             if error.status == _TOO_MANY or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-                raise OutcomeUnknown(f"{error.status} {error.message}") from error
+                limited = error.status == _TOO_MANY
+                raise OutcomeUnknown(f"{error.status} {error.message}", rate_limited=limited) from error
             raise IdentityRefused(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.

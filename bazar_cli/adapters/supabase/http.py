@@ -58,6 +58,16 @@ def key_refused(message: str, details: Mapping[str, object]) -> Conflict:
     )
 
 
+def mails_limited(what: str, details: Mapping[str, object]) -> BackendUnavailable:
+    """Return the error for a mail that Supabase Auth does not send now. `what` says which."""
+    return BackendUnavailable(
+        "supabase.rate_limited",
+        f"Supabase Auth limits how often it sends mails, and did not send {what}",
+        hint="wait a minute and run the same command again; the project's limits are in its Auth settings",
+        details=details,
+    )
+
+
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
     """Return the error for an Auth service that did not answer, or with none of its answers."""
     reason = (error if isinstance(error, str) else str(error)) or type(error).__name__

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,17 @@ class TokenVerifier:
         if user_id != claims.user_id:
             raise _invalid("Supabase Auth says that it is somebody else's")
         return Claims(user_id, email, claims.session_id, claims.expires_at, asked_auth=True)
+
+
+def lifetime(token: Secret) -> timedelta | None:
+    """Return how long Supabase Auth lets access tokens live, as a verified one says; None where it does not say."""
+    import jwt
+
+    claims: dict[str, Any] = jwt.decode(token.reveal(), options={"verify_signature": False})
+    expires, issued = claims.get("exp"), claims.get("iat")
+    if not isinstance(expires, int | float) or not isinstance(issued, int | float):
+        return None
+    return timedelta(seconds=expires - issued)
 
 
 def _check_signature(text: str, algorithm: str, key: Key) -> None:

@@ -39,19 +39,22 @@ def run(
     password_hash_stdin: Annotated[
         bool, Option("--password-hash-stdin", help="read a bcrypt hash from standard input")
     ] = False,
+    invite: Annotated[
+        bool, Option("--invite", help="let Supabase mail an invitation, by which the user sets a password")
+    ] = False,
     if_not_exists: Annotated[
         bool, Option("--if-not-exists", help="succeed when the same user is there with these values")
     ] = False,
 ) -> None:
     """Create a user in Postgres and Supabase Auth, with one id in both.
 
-    Without a password option the user has no password yet. A run that was cut off is finished by running the
-    same command again.
+    Without a password option or --invite the user has no password yet. A run that was cut off is finished by
+    running the same command again.
     """
-    if password_stdin + generate_password + password_hash_stdin > 1:
+    if password_stdin + generate_password + password_hash_stdin + invite > 1:
         raise UsageError(
             "users.two_passwords",
-            "--password-stdin, --generate-password and --password-hash-stdin exclude each other",
+            "--password-stdin, --generate-password, --password-hash-stdin and --invite exclude each other",
             hint="give one of them",
         )
     if generate_password:
@@ -61,9 +64,11 @@ def run(
         password = NewPassword(plain=run.read_password("Password", from_stdin=True))
     if password_hash_stdin:
         password = NewPassword(bcrypt_hash=run.read_hash())
-    request = CreateUser(email, name, org, role, plan, password, if_not_exists)
+    request = CreateUser(email, name, org, role, plan, password, if_not_exists, invite)
     with until_shown():
         created = run.perform(user_creation.create, request)
         if not created.created:
             run.notice(f"{created.user.email} was there already; nothing was changed")
+        if created.invited:
+            run.notice(f"Supabase Auth mails an invitation to {created.user.email}")
         run.show(created)

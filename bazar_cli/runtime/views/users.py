@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.users import CreatedUser, User
+from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, User
 from bazar_cli.runtime.views.base import Value, View, rfc3339
 
 
@@ -42,4 +42,24 @@ CREATED: View[CreatedUser] = View(
     optional=frozenset({"password"}),
     identifier=lambda c: str(c.user.id),
     cells={"organizations": lambda c: _organization_cell(c.user)},
+)
+
+
+ADOPTED: View[AdoptedUser] = View(
+    fields={
+        **{name: (lambda a, g=getter: g(a.user)) for name, getter in USER.fields.items()},
+        "adopted": lambda a: a.adopted,
+    },
+    identifier=lambda a: str(a.user.id),
+    cells={"organizations": lambda a: _organization_cell(a.user)},
+)
+RESET: View[PasswordReset] = View(
+    fields={
+        "user_id": lambda r: str(r.user.id),
+        "email": lambda r: r.user.email,
+        "mailed": lambda r: r.mailed,
+        "link": lambda r: r.link.reveal() if r.link else None,
+    },
+    optional=frozenset({"link"}),
+    identifier=lambda r: str(r.user.id),
 )

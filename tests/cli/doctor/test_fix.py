@@ -72,7 +72,7 @@ def test_pending_users_are_finished(admin: Bazar, people: People) -> None:
     assert fix_of(done)["detail"] == "3 finished"
     notes = {row["email"]: row["note"] for row in fix_of(done)["rows"]}
     assert notes.keys() == {absent.email, there.email, leaving.email}
-    assert "password recovery" in notes[absent.email]
+    assert "`bazar users reset-password EMAIL`" in notes[absent.email]
     assert notes[there.email] == "finished"
     for someone in (absent, there):
         [identity] = people.identities(someone.email)

@@ -1,0 +1,46 @@
+"""`bazar users adopt`."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.access import UserState
+from bazar_cli.domain.users import ADOPT, AdoptedUser, AdoptUser
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import ADOPTED
+from bazar_cli.services import adoption
+
+
+@command(
+    ADOPT,
+    view=ADOPTED,
+    examples=(
+        "bazar users adopt ada@example.com",
+        'bazar users adopt ada@example.com --name "Ada Lovelace" --org acme',
+    ),
+)
+def run(
+    run: Run[AdoptedUser],
+    email: Annotated[str, Argument(help="the address of the identity at Supabase")],
+    name: Annotated[str | None, Option("--name", help="display name", metavar="NAME")] = None,
+    org: Annotated[str | None, Option("--org", help="organization to join, by id or slug", metavar="ORG")] = None,
+) -> None:
+    """Take in an identity that lives only at Supabase, as a user on Free with the id it has.
+
+    Its password and sessions stay; one that is banned becomes a suspended user. A run that was cut off is
+    finished by running the same command again.
+    """
+    done = run.perform(adoption.adopt, AdoptUser(email, name, org))
+    user = done.user
+    if not done.adopted:
+        run.notice(f"{user.email} was a user already; nothing was changed")
+    if user.state is UserState.SUSPENDED:
+        run.notice(f"{user.email} is banned at Supabase, and so suspended here")
+    if not done.confirmed:
+        reset = f"bazar users reset-password {quote(user.email)}"
+        run.notice(f"{user.email} was never confirmed and cannot sign in yet: `{reset}` mails a link that confirms it")
+    run.show(done)

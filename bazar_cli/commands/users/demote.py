@@ -1,0 +1,35 @@
+"""`bazar users demote`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.users import DEMOTE, ChangeSuperuser, User
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import USER
+from bazar_cli.services import superusers
+
+
+@command(
+    DEMOTE,
+    view=USER,
+    examples=(
+        "bazar users demote ada@example.com --confirm ada@example.com",
+        "bazar users demote ada@example.com --dry-run",
+    ),
+)
+def run(
+    run: Run[User],
+    user: Annotated[str, Argument(help="id or email")],
+    confirm: Annotated[str | None, Option("--confirm", help="the user's email, typed again", metavar="EMAIL")] = None,
+) -> None:
+    """Take the superuser flag from a user, or from yourself.
+
+    The last active superuser on Premium keeps it.
+    """
+    question = f"Type the email of {user} to take the superuser flag away"
+    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
+    run.show(run.perform(superusers.demote, ChangeSuperuser(user, typed)))

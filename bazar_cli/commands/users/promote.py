@@ -1,0 +1,41 @@
+"""`bazar users promote`."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.users import PROMOTE, ChangeSuperuser, User
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import USER
+from bazar_cli.services import superusers
+
+
+@command(
+    PROMOTE,
+    view=USER,
+    examples=(
+        "bazar users promote ada@example.com --confirm ada@example.com",
+        "bazar users promote ada@example.com --dry-run",
+    ),
+)
+def run(
+    run: Run[User],
+    user: Annotated[str, Argument(help="id or email")],
+    confirm: Annotated[str | None, Option("--confirm", help="the user's email, typed again", metavar="EMAIL")] = None,
+) -> None:
+    """Make a user a superuser.
+
+    Superusers reach everything that their plan allows, so one who is not on Premium administers nothing yet.
+    """
+    question = f"Type the email of {user} to make them a superuser"
+    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
+    changed = run.perform(superusers.promote, ChangeSuperuser(user, typed))
+    if changed.plan is not Plan.PREMIUM:
+        move = f"bazar plans assign {quote(changed.email)} premium"
+        run.notice(f"{changed.email} is on {changed.plan.value.capitalize()} and may do no more than that: `{move}`")
+    run.show(changed)

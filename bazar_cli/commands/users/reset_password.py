@@ -1,0 +1,43 @@
+"""`bazar users reset-password`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.users import RESET_PASSWORD, PasswordReset, ResetPassword
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import RESET
+from bazar_cli.services import password_reset
+from bazar_cli.services.interrupts import until_shown
+
+
+@command(
+    RESET_PASSWORD,
+    view=RESET,
+    examples=(
+        "bazar users reset-password ada@example.com",
+        "bazar users reset-password ada@example.com --print-link -o json",
+    ),
+)
+def run(
+    run: Run[PasswordReset],
+    user: Annotated[str, Argument(help="id or email")],
+    print_link: Annotated[
+        bool, Option("--print-link", help="show the link once, in the result, and send no mail")
+    ] = False,
+) -> None:
+    """Let a user set a new password by a link that Supabase mails.
+
+    The old password and its sessions go on until then. A newer link takes the place of an older one, and
+    whoever opens it is signed in as the user: hand a printed one over in private.
+    """
+    if print_link:
+        run.require_field("link", "a recovery link is shown once")
+    with until_shown():
+        done = run.perform(password_reset.reset, ResetPassword(user, print_link))
+        if done.mailed and not run.options.dry_run:
+            run.notice(f"Supabase Auth mails a link to {done.user.email}")
+        run.show(done)

@@ -1,0 +1,29 @@
+"""`bazar users sessions list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.user_sessions import LIST, OfUser, UserSession
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.user_sessions import SESSION
+from bazar_cli.services import user_sessions
+
+
+@command(
+    LIST,
+    view=SESSION,
+    examples=(
+        "bazar users sessions list ada@example.com",
+        "bazar users sessions list ada@example.com -o csv --fields created_at,ip,user_agent",
+    ),
+)
+def run(run: Run[UserSession], user: Annotated[str, Argument(help="id or email")]) -> None:
+    """List where a user is signed in, the newest session first.
+
+    The database must be that of the Supabase project, and its user must be allowed to read auth.sessions.
+    """
+    run.show_all(run.perform(user_sessions.sessions, OfUser(user)))

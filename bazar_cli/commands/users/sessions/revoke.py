@@ -1,0 +1,34 @@
+"""`bazar users sessions revoke`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.user_sessions import REVOKE, OfUser, RevokedSessions
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.base import rfc3339
+from bazar_cli.runtime.views.user_sessions import REVOKED
+from bazar_cli.services import auth, user_sessions
+
+
+@command(
+    REVOKE,
+    view=REVOKED,
+    examples=("bazar users sessions revoke ada@example.com", "bazar users sessions revoke ada@example.com --dry-run"),
+)
+def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or email")]) -> None:
+    """End all sessions of a user; of yourself too, as `bazar auth logout --everywhere`.
+
+    The user can sign in again. Access tokens that were handed out stop at Supabase Auth and for writes of bazar
+    at once, and elsewhere when they expire, at the latest at tokens_live_until.
+    """
+    revoked = run.perform(lambda s, g, r: user_sessions.revoke(s, g, run.identities, r), OfUser(user))
+    if revoked.own and not run.options.dry_run:
+        auth.forget_ended(run.system, run.environ, run.identities)
+        run.notice("your own session has ended too: sign in again with `bazar auth login`")
+    elif not run.options.dry_run and revoked.tokens_live_until is not None:
+        run.notice(f"access tokens of {revoked.email} may be valid until {rfc3339(revoked.tokens_live_until)}")
+    run.show(revoked)

@@ -1,0 +1,29 @@
+"""Sessions of users at Supabase Auth."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.user_sessions import RevokedSessions, UserSession
+from bazar_cli.runtime.views.base import View, rfc3339
+
+SESSION: View[UserSession] = View(
+    fields={
+        "id": lambda s: str(s.id),
+        "current": lambda s: s.current,
+        "created_at": lambda s: rfc3339(s.created_at),
+        "refreshed_at": lambda s: rfc3339(s.refreshed_at),
+        "user_agent": lambda s: s.user_agent,
+        "ip": lambda s: s.ip,
+        "aal": lambda s: s.aal,
+        "not_after": lambda s: rfc3339(s.not_after),
+    },
+    identifier=lambda s: str(s.id),
+)
+REVOKED: View[RevokedSessions] = View(
+    fields={
+        "user_id": lambda r: str(r.user_id),
+        "email": lambda r: r.email,
+        "ended": lambda r: r.ended,
+        "tokens_live_until": lambda r: rfc3339(r.tokens_live_until),
+    },
+    identifier=lambda r: str(r.user_id),
+)

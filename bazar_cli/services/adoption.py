@@ -1,0 +1,318 @@
+"""`users adopt`: an identity that lives only at Supabase becomes a user, with the id it has (design section 4).
+
+The row with `pending create` and the origin `adopted` is committed first; then the identity is stamped; then the row
+is settled. Every step is idempotent. The identity was there before and is never deleted: what fails takes the row back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import doctor, scope
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, Pending, Role, UserState
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, UsageError
+from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
+from bazar_cli.services import leases
+from bazar_cli.services.interrupts import step_in_hand
+from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services.provision import Begun, Wanted, keep, refused, taken_over, undo
+from bazar_cli.services.user_values import differences, differs, organization_of, planned
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
+    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.services.system import System
+
+_ORIGIN = "adopted"
+_NOT_FOUND = 404
+
+
+def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
+    """Take in the identity with an address, or finish what an earlier run of the same command began.
+
+    An identity that is banned becomes a suspended user. One that is a user here already, with the values given,
+    stays as it is.
+    Raises: UsageError for a value that breaks a rule; NotFound `users.identity_not_found`, `orgs.not_found`;
+    Conflict `users.other_deployment`, `users.identity_deleted`, `users.identity_differs`, `users.identity_missing`,
+    `users.email_differs`, `users.differs`, `users.pending`, `users.taken_over`; BackendUnavailable
+    `users.adopt_unfinished` when the outcome at Supabase is unknown: run it again.
+    """
+    grant.demand(use_cases.ADOPT)
+    wanted = _wanted(normalized_email(request.email), checked_name(request.name))
+    admin = system.admin(grant)
+    identity = admin.find_by_email(wanted.email)
+    lease = uuid.uuid4()
+    with step_in_hand() as begin_step:
+
+        def intent(connection: Connection) -> Begun | User:
+            begun = _begin(connection, grant, request, wanted, identity, lease)
+            begin_step()
+            return begun
+
+        begun = leases.when_free(intent, system, grant)
+        if isinstance(begun, User):
+            return AdoptedUser(begun, adopted=False, confirmed=identity is None or identity.is_confirmed)
+        if grant.dry_run:
+            found = _fit(admin.get(begun.id), wanted.email, begun)
+            user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
+            return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed)
+        try:
+            return _complete(system, grant, admin, wanted.email, begun)
+        finally:
+            leases.give_back(system, grant, begun.id, begun.lease)
+
+
+def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
+    """Finish an adoption whose command died, for `doctor --fix`; one that another command finished is left alone.
+
+    Raises: as `adopt`; NotFound `users.not_found` for a user who is gone; Conflict `users.busy`.
+    """
+    grant.demand(doctor.FIX)
+    admin = system.admin(grant)
+    lease = uuid.uuid4()
+    with step_in_hand() as begin_step:
+
+        def intent(connection: Connection) -> tuple[str, Begun] | None:
+            taken = _take_over(connection, user_id, lease)
+            begin_step()
+            return taken
+
+        taken = leases.when_free(intent, system, grant)
+        if taken is None:
+            return
+        email, begun = taken
+        if grant.dry_run:
+            _fit(admin.get(user_id), email, begun)
+            return
+        try:
+            _complete(system, grant, admin, email, begun)
+        finally:
+            leases.give_back(system, grant, begun.id, begun.lease)
+
+
+def _wanted(email: str, name: str | None) -> Wanted:
+    return Wanted(email, name, Plan.FREE, Role.MEMBER, plain=None, bcrypt_hash=None, generated=False)
+
+
+# -- in Postgres ------------------------------------------------------------------------------------------
+
+
+def _begin(
+    connection: Connection,
+    grant: Grant,
+    request: AdoptUser,
+    wanted: Wanted,
+    identity: StoredIdentity | None,
+    lease: uuid.UUID,
+) -> Begun | User:
+    """Commit the intent, take over an unfinished one, or find the same user there."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    organization = organization_of(connection, grant, request.organization)
+    where = (organization.id, organization.slug) if organization else (None, None)
+    scope.may_create_user(grant, *where, wanted.role)
+    deployment = users.deployment(connection)
+    held = users.hold_email(connection, wanted.email)
+    if held is not None:
+        if held.leased:
+            raise leases.Busy(held.user.email)
+        asked = CreateUser(wanted.email, name=request.name, organization=request.organization)
+        different = differences(asked, wanted, organization, held.user)
+        if not _is_unfinished(held):
+            return _same(held, identity, different)
+        if different:
+            raise differs(wanted.email, different, "an unfinished user with the email {email}")
+        users.take(connection, held.user.id, Pending.CREATE, lease)
+        return Begun(held.user.id, lease, deployment, resumed=True)
+    if identity is None:
+        raise _not_found(wanted.email)
+    _refuse_unfit(identity, wanted.email, deployment)
+    other = users.hold_id(connection, identity.id)
+    if other is not None:
+        raise leases.Busy(other.user.email) if other.leased else _another_address(identity, other.user.email)
+    state = _state_of(identity)
+    new = users.NewUser(
+        id=identity.id,
+        email=wanted.email,
+        name=wanted.name,
+        plan=wanted.plan,
+        organization_id=organization.id if organization else None,
+        role=wanted.role,
+        state=state,
+        adopted=True,
+    )
+    users.insert_pending(connection, new, lease)
+    after: dict[str, object] = {"email": new.email, "name": new.name, "plan": new.plan.value, "state": state.value}
+    if organization is not None:
+        after |= {"organization": organization.slug, "role": wanted.role.value}
+    change = audit.Change("user", new.id, organization.id if organization else None, after=after)
+    audit.record(connection, grant, change)
+    return Begun(new.id, lease, deployment, resumed=False)
+
+
+def _is_unfinished(held: Held) -> bool:
+    return held.adopted and held.user.pending is Pending.CREATE
+
+
+def _same(held: Held, identity: StoredIdentity | None, different: list[str]) -> User:
+    """The user who is there with this email, where it is the identity's and has the values given."""
+    user = held.user
+    if user.pending is not None:
+        raise user_pending(user.email, user.pending, adopted=held.adopted)
+    if identity is None:
+        raise Conflict(
+            "users.identity_missing",
+            f"{user.email} is a user of this Bazar, and no identity at Supabase has the address",
+            hint="compare both systems with `bazar doctor`",
+            details={"user_id": str(user.id), "email": user.email},
+        )
+    if identity.id != user.id:
+        raise Conflict(
+            "users.identity_differs",
+            f"{user.email} is a user of this Bazar with another id than the identity at Supabase has",
+            hint="compare both systems with `bazar doctor`, then delete the one that is not wanted",
+            details={"user_id": str(user.id), "identity_id": str(identity.id), "email": user.email},
+        )
+    if different:
+        raise differs(user.email, different, "a user with the email {email}")
+    return user
+
+
+def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[str, Begun] | None:
+    from bazar_cli.adapters.postgres import users
+
+    held = users.hold_id(connection, user_id)
+    if held is None:
+        raise user_not_found(str(user_id))
+    if not _is_unfinished(held):
+        return None
+    if held.leased:
+        raise leases.Busy(held.user.email)
+    users.take(connection, user_id, Pending.CREATE, lease)
+    return held.user.email, Begun(user_id, lease, users.deployment(connection), resumed=True)
+
+
+# -- at Supabase ------------------------------------------------------------------------------------------
+
+
+def _complete(system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun) -> AdoptedUser:
+    """Stamp the identity and settle the row; take the row back where there is nobody to adopt."""
+    existing = admin.get(begun.id)
+    try:
+        identity = _fit(existing, email, begun)
+        keep(system, grant, email, begun)
+        _stamp(admin, email, begun)
+    except (NotFound, Conflict, UsageError) as error:
+        # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
+        if existing is None or existing.deployment != begun.deployment:
+            undo(system, grant, email, begun, error)
+        raise
+    user = _settle(system, grant, admin, email, begun, _state_of(identity))
+    return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed)
+
+
+def _fit(identity: StoredIdentity | None, email: str, begun: Begun) -> StoredIdentity:
+    if identity is None:
+        raise _vanished(email)
+    _refuse_unfit(identity, email, begun.deployment)
+    return identity
+
+
+def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -> None:
+    if identity.is_deleted:
+        raise Conflict(
+            "users.identity_deleted",
+            f"the identity of {email} was deleted at Supabase, which keeps its id and lets nobody in",
+            hint="delete it there for good, then create the user",
+            details={"identity_id": str(identity.id), "email": email},
+        )
+    if identity.deployment not in {None, deployment}:
+        raise Conflict(
+            "users.other_deployment",
+            f"{email} belongs to another Bazar, the deployment {identity.deployment}",
+            hint="let that one delete the user first, or check which target you use with `bazar config show`",
+            details={"identity_id": str(identity.id), "email": email, "deployment": str(identity.deployment)},
+        )
+    if identity.email != email:
+        raise _another_address(identity, email)
+
+
+def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
+    try:
+        admin.stamp(begun.id, begun.deployment, _ORIGIN)
+    except IdentityRefused as refusal:
+        raise _vanished(email) if refusal.status == _NOT_FOUND else refused(email, refusal) from refusal
+    except OutcomeUnknown as unknown:
+        try:
+            found = admin.get(begun.id)
+        except BackendUnavailable as silent:
+            raise _unfinished(email, begun, unknown) from silent
+        if found is None or found.deployment != begun.deployment:
+            raise _unfinished(email, begun, unknown) from unknown
+
+
+def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState) -> User:
+    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
+    from bazar_cli.adapters.postgres import users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
+        users.set_adopted_state(connection, begun.id, begun.lease, state)
+        settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
+        user = users.find(connection, grant.reach, str(begun.id))
+    if user is None:
+        # Deleted meanwhile: a stamp that came after that would be nobody's.
+        try:
+            admin.unstamp(begun.id)
+        except (IdentityRefused, OutcomeUnknown) as error:
+            raise _unfinished(email, begun, error) from error
+        raise taken_over(email, "deleted the user")
+    if not settled and user.pending is not None:
+        raise taken_over(email, "is in the middle of a change of the user")
+    return user
+
+
+def _state_of(identity: StoredIdentity) -> UserState:
+    return UserState.SUSPENDED if identity.is_banned(datetime.now(timezone.utc)) else UserState.ACTIVE
+
+
+def _not_found(email: str) -> NotFound:
+    return NotFound(
+        "users.identity_not_found",
+        f"no identity at Supabase has the address {email}",
+        hint="check the address, or create the user with `bazar users create`",
+        details={"email": email},
+    )
+
+
+def _vanished(email: str) -> NotFound:
+    return NotFound(
+        "users.identity_not_found",
+        f"the identity of {email} is no longer at Supabase",
+        hint="create the user with `bazar users create`; adopt again if another identity has the address by now",
+        details={"email": email},
+    )
+
+
+def _another_address(identity: StoredIdentity, email: str) -> Conflict:
+    return Conflict(
+        "users.email_differs",
+        f"the identity of {email} has the address {identity.email} at Supabase",
+        hint="make both the same first",
+        details={"user_id": str(identity.id), "email": email, "supabase_email": identity.email},
+    )
+
+
+def _unfinished(email: str, begun: Begun, unknown: Exception) -> BackendUnavailable:
+    return BackendUnavailable(
+        "users.adopt_unfinished",
+        f"Supabase Auth did not say whether it wrote the stamp of this Bazar on {email}: {unknown}",
+        hint="run the same command again: it goes on where this one stopped",
+        details={"user_id": str(begun.id), "email": email},
+    )

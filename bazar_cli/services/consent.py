@@ -1,0 +1,29 @@
+"""Consent by a name typed again: what a command named with `--confirm` must be given before it acts."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.errors import Refused
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.users import User
+
+
+def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str, verb: str) -> None:
+    """Demand the user's email, in any case. A dry run needs no consent; what was given wrong is wrong there too.
+
+    Parameters: `doing` and `verb` say what is done to the user: `deleting`, of `users delete`.
+    Raises: Refused `users.confirm_mismatch`, with the exact command.
+    """
+    if grant.dry_run if confirm is None else confirm.lower() == user.email:
+        return
+    email = quote(user.email)
+    raise Refused(
+        "users.confirm_mismatch",
+        f"{doing} {user.email} needs its email as confirmation",
+        hint=f"to do it: `bazar users {verb} {email} --confirm {email}`",
+        details={"user_id": str(user.id)},
+    )

@@ -1,0 +1,86 @@
+"""`users promote` and `users demote`: the superuser flag, on and off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, UserState
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.users import ChangeSuperuser, User
+from bazar_cli.services import invariants, leases
+from bazar_cli.services.consent import confirmed_by_email
+from bazar_cli.services.lookups import user_not_found, user_pending
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
+    from bazar_cli.services.system import System
+
+
+def promote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
+    """Make a user a superuser; one who is it already stays as they are.
+
+    Raises: NotFound; Refused `users.confirm_mismatch`; Conflict `users.suspended`, `users.pending`.
+    """
+    grant.demand(use_cases.PROMOTE)
+
+    def step(connection: Connection) -> User:
+        held = _confirmed(connection, grant, request, "promoting", "promote")
+        if held.user.is_superuser:
+            return held.user
+        if held.user.state is UserState.SUSPENDED:
+            raise Conflict(
+                "users.suspended",
+                f"{held.user.email} is suspended, and nobody suspended becomes a superuser",
+                hint="name an active user",
+                details={"user_id": str(held.user.id)},
+            )
+        if held.user.pending is not None:
+            raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
+        return _write(connection, grant, held.user, superuser=True)
+
+    return leases.when_free(step, system, grant)
+
+
+def demote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
+    """Take the superuser flag from a user, oneself included; one who has none stays as they are.
+
+    Nothing at Supabase depends on it, so that a suspended or pending superuser can be demoted too.
+    Raises: NotFound; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`.
+    """
+    grant.demand(use_cases.DEMOTE)
+
+    def step(connection: Connection) -> User:
+        held = _confirmed(connection, grant, request, "demoting", "demote")
+        if not held.user.is_superuser:
+            return held.user
+        invariants.keep_ruler(connection, held.user)
+        return _write(connection, grant, held.user, superuser=False)
+
+    # Two who demote each other lock each other's rows: the second one tries again, and finds what the first did.
+    return leases.when_free(step, system, grant)
+
+
+def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, doing: str, verb: str) -> Held:
+    from bazar_cli.adapters.postgres import users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    confirmed_by_email(grant, held.user, request.confirm, doing, verb)
+    return held
+
+
+def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool) -> User:
+    from bazar_cli.adapters.postgres import audit, users
+
+    users.set_superuser(connection, user.id, superuser=superuser)
+    change = audit.Change(
+        "user", user.id, before={"is_superuser": user.is_superuser}, after={"is_superuser": superuser}
+    )
+    audit.record(connection, grant, change)
+    # A superuser reached everything when this began: the whole user is theirs to see.
+    written = users.find(connection, grant.reach, str(user.id))
+    assert written is not None, "a user that was locked within reach is within reach"
+    return written

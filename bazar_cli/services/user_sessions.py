@@ -1,0 +1,106 @@
+"""`users sessions`: where a user is signed in, and the end of it.
+
+Supabase Auth has no endpoint for the sessions of somebody else, so they are read and ended in `auth.sessions`,
+where the operator's own session proves that this database is the project's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timezone
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import scope
+from bazar_cli.domain import user_sessions as use_cases
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
+from bazar_cli.services.lookups import user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.users import User
+    from bazar_cli.services.identity import Identities
+    from bazar_cli.services.system import System
+
+
+def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession, ...]:
+    """Return a user's sessions, the newest first.
+
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
+    """
+    from bazar_cli.adapters.postgres import identities, users
+
+    grant.demand(use_cases.LIST)
+    with system.database().read(grant) as connection:
+        user = users.find_whole(connection, grant.reach, _named(grant, request))
+        if user is None:
+            raise user_not_found(request.user)
+        scope.may_write_user(grant, user)
+        if not identities.readable(connection, grant.session_id):
+            raise _unreadable(grant, user, "read")
+        own = uuid.UUID(grant.session_id)
+        return tuple(
+            UserSession(
+                id=row.id,
+                created_at=row.created_at,
+                refreshed_at=row.refreshed_at,
+                user_agent=row.user_agent,
+                ip=row.ip,
+                aal=row.aal,
+                not_after=row.not_after,
+                current=row.id == own,
+            )
+            for row in identities.sessions_of(connection, user.id)
+        )
+
+
+def revoke(system: System, grant: Grant, signed_in: Identities, request: OfUser) -> RevokedSessions:
+    """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
+
+    What was issued stays valid until it expires: an access token lives as long as the operator's own does.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
+    """
+    from bazar_cli.adapters.postgres import audit, identities, users
+    from bazar_cli.adapters.supabase.tokens import lifetime
+
+    grant.demand(use_cases.REVOKE)
+    with system.database().transaction(grant) as connection:
+        held = users.hold(connection, grant.reach, _named(grant, request))
+        if held is None:
+            raise user_not_found(request.user)
+        user = held.user
+        scope.may_write_user(grant, user)
+        if not identities.may_end_sessions(connection, grant.session_id):
+            raise _unreadable(grant, user, "end")
+        ended = identities.end_sessions(connection, user.id)
+        if ended:
+            change = audit.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
+            audit.record(connection, grant, change)
+    lives = lifetime(signed_in.current().access_token)
+    return RevokedSessions(
+        user_id=user.id,
+        email=user.email,
+        ended=ended,
+        tokens_live_until=None if lives is None else datetime.now(timezone.utc) + lives,
+        own=user.id == grant.operator.id,
+    )
+
+
+def _named(grant: Grant, request: OfUser) -> str:
+    """The user named: for the operator's own address the id, since that address let the gate ask for nothing more."""
+    operator = grant.operator
+    return str(operator.id) if request.user.lower() == operator.email else request.user
+
+
+def _unreadable(grant: Grant, user: User, what: str) -> Conflict:
+    suspend = f"bazar users suspend {quote(user.email)} --reason TEXT"
+    own = user.id == grant.operator.id
+    instead = "end all of yours with `bazar auth logout --everywhere`" if own else f"keep them out with `{suspend}`"
+    return Conflict(
+        "users.sessions_unreadable",
+        f"DATABASE_URL cannot {what} the sessions of {user.email}: no `auth.sessions` of this project,"
+        " or none that its database user may use",
+        hint=f"{instead}, or use the database of the project with its user `postgres`",
+        details={"user_id": str(user.id)},
+    )

@@ -1,0 +1,39 @@
+"""`bazar users promote` and `bazar users demote`."""
+
+from __future__ import annotations
+
+import pytest
+
+from bazar_cli.domain.permissions import Plan
+from tests.support.cli import Bazar
+from tests.support.people import People
+
+pytestmark = pytest.mark.live
+
+
+def test_promoted_and_demoted(admin: Bazar, people: People) -> None:
+    someone = people.user(plan=Plan.PREMIUM)
+    confirm = ("--confirm", someone.email.upper(), "-o", "json")
+
+    promoted = admin("users", "promote", someone.email, *confirm).ok()
+    demoted = admin("users", "demote", str(someone.id), *confirm).ok()
+
+    assert (promoted.json["is_superuser"], promoted.err) == (True, "")
+    assert (demoted.json["is_superuser"], demoted.err) == (False, "")
+
+
+def test_superuser_off_premium_is_told_what_is_missing(admin: Bazar, people: People) -> None:
+    someone = people.user(plan=Plan.PLUS)
+    done = admin("users", "promote", someone.email, "--confirm", someone.email).ok()
+    assert f"{someone.email} is on Plus" in done.err
+    assert f"`bazar plans assign {someone.email} premium`" in done.err
+
+
+@pytest.mark.parametrize("verb", ["promote", "demote"])
+def test_without_confirmation_the_command_to_run_is_named(admin: Bazar, people: People, verb: str) -> None:
+    someone = people.user(superuser=verb == "demote")
+    for words in ((), ("--yes",), ("--confirm", "other@example.com")):
+        done = admin("users", verb, someone.email, *words, "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (10, "", "users.confirm_mismatch")
+        assert f"bazar users {verb} {someone.email} --confirm {someone.email}" in done.error["hint"]
+    assert people.events(someone.id) == []

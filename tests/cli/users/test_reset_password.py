@@ -1,0 +1,204 @@
+"""`bazar users reset-password`: a mail by Supabase, or the link itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from bazar_cli.domain.access import Pending, Role, UserState
+from bazar_cli.domain.permissions import Plan
+from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
+from tests.support.cli import Bazar
+from tests.support.people import OLD_PASSWORD, People, Someone
+
+Email = Callable[[str], str]
+AsUser = Callable[[Someone], Bazar]
+JSON = ("-o", "json")
+RESET = ("users", "reset-password")
+WAYS = pytest.mark.parametrize("way", [(), ("--print-link",)], ids=["mail", "link"])
+
+
+def known(people: People, **user: Any) -> Someone:
+    """A user in both systems."""
+    someone = people.user(**user)
+    people.identity(someone)
+    return someone
+
+
+def mails_to(people: People, someone: Someone) -> list[dict[str, Any]]:
+    return people.sql("SELECT kind, link FROM bazar_auth.mails WHERE recipient = %s ORDER BY id", someone.email)
+
+
+def opened(people: People, link: str) -> str:
+    """Open a link; return whom it signs in."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+    answer = people.auth("POST", "/verify", {"type": query["type"], "token_hash": query["token"]})
+    return str(answer.raise_for_status().json()["user"]["id"])
+
+
+def events(people: People, someone: Someone) -> list[tuple[str, str, object]]:
+    return [(e["use_case"], e["outcome"], e["after"]) for e in people.events(someone.id)]
+
+
+def test_supabase_mails_a_link_that_signs_the_user_in(admin: Bazar, people: People) -> None:
+    someone = known(people)
+
+    done = admin(*RESET, someone.email, *JSON).ok()
+
+    assert done.json == {"user_id": str(someone.id), "email": someone.email, "mailed": True}
+    assert someone.email in done.err
+    [mail] = mails_to(people, someone)
+    assert mail["kind"] == "recovery"
+    assert opened(people, mail["link"]) == str(someone.id)
+    assert events(people, someone) == [("users.reset-password", "done", {"recovery": "mail"})]
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+
+
+def test_printed_link_appears_once_and_nowhere_else(admin: Bazar, people: People, tmp_path: Path) -> None:
+    someone, log = known(people), tmp_path / "log"
+
+    done = admin(*RESET, someone.email, "--print-link", "--debug", "--log-file", str(log), *JSON).ok()
+
+    link = str(done.json["link"])
+    token = parse_qs(urlsplit(link).query)["token"][0]
+    assert done.json["mailed"] is False
+    assert done.out.count(token) == 1
+    assert token not in done.err + log.read_text()
+    assert token not in str(people.sql("SELECT * FROM bazar.audit_events"))
+    assert mails_to(people, someone) == []
+    assert opened(people, link) == str(someone.id)
+    assert events(people, someone) == [("users.reset-password", "done", {"recovery": "link"})]
+
+
+@pytest.mark.parametrize("output", [("-o", "ids"), ("--fields", "email")])
+def test_output_that_would_lose_the_link_is_refused(admin: Bazar, people: People, output: tuple[str, ...]) -> None:
+    someone = known(people)
+    done = admin(*RESET, someone.email, "--print-link", *output)
+    assert (done.code, done.out) == (2, "")
+    assert events(people, someone) == []
+
+
+@WAYS
+def test_dry_run_asks_for_nothing(admin: Bazar, people: People, way: tuple[str, ...]) -> None:
+    someone = known(people)
+    before = people.everything()
+    done = admin(*RESET, someone.email, *way, "--dry-run", *JSON).ok()
+    assert "link" not in done.json
+    assert people.everything() == before
+    assert mails_to(people, someone) == []
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("state", "pending", "code"),
+    [
+        (UserState.SUSPENDED, None, "users.suspended"),
+        (UserState.ACTIVE, Pending.CREATE, "users.pending"),
+        (UserState.ACTIVE, Pending.DELETE, "users.pending"),
+    ],
+)
+def test_who_is_out_of_service_gets_none(
+    admin: Bazar, people: People, way: tuple[str, ...], state: UserState, pending: Pending | None, code: str
+) -> None:
+    someone = known(people, state=state, pending=pending)
+    before = people.everything()
+    for dry in ((), ("--dry-run",)):
+        done = admin(*RESET, someone.email, *way, *dry, *JSON)
+        assert (done.code, done.error["code"]) == (6, code)
+    assert people.everything() == before
+
+
+@WAYS
+@pytest.mark.parametrize("there", ["nowhere", "with another address"])
+def test_address_of_nobody_or_somebody_else_gets_none(
+    admin: Bazar, people: People, unique_email: Email, way: tuple[str, ...], there: str
+) -> None:
+    someone = people.user()
+    if there == "with another address":
+        people.identity(Someone(someone.id, unique_email("moved")))
+        people.identity(Someone(uuid.uuid4(), someone.email))
+    before = people.everything()
+    done = admin(*RESET, someone.email, *way, *JSON)
+    code = "users.identity_missing" if there == "nowhere" else "users.email_differs"
+    assert (done.code, done.error["code"]) == (6, code)
+    assert people.everything() == before
+    assert mails_to(people, someone) == []
+
+
+def test_link_of_another_identity_is_not_shown(admin: Bazar, people: People, unique_email: Email) -> None:
+    """The address goes to a stranger between the look and the link."""
+    someone = known(people)
+
+    def answer(asked: Asked) -> httpx.Response:
+        if asked.path.endswith("/generate_link"):
+            people.auth("PUT", f"/admin/users/{someone.id}", {"email": unique_email("moved")}).raise_for_status()
+            people.identity(Someone(uuid.uuid4(), someone.email))
+        return asked.passed_on(people.target.supabase_url)
+
+    with between(answer) as url:
+        done = admin.having(SUPABASE_URL=url)(*RESET, someone.email, "--print-link", *JSON)
+
+    assert (done.code, done.out, done.error["code"]) == (6, "", "users.email_differs")
+    assert [outcome for _, outcome, _ in events(people, someone)] == ["done", "undone"]
+
+
+def test_a_second_mail_within_the_minute_is_refused_by_supabase(admin: Bazar, people: People) -> None:
+    someone = known(people)
+    admin(*RESET, someone.email).ok()
+    done = admin(*RESET, someone.email, *JSON)
+    assert (done.code, done.error["code"]) == (7, "supabase.rate_limited")
+    assert "wait a minute" in done.error["hint"]
+    assert [outcome for _, outcome, _ in events(people, someone)] == ["done", "done", "undone"]
+    assert len(mails_to(people, someone)) == 1
+
+
+@WAYS
+@pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("status", "ends", "outcomes"),
+    [
+        (500, (7, "users.reset_unfinished"), ["done"]),
+        (None, (7, "users.reset_unfinished"), ["done"]),
+        (429, (7, "supabase.rate_limited"), ["done", "undone"]),
+        (401, (6, "supabase.key_refused"), ["done", "undone"]),
+        (422, (6, "users.reset_refused"), ["done", "undone"]),
+    ],
+)
+def test_faults_of_auth_are_told_and_running_again_helps(
+    admin: Bazar,
+    people: People,
+    way: tuple[str, ...],
+    acts: bool,
+    status: int | None,
+    ends: tuple[int, str],
+    outcomes: list[str],
+) -> None:
+    someone = known(people)
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("POST", "/recover|/admin/generate_link", status, acts=acts))
+        done = admin.on(proxy.target)(*RESET, someone.email, *way, *JSON)
+    assert (done.code, done.error["code"], done.out) == (*ends, "")
+    assert [outcome for _, outcome, _ in events(people, someone)] == outcomes
+    people.sql("UPDATE auth.users SET recovery_sent_at = NULL WHERE id = %s", someone.id)
+    admin(*RESET, someone.email, *way).ok()
+
+
+def test_unconfirmed_user_is_confirmed_by_the_link(admin: Bazar, people: People) -> None:
+    someone = people.user()
+    people.identity(someone, confirmed=False)
+    assert opened(people, admin(*RESET, someone.email, "--print-link", *JSON).ok().json["link"]) == str(someone.id)
+    [identity] = people.identities(someone.email)
+    assert identity["email_confirmed_at"] is not None
+
+
+def test_foreign_memberships_are_not_shown(as_user: AsUser, people: People) -> None:
+    acme, beta = people.org(), people.org()
+    me = people.user({acme: Role.OWNER, beta: Role.OWNER}, plan=Plan.PREMIUM)
+    someone = known(people, roles={acme: Role.MEMBER, beta: Role.MEMBER})
+    assert as_user(me)(*RESET, someone.email, *JSON).ok().json.keys() == {"user_id", "email", "mailed"}
