@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 REACHED = ("postgres", "supabase", "connection", "clock")
 _SKEW_SECONDS = 60.0
 """Warned of before it hurts: what a session bears is more, but of BAZAR_TOKEN no end was measured."""
+_NO_DIFFERENCE_SECONDS = 2.0
+"""An HTTP date counts whole seconds, and an answer takes its time."""
 _OLDEST_POSTGRES = 13
 
 
@@ -52,7 +54,7 @@ def reach(target: Target) -> tuple[Check, ...]:
     supabase = failed("supabase", auth) if isinstance(auth, BazarError) else _supabase(target, auth)
     seen = None if isinstance(database, BazarError) else database
     skew = None if isinstance(auth, BazarError) else auth.clock_skew_seconds
-    return (postgres, supabase, _connection(target, seen), _clock(skew, seen))
+    return (postgres, supabase, connection(target, seen), clock(skew, seen))
 
 
 def session(identities: Identities, system: System) -> Check:
@@ -92,7 +94,7 @@ def _supabase(target: Target, found: AuthProbe) -> Check:
     return Check("supabase", Health.OK, where)
 
 
-def _connection(target: Target, database: DatabaseProbe | None) -> Check:
+def connection(target: Target, database: DatabaseProbe | None) -> Check:
     """Whether secrets travel unencrypted: only to a host that BAZAR_ALLOW_PLAINTEXT names, or it was refused."""
     from bazar_cli.adapters.config.checks import plaintext_database_hosts, plaintext_supabase_host
 
@@ -119,13 +121,13 @@ def _connection(target: Target, database: DatabaseProbe | None) -> Check:
     return Check("connection", Health.OK, "both are encrypted, or do not leave this machine")
 
 
-def _clock(auth: float | None, database: DatabaseProbe | None) -> Check:
+def clock(auth: float | None, database: DatabaseProbe | None) -> Check:
     """How far this machine's clock is from the token issuer's and from the database's."""
     from bazar_cli.adapters.supabase.tokens import SKEW_SECONDS
 
     parts: list[str] = []
     if auth is not None:
-        parts.append(f"{_apart(auth)} Supabase Auth's (to the second)")
+        parts.append(f"{_apart(auth)} Supabase Auth's")
     if database is not None:
         parts.append(f"{_apart(database.clock_skew_seconds)} the database's")
     if not parts:
@@ -143,4 +145,6 @@ def _clock(auth: float | None, database: DatabaseProbe | None) -> Check:
 
 
 def _apart(seconds: float) -> str:
+    if abs(seconds) < _NO_DIFFERENCE_SECONDS:
+        return f"within {_NO_DIFFERENCE_SECONDS:.0f} s of"
     return f"{abs(seconds):.0f} s {'behind' if seconds < 0 else 'ahead of'}"

@@ -14,59 +14,17 @@ import pytest
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.services.doctor import COMPARED
+from tests.cli.doctor.support import BOTH_WAYS, compared, signed_in, stamp
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
-from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 from tests.support.postgres import TEMPLATE, scratch_database, target_of
-from tests.support.tokens import Signer, claims_of
-
-BOTH_WAYS = pytest.mark.parametrize("proven", [True, False], ids=["by SQL", "by the API"])
-
-
-@pytest.fixture(scope="module")
-def world(postgres_url: str, auth_keys: AuthKeys) -> Generator[People]:
-    """Two systems that hold nobody but whom a test of this module puts there."""
-    with (
-        scratch_database(postgres_url, TEMPLATE) as url,
-        running_auth_service(environment_of(auth_keys, url)) as auth,
-        People(target_of(url, auth, auth_keys.secret_key)) as people,
-    ):
-        yield people
 
 
 @pytest.fixture
-def people(world: People) -> People:
-    """The same two systems, empty."""
-    world.sql("TRUNCATE bazar.users CASCADE")
-    world.sql("TRUNCATE auth.users CASCADE")
-    return world
-
-
-@pytest.fixture
-def ruler(people: People) -> Someone:
-    """A superuser in both systems."""
-    someone = people.superuser()
-    people.identity(someone, app_metadata=stamp(people))
-    return someone
-
-
-def stamp(people: People) -> dict[str, object]:
-    [marker] = people.sql("SELECT id FROM bazar.deployment")
-    return {"bazar": {"deployment": str(marker["id"]), "origin": "created"}}
-
-
-def signed_in(home: Path, people: People, someone: Someone, keys: AuthKeys, *, proven: bool) -> Bazar:
-    """`bazar` with a session that `auth.sessions` knows, or with one that proves nothing of the database."""
-    token = people.access_token(someone) if proven else Signer.of(keys).sign(claims_of(someone)).reveal()
-    return Bazar(home).on(people.target).having(BAZAR_TOKEN=token)
-
-
-def compared(done: Done) -> dict[str, dict[str, Any]]:
-    """The checks that compare both systems."""
-    found = {check["check"]: check for check in done.json["items"]}
-    return {name: found[name] for name in COMPARED}
+def people(emptied: People) -> People:
+    """Two systems that hold nobody but whom a test puts there."""
+    return emptied
 
 
 @contextmanager
@@ -277,6 +235,7 @@ def test_a_database_beside_another_project_is_not_compared_by_sql(
         assert [r["email"] for r in found["users-without-identity"]["rows"]] == [lonely.email]
 
 
+@pytest.mark.usefixtures("ruler")
 def test_who_may_not_compare_is_told_and_nothing_is_recorded(
     tmp_path: Path, people: People, auth_keys: AuthKeys
 ) -> None:
@@ -300,6 +259,7 @@ def test_an_error_of_the_comparison_is_said_once(
     assert done.out.count("500") == 1
 
 
+@pytest.mark.usefixtures("ruler")
 def test_who_is_no_superuser_is_told_of_no_options(tmp_path: Path, people: People, auth_keys: AuthKeys) -> None:
     someone = people.user(plan=Plan.PREMIUM)
     people.identity(someone)
