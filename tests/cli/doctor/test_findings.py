@@ -389,8 +389,7 @@ OPENED = {
         "anon may USAGE",
     ),
     "a function": (
-        "GRANT USAGE ON SCHEMA bazar TO anon; "
-        "CREATE FUNCTION bazar.\"Odd\"(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "GRANT USAGE ON SCHEMA bazar TO anon; CREATE FUNCTION bazar.\"Odd\"(a int) RETURNS void LANGUAGE sql AS ''",
         'bazar."Odd"(a integer)',
         "anon may EXECUTE",
     ),
