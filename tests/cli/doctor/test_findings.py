@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg import errors
@@ -27,6 +28,7 @@ from bazar_cli.services import comparison, examination, user_creation, user_dele
 from bazar_cli.services.id_set import IdSet
 from bazar_cli.services.system import System
 from tests.cli.doctor.support import BOTH_WAYS, checks, signed_in, stamp
+from tests.support.auth_proxy import Asked, between
 from tests.support.cli import Bazar, Done
 from tests.support.people import REQUEST_ID, People, Someone, an_address
 from tests.support.tokens import claims_of
@@ -219,6 +221,32 @@ def test_nothing_is_found_while_commands_run(
         for done in running:
             done.result()
     assert all(c.rounds for c in commands)
+
+
+def test_whose_row_changes_while_they_are_asked_for_are_looked_at_again(
+    people: People, ruler: Someone, auth_keys: AuthKeys
+) -> None:
+    """A command bans between the answer of Supabase and the look at the row: neither of the two is wrong."""
+    someone = both(people, people.user(state=UserState.SUSPENDED))
+    asked: list[str] = []
+
+    def answer(request: Asked) -> httpx.Response:
+        answered = request.passed_on(people.target.supabase_url)
+        if request.path.endswith(str(someone.id)):
+            asked.append(request.path)
+            people.ban(someone)
+            people.sql(
+                "UPDATE bazar.users SET updated_at = clock_timestamp() WHERE id = %s AND %s", someone.id, first()
+            )
+        headers = {"X-Total-Count": answered.headers.get("X-Total-Count", "0")}
+        return httpx.Response(answered.status_code, json=answered.json(), headers=headers)
+
+    def first() -> bool:
+        return len(asked) == 1
+
+    with between(answer) as url, People(replace(people.target, supabase_url=url)) as there:
+        assert in_process(there, ruler, auth_keys, proven=False)() == {}
+    assert len(asked) == 2
 
 
 # -- many ------------------------------------------------------------------------------------------------------
