@@ -10,7 +10,11 @@ from uuid import UUID
 from bazar_cli.domain.access import Pending, Scope, Spec, public, requires
 from bazar_cli.domain.permissions import Permission
 
-EXAMINE = public("doctor", "its first part probes configuration and reachability, and reads no data", writes=True)
+EXAMINE = public(
+    "doctor",
+    "its first part probes configuration and reachability, and of data says only whether an active superuser exists",
+    writes=True,
+)
 COMPARE = requires(
     "doctor.compare", Permission.DB_READ, scope=Scope.PLATFORM, command="comparing both systems with bazar doctor"
 )
@@ -34,13 +38,33 @@ class Health(str, Enum):
         return self.value
 
 
+class Mismatch(str, Enum):
+    """How a user in Postgres and an identity at Supabase can disagree; the value names the check."""
+
+    USERS_WITHOUT_IDENTITY = "users-without-identity"
+    IDENTITIES_WITHOUT_USER = "identities-without-user"
+    EMAILS_DIFFER = "emails-differ"
+    BANNED_NOT_SUSPENDED = "banned-not-suspended"
+    SUSPENDED_NOT_BANNED = "suspended-not-banned"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
 class Affected:
-    """One user or identity that a finding is about."""
+    """One user, identity, organization or object of the database that a finding is about."""
 
-    id: UUID
-    email: str
+    id: UUID | None
+    email: str = ""
     note: str = ""
+    name: str = ""
+    """The slug of an organization, or the name in the database: what has no address."""
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls it."""
+        return self.email or self.name or str(self.id)
 
 
 @dataclass(frozen=True)
@@ -95,10 +119,18 @@ class Comparison:
     """Both systems side by side."""
 
     pending: tuple[PendingUser, ...]
-    users_without_identity: Found
-    identities_without_user: Found
+    found: Mapping[Mismatch, Found]
+    """Every kind, also one of which nothing was found."""
     unread: int = 0
     """Identities that Supabase counts and its list never showed."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What of the schema `bazar` is open to others, and the SQL that closes it."""
+
+    rows: tuple[Affected, ...]
+    remedy: str
 
 
 class Repaired(str, Enum):

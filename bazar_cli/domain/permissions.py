@@ -62,3 +62,8 @@ SEEDED_PLANS: dict[Plan, frozenset[Permission]] = {
     Plan.PREMIUM: frozenset(Permission),
 }
 """What the first migration seeds. The truth at run time is the table; this is for tests and texts."""
+
+KEPT_BY_PREMIUM = frozenset(
+    {p for p in Permission if p.value.startswith(("plans:", "db:"))} | {Permission.USERS_READ, Permission.USERS_UPDATE}
+)
+"""What Premium cannot lose (design section 2): without one of them nobody could give it back."""

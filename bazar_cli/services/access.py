@@ -177,6 +177,14 @@ def has_superuser(system: System) -> bool:
     return _look(system, None).superuser_exists
 
 
+def is_ruled(system: System) -> bool | None:
+    """Say whether an active superuser on Premium exists; None where there are no tables to look in."""
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    return sight.superuser_exists if sight.ground is Ground.READY else None
+
+
 def awaits_first_superuser(system: System) -> bool:
     """Say whether the database is migrated and has no active superuser on Premium yet."""
     from bazar_cli.adapters.postgres.gate import Ground

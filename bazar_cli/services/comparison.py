@@ -1,8 +1,8 @@
 """Both systems side by side: what `doctor` compares (design section 4).
 
 Identities are read by SQL where the operator's own session proves that `auth.*` of the database belongs to the
-same project, else through the Auth API, which takes longer and whose list may skip. Every suspect of that list
-is therefore asked for by id before it counts as found.
+same project, else through the Auth API: page by page, each compared with Postgres as it comes, so that memory stays
+flat. The list may skip, and is older than what it is compared with: every suspect is looked at again by id.
 """
 
 from __future__ import annotations
@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain.access import Grant
-from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Comparison, Found, PendingUser
+from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Comparison, Found, Mismatch, PendingUser
+from bazar_cli.services.id_set import IdSet
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from collections.abc import Iterable, Sequence
+
+    from bazar_cli.adapters.postgres.comparison import Suspect
     from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.services.system import System
 
 _CHECKED_BY_ID = 1000
-"""So many suspects are asked for one by one; beyond that two systems differ so much that a few do not matter."""
+"""So many suspects of a kind are asked for one by one; beyond that so much differs that a few do not matter."""
+_AT_ONCE = 25
+"""So many are asked for between two looks at their rows, which must not have changed meanwhile."""
+_LOOKS = 3
+"""Whose row changes that often is being worked on; the next run sees what became of it."""
 
 
 def compare(system: System, grant: Grant, _request: None = None) -> Comparison:
     """Return what the two systems disagree on, and who is in the middle of a change.
 
-    Raises: BackendUnavailable; Conflict `supabase.key_refused`.
+    Raises: BackendUnavailable; Conflict `supabase.key_refused`, `db.no_marker`.
     """
     from bazar_cli.adapters.postgres import comparison, identities, users
 
@@ -35,12 +42,8 @@ def compare(system: System, grant: Grant, _request: None = None) -> Comparison:
         unsettled = comparison.pending_users(connection)
         deployment = users.deployment(connection)
         if identities.readable(connection, grant.session_id):
-            return Comparison(
-                unsettled,
-                comparison.users_without_identity(connection),
-                comparison.identities_without_user(connection, deployment),
-            )
-    return _by_api(system, grant, deployment, unsettled)
+            return Comparison(unsettled, {kind: comparison.found(connection, kind, deployment) for kind in Mismatch})
+    return _ByApi(system, grant, deployment).compare(unsettled)
 
 
 def pending(system: System, grant: Grant, _request: None = None) -> tuple[PendingUser, ...]:
@@ -52,50 +55,91 @@ def pending(system: System, grant: Grant, _request: None = None) -> tuple[Pendin
         return comparison.pending_users(connection)
 
 
-def _by_api(system: System, grant: Grant, deployment: uuid.UUID, unsettled: tuple[PendingUser, ...]) -> Comparison:
-    from bazar_cli.adapters.postgres import comparison
+class _Suspects:
+    """The ids of each kind, the first of them kept, the others counted."""
 
-    admin = system.admin(grant)
-    listed, stamped, unread = _listed(admin, deployment)
-    with system.database().read(grant) as connection:
-        missing = [user.id for user in comparison.every_user(connection) if user.id.int not in listed]
-        orphans = _without_row(connection, stamped)
-    missing = [i for i in missing[:_CHECKED_BY_ID] if not _lives(admin, i)] + missing[_CHECKED_BY_ID:]
-    orphans = [o for o in orphans[:_CHECKED_BY_ID] if _lives(admin, o.id)] + orphans[_CHECKED_BY_ID:]
-    # Both lists are older than the answers by id: who was created or deleted meanwhile is no finding.
-    with system.database().read(grant) as connection:
-        without_identity = comparison.still_settled(connection, missing)
-        without_row = _without_row(connection, {o.id: o.email for o in orphans})
-    return Comparison(
-        unsettled,
-        Found(len(without_identity), without_identity[:SHOWN_ROWS]),
-        Found(len(without_row), tuple(without_row[:SHOWN_ROWS])),
-        unread=unread,
-    )
+    def __init__(self) -> None:
+        self._kept: dict[Mismatch, dict[uuid.UUID, None]] = {kind: {} for kind in Mismatch}
+        self.uncounted: dict[Mismatch, int] = dict.fromkeys(Mismatch, 0)
+
+    def add(self, kind: Mismatch, suspect: uuid.UUID) -> None:
+        kept = self._kept[kind]
+        if suspect in kept or len(kept) < _CHECKED_BY_ID:
+            kept[suspect] = None
+        else:
+            self.uncounted[kind] += 1
+
+    def ids(self) -> list[uuid.UUID]:
+        return list(dict.fromkeys(suspect for kept in self._kept.values() for suspect in kept))
 
 
-def _listed(admin: AdminClient, deployment: uuid.UUID) -> tuple[set[int], dict[uuid.UUID, str], int]:
-    """Every living id of Supabase's list, the stamped identities among them, and how many it did not show."""
-    living: set[int] = set()
-    stamped: dict[uuid.UUID, str] = {}
-    deleted: set[int] = set()
-    total = 0
-    for page in admin.every():
-        total = page.total
-        for identity in page.identities:
-            (deleted if identity.is_deleted else living).add(identity.id.int)
-            if identity.deployment == deployment and not identity.is_deleted:
-                stamped[identity.id] = identity.email
-    return living, stamped, max(0, total - len(living) - len(deleted))
+class _ByApi:
+    """One comparison through the Auth API."""
 
+    def __init__(self, system: System, grant: Grant, deployment: uuid.UUID) -> None:
+        self._database = system.database()
+        self._admin: AdminClient = system.admin(grant)
+        self._grant = grant
+        self._deployment = deployment
+        self._suspects = _Suspects()
 
-def _lives(admin: AdminClient, user_id: uuid.UUID) -> bool:
-    identity = admin.get(user_id)
-    return identity is not None and not identity.is_deleted
+    def compare(self, unsettled: tuple[PendingUser, ...]) -> Comparison:
+        unread = self._listed()
+        confirmed: dict[Mismatch, list[Affected]] = {kind: [] for kind in Mismatch}
+        ids = self._suspects.ids()
+        for start in range(0, len(ids), _AT_ONCE):
+            for suspect in self._looked_at_again(ids[start : start + _AT_ONCE]):
+                confirmed[suspect.kind].append(suspect.affected)
+        beyond = self._suspects.uncounted
+        return Comparison(
+            unsettled,
+            {k: Found(len(rows) + beyond[k], tuple(rows[:SHOWN_ROWS])) for k, rows in confirmed.items()},
+            unread,
+        )
 
+    def _listed(self) -> int:
+        """Compare the list, page by page; return how many identities it did not show."""
+        from bazar_cli.adapters.postgres import comparison
 
-def _without_row(connection: Connection, stamped: dict[uuid.UUID, str]) -> list[Affected]:
-    from bazar_cli.adapters.postgres import comparison
+        living, deleted = IdSet(), IdSet()
+        total = 0
+        for page in self._admin.every():
+            total = page.total
+            for identity in page.identities:
+                (deleted if identity.is_deleted else living).add(identity.id)
+            compared = [identity for identity in page.identities if not identity.is_deleted]
+            with self._database.read(self._grant) as connection:
+                for suspect in comparison.suspects(connection, compared, self._deployment):
+                    self._suspects.add(suspect.kind, suspect.id)
+        with self._database.read(self._grant) as connection:
+            for user_id in comparison.every_settled(connection):
+                if user_id not in living:
+                    self._suspects.add(Mismatch.USERS_WITHOUT_IDENTITY, user_id)
+        return max(0, total - len(living) - len(deleted))
 
-    rows = comparison.known(connection, list(stamped))
-    return [Affected(i, email) for i, email in stamped.items() if i not in rows]
+    def _looked_at_again(self, ids: Sequence[uuid.UUID]) -> Iterable[Suspect]:
+        """Ask for each of these by id; return what is so while their rows stay as they are.
+
+        A command changes the row before it asks Supabase and after: where the row is the same before and after this
+        one asked, no command was between its two steps, and what differs does so at rest.
+        """
+        from bazar_cli.adapters.postgres import comparison
+
+        confirmed: list[Suspect] = []
+        for _ in range(_LOOKS):
+            with self._database.read(self._grant) as connection:
+                before = comparison.versions(connection, ids)
+            asked = [identity for identity in map(self._admin.get, ids) if identity is not None]
+            living = [identity for identity in asked if not identity.is_deleted]
+            absent = set(ids).difference(identity.id for identity in living)
+            with self._database.read(self._grant) as connection:
+                seen = [
+                    *comparison.suspects(connection, living, self._deployment),
+                    *comparison.still_settled(connection, list(absent)),
+                ]
+                now = comparison.versions(connection, ids)
+            confirmed += [s for s in seen if before.get(s.id) == now.get(s.id) == s.version]
+            ids = [i for i in ids if before.get(i) != now.get(i)]
+            if not ids:
+                break
+        return confirmed

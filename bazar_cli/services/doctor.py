@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Denial, Grant, Pending
+from bazar_cli.domain.access import Denial, Grant
 from bazar_cli.domain.doctor import (
     COMPARE,
     FIX,
     SHOWN_ROWS,
     Affected,
     Check,
-    Comparison,
     Diagnosis,
     Health,
+    Mismatch,
     PendingUser,
     Repair,
     Repaired,
 )
 from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
-from bazar_cli.services import comparison, config
-from bazar_cli.services.access import describe_operator
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.services import comparison, config, examination, findings, inspection
+from bazar_cli.services.access import is_ruled
+from bazar_cli.services.findings import checked, failed, failed_together, skipped
+from bazar_cli.services.inspection import INSPECTED, SUPERUSERS, Inspection
 from bazar_cli.services.repair import finish_all
 
 if TYPE_CHECKING:
@@ -31,13 +34,10 @@ if TYPE_CHECKING:
     from bazar_cli.services.identity import Identities
     from bazar_cli.services.system import System
 
-COMPARED = ("pending", "users-without-identity", "identities-without-user")
+COMPARED = (findings.PENDING, *(kind.value for kind in Mismatch))
 """The checks that compare both systems."""
-_NAMED = 3
-"""So many rows a finding names in its sentence."""
-_SKEW_SECONDS = 60.0
-"""A stored session bears 300 s; of BAZAR_TOKEN no end was measured, so it is refused late, or looked at twice."""
-_OLDEST_POSTGRES = 13
+GRANTED = (*INSPECTED, *COMPARED)
+"""The checks that read data, for operators who may compare."""
 
 
 @dataclass(frozen=True)
@@ -55,37 +55,67 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
 
     Raises nothing of its own: what a check raises is what it found.
     """
-    profiles = _checked("profiles", lambda: _profiles(environ))
+    profiles = checked("profiles", lambda: examination.profiles(environ))
     try:
         target = places.target()
     except BazarError as error:
-        skipped = ("postgres", "supabase", "session", *COMPARED)
-        return Diagnosis((profiles, _finding("target", error), *_skipped(skipped, "there is no target to ask")))
+        names = (*examination.REACHED, "session", SUPERUSERS, *GRANTED)
+        return Diagnosis((profiles, failed("target", error), *skipped(names, "there is no target to ask")))
     found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
-    postgres = _checked("postgres", lambda: _postgres(target))
-    supabase = _checked("supabase", lambda: _supabase(target))
-    session = _checked("session", lambda: _session(places))
-    first = (profiles, found, postgres, supabase, session)
-    if Health.FAILED in {postgres.status, supabase.status}:
-        return Diagnosis((*first, *_skipped(COMPARED, "both systems must answer")))
-    return Diagnosis((*first, *compare(places)))
-
-
-def compare(places: Places) -> tuple[Check, ...]:
-    """Compare both systems, for operators who may; for others these checks are skipped, not denied."""
+    reached = examination.reach(target)
+    session = checked("session", lambda: examination.session(places.identities(), places.system()))
+    first = (profiles, found, *reached, session)
+    postgres, supabase = reached[:2]
+    if postgres.status is Health.FAILED:
+        return Diagnosis((*first, *skipped((SUPERUSERS, *GRANTED), "Postgres must answer")))
     try:
-        comparison = _comparison(places)
+        exists = is_ruled(places.system())
     except BazarError as error:
-        known = isinstance(error, NotSignedIn | Denied) or error.code == "db.not_migrated"
-        if known:
-            return _skipped(COMPARED, error.message)
-        first, *others = COMPARED
-        return (_finding(first, error), *_skipped(others, "both systems could not be compared"))
-    return (
-        _pending(comparison),
-        _users_without_identity(comparison),
-        _identities_without_user(comparison),
-    )
+        return Diagnosis((*first, failed(SUPERUSERS, error), *skipped(GRANTED, "the users could not be read")))
+    if exists is None:
+        compared = skipped(COMPARED, "the database has no tables of bazar yet")
+        return Diagnosis((*first, inspection.ruled(exists), *inspection.not_migrated(), *compared))
+    if supabase.status is Health.FAILED:
+        return Diagnosis((*first, inspection.ruled(exists), *skipped(GRANTED, "both systems must answer")))
+    return Diagnosis((*first, *_granted(places, ruled=exists)))
+
+
+def _granted(places: Places, *, ruled: bool) -> tuple[Check, ...]:
+    """Read what only some may read; for others these checks are skipped, not denied."""
+    try:
+        grant = _may_compare(places)
+    except BazarError as error:
+        return (inspection.ruled(ruled), *_not_granted(error))
+    system = places.system()
+    looks = Inspection(system, grant)
+    superusers, inspected = looks.superusers(), looks.all()
+    return (superusers, *inspected, *_compared(system, grant, looks))
+
+
+def _not_granted(error: BazarError) -> tuple[Check, ...]:
+    if not isinstance(error, NotSignedIn | Denied):
+        return failed_together(GRANTED, error)
+    checks = skipped(GRANTED, error.message)
+    lacking = [str(p) for p in _listed(error, "permissions")]
+    if error.code == "access.plan" and Plan.PREMIUM.value not in _listed(error, "plans_with_it"):
+        # Nobody on Premium can compare any more, so this is the one place where it can be said.
+        finding = inspection.premium_lacks(lacking)
+        return tuple(finding if check.name == finding.name else check for check in checks)
+    return checks
+
+
+def _listed(error: BazarError, name: str) -> list[object]:
+    values = error.details.get(name)
+    return list(values) if isinstance(values, list) else []  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+
+
+def _compared(system: System, grant: Grant, looks: Inspection) -> tuple[Check, ...]:
+    try:
+        return findings.of_comparison(comparison.compare(system, grant))
+    except BazarError as error:
+        if error.code == "db.no_marker":
+            return skipped(COMPARED, "the marker is lost, which says whose identities are ours")
+        return looks.or_behind(COMPARED, error)
 
 
 def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
@@ -101,7 +131,7 @@ def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
 
 def named(pending: tuple[PendingUser, ...]) -> str:
     """Name the first of these users and what is pending of each, and say how many more there are."""
-    return _named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
+    return findings.named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
 
 
 def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:
@@ -113,7 +143,9 @@ def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair
     undone = tuple(Affected(r.user.id, r.user.email) for r in repairs if r.outcome is Repaired.UNDONE)
     remedies: list[str] = []
     if undone:
-        remedies.append(f"create whom you still want with an address that is free, in place of {_named(undone)}")
+        remedies.append(
+            f"create whom you still want with an address that is free, in place of {findings.named(undone)}"
+        )
     if any(r.outcome is Repaired.LEFT for r in repairs):
         remedies.append("run the command that began it again, or `bazar doctor --fix` later")
     counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
@@ -129,144 +161,8 @@ def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair
     )
 
 
-def _checked(name: str, look: Callable[[], Check]) -> Check:
-    try:
-        return look()
-    except BazarError as error:
-        return _finding(name, error)
-
-
-def _finding(name: str, error: BazarError) -> Check:
-    return Check(name, Health.FAILED, error.message, error.hint)
-
-
-def _profiles(environ: Mapping[str, str]) -> Check:
-    found = config.profiles(environ)
-    active = next((p.name for p in found if p.active), None)
-    names = ", ".join(f"{p.name} (active)" if p.name == active else p.name for p in found)
-    return Check("profiles", Health.OK, names or "none")
-
-
-def _postgres(target: Target) -> Check:
-    from bazar_cli.adapters.postgres.probe import probe
-
-    place = probe(target)
-    where = f"PostgreSQL {place.server_version} at {place.host}, database {place.database}"
-    major = int(place.server_version.partition(".")[0] or 0)
-    if major < _OLDEST_POSTGRES:
-        return Check("postgres", Health.FAILED, where, f"bazar needs PostgreSQL {_OLDEST_POSTGRES} or later")
-    return Check("postgres", Health.OK, where)
-
-
-def _supabase(target: Target) -> Check:
-    from bazar_cli.adapters.supabase.probe import probe_auth
-
-    found = probe_auth(target)
-    where = f"Supabase Auth {found.version} at {target.supabase_url}".replace("  ", " ")
-    if not found.key_accepted:
-        remedy = "set SUPABASE_KEY to the service key (sb_secret_... or the service_role JWT) of this project"
-        return Check("supabase", Health.FAILED, f"{where} refuses the service key", remedy)
-    skew = found.clock_skew_seconds
-    if skew is not None and abs(skew) > _SKEW_SECONDS:
-        late = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
-        return Check("supabase", Health.WARNING, f"{where}; this machine's clock is {late}", "set the clock (NTP)")
-    return Check("supabase", Health.OK, where)
-
-
-def _session(places: Places) -> Check:
-    try:
-        identity = places.identities().current()
-    except NotSignedIn as error:
-        if error.code == "auth.not_signed_in":
-            return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
-        raise
-    operator = describe_operator(places.system(), identity)
-    if operator is None:
-        remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
-        return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
-    if not operator.in_service:
-        what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
-        remedy = "ask an administrator of your organization to restore you"
-        return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)
-    role = ", superuser" if operator.is_superuser else ""
-    return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")
-
-
-# -- both systems compared ----------------------------------------------------------------------------------
-
-
-def _comparison(places: Places) -> Comparison:
-    return comparison.compare(places.system(), _may_compare(places))
-
-
 def _may_compare(places: Places) -> Grant:
     decision = places.gate().offer(COMPARE, None)
     if isinstance(decision, Denial):
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
     return decision
-
-
-def _abandoned(found: Comparison) -> tuple[PendingUser, ...]:
-    return tuple(user for user in found.pending if not user.leased)
-
-
-def _pending(found: Comparison) -> Check:
-    abandoned = _abandoned(found)
-    busy = len(found.pending) - len(abandoned)
-    going = f"{busy} in the middle of a command" if busy else ""
-    if not abandoned:
-        return Check("pending", Health.OK, going or "nobody is in the middle of a change", count=0)
-    rows = tuple(Affected(u.id, u.email, f"pending {u.pending}") for u in abandoned)
-    return Check(
-        "pending",
-        Health.WARNING,
-        f"{_named(rows)} {_are(len(rows))} in the middle of a change that nobody finished"
-        + (f"; {going}" if going else ""),
-        "run the command that began it again, or `bazar doctor --fix`",
-        len(rows),
-        rows[:SHOWN_ROWS],
-    )
-
-
-def _users_without_identity(found: Comparison) -> Check:
-    name, rows = "users-without-identity", found.users_without_identity
-    if not rows.count:
-        return Check(name, Health.OK, "every user has an identity at Supabase", count=0)
-    return Check(
-        name,
-        Health.FAILED,
-        f"{_named(rows.rows, rows.count)} cannot sign in: Supabase has no identity with the id",
-        "delete and create them anew: `bazar users delete EMAIL --confirm EMAIL`, then `bazar users create EMAIL`",
-        rows.count,
-        rows.rows,
-    )
-
-
-def _identities_without_user(found: Comparison) -> Check:
-    name, rows = "identities-without-user", found.identities_without_user
-    unread = f"; {found.unread} could not be read: run it again" if found.unread else ""
-    if not rows.count:
-        status = Health.WARNING if unread else Health.OK
-        return Check(name, status, f"every identity of this Bazar has a user{unread}", unread.strip("; "), 0)
-    return Check(
-        name,
-        Health.FAILED,
-        f"{_named(rows.rows, rows.count)}: this Bazar made the identity, and has no user with its id{unread}",
-        "look at them in the Supabase dashboard; bazar never deletes an identity by itself",
-        rows.count,
-        rows.rows,
-    )
-
-
-def _named(rows: tuple[Affected, ...], total: int | None = None) -> str:
-    count = len(rows) if total is None else total
-    shown = ", ".join(row.email or str(row.id) for row in rows[:_NAMED])
-    return f"{shown} and {count - _NAMED} more" if count > _NAMED else shown
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _skipped(names: Sequence[str], why: str) -> tuple[Check, ...]:
-    return tuple(Check(name, Health.SKIPPED, why) for name in names)

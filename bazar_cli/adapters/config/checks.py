@@ -54,8 +54,9 @@ def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) ->
     rule = bad_host(parts.host) or bad_port(parts.hosts.rpartition("]")[2].partition(":")[2])
     if rule:
         raise _invalid(name, source, rule)
-    if parts.scheme == "http" and not is_this_machine(parts.host) and parts.host not in allowed:
-        raise _plaintext(name, parts.host, "a plain http URL")
+    plain = plaintext_supabase_host(url)
+    if plain and plain not in allowed:
+        raise _plaintext(name, plain, "a plain http URL")
     return url.rstrip("/").removesuffix("/auth/v1")
 
 
@@ -72,19 +73,30 @@ def checked_database(name: str, url: str, source: TargetSource, allowed: frozens
     if _BAD_PERCENT.search(url):
         raise _invalid(name, source, "a % must be followed by two hexadecimal digits; a % itself is written %25")
     read = _as_libpq(name, url, parts.query or "", source)
-    # hostaddr is where libpq really connects.
-    hosts = (read.get("hostaddr") or read.get("host") or "").split(",")
+    hosts = _hosts(read)
     named = [h for h in hosts if h and not h.startswith(("/", "@"))]
     rules = [*map(bad_host, named), *map(bad_port, read.get("port", "").split(","))]
     if read.get("sslmode", "prefer") not in _SSL_MODES:
         rules.append(f"its sslmode is none of {', '.join(sorted(_SSL_MODES))}")
     if rule := next(filter(None, rules), ""):
         raise _invalid(name, source, rule)
-    if read.get("sslmode") not in _ENCRYPTED:
-        for host in sorted(set(hosts)):
-            if not is_this_machine(host) and host not in allowed:
-                raise _plaintext(name, host, "a database connection without sslmode=require")
+    for host in _plaintext_to(read):
+        if host not in allowed:
+            raise _plaintext(name, host, "a database connection without sslmode=require")
     return Secret(url)
+
+
+def plaintext_database_hosts(url: Secret) -> tuple[str, ...]:
+    """Return the hosts, other than this machine, to which a checked URL allows an unencrypted connection."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    return _plaintext_to({k: str(v) for k, v in conninfo_to_dict(url.reveal()).items() if v is not None})
+
+
+def plaintext_supabase_host(url: str) -> str | None:
+    """Return the host of a checked URL that gets plain text, other than this machine."""
+    parts = taken_apart(url)
+    return parts.host if parts and parts.scheme == "http" and not is_this_machine(parts.host) else None
 
 
 def is_this_machine(host: str) -> bool:
@@ -95,6 +107,17 @@ def is_this_machine(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _hosts(read: Mapping[str, str]) -> list[str]:
+    # hostaddr is where libpq really connects.
+    return (read.get("hostaddr") or read.get("host") or "").split(",")
+
+
+def _plaintext_to(read: Mapping[str, str]) -> tuple[str, ...]:
+    if read.get("sslmode") in _ENCRYPTED:
+        return ()
+    return tuple(host for host in sorted(set(_hosts(read))) if not is_this_machine(host))
 
 
 def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from bazar_cli.adapters.config.checks import is_this_machine
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db import Place
@@ -28,6 +31,40 @@ def probe(target: Target) -> Place:
         with connect(target.database_url, connect_timeout=_SECONDS) as connection:
             info = connection.info
             return Place(info.host, info.dbname, None, info.parameter_status("server_version") or "")
+    except psycopg.Error as error:
+        raise translate(error, target) from error
+
+
+@dataclass(frozen=True)
+class DatabaseProbe:
+    """What one look at Postgres found."""
+
+    place: Place
+    plaintext: bool
+    """The connection is not encrypted, and leaves this machine."""
+    clock_skew_seconds: float
+    """How far this machine's clock is ahead of the database's."""
+
+
+def look_at(target: Target) -> DatabaseProbe:
+    """Connect once; return where that was, how, and what time it is there. Reads no data.
+
+    Raises: as `probe`.
+    """
+    try:
+        with connect(target.database_url, connect_timeout=_SECONDS) as connection:
+            info = connection.info
+            asked = time.time()
+            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            answered = time.time()
+            assert row is not None
+            return DatabaseProbe(
+                Place(info.host, info.dbname, None, info.parameter_status("server_version") or ""),
+                # The library knows about this end of the connection; behind a pooler, pg_stat_ssl tells of another one.
+                plaintext=not connection.pgconn.ssl_in_use and not is_this_machine(info.hostaddr or info.host),
+                # The answer tells of some moment in between.
+                clock_skew_seconds=(asked + answered) / 2 - float(row[0]),
+            )
     except psycopg.Error as error:
         raise translate(error, target) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.config import Place, Profile, Setting
-from bazar_cli.domain.doctor import Check
+from bazar_cli.domain.doctor import Affected, Check
 from bazar_cli.runtime.views.base import View
 
 SETTING: View[Setting] = View(
@@ -31,9 +31,18 @@ CHECK: View[Check] = View(
         "detail": lambda c: c.detail,
         "remedy": lambda c: c.remedy or None,
         "count": lambda c: c.count,
-        "rows": lambda c: [{"id": str(r.id), "email": r.email, "note": r.note or None} for r in c.rows],
+        "rows": lambda c: [_row(r) for r in c.rows],
     },
     table=("check", "status", "detail", "remedy"),
     identifier=lambda c: c.name,
-    cells={"rows": lambda c: ";".join(r.email or str(r.id) for r in c.rows)},
+    cells={"rows": lambda c: ";".join(r.label for r in c.rows)},
 )
+
+
+def _row(row: Affected) -> dict[str, str | None]:
+    return {
+        "id": str(row.id) if row.id else None,
+        "email": row.email or None,
+        "name": row.name or None,
+        "note": row.note or None,
+    }
