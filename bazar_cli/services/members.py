@@ -155,7 +155,7 @@ def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
 
 
 def _refuse_unfinished(user: User) -> None:
-    if user.pending in {Pending.CREATE, Pending.DELETE}:
+    if user.pending is Pending.CREATE or user.pending is Pending.DELETE:
         raise user_pending(user.email, user.pending)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -362,7 +362,7 @@ def at_once(people: People, org: Org, *acts: Callable[[People], object]) -> list
 
     with psycopg.connect(people.target.database_url.reveal()) as holder, ThreadPoolExecutor(len(acts)) as pool:
         holder.execute("SELECT 1 FROM bazar.organizations WHERE id = %s FOR UPDATE", (org.id,))
-        running = []
+        running: list[Future[str]] = []
         for number, act in enumerate(acts, 1):
             running.append(pool.submit(run, act))
             until_waiting(people, number)

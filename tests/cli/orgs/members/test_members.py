@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from importlib import import_module
+from typing import Any
 
-import pexpect
 import pytest
 
 from bazar_cli.domain.access import Role
@@ -15,6 +17,7 @@ from tests.support.people import Org, People, Someone
 pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
+terminal: Any = import_module("pexpect")
 CHANGE = ["organization", "user_id", "email", "role", "previous_role", "changed"]
 
 
@@ -107,9 +110,10 @@ def test_what_is_already_so_asks_nothing(admin: Bazar, people: People, acme: Org
 def test_remove_on_a_terminal(admin: Bazar, people: People, acme: Org) -> None:
     who = people.user({acme: Role.MEMBER})
     program, *words = admin.command("orgs", "members", "remove", acme.slug, who.email)
-    with pexpect.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30) as screen:
+    screen: Any = terminal.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30)
+    with closing(screen):
         screen.expect(r"Remove .* \(member\) from .*\? \[y/N\] ")
         screen.sendline("y")
-        screen.expect(pexpect.EOF)
+        screen.expect(terminal.EOF)
     assert screen.exitstatus == 0
     assert people.sql("SELECT 1 FROM bazar.memberships WHERE user_id = %s", who.id) == []
