@@ -370,9 +370,9 @@ def at_once(people: People, org: Org, *acts: Callable[[People], object]) -> list
         return [future.result() for future in running]
 
 
-def until_waiting(people: People, count: int) -> None:
+def until_waiting(people: People, count: int, unless: Callable[[], bool] = lambda: False) -> None:
     waiting = 0
-    while waiting < count:
+    while waiting < count and not unless():
         [row] = people.sql(
             "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
@@ -401,17 +401,27 @@ def test_of_two_owners_who_demote_each_other_one_wins(people: People) -> None:
     assert owners_of(people, org) == 1
 
 
-def test_two_superusers_who_demote_the_last_two_owners(people: People) -> None:
+def test_who_takes_an_owner_waits_for_whoever_is_taking_another(people: People) -> None:
+    """The first one has seen that another owner is left, and has not written yet, when the second one comes."""
     org = people.org()
     ada, bob = people.user({org: Role.OWNER}), people.user({org: Role.OWNER})
     rulers = [people.superuser(), people.superuser()]
-    ends = at_once(
-        people,
-        org,
-        lambda p: update(p, rulers[0], org, ada, Role.MEMBER),
-        lambda p: remove(p, rulers[1], org, bob),
-    )
-    assert sorted(ends) == ["ok", "users.last_owner"]
+    with (
+        psycopg.connect(people.target.database_url.reveal()) as holder,
+        People(people.target) as one,
+        People(people.target) as two,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        holder.execute("SELECT 1 FROM bazar.memberships WHERE user_id = %s FOR SHARE", (ada.id,))
+        first = pool.submit(update, one, rulers[0], org, ada, Role.MEMBER)
+        until_waiting(people, 1)
+        second = pool.submit(remove, two, rulers[1], org, bob)
+        until_waiting(people, 2, unless=second.done)
+        holder.rollback()
+        assert first.result().changed
+        with pytest.raises(Conflict) as last:
+            second.result()
+    assert last.value.code == "users.last_owner"
     assert owners_of(people, org) == 1
 
 
