@@ -78,15 +78,31 @@ TREE = Group(
             },
         ),
         "orgs": Group(
-            "Create and find organizations",
-            _verbs(
-                "orgs",
-                {
-                    "create": "Create an organization",
-                    "get": "Show one organization",
-                    "list": "List organizations",
-                },
-            ),
+            "Create, find, change and delete organizations, and their members",
+            {
+                **_verbs(
+                    "orgs",
+                    {
+                        "create": "Create an organization",
+                        "delete": "Delete an organization",
+                        "get": "Show one organization",
+                        "list": "List organizations",
+                    },
+                ),
+                "members": Group(
+                    "See and change who belongs to an organization",
+                    _verbs(
+                        "orgs.members",
+                        {
+                            "add": "Add a user to an organization",
+                            "list": "List the members of an organization",
+                            "remove": "Take a member out",
+                            "update": "Change a member's role",
+                        },
+                    ),
+                ),
+                **_verbs("orgs", {"update": "Change an organization"}),
+            },
         ),
         "plans": Group(
             "See what each plan allows",

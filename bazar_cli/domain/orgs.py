@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from bazar_cli.domain.access import FieldRule, Scope, requires
+from bazar_cli.domain.access import FieldRule, Role, Scope, requires
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission
@@ -23,9 +24,14 @@ CREATE = requires(
 )
 LIST = requires("orgs.list", Permission.ORGS_READ, scope=Scope.REACH)
 GET = requires("orgs.get", Permission.ORGS_READ, scope=Scope.REACH)
+UPDATE = requires("orgs.update", Permission.ORGS_UPDATE, scope=Scope.ROW, writes=True)
+DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes=True)
 
 SLUG_MAX = 63
+PROPOSALS = 200
+"""How many slugs are looked at for one that is free."""
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_APOSTROPHES = re.compile("['`\u2018\u2019\u02b9\u02bc]")
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,53 @@ class GetOrganization:
     organization: str
 
 
-def slug_of(name: str) -> str:
-    """Derive a slug from a name: ASCII letters and digits, the rest as single hyphens.
+@dataclass(frozen=True)
+class UpdateOrganization:
+    """What `orgs update` was asked; None leaves a field as it is."""
+
+    organization: str
+    name: str | None = None
+    slug: str | None = None
+
+
+@dataclass(frozen=True)
+class DeleteOrganization:
+    """What `orgs delete` was asked; `confirm` must be the slug, and may be left out of a dry run."""
+
+    organization: str
+    confirm: str | None = None
+
+
+@dataclass(frozen=True)
+class Dissolution:
+    """An organization that goes, and what goes with it."""
+
+    organization: Organization
+    roles: Mapping[Role, int]
+    """How many members have each role."""
+    left_alone: int
+    """How many users it leaves without any organization: only superusers can change those afterwards."""
+
+    def described(self) -> str:
+        """Say in one clause what its deletion ends."""
+        members = self.organization.members
+        counted = ", ".join(f"{role} {count}" for role, count in self.roles.items() if count)
+        ended = f"{members} membership{'' if members == 1 else 's'}{f' ({counted})' if counted else ''}"
+        users = "1 user" if self.left_alone == 1 else f"{self.left_alone} users"
+        return f"deleting {self.organization.slug} ends {ended} and leaves {users} without any organization"
+
+
+def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:
+    """Derive a slug from a name: its letters and digits in ASCII, the rest as single hyphens.
+
+    Parameters: `in_ascii` writes letters of any script in ASCII; signs and emoji, which it may have names for, are
+    not shown to it.
 
     Raises: UsageError `orgs.slug_invalid` when nothing is left, which --slug mends.
     """
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    # An apostrophe, the name's own or one that stands for a letter such as the soft sign, parts no word.
+    spoken = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in _APOSTROPHES.sub("", name))
+    ascii_name = _APOSTROPHES.sub("", in_ascii(unicodedata.normalize("NFC", spoken))).lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_MAX].strip("-")
     if not slug:
         raise UsageError(
@@ -78,6 +125,17 @@ def slug_of(name: str) -> str:
             hint="give one with --slug",
         )
     return checked_slug(slug)
+
+
+def slugs_like(slug: str) -> tuple[str, ...]:
+    """Return slugs to choose from where this one is taken: `acme-2`, `acme-3` and so on, each a legal one."""
+    numbered: list[str] = []
+    for number in range(2, PROPOSALS + 2):
+        ending = f"-{number}"
+        candidate = slug[: SLUG_MAX - len(ending)].rstrip("-") + ending
+        if not _looks_like_an_id(candidate):
+            numbered.append(candidate)
+    return tuple(numbered)
 
 
 def checked_slug(slug: str) -> str:
@@ -91,11 +149,17 @@ def checked_slug(slug: str) -> str:
             f"{slug[:80]!r} is no slug: lower-case letters, digits and single hyphens, at most {SLUG_MAX}",
             hint="give another with --slug",
         )
+    if _looks_like_an_id(slug):
+        raise UsageError("orgs.slug_invalid", f"{slug!r} looks like an id", hint="give another with --slug")
+    return slug
+
+
+def _looks_like_an_id(slug: str) -> bool:
     try:
         UUID(slug)
     except ValueError:
-        return slug
-    raise UsageError("orgs.slug_invalid", f"{slug!r} looks like an id", hint="give another with --slug")
+        return False
+    return True
 
 
 def checked_org_name(name: str) -> str:

@@ -64,12 +64,58 @@ def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) ->
     if grant.operator.is_superuser:
         return
     own = grant.operator.role_in(organization_id)
-    if own is Role.OWNER or (own is Role.ADMIN and role.rank < own.rank):
+    if not _manages(own, role):
+        raise _role_too_low(own, slug, f"make someone {role} of {slug}", role)
+
+
+def may_change_member(grant: Grant, user_id: UUID, organization: Organization, current: Role, wanted: Role) -> None:
+    """Allow to give a member another role: admins below their own, owners any; oneself may step down.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser or (grant.operator.id == user_id and wanted.rank <= current.rank):
         return
+    own = grant.operator.role_in(organization.id)
+    if not _manages(own, current):
+        raise _role_too_low(own, organization.slug, f"change the role of the {current} of {organization.slug}", current)
+    may_give_role(grant, organization.id, organization.slug, wanted)
+
+
+def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, current: Role) -> None:
+    """Allow to end a membership: admins below their own role, owners any; anybody may leave.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser or grant.operator.id == user_id:
+        return
+    own = grant.operator.role_in(organization.id)
+    if not _manages(own, current):
+        raise _role_too_low(own, organization.slug, f"remove the {current} from {organization.slug}", current)
+
+
+def may_write_organization(grant: Grant, organization: Organization, permission: Permission) -> None:
+    """Allow to change an organization to its admins and owners, to delete it to its owners; both to superusers.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser:
+        return
+    own, needed = grant.operator.role_in(organization.id), _ROLE_NEEDED[permission]
+    if own is None or own.rank < needed.rank:
+        verb = "delete" if permission is Permission.ORGS_DELETE else "change"
+        raise _role_too_low(own, organization.slug, f"{verb} {organization.slug}", needed)
+
+
+def _manages(own: Role | None, role: Role) -> bool:
+    """Whether somebody with the role `own` gives and takes `role`."""
+    return own is Role.OWNER or (own is Role.ADMIN and role.rank < own.rank)
+
+
+def _role_too_low(own: Role | None, slug: str, what: str, role: Role) -> Denied:
     held = f"your role is {own}" if own else "you are no member"
-    raise Denied(
+    return Denied(
         "access.role",
-        f"you cannot make someone {role} of {slug}: {held}",
+        f"you cannot {what}: {held}",
         hint=f"ask an owner of {slug}",
         details={"organization": slug, "role": role.value, "own_role": own.value if own else None},
     )

@@ -14,6 +14,7 @@ from bazar_cli.domain.permissions import Plan
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.domain.orgs import Organization
     from bazar_cli.domain.users import User
 
 
@@ -44,9 +45,24 @@ def keep_owners(connection: Connection, user: User) -> None:
 
     alone = users.organizations_owned_alone(connection, user.id)
     if alone:
-        raise Conflict(
-            "users.last_owner",
-            f"{user.email} is the last active owner of {', '.join(alone)}",
-            hint="make another member an owner first",
-            details={"user_id": str(user.id), "organizations": list(alone)},
-        )
+        raise _last_owner(user, alone)
+
+
+def keep_owner(connection: Connection, organization: Organization, user: User) -> None:
+    """Refuse to take its last active owner from one organization, whose roles the caller has locked.
+
+    Raises: Conflict `users.last_owner`.
+    """
+    from bazar_cli.adapters.postgres import memberships
+
+    if not memberships.has_other_owner(connection, organization.id, user.id):
+        raise _last_owner(user, (organization.slug,))
+
+
+def _last_owner(user: User, slugs: tuple[str, ...]) -> Conflict:
+    return Conflict(
+        "users.last_owner",
+        f"{user.email} is the last active owner of {', '.join(slugs)}",
+        hint=f"make another member an owner first: `bazar orgs members update {slugs[0]} USER --role owner`",
+        details={"user_id": str(user.id), "organizations": list(slugs)},
+    )

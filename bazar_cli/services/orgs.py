@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import Grant, UserState
-from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.orgs import (
     CreateOrganization,
+    DeleteOrganization,
+    Dissolution,
     GetOrganization,
     ListOrganizations,
     Organization,
+    UpdateOrganization,
     checked_org_name,
     checked_slug,
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.domain.permissions import Permission
+from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
 
@@ -34,13 +40,17 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Organiz
     Raises: UsageError for a bad name or slug; NotFound for an unknown owner; Conflict `orgs.slug_exists`.
     """
     from bazar_cli.adapters.postgres import audit, organizations
+    from bazar_cli.adapters.transliteration import in_ascii
 
     grant.demand(use_cases.CREATE)
     name = checked_org_name(request.name)
-    slug = checked_slug(request.slug) if request.slug is not None else slug_of(name)
+    slug = checked_slug(request.slug) if request.slug is not None else slug_of(name, in_ascii)
     with system.database().transaction(grant) as connection:
         owner_id = _owner(connection, grant, request)
         created = organizations.insert(connection, time_ordered_uuid(), slug, name, owner_id)
+        if created is None:
+            owner = () if request.owner is None else ("--owner", request.owner)
+            raise _slug_exists(connection, slug, ("create", name, *owner))
         after = {"slug": slug, "name": name, "owner": str(owner_id)}
         audit.record(connection, grant, audit.Change("organization", created.id, created.id, before=None, after=after))
         return created
@@ -92,3 +102,133 @@ def get(system: System, grant: Grant, request: GetOrganization) -> Organization:
     if found is None:
         raise organization_not_found(request.organization)
     return found
+
+
+def update(system: System, grant: Grant, request: UpdateOrganization) -> Organization:
+    """Change what is given of an organization; a change that changes nothing writes nothing.
+
+    Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
+    `orgs.slug_exists`.
+    """
+    from bazar_cli.adapters.postgres import audit, organizations
+
+    grant.demand(use_cases.UPDATE)
+    given = {} if request.name is None else {"name": checked_org_name(request.name)}
+    given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
+
+    def step(connection: Connection) -> Organization:
+        held = _held(connection, grant, request.organization)
+        scope.may_write_organization(grant, held, Permission.ORGS_UPDATE)
+        before = {"slug": held.slug, "name": held.name}
+        after = before | given
+        if after == before:
+            return held
+        changed = organizations.change(connection, held.id, after["slug"], after["name"])
+        if changed is None:
+            name = () if request.name is None else ("--name", after["name"])
+            raise _slug_exists(connection, after["slug"], ("update", held.slug, *name))
+        audit.record(connection, grant, audit.Change("organization", held.id, held.id, before, after))
+        return changed
+
+    return leases.when_free(step, system, grant)
+
+
+def foresee_deletion(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+    """Return what `delete` would end, for whoever is asked to confirm it.
+
+    Raises: as `delete`, but for the confirmation.
+    """
+    from bazar_cli.adapters.postgres import organizations
+
+    grant.demand(use_cases.DELETE)
+    with system.database().read(grant) as connection:
+        found = organizations.find(connection, grant.reach, request.organization)
+        if found is None:
+            raise organization_not_found(request.organization)
+        return _dissolution(connection, grant, found)
+
+
+def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+    """Delete an organization with its memberships; its users stay. Return what went.
+
+    Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
+    `users.pending` while a member is being created or deleted: who finishes that needs the organization.
+    """
+    from bazar_cli.adapters.postgres import audit, memberships, organizations
+
+    grant.demand(use_cases.DELETE)
+
+    def step(connection: Connection) -> Dissolution:
+        gone = _dissolution(connection, grant, _held(connection, grant, request.organization))
+        organization = gone.organization
+        _check_confirmed(grant, request, gone)
+        before = {
+            "slug": organization.slug,
+            "name": organization.name,
+            "members": {role.value: count for role, count in gone.roles.items()},
+            "owners": [str(owner) for owner in memberships.owners(connection, organization.id)],
+        }
+        organizations.delete(connection, organization.id)
+        audit.record(connection, grant, audit.Change("organization", organization.id, organization.id, before))
+        return gone
+
+    return leases.when_free(step, system, grant)
+
+
+def _held(connection: Connection, grant: Grant, reference: str) -> Organization:
+    from bazar_cli.adapters.postgres import organizations
+
+    held = organizations.hold(connection, grant.reach, reference, organizations.Lock.CHANGE)
+    if held is None:
+        raise organization_not_found(reference)
+    return held
+
+
+def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:
+    from bazar_cli.adapters.postgres import memberships
+
+    scope.may_write_organization(grant, organization, Permission.ORGS_DELETE)
+    unfinished = memberships.unfinished(connection, organization.id)
+    if unfinished is not None:
+        raise user_pending(*unfinished)
+    roles = memberships.roles(connection, organization.id)
+    return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
+
+
+def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolution) -> None:
+    # A dry run needs no consent; what was given wrong is wrong there too.
+    slug = gone.organization.slug
+    consented = grant.dry_run if request.confirm is None else request.confirm.lower() == slug
+    if not consented:
+        raise Refused(
+            "orgs.confirm_mismatch",
+            f"{gone.described()}; it needs the slug as confirmation",
+            hint=f"to do it: `bazar orgs delete {slug} --confirm {slug}`",
+            details={
+                "organization_id": str(gone.organization.id),
+                "members": {role.value: count for role, count in gone.roles.items()},
+                "left_alone": gone.left_alone,
+            },
+        )
+
+
+def _slug_exists(connection: Connection, slug: str, words: tuple[str, ...]) -> Conflict:
+    """The conflict that two organizations would share a slug, with a free one.
+
+    Parameters: `words` are the command that was run, after `bazar orgs`, without its slug.
+    """
+    from bazar_cli.adapters.postgres import organizations
+
+    free = organizations.free_slug(connection, slug)
+    if free is None:
+        hint = "choose another with --slug"
+    elif any("`" in word for word in words) or words[1].startswith("-"):
+        hint = f"{free} is free: run it again with --slug {free}"
+    else:
+        hint = f"{free} is free: `bazar orgs {' '.join(map(quote, words))} --slug {free}`"
+    return Conflict(
+        "orgs.slug_exists",
+        f"an organization with the slug {slug} exists already",
+        hint=hint,
+        details={"slug": slug, "free": free},
+    )

@@ -27,7 +27,7 @@ print("\\n@@" + json.dumps([code, sorted(sys.modules)]))
 """
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
-    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "bazar_cli.devstack.stack"),
+    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "bazar_cli.devstack.stack"),
 }
 
 

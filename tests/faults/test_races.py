@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import psycopg
 import pytest
 
-from bazar_cli.domain.access import Pending
+from bazar_cli.domain.access import Pending, Role
+from bazar_cli.domain.permissions import Plan
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
 
@@ -96,6 +99,49 @@ def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_e
         assert [r["id"] for r in rows] == [i["id"] for i in identities]
         assert len(rows) == (1 if gone.code else 0)
         assert all(r["pending"] is None for r in rows)
+
+
+@pytest.mark.parametrize("first", ["create", "delete"])
+def test_create_in_an_organization_and_its_deletion(
+    admin: Bazar, people: People, unique_email: Email, first: str
+) -> None:
+    """Never a user without identity or the reverse, whoever gets the organization first."""
+    org, email = people.org(), unique_email("joins")
+    owners = [people.user({org: Role.OWNER}, plan=Plan.PREMIUM) for _ in range(2)]
+    for owner in owners:
+        people.identity(owner)
+    makes, ends = (admin.having(BAZAR_TOKEN=people.access_token(owner)) for owner in owners)
+    create = lambda: makes("users", "create", email, "--org", org.slug, "-o", "json")  # noqa: E731
+    delete = lambda: ends("orgs", "delete", org.slug, "--confirm", org.slug, "-o", "json")  # noqa: E731
+    with psycopg.connect(people.target.database_url.reveal()) as holder, ThreadPoolExecutor(2) as pool:
+        holder.execute("SELECT 1 FROM bazar.organizations WHERE id = %s FOR UPDATE", (org.id,))
+        running: dict[str, Future[Done]] = {}
+        for name in (first, "delete" if first == "create" else "create"):
+            running[name] = pool.submit(create if name == "create" else delete)
+            until_waiting(people, len(running))
+        holder.rollback()
+        made, gone = running["create"].result(), running["delete"].result()
+    # A user in the middle of creation keeps the organization; who comes after its end has lost the role in it.
+    ended = (made.code, gone.code, "" if not gone.code else gone.error["code"])
+    assert ended in {(0, 0, ""), (0, 6, "users.pending"), (6, 0, "")}
+    rows = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    identities = people.identities(email)
+    assert [r["id"] for r in rows] == [i["id"] for i in identities]
+    assert len(rows) == (1 if made.code == 0 else 0)
+    assert all(r["pending"] is None for r in rows)
+    if made.code:
+        assert made.error["code"] == "access.changed"
+
+
+def until_waiting(people: People, commands: int) -> None:
+    """Return once so many connections wait for a lock in this database."""
+    waiting = 0
+    while waiting < commands:
+        (row,) = people.sql(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        waiting = row["n"]
+        time.sleep(0.01)
 
 
 def test_the_command_and_the_doctor_finish_the_same_user(admin: Bazar, people: People, unique_email: Email) -> None:

@@ -13,8 +13,16 @@ import pytest
 
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain.access import Pending, Role
-from bazar_cli.domain.errors import BazarError, Conflict, ExitCode, NotFound, UsageError
-from bazar_cli.domain.orgs import CreateOrganization, GetOrganization, ListOrganizations, Organization
+from bazar_cli.domain.errors import BazarError, Conflict, Denied, ExitCode, NotFound, Refused, UsageError
+from bazar_cli.domain.orgs import (
+    CreateOrganization,
+    DeleteOrganization,
+    Dissolution,
+    GetOrganization,
+    ListOrganizations,
+    Organization,
+    UpdateOrganization,
+)
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.services import orgs
 from tests.support.people import People, Someone, granted
@@ -104,7 +112,7 @@ def test_a_slug_is_taken_once_and_leaves_no_trace_of_the_second(people: People) 
     with pytest.raises(Conflict) as conflict:
         create(people, me, CreateOrganization(name.upper()))
 
-    assert (conflict.value.code, conflict.value.details) == ("orgs.slug_exists", {"slug": name})
+    assert (conflict.value.code, conflict.value.details) == ("orgs.slug_exists", {"slug": name, "free": f"{name}-2"})
     assert conflict.value.exit_code is ExitCode.CONFLICT
     assert "--slug" in conflict.value.hint
     assert people.everything() == before
@@ -169,7 +177,7 @@ def test_a_dry_run_finds_the_same_conflict(people: People) -> None:
     [
         (CreateOrganization(""), "orgs.name_invalid"),
         (CreateOrganization("a\nb"), "orgs.name_invalid"),
-        (CreateOrganization("李小龙"), "orgs.slug_invalid"),
+        (CreateOrganization("🐉🐉"), "orgs.slug_invalid"),
         (CreateOrganization("Acme", slug="Acme Corp"), "orgs.slug_invalid"),
         (CreateOrganization("Acme", slug="0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"), "orgs.slug_invalid"),
     ],
@@ -201,6 +209,156 @@ def test_nobody_in_the_middle_of_another_change_becomes_an_owner(people: People,
 
     assert (conflict.value.code, conflict.value.details) == ("users.pending", {"pending": pending.value})
     assert people.sql("SELECT 1 FROM bazar.organizations WHERE slug = %s", name) == []
+
+
+# -- update -------------------------------------------------------------------------------------------------
+
+
+def update(people: People, operator: Someone, request: UpdateOrganization, *, dry_run: bool = False) -> Organization:
+    return people.run(operator, orgs.update, use_cases.UPDATE, request, dry_run=dry_run)
+
+
+@pytest.mark.parametrize("who", ["superuser", "owner", "admin"])
+def test_what_is_given_changes_and_one_event_says_what(people: People, who: str) -> None:
+    org, slug = people.org(name="Old"), a_name()
+    me = people.superuser() if who == "superuser" else people.user({org: Role(who)}, plan=Plan.PREMIUM)
+
+    named = update(people, me, UpdateOrganization(org.slug, name=" New "))
+    moved = update(people, me, UpdateOrganization(str(org.id), slug=slug))
+
+    assert (named.name, named.slug) == ("New", org.slug)
+    assert (moved.name, moved.slug) == ("New", slug)
+    assert named.updated_at > named.created_at
+    assert [(e["use_case"], e["before"], e["after"]) for e in people.events(org.id)] == [
+        ("orgs.update", {"slug": org.slug, "name": "Old"}, {"slug": org.slug, "name": "New"}),
+        ("orgs.update", {"slug": org.slug, "name": "New"}, {"slug": slug, "name": "New"}),
+    ]
+    assert create(people, people.superuser(), CreateOrganization("Another", slug=org.slug)).slug == org.slug
+
+
+def test_what_changes_nothing_or_runs_dry_writes_nothing(people: People) -> None:
+    org, ruler = people.org(name="Acme"), people.superuser()
+    before = people.everything()
+
+    same = update(people, ruler, UpdateOrganization(org.slug, name="Acme ", slug=org.slug))
+    planned = update(people, ruler, UpdateOrganization(org.slug, slug="another-one"), dry_run=True)
+
+    assert (same.name, planned.slug) == ("Acme", "another-one")
+    assert people.everything() == before
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, None])
+def test_who_is_no_admin_changes_and_deletes_nothing(people: People, role: Role | None) -> None:
+    org = people.org()
+    me = people.user({} if role is None else {org: role}, plan=Plan.PREMIUM)
+    before = people.everything()
+
+    for act in (
+        lambda: update(people, me, UpdateOrganization(org.slug, name="Pwned")),
+        lambda: delete(people, me, DeleteOrganization(org.slug, org.slug)),
+    ):
+        with pytest.raises(NotFound if role is None else Denied) as refused:
+            act()
+        assert refused.value.code == ("orgs.not_found" if role is None else "access.role")
+    assert people.everything() == before
+
+
+def test_a_taken_slug_is_not_given_again(people: People) -> None:
+    org, other, ruler = people.org(name="Acme"), people.org(), people.superuser()
+    before = people.everything()
+
+    with pytest.raises(Conflict) as conflict:
+        update(people, ruler, UpdateOrganization(org.slug, name="It's", slug=other.slug))
+
+    assert conflict.value.details == {"slug": other.slug, "free": f"{other.slug}-2"}
+    command = f"bazar orgs update {org.slug} --name 'It'\"'\"'s' --slug {other.slug}-2"
+    assert f"`{command}`" in conflict.value.hint
+    assert people.everything() == before
+
+
+def test_proposals_end_where_none_is_free(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruler, name = people.superuser(), a_name()
+    monkeypatch.setattr(use_cases, "PROPOSALS", 2)
+    for slug in (name, f"{name}-2", f"{name}-3"):
+        create(people, ruler, CreateOrganization("Acme", slug=slug))
+
+    with pytest.raises(Conflict) as conflict:
+        create(people, ruler, CreateOrganization("Acme", slug=name))
+
+    assert (conflict.value.details["free"], conflict.value.hint) == (None, "choose another with --slug")
+
+
+# -- delete -------------------------------------------------------------------------------------------------
+
+
+def delete(people: People, operator: Someone, request: DeleteOrganization, *, dry_run: bool = False) -> Dissolution:
+    return people.run(operator, orgs.delete, use_cases.DELETE, request, dry_run=dry_run)
+
+
+@pytest.mark.parametrize("who", ["superuser", "owner"])
+def test_an_organization_goes_with_its_memberships_and_users_stay(people: People, who: str) -> None:
+    org, other = people.org(name="Acme"), people.org()
+    owner = people.user({org: Role.OWNER, other: Role.MEMBER}, plan=Plan.PREMIUM)
+    members = [people.user({org: Role.MEMBER}), people.user({org: Role.MEMBER, other: Role.MEMBER})]
+    me = people.superuser() if who == "superuser" else owner
+    foreseen = people.run(me, orgs.foresee_deletion, use_cases.DELETE, DeleteOrganization(org.slug))
+
+    gone = delete(people, me, DeleteOrganization(org.slug, org.slug.upper()))
+
+    assert gone == foreseen
+    assert (gone.organization.id, gone.organization.members) == (org.id, 3)
+    assert (gone.roles, gone.left_alone) == ({Role.OWNER: 1, Role.ADMIN: 0, Role.MEMBER: 2}, 1)
+    assert gone.described() == (
+        f"deleting {org.slug} ends 3 memberships (owner 1, member 2) and leaves 1 user without any organization"
+    )
+    assert people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s", org.id) == []
+    assert len(people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s", other.id)) == 2
+    assert all(people.row(one) for one in (owner, *members))
+    [event] = people.events(org.id)
+    assert (event["use_case"], event["organization_id"], event["after"]) == ("orgs.delete", org.id, None)
+    assert event["before"] == {
+        "slug": org.slug,
+        "name": "Acme",
+        "members": {"owner": 1, "admin": 0, "member": 2},
+        "owners": [str(owner.id)],
+    }
+
+
+def test_an_admin_does_not_delete_it(people: People) -> None:
+    org = people.org()
+    me = people.user({org: Role.ADMIN}, plan=Plan.PREMIUM)
+
+    with pytest.raises(Denied, match="your role is admin"):
+        delete(people, me, DeleteOrganization(org.slug, org.slug))
+    with pytest.raises(Denied):
+        people.run(me, orgs.foresee_deletion, use_cases.DELETE, DeleteOrganization(org.slug))
+
+
+@pytest.mark.parametrize(("confirm", "dry_run"), [(None, False), ("another", False), ("another", True), ("", True)])
+def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_run: bool) -> None:
+    org = people.org()
+    ruler = people.superuser()
+    before = people.everything()
+
+    with pytest.raises(Refused) as refused:
+        delete(people, ruler, DeleteOrganization(str(org.id), confirm), dry_run=dry_run)
+
+    assert refused.value.code == "orgs.confirm_mismatch"
+    assert f"`bazar orgs delete {org.slug} --confirm {org.slug}`" in refused.value.hint
+    assert delete(people, ruler, DeleteOrganization(org.slug), dry_run=True).organization.id == org.id
+    assert people.everything() == before
+
+
+@pytest.mark.parametrize("pending", [Pending.CREATE, Pending.DELETE])
+def test_who_is_being_created_or_deleted_keeps_the_organization(people: People, pending: Pending) -> None:
+    org, ruler = people.org(), people.superuser()
+    someone = people.user({org: Role.MEMBER}, pending=pending)
+
+    with pytest.raises(Conflict) as conflict:
+        delete(people, ruler, DeleteOrganization(org.slug, org.slug))
+
+    assert (conflict.value.code, someone.email in conflict.value.message) == ("users.pending", True)
+    assert get(people, ruler, org.slug).members == 1
 
 
 # -- reach --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.sessions import Sessions
@@ -19,6 +20,7 @@ from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 
 PROFILE = "kept"
 _SIGNED_OUT = "signed-out"
+_ORGS, _MEMBERS = "bazar.organizations", "bazar.memberships"
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,27 @@ class Stage:
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
         before = self._seen or self.people.everything()
+        places = self._places() if row.command.startswith("orgs ") else None
         done = bazar(*words, "-o", "json", stdin=stdin)
-        self._seen = self.people.everything()
-        return Played(done, before, self._seen)
+        after = self._seen = self.people.everything()
+        if places is not None and (before[_ORGS], before[_MEMBERS]) != (after[_ORGS], after[_MEMBERS]):
+            self._put_back(*places)
+        return Played(done, before, after)
+
+    def _places(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The organizations and memberships as they are."""
+        return self.people.sql(f"SELECT * FROM {_ORGS}"), self.people.sql(f"SELECT * FROM {_MEMBERS}")
+
+    def _put_back(self, orgs: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
+        """Make organizations and memberships what they were: every operator meets the same ones."""
+        self._seen = None
+        self.people.sql(f"DELETE FROM {_ORGS}")
+        for table, rows in ((_ORGS, orgs), (_MEMBERS, members)):
+            for found in rows:
+                self.people.sql(
+                    f"INSERT INTO {table} ({', '.join(found)}) VALUES ({', '.join(['%s'] * len(found))})",
+                    *found.values(),
+                )
 
     def _value(self, name: str, operator: str, bazar: Bazar) -> str:
         fresh = f"new-{secrets.token_hex(6)}"

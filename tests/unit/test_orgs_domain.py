@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bazar_cli.adapters.transliteration import in_ascii
+from bazar_cli.domain import orgs
 from bazar_cli.domain.errors import ExitCode, UsageError
-from bazar_cli.domain.orgs import SLUG_MAX, checked_org_name, checked_slug, slug_of
+from bazar_cli.domain.orgs import PROPOSALS, SLUG_MAX, checked_org_name, checked_slug, slugs_like
 
 AN_ID = "0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"
+
+
+def slug_of(name: str) -> str:
+    """The slug of a name, its letters as the product writes them in ASCII."""
+    return orgs.slug_of(name, in_ascii)
 
 
 def taken(rule: Callable[[str], str], text: str) -> str | None:
@@ -33,7 +40,18 @@ def taken(rule: Callable[[str], str], text: str) -> str | None:
         ("Müller & Söhne", "muller-sohne"),
         ("ＦＵＬＬ width", "full-width"),
         ("42", "42"),
-        ("李 Trading", "trading"),
+        ("李 Trading", "li-trading"),
+        ("Łódź Öl & Gas", "lodz-ol-gas"),
+        ("Straße", "strasse"),
+        ("Москва", "moskva"),
+        ("Соль и Рельсы", "sol-i-relsy"),
+        ("東京 Labs", "dongjing-labs"),
+        ("Αθήνα", "athina"),
+        ("한국 회사", "hangug-hoesa"),
+        ("हिन्दी", "hindi"),
+        ("Cre\u0300me Bru\u0302le\u0301e", "creme-brulee"),
+        ("Dvořák’s & Don't", "dvoraks-dont"),
+        ("🐴 Horse™ 2️⃣ €", "horse-2"),
         ("x" * 80, "x" * 63),
         ("a" * 62 + " b", "a" * 62),
     ],
@@ -42,7 +60,7 @@ def test_a_slug_is_made_of_the_names_ascii_letters_and_digits(name: str, slug: s
     assert slug_of(name) == slug
 
 
-@pytest.mark.parametrize("name", ["", "李小龙", "!!!", "-", AN_ID])
+@pytest.mark.parametrize("name", ["", "🐴", "❤️ 👍🏽", "™ →", "!!!", "-", AN_ID])
 def test_a_name_without_a_slug_asks_for_one(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         slug_of(name)
@@ -76,6 +94,18 @@ def test_a_name_and_the_same_in_capitals_have_one_slug(name: str) -> None:
     ascii_name = "a" + name.encode("ascii", "ignore").decode()
 
     assert slug_of(ascii_name.upper()) == slug_of(ascii_name.lower())
+
+
+@pytest.mark.parametrize("slug", ["acme", "x" * 63, "a" * 60 + "-b", AN_ID.replace("-", "")[:31], "a" * 31])
+def test_proposed_slugs_are_others_that_follow_the_rule(slug: str) -> None:
+    proposed = slugs_like(slug)
+
+    assert [checked_slug(one) for one in proposed] == list(proposed)
+    assert len(set(proposed) - {slug}) == len(proposed) > PROPOSALS - 20
+
+
+def test_proposed_slugs_count_on() -> None:
+    assert slugs_like("acme")[:3] == ("acme-2", "acme-3", "acme-4")
 
 
 @pytest.mark.parametrize("slug", ["a", "0", "acme", "acme-2", "a-b-c", "x" * 63])

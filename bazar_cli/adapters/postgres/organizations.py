@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.domain.access import Reach, Role
-from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.orgs import ListOrganizations, Organization
+from bazar_cli.domain.orgs import ListOrganizations, Organization, slugs_like
 from bazar_cli.domain.page import Page
 
 _ORDER = "organizations"
 """Not that of a list of users, whose cursor would be none here."""
+_SLUG_INDEX = "organizations_slug_key"
 _COLUMNS = """
     SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
            (SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = o.id) AS members
     FROM bazar.organizations o
 """
+
+
+class Lock(str, Enum):
+    """How an organization's row is held until the transaction ends; whoever locks members too locks it first."""
+
+    KEEP = "FOR KEY SHARE"
+    """It is not deleted, nor its slug changed."""
+    ROLES = "FOR NO KEY UPDATE"
+    """Nor does another command change the role of a member, or take one out."""
+    CHANGE = "FOR UPDATE"
+    """Nor does another command do anything to it, or add a member."""
 
 
 def find(connection: Connection, reach: Reach, reference: str) -> Organization | None:
@@ -32,12 +45,12 @@ def find(connection: Connection, reach: Reach, reference: str) -> Organization |
     return None if row is None else _organization(row)
 
 
-def hold(connection: Connection, reach: Reach, reference: str) -> Organization | None:
-    """Like `find`, and keeps the organization from being deleted until the transaction ends."""
+def hold(connection: Connection, reach: Reach, reference: str, lock: Lock = Lock.KEEP) -> Organization | None:
+    """Like `find`, and locks the organization until the transaction ends."""
     where, values = _reached(reach)
     column, value = _by(reference)
     locked = connection.execute(
-        text(f"SELECT o.id FROM bazar.organizations o WHERE {column} AND {where} FOR KEY SHARE"),  # noqa: S608 - constants
+        text(f"SELECT o.id FROM bazar.organizations o WHERE {column} AND {where} {lock.value}"),  # noqa: S608 - constants
         {**values, **value},
     ).scalar_one_or_none()
     if locked is None:
@@ -68,26 +81,17 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
 
 def insert(
     connection: Connection, organization_id: uuid.UUID, slug: str, name: str, owner_id: uuid.UUID
-) -> Organization:
-    """Insert an organization and its owner.
-
-    Raises: Conflict `orgs.slug_exists`.
-    """
-    try:
-        connection.execute(
-            text(
-                "INSERT INTO bazar.organizations (id, slug, name, created_at, updated_at)"
-                " VALUES (:id, :slug, :name, now(), now())"
-            ),
-            {"id": organization_id, "slug": slug, "name": name},
-        )
-    except IntegrityError as error:
-        raise Conflict(
-            "orgs.slug_exists",
-            f"an organization with the slug {slug} exists already",
-            hint="choose another with --slug",
-            details={"slug": slug},
-        ) from error
+) -> Organization | None:
+    """Insert an organization and its owner; None, and nothing inserted, where the slug is taken."""
+    inserted = connection.execute(
+        text(
+            "INSERT INTO bazar.organizations (id, slug, name, created_at, updated_at)"
+            " VALUES (:id, :slug, :name, now(), now()) ON CONFLICT (slug) DO NOTHING"
+        ),
+        {"id": organization_id, "slug": slug, "name": name},
+    )
+    if inserted.rowcount == 0:
+        return None
     connection.execute(
         text(
             "INSERT INTO bazar.memberships (organization_id, user_id, role, created_at)"
@@ -96,6 +100,40 @@ def insert(
         {"organization": organization_id, "user": owner_id, "role": Role.OWNER.value},
     )
     return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": organization_id}).one())
+
+
+def change(connection: Connection, organization_id: uuid.UUID, slug: str, name: str) -> Organization | None:
+    """Write slug and name; None, and nothing written, where the slug is taken."""
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                text("UPDATE bazar.organizations SET slug = :slug, name = :name, updated_at = now() WHERE id = :id"),
+                {"id": organization_id, "slug": slug, "name": name},
+            )
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == _SLUG_INDEX:
+            return None
+        raise
+    return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": organization_id}).one())
+
+
+def delete(connection: Connection, organization_id: uuid.UUID) -> None:
+    """Delete an organization; its memberships go with it."""
+    connection.execute(text("DELETE FROM bazar.organizations WHERE id = :id"), {"id": organization_id})
+
+
+def free_slug(connection: Connection, slug: str) -> str | None:
+    """Return the first slug like this one that no organization has."""
+    return connection.execute(
+        text(
+            """
+            SELECT c.slug FROM unnest(CAST(:candidates AS text[])) WITH ORDINALITY AS c (slug, position)
+            WHERE NOT EXISTS (SELECT 1 FROM bazar.organizations o WHERE o.slug = c.slug)
+            ORDER BY c.position LIMIT 1
+            """
+        ),
+        {"candidates": list(slugs_like(slug))},
+    ).scalar_one_or_none()
 
 
 def _reached(reach: Reach) -> tuple[str, dict[str, Any]]:

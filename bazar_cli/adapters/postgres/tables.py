@@ -108,6 +108,19 @@ memberships = Table(
     CheckConstraint("role IN ('owner', 'admin', 'member')", name="role"),
 )
 Index("memberships_user_id_idx", memberships.c.user_id)
+Index(
+    "memberships_organization_id_created_at_user_id_idx",
+    memberships.c.organization_id,
+    memberships.c.created_at,
+    memberships.c.user_id,
+)
+Index(
+    "memberships_leaders_idx",
+    memberships.c.organization_id,
+    memberships.c.created_at,
+    memberships.c.user_id,
+    postgresql_where=memberships.c.role != "member",
+)
 
 audit_events = Table(
     "audit_events",

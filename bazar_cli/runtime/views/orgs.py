@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.orgs import Organization
+from bazar_cli.domain.orgs import Dissolution, Organization
 from bazar_cli.runtime.views.base import View, rfc3339
 
 ORGANIZATION: View[Organization] = View(
@@ -16,4 +16,14 @@ ORGANIZATION: View[Organization] = View(
     },
     table=("slug", "name", "members", "created_at"),
     identifier=lambda o: str(o.id),
+)
+
+DISSOLUTION: View[Dissolution] = View(
+    fields={
+        **{name: (lambda d, g=getter: g(d.organization)) for name, getter in ORGANIZATION.fields.items()},
+        "roles": lambda d: {role.value: count for role, count in d.roles.items()},
+        "left_alone": lambda d: d.left_alone,
+    },
+    identifier=lambda d: str(d.organization.id),
+    cells={"roles": lambda d: ";".join(f"{role}:{count}" for role, count in d.roles.items())},
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shlex
 import uuid
 from collections.abc import Callable
 
@@ -101,7 +103,8 @@ def test_unicode_names_are_composed_and_give_ascii_slugs(admin: Bazar, people: P
     decomposed = f"  Cre\u0300me Bru\u0302le\u0301e {word}  "
     made = admin("orgs", "create", decomposed, "-o", "json").ok().json
     assert (made["name"], made["slug"]) == (f"Crème Brûlée {word}", f"creme-brulee-{word}")
-    nothing_left = admin("orgs", "create", "株式会社", "-o", "json")
+    assert admin("orgs", "create", f"Łódź Öl & Gas {word}", "-o", "json").ok().json["slug"] == f"lodz-ol-gas-{word}"
+    nothing_left = admin("orgs", "create", "🏢!", "-o", "json")
     assert (nothing_left.code, nothing_left.error["code"]) == (2, "orgs.slug_invalid")
     assert "--slug" in nothing_left.error["hint"]
     named = admin("orgs", "create", "株式会社 🏢", "--slug", f"kk-{word}").ok()
@@ -120,9 +123,20 @@ def test_taken_slug(admin: Bazar, people: People) -> None:
     for words in (("Other", "--slug", org.slug), (org.slug.upper(),)):
         done = admin("orgs", "create", *words, "-o", "json")
         assert (done.code, done.out, done.error["code"]) == (6, "", "orgs.slug_exists")
-        assert done.error["details"] == {"slug": org.slug}
-        assert "--slug" in done.error["hint"]
+        assert done.error["details"] == {"slug": org.slug, "free": f"{org.slug}-2"}
     assert owners(people, org.slug) == []
+
+
+def test_hint_of_a_taken_slug_is_a_command_that_works(admin: Bazar, people: People) -> None:
+    org, owner = people.org(), people.user()
+    words = ("orgs", "create", "Rock 'n' Roll", "--slug", org.slug, "--owner", owner.email, "-o", "json")
+    hint = admin(*words).error["hint"]
+    command = re.search("`bazar (.*)`", hint)
+    assert command is not None
+    made = admin(*shlex.split(command[1]), "-o", "json").ok().json
+    assert (made["slug"], made["name"]) == (f"{org.slug}-2", "Rock 'n' Roll")
+    assert owners(people, made["slug"]) == [(str(owner.id), "owner")]
+    assert admin(*words).error["details"]["free"] == f"{org.slug}-3"
 
 
 BAD = {

@@ -1,0 +1,35 @@
+"""`bazar orgs delete`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.orgs import DELETE, DeleteOrganization, Dissolution
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.orgs import DISSOLUTION
+from bazar_cli.services import orgs
+
+
+@command(
+    DELETE,
+    view=DISSOLUTION,
+    examples=("bazar orgs delete acme --dry-run", "bazar orgs delete acme --confirm acme"),
+)
+def run(
+    run: Run[Dissolution],
+    org: Annotated[str, Argument(help="id or slug")],
+    confirm: Annotated[str | None, Option("--confirm", help="the slug, typed again", metavar="SLUG")] = None,
+) -> None:
+    """Delete an organization with its memberships; shows what went.
+
+    Its users stay. Those without another organization are then changed by superusers only: the result counts them.
+    """
+    request = DeleteOrganization(org, confirm)
+    if confirm is None and run.prompter.possible and not run.options.dry_run:
+        going = run.perform(orgs.foresee_deletion, request).described()
+        request = replace(request, confirm=run.prompter.name(None, f"{going}. Type the slug to do it"))
+    run.show(run.perform(orgs.delete, request))

@@ -1,0 +1,35 @@
+"""`bazar orgs members add`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.access import Role
+from bazar_cli.domain.members import ADD, AddMember, MemberChange
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.members import MEMBER_CHANGE
+from bazar_cli.services import members
+
+
+@command(
+    ADD,
+    view=MEMBER_CHANGE,
+    examples=(
+        "bazar orgs members add acme ada@example.com",
+        "bazar orgs members add acme ada@example.com --role admin --dry-run",
+    ),
+)
+def run(
+    run: Run[MemberChange],
+    org: Annotated[str, Argument(help="id or slug")],
+    user: Annotated[str, Argument(help="id or email")],
+    role: Annotated[Role, Option("--role", help="owner, admin or member (default)", metavar="ROLE")] = Role.MEMBER,
+) -> None:
+    """Add a user whom you can see to an organization; new ones join with `users create --org`."""
+    change = run.perform(members.add, AddMember(org, user, role))
+    if not change.changed:
+        run.notice(f"{change.email} is {role} of {change.organization} already; nothing was changed")
+    run.show(change)

@@ -1,0 +1,36 @@
+"""`bazar orgs members list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.access import Role
+from bazar_cli.domain.members import LIST, ListMembers, Member
+from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.members import MEMBER
+from bazar_cli.services import members
+
+
+@command(
+    LIST,
+    view=MEMBER,
+    examples=("bazar orgs members list acme --role owner", "bazar orgs members list acme --all -o csv"),
+)
+def run(
+    run: Run[Member],
+    org: Annotated[str, Argument(help="id or slug")],
+    role: Annotated[Role | None, Option("--role", help="only owners, admins or members", metavar="ROLE")] = None,
+    limit: Annotated[
+        int, Option("--limit", help="members a page, 1 to 1000 (default 50)", metavar="N")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+) -> None:
+    """List the members of an organization, the oldest membership first."""
+    request = ListMembers(org, role, limit, cursor)
+    grant = run.authorize(request)
+    run.show_pages(lambda page: members.list_page(run.system, grant, page), request, every=all_pages)

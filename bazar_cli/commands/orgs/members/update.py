@@ -1,0 +1,35 @@
+"""`bazar orgs members update`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.access import Role
+from bazar_cli.domain.members import UPDATE, MemberChange, UpdateMember
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.members import MEMBER_CHANGE
+from bazar_cli.services import members
+
+
+@command(
+    UPDATE,
+    view=MEMBER_CHANGE,
+    examples=(
+        "bazar orgs members update acme ada@example.com --role owner",
+        "bazar orgs members update acme bob@example.com --role member --dry-run",
+    ),
+)
+def run(
+    run: Run[MemberChange],
+    org: Annotated[str, Argument(help="id or slug")],
+    user: Annotated[str, Argument(help="id or email")],
+    role: Annotated[Role, Option("--role", help="owner, admin or member", metavar="ROLE")],
+) -> None:
+    """Change the role of a member; to hand an organization over, make another an owner, then step down."""
+    change = run.perform(members.update, UpdateMember(org, user, role))
+    if not change.changed:
+        run.notice(f"{change.email} is {role} of {change.organization} already; nothing was changed")
+    run.show(change)

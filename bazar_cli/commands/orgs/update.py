@@ -1,0 +1,33 @@
+"""`bazar orgs update`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.orgs import UPDATE, Organization, UpdateOrganization
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.orgs import ORGANIZATION
+from bazar_cli.services import orgs
+
+
+@command(
+    UPDATE,
+    view=ORGANIZATION,
+    examples=('bazar orgs update acme --name "Acme International"', "bazar orgs update acme --slug acme-inc --dry-run"),
+)
+def run(
+    run: Run[Organization],
+    org: Annotated[str, Argument(help="id or slug")],
+    name: Annotated[str | None, Option("--name", help="new display name", metavar="NAME")] = None,
+    slug: Annotated[
+        str | None, Option("--slug", help="new short name; the old one is free at once", metavar="SLUG")
+    ] = None,
+) -> None:
+    """Change an organization; only what is given is changed."""
+    if name is None and slug is None:
+        raise UsageError("orgs.nothing_to_update", "nothing to change was given", hint="give --name or --slug")
+    run.show(run.perform(orgs.update, UpdateOrganization(org, name, slug)))

@@ -1,0 +1,209 @@
+"""Members of organizations: the use cases.
+
+The organization's row is locked first, then the user's. Two operators who change each other's role hold their own
+row and want the other's: Postgres ends one of them, which tries again and sees what the other one did.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import members as use_cases
+from bazar_cli.domain import scope
+from bazar_cli.domain.access import Grant, Pending, Role
+from bazar_cli.domain.errors import Conflict, NotFound
+from bazar_cli.domain.members import AddMember, ListMembers, Member, MemberChange, RemoveMember, UpdateMember
+from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.services import invariants, leases
+from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.organizations import Lock
+    from bazar_cli.domain.orgs import Organization
+    from bazar_cli.domain.users import User
+    from bazar_cli.services.system import System
+
+
+def list_page(system: System, grant: Grant, request: ListMembers) -> Page[Member]:
+    """Return one page of an organization's members, the oldest membership first.
+
+    Raises: NotFound `orgs.not_found`; UsageError `list.cursor_invalid`, `list.limit_invalid`.
+    """
+    from bazar_cli.adapters.postgres import memberships, organizations
+
+    grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
+    with system.database().read(grant) as connection:
+        found = organizations.find(connection, grant.reach, request.organization)
+        if found is None:
+            raise organization_not_found(request.organization)
+        return memberships.page(connection, found.id, request)
+
+
+def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
+    """Make a user within reach a member; who has the role already keeps it, and nothing is written.
+
+    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `members.differs` for a
+    member with another role, `users.pending`.
+    """
+    from bazar_cli.adapters.postgres import memberships, organizations
+
+    grant.demand(use_cases.ADD)
+
+    def step(connection: Connection) -> MemberChange:
+        organization = _held(connection, grant, request.organization, organizations.Lock.KEEP)
+        scope.may_give_role(grant, organization.id, organization.slug, request.role)
+        user = _held_user(connection, grant, request.user)
+        current = _role_in(user, organization)
+        if current is None:
+            memberships.insert(connection, organization.id, user.id, request.role)
+        elif current is not request.role:
+            raise _differs(organization, user, current, request.role)
+        return _recorded(connection, grant, organization, user, request.role)
+
+    return leases.when_free(step, system, grant)
+
+
+def update(system: System, grant: Grant, request: UpdateMember) -> MemberChange:
+    """Give a member another role; who has it already keeps it, and nothing is written.
+
+    Raises: NotFound `orgs.not_found`, `users.not_found`, `members.not_found`; Denied by the row rules; Conflict
+    `users.last_owner`, `users.pending`.
+    """
+    from bazar_cli.adapters.postgres import memberships, organizations
+
+    grant.demand(use_cases.UPDATE)
+
+    def step(connection: Connection) -> MemberChange:
+        organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
+        user = _held_user(connection, grant, request.user)
+        current = _role_in(user, organization)
+        if current is None:
+            # First whether the operator may at all: no role of theirs is told less here than by `add`.
+            scope.may_give_role(grant, organization.id, organization.slug, request.role)
+            raise _no_member(organization, user, request.role)
+        scope.may_change_member(grant, user.id, organization, current, request.role)
+        if current is not request.role:
+            if current is Role.OWNER:
+                invariants.keep_owner(connection, organization, user)
+            memberships.change(connection, organization.id, user.id, request.role)
+        return _recorded(connection, grant, organization, user, request.role)
+
+    return leases.when_free(step, system, grant)
+
+
+def foresee_removal(system: System, grant: Grant, request: RemoveMember) -> MemberChange:
+    """Return what `remove` would do, for whoever is asked to consent to it.
+
+    Raises: NotFound and Denied as `remove`; Conflict `users.pending`.
+    """
+    from bazar_cli.adapters.postgres import organizations, users
+
+    grant.demand(use_cases.REMOVE)
+    with system.database().read(grant) as connection:
+        organization = organizations.find(connection, grant.reach, request.organization)
+        if organization is None:
+            raise organization_not_found(request.organization)
+        user = users.find(connection, grant.reach, request.user)
+        if user is None:
+            raise user_not_found(request.user)
+    return _change(organization, user, None, _removable(grant, organization, user))
+
+
+def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange:
+    """End a membership; for a user within reach who is no member nothing is written.
+
+    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `users.last_owner`,
+    `users.pending`.
+    """
+    from bazar_cli.adapters.postgres import memberships, organizations
+
+    grant.demand(use_cases.REMOVE)
+
+    def step(connection: Connection) -> MemberChange:
+        organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
+        user = _held_user(connection, grant, request.user)
+        current = _removable(grant, organization, user)
+        if current is Role.OWNER:
+            invariants.keep_owner(connection, organization, user)
+        memberships.delete(connection, organization.id, user.id)
+        return _recorded(connection, grant, organization, user, None)
+
+    return leases.when_free(step, system, grant)
+
+
+def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
+    from bazar_cli.adapters.postgres import organizations
+
+    held = organizations.hold(connection, grant.reach, reference, lock)
+    if held is None:
+        raise organization_not_found(reference)
+    return held
+
+
+def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
+    """The user, locked; not while they are being created or deleted: who finishes that counts on what they are."""
+    from bazar_cli.adapters.postgres import users
+
+    held = users.hold(connection, grant.reach, reference)
+    if held is None:
+        raise user_not_found(reference)
+    _refuse_unfinished(held.user)
+    return held.user
+
+
+def _refuse_unfinished(user: User) -> None:
+    if user.pending is Pending.CREATE or user.pending is Pending.DELETE:
+        raise user_pending(user.email, user.pending)
+
+
+def _removable(grant: Grant, organization: Organization, user: User) -> Role | None:
+    """The role that ends, None for who is no member, where the operator may end it."""
+    _refuse_unfinished(user)
+    current = _role_in(user, organization)
+    scope.may_remove_member(grant, user.id, organization, current or Role.MEMBER)
+    return current
+
+
+def _role_in(user: User, organization: Organization) -> Role | None:
+    return next((m.role for m in user.organizations if m.organization_id == organization.id), None)
+
+
+def _change(organization: Organization, user: User, role: Role | None, previous: Role | None) -> MemberChange:
+    return MemberChange(organization.slug, user.id, user.email, role, previous)
+
+
+def _recorded(
+    connection: Connection, grant: Grant, organization: Organization, user: User, role: Role | None
+) -> MemberChange:
+    """The change from what the user was when they were locked, with its event if it is one."""
+    from bazar_cli.adapters.postgres import audit
+
+    change = _change(organization, user, role, _role_in(user, organization))
+    if change.changed:
+        before, after = (
+            None if held is None else {"organization": organization.slug, "role": held.value}
+            for held in (change.previous_role, change.role)
+        )
+        audit.record(connection, grant, audit.Change("user", user.id, organization.id, before, after))
+    return change
+
+
+def _differs(organization: Organization, user: User, current: Role, wanted: Role) -> Conflict:
+    return Conflict(
+        "members.differs",
+        f"{user.email} is {current} of {organization.slug} already",
+        hint=f"to change the role: `bazar orgs members update {organization.slug} {quote(user.email)} --role {wanted}`",
+        details={"organization": organization.slug, "role": current.value},
+    )
+
+
+def _no_member(organization: Organization, user: User, wanted: Role) -> NotFound:
+    return NotFound(
+        "members.not_found",
+        f"{user.email} is no member of {organization.slug}",
+        hint=f"to add them: `bazar orgs members add {organization.slug} {quote(user.email)} --role {wanted}`",
+        details={"organization": organization.slug, "user": user.email},
+    )
