@@ -211,8 +211,8 @@ class People:
         seeded = [(plan.value, p.value) for plan, permissions in SEEDED_PLANS.items() for p in permissions]
         values = [plan for plan, _ in seeded], [permission for _, permission in seeded]
         table = "SELECT * FROM unnest(%s::text[], %s::text[]) s (plan, permission)"
-        self.sql(f"DELETE FROM bazar.plan_permissions WHERE (plan, permission) NOT IN ({table})", *values)  # noqa: S608 - constant
-        self.sql(f"INSERT INTO bazar.plan_permissions {table} ON CONFLICT DO NOTHING", *values)  # noqa: S608 - constant
+        self.sql(f"DELETE FROM bazar.plan_permissions WHERE (plan, permission) NOT IN ({table})", *values)
+        self.sql(f"INSERT INTO bazar.plan_permissions {table} ON CONFLICT DO NOTHING", *values)
 
     # -- act ----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.people import People
 
 
 def until(fact: Callable[[], object]) -> None:
@@ -19,3 +23,13 @@ def sooner_than(seconds: float) -> Generator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < seconds
+
+
+def until_waiting(people: People, commands: int) -> None:
+    """Return once so many connections wait for a lock in this database."""
+    waiting = 0
+    while waiting < commands:
+        (row,) = people.sql(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        waiting = row["n"]

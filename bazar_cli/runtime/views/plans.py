@@ -85,6 +85,7 @@ USAGE: View[PlanUsage] = View(
         "suspended": lambda u: u.suspended,
         "share": lambda u: round(u.share, 4),
     },
+    table=("plan", "users", "active", "suspended", "share"),
     identifier=lambda u: u.plan,
     drawn={"share": lambda u: f"{u.share:.1%}"},
     bars=lambda u: u.share,
