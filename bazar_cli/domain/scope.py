@@ -243,8 +243,8 @@ def _by_organization(user: User, organization: Organization | None, permission: 
             (Step("organization", None, ok=True, why=why), ()),
             (Step("role", None, ok=True, why=role), ()),
         )
-    slug, who = organization.slug, f"an owner of {organization.slug}, or a superuser"
-    who = f"{who}, on a plan with members:manage"
+    slug, above = organization.slug, "an admin or owner" if needed is Role.MEMBER else "an owner"
+    who = f"{above} of {slug}, or a superuser, on a plan with members:manage"
     membership = next((m for m in user.organizations if m.organization_id == organization.id), None)
     if membership is None:
         add = f"bazar orgs members add {slug} {quote(user.email)} --role {needed} ({who})"

@@ -157,7 +157,7 @@ def _impact_on_plan(found: EditedPlan) -> Impact:
     users = found.active + found.suspended
     return Impact(
         text=f"{users} {'user' if users == 1 else 'users'} on {title} ({found.active} active,"
-        f" {found.suspended} suspended) lose {permission}",
+        f" {found.suspended} suspended) {'loses' if users == 1 else 'lose'} {permission}",
         question=f"Take {permission} from {title}?",
         command=f"bazar plans revoke {plan} {permission} --yes",
         subject=(plan.value, permission.value),

@@ -11,13 +11,14 @@ import pytest
 
 from bazar_cli.domain import plans as use_cases
 from bazar_cli.domain import users as user_cases
-from bazar_cli.domain.access import Pending, Role, UserState
+from bazar_cli.domain.access import Pending, Role, Scope, UserState, requires
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.permissions import KEPT_BY_PREMIUM, SEEDED_PLANS, Permission, Plan, in_order
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan, PlanUsage
 from bazar_cli.domain.users import UpdateUser
 from bazar_cli.services import plan_changes, plans, users
+from bazar_cli.services.system import System
 from tests.support.people import People, Someone, granted
 from tests.support.postgres import target_of
 from tests.support.waiting import until_waiting
@@ -326,6 +327,15 @@ def test_a_permission_revoked_after_the_gate_looked_writes_nothing(people: Peopl
     people.seed_plans()
     people.sql(revoked.format("users:delete"))
     assert people.run_with(rename, users.update, request).name == "Pwned"
+
+
+def test_a_grant_that_rests_on_no_permission_writes(people: People) -> None:
+    me = people.user()
+    named = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True, oneself="user")
+    one = granted(people.operator(me), named, UpdateUser(me.email, "Ada"))
+    assert one.permissions == frozenset()
+    with System(people.target, "a-request") as system, system.database().transaction(one) as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
 def test_a_revoke_waits_for_the_command_that_rests_on_it(people: People) -> None:

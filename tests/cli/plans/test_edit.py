@@ -35,7 +35,7 @@ def test_grant_and_revoke(fresh_database: Callable[..., str], nobody: Bazar, tar
         asked = admin("plans", "revoke", "plus", "users:create", "-o", "json")
         assert (asked.code, asked.error["code"]) == (10, "input.consent")
         assert asked.error["message"] == (
-            "1 user on Plus (1 active, 0 suspended) lose users:create. Take users:create from Plus? Nothing was done"
+            "1 user on Plus (1 active, 0 suspended) loses users:create. Take users:create from Plus? Nothing was done"
         )
         assert asked.error["hint"] == "to do it: `bazar plans revoke plus users:create --yes`"
         assert asked.error["details"]["active"] == 1
