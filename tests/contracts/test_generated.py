@@ -7,8 +7,10 @@ import pytest
 from tests.contracts.generate import ROOT, generated, reference
 from tests.support.tree import ALL
 
-COMMITTED = ["completions/_bazar", "completions/bazar.bash", "completions/bazar.fish", "docs/commands.md"]
-COMMITTED += ["docs/permissions.md"]
+COMMITTED = [
+    *("completions/_bazar", "completions/bazar.bash", "completions/bazar.fish"),
+    *("docs/commands.md", "docs/permissions.md"),
+]
 
 
 @pytest.fixture(scope="module")
