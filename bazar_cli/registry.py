@@ -105,14 +105,19 @@ TREE = Group(
             },
         ),
         "plans": Group(
-            "See what each plan allows",
+            "See and change what each plan allows, and who is on it",
             _verbs(
                 "plans",
                 {
+                    "assign": "Put a user on a plan",
                     "check": "Say whether a user has a permission",
+                    "explain": "Show every step of why a user may or may not",
+                    "grant": "Add a permission to a plan",
                     "list": "List the plans",
                     "matrix": "Show which plan has which permission",
+                    "revoke": "Take a permission from a plan",
                     "show": "Show one plan",
+                    "usage": "Count the users on each plan",
                 },
             ),
         ),

@@ -229,6 +229,8 @@ class Grant:
     bootstrap: bool = False
     session_id: str | None = None
     """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
+    permissions: frozenset[Permission] = frozenset()
+    """What of the operator's plan the decision rests on: whoever writes looks whether the plan still has it."""
     seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -252,6 +254,7 @@ def mint(
     dry_run: bool,
     bootstrap: bool = False,
     session_id: str | None = None,
+    permissions: frozenset[Permission] = frozenset(),
 ) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
     reach = Reach(
@@ -259,4 +262,4 @@ def mint(
         user_id=operator.id,
         organization_ids=frozenset(m.organization_id for m in operator.memberships),
     )
-    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, seal=_SEAL)
+    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, permissions, seal=_SEAL)

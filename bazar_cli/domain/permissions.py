@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 
@@ -64,6 +65,22 @@ SEEDED_PLANS: dict[Plan, frozenset[Permission]] = {
 """What the first migration seeds. The truth at run time is the table; this is for tests and texts."""
 
 KEPT_BY_PREMIUM = frozenset(
-    {p for p in Permission if p.value.startswith(("plans:", "db:"))} | {Permission.USERS_READ, Permission.USERS_UPDATE}
+    {
+        Permission.PLANS_READ,
+        Permission.PLANS_ASSIGN,
+        Permission.PLANS_MANAGE,
+        Permission.DB_READ,
+        Permission.DB_MIGRATE,
+        Permission.DB_RESET,
+        Permission.USERS_READ,
+        Permission.USERS_UPDATE,
+    }
 )
-"""What Premium cannot lose (design section 2): without one of them nobody could give it back."""
+"""What Premium cannot lose (design section 2): those who rule need it, and nobody could grant it back."""
+
+_ORDER = {permission.value: index for index, permission in enumerate(Permission)}
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return permissions in the order of the vocabulary; those that only a newer release knows come last."""
+    return tuple(sorted(names, key=lambda name: (_ORDER.get(name, len(_ORDER)), name)))

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from bazar_cli.domain.access import Scope, requires
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.users import User
 
 LIST = requires("plans.list", Permission.PLANS_READ, scope=Scope.NONE)
 SHOW = requires("plans.show", Permission.PLANS_READ, scope=Scope.NONE)
 MATRIX = requires("plans.matrix", Permission.PLANS_READ, scope=Scope.NONE)
 CHECK = requires("plans.check", Permission.PLANS_READ, scope=Scope.REACH)
+EXPLAIN = requires("plans.explain", Permission.PLANS_READ, scope=Scope.REACH)
+USAGE = requires("plans.usage", Permission.PLANS_READ, scope=Scope.REACH)
+ASSIGN = requires("plans.assign", Permission.PLANS_ASSIGN, scope=Scope.PLATFORM, writes=True)
+GRANT = requires("plans.grant", Permission.PLANS_MANAGE, scope=Scope.PLATFORM, writes=True)
+REVOKE = requires("plans.revoke", Permission.PLANS_MANAGE, scope=Scope.PLATFORM, writes=True)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class ShowPlan:
 
 @dataclass(frozen=True)
 class CheckPermission:
-    """What `plans check` was asked; without a user the operator is meant."""
+    """What `plans check` and `plans explain` were asked; without a user the operator is meant."""
 
     permission: Permission
     user: str | None = None
@@ -60,3 +67,83 @@ class Verdict:
     organization: str | None
     allowed: bool
     reason: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that decides whether a user may; all must be so."""
+
+    name: str
+    value: str | None
+    ok: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A verdict, every step that led to it, and what would change it."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...]
+    changes: tuple[str, ...]
+    """Commands, each with who may run it; or sentences where no command helps."""
+
+
+@dataclass(frozen=True)
+class PlanUsage:
+    """How many users within reach are on a plan."""
+
+    plan: str
+    title: str
+    users: int
+    active: int
+    suspended: int
+    share: float
+    """Of all users within reach, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class AssignPlan:
+    """What `plans assign` was asked; `agreed` is the impact that somebody agreed to."""
+
+    user: str
+    plan: Plan
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class AssignedPlan:
+    """The user, the plan before, and what the change took and gave."""
+
+    user: User
+    previous: Plan
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    impact: Impact | None = None
+    """What a dry run, or a change that was agreed to, takes away."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the user had another plan."""
+        return self.previous is not self.user.plan
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """What `plans grant` and `plans revoke` were asked; `agreed` is the impact that somebody agreed to."""
+
+    plan: Plan
+    permission: Permission
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class EditedPlan:
+    """A plan after an edit, whether that changed it, and how many users are on it."""
+
+    plan: PlanDetails
+    permission: Permission
+    changed: bool
+    active: int
+    suspended: int
+    impact: Impact | None = None

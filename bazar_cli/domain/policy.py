@@ -53,7 +53,7 @@ def decide(
     platform = spec.scope is Scope.PLATFORM or any(rule.platform for rule in added)
     if platform and not operator.is_superuser:
         return _not_platform(operator, spec)
-    return mint(operator, spec, request_id, dry_run=dry_run, session_id=session_id)
+    return mint(operator, spec, request_id, dry_run=dry_run, session_id=session_id, permissions=needed)
 
 
 def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool) -> Grant | None:

@@ -6,16 +6,17 @@ Each rule returns nothing when it allows, and raises Denied with the reason when
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
 from bazar_cli.domain.errors import Denied
 from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.plans import Explanation, Step, Verdict
 
 if TYPE_CHECKING:
     from bazar_cli.domain.orgs import Organization
-    from bazar_cli.domain.plans import Verdict
     from bazar_cli.domain.users import User
 
 _PLATFORM = frozenset(
@@ -38,6 +39,27 @@ _ROLE_NEEDED = {
     Permission.ORGS_DELETE: Role.OWNER,
 }
 """The least role in an organization that a permission needs there; a member's is enough for the others."""
+
+_ABOVE = "they have a higher role than the user's in all of the user's organizations"
+_WHERE = {Permission.USERS_UPDATE: _ABOVE, Permission.USERS_DELETE: _ABOVE}
+"""What the row rules ask for beyond the role in one organization."""
+
+_TARGETS = {
+    Permission.USERS_READ: "oneself, and users who share an organization",
+    Permission.USERS_CREATE: "an admin creates in their own organizations, without one a superuser",
+    Permission.USERS_UPDATE: f"oneself, and others where {_ABOVE}",
+    Permission.USERS_DELETE: f"others where {_ABOVE}",
+    Permission.ORGS_READ: "their own organizations",
+    Permission.ORGS_UPDATE: "organizations where they are admin or owner",
+    Permission.ORGS_DELETE: "organizations where they are owner",
+    Permission.MEMBERS_READ: "their own organizations",
+    Permission.MEMBERS_MANAGE: "members below their own role, where they are admin or owner",
+    Permission.AUDIT_READ: "events of what they can see",
+}
+"""Where rows decide when no organization is named (design section 2, rules 1 to 5)."""
+
+_WHO_RULES = "a superuser on Premium"
+_WHO_WRITES = "a superuser, or who has a higher role in all of their organizations, on a plan with users:update"
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -177,49 +199,118 @@ def verdict(
     permission: Permission,
     plans: Mapping[Plan, frozenset[Permission]],
 ) -> Verdict:
-    """Say whether `user` may use `permission`, in `organization` where one is given, and the first reason.
+    """Say whether `user` may use `permission`, in `organization` where one is given, and the first reason."""
+    return explanation(user, organization, permission, plans).verdict
 
-    The order is the gate's: state, plan, then scope.
+
+def explanation(
+    user: User,
+    organization: Organization | None,
+    permission: Permission,
+    plans: Mapping[Plan, frozenset[Permission]],
+) -> Explanation:
+    """Say so with every step, in the order in which the gate and the row rules decide, and what would change it.
+
+    All steps are gone, also those after a no: each of them must be a yes. Nothing is said of organizations
+    that `user` does not show, which are those out of the operator's reach.
     """
-    allowed, reason = _reasoned(user, organization, permission, plans)
-    from bazar_cli.domain.plans import Verdict
-
-    return Verdict(
+    having = [p for p in Plan if permission in plans.get(p, frozenset())]
+    judged = (
+        (Step("user", user.email, ok=True, why="a superuser" if user.is_superuser else "no superuser"), ()),
+        _by_state(user),
+        _by_plan(user, permission, having),
+        _by_platform(user, permission),
+        *_by_organization(user, organization, permission),
+    )
+    no = next((step for step, _ in judged if not step.ok), None)
+    found = Verdict(
         permission=permission,
         user_id=user.id,
         email=user.email,
         plan=user.plan,
         organization=organization.slug if organization else None,
-        allowed=allowed,
-        reason=reason,
+        allowed=no is None,
+        reason=no.why if no else _yes(user, organization, permission),
     )
+    changes = tuple(change for step, would in judged if not step.ok for change in would)
+    return Explanation(found, tuple(step for step, _ in judged), changes)
 
 
-def _reasoned(
-    user: User,
-    organization: Organization | None,
-    permission: Permission,
-    plans: Mapping[Plan, frozenset[Permission]],
-) -> tuple[bool, str]:
+_Judged: TypeAlias = "tuple[Step, tuple[str, ...]]"
+"""A step, and what would make a yes of its no."""
+
+
+def _by_state(user: User) -> _Judged:
     if user.state is not UserState.ACTIVE:
-        return False, f"{user.email} is suspended"
+        restore = f"bazar users restore {quote(user.email)} ({_WHO_WRITES})"
+        return Step("state", user.state.value, ok=False, why=f"{user.email} is suspended"), (restore,)
     if user.pending is Pending.DELETE:
-        return False, f"{user.email} is being deleted"
-    plan = user.plan.value.capitalize()
-    if permission not in plans.get(user.plan, frozenset()):
-        having = [p.value.capitalize() for p in Plan if permission in plans.get(p, frozenset())]
-        where = f"{' or '.join(having)} has it" if having else "no plan has it"
-        return False, f"the plan {plan} does not have {permission}; {where}"
+        why = f"{user.email} is being deleted"
+        return Step("state", "being deleted", ok=False, why=why), ("nothing: who is being deleted may no more",)
+    return Step("state", user.state.value, ok=True, why="in service"), ()
+
+
+def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
+    plan, name = user.plan.value, user.plan.value.capitalize()
+    if user.plan in having:
+        return Step("plan", plan, ok=True, why=f"the plan {name} has {permission}"), ()
+    where = f"{' or '.join(p.value.capitalize() for p in having)} has it" if having else "no plan has it"
+    moves = [f"bazar plans assign {quote(user.email)} {having[0]} ({_WHO_RULES})"] if having else []
+    edit = f"bazar plans grant {plan} {permission} ({_WHO_RULES}; for everybody on {name})"
+    why = f"the plan {name} does not have {permission}; {where}"
+    return Step("plan", plan, ok=False, why=why), (*moves, f"or {edit}" if moves else edit)
+
+
+def _by_platform(user: User, permission: Permission) -> _Judged:
+    value = "yes" if user.is_superuser else "no"
     if user.is_superuser:
-        return True, f"the plan {plan} has {permission}, and a superuser may use it everywhere"
-    if permission in _PLATFORM:
-        return False, f"the plan {plan} has {permission}, but only superusers may use it"
+        return Step("superuser", value, ok=True, why="a superuser may use it everywhere"), ()
+    if permission not in _PLATFORM:
+        return Step("superuser", value, ok=True, why=f"{permission} is not for superusers only"), ()
+    promote = f"bazar users promote {quote(user.email)} --confirm {quote(user.email)} ({_WHO_RULES})"
+    return Step("superuser", value, ok=False, why=f"only superusers may use it: {permission}"), (promote,)
+
+
+def _by_organization(user: User, organization: Organization | None, permission: Permission) -> tuple[_Judged, ...]:
+    """The steps of organization and role, where they count."""
+    needed = _ROLE_NEEDED.get(permission, Role.MEMBER)
+    if user.is_superuser or permission in _PLATFORM:
+        slug = organization.slug if organization else None
+        why = "superusers need no membership" if user.is_superuser else "no organization counts for it"
+        return (
+            (Step("organization", slug, ok=True, why=why), ()),
+            (Step("role", None, ok=True, why="no role counts"), ()),
+        )
     if organization is None:
-        return True, f"the plan {plan} has {permission}"
+        decides = _TARGETS.get(permission)
+        why = "none was named: it counts for the permission in one, with --org"
+        role = f"the target decides: {decides}" if decides else "no role is asked for"
+        return (
+            (Step("organization", None, ok=True, why=why), ()),
+            (Step("role", None, ok=True, why=role), ()),
+        )
+    slug, above = organization.slug, "an admin or owner" if needed is Role.MEMBER else "an owner"
+    who = f"{above} of {slug}, or a superuser, on a plan with members:manage"
     membership = next((m for m in user.organizations if m.organization_id == organization.id), None)
     if membership is None:
-        return False, f"{user.email} is no member of {organization.slug}"
-    needed = _ROLE_NEEDED.get(permission, Role.MEMBER)
-    if membership.role.rank < needed.rank:
-        return False, f"{permission} in {organization.slug} needs the role {needed}, not {membership.role}"
-    return True, f"the plan {plan} has {permission}, and {membership.role} of {organization.slug} may use it"
+        add = f"bazar orgs members add {slug} {quote(user.email)} --role {needed} ({who})"
+        outside = Step("organization", slug, ok=False, why=f"{user.email} is no member of {slug}")
+        return (outside, (add,)), (Step("role", None, ok=False, why=f"it needs the role {needed} or higher"), ())
+    inside = Step("organization", slug, ok=True, why=f"a member of {slug}"), ()
+    held = membership.role
+    if held.rank < needed.rank:
+        why = f"{permission} in {slug} needs the role {needed}, not {held}"
+        update = f"bazar orgs members update {slug} {quote(user.email)} --role {needed} ({who})"
+        return inside, (Step("role", held.value, ok=False, why=why), (update,))
+    why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
+    return inside, (Step("role", held.value, ok=True, why=why), ())
+
+
+def _yes(user: User, organization: Organization | None, permission: Permission) -> str:
+    has = f"the plan {user.plan.value.capitalize()} has {permission}"
+    if user.is_superuser:
+        return f"{has}, and a superuser may use it everywhere"
+    if organization is None:
+        return has
+    role = next(m.role for m in user.organizations if m.organization_id == organization.id)
+    return f"{has}, and {role} of {organization.slug} may use it"

@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
 from bazar_cli.runtime import tables
 from bazar_cli.runtime.escape import escaped, escaped_json
-from bazar_cli.runtime.streams import flush, is_terminal, write
+from bazar_cli.runtime.streams import draws, flush, is_terminal, write
 from bazar_cli.runtime.views.base import Value, View
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Renderer:
         elif (raw := self._raw(view, item)) is not None:
             self._line(raw.rstrip("\n"))
         else:
-            rows = [(name, _shown(view, item, name)) for name in names]
+            rows = [(name, text) for name in names for text in _lines(view, item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))
         flush(self._stream)
 
@@ -150,10 +150,16 @@ class Renderer:
                     self._line(escaped(view.raw(item) or ""))
                 flush(self._stream)
                 continue
-            rows = [[_shown(view, item, name) for name in names] for item in page.items]
+            rows = [[self._cell(view, item, name) for name in names] for item in page.items]
+            bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
             if rows:
-                self._write(tables.table(names if header else None, rows, self._stream, self._environ))
+                self._write(tables.table(names if header else None, rows, self._stream, self._environ, bars))
                 header = False
+
+    def _cell(self, view: View[T], item: T, name: str) -> str:
+        if name in view.drawn and draws(self._stream, self._environ):
+            return escaped(view.drawn[name](item))
+        return _shown(view, item, name)
 
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
@@ -202,6 +208,13 @@ def _pretty(record: Value) -> str:
 
 def _compact(record: Value) -> str:
     return escaped_json(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+
+
+def _lines(view: View[T], item: T, name: str) -> tuple[str, ...]:
+    """A field of a single result: one line, or as many as its view makes of it."""
+    if name in view.lines:
+        return tuple(escaped(line) for line in view.lines[name](item))
+    return (_shown(view, item, name),)
 
 
 def _shown(view: View[T], item: T, name: str) -> str:

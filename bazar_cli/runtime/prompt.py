@@ -45,9 +45,10 @@ class Prompter:
             raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
         return Secret(answer)
 
-    def consent(self, question: str, *, command: str) -> None:
+    def consent(self, question: str, *, command: str, details: Mapping[str, object] | None = None) -> None:
         """Ask for consent; --yes gives it.
 
+        Parameters: `details` say for machines what would be done.
         Raises: Refused `input.consent` with the exact command to run, where nobody can answer or says no.
         """
         if self._yes:
@@ -56,8 +57,9 @@ class Prompter:
             tell(f"{escaped(question)} [y/N] ")
             if sys.stdin.readline().strip().lower() in _YES:
                 return
-            raise Refused("input.consent", "not confirmed; nothing was done")
-        raise Refused("input.consent", f"{question} Nothing was done", hint=f"to do it: `{command}`")
+            raise Refused("input.consent", "not confirmed; nothing was done", details=details)
+        message = f"{question} Nothing was done"
+        raise Refused("input.consent", message, hint=f"to do it: `{command}`", details=details)
 
     def name(self, given: str | None, question: str) -> str | None:
         """Return the name given with --confirm, else the one typed, else None where nobody can type it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bazar_cli.domain.access import Access, Grant, Spec
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
@@ -123,6 +124,27 @@ class Run(Generic[T]):
         result = self.gate.perform(service, self.spec, request, dry_run=dry_run)
         self._tell_dry_run()
         return result
+
+    def perform_agreed(
+        self, service: Callable[[System, Grant, Request], R | Impact], ask: Callable[[Impact | None], Request]
+    ) -> R:
+        """Perform a use case that hands back its impact until that very impact was agreed to.
+
+        Parameters: `ask` makes the request with the impact that was agreed to, at first with none. What changed
+        while a person thought is told and asked for anew. Raises: Refused `input.consent`; as `perform`.
+        """
+        found = self.perform(service, ask(None))
+        while isinstance(found, Impact):
+            found = self.perform(service, ask(self._agreed(found)))
+        return found
+
+    def _agreed(self, impact: Impact) -> Impact:
+        if self.options.yes:
+            self.notice(impact.text)
+            return impact.for_any_number()
+        question = f"{impact.text}. {impact.question}"
+        self.prompter.consent(question, command=impact.command, details=impact.details)
+        return impact
 
     def close(self) -> None:
         """Close what was opened."""

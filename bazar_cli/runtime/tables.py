@@ -7,15 +7,26 @@ from typing import TextIO
 
 from bazar_cli.runtime.streams import colours, draws
 
+_SHORTEST_BAR, _LONGEST_BAR = 5, 40
+
 
 def table(
-    names: Sequence[str] | None, rows: Sequence[Sequence[str]], stream: TextIO, environ: Mapping[str, str]
+    names: Sequence[str] | None,
+    rows: Sequence[Sequence[str]],
+    stream: TextIO,
+    environ: Mapping[str, str],
+    bars: Sequence[float] | None = None,
 ) -> str:
-    """Return rows under a header; None for the header continues the table of an earlier page."""
+    """Return rows under a header; None for the header continues the table of an earlier page.
+
+    Parameters: `bars` are parts of 1, one a row, drawn beside it on a terminal; a narrow one gets shorter bars,
+    or none where the texts need the room.
+    """
     if not draws(stream, environ):
         lines = [*([[name.upper() for name in names]] if names else []), *rows]
         return "".join("\t".join(line) + "\n" for line in lines)
     from rich import box
+    from rich.bar import Bar
     from rich.table import Table
     from rich.text import Text
 
@@ -24,9 +35,22 @@ def table(
     )
     for name in names or [""] * len(rows[0]):
         drawn.add_column(name.upper(), overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+    if bars is not None and not _has_room(names, rows):
+        bars = None
+    if bars is not None:
+        drawn.add_column("", min_width=_SHORTEST_BAR, max_width=_LONGEST_BAR, ratio=1)
+    for number, row in enumerate(rows):
+        bar = [Bar(1, 0, bars[number])] if bars is not None else []
+        drawn.add_row(*(Text(cell) for cell in row), *bar)
     return _drawn(drawn, stream, environ)
+
+
+def _has_room(names: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> bool:
+    import shutil
+
+    columns = zip(*([names] if names else []), *rows, strict=True)
+    texts = sum(max(map(len, column)) + 2 for column in columns)
+    return texts + _SHORTEST_BAR <= shutil.get_terminal_size().columns
 
 
 def key_values(rows: Sequence[tuple[str, str]], stream: TextIO, environ: Mapping[str, str]) -> str:

@@ -1,4 +1,5 @@
-"""What no operator may end: the last superuser who rules, the last owner of an organization (design section 2).
+"""What no operator may end: the last superuser who rules, the last owner of an organization, and what those who
+rule need of their plan (design section 2).
 
 Each check locks the rows that it counts, so that of two operators at the same moment the second one sees what the
 first one did.
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.permissions import KEPT_BY_PREMIUM, Permission, Plan
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -57,6 +58,21 @@ def keep_owner(connection: Connection, organization: Organization, user: User) -
 
     if not memberships.has_other_owner(connection, organization.id, user.id):
         raise _last_owner(user, (organization.slug,))
+
+
+def keep_premium(plan: Plan, permission: Permission) -> None:
+    """Refuse to take from Premium what those who rule need.
+
+    Raises: Conflict `plans.protected`.
+    """
+    if plan is Plan.PREMIUM and permission in KEPT_BY_PREMIUM:
+        kept = sorted(KEPT_BY_PREMIUM)
+        raise Conflict(
+            "plans.protected",
+            f"Premium cannot lose {permission}: superusers on Premium rule by it, and nobody could grant it back",
+            hint=f"Premium always keeps {', '.join(kept)}",
+            details={"plan": plan.value, "permission": permission.value, "kept": [p.value for p in kept]},
+        )
 
 
 def _last_owner(user: User, slugs: tuple[str, ...]) -> Conflict:

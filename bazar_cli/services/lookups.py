@@ -6,6 +6,7 @@ from shlex import quote
 
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.errors import Conflict, NotFound
+from bazar_cli.domain.permissions import Plan
 
 
 def user_not_found(reference: str) -> NotFound:
@@ -26,6 +27,11 @@ def organization_not_found(reference: str) -> NotFound:
         hint="name an organization by id or slug; `bazar orgs list` shows those you can see",
         details={"organization": reference},
     )
+
+
+def plan_not_found(plan: Plan) -> NotFound:
+    """The plan table has lost a plan that this release knows."""
+    return NotFound("plans.not_found", f"the plan table has no plan {plan.value}")
 
 
 def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conflict:

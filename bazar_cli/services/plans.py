@@ -1,4 +1,6 @@
-"""Plans: what the plan table says, and whether one user may do one thing."""
+"""Plans: what the plan table says, whether one user may do one thing, and who is on which plan.
+
+What changes any of it is in `plan_changes`."""
 
 from __future__ import annotations
 
@@ -7,10 +9,9 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import plans as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import Grant
-from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.permissions import Permission, Plan
-from bazar_cli.domain.plans import CheckPermission, MatrixRow, PlanDetails, ShowPlan, Verdict
-from bazar_cli.services.lookups import organization_not_found, user_not_found
+from bazar_cli.domain.plans import CheckPermission, Explanation, MatrixRow, PlanDetails, PlanUsage, ShowPlan, Verdict
+from bazar_cli.services.lookups import organization_not_found, plan_not_found, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.services.system import System
@@ -36,7 +37,7 @@ def show(system: System, grant: Grant, request: ShowPlan) -> PlanDetails:
     with system.database().read(grant) as connection:
         found = next((p for p in plans.table(connection) if p.name is request.plan), None)
     if found is None:
-        raise NotFound("plans.not_found", f"the plan table has no plan {request.plan.value}")
+        raise plan_not_found(request.plan)
     return found
 
 
@@ -64,9 +65,31 @@ def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
 
     Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
     """
+    grant.demand(use_cases.CHECK)
+    return _explained(system, grant, request).verdict
+
+
+def explain(system: System, grant: Grant, request: CheckPermission) -> Explanation:
+    """Say so with every step that decides, and what would change it.
+
+    Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
+    """
+    grant.demand(use_cases.EXPLAIN)
+    return _explained(system, grant, request)
+
+
+def usage(system: System, grant: Grant, _request: None = None) -> tuple[PlanUsage, ...]:
+    """Return how many users within reach are on each plan, from the least to the most."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.USAGE)
+    with system.database().read(grant) as connection:
+        return plans.usage(connection, grant.reach)
+
+
+def _explained(system: System, grant: Grant, request: CheckPermission) -> Explanation:
     from bazar_cli.adapters.postgres import organizations, plans, users
 
-    grant.demand(use_cases.CHECK)
     reference = request.user if request.user is not None else str(grant.operator.id)
     with system.database().read(grant) as connection:
         user = users.find(connection, grant.reach, reference)
@@ -78,4 +101,4 @@ def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
             if organization is None:
                 raise organization_not_found(request.organization)
         allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
-    return scope.verdict(user, organization, request.permission, allowed)
+    return scope.explanation(user, organization, request.permission, allowed)

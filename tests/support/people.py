@@ -46,12 +46,8 @@ OLD_HASH = bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 _NO_ROLES: Mapping[Org, Role] = MappingProxyType({})
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 _TABLES = (
-    "bazar.users",
-    "bazar.organizations",
-    "bazar.memberships",
-    "bazar.audit_events",
-    "auth.users",
-    "auth.sessions",
+    *("bazar.plans", "bazar.plan_permissions", "bazar.users", "bazar.organizations", "bazar.memberships"),
+    *("bazar.audit_events", "auth.users", "auth.sessions"),
 )
 
 
@@ -210,6 +206,14 @@ class People:
     def leases_run_out(self) -> None:
         """Let every dead command's lease run out, as 20 s would."""
         self.sql("UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL")
+
+    def seed_plans(self) -> None:
+        """Put the plan table back as the first migration left it."""
+        seeded = [(plan.value, p.value) for plan, permissions in SEEDED_PLANS.items() for p in permissions]
+        values = [plan for plan, _ in seeded], [permission for _, permission in seeded]
+        table = "SELECT * FROM unnest(%s::text[], %s::text[]) s (plan, permission)"
+        self.sql(f"DELETE FROM bazar.plan_permissions WHERE (plan, permission) NOT IN ({table})", *values)
+        self.sql(f"INSERT INTO bazar.plan_permissions {table} ON CONFLICT DO NOTHING", *values)
 
     # -- act ----------------------------------------------------------------------------------------------
 

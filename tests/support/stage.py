@@ -83,6 +83,13 @@ class Stage:
         self.people.sql("DELETE FROM bazar.audit_events")
         rulers = [one.id for name, one in self._everybody() if name.endswith("superuser") or name in OTHERS]
         self.people.sql("UPDATE bazar.users SET is_superuser = id = ANY(%s)", rulers)
+        self.people.seed_plans()
+        plans = {one.id: Plan(name.partition("/")[0]) for name, one in self.operators.items() if "/" in name}
+        plans |= {one.id: _plan_of(name) for name, one in self.targets.items()}
+        for one, plan in plans.items():
+            self.people.sql(
+                "UPDATE bazar.users SET plan = %s WHERE id = %s AND plan <> %s", plan.value, one, plan.value
+            )
 
     def _everybody(self) -> list[tuple[str, Someone]]:
         kept = [("superuser", one) for one in self.rulers]
@@ -110,7 +117,7 @@ class Stage:
                 "alone": {},
             }.get(name, {self.acme: Role.MEMBER})
             ruler = name == "superuser"
-            found = self.people.user(roles, plan=Plan.PREMIUM if ruler else Plan.FREE, superuser=ruler)
+            found = self.people.user(roles, plan=_plan_of(name), superuser=ruler)
             self.people.identity(found)
             self.targets[name] = found
             self._seen = None
@@ -174,3 +181,7 @@ class Stage:
         if name.startswith("new-"):
             return constant.get(name, fresh)
         return constant[name] if name in constant else self._target(name).email
+
+
+def _plan_of(target: str) -> Plan:
+    return Plan.PREMIUM if target == "superuser" else Plan.FREE

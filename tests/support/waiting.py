@@ -5,6 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.people import People
+
+_NEVER_SECONDS = 60
+"""No limit of speed: what should wait and does not is told, instead of a hang."""
 
 
 def until(fact: Callable[[], object]) -> None:
@@ -19,3 +26,14 @@ def sooner_than(seconds: float) -> Generator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < seconds
+
+
+def until_waiting(people: People, commands: int) -> None:
+    """Return once so many connections wait for a lock in this database; fail when they never do."""
+    waiting, end = 0, time.monotonic() + _NEVER_SECONDS
+    while waiting < commands:
+        (row,) = people.sql(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        waiting = row["n"]
+        assert time.monotonic() < end, f"{waiting} connections wait for a lock instead of {commands}"

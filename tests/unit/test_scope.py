@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 
-from bazar_cli.domain import scope, users
-from bazar_cli.domain.access import Grant, Membership, Operator, Pending, Role, UserState
+from bazar_cli.domain import db, orgs, plans, scope, users
+from bazar_cli.domain.access import Grant, Membership, Operator, Pending, Role, Spec, UserState
 from bazar_cli.domain.errors import Denied, ExitCode
 from bazar_cli.domain.orgs import Organization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
-from bazar_cli.domain.users import User
-from tests.support.people import Org, an_operator, an_org, granted
+from bazar_cli.domain.users import CreateUser, User
+from tests.support.people import Org, an_operator, an_org, decided, granted
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ACME, BETA = an_org("acme"), an_org("beta")
@@ -256,3 +257,144 @@ def test_a_verdict_follows_the_stored_plan_table() -> None:
     verdict = scope.verdict(a_user(), None, Permission.USERS_READ, {Plan.FREE: frozenset()})
 
     assert verdict.reason == "the plan Free does not have users:read; no plan has it"
+
+
+# -- every step ---------------------------------------------------------------------------------------------
+
+
+def everyone() -> Iterator[User]:
+    """A user of every kind: plan, role in acme or none, superuser or not, in service or not."""
+    for plan in Plan:
+        for role in (None, *Role):
+            for superuser in (False, True):
+                for state, pending in (
+                    (UserState.ACTIVE, None),
+                    (UserState.ACTIVE, Pending.EMAIL),
+                    (UserState.ACTIVE, Pending.DELETE),
+                    (UserState.SUSPENDED, None),
+                ):
+                    roles = {ACME: role} if role else {}
+                    yield a_user(roles, plan=plan, superuser=superuser, state=state, pending=pending)
+
+
+def operator_of(user: User) -> Operator:
+    return Operator(
+        user.id,
+        user.email,
+        None,
+        user.plan,
+        user.state,
+        user.pending,
+        user.is_superuser,
+        user.organizations,
+        SEEDED_PLANS,
+    )
+
+
+def sees_acme(grant: Grant) -> bool:
+    return grant.reach.everything or ACME.id in grant.reach.organization_ids
+
+
+def writes_a_member(grant: Grant) -> bool:
+    other = a_user({ACME: Role.MEMBER})
+    scope.may_write_user(grant, other)
+    scope.not_oneself(grant, other, "delete")
+    return True
+
+
+def creates_in_acme(grant: Grant) -> bool:
+    scope.may_create_user(grant, ACME.id, ACME.slug, Role.MEMBER)
+    return True
+
+
+Done = Callable[[Grant], bool]
+IN_ACME: Mapping[Permission, tuple[Spec, Done]] = {
+    Permission.USERS_READ: (users.GET, sees_acme),
+    Permission.USERS_CREATE: (users.CREATE, creates_in_acme),
+    Permission.USERS_UPDATE: (users.UPDATE, writes_a_member),
+    Permission.USERS_DELETE: (users.DELETE, writes_a_member),
+    Permission.ORGS_READ: (orgs.GET, sees_acme),
+}
+ANYWHERE: Mapping[Permission, Spec] = {
+    Permission.USERS_READ: users.LIST,
+    Permission.ORGS_READ: orgs.LIST,
+    Permission.PLANS_READ: plans.EXPLAIN,
+    Permission.PLANS_ASSIGN: plans.ASSIGN,
+    Permission.PLANS_MANAGE: plans.REVOKE,
+    Permission.DB_READ: db.STATUS,
+    Permission.DB_MIGRATE: db.MIGRATE,
+}
+
+
+def really_may(user: User, spec: Spec, done: Done) -> bool:
+    """Ask the gate and the row rules themselves."""
+    decision = decided(operator_of(user), spec, CreateUser("new@example.com", organization=ACME.slug))
+    try:
+        return isinstance(decision, Grant) and done(decision)
+    except Denied:
+        return False
+
+
+def test_every_step_agrees_with_the_verdict_and_with_what_is_really_decided() -> None:
+    compared = 0
+    for user in everyone():
+        for permission in Permission:
+            for org in (None, organization(ACME)):
+                found = scope.explanation(user, org, permission, SEEDED_PLANS)
+                noes = [step.why for step in found.steps if not step.ok]
+                assert found.verdict == scope.verdict(user, org, permission, SEEDED_PLANS)
+                assert found.verdict.allowed is (not noes)
+                assert not noes or found.verdict.reason == noes[0]
+                assert bool(found.changes) is bool(noes)
+                assert [s.name for s in found.steps] == ["user", "state", "plan", "superuser", "organization", "role"]
+                if org is None and permission in ANYWHERE:
+                    assert found.verdict.allowed is really_may(user, ANYWHERE[permission], lambda _: True), found
+                    compared += 1
+                if org is not None and permission in IN_ACME:
+                    assert found.verdict.allowed is really_may(user, *IN_ACME[permission]), found
+                    compared += 1
+    assert compared == len(list(everyone())) * (len(ANYWHERE) + len(IN_ACME))
+
+
+def after(user: User, change: str) -> User:
+    """The user after a change that an explanation names."""
+    words = change.split(" (")[0].split()
+    if words[1:3] == ["plans", "assign"]:
+        return replace(user, plan=Plan(words[4]))
+    if words[1:3] == ["users", "restore"]:
+        return replace(user, state=UserState.ACTIVE)
+    if words[1:3] == ["users", "promote"]:
+        return replace(user, is_superuser=True)
+    assert words[1:3] == ["orgs", "members"], change
+    assert words[4:7] == [ACME.slug, user.email, "--role"]
+    return replace(user, organizations=(Membership(ACME.id, ACME.slug, Role(words[7])),))
+
+
+def test_what_an_explanation_says_would_change_it_changes_it() -> None:
+    for user in everyone():
+        for permission in Permission:
+            for org in (None, organization(ACME)):
+                changes = scope.explanation(user, org, permission, SEEDED_PLANS).changes
+                if user.pending is Pending.DELETE and user.state is UserState.ACTIVE:
+                    assert changes[0].startswith("nothing: ")
+                    continue
+                changed = user
+                for change in changes:
+                    if not change.startswith("or "):  # another way to the same
+                        changed = after(changed, change)
+                assert scope.verdict(changed, org, permission, SEEDED_PLANS).allowed, changes
+
+
+def test_a_permission_that_no_plan_has_is_granted_to_one() -> None:
+    found = scope.explanation(a_user(), None, Permission.FILES_READ, {Plan.FREE: frozenset()})
+
+    assert found.changes == ("bazar plans grant free files:read (a superuser on Premium; for everybody on Free)",)
+
+
+@pytest.mark.parametrize("permission", [Permission.USERS_UPDATE, Permission.MEMBERS_MANAGE, Permission.ORGS_DELETE])
+def test_without_an_organization_the_target_decides(permission: Permission) -> None:
+    found = scope.explanation(a_user({ACME: Role.MEMBER}, plan=Plan.PREMIUM), None, permission, SEEDED_PLANS)
+
+    assert found.verdict.allowed
+    assert found.steps[-1].why.startswith("the target decides: ")
+    assert "acme" not in str(found)

@@ -27,7 +27,15 @@ CONNECT_SECONDS = 10
 LOCK_WAIT_SECONDS = 15
 """How long a write waits for a row that another command holds."""
 
-_RIGHTS_NOW = text("SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE")
+# What the plan must still have is locked row by row, not counted: a count would be that of before the wait.
+_RIGHTS_NOW = text(
+    """
+    WITH operator AS (SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE),
+         kept AS (SELECT permission FROM bazar.plan_permissions
+                  WHERE plan = :plan AND permission = ANY(:permissions) FOR KEY SHARE)
+    SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
+    """
+)
 # A statement of its own: in one with the row above it would show the roles of before the wait for that row.
 _ROLES_NOW = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :id FOR SHARE")
 
@@ -58,8 +66,9 @@ class Database:
     def transaction(self, grant: Grant, *, finishing: bool = False) -> Generator[Connection]:
         """Open a transaction that commits at the end of the block; a dry run's is always rolled back.
 
-        The operator's row and roles are locked and compared with the Grant first, so that rights taken away
-        since the gate looked count at once; not so when `finishing` what was rightly begun at the other system.
+        The operator's row and roles, and what the Grant rests on of their plan, are locked and compared with it
+        first, so that rights taken away since the gate looked count at once; not so when `finishing` what was
+        rightly begun at the other system.
 
         Raises: Sealed without a Grant that writes; Conflict `access.changed`; and as `translate` says.
         """
@@ -69,7 +78,7 @@ class Database:
         with self._begin(read_only=False, commit=not grant.dry_run) as connection:
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
             if not grant.bootstrap and not finishing:
-                _check_kept(connection, grant.operator)
+                _check_kept(connection, grant)
             yield connection
 
     @contextmanager
@@ -152,13 +161,17 @@ def _demand(grant: Grant) -> None:
         raise Sealed("Postgres was asked for without a Grant")
 
 
-def _check_kept(connection: Connection, operator: Operator) -> None:
-    row = connection.execute(_RIGHTS_NOW, {"id": operator.id}).one_or_none()
+def _check_kept(connection: Connection, grant: Grant) -> None:
+    operator = grant.operator
+    needed = {permission.value for permission in grant.permissions}
+    given = {"id": operator.id, "plan": operator.plan.value, "permissions": sorted(needed)}
+    row = connection.execute(_RIGHTS_NOW, given).one_or_none()
     # What was gained meanwhile, such as an organization that another command made, takes nothing away.
     kept = row is not None and (
         (row.plan, row.state) == (operator.plan.value, operator.state.value)
         and (row.pending is None or row.pending == (operator.pending and operator.pending.value))
         and row.is_superuser >= operator.is_superuser
+        and needed <= set(row.permissions)
         and _keeps_roles(connection, operator)
     )
     if not kept:

@@ -294,6 +294,14 @@ def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool
     )
 
 
+def move(connection: Connection, user_id: uuid.UUID, plan: Plan) -> None:
+    """Put a user on a plan."""
+    connection.execute(
+        text("UPDATE bazar.users SET plan = :plan, updated_at = now() WHERE id = :id"),
+        {"id": user_id, "plan": plan.value},
+    )
+
+
 def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one_or_none()

@@ -23,7 +23,9 @@ class View(Generic[T]):
     left out of a single result that has none, unless --fields names them; `cells` are texts
     for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
     no record, such as a token; None of a result that is one after all; `for_shells`
-    keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it.
+    keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it; `drawn`
+    are texts in place of a list's cells where a table is drawn, and `bars` adds a bar there, of a part of 1;
+    `lines` shows a field of a single result as so many lines of its table.
     """
 
     fields: Mapping[str, Callable[[T], Value]]
@@ -33,6 +35,11 @@ class View(Generic[T]):
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None
     for_shells: bool = False
+    drawn: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
+    bars: Callable[[T], float] | None = None
+    lines: Mapping[str, Callable[[T], tuple[str, ...]]] = field(
+        default_factory=dict[str, Callable[[T], tuple[str, ...]]]
+    )
 
     def chosen(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return the fields that `--fields` names, in its order; all of them without it.

@@ -13,6 +13,7 @@ from bazar_cli.domain.permissions import Plan
 from tests.cli.escalations.conftest import JSON, Realm, World
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
+from tests.support.waiting import until_waiting
 
 AsUser = Callable[[Someone], Bazar]
 LAST = (6, "users.last_superuser")
@@ -37,16 +38,6 @@ def at_once(people: People, whoms: tuple[Someone, ...], *tries: tuple[Bazar, tup
         until_waiting(people, len(tries))
         holder.rollback()
         return [future.result() for future in running]
-
-
-def until_waiting(people: People, commands: int) -> None:
-    """Return once so many connections wait for a lock in this database."""
-    waiting = 0
-    while waiting < commands:
-        (row,) = people.sql(
-            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        waiting = row["n"]
 
 
 def outcomes(done: list[Done]) -> list[tuple[int, str]]:

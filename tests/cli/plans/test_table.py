@@ -80,7 +80,7 @@ def test_matrix_is_a_grid_where_one_may_draw(bazar: Bazar) -> None:
     drawn = bazar.having(CLICOLOR_FORCE="1", NO_COLOR="1")("plans", "matrix").ok().out
     assert "─" in drawn or "━" in drawn
     row = next(line for line in drawn.splitlines() if "users:create" in line)
-    assert row.split() == ["users:create", "no", "no", "yes"]
+    assert row.split() == ["users:create", "·", "·", "✓"]
 
 
 def test_nobody_signed_in(signed_out: Bazar) -> None:

@@ -1,0 +1,43 @@
+"""`bazar plans assign`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.plans import ASSIGN, AssignedPlan, AssignPlan
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.plans import ASSIGNED
+from bazar_cli.services import plan_changes
+
+
+@command(
+    ASSIGN,
+    view=ASSIGNED,
+    examples=(
+        "bazar plans assign ada@example.com premium",
+        "bazar plans assign ada@example.com free --dry-run",
+        "bazar plans assign ada@example.com free --yes",
+    ),
+)
+def run(
+    run: Run[AssignedPlan],
+    user: Annotated[str, Argument(help="id or email")],
+    plan: Annotated[Plan, Argument(help="free, plus or premium")],
+) -> None:
+    """Put a user on a plan; shows which permissions that took and gave.
+
+    What takes a permission away, or a superuser off Premium, says so first and asks; --yes answers.
+    """
+
+    def ask(agreed: Impact | None) -> AssignPlan:
+        return AssignPlan(user, plan, agreed)
+
+    assigned = run.perform_agreed(plan_changes.assign, ask)
+    if run.options.dry_run and assigned.impact is not None:
+        run.notice(assigned.impact.text)
+    run.show(assigned)

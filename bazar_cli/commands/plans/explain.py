@@ -1,0 +1,35 @@
+"""`bazar plans explain`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.permissions import Permission
+from bazar_cli.domain.plans import EXPLAIN, CheckPermission, Explanation
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.plans import EXPLANATION
+from bazar_cli.services import plans
+
+
+@command(
+    EXPLAIN,
+    view=EXPLANATION,
+    examples=(
+        "bazar plans explain users:create",
+        "bazar plans explain users:delete --user ada@example.com --org acme -o json",
+    ),
+)
+def run(
+    run: Run[Explanation],
+    permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
+    user: Annotated[str | None, Option("--user", help="whose, by id or email (default: yours)", metavar="USER")] = None,
+    org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None,
+) -> None:
+    """Show every step of why a user may or may not, and what would change it.
+
+    The exit code is 0 in both cases; `bazar plans check` has it say yes or no.
+    """
+    run.show(run.perform(plans.explain, CheckPermission(permission, user, org)))

@@ -1,0 +1,39 @@
+"""`bazar plans revoke`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.plans import REVOKE, EditedPlan, EditPlan
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.plans import EDITED
+from bazar_cli.services import plan_changes
+
+
+@command(
+    REVOKE,
+    view=EDITED,
+    examples=("bazar plans revoke plus files:execute", "bazar plans revoke plus files:execute --yes -o json"),
+)
+def run(
+    run: Run[EditedPlan],
+    plan: Annotated[Plan, Argument(help="free, plus or premium")],
+    permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
+) -> None:
+    """Take a permission from a plan, and so from everybody on it.
+
+    How many that are is said first, and asked; --yes answers. Premium keeps what those who rule need.
+    """
+
+    def ask(agreed: Impact | None) -> EditPlan:
+        return EditPlan(plan, permission, agreed)
+
+    edited = run.perform_agreed(plan_changes.revoke_permission, ask)
+    if run.options.dry_run and edited.impact is not None:
+        run.notice(edited.impact.text)
+    run.show(edited)
