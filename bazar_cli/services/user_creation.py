@@ -64,7 +64,8 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
             return CreatedUser(begun, created=False)
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
-            return CreatedUser(_planned(system, grant, request, wanted, begun), created=True)
+            planned = _planned(system, grant, request, wanted, begun)
+            return CreatedUser(planned, created=True, foretold=not begun.resumed)
         try:
             password_set = provision(system, grant, admin, wanted, begun)
             user = settle(system, grant, admin, wanted, begun, created_here=password_set)

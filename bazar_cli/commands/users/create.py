@@ -9,7 +9,7 @@ from typer import Argument, Option
 from bazar_cli.domain.access import Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword
+from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.users import CREATED
@@ -66,4 +66,5 @@ def run(
         created = run.perform(user_creation.create, request)
         if not created.created:
             run.notice(f"{created.user.email} was there already; nothing was changed")
-        run.show(created)
+        lost = generate_password and created.password is not None
+        run.show(created, or_lost=password_lost(created.user) if lost else None)
