@@ -108,6 +108,8 @@ class CreatedUser:
     user: User
     created: bool
     password: Secret | None = None
+    password_kept: bool = False
+    """The identity was there already and keeps its password: the one that was given is not set."""
     foretold: bool = False
     """Of a dry run, which chose an id that nobody will have: the real run chooses another one."""
 

@@ -72,7 +72,8 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
     shown = wanted.plain if wanted.generated and password_set else None
-    return CreatedUser(user, created=True, password=shown)
+    kept = not password_set and (wanted.plain or wanted.bcrypt_hash) is not None
+    return CreatedUser(user, created=True, password=shown, password_kept=kept)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:

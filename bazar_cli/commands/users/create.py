@@ -66,5 +66,7 @@ def run(
         created = run.perform(user_creation.create, request)
         if not created.created:
             run.notice(f"{created.user.email} was there already; nothing was changed")
+        if created.password_kept:
+            run.warn(f"{created.user.email} keeps the password of an earlier run; the one given now was not set")
         lost = generate_password and created.password is not None
         run.show(created, or_lost=password_lost(created.user) if lost else None)
