@@ -67,6 +67,6 @@ def run(
         if not created.created:
             run.notice(f"{created.user.email} was there already; nothing was changed")
         if created.password_kept:
-            run.warn(f"{created.user.email} keeps the password of an earlier run; the one given now was not set")
+            run.warn(f"this password was not set: {created.user.email} keeps what an earlier run gave it")
         lost = generate_password and created.password is not None
         run.show(created, or_lost=password_lost(created.user) if lost else None)
