@@ -179,6 +179,13 @@ class Operator:
         return self.state is UserState.ACTIVE and self.pending is not Pending.DELETE
 
     @property
+    def restored_by(self) -> str:
+        """Whom to ask for one's restoring, when out of service: who may write this user (design section 2)."""
+        if self.is_superuser:
+            return "another superuser"
+        return "an administrator of your organization" if self.memberships else "a superuser"
+
+    @property
     def permissions(self) -> frozenset[Permission]:
         """What the operator's own plan allows."""
         return self.plans.get(self.plan, frozenset())

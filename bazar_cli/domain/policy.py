@@ -92,7 +92,7 @@ def _out_of_service(operator: Operator, spec: Spec) -> Denial:
     return Denial(
         code="access.suspended",
         message=f"{operator.email} is {what}; {command_of(spec)} is denied",
-        hint="ask an administrator of your organization to restore you",
+        hint=f"ask {operator.restored_by} to restore you",
         details={"state": operator.state.value, "command": command_of(spec)},
     )
 

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from shlex import quote
 from uuid import UUID
 
 from bazar_cli.domain.access import (
@@ -19,7 +20,7 @@ from bazar_cli.domain.access import (
     requires,
     signed_in,
 )
-from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission, Plan
 from bazar_cli.domain.secrets import Secret
@@ -120,6 +121,10 @@ class CreatedUser:
     created: bool
     password: Secret | None = None
     invited: bool = False
+    password_kept: bool = False
+    """The identity was there already and keeps its password: the one that was given is not set."""
+    foretold: bool = False
+    """Of a dry run, which chose an id that nobody will have: the real run chooses another one."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,18 @@ def checked_password(secret: Secret) -> Secret:
             hint="choose another password, or let --generate-password make one",
         )
     return secret
+
+
+def password_lost(user: User) -> BazarError:
+    """The error for a generated password that standard output did not take: nobody will ever know it."""
+    address = quote(user.email)
+    return BazarError(
+        "output.unwritable",
+        f"{user.email} was created, but the generated password is lost: it could not be written to standard output",
+        hint=f"delete the user and create it again: `bazar users delete {address} --confirm {address}`; or let"
+        " the user set a password by the sign-in page's password recovery",
+        details={"user_id": str(user.id), "email": user.email},
+    )
 
 
 def check_superuser(email: str | None, password: Secret | None) -> None:

@@ -75,7 +75,7 @@ class Renderer:
         elif self.format is Format.CSV:
             self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
         elif self.format is Format.IDS:
-            self._line(self._identifier(view, item))
+            self._identify(view, item)
         elif (raw := self._raw(view, item)) is not None:
             self._line(raw.rstrip("\n"))
         else:
@@ -113,7 +113,7 @@ class Renderer:
         elif self.format is Format.IDS:
             for page in pages:
                 for item in page.items:
-                    self._line(self._identifier(view, item))
+                    self._identify(view, item)
         else:
             self._table_pages(view, pages)
         return count
@@ -180,9 +180,11 @@ class Renderer:
         unicode = not is_terminal(self._stream)
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode, width=10_000)
 
-    def _identifier(self, view: View[T], item: T) -> str:
+    def _identify(self, view: View[T], item: T) -> None:
         assert view.identifier is not None, "checked before the command acted"
-        return view.identifier(item)
+        found = view.identifier(item)
+        if found is not None:
+            self._line(found)
 
     def _raw(self, view: View[T], item: T) -> str | None:
         return view.raw(item) if view.raw is not None and self.fields is None else None

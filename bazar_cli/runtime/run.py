@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bazar_cli.domain.access import Access, Grant, Spec
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.hints import with_target
@@ -19,7 +20,7 @@ from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.output import Format, Renderer
 from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
 from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.streams import say
+from bazar_cli.runtime.streams import say, silence
 from bazar_cli.runtime.views.base import View
 
 if TYPE_CHECKING:
@@ -158,9 +159,19 @@ class Run(Generic[T]):
         """Whether the result goes to a program rather than to a person."""
         return self._renderer.format is not Format.TABLE
 
-    def show(self, item: T) -> None:
-        """Write a single result."""
-        self._renderer.one(self._shown_by(), item)
+    def show(self, item: T, *, or_lost: BazarError | None = None) -> None:
+        """Write a single result.
+
+        Parameters: `or_lost` is raised, with the reason, where standard output does not take what is shown only
+        once: not even a reader that has gone ends that quietly.
+        """
+        try:
+            self._renderer.one(self._shown_by(), item)
+        except (BrokenPipeError, BazarError) as error:
+            if or_lost is None:
+                raise
+            silence(sys.stdout)
+            raise or_lost from error
 
     def show_all(self, items: tuple[T, ...]) -> None:
         """Write a list that is whole."""

@@ -114,11 +114,12 @@ class Gate:
         """
         try:
             return self._identities.current()
-        except NotSignedIn:
-            if not spec.bootstrap or self._system.target.superuser_email is None:
+        except NotSignedIn as nobody:
+            if not spec.bootstrap or self._sight(None).superuser_exists:
                 raise
-            if self._sight(None).superuser_exists:
-                raise
+            target = self._system.target
+            if target.superuser_email is None or target.superuser_password is None:
+                raise _no_first_superuser(nobody) from nobody
         return self._identities.superuser(create=create)
 
     def _sight(self, identity: Identity | None) -> Sight:
@@ -172,9 +173,17 @@ def describe_operator(system: System, identity: Identity) -> Operator | None:
     return _look(system, identity).operator
 
 
-def has_superuser(system: System) -> bool:
-    """Say whether an active superuser on Premium exists; a database without tables has none."""
-    return _look(system, None).superuser_exists
+def has_superuser(system: System, *, needs_database: bool = False) -> bool:
+    """Say whether an active superuser on Premium exists; a database without tables has none.
+
+    Raises: with `needs_database` Conflict `db.no_database` where there is none to ask; BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    if needs_database and sight.ground is Ground.NO_DATABASE:
+        raise no_database()
+    return sight.superuser_exists
 
 
 def is_ruled(system: System) -> bool | None:
@@ -197,6 +206,17 @@ def _look(system: System, identity: Identity | None) -> Sight:
     from bazar_cli.adapters.postgres.gate import look
 
     return look(system.database(), system.target, identity.user_id if identity else None)
+
+
+def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:
+    """What to do where nobody can sign in yet: the first one is named, not signed in."""
+    return NotSignedIn(
+        nobody.code,
+        f"{nobody.message}, and this Bazar has no superuser yet",
+        hint="name the first superuser by SUPERUSER_EMAIL and SUPERUSER_PASSWORD, both where the target is set, and"
+        " run the command again",
+        details=nobody.details,
+    )
 
 
 def _not_migrated() -> Conflict:

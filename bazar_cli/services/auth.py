@@ -28,7 +28,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one, and an
     identity that Supabase does not know yet is created with SUPERUSER_PASSWORD.
     Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
-    BackendUnavailable.
+    Conflict `db.no_database`, before an identity is created for a database that is not there; BackendUnavailable.
     """
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -65,6 +65,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
 def logout(system: System, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
     """Forget the stored session and end it at Supabase; `everywhere` ends all of the user's sessions.
 
+    The user of `everywhere` is the one of BAZAR_TOKEN where that is set; a stored session of another user stays.
     Without `everywhere` an Auth service that does not answer is no error: the session here is gone anyway.
     Raises: NotSignedIn with `everywhere` when nobody is signed in; BackendUnavailable with `everywhere`.
     """
@@ -78,7 +79,8 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
         with sessions.lock():
             with AuthClient(system.target) as client:
                 client.sign_out(identity.access_token, "global")
-            sessions.forget()
+            if _is_of(sessions, identity):
+                sessions.forget()
         return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=True)
     try:
         if sessions.load() is None:
@@ -107,6 +109,16 @@ def forget_ended(system: System, environ: Mapping[str, str], identities: Identit
     sessions = Sessions.of(system.target, environ)
     with sessions.lock():
         sessions.forget()
+
+
+def _is_of(sessions: Sessions, identity: Identity) -> bool:
+    """Whether the stored session is this user's: BAZAR_TOKEN may speak for somebody else."""
+    try:
+        stored = sessions.load()
+    except NotSignedIn:
+        # One that nobody can read: whose it is shows only where it was this command's own.
+        return identity.source is IdentitySource.SESSION
+    return stored is not None and stored.user_id == identity.user_id
 
 
 def _end(system: System, session: Session) -> bool | None:
@@ -200,7 +212,7 @@ def _is_first_superuser(system: System, email: str, request: Login) -> bool:
     """Whether these are the credentials of a superuser that is still to be made."""
     target = system.target
     given = (email, request.password) == ((target.superuser_email or "").lower(), target.superuser_password)
-    return given and not has_superuser(system)
+    return given and not has_superuser(system, needs_database=True)
 
 
 def _identity(session: Session, sessions: Sessions) -> Identity:

@@ -71,7 +71,7 @@ def session(identities: Identities, system: System) -> Check:
         return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
     if not operator.in_service:
         what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
-        remedy = "ask an administrator of your organization to restore you"
+        remedy = f"ask {operator.restored_by} to restore you"
         return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)
     role = ", superuser" if operator.is_superuser else ""
     return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")

@@ -142,7 +142,8 @@ def finish_existing(
         undo(system, grant, wanted.email, begun, error)
         raise error
     if wanted.plain is None or existing.has_signed_in:
-        return False
+        # Where this command began, the identity is what its own request made: only the answer was lost.
+        return not begun.resumed
     if begun.resumed:
         keep(system, grant, wanted.email, begun)
         try:

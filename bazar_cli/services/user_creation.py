@@ -65,7 +65,8 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
             return CreatedUser(begun, created=False)
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
-            return CreatedUser(planned(system, grant, request.organization, wanted, begun.id), created=True)
+            foreseen = planned(system, grant, request.organization, wanted, begun.id)
+            return CreatedUser(foreseen, created=True, foretold=not begun.resumed)
         try:
             password_set = provision(system, grant, admin, wanted, begun)
             invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
@@ -73,7 +74,8 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
         finally:
             leases.give_back(system, grant, begun.id, begun.lease)
     shown = wanted.plain if wanted.generated and password_set else None
-    return CreatedUser(user, created=True, password=shown, invited=invited)
+    kept = not password_set and (wanted.plain or wanted.bcrypt_hash) is not None
+    return CreatedUser(user, created=True, password=shown, invited=invited, password_kept=kept)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:

@@ -101,7 +101,7 @@ def test_option_before_the_command(nobody: Bazar) -> None:
     for words in (("--quiet", "users", "list"), ("users", "--quiet", "list")):
         done = nobody(*words)
         assert (done.code, done.out) == (2, "")
-        assert "options come after the command" in done.err
+        assert "write it after the command: `bazar users list --quiet`" in done.err
     assert nobody("-o", "json", "users", "list").error["code"] == "usage.unknown_option"
 
 

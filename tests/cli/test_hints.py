@@ -87,6 +87,39 @@ def test_signing_in_here(elsewhere: Bazar, people: People, flag: tuple[str, str]
     assert shlex.join(flag) in remedy
 
 
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("--profile X users list", "bazar users list --profile X"),
+        (
+            "-q --env-file=a.env users get ada@example.com -o json",
+            "bazar users get -q --env-file=a.env ada@example.com -o json",
+        ),
+        ("users -o json list", "bazar users list -o json"),
+    ],
+)
+def test_option_before_the_command_is_shown_in_its_place(nobody: Bazar, words: str, right: str) -> None:
+    done = nobody(*words.split())
+    assert done.code == 2
+    said = done.error["hint"] if "-o json" in words else done.err
+    assert f"write it after the command: `{right}`" in said
+
+
+@pytest.mark.parametrize("words", ["--profile", "--frob users list", "--profile X usres list", "--profile users list"])
+def test_option_before_what_is_no_command_gets_the_general_hint(nobody: Bazar, words: str) -> None:
+    done = nobody(*words.split())
+    assert (done.code, "options come after the command" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["found", "named"])
+def test_env_file_of_another_program_that_is_half_a_target(nobody: Bazar, named: bool) -> None:
+    (nobody.folder("work") / ".env").write_text("DATABASE_URL=postgresql://blog@127.0.0.1/blog\n")
+    done = nobody("users", "list", "-o", "json", *(("--env-file", ".env") if named else ()))
+    assert (done.code, done.error["code"]) == (2, "target.incomplete")
+    # Whoever named the file knows whose it is.
+    assert ("name yours with --profile or --env-file" in done.error["hint"]) == (not named)
+
+
 def test_what_has_no_target_or_names_one_stays() -> None:
     for text in (
         "`bazar local start`",

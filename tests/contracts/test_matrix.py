@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bazar_cli.devstack.auth.keys import generate_keys
-from bazar_cli.domain.access import Scope
+from bazar_cli.domain.access import Access, Scope
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
@@ -19,7 +19,7 @@ from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.stage import Stage
-from tests.support.traces import unexpected
+from tests.support.traces import NOTHING, TRACES, Trace, unexpected, unlike
 from tests.support.tree import ALL, command, verb
 
 # What a parameter of this name may hold, whatever the command.
@@ -65,7 +65,11 @@ def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
         names = {(o.exit_code, o.error_code): o.word for o in matrix().outcomes.values()}
         shown = " ".join(map(str, found))
         faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
-    if not _may_change(row, done):
+    if _did(row, done):
+        trace = NOTHING if " --dry-run" in row.line else _trace(row, done)
+        operator_id = stage.operators[operator].id
+        faults += [f"  {operator}: {fault}" for fault in unlike(played.before, played.after, trace, operator_id)]
+    else:
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
         faults += [
             f"  {operator}: {expected.word}, and {change}"
@@ -79,11 +83,13 @@ def _found(done: Done) -> tuple[int, str]:
     return done.code, "" if said_in_code else str(done.error["code"])
 
 
-def _may_change(row: Row, done: Done) -> bool:
-    """Whether this outcome of a command may have changed a row: one that writes, or signs in, and was done."""
-    spec = verb(ALL[row.command][1]).spec
-    writes = (spec.writes or row.command.startswith("auth ")) and "--dry-run" not in row.line
-    return done.code == ExitCode.DONE and writes
+def _did(row: Row, done: Done) -> bool:
+    """Whether a command that may change rows, because it has a trace, went to its end."""
+    return row.command in TRACES and done.code in {ExitCode.DONE, ExitCode.FINDING}
+
+
+def _trace(row: Row, done: Done) -> Trace:
+    return TRACES[row.command](row.line, done.json if done.out else {})
 
 
 # -- every cell is there ------------------------------------------------------------------------------------
@@ -95,6 +101,17 @@ def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
     assert rows, f"bazar {name} has no row"
     missing = list(_missing(name, rows))
     assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
+
+
+def test_every_command_that_writes_has_a_trace() -> None:
+    """A public one that is not there must leave both systems as they were."""
+    writes = {
+        name
+        for name, (_, leaf) in ALL.items()
+        if verb(leaf).spec.writes and verb(leaf).spec.access is not Access.PUBLIC
+    }
+    assert writes - TRACES.keys() == set()
+    assert TRACES.keys() - ALL.keys() == set()
 
 
 def test_every_outcome_of_the_legend_is_used() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import bcrypt
 import pytest
 
 from tests.support.auth_proxy import AuthProxy, Fault
@@ -164,6 +165,7 @@ def test_a_password_that_was_used_stays_when_the_create_is_run_again(case: Case,
     again = case.admin("users", "create", email, "--name", "Ada", "--password-stdin", stdin="another password\n")
 
     assert again.code == 0
+    assert "keeps what an earlier run gave it" in again.err
     assert case.people.signs_in(email, PASSWORD)
     assert not case.people.signs_in(email, "another password")
     case.is_whole(email)
@@ -213,11 +215,74 @@ def test_delete_does_nothing_when_the_session_cannot_be_confirmed(case: Case, st
     case.is_gone(someone)
 
 
+@HEALERS
+@LASTING
+@pytest.mark.parametrize("status", KINDS.values(), ids=KINDS)
+def test_delete_deletes_nothing_before_it_knows_whose_the_identity_is(
+    case: Case, status: int | None, lasting: bool, healer: str
+) -> None:
+    someone = case.people.user()
+    case.people.identity(someone)
+    case.fails("GET", USER, status, acts=False, lasting=lasting)
+
+    first = case.delete(case.faulty, someone.email)
+
+    assert (first.code, first.error["code"]) == (7, "users.delete_unfinished")
+    assert [r for r in case.proxy.requests if r.startswith("DELETE")] == []
+    assert case.people.signs_in(someone.email, OLD_PASSWORD)
+    row = case.row(someone.email)
+    assert row is not None
+    assert (row["pending"], row["lease_owner"]) == ("delete", None)
+    if healer == "again":
+        case.delete(case.admin, someone.email).ok()
+    else:
+        assert case.doctor()[someone.email] == "finished"
+    case.is_gone(someone)
+
+
+def test_create_may_fail_at_the_look_up_of_the_address_too(case: Case, unique_email: Email) -> None:
+    email = unique_email("unseen")
+    case.fails("POST", "/admin/users", 500, acts=False, lasting=False)
+    case.fails("GET", r"/admin/users\?.*", 503, acts=False, lasting=False)
+
+    first = case.create(case.faulty, email)
+
+    assert (first.code, first.error["code"]) == (7, "users.create_unfinished")
+    case.create(case.admin, email).ok()
+    case.is_whole(email)
+
+
+def test_a_hash_that_reached_supabase_works_although_its_answer_was_lost(case: Case, unique_email: Email) -> None:
+    email = unique_email("hashed")
+    words = ("users", "create", email, "--password-hash-stdin", "-o", "json")
+    case.fails("POST", "/admin/users", 500, acts=True, lasting=True)
+    assert case.faulty(*words, stdin=bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()).code == 7
+    case.proxy.heal()
+
+    again = case.faulty(*words, stdin=bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()).ok()
+
+    assert "keeps what an earlier run gave it" in again.err
+    assert case.people.signs_in(email, PASSWORD)
+    assert not case.people.signs_in(email, "another")
+    case.is_whole(email)
+
+
+def test_a_hash_whose_answer_alone_was_lost_is_no_earlier_runs(case: Case, unique_email: Email) -> None:
+    email = unique_email("hashed")
+    case.fails("POST", "/admin/users", 500, acts=True, lasting=False)
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+
+    done = case.faulty("users", "create", email, "--password-hash-stdin", stdin=hashed).ok()
+
+    assert done.err == ""
+    assert case.people.signs_in(email, PASSWORD)
+
+
 # -- silence ------------------------------------------------------------------------------------------------
 
 
 def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_email: Email) -> None:
-    """All four at once: each waits out the timeout of ten seconds, which is no matter of processor time."""
+    """All at once: each waits out the timeout of ten seconds, which is no matter of processor time."""
     created = {acts: unique_email("silent") for acts in (False, True)}
     deleted = {acts: case.people.user() for acts in (False, True)}
     for someone in deleted.values():
@@ -240,13 +305,37 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         waiting.append(run(someone.email, lambda email=someone.email: case.delete(case.faulty, email)))
         assert gone.held is not None
         assert gone.held.wait(60)
+    # At the other steps: the session, the look-up before a deletion, and the password of an unfinished user.
+    unconfirmed, unseen = unique_email("silent"), case.people.user()
+    case.people.identity(unseen)
+    unset = unique_email("silent")
+    case.proxy.add(Fault("POST", "/admin/users", 503, acts=True))
+    case.proxy.add(Fault("GET", USER, 503))
+    assert case.create(case.faulty, unset).code == 7
+    steps: list[tuple[str, str, str, Callable[[], Done]]] = [
+        (unset, "PUT", USER, lambda: case.create(case.faulty, unset)),
+        (unseen.email, "GET", f"/admin/users/{unseen.id}", lambda: case.delete(case.faulty, unseen.email)),
+        (unconfirmed, "GET", "/user", lambda: case.create(case.faulty, unconfirmed)),
+    ]
+    for name, method, path, command in steps:
+        hold = case.proxy.hold(method, path, acts=True)
+        waiting.append(run(name, command))
+        assert hold.held is not None
+        assert hold.held.wait(60)
     for thread in waiting:
         thread.join()
 
     for acts in (False, True):
         assert done[created[acts]].code == (0 if acts else 7)
         assert done[deleted[acts].email].code == (0 if acts else 7)
+    assert [done[name].code for name, *_ in steps] == [7, 7, 7]
+    assert case.people.signs_in(unseen.email, OLD_PASSWORD)
+    assert case.row(unconfirmed) is None
     notes = case.doctor()
+    assert notes[unset].startswith("finished")
+    assert notes[unseen.email] == "finished"
+    case.is_whole(unset)
+    case.is_gone(unseen)
     assert notes[created[False]].startswith("finished")
     assert notes[deleted[False].email] == "finished"
     for acts in (False, True):

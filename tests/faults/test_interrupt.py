@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP in every phase of `users create`, and Ctrl-C at a prompt."""
+"""Ctrl-C, SIGTERM and SIGHUP in every phase of `users create`; Ctrl-C in those of `users delete`, `doctor --fix`
+and at a prompt."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres.database import LOCK_WAIT_SECONDS
+from bazar_cli.adapters.postgres.users import LEASE_SECONDS
+from bazar_cli.domain.access import Pending
 from bazar_cli.domain.target import Target
 from bazar_cli.services.leases import WAIT_SECONDS
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.waiting import sooner_than, until
 
 Email = Callable[[str], str]
@@ -205,6 +208,140 @@ def test_a_generated_password_is_shown_before_the_command_ends(
             shown = stdout.read()[filled:]
         assert process.wait() == -signal.SIGINT
     assert people.signs_in(email, json.loads(shown)["password"])
+
+
+# -- users delete, and the doctor -----------------------------------------------------------------------------
+
+WAITS = pytest.mark.parametrize(
+    ("method", "path", "arrives"),
+    [
+        ("GET", "/user", False),
+        ("GET", "/admin/users", True),
+        ("DELETE", "/admin/users", False),
+        ("DELETE", "/admin/users", True),
+    ],
+    ids=["at the gate", "at the look-up", "before Supabase deleted", "after Supabase deleted"],
+)
+
+
+@pytest.fixture
+def leaving(people: People) -> Someone:
+    """A user in both systems."""
+    made = people.user()
+    people.identity(made)
+    return made
+
+
+def deletion(someone: Someone) -> tuple[str, ...]:
+    return ("users", "delete", someone.email, "--confirm", someone.email)
+
+
+def is_gone(people: People, someone: Someone, events: int = 1) -> bool:
+    """Whether neither system has the user any more, with so many events."""
+    assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("users.delete", "done")] * events
+    return (people.row(someone), people.identities(someone.email)) == (None, [])
+
+
+@WAITS
+def test_delete_ends_where_the_next_run_goes_on(
+    admin: Bazar, target: Target, people: People, leaving: Someone, method: str, path: str, arrives: bool
+) -> None:
+    before = people.row(leaving)
+    with held_wire(target, method, path, arrives=arrives) as wire, held(admin, wire, *deletion(leaving)) as process:
+        process.send_signal(signal.SIGINT)
+        if path == "/user":
+            # Nothing is in hand: it does not wait for the answer.
+            assert process.wait() == -signal.SIGINT
+            assert people.row(leaving) == before
+        wire.release.set()
+        assert process.wait() == -signal.SIGINT
+    if method == "DELETE" and arrives:
+        # The step in hand was finished.
+        assert is_gone(people, leaving)
+        return
+    assert people.signs_in(leaving.email, OLD_PASSWORD)
+    # The lease was given back: nobody has to wait for it.
+    with sooner_than(LEASE_SECONDS):
+        admin(*deletion(leaving)).ok()
+    assert is_gone(people, leaving)
+
+
+def test_delete_before_the_intent_is_committed_ends_at_once(
+    admin: Bazar, target: Target, people: People, leaving: Someone
+) -> None:
+    before = people.row(leaving)
+    with locked(target, leaving.email), admin.start(*deletion(leaving)) as process:
+        until(lambda: waits_for_a_row(people))
+        with sooner_than(LOCK_WAIT_SECONDS):
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == -signal.SIGINT
+    assert people.row(leaving) == before
+    assert people.events(leaving.id) == []
+    admin(*deletion(leaving)).ok()
+    assert is_gone(people, leaving)
+
+
+def test_delete_between_supabase_and_the_row_removes_the_row(
+    admin: Bazar, target: Target, people: People, leaving: Someone
+) -> None:
+    delete = ("DELETE", "/admin/users")
+    with held_wire(target, *delete, arrives=True) as wire, held(admin, wire, *deletion(leaving)) as process:
+        with locked(target, leaving.email):
+            wire.release.set()
+            until(lambda: waits_for_a_row(people))
+            process.send_signal(signal.SIGINT)
+        assert process.wait() == -signal.SIGINT
+    assert is_gone(people, leaving)
+
+
+FIX = ("doctor", "--fix", "--yes", "-o", "json")
+
+
+@pytest.fixture
+def half_gone(people: People, leaving: Someone) -> Someone:
+    """A user whose deletion a dead command began, the only one who is in the middle of anything."""
+    people.sql("DELETE FROM bazar.users WHERE pending IS NOT NULL")
+    people.sql("UPDATE bazar.users SET pending = 'delete' WHERE id = %s", leaving.id)
+    return leaving
+
+
+@WAITS
+def test_the_doctor_ends_where_the_next_run_goes_on(
+    admin: Bazar, target: Target, people: People, half_gone: Someone, method: str, path: str, arrives: bool
+) -> None:
+    with held_wire(target, method, path, arrives=arrives) as wire, held(admin, wire, *FIX) as process:
+        process.send_signal(signal.SIGINT)
+        if path == "/user":
+            assert process.wait() == -signal.SIGINT
+        wire.release.set()
+        assert process.wait() == -signal.SIGINT
+    finished = method == "DELETE" and arrives
+    assert (people.row(half_gone) is None) == finished
+    if not finished:
+        assert people.signs_in(half_gone.email, OLD_PASSWORD)
+        with sooner_than(LEASE_SECONDS):
+            admin(*FIX)
+    assert is_gone(people, half_gone, events=0)
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase created", "after Supabase created"])
+def test_the_doctor_finishes_the_create_in_hand_or_leaves_it_to_the_next_run(
+    admin: Bazar, target: Target, people: People, unique_email: Email, arrives: bool
+) -> None:
+    email = unique_email("half-there")
+    people.sql("DELETE FROM bazar.users WHERE pending IS NOT NULL")
+    someone = people.user(email=email, pending=Pending.CREATE)
+    with held_wire(target, *CREATE, arrives=arrives) as wire, held(admin, wire, *FIX) as process:
+        process.send_signal(signal.SIGINT)
+        wire.release.set()
+        assert process.wait() == -signal.SIGINT
+    row = people.row(someone)
+    assert row is not None
+    assert (row["pending"], row["lease_owner"]) == (None if arrives else "create", None)
+    with sooner_than(LEASE_SECONDS):
+        admin(*FIX)
+    assert (people.row(someone) or {})["pending"] is None
+    assert [identity["id"] for identity in people.identities(email)] == [someone.id]
 
 
 # -- at a prompt --------------------------------------------------------------------------------------------------

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 import uuid
 from collections.abc import Callable
 
+import bcrypt
 import pytest
 
+from bazar_cli.adapters.postgres.users import LEASE_SECONDS
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
@@ -19,9 +23,18 @@ Email = Callable[[str], str]
 DOCTOR = ("doctor", "--fix", "--yes", "-o", "json")
 
 
-def killed(admin: Bazar, target: Target, method: str, path: str, words: tuple[str, ...], *, arrives: bool) -> None:
+def killed(
+    admin: Bazar, target: Target, method: str, path: str, words: tuple[str, ...], *, arrives: bool, stdin: str = ""
+) -> None:
     """Start a command, kill it with -9 while it waits for Supabase's answer."""
-    with held_wire(target, method, path, arrives=arrives) as wire, admin.on(wire.target).start(*words) as process:
+    with (
+        held_wire(target, method, path, arrives=arrives) as wire,
+        admin.on(wire.target).start(*words, stdin=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(stdin.encode())
+        process.stdin.close()
+        process.stdin = None
         assert wire.held.wait(60)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
@@ -95,3 +108,40 @@ def test_adoption_is_finished(admin: Bazar, target: Target, people: People, arri
     assert identity["app_metadata"]["bazar"]["origin"] == "adopted"
     assert people.signs_in(someone.email, OLD_PASSWORD)
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("users.adopt", "done")]
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
+def test_a_hash_stays_as_the_run_that_reached_supabase_gave_it(
+    admin: Bazar, target: Target, people: People, unique_email: Email, arrives: bool
+) -> None:
+    email = unique_email("hashed")
+    first, second = (bcrypt.hashpw(password, bcrypt.gensalt(4)).decode() for password in (b"the first", b"the second"))
+    words = ("users", "create", email, "--password-hash-stdin", "-o", "json")
+    killed(admin, target, "POST", "/admin/users", words, arrives=arrives, stdin=first)
+    people.leases_run_out()
+    again = admin(*words, stdin=second).ok()
+    assert people.signs_in(email, "the first") == arrives
+    assert people.signs_in(email, "the second") == (not arrives)
+    assert ("keeps what an earlier run gave it" in again.err) == arrives
+
+
+@pytest.mark.long  # a lease lasts 20 s, and no switch of the product shortens it
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_the_next_run_waits_for_the_lease_of_the_one_that_was_killed(
+    admin: Bazar, target: Target, people: People, unique_email: Email, verb: str
+) -> None:
+    email = unique_email("lived-out")
+    create = ("users", "create", email, "-o", "ids")
+    words = create if verb == "create" else ("users", "delete", email, "--confirm", email)
+    if verb == "delete":
+        admin(*create).ok()
+    killed(admin, target, "POST" if verb == "create" else "DELETE", "/admin/users", words, arrives=True)
+    (held,) = people.sql("SELECT id, lease_until - clock_timestamp() AS left FROM bazar.users WHERE email = %s", email)
+    left = held["left"].total_seconds()
+    assert LEASE_SECONDS / 2 < left <= LEASE_SECONDS
+    began = time.monotonic()
+    admin(*words).ok()
+    assert left < time.monotonic() - began < left + LEASE_SECONDS / 2
+    rows = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    assert rows == ([{"id": held["id"], "pending": None}] if verb == "create" else [])
+    assert [identity["id"] for identity in people.identities(email)] == [row["id"] for row in rows]

@@ -183,17 +183,52 @@ def test_gone_while_supabase_creates(
     assert people.signs_in(email, PASSWORD) == (acts or healer == "again")
 
 
+def test_killed_before_the_intent_to_delete_is_committed(admin: Bazar, people: People, target: Target) -> None:
+    someone = people.user()
+    people.identity(someone)
+    before = people.row(someone)
+    with ThreadPoolExecutor() as pool, People(target) as other:
+        other.sql("BEGIN")
+        other.sql("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", someone.id)
+        running = pool.submit(delete, admin, someone.email)
+        waits_for_a_lock(people)
+        kill_backends(people)
+        other.sql("ROLLBACK")
+        done = running.result()
+    assert done.code == 7
+    assert people.row(someone) == before
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    assert people.events(someone.id) == []
+    delete(admin, someone.email).ok()
+    is_gone(people, someone)
+
+
 @HEALERS
 @pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
+@pytest.mark.parametrize(
+    ("method", "acts"),
+    [("GET", True), ("DELETE", False), ("DELETE", True)],
+    ids=["before Supabase was asked to delete", "before Supabase deleted", "after Supabase deleted"],
+)
 def test_gone_while_supabase_deletes(
-    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, refuses: bool, healer: str
+    admin: Bazar,
+    faulty: Bazar,
+    proxy: AuthProxy,
+    people: People,
+    method: str,
+    acts: bool,
+    refuses: bool,
+    healer: str,
 ) -> None:
     someone = people.user()
     people.identity(someone)
-    hold = proxy.hold("DELETE", USER, acts=True)
+    hold = proxy.hold(method, USER, acts=acts)
     done = while_postgres_goes(people, hold, lambda: delete(faulty, someone.email), refuses=refuses)
-    assert done.code == (7 if refuses else 0)
-    if refuses:
+    # Where Supabase has deleted, and Postgres takes a new session, the command finishes by itself.
+    by_itself = method == "DELETE" and acts and not refuses
+    assert done.code == (0 if by_itself else 7)
+    if not by_itself:
+        assert bool(people.identities(someone.email)) == (not (method == "DELETE" and acts))
         assert (people.row(someone) or {})["pending"] == "delete"
         people.leases_run_out()
         finish(admin, healer, lambda bazar: delete(bazar, someone.email))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import subprocess
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -148,6 +149,31 @@ def test_full_output_does_not_undo_what_was_done(admin: Bazar, people: People, u
     assert "the command itself was done" in done.error["hint"]
     user = admin("users", "create", email, "--if-not-exists", "-o", "json").ok().json
     assert (user["pending"], len(people.identities(email))) == (None, 1)
+
+
+@STREAMS
+def test_generated_password_that_nobody_saw_is_an_error(
+    admin: Bazar, people: People, unique_email: Email, stream: Stream
+) -> None:
+    email = unique_email("unseen")
+    with stream() as stdout:
+        done = admin("users", "create", email, "--generate-password", "-o", "json", stdout=stdout)
+    assert (done.code, done.error["code"]) == (1, "output.unwritable")
+    assert "password is lost" in done.error["message"]
+    assert len(people.identities(email)) == 1
+    # What it says to do can be done.
+    words = shlex.split(done.error["hint"].split("`")[1])
+    admin(*words[1:]).ok()
+    created = admin("users", "create", email, "--generate-password", "-o", "json").ok().json
+    assert people.signs_in(email, created["password"])
+
+
+def test_reader_that_has_gone_ends_a_create_without_a_generated_password_quietly(
+    admin: Bazar, unique_email: Email
+) -> None:
+    with unread() as stdout:
+        done = admin("users", "create", unique_email("unread"), stdout=stdout)
+    assert (done.code, done.err) == (0, "")
 
 
 # -- standard error -----------------------------------------------------------------------------------------

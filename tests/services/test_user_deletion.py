@@ -477,3 +477,13 @@ def test_the_identity_of_an_adopted_user_goes_without_any_stamp(people: People) 
     delete(people, ruler, someone)
 
     assert people.identities(moved.email) == []
+
+
+@pytest.mark.parametrize("column", ["raw_app_meta_data", "raw_user_meta_data"])
+def test_metadata_of_an_identity_may_be_anything(people: People, column: str) -> None:
+    someone, root = people.user(), people.superuser()
+    people.identity(someone)
+    people.sql(f"UPDATE auth.users SET {column} = '[1, 2]' WHERE id = %s", someone.id)
+    delete(people, root, someone)
+    assert people.row(someone) is None
+    assert people.identities(someone.email) == []

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import IO
 
 from bazar_cli.devstack.auth.keys import AuthKeys
@@ -53,3 +54,37 @@ def running_auth_service(
         finally:
             process.terminate()
             process.wait()
+
+
+class KillableAuth:
+    """The service as a process that a test kills and starts again at the same address."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._environment = {"PATH": os.environ["PATH"], **settings}
+        self._port = "0"
+        self.url = ""
+        """Its base URL without the prefix."""
+        self.start()
+
+    def __enter__(self) -> KillableAuth:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, and return when it listens."""
+        command = [*python_module("bazar_cli.devstack.auth", 0), "--port", self._port]
+        self._process = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        address = self._process.stdout.readline().strip()
+        assert address, "the Auth service did not start"
+        self.url = address.removesuffix("/auth/v1")
+        self._port = self.url.rpartition(":")[2]
+
+    def kill(self) -> None:
+        """End it with -9; nobody is told anything."""
+        self._process.kill()
+        self._process.communicate()

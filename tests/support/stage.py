@@ -21,6 +21,7 @@ from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 PROFILE = "kept"
 _SIGNED_OUT = "signed-out"
 _ORGS, _MEMBERS = "bazar.organizations", "bazar.memberships"
+_DELETED = "deleted"
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,16 @@ class Stage:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
         self._seen = None
         self.people.sql("UPDATE auth.users SET encrypted_password = %s", OLD_HASH)
-        for name, someone in self.operators.items():
-            sessions = Sessions.of(self.people.target, self.bazar(name).environment())
-            if name == _SIGNED_OUT:
-                sessions.forget()
-            else:
-                with AuthClient(self.people.target) as client:
-                    sessions.save(client.sign_in(someone.email, Secret(OLD_PASSWORD)))
+        for name in self.operators:
+            self._sign_in(name)
+
+    def _sign_in(self, name: str) -> None:
+        sessions = Sessions.of(self.people.target, self.bazar(name).environment())
+        if name == _SIGNED_OUT:
+            sessions.forget()
+        else:
+            with AuthClient(self.people.target) as client:
+                sessions.save(client.sign_in(self.operators[name].email, Secret(OLD_PASSWORD)))
 
     def tidy(self) -> None:
         """Take back what a row may have added to the operators and targets."""
@@ -102,7 +106,7 @@ class Stage:
         if role:
             return self.people.user({} if role == "none" else {self.acme: Role(role)}, plan=Plan(plan))
         state = UserState.SUSPENDED if name == "suspended" else UserState.ACTIVE
-        pending = Pending.DELETE if name == "deleted" else None
+        pending = Pending.DELETE if name == _DELETED else None
         return self.people.user(plan=Plan.PREMIUM, superuser=True, state=state, pending=pending)
 
     def _target(self, name: str) -> Someone:
@@ -127,6 +131,8 @@ class Stage:
 
     def play(self, row: Row, operator: str) -> Played:
         """Run one cell."""
+        if operator == _DELETED and self.people.row(self.operators[operator]) is None:
+            self._begin_deletion_again()
         bazar = self.bazar(operator)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
@@ -152,6 +158,13 @@ class Stage:
                     f"INSERT INTO {table} ({', '.join(found)}) VALUES ({', '.join(['%s'] * len(found))})",
                     *found.values(),
                 )
+
+    def _begin_deletion_again(self) -> None:
+        """Put another one in the place of the operator whose deletion a cell has finished."""
+        self._seen = None
+        made = self.operators[_DELETED] = self._operator(_DELETED)
+        self.people.identity(made)
+        self._sign_in(_DELETED)
 
     def _value(self, name: str, operator: str, bazar: Bazar) -> str:
         fresh = f"new-{secrets.token_hex(6)}"

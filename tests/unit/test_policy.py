@@ -7,7 +7,19 @@ from dataclasses import dataclass
 import pytest
 
 from bazar_cli.domain import db, orgs, plans, users
-from bazar_cli.domain.access import Denial, Grant, Pending, Role, Scope, Sealed, Spec, UserState, public, requires
+from bazar_cli.domain.access import (
+    Denial,
+    Grant,
+    Operator,
+    Pending,
+    Role,
+    Scope,
+    Sealed,
+    Spec,
+    UserState,
+    public,
+    requires,
+)
 from bazar_cli.domain.orgs import CreateOrganization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from bazar_cli.domain.policy import command_of, decide_bootstrap
@@ -284,3 +296,16 @@ def test_where_oneself_is_free_anybody_else_needs_the_permission(named: str) -> 
     denial = denied(decided(an_operator(plan=Plan.FREE), ABOUT_SOMEONE, AboutSomeone(named)))
 
     assert denial.code == "access.plan"
+
+
+@pytest.mark.parametrize(
+    ("operator", "whom"),
+    [
+        (an_operator(superuser=True, state=UserState.SUSPENDED), "another superuser"),
+        (an_operator({an_org(): Role.MEMBER}, state=UserState.SUSPENDED), "an administrator of your organization"),
+        (an_operator(state=UserState.SUSPENDED), "a superuser"),
+    ],
+    ids=["superuser", "member", "of no organization"],
+)
+def test_suspended_operators_are_told_whom_to_ask(operator: Operator, whom: str) -> None:
+    assert denied(decided(operator, users.GET)).hint == f"ask {whom} to restore you"

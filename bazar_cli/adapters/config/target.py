@@ -50,7 +50,7 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
         raise UsageError(
             "target.incomplete",
             f"the target of {source} is not whole: {', '.join(missing)} {_is_are(missing)} missing",
-            hint="set it there; a target comes whole from one source and is never mixed",
+            hint=_whole(source),
             details={"missing": missing, "source": source.kind.value, "name": source.name},
         )
     allowed = plaintext_hosts(environ)
@@ -119,6 +119,13 @@ def _of_file(path: Path) -> dict[str, str]:
         raise UsageError(
             "target.env_file", f"the env file {path} cannot be read: {reason}", hint="name another with --env-file"
         ) from error
+
+
+def _whole(source: TargetSource) -> str:
+    said = "set it there; a target comes whole from one source and is never mixed"
+    if source.kind is not TargetKind.ENV_FILE or source.explicit:
+        return said
+    return f"{said}. If {source.name} belongs to another program, name yours with --profile or --env-file"
 
 
 def _is_are(names: list[str]) -> str:

@@ -18,14 +18,14 @@ from pydantic import TypeAdapter, ValidationError
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, unavailable
 from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
 from bazar_cli.domain.access import Sealed
 from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
-    from supabase_auth.types import AdminUserAttributes, GenerateLinkParams, User
+    from supabase_auth.types import AdminUserAttributes, GenerateLinkParams
 
     from bazar_cli.domain.target import Target
 
@@ -159,14 +159,22 @@ class AdminClient:
 
         Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
         """
+        # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
         try:
-            return _identity(self._api.get_user_by_id(str(user_id)).user)
-        except AuthApiError as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise unreadable(self._target, error.status, error.message) from error
-        except (AuthError, ValidationError, httpx.HTTPError) as error:
+            response = self._http.get(
+                f"{auth_url(self._target)}/admin/users/{user_id}", headers=key_headers(self._target)
+            )
+        except httpx.HTTPError as error:
             raise unavailable(self._target, error) from error
+        code, message = explained(response)
+        if response.status_code == _NOT_FOUND and code == "user_not_found":
+            return None
+        if not response.is_success:
+            raise unreadable(self._target, response.status_code, message)
+        try:
+            return _listed(response.json())
+        except (KeyError, TypeError, ValueError) as error:
+            raise unavailable(self._target, "its answer is no identity") from error
 
     def find_by_email(self, email: str) -> StoredIdentity | None:
         """Return the identity with exactly this address, which is in lower case. Raises: as `get`."""
@@ -189,7 +197,7 @@ class AdminClient:
     def _read(self, user: Mapping[str, Any]) -> StoredIdentity:
         try:
             return _listed(user)
-        except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+        except (KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             raise unavailable(self._target, "its list of users is none") from error
 
     @contextmanager
@@ -208,19 +216,6 @@ class AdminClient:
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.
             raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
-
-
-def _identity(user: User) -> StoredIdentity:
-    return StoredIdentity(
-        id=uuid.UUID(user.id),
-        email=(user.email or "").lower(),
-        deployment=_deployment(user.app_metadata),
-        has_signed_in=user.last_sign_in_at is not None,
-        banned_until=_MOMENT.validate_python(user.banned_until),
-        is_confirmed=user.email_confirmed_at is not None,
-        invited_at=user.invited_at,
-        is_deleted=user.deleted_at is not None,
-    )
 
 
 def _listed(user: Mapping[str, Any]) -> StoredIdentity:

@@ -14,6 +14,7 @@ import httpx
 
 from bazar_cli.adapters.supabase.http import (
     auth_url,
+    explained,
     key_headers,
     key_refused,
     open_http,
@@ -160,7 +161,7 @@ class AuthClient:
         except httpx.HTTPError as error:
             raise unavailable(self._target, error) from error
         if not response.is_success:
-            raise self._problem(response.status_code, *_explained(response))
+            raise self._problem(response.status_code, *explained(response))
         return response
 
     @contextmanager
@@ -223,16 +224,6 @@ def _sign_in_hint(code: str) -> str:
     if code == "email_not_confirmed":
         return "open the confirmation mail first"
     return "check both and try again"
-
-
-def _explained(response: httpx.Response) -> tuple[str | None, str]:
-    """The error code and message in either of Supabase Auth's error shapes (facts, section a)."""
-    try:
-        body = response.json()
-        code = body.get("error_code") or body.get("code")
-        return (code if isinstance(code, str) else None), str(body.get("message") or body.get("msg") or "")
-    except (ValueError, AttributeError):
-        return None, response.reason_phrase
 
 
 def _now() -> datetime:

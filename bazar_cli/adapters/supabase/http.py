@@ -68,6 +68,16 @@ def mails_limited(what: str, details: Mapping[str, object]) -> BackendUnavailabl
     )
 
 
+def explained(response: httpx.Response) -> tuple[str | None, str]:
+    """The error code and message in either of Supabase Auth's error shapes (facts, section a)."""
+    try:
+        body = response.json()
+        code = body.get("error_code") or body.get("code")
+        return (code if isinstance(code, str) else None), str(body.get("message") or body.get("msg") or "")
+    except (ValueError, AttributeError):
+        return None, response.reason_phrase
+
+
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
     """Return the error for an Auth service that did not answer, or with none of its answers."""
     reason = (error if isinstance(error, str) else str(error)) or type(error).__name__

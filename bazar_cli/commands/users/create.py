@@ -9,7 +9,7 @@ from typer import Argument, Option
 from bazar_cli.domain.access import Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword
+from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.users import CREATED
@@ -71,4 +71,7 @@ def run(
             run.notice(f"{created.user.email} was there already; nothing was changed")
         if created.invited:
             run.notice(f"Supabase Auth mails an invitation to {created.user.email}")
-        run.show(created)
+        if created.password_kept:
+            run.warn(f"this password was not set: {created.user.email} keeps what an earlier run gave it")
+        lost = generate_password and created.password is not None
+        run.show(created, or_lost=password_lost(created.user) if lost else None)

@@ -19,7 +19,8 @@ class View(Generic[T]):
     """The fields of one kind of result, in order.
 
     Parameters: `fields` maps a field's stable name to its value; `table` names those that a list shows in a
-    table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `optional` fields are
+    table (default: all); `identifier` is what `-o ids` prints, None where there is no id: for the whole kind, or
+    for one result, of which nothing is printed then; `optional` fields are
     left out of a single result that has none, unless --fields names them; `cells` are texts
     for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
     no record, such as a token; None of a result that is one after all; `for_shells`
@@ -30,7 +31,7 @@ class View(Generic[T]):
 
     fields: Mapping[str, Callable[[T], Value]]
     table: tuple[str, ...] = ()
-    identifier: Callable[[T], str] | None = None
+    identifier: Callable[[T], str | None] | None = None
     optional: frozenset[str] = frozenset()
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None

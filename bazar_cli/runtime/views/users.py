@@ -36,11 +36,12 @@ USER: View[User] = View(
 CREATED: View[CreatedUser] = View(
     fields={
         **{name: (lambda c, g=getter: g(c.user)) for name, getter in USER.fields.items()},
+        "id": lambda c: None if c.foretold else str(c.user.id),
         "created": lambda c: c.created,
         "password": lambda c: c.password.reveal() if c.password else None,
     },
     optional=frozenset({"password"}),
-    identifier=lambda c: str(c.user.id),
+    identifier=lambda c: None if c.foretold else str(c.user.id),
     cells={"organizations": lambda c: _organization_cell(c.user)},
 )
 

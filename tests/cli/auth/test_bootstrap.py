@@ -22,6 +22,7 @@ from tests.cli.auth.support import sign_in
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.postgres import sibling
 
 JSON = ("-o", "json")
 PASSWORD = "the-first-password"
@@ -302,3 +303,30 @@ def test_login_after_plain_alembic(young: Callable[..., Young], people: People, 
     assert (again.json["is_superuser"], again.err) == (True, "")
     assert [row["email"] for row in system.rows()] == [system.email]
     system.bazar.lacking("SUPERUSER_EMAIL", "SUPERUSER_PASSWORD")("users", "me").ok()
+
+
+@pytest.mark.parametrize("named", [(), ("SUPERUSER_EMAIL",)], ids=["neither", "the address alone"])
+@pytest.mark.parametrize("migrated", [False, True], ids=["empty", "migrated"])
+def test_nobody_can_sign_in_before_the_first_superuser_is_named(
+    young: Callable[..., Young], named: tuple[str, ...], migrated: bool
+) -> None:
+    new = young(migrated=migrated)
+    left_out = {"SUPERUSER_EMAIL", "SUPERUSER_PASSWORD"} - set(named)
+    done = new.bazar.lacking(*left_out)(*MIGRATE)
+    assert failed(done) == (4, "auth.not_signed_in")
+    assert "first superuser by SUPERUSER_EMAIL and SUPERUSER_PASSWORD" in done.error["hint"]
+    new.people.superuser() if migrated else new.bazar(*MIGRATE).ok()
+    ruled = new.bazar.lacking(*left_out)(*MIGRATE)
+    assert "SUPERUSER" not in ruled.error["hint"]
+
+
+def test_sign_in_creates_nobody_for_a_database_that_is_not_there(
+    target: Target, nobody: Bazar, people: People, unique_email: Callable[[str], str]
+) -> None:
+    email = unique_email("root")
+    url = sibling(target.database_url.reveal(), "no_such_database")
+    bazar = nobody.on(replace(target, database_url=Secret(url)))
+    bazar = bazar.having(SUPERUSER_EMAIL=email, SUPERUSER_PASSWORD=PASSWORD)
+    done = bazar("auth", "login", "--email", email, "--password-stdin", *JSON, stdin=f"{PASSWORD}\n")
+    assert failed(done) == (6, "db.no_database")
+    assert people.identities(email) == []

@@ -65,6 +65,18 @@ def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people
     assert signed_out("auth", "logout").ok().err == "nobody was signed in\n"
 
 
+def test_everywhere_of_a_token_leaves_the_stored_session_of_somebody_else(
+    signed_out: Bazar, people: People, member: Someone
+) -> None:
+    other = people.user()
+    people.identity(other)
+    sign_in(signed_out, member).ok()
+    signed_out.having(BAZAR_TOKEN=people.access_token(other))("auth", "logout", "--everywhere").ok()
+    assert signed_out("users", "me", "-o", "ids").ok().out == f"{member.id}\n"
+    signed_out.having(BAZAR_TOKEN=people.access_token(member))("auth", "logout", "--everywhere").ok()
+    assert signed_out("users", "me").code == 4
+
+
 def test_twice_is_fine(signed_out: Bazar, member: Someone) -> None:
     sign_in(signed_out, member).ok()
     signed_out("auth", "logout").ok()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.access import Pending, Role
 from bazar_cli.domain.permissions import Plan
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
@@ -142,9 +142,17 @@ def test_dry_run_writes_to_neither_system(admin: Bazar, people: People, unique_e
     email = unique_email("dry")
     done = admin("users", "create", email, "--dry-run", "-o", "json").ok()
     assert done.json["email"] == email
+    # The id of the real run is another one: none is shown.
+    assert (done.json["id"], done.json["created"]) == (None, True)
     assert "nothing was written" in done.err
+    assert admin("users", "create", email, "-n", "-o", "ids").ok().out == ""
     assert people.identities(email) == []
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+
+
+def test_dry_run_of_an_unfinished_user_shows_the_id_that_stays(admin: Bazar, people: People) -> None:
+    begun = people.user(pending=Pending.CREATE)
+    assert admin("users", "create", begun.email, "-n", "-o", "ids").ok().out == f"{begun.id}\n"
 
 
 def test_no_secret_in_any_output(admin: Bazar, unique_email: Email) -> None:
