@@ -6,6 +6,7 @@ instead, and only the end-to-end tests run, those with the marker `live`: see do
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Generator
@@ -43,6 +44,17 @@ def pytest_configure(config: pytest.Config) -> None:
     server = ScratchPostgres()
     os.environ[_URL] = server.start()
     config.stash[_server] = server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, nor ever among them: they live as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _take_signals() -> None:
