@@ -21,8 +21,8 @@ class View(Generic[T]):
     Parameters: `fields` maps a field's stable name to its value; `table` names those that a list shows in a
     table (default: all); `identifier` is what `-o ids` prints, None where there is no id; `optional` fields are
     left out of a single result that has none, unless --fields names them; `cells` are texts
-    for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
-    no record, such as a token; None of a result that is one after all; `for_shells`
+    for table and CSV where the value itself has no good one, `shown` for the table alone; `raw` makes the plain
+    text of a result that is no record, such as a token; None of a result that is one after all; `for_shells`
     keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it.
     """
 
@@ -31,6 +31,7 @@ class View(Generic[T]):
     identifier: Callable[[T], str] | None = None
     optional: frozenset[str] = frozenset()
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
+    shown: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None
     for_shells: bool = False
 
