@@ -196,7 +196,7 @@ def new_private_text(path: Path, *, overwrite: bool) -> Generator[TextIO]:
             with file_errors(path, _ANOTHER_FILE):
                 os.fsync(sheet.fileno())
         except BaseException:
-            with suppress(BazarError):  # what is left in memory of a file that is given up need not be written
+            with suppress(BazarError, OSError):  # what is left in memory of a file that is given up
                 sheet.close()
             raise
         sheet.close()

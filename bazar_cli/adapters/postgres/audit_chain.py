@@ -102,10 +102,10 @@ _REPEATED = text(
     LIMIT :shown
     """  # noqa: S608 - constants
 )
-# Of one seal: its first and last event that are still there, or the last one before an entry of it.
-_SPAN = text(
+# Of one seal the last event that is still there, or the last one before an entry of it.
+_LAST = text(
     """
-    SELECT min(e.seq) AS first, max(e.seq) AS last
+    SELECT max(e.seq)
     FROM bazar.audit_seals s CROSS JOIN LATERAL generate_series(0, length(s.entries) / 48 - 1) AS n (i)
          JOIN bazar.audit_events e ON e.id = encode(substr(s.entries, n.i * 48 + 1, 16), 'hex')::uuid
     WHERE s.position = :position AND n.i < coalesce(CAST(:i AS int), n.i + 1)
@@ -151,19 +151,16 @@ _Placed = tuple[float, Finding]
 def _seals(connection: Connection) -> list[_Placed]:
     found: list[_Placed] = []
     for row in connection.execute(_BROKEN_SEALS, {"shown": SHOWN}).all():
-        this = row.position
+        kind, position = Break.SEAL_CHANGED, row.position
         if not row.sound:
-            message = f"seal {this} was changed: its hash is not that of its content"
-            found.append((_first(connection, this), Finding(Break.SEAL_CHANGED, message, seal=this, at=row.sealed_at)))
-        elif row.before + 1 != this:
-            gone = (
-                f"seal {row.before + 1} is" if row.before + 2 == this else f"seals {row.before + 1} to {this - 1} are"
-            )
-            finding = Finding(Break.SEAL_REMOVED, f"{gone} missing", seal=row.before + 1, at=row.sealed_at)
-            found.append((_last(connection, row.before) + 0.5, finding))
+            message = f"seal {position} was changed: its hash is not that of its content"
+        elif row.before + 1 == position:
+            message = f"seal {position} does not follow from the one before it: one of the two was replaced"
         else:
-            message = f"seal {this} does not follow from the one before it: one of the two was replaced"
-            found.append((_first(connection, this), Finding(Break.SEAL_CHANGED, message, seal=this, at=row.sealed_at)))
+            kind, position = Break.SEAL_REMOVED, row.before + 1
+            several = f"seals {position} to {row.position - 1} are"
+            message = f"{several if row.before + 2 < row.position else f'seal {position} is'} missing"
+        found.append((_last(connection, row.before) + 0.5, Finding(kind, message, seal=position, at=row.sealed_at)))
     return found
 
 
@@ -202,12 +199,8 @@ def _repeated(connection: Connection) -> list[_Placed]:
     ]
 
 
-def _first(connection: Connection, position: int) -> float:
-    return connection.execute(_SPAN, {"position": position, "i": None}).one().first or 0
-
-
 def _last(connection: Connection, position: int, i: int | None = None) -> float:
-    return connection.execute(_SPAN, {"position": position, "i": i}).one().last or 0
+    return connection.execute(_LAST, {"position": position, "i": i}).scalar() or 0
 
 
 def _unexpected(expect: str) -> Finding:
