@@ -54,7 +54,7 @@ def record(people: People, operator: Someone, change: log.Change) -> None:
         log.record(connection, grant, change)
 
 
-def listed(people: People, reader: Someone, limit: int = 100, **filters: Any) -> list[AuditEvent]:
+def listed(people: People, reader: Someone, *, limit: int = 100, **filters: Any) -> list[AuditEvent]:
     """All pages of a list."""
     found: list[AuditEvent] = []
     request = ListEvents(EventFilters(**filters), limit=limit)
@@ -242,8 +242,13 @@ def test_filters(people: People) -> None:
     assert found(since=second.occurred_at) == [third, second]
     assert found(until=second.occurred_at) == [first]
     assert found(request_id=REQUEST_ID, operator=str(ruler.id)) == [second, first]
-    for nothing in ({"operator": "ä@x"}, {"target": "ä@x"}, {"request_id": "ä"}, {"target": "nobody@example.com"}):
-        assert found(**nothing) == []
+    for name, nothing in (
+        ("operator", "ä@x"),
+        ("target", "ä@x"),
+        ("request_id", "ä"),
+        ("target", "nobody@example.com"),
+    ):
+        assert found(**{name: nothing}) == []
 
 
 def test_who_and_what_is_gone_is_found_by_the_name_it_had(people: People) -> None:
@@ -279,7 +284,7 @@ def test_pages_are_whole_and_each_event_is_on_one(people: People) -> None:
         org.id,
     )
     for who, filters in (
-        (reader, {}),
+        (reader, dict[str, str]()),
         (ruler, {"organization": org.slug}),
         (ruler, {"action": "u", "operator": str(ruler.id)}),
     ):
