@@ -116,7 +116,8 @@ def stream(connection: Connection, reach: Reach, selection: Selection) -> Iterat
     events, values = _within(reach, selection, limit=None)
     statement = text(f"SELECT * FROM ({events}) e ORDER BY e.occurred_at, e.seq")  # noqa: S608 - constants
     rows = connection.execute(statement.execution_options(yield_per=_BATCH), values)
-    for batch in rows.partitions():
+    # Without its size SQLAlchemy makes one partition of everything.
+    for batch in rows.partitions(_BATCH):
         yield tuple(_event(row) for row in batch)
 
 
