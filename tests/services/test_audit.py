@@ -94,6 +94,7 @@ def test_who_sees_which_event(people: People) -> None:
     for name, change in changes.items():
         record(people, ruler, replace(change, reason=name))
     record(people, reader, log.Change("user", stranger.id, reason="by me"))
+    record(people, reader, log.Change("user", colleague.id, reason="by me, about a colleague"))
     record(people, reader, log.Change("organization", theirs.id, theirs.id, after={"slug": theirs.slug}, reason="left"))
     people.sql(
         "INSERT INTO bazar.audit_events (id, operator_id, operator_email, use_case, outcome, target_type, request_id,"
@@ -107,7 +108,15 @@ def test_who_sees_which_event(people: People) -> None:
     seen = [e.reason for e in listed(people, reader)]
 
     # What an operator did in an organization that they are no member of is theirs, without what it says.
-    expected = [None, "about a colleague", "about me", "by me", "in my organization", "my denial"]
+    expected = [
+        None,
+        "about a colleague",
+        "about me",
+        "by me",
+        "by me, about a colleague",
+        "in my organization",
+        "my denial",
+    ]
     assert sorted(seen, key=str) == sorted(expected, key=str)
     assert sorted((e.reason for e in exported(people, reader)), key=str) == sorted(expected, key=str)
     everything = {e.reason for e in listed(people, ruler, operator=str(ruler.id))}
