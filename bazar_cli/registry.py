@@ -132,6 +132,17 @@ TREE = Group(
                 },
             ),
         ),
+        "audit": Group(
+            "See who did what, and prove the log whole",
+            _verbs(
+                "audit",
+                {
+                    "export": "Write all events to a file or pipe",
+                    "list": "List events, the newest first",
+                    "verify": "Prove that no event was changed or removed",
+                },
+            ),
+        ),
         "local": Group(
             "Run Postgres and an Auth service on this machine",
             _verbs(

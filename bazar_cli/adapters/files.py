@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import secrets
 import shlex
 import stat
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
-from bazar_cli.domain.errors import BackendUnavailable, StoreUnusable
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHOOSE = "choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR"
 _FREE_OR_CHOOSE = f"free the path, or {_CHOOSE}"
+_ANOTHER_FILE = "choose another FILE"
 _TAIL_BYTES = 256 * 1024
 _POLL_SECONDS = 0.05
 
@@ -96,9 +100,10 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
 
 
 @contextmanager
-def file_errors(path: Path) -> Generator[None]:
+def file_errors(path: Path, hint: str = _FREE_OR_CHOOSE) -> Generator[None]:
     """Turn the system's errors about `path`, or about a file that they name, into the domain's.
 
+    Parameters: `hint` says what to do about a file that cannot be used, other than making room.
     Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     try:
@@ -107,9 +112,9 @@ def file_errors(path: Path) -> Generator[None]:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
         message = f"{named} cannot be used: {error.strerror or error}"
         if error.errno in _NO_ROOM:
-            hint = "make room on the disk, then run it again"
-            raise BackendUnavailable("files.no_room", message, hint=hint) from error
-        raise StoreUnusable("files.unwritable", message, hint=_FREE_OR_CHOOSE) from error
+            room = "make room on the disk, then run it again"
+            raise BackendUnavailable("files.no_room", message, hint=room) from error
+        raise StoreUnusable("files.unwritable", message, hint=hint) from error
 
 
 @contextmanager
@@ -142,6 +147,66 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
     """Replace `path` with `text` in one step, mode 0600; parameters and errors as of `replaced_private`."""
     with replaced_private(path, text, owner=owner):
         pass
+
+
+class _Sheet(io.TextIOWrapper):
+    """A text file that is being written, whose errors are those of its path and not of standard output."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self._errors = partial(file_errors, target, _ANOTHER_FILE)
+        with self._errors():
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+            super().__init__(os.fdopen(handle, "wb"), encoding="utf-8", newline="")
+
+    def write(self, text: str, /) -> int:
+        with self._errors():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._errors():
+            super().flush()
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise Conflict `files.exists` when there is anything at `path`."""
+    if os.path.lexists(path):
+        raise Conflict(
+            "files.exists",
+            f"{path} exists already, and is not overwritten",
+            hint="choose another FILE, or add --overwrite; to write to a pipe, give `-` and redirect it",
+        )
+
+
+@contextmanager
+def new_private_text(path: Path, *, overwrite: bool) -> Generator[TextIO]:
+    """Lend a stream for a text that becomes the file `path`, mode 0600, when the block has ended well.
+
+    Until then nobody sees it, and whatever ends the block early leaves nothing behind. Parameters: `overwrite` lets it
+    take the place of a file.
+    Raises: Conflict `files.exists`; BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
+    """
+    if not overwrite:
+        refuse_existing(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        sheet = _Sheet(temporary, path)
+        try:
+            yield sheet
+            sheet.flush()
+            with file_errors(path, _ANOTHER_FILE):
+                os.fsync(sheet.fileno())
+        except BaseException:
+            with suppress(BazarError, OSError):  # what is left in memory of a file that is given up
+                sheet.close()
+            raise
+        sheet.close()
+        if not overwrite:
+            refuse_existing(path)
+        with file_errors(path, _ANOTHER_FILE):
+            temporary.replace(path)
+    except BaseException:  # Ctrl-C too leaves no half-written file behind
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def open_private(path: Path, flags: int = os.O_RDWR) -> int:

@@ -221,6 +221,8 @@ def _lines(view: View[T], item: T, name: str) -> tuple[str, ...]:
 
 def _shown(view: View[T], item: T, name: str) -> str:
     """A field for people: `yes` and `no`, an empty cell for nothing, control characters escaped."""
+    if name in view.shown:
+        return escaped(view.shown[name](item))
     if name not in view.cells:
         value = view.fields[name](item)
         if isinstance(value, bool):

@@ -204,6 +204,30 @@ class Run(Generic[T]):
             # Never cut off silently; a warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
 
+    def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
+        """Write all pages, as JSON Lines unless -o or BAZAR_OUTPUT say otherwise, to standard output or a new file.
+
+        Parameters: `file` None or `-` is standard output.
+        Raises: UsageError `output.no_export` for a table; as `adapters.files.new_private_text`.
+        """
+        if self.options.output is Format.TABLE:
+            raise UsageError(
+                "output.no_export", "an export is no table", hint="choose jsonl (the default), json, csv, yaml or ids"
+            )
+        chosen = self._renderer.format if self.machine else Format.JSONL
+        if file is None or file == "-":
+            Renderer(chosen, self._renderer.fields, self.environ).pages(self._shown_by(), _ready(pages))
+            return
+        from bazar_cli.adapters.files import new_private_text, refuse_existing
+
+        path = current_folder() / file
+        if not overwrite:
+            refuse_existing(path)
+        ready = _ready(pages)
+        with new_private_text(path, overwrite=overwrite) as stream:
+            count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._shown_by(), ready)
+        self.notice(f"{count} written to {file}")
+
     def require_field(self, name: str, why: str) -> None:
         """Refuse, before anything is done, an output that would lose a field for ever.
 
@@ -253,9 +277,7 @@ class Run(Generic[T]):
 
     def _list(self, pages: Iterable[Page[T]]) -> None:
         # Nothing is written before the first page is there: an error leaves standard output empty.
-        coming = iter(pages)
-        first = next(coming, None)
-        found = self._renderer.pages(self._shown_by(), chain([first] if first is not None else [], coming))
+        found = self._renderer.pages(self._shown_by(), _ready(pages))
         if not found and not self.machine:
             self.notice("no results")
 
@@ -266,6 +288,13 @@ class Run(Generic[T]):
     def _shown_by(self) -> View[T]:
         assert self._view is not None, f"{self.spec.name} shows a result and declares no view"
         return self._view
+
+
+def _ready(pages: Iterable[Page[T]]) -> Iterable[Page[T]]:
+    """Return the same pages once the first of them is there."""
+    coming = iter(pages)
+    first = next(coming, None)
+    return chain([first] if first is not None else [], coming)
 
 
 def current_folder() -> Path:

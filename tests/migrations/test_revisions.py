@@ -18,8 +18,11 @@ from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.devstack.binaries import prepare
+from bazar_cli.domain.audit import VERIFY, VerifyLog
 from bazar_cli.domain.db import Marker, Migrate
 from bazar_cli.domain.permissions import SEEDED_PLANS
+from bazar_cli.services import audit
+from tests.support.people import People
 from tests.support.postgres import migrate, target_of
 
 ROOT = script_location().parent
@@ -229,7 +232,20 @@ PRIVILEGES_LEFT = """
       AND CASE WHEN c.relkind IN ('r', 'p', 'v', 'm') THEN has_table_privilege(r.oid, c.oid, p.privilege)
                WHEN c.relkind = 'S' THEN has_sequence_privilege(r.oid, c.oid, 'USAGE, SELECT, UPDATE')
                ELSE false END
+    UNION ALL
+    SELECT f.proname, r.rolname, 'EXECUTE' FROM pg_proc f, pg_roles r
+    WHERE f.pronamespace = 'bazar'::regnamespace AND r.rolname IN ('anon', 'authenticated')
+      AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
 """
+
+
+def test_functions_run_with_the_rights_and_the_path_that_they_should(
+    migrated: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    rows = migrated("SELECT proname, prosecdef, proconfig FROM pg_proc WHERE pronamespace = 'bazar'::regnamespace")
+
+    assert "seal_audit" in column(rows, "proname")
+    assert {(row["prosecdef"], *row["proconfig"]) for row in rows} == {(False, "search_path=pg_catalog, pg_temp")}
 
 
 def test_the_view_of_operators_runs_with_the_rights_of_who_asks(
@@ -337,3 +353,43 @@ def test_a_deleted_user_leaves_the_record_and_no_membership(fresh_database: Data
         ).fetchall()
 
     assert counts == [(0, 1)]
+
+
+# -- 0002: events of before ---------------------------------------------------------------------------------
+
+
+def test_events_of_before_are_hashed_and_sealed_and_stay(fresh_database: Databases) -> None:
+    url = fresh_database()
+    alembic(url, "upgrade", "0001")
+    first = schema_of(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            """
+            INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, after, request_id)
+            SELECT gen_random_uuid(), 'a@b', 'users.update', 'done', 'user', '{"name": "Ann"}', 'r'
+            FROM generate_series(1, 1001)
+            """
+        )
+        before = connection.execute("SELECT t::text FROM bazar.audit_events t ORDER BY seq").fetchall()
+
+        # The hash does not depend on what the session says about times and names.
+        [(name,)] = connection.execute("SELECT current_database()").fetchall()
+        for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'German'", "search_path = 'bazar'"):
+            connection.execute(f'ALTER DATABASE "{name}" SET {setting}'.encode())
+        migrate(url)
+        for setting in ("TimeZone", "DateStyle", "search_path"):
+            connection.execute(f'ALTER DATABASE "{name}" RESET {setting}'.encode())
+        connection.execute(
+            "INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id)"
+            " VALUES (gen_random_uuid(), 'a@b', 'users.update', 'done', 'user', 'r')"
+        )
+        with People(target_of(url)) as people:
+            found = people.run(people.superuser(), audit.verify, VERIFY, VerifyLog(), dry_run=True)
+        assert (found.findings, found.events, found.seals, found.unsealed) == ((), 1002, 2, 1)
+
+        connection.execute("DELETE FROM bazar.users")
+        alembic(url, "downgrade", "0001")
+
+        assert schema_of(url) == first
+        after = connection.execute("SELECT t::text FROM bazar.audit_events t WHERE seq <= 1001 ORDER BY seq").fetchall()
+    assert after == before

@@ -282,9 +282,13 @@ class People:
         """Return the audit events about a target, the oldest first."""
         return self.sql("SELECT * FROM bazar.audit_events WHERE target_id = %s ORDER BY seq", str(target_id))
 
-    def everything(self) -> dict[str, list[str]]:
-        """Return every row of both systems as text, to compare before and after."""
+    def everything(self, *, events_after: int = 0) -> dict[str, list[str]]:
+        """Return every row of both systems as text, to compare before and after.
+
+        Parameters: `events_after` leaves out the audit events up to this `seq`, which nothing can change or remove.
+        """
+        later = {"bazar.audit_events": f"WHERE seq > {events_after}"}
         return {
-            table: [row["line"] for row in self.sql(f"SELECT t::text AS line FROM {table} t ORDER BY 1")]
-            for table in _TABLES
+            table: [row["line"] for row in self.sql(f"SELECT t::text AS line FROM {table} t {where} ORDER BY 1")]
+            for table, where in {**dict.fromkeys(_TABLES, ""), **later}.items()
         }

@@ -11,6 +11,8 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -81,7 +83,7 @@ users = Table(
 Index("users_email_key", func.lower(users.c.email), unique=True)
 Index("users_created_at_id_idx", users.c.created_at, users.c.id)
 Index("users_email_id_idx", users.c.email, users.c.id)
-Index("users_plan_idx", users.c.plan)
+Index("users_plan_state_idx", users.c.plan, users.c.state)
 Index("users_superusers_idx", users.c.id, postgresql_where=users.c.is_superuser)
 Index("users_pending_idx", users.c.lease_until, postgresql_where=users.c.pending.isnot(None))
 
@@ -139,13 +141,47 @@ audit_events = Table(
     Column("after", JSONB),
     Column("reason", Text),
     Column("request_id", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
     UniqueConstraint("seq"),
     CheckConstraint("outcome IN ('done', 'denied', 'undone')", name="outcome"),
 )
-Index("audit_events_occurred_at_idx", audit_events.c.occurred_at)
-Index("audit_events_operator_id_idx", audit_events.c.operator_id)
-Index("audit_events_target_id_idx", audit_events.c.target_id)
-Index("audit_events_organization_id_idx", audit_events.c.organization_id)
+_in_order = (audit_events.c.occurred_at, audit_events.c.seq)
+Index("audit_events_occurred_at_seq_idx", *_in_order)
+Index("audit_events_operator_id_occurred_at_seq_idx", audit_events.c.operator_id, *_in_order)
+Index("audit_events_operator_email_occurred_at_seq_idx", audit_events.c.operator_email, *_in_order)
+Index("audit_events_target_id_occurred_at_seq_idx", audit_events.c.target_id, *_in_order)
+Index("audit_events_organization_id_occurred_at_seq_idx", audit_events.c.organization_id, *_in_order)
+Index("audit_events_use_case_occurred_at_seq_idx", audit_events.c.use_case, *_in_order)
+Index("audit_events_outcome_occurred_at_seq_idx", audit_events.c.outcome, *_in_order)
+Index("audit_events_request_id_idx", audit_events.c.request_id)
+for _side in ("before", "after"):
+    _name = f"coalesce({_side} ->> 'email', {_side} ->> 'slug')"
+    Index(
+        f"audit_events_name_{_side}_idx",
+        text(_name),
+        postgresql_where=text(f"{_name} IS NOT NULL"),
+        _table=audit_events,
+    )
+
+audit_unsealed = Table(
+    "audit_unsealed",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Uuid, nullable=False),
+)
+
+audit_seals = Table(
+    "audit_seals",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("sealed_at", DateTime(timezone=True), nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("entries", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("hash"),
+    CheckConstraint("events > 0 AND length(entries) = events * 48", name="entries"),
+)
 
 deployment = Table(
     "deployment",

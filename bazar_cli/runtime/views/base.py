@@ -22,8 +22,8 @@ class View(Generic[T]):
     table (default: all); `identifier` is what `-o ids` prints, None where there is no id: for the whole kind, or
     for one result, of which nothing is printed then; `optional` fields are
     left out of a single result that has none, unless --fields names them; `cells` are texts
-    for table and CSV where the value itself has no good one; `raw` makes the plain text of a result that is
-    no record, such as a token; None of a result that is one after all; `for_shells`
+    for table and CSV where the value itself has no good one, `shown` for the table alone; `raw` makes the plain
+    text of a result that is no record, such as a token; None of a result that is one after all; `for_shells`
     keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it; `drawn`
     are texts in place of a list's cells where a table is drawn, and `bars` adds a bar there, of a part of 1;
     `lines` shows a field of a single result as so many lines of its table.
@@ -34,6 +34,7 @@ class View(Generic[T]):
     identifier: Callable[[T], str | None] | None = None
     optional: frozenset[str] = frozenset()
     cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
+    shown: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
     raw: Callable[[T], str | None] | None = None
     for_shells: bool = False
     drawn: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])

@@ -1,0 +1,40 @@
+"""`bazar audit verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.audit import VERIFY, Verification, VerifyLog
+from bazar_cli.domain.errors import ExitCode
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.audit import VERIFICATION, told
+from bazar_cli.services import audit
+
+
+@command(
+    VERIFY,
+    view=VERIFICATION,
+    examples=(
+        "bazar audit verify",
+        'bazar audit verify --expect "$(tail -n 1 heads.txt)" -o json',
+    ),
+)
+def run(
+    run: Run[Verification],
+    expect: Annotated[
+        str | None, Option("--expect", help="the head of an earlier run, which the log must contain", metavar="HASH")
+    ] = None,
+) -> int:
+    """Seal the log and prove that no event was changed, removed or slipped in; exit code 9 when one was.
+
+    Keep `head` where the owner of the database cannot change it: docs/audit.md says what that proves.
+    """
+    found = run.perform(audit.verify, VerifyLog(expect))
+    run.show(found)
+    if found.whole:
+        return ExitCode.DONE
+    run.warn(f"the audit log is not whole: {told(found.findings[0])}")
+    return ExitCode.FINDING

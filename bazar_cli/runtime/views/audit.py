@@ -1,0 +1,82 @@
+"""The audit log: its events, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from bazar_cli.domain.audit import AuditEvent, Finding, Verification
+from bazar_cli.runtime.views.base import Value, View, rfc3339
+
+
+def _json(values: Mapping[str, object] | None) -> str:
+    return "" if values is None else json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _short(values: Mapping[str, object] | None) -> str:
+    """`name=Ada plan=free organizations=acme:owner`, for people."""
+    return " ".join(f"{key}={_word(value)}" for key, value in (values or {}).items())
+
+
+def _word(value: Value) -> str:
+    if isinstance(value, str):
+        return value if value and " " not in value else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return ",".join(f"{k}:{_word(v)}" for k, v in value.items())  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return ",".join(_word(v) for v in value)  # pyright: ignore[reportUnknownVariableType]
+    return json.dumps(value)
+
+
+EVENT: View[AuditEvent] = View(
+    fields={
+        "id": lambda e: str(e.id),
+        "occurred_at": lambda e: rfc3339(e.occurred_at),
+        "operator_id": lambda e: str(e.operator_id) if e.operator_id else None,
+        "operator_email": lambda e: e.operator_email,
+        "action": lambda e: e.action,
+        "outcome": lambda e: e.outcome.value,
+        "target_type": lambda e: e.target_type,
+        "target_id": lambda e: e.target_id,
+        "organization_id": lambda e: str(e.organization_id) if e.organization_id else None,
+        "before": lambda e: e.before,
+        "after": lambda e: e.after,
+        "reason": lambda e: e.reason,
+        "request_id": lambda e: e.request_id,
+    },
+    table=("occurred_at", "operator_email", "action", "outcome", "target_id", "before", "after", "reason"),
+    identifier=lambda e: str(e.id),
+    cells={"before": lambda e: _json(e.before), "after": lambda e: _json(e.after)},
+    shown={"before": lambda e: _short(e.before), "after": lambda e: _short(e.after)},
+)
+
+
+def _finding(finding: Finding) -> dict[str, Value]:
+    return {
+        "kind": finding.kind.value,
+        "message": finding.message,
+        "event_id": str(finding.event_id) if finding.event_id else None,
+        "action": finding.action,
+        "seal": finding.seal,
+        "at": rfc3339(finding.at),
+    }
+
+
+def told(finding: Finding) -> str:
+    """A finding in one line: what is wrong, and what is known of the event."""
+    known = [finding.action or "", rfc3339(finding.at) or ""]
+    return f"{finding.message}{''.join(f', {part}' for part in known if part)}"
+
+
+VERIFICATION: View[Verification] = View(
+    fields={
+        "whole": lambda v: v.whole,
+        "events": lambda v: v.events,
+        "seals": lambda v: v.seals,
+        "unsealed": lambda v: v.unsealed,
+        "head": lambda v: v.head,
+        "head_at": lambda v: rfc3339(v.head_at),
+        "broken": lambda v: [_finding(f) for f in v.findings],
+    },
+    cells={"broken": lambda v: "; ".join(told(f) for f in v.findings)},
+)
