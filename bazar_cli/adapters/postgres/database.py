@@ -100,6 +100,7 @@ class Database:
             driver = connection.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
             driver.read_only = read_only
+            driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if read_only else None
             transaction = connection.begin()
             try:
                 yield connection
