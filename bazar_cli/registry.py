@@ -57,6 +57,8 @@ TREE = Group(
                     "get": "Show one user",
                     "list": "List users",
                     "me": "Show yourself",
+                    "restore": "Let a suspended user in again",
+                    "suspend": "Ban a user in both systems",
                     "update": "Change a user",
                 },
             ),

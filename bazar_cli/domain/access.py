@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
 from uuid import UUID
@@ -229,6 +230,8 @@ class Grant:
     bootstrap: bool = False
     session_id: str | None = None
     """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
+    token_lifetime: timedelta | None = None
+    """How long access tokens of the project live, by the operator's own; None where it does not say."""
     seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -252,6 +255,7 @@ def mint(
     dry_run: bool,
     bootstrap: bool = False,
     session_id: str | None = None,
+    token_lifetime: timedelta | None = None,
 ) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
     reach = Reach(
@@ -259,4 +263,4 @@ def mint(
         user_id=operator.id,
         organization_ids=frozenset(m.organization_id for m in operator.memberships),
     )
-    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, seal=_SEAL)
+    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, token_lifetime, seal=_SEAL)

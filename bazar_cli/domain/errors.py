@@ -94,3 +94,16 @@ class Refused(BazarError):
     """A guard refused: a protected environment, or consent is missing."""
 
     exit_code = ExitCode.REFUSED
+
+
+class ConsentMissing(Refused):
+    """Nobody has agreed yet to what a command is about to do: a person may still be asked.
+
+    Parameters: `question` says what would be done; `command` is the command line that does it.
+    """
+
+    def __init__(self, question: str, command: str, *, details: Mapping[str, object] | None = None) -> None:
+        hint = f"to do it: `{command}`"
+        super().__init__("input.consent", f"{question} Nothing was done", hint=hint, details=details)
+        self.question = question
+        self.command = command

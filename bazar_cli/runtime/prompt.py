@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from bazar_cli.domain.errors import Refused, UsageError
+from bazar_cli.domain.errors import ConsentMissing, Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.escape import escaped
 from bazar_cli.runtime.streams import is_on, is_terminal, tell
@@ -57,7 +57,7 @@ class Prompter:
             if sys.stdin.readline().strip().lower() in _YES:
                 return
             raise Refused("input.consent", "not confirmed; nothing was done")
-        raise Refused("input.consent", f"{question} Nothing was done", hint=f"to do it: `{command}`")
+        raise ConsentMissing(question, command)
 
     def name(self, given: str | None, question: str) -> str | None:
         """Return the name given with --confirm, else the one typed, else None where nobody can type it."""

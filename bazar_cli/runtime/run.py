@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bazar_cli.domain.access import Access, Grant, Spec
-from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.errors import ConsentMissing, UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.hints import with_target
@@ -123,6 +123,19 @@ class Run(Generic[T]):
         result = self.gate.perform(service, self.spec, request, dry_run=dry_run)
         self._tell_dry_run()
         return result
+
+    def perform_agreed(self, service: Callable[[System, Grant, Request], R], request: Callable[[bool], Request]) -> R:
+        """Run a use case that needs consent, which --yes gives, or else a person whom it lets ask.
+
+        Parameters: `request` makes it, told whether somebody agreed. The service, which knows whether there
+        is anything to do and whether the operator may, raises ConsentMissing where nobody did.
+        Raises: as `perform`; Refused `input.consent`.
+        """
+        try:
+            return self.perform(service, request(self.options.yes))
+        except ConsentMissing as missing:
+            self.prompter.consent(missing.question, command=missing.command)
+        return self.perform(service, request(True))
 
     def close(self) -> None:
         """Close what was opened."""

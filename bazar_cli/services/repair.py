@@ -8,7 +8,7 @@ other identity is left alone, whatever was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -19,18 +19,19 @@ from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import DeleteUser
-from bazar_cli.services import user_creation, user_deletion
+from bazar_cli.services import user_creation, user_deletion, user_email, user_suspension
 from bazar_cli.services.lookups import user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.services.access import Gate
     from bazar_cli.services.system import System
 
-_UNDONE = frozenset({"users.email_at_supabase", "users.id_taken", "users.refused_by_supabase"})
-"""How a creation ends whose row was taken back: there is no user, and never was one."""
+_UNDONE = frozenset({"users.email_at_supabase", "users.id_taken", "users.no_identity", "users.refused_by_supabase"})
+"""How a creation ends whose row was taken back, or a change of address: there is no such user, or as before."""
 _CONTENDED = frozenset({"users.busy", "users.pending"})
 """How one ends whom another command holds, or has settled before this one could."""
 _BY_ANOTHER = "another command did it"
+_DELETED_SINCE = "another command deleted the user"
 _NO_PASSWORD = "no password was set here; the user sets one by the sign-in page's password recovery"  # noqa: S105
 
 
@@ -90,17 +91,49 @@ def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
-    if user.pending is Pending.CREATE:
-        try:
-            password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
-        except NotFound:
-            return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
-        return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
-    if user.pending is Pending.DELETE:
-        request = DeleteUser(str(user.id), user.email, only_pending=True)
-        try:
-            gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
-        except NotFound:
-            return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
-        return Repair(user, Repaired.FINISHED)
-    raise user_pending(user.email, user.pending)
+    finisher = _FINISHERS.get(user.pending)
+    if finisher is None:
+        raise user_pending(user.email, user.pending)
+    return finisher(gate, user, dry_run)
+
+
+def _finish_creation(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
+    return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
+
+
+def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    request = DeleteUser(str(user.id), user.email, only_pending=True)
+    try:
+        gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
+    return Repair(user, Repaired.FINISHED)
+
+
+def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        note = gate.perform(user_suspension.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED, note)
+
+
+def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        gate.perform(user_email.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED)
+
+
+_FINISHERS: Mapping[Pending, Callable[[Gate, PendingUser, bool], Repair]] = {
+    Pending.CREATE: _finish_creation,
+    Pending.DELETE: _finish_deletion,
+    Pending.SUSPEND: _finish_suspension,
+    Pending.RESTORE: _finish_suspension,
+    Pending.EMAIL: _finish_address,
+}

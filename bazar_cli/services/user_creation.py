@@ -7,7 +7,7 @@ id; then the row is settled. Every step is idempotent, so that running the comma
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -29,7 +29,6 @@ from bazar_cli.domain.users import (
 )
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
-from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password
 from bazar_cli.services.provision import Begun, Wanted, finish_existing, only_at_supabase, provision, settle
@@ -51,25 +50,18 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
     grant.demand(use_cases.CREATE)
     wanted = _checked(request)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> Begun | User:
-            begun = _begin(connection, grant, request, wanted, lease)
-            begin_step()
-            return begun
+    def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
+        return _begin(connection, grant, request, wanted, lease)
 
-        begun = leases.when_free(intent, system, grant)
+    with leases.claimed(system, grant, intent) as begun:
         if isinstance(begun, User):
             return CreatedUser(begun, created=False)
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
             return CreatedUser(_planned(system, grant, request, wanted, begun), created=True)
-        try:
-            password_set = provision(system, grant, admin, wanted, begun)
-            user = settle(system, grant, admin, wanted, begun, created_here=password_set)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
+        password_set = provision(system, grant, admin, wanted, begun)
+        user = settle(system, grant, admin, wanted, begun, created_here=password_set)
     shown = wanted.plain if wanted.generated and password_set else None
     return CreatedUser(user, created=True, password=shown)
 
@@ -84,27 +76,26 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     """
     grant.demand(doctor.FIX)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> tuple[Wanted, Begun] | None:
-            taken = _take_over(connection, user_id, lease)
-            begin_step()
-            return taken
+    def intent(connection: Connection, lease: uuid.UUID) -> _TakenOver | None:
+        return _take_over(connection, user_id, lease)
 
-        taken = leases.when_free(intent, system, grant)
-        if taken is None:
+    with leases.claimed(system, grant, intent) as begun:
+        if begun is None:
             return True
-        wanted, begun = taken
         if grant.dry_run:
-            return _would_exist(system, grant, admin, wanted, begun)
-        try:
-            existed = admin.get(user_id) is not None
-            created_here = provision(system, grant, admin, wanted, begun)
-            settle(system, grant, admin, wanted, begun, created_here=created_here)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
+            return _would_exist(system, grant, admin, begun.wanted, begun)
+        existed = admin.get(user_id) is not None
+        created_here = provision(system, grant, admin, begun.wanted, begun)
+        settle(system, grant, admin, begun.wanted, begun, created_here=created_here)
     return existed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TakenOver(Begun):
+    """A row that another command began, with what is known of its request."""
+
+    wanted: Wanted
 
 
 def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
@@ -118,7 +109,7 @@ def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wante
     return existing is not None
 
 
-def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[Wanted, Begun] | None:
+def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> _TakenOver | None:
     from bazar_cli.adapters.postgres import users
 
     held = users.hold_id(connection, user_id)
@@ -131,7 +122,8 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
     users.take(connection, user_id, Pending.CREATE, lease)
     user = held.user
     wanted = Wanted(user.email, user.name, user.plan, Role.MEMBER, plain=None, bcrypt_hash=None, generated=False)
-    return wanted, Begun(user_id, lease, users.deployment(connection), resumed=True)
+    deployment = users.deployment(connection)
+    return _TakenOver(id=user_id, email=user.email, lease=lease, deployment=deployment, resumed=True, wanted=wanted)
 
 
 def _checked(request: CreateUser) -> Wanted:
@@ -187,7 +179,7 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         if different:
             raise _differs(wanted.email, different, "an unfinished user with the email {email}")
         users.take(connection, held.user.id, Pending.CREATE, lease)
-        return Begun(held.user.id, lease, deployment, resumed=True)
+        return Begun(id=held.user.id, email=wanted.email, lease=lease, deployment=deployment, resumed=True)
     new = users.NewUser(
         id=time_ordered_uuid(),
         email=wanted.email,
@@ -205,7 +197,7 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         grant,
         audit.Change("user", new.id, organization.id if organization else None, after=after),
     )
-    return Begun(new.id, lease, deployment, resumed=False)
+    return Begun(id=new.id, email=wanted.email, lease=lease, deployment=deployment, resumed=False)
 
 
 def _organization(connection: Connection, grant: Grant, request: CreateUser) -> Organization | None:

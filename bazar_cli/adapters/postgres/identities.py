@@ -23,6 +23,9 @@ _READABLE = text(
     WHERE t IS NOT NULL
     """
 )
+# Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
+_MAY_DELETE = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
+_END = text("DELETE FROM auth.sessions WHERE user_id = :id")
 _MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
 _SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
 
@@ -38,3 +41,16 @@ def readable(connection: Connection, session_id: str | None) -> bool:
     if not connection.execute(_READABLE).scalar_one():
         return False
     return bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+
+
+def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
+    """Say whether the sessions of users can be ended here: `auth.*` is readable, and its sessions may be deleted."""
+    return readable(connection, session_id) and bool(connection.execute(_MAY_DELETE).scalar_one())
+
+
+def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
+    """End every session of a user, and with them their refresh tokens; return how many there were.
+
+    The caller has asked `may_end_sessions`.
+    """
+    return connection.execute(_END, {"id": user_id}).rowcount

@@ -227,11 +227,11 @@ def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: Peopl
 
 
 def test_a_change_that_it_cannot_finish_is_left(admin: Bazar, people: People) -> None:
-    someone = people.user(pending=Pending.SUSPEND)
+    someone = people.user(pending=Pending.INVITE)
     done = admin("doctor", "--fix", "--yes", "-o", "json")
     assert done.code == 9
     assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("warning", "1 left")
-    assert (people.row(someone) or {})["pending"] == "suspend"
+    assert (people.row(someone) or {})["pending"] == "invite"
 
 
 def test_deletions_need_the_permission_to_delete(admin: Bazar, people: People) -> None:
