@@ -10,7 +10,7 @@ import pytest
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import OLD_PASSWORD, People
 
 pytestmark = pytest.mark.live
 
@@ -56,3 +56,29 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     assert people.row(someone) is None
     assert people.identities(someone.email) == []
     assert [e["use_case"] for e in people.events(someone.id)] == ["users.delete"]
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
+@pytest.mark.parametrize("kind", ["suspend", "restore", "email"])
+def test_a_change_is_finished_by_running_it_again(
+    admin: Bazar, target: Target, people: People, unique_email: Email, kind: str, arrives: bool
+) -> None:
+    someone, email = people.user(), unique_email("moved")
+    people.identity(someone)
+    suspend = ("users", "suspend", someone.email, "--reason", "left", "--yes")
+    words = {
+        "suspend": suspend,
+        "restore": ("users", "restore", someone.email),
+        "email": ("users", "update", someone.email, "--email", email),
+    }[kind]
+    if kind == "restore":
+        admin(*suspend).ok()
+    before = len(people.events(someone.id))
+    killed(admin, target, "PUT", "/admin/users", words, arrives=arrives)
+    assert (people.row(someone) or {})["pending"] == kind
+    people.leases_run_out()
+    admin(*words).ok()
+    row = people.row(someone) or {}
+    assert (row["pending"], row["state"]) == (None, "suspended" if kind == "suspend" else "active")
+    assert people.signs_in(email if kind == "email" else someone.email, OLD_PASSWORD) == (kind != "suspend")
+    assert len(people.events(someone.id)) == before + 1
