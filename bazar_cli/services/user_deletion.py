@@ -29,8 +29,8 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     """Delete a user from both systems, or finish what an earlier run began; return who it was.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
-    `users.last_superuser`, `users.last_owner`, `users.busy`; BackendUnavailable `users.delete_unfinished`
-    when the outcome at Supabase is unknown: run it again.
+    `users.last_superuser`, `users.last_owner`, `users.busy`, `users.taken_over`; BackendUnavailable
+    `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
     admin = system.admin(grant)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
 from bazar_cli.domain.access import Pending
+from tests.support.auth_proxy import AuthProxy
 from tests.support.cli import Bazar, Done
-from tests.support.people import People, Someone
+from tests.support.people import OLD_PASSWORD, People, Someone
 
 Email = Callable[[str], str]
 RACERS = 10
@@ -96,6 +97,25 @@ def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_e
         assert [r["id"] for r in rows] == [i["id"] for i in identities]
         assert len(rows) == (1 if gone.code else 0)
         assert all(r["pending"] is None for r in rows)
+
+
+def test_suspend_waits_for_a_create(
+    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email
+) -> None:
+    email = unique_email("both")
+    hold = proxy.hold("POST", "/admin/users", acts=True)
+    assert hold.held is not None
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.submit(faulty, "users", "create", email, "--password-stdin", stdin=f"{OLD_PASSWORD}\n")
+        assert hold.held.wait(60)
+        suspended = pool.submit(admin, "users", "suspend", email, "--reason", "left", "--yes")
+        assert not wait([suspended], timeout=0.5).done
+        hold.release.set()
+        assert (made.result().code, suspended.result().code) == (0, 0)
+    [row] = people.sql("SELECT id, state, pending FROM bazar.users WHERE email = %s", email)
+    assert (row["state"], row["pending"]) == ("suspended", None)
+    assert not people.signs_in(email, OLD_PASSWORD)
+    assert [e["use_case"] for e in people.events(row["id"])] == ["users.create", "users.suspend"]
 
 
 def test_the_command_and_the_doctor_finish_the_same_user(admin: Bazar, people: People, unique_email: Email) -> None:

@@ -12,6 +12,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -143,7 +144,7 @@ def changed_and_back(killer: Killer, someone: Someone, *, by_doctor: bool) -> So
     acts: list[tuple[Callable[..., int], str, str]] = [
         (killer.suspend, "suspended", someone.email),
         (killer.restore, "active", someone.email),
-        (lambda email, **killed: killer.move(email, to, **killed), "active", to),
+        (partial(killer.move, to=to), "active", to),
     ]
     for done, (act, state, email) in enumerate(acts, already + 1):
         assert act(someone.email, killed=True) in {0, -signal.SIGKILL}

@@ -14,6 +14,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Pending, Role
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound, UsageError
+from bazar_cli.domain.identities import StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, UpdateUser, User
@@ -336,13 +337,20 @@ def test_a_late_change_does_not_outlive_another(
         update(people, ruler, UpdateUser(mine, email=mine))
         update(people, ruler, UpdateUser(mine, email=theirs))
 
-    change = AdminClient.change_email
+    ask = AdminClient.change_email
+
+    def change(self: AdminClient, user_id: uuid.UUID, email: str) -> StoredIdentity | None:
+        meanwhile()
+        return ask(self, user_id, email)
+
+    def allows_a_call(_self: leases.Since) -> bool:
+        meanwhile()
+        return False
+
     if late == "before Supabase is asked":
-        monkeypatch.setattr(
-            AdminClient, "change_email", lambda self, user_id, email: (meanwhile(), change(self, user_id, email))[1]
-        )
+        monkeypatch.setattr(AdminClient, "change_email", change)
     else:
-        monkeypatch.setattr(leases.Since, "allows_a_call", lambda _self: bool(meanwhile()))
+        monkeypatch.setattr(leases.Since, "allows_a_call", allows_a_call)
 
     assert fails(lambda: move(people, ruler, someone, mine)).code == "users.taken_over"
 

@@ -11,10 +11,12 @@ from itertools import pairwise
 
 import pytest
 
+from bazar_cli.adapters.supabase.admin import AdminClient
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Pending, Role, UserState
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ConsentMissing, Denied, UsageError
+from bazar_cli.domain.identities import StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
@@ -400,18 +402,25 @@ def test_a_deletion_without_identity_is_not_taken_back(people: People, ruler: So
 def test_a_late_ban_does_not_outlive_a_restore(
     people: People, ruler: Someone, someone: Someone, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
-    from bazar_cli.adapters.supabase.admin import AdminClient
-
     def meanwhile() -> None:
         people.leases_run_out()
         monkeypatch.undo()
         restore(people, ruler, someone)
 
-    ban = AdminClient.ban
+    ask = AdminClient.ban
+
+    def ban(self: AdminClient, user_id: uuid.UUID) -> StoredIdentity | None:
+        meanwhile()
+        return ask(self, user_id)
+
+    def allows_a_call(_self: leases.Since) -> bool:
+        meanwhile()
+        return False
+
     if late == "before Supabase is asked":
-        monkeypatch.setattr(AdminClient, "ban", lambda self, user_id: (meanwhile(), ban(self, user_id))[1])
+        monkeypatch.setattr(AdminClient, "ban", ban)
     else:
-        monkeypatch.setattr(leases.Since, "allows_a_call", lambda _self: bool(meanwhile()))
+        monkeypatch.setattr(leases.Since, "allows_a_call", allows_a_call)
 
     with pytest.raises(Conflict) as lost:
         suspend(people, ruler, someone)
