@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -169,6 +169,20 @@ def test_an_address_that_differs_at_supabase_is_put_right(people: People, ruler:
     move(people, ruler, someone, email)
     has(people, someone, email, DONE)
     assert people.identities(drifted) == []
+
+
+def test_an_address_that_another_command_may_give_back_is_waited_for(
+    people: People, ruler: Someone, someone: Someone
+) -> None:
+    being_made = people.user(pending=Pending.CREATE)
+    lease = "lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour'"
+    people.sql(f"UPDATE bazar.users SET {lease} WHERE id = %s", being_made.id)
+    with ThreadPoolExecutor(1) as pool:
+        moved = pool.submit(move, people, ruler, someone, being_made.email)
+        assert not wait([moved], timeout=0.4).done
+        people.sql("DELETE FROM bazar.users WHERE id = %s", being_made.id)
+        assert moved.result().email == being_made.email
+    has(people, someone, being_made.email, DONE)
 
 
 # -- again --------------------------------------------------------------------------------------------------
