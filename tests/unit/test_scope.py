@@ -22,7 +22,7 @@ NOBODY: Mapping[Org, Role] = {}
 
 
 def grant_of(operator: Operator) -> Grant:
-    return granted(operator, users.UPDATE)
+    return granted(operator, users.DELETE)
 
 
 def a_user(
