@@ -62,6 +62,7 @@ TREE = Group(
                         "me": "Show yourself",
                         "promote": "Make a user a superuser",
                         "reset-password": "Let a user set a new password",
+                        "restore": "Let a suspended user in again",
                     },
                 ),
                 "sessions": Group(
@@ -74,7 +75,7 @@ TREE = Group(
                         },
                     ),
                 ),
-                **_verbs("users", {"update": "Change a user"}),
+                **_verbs("users", {"suspend": "Ban a user in both systems", "update": "Change a user"}),
             },
         ),
         "orgs": Group(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
 from uuid import UUID
@@ -238,6 +239,8 @@ class Grant:
     """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
     permissions: frozenset[Permission] = frozenset()
     """What of the operator's plan the decision rests on: whoever writes looks whether the plan still has it."""
+    token_lifetime: timedelta | None = None
+    """How long access tokens of the project live, by the operator's own; None where it does not say."""
     seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -262,6 +265,7 @@ def mint(
     bootstrap: bool = False,
     session_id: str | None = None,
     permissions: frozenset[Permission] = frozenset(),
+    token_lifetime: timedelta | None = None,
 ) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
     reach = Reach(
@@ -269,4 +273,6 @@ def mint(
         user_id=operator.id,
         organization_ids=frozenset(m.organization_id for m in operator.memberships),
     )
-    return Grant(operator, spec, reach, request_id, dry_run, bootstrap, session_id, permissions, seal=_SEAL)
+    return Grant(
+        operator, spec, reach, request_id, dry_run, bootstrap, session_id, permissions, token_lifetime, seal=_SEAL
+    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from bazar_cli.domain.secrets import Secret
 
 STAMP = "bazar"
 """The key in `app_metadata` that says which deployment made or adopted an identity (design section 4)."""
+
+BAN = timedelta(hours=876_000)
+"""A hundred years: how long whom bazar suspends is banned; Supabase Auth knows no ban without an end."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Only the gate imports this module; an import contract holds it.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from bazar_cli.domain.access import (
@@ -33,12 +34,14 @@ def decide(
     *,
     dry_run: bool,
     session_id: str | None = None,
+    token_lifetime: timedelta | None = None,
 ) -> Grant | Denial:
     """Decide whether `operator` may run `spec` with `request`.
 
     Parameters: `request` is the frozen request of the use case; its fields are looked up by the names that
-    `spec.fields` and `spec.oneself` declare; `session_id` is the operator's, for the Grant. Returns a
-    Grant with the operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
+    `spec.fields` and `spec.oneself` declare; `session_id` and `token_lifetime` are the operator's, for the
+    Grant. Returns a Grant with the operator's reach, or a Denial that says what is missing, which plan has it
+    and who can change that.
     """
     if not operator.in_service:
         return _out_of_service(operator, spec)
@@ -53,7 +56,15 @@ def decide(
     platform = spec.scope is Scope.PLATFORM or any(rule.platform for rule in added)
     if platform and not operator.is_superuser:
         return _not_platform(operator, spec)
-    return mint(operator, spec, request_id, dry_run=dry_run, session_id=session_id, permissions=needed)
+    return mint(
+        operator,
+        spec,
+        request_id,
+        dry_run=dry_run,
+        session_id=session_id,
+        permissions=needed,
+        token_lifetime=token_lifetime,
+    )
 
 
 def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool) -> Grant | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from uuid import UUID
@@ -83,6 +83,8 @@ class Identity:
     source: IdentitySource
     stored_in: Path | str | None = None
     """Where the session is kept: a path, `keyring`, or None when it was not stored."""
+    token_lifetime: timedelta | None = None
+    """How long access tokens of the project live, by this one; None where it does not say."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class RevokedSessions:
     user_id: UUID
     email: str
     ended: int
-    tokens_live_until: datetime | None
+    tokens_valid_until: datetime | None
     """When the last access token that a session has handed out is over; None where nothing says how long one lives."""
     own: bool
     """They were the operator's: the session of this command is one of them."""

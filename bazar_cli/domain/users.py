@@ -20,6 +20,7 @@ from bazar_cli.domain.access import (
     requires,
     signed_in,
 )
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission, Plan
@@ -38,7 +39,15 @@ CREATE = requires(
 LIST = requires("users.list", Permission.USERS_READ, scope=Scope.REACH)
 GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
 ME = signed_in("users.me")
-UPDATE = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
+UPDATE = requires(
+    "users.update",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"email": FieldRule(platform=True)},
+)
+SUSPEND = requires("users.suspend", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
+RESTORE = requires("users.restore", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
 DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
 PROMOTE = requires("users.promote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 RESET_PASSWORD = requires(
@@ -54,6 +63,7 @@ DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM,
 EMAIL_MAX = 255
 """Characters; Supabase Auth's own limit (facts, section c)."""
 NAME_MAX = 200
+REASON_MAX = 500
 PASSWORD_MIN_BYTES = 6
 PASSWORD_MAX_BYTES = 72
 """bcrypt's limit; Supabase Auth answers 500 to 73 bytes on create (recorded)."""
@@ -155,6 +165,48 @@ class UpdateUser:
     user: str
     name: str | None = None
     if_unchanged_since: datetime | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True)
+class SuspendUser:
+    """What `users suspend` was asked, and the impact that was agreed to."""
+
+    user: str
+    reason: str
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class SuspendedUser:
+    """A user who is suspended, and what that ended at Supabase."""
+
+    user: User
+    changed: bool
+    """False: was suspended already, and nothing was written or asked."""
+    has_identity: bool = True
+    sessions_ended: int | None = None
+    """None where sessions cannot be ended, because the Auth database is not proven readable."""
+    tokens_issued: bool = True
+    """False: Supabase has never issued an access token to this user."""
+    tokens_valid_until: datetime | None = None
+    """The latest end of an access token issued before the ban; None where there is none, or none can tell."""
+
+
+@dataclass(frozen=True)
+class RestoreUser:
+    """What `users restore` was asked."""
+
+    user: str
+
+
+@dataclass(frozen=True)
+class RestoredUser:
+    """A user who is active again."""
+
+    user: User
+    changed: bool
+    has_identity: bool = True
 
 
 @dataclass(frozen=True)
@@ -233,13 +285,13 @@ def checked_name(text: str | None) -> str | None:
     if text is None:
         return None
     name = unicodedata.normalize("NFC", text.strip())
-    if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in name):
+    if _has_controls(name):
         raise UsageError(
             "users.name_invalid",
             f"the name {name[:40]!r} has control characters",
             hint="remove line breaks, tabs and escape sequences from the name",
         )
-    if name and all(unicodedata.category(c)[0] in "CZ" for c in name):
+    if name and not _can_be_seen(name):
         raise UsageError(
             "users.name_invalid", f"the name {name[:40]!r} has nothing that can be seen", hint="correct the name"
         )
@@ -250,6 +302,33 @@ def checked_name(text: str | None) -> str | None:
             hint="shorten the name",
         )
     return name or None
+
+
+def checked_reason(text: str) -> str:
+    """Return why a user is suspended, NFC-normalized.
+
+    Raises: UsageError `users.reason_invalid` for control characters, more than 500 characters, or none to see.
+    """
+    reason = unicodedata.normalize("NFC", text.strip())
+    broken = ""
+    if _has_controls(reason):
+        broken = "has control characters"
+    elif not _can_be_seen(reason):
+        broken = "has nothing that can be seen"
+    elif len(reason) > REASON_MAX:
+        broken = f"has {len(reason)} characters, {REASON_MAX} are allowed"
+    if broken:
+        hint = f"say in one line of 1 to {REASON_MAX} characters why the user is suspended"
+        raise UsageError("users.reason_invalid", f"the reason {reason[:40]!r} {broken}", hint=hint)
+    return reason
+
+
+def _has_controls(text: str) -> bool:
+    return any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text)
+
+
+def _can_be_seen(text: str) -> bool:
+    return any(unicodedata.category(c)[0] not in "CZ" for c in text)
 
 
 def checked_password(secret: Secret) -> Secret:

@@ -104,6 +104,7 @@ class Gate:
                 self._system.request_id,
                 dry_run=dry_run,
                 session_id=identity.session_id,
+                token_lifetime=identity.token_lifetime,
             )
         return self._stranger(identity, spec, sight)
 

@@ -18,9 +18,8 @@ from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredI
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
 from bazar_cli.services import leases
-from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_not_found, user_pending
-from bazar_cli.services.provision import Begun, Wanted, keep, refused, taken_over, undo
+from bazar_cli.services.provision import Begun, Wanted, refused, undo
 from bazar_cli.services.user_values import differences, differs, organization_of, planned
 
 if TYPE_CHECKING:
@@ -47,25 +46,18 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
     wanted = _wanted(normalized_email(request.email), checked_name(request.name))
     admin = system.admin(grant)
     identity = admin.find_by_email(wanted.email)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> Begun | User:
-            begun = _begin(connection, grant, request, wanted, identity, lease)
-            begin_step()
-            return begun
+    def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
+        return _begin(connection, grant, request, wanted, identity, lease)
 
-        begun = leases.when_free(intent, system, grant)
+    with leases.claimed(system, grant, intent) as begun:
         if isinstance(begun, User):
             return AdoptedUser(begun, adopted=False, confirmed=identity is None or identity.is_confirmed)
         if grant.dry_run:
             found = _fit(admin.get(begun.id), wanted.email, begun)
             user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
             return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed)
-        try:
-            return _complete(system, grant, admin, wanted.email, begun)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
+        return _complete(system, grant, admin, begun)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
@@ -75,25 +67,17 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
     """
     grant.demand(doctor.FIX)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> tuple[str, Begun] | None:
-            taken = _take_over(connection, user_id, lease)
-            begin_step()
-            return taken
+    def intent(connection: Connection, lease: uuid.UUID) -> Begun | None:
+        return _take_over(connection, user_id, lease)
 
-        taken = leases.when_free(intent, system, grant)
-        if taken is None:
+    with leases.claimed(system, grant, intent) as begun:
+        if begun is None:
             return
-        email, begun = taken
         if grant.dry_run:
-            _fit(admin.get(user_id), email, begun)
+            _fit(admin.get(user_id), begun.email, begun)
             return
-        try:
-            _complete(system, grant, admin, email, begun)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
+        _complete(system, grant, admin, begun)
 
 
 def _wanted(email: str, name: str | None) -> Wanted:
@@ -129,7 +113,9 @@ def _begin(
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
         users.take(connection, held.user.id, Pending.CREATE, lease)
-        return Begun(held.user.id, lease, deployment, resumed=True)
+        return Begun(
+            id=held.user.id, email=wanted.email, lease=lease, deployment=deployment, adopted=True, resumed=True
+        )
     if identity is None:
         raise _not_found(wanted.email)
     _refuse_unfit(identity, wanted.email, deployment)
@@ -153,7 +139,7 @@ def _begin(
         after |= {"organization": organization.slug, "role": wanted.role.value}
     change = audit.Change("user", new.id, organization.id if organization else None, after=after)
     audit.record(connection, grant, change)
-    return Begun(new.id, lease, deployment, resumed=False)
+    return Begun(id=new.id, email=wanted.email, lease=lease, deployment=deployment, adopted=True, resumed=False)
 
 
 def _is_unfinished(held: Held) -> bool:
@@ -184,7 +170,7 @@ def _same(held: Held, identity: StoredIdentity | None, different: list[str]) -> 
     return user
 
 
-def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[str, Begun] | None:
+def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> Begun | None:
     from bazar_cli.adapters.postgres import users
 
     held = users.hold_id(connection, user_id)
@@ -195,18 +181,19 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
     if held.leased:
         raise leases.Busy(held.user.email)
     users.take(connection, user_id, Pending.CREATE, lease)
-    return held.user.email, Begun(user_id, lease, users.deployment(connection), resumed=True)
+    deployment, email = users.deployment(connection), held.user.email
+    return Begun(id=user_id, email=email, lease=lease, deployment=deployment, adopted=True, resumed=True)
 
 
 # -- at Supabase ------------------------------------------------------------------------------------------
 
 
-def _complete(system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun) -> AdoptedUser:
+def _complete(system: System, grant: Grant, admin: AdminClient, begun: Begun) -> AdoptedUser:
     """Stamp the identity and settle the row; take the row back where there is nobody to adopt."""
-    existing = admin.get(begun.id)
+    email, existing = begun.email, admin.get(begun.id)
     try:
         identity = _fit(existing, email, begun)
-        keep(system, grant, email, begun)
+        leases.keep(system, grant, begun)
         _stamp(admin, email, begun)
     except (NotFound, Conflict, UsageError) as error:
         # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
@@ -272,9 +259,9 @@ def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun:
             admin.unstamp(begun.id)
         except (IdentityRefused, OutcomeUnknown) as error:
             raise _unfinished(email, begun, error) from error
-        raise taken_over(email, "deleted the user")
+        raise leases.taken_over(email, "deleted the user")
     if not settled and user.pending is not None:
-        raise taken_over(email, "is in the middle of a change of the user")
+        raise leases.taken_over(email, "is in the middle of a change of the user")
     return user
 
 

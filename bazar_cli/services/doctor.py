@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Denial, Grant
+from bazar_cli.domain.access import Denial, Grant, Pending
 from bazar_cli.domain.doctor import (
     COMPARE,
     FIX,
@@ -140,12 +140,15 @@ def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair
     Raises: as `repair.finish_all`.
     """
     repairs = finish_all(places.gate(), pending, tell, dry_run=dry_run)
-    undone = tuple(Affected(r.user.id, r.user.email) for r in repairs if r.outcome is Repaired.UNDONE)
     remedies: list[str] = []
-    if undone:
-        remedies.append(
-            f"create whom you still want with an address that is free, in place of {findings.named(undone)}"
-        )
+    taken_back = [r.user for r in repairs if r.outcome is Repaired.UNDONE]
+    for moved, remedy in (
+        (False, "create whom you still want with an address that is free, in place of {}"),
+        (True, "the users keep the address they had; give them another than {}"),
+    ):
+        undone = tuple(Affected(u.id, u.email) for u in taken_back if (u.pending is Pending.EMAIL) is moved)
+        if undone:
+            remedies.append(remedy.format(findings.named(undone)))
     if any(r.outcome is Repaired.LEFT for r in repairs):
         remedies.append("run the command that began it again, or `bazar doctor --fix` later")
     counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]

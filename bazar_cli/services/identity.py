@@ -263,7 +263,9 @@ class Identities:
 
 
 def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:
-    return Identity(claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where)
+    return Identity(
+        claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where, claims.lifetime
+    )
 
 
 def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:

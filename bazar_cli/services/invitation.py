@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
-from bazar_cli.services.provision import Begun, Wanted, keep, only_at_supabase, undo, unfinished
+from bazar_cli.services import leases
+from bazar_cli.services.provision import Begun, Wanted, only_at_supabase, undo, unfinished
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
@@ -30,7 +31,7 @@ def invite(
     """
     if not created_here and _needs_none(admin.get(begun.id)):
         return False
-    keep(system, grant, wanted.email, begun)
+    leases.keep(system, grant, begun)
     try:
         invited = admin.invite(wanted.email)
     except IdentityRefused as refusal:

@@ -1,15 +1,23 @@
-"""Leases: one command at a time on a user that two systems must agree on (design section 4)."""
+"""Leases: one command at a time on a user that two systems must agree on (design section 4).
+
+What every change of both systems shares: the intent that is committed with a lease, the fence before each call to
+Supabase, and giving the lease back.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
-from bazar_cli.domain.access import Grant
+from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
+from bazar_cli.services.interrupts import step_in_hand
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -40,6 +48,21 @@ class Since:
         return not self._long_ago and passed < CALL_WITHIN_SECONDS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A user whose row says what is wanted, and whom this command holds until Supabase has it too."""
+
+    id: uuid.UUID
+    email: str
+    pending: Pending
+    lease: uuid.UUID
+    deployment: uuid.UUID
+    adopted: bool = False
+    """The identity was at Supabase first, and the row took its id."""
+    since: Since = field(default_factory=Since)
+    """When the lease was taken: a process may be stopped, or its machine asleep, for longer than it lasts."""
+
+
 class Busy(Exception):
     """Another command holds the user's lease. Raised inside the transaction, waited for outside of it."""
 
@@ -58,7 +81,58 @@ def busy_with(email: str) -> Conflict:
     )
 
 
-def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> T:
+def taken_over(email: str, what: str) -> Conflict:
+    """Return the error of a command that lost its lease; `what` is what another command did meanwhile."""
+    return Conflict(
+        "users.taken_over",
+        f"this command was held up, and meanwhile another one {what} ({email})",
+        hint=f"look at the user with `bazar users get {quote(email)}`, then decide",
+        details={"email": email},
+    )
+
+
+@contextmanager
+def claimed(
+    system: System, grant: Grant, intent: Callable[[Connection, uuid.UUID], T], *, finishing: bool = False
+) -> Generator[T]:
+    """Commit an intent with a lease, lend what it returned, and give the lease of a Claim back at the end.
+
+    Signals wait from the commit to the end of the block. Parameters: `intent` gets the transaction and the
+    lease to write; what it returns is a Claim where there is something to do at Supabase. `finishing` as in
+    `Database.transaction`. Raises: as `when_free`.
+    """
+    lease = uuid.uuid4()
+    with step_in_hand() as begin_step:
+
+        def step(connection: Connection) -> T:
+            begun = intent(connection, lease)
+            begin_step()
+            return begun
+
+        begun = when_free(step, system, grant, finishing=finishing)
+        try:
+            yield begun
+        finally:
+            if isinstance(begun, Claim) and not grant.dry_run:
+                give_back(system, grant, begun.id, lease)
+
+
+def keep(system: System, grant: Grant, claim: Claim) -> None:
+    """Make sure, before Supabase is asked to write, that the lease outlasts the call.
+
+    Raises: Conflict `users.taken_over` when another command has gone on with the row.
+    """
+    if claim.since.allows_a_call():
+        return
+    from bazar_cli.adapters.postgres import users
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        kept = users.renew(connection, claim.id, claim.pending, claim.lease)
+    if not kept:
+        raise taken_over(claim.email, "went on with the user")
+
+
+def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, finishing: bool = False) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
     A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a
@@ -69,7 +143,7 @@ def when_free(step: Callable[[Connection], T], system: System, grant: Grant) -> 
     raced = False
     while True:
         try:
-            with system.database().transaction(grant) as connection:
+            with system.database().transaction(grant, finishing=finishing) as connection:
                 return step(connection)
         except Busy as busy:
             if time.monotonic() > deadline:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.permissions import Plan
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.users import User
 
 
 def user_not_found(reference: str) -> NotFound:
@@ -43,6 +48,9 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
         Pending.CREATE: f"`bazar users create {quote(email)}`, with the options it had,",
         Pending.INVITE: f"`bazar users create {quote(email)} --invite`, with the options it had,",
         Pending.DELETE: f"`bazar users delete {quote(email)} --confirm {quote(email)}`",
+        Pending.SUSPEND: f"`bazar users suspend {quote(email)} --reason TEXT --yes`",
+        Pending.RESTORE: f"`bazar users restore {quote(email)}`",
+        Pending.EMAIL: f"`bazar users update {quote(email)} --email {quote(email)}`",
     }
     if adopted:
         commands[Pending.CREATE] = f"`bazar users adopt {quote(email)}`, with the options it had,"
@@ -52,4 +60,14 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
         f"{email} is in the middle of another change ({pending})",
         hint=f"finish it first: run {command} again, or `bazar doctor --fix`",
         details={"pending": pending.value},
+    )
+
+
+def user_changed_since(user: User, since: datetime) -> Conflict:
+    """The user was changed after the moment that --if-unchanged-since names."""
+    return Conflict(
+        "users.changed_since",
+        f"{user.email} was changed at {user.updated_at.isoformat()}, after {since.isoformat()}",
+        hint="look at the user again with `bazar users get`, then decide",
+        details={"updated_at": user.updated_at.isoformat()},
     )

@@ -6,8 +6,7 @@ the row's lease; a call to Supabase begins only while that lease outlasts it.
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -41,18 +40,12 @@ class Wanted:
     invite: bool = False
 
 
-@dataclass(frozen=True)
-class Begun:
-    """A row that this command holds, and how its identity is to be stamped."""
+@dataclass(frozen=True, kw_only=True)
+class Begun(leases.Claim):
+    """A row whose identity is to be made, and how it is to be stamped."""
 
-    id: uuid.UUID
-    lease: uuid.UUID
-    deployment: uuid.UUID
-    resumed: bool
     pending: Pending = Pending.CREATE
-    """What the row waits for: CREATE, or INVITE where an invitation follows."""
-    since: leases.Since = field(default_factory=leases.Since)
-    """When the lease was taken: a process may be stopped, or its machine asleep, for longer than it lasts."""
+    resumed: bool
 
 
 def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
@@ -64,7 +57,7 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
         existing = admin.get(begun.id)
         if existing is not None:
             return finish_existing(system, grant, admin, wanted, begun, existing)
-    keep(system, grant, wanted.email, begun)
+    leases.keep(system, grant, begun)
     identity = NewIdentity(
         id=begun.id,
         email=wanted.email,
@@ -145,7 +138,7 @@ def finish_existing(
         # Where this command began, the identity is what its own request made: only the answer was lost.
         return not begun.resumed
     if begun.resumed:
-        keep(system, grant, wanted.email, begun)
+        leases.keep(system, grant, begun)
         try:
             admin.set_password(begun.id, wanted.plain)
         except IdentityRefused as refusal:
@@ -212,37 +205,12 @@ def settle(
             except (IdentityRefused, OutcomeUnknown) as error:
                 what = f"whether it took back the identity of {wanted.email}, deleted meanwhile: {error}"
                 raise unfinished(wanted.email, begun, what) from error
-        raise taken_over(wanted.email, "deleted the user")
+        raise leases.taken_over(wanted.email, "deleted the user")
     if not settled and user.pending is not None:
-        raise taken_over(wanted.email, "is in the middle of a change of the user")
+        raise leases.taken_over(wanted.email, "is in the middle of a change of the user")
     if not settled and (wanted.plain is not None or wanted.bcrypt_hash is not None):
-        raise taken_over(wanted.email, "finished the user, perhaps with another password")
+        raise leases.taken_over(wanted.email, "finished the user, perhaps with another password")
     return user
-
-
-def taken_over(email: str, what: str) -> Conflict:
-    """The error for a command that outlasted its lease."""
-    return Conflict(
-        "users.taken_over",
-        f"this command was held up, and meanwhile another one {what} ({email})",
-        hint=f"look at the user with `bazar users get {quote(email)}`, then decide",
-        details={"email": email},
-    )
-
-
-def keep(system: System, grant: Grant, email: str, begun: Begun) -> None:
-    """Make sure, before Supabase is asked to write, that the lease outlasts the call.
-
-    Raises: Conflict `users.taken_over` when another command has gone on with the row.
-    """
-    if begun.since.allows_a_call():
-        return
-    from bazar_cli.adapters.postgres import users
-
-    with system.database().transaction(grant, finishing=True) as connection:
-        kept = users.renew(connection, begun.id, begun.pending, begun.lease)
-    if not kept:
-        raise taken_over(email, "went on with the user")
 
 
 def undo(system: System, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:

@@ -8,7 +8,7 @@ other identity is left alone, whatever was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -19,8 +19,7 @@ from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import DeleteUser
-from bazar_cli.services import adoption, user_creation, user_deletion
-from bazar_cli.services.lookups import user_pending
+from bazar_cli.services import adoption, user_creation, user_deletion, user_email, user_suspension
 
 if TYPE_CHECKING:
     from bazar_cli.services.access import Gate
@@ -30,16 +29,18 @@ _UNDONE = frozenset(
     {
         "users.email_at_supabase",
         "users.id_taken",
-        "users.refused_by_supabase",
-        "users.identity_not_found",
         "users.identity_deleted",
+        "users.identity_not_found",
+        "users.no_identity",
         "users.other_deployment",
+        "users.refused_by_supabase",
     }
 )
-"""How a creation or adoption ends whose row was taken back: there is no user, and never was one."""
+"""How a creation or adoption ends whose row was taken back, or a change of address: no such user, or as before."""
 _CONTENDED = frozenset({"users.busy", "users.pending"})
 """How one ends whom another command holds, or has settled before this one could."""
 _BY_ANOTHER = "another command did it"
+_DELETED_SINCE = "another command deleted the user"
 _NO_PASSWORD = "no password was set here; let the user set one: `bazar users reset-password EMAIL`"  # noqa: S105
 
 
@@ -99,25 +100,59 @@ def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
-    if user.pending is Pending.CREATE and user.adopted:
-        try:
-            gate.perform(adoption.finish, use_cases.FIX, user.id, dry_run=dry_run)
-        except NotFound as gone:
-            if gone.code != "users.not_found":
-                raise
-            return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
-        return Repair(user, Repaired.FINISHED)
-    if user.pending in {Pending.CREATE, Pending.INVITE}:
-        try:
-            password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
-        except NotFound:
-            return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
-        return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
-    if user.pending is Pending.DELETE:
-        request = DeleteUser(str(user.id), user.email, only_pending=True)
-        try:
-            gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
-        except NotFound:
-            return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
-        return Repair(user, Repaired.FINISHED)
-    raise user_pending(user.email, user.pending)
+    return _FINISHERS[user.pending](gate, user, dry_run)
+
+
+def _finish_creation(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    if user.adopted:
+        return _finish_adoption(gate, user, dry_run)
+    try:
+        password_kept = gate.perform(user_creation.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
+    return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
+
+
+def _finish_adoption(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        gate.perform(adoption.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound as gone:
+        if gone.code != "users.not_found":
+            raise
+        return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
+    return Repair(user, Repaired.FINISHED)
+
+
+def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    request = DeleteUser(str(user.id), user.email, only_pending=True)
+    try:
+        gate.perform(user_deletion.delete, users.DELETE, request, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
+    return Repair(user, Repaired.FINISHED)
+
+
+def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        note = gate.perform(user_suspension.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED, note)
+
+
+def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        gate.perform(user_email.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED)
+
+
+_FINISHERS: Mapping[Pending, Callable[[Gate, PendingUser, bool], Repair]] = {
+    Pending.CREATE: _finish_creation,
+    Pending.INVITE: _finish_creation,
+    Pending.DELETE: _finish_deletion,
+    Pending.SUSPEND: _finish_suspension,
+    Pending.RESTORE: _finish_suspension,
+    Pending.EMAIL: _finish_address,
+}

@@ -7,7 +7,7 @@ id; then the row is settled. Every step is idempotent, so that running the comma
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
@@ -27,7 +27,6 @@ from bazar_cli.domain.users import (
 )
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
-from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.invitation import invite
 from bazar_cli.services.lookups import user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password
@@ -52,27 +51,20 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
     grant.demand(use_cases.CREATE)
     wanted = _checked(request)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> Begun | User:
-            begun = _begin(connection, grant, request, wanted, lease)
-            begin_step()
-            return begun
+    def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
+        return _begin(connection, grant, request, wanted, lease)
 
-        begun = leases.when_free(intent, system, grant)
+    with leases.claimed(system, grant, intent) as begun:
         if isinstance(begun, User):
             return CreatedUser(begun, created=False)
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
             foreseen = planned(system, grant, request.organization, wanted, begun.id)
             return CreatedUser(foreseen, created=True, foretold=not begun.resumed)
-        try:
-            password_set = provision(system, grant, admin, wanted, begun)
-            invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
-            user = settle(system, grant, admin, wanted, begun, created_here=password_set)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
+        password_set = provision(system, grant, admin, wanted, begun)
+        invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
+        user = settle(system, grant, admin, wanted, begun, created_here=password_set)
     shown = wanted.plain if wanted.generated and password_set else None
     kept = not password_set and (wanted.plain or wanted.bcrypt_hash) is not None
     return CreatedUser(user, created=True, password=shown, invited=invited, password_kept=kept)
@@ -89,29 +81,28 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     """
     grant.demand(doctor.FIX)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> tuple[Wanted, Begun] | None:
-            taken = _take_over(connection, user_id, lease)
-            begin_step()
-            return taken
+    def intent(connection: Connection, lease: uuid.UUID) -> _TakenOver | None:
+        return _take_over(connection, user_id, lease)
 
-        taken = leases.when_free(intent, system, grant)
-        if taken is None:
+    with leases.claimed(system, grant, intent) as begun:
+        if begun is None:
             return True
-        wanted, begun = taken
         if grant.dry_run:
-            return _would_exist(system, grant, admin, wanted, begun) or wanted.invite
-        try:
-            existed = admin.get(user_id) is not None
-            created_here = provision(system, grant, admin, wanted, begun)
-            if wanted.invite:
-                invite(system, grant, admin, wanted, begun, created_here=created_here)
-            settle(system, grant, admin, wanted, begun, created_here=created_here)
-        finally:
-            leases.give_back(system, grant, begun.id, begun.lease)
-    return existed or wanted.invite
+            return _would_exist(system, grant, admin, begun.wanted, begun) or begun.wanted.invite
+        existed = admin.get(user_id) is not None
+        created_here = provision(system, grant, admin, begun.wanted, begun)
+        if begun.wanted.invite:
+            invite(system, grant, admin, begun.wanted, begun, created_here=created_here)
+        settle(system, grant, admin, begun.wanted, begun, created_here=created_here)
+    return existed or begun.wanted.invite
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TakenOver(Begun):
+    """A row that another command began, with what is known of its request."""
+
+    wanted: Wanted
 
 
 def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
@@ -125,7 +116,7 @@ def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wante
     return existing is not None
 
 
-def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> tuple[Wanted, Begun] | None:
+def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> _TakenOver | None:
     from bazar_cli.adapters.postgres import users
 
     held = users.hold_id(connection, user_id)
@@ -147,7 +138,15 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
         generated=False,
         invite=pending is Pending.INVITE,
     )
-    return wanted, Begun(user_id, lease, users.deployment(connection), resumed=True, pending=pending)
+    return _TakenOver(
+        id=user_id,
+        email=user.email,
+        pending=pending,
+        lease=lease,
+        deployment=users.deployment(connection),
+        resumed=True,
+        wanted=wanted,
+    )
 
 
 def _checked(request: CreateUser) -> Wanted:
@@ -205,7 +204,9 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
         users.take(connection, held.user.id, pending, lease)
-        return Begun(held.user.id, lease, deployment, resumed=True, pending=pending)
+        return Begun(
+            id=held.user.id, email=wanted.email, pending=pending, lease=lease, deployment=deployment, resumed=True
+        )
     new = users.NewUser(
         id=time_ordered_uuid(),
         email=wanted.email,
@@ -226,7 +227,7 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
         grant,
         audit.Change("user", new.id, organization.id if organization else None, after=after),
     )
-    return Begun(new.id, lease, deployment, resumed=False, pending=pending)
+    return Begun(id=new.id, email=wanted.email, pending=pending, lease=lease, deployment=deployment, resumed=False)
 
 
 def _same(

@@ -15,9 +15,8 @@ from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users import DeleteUser, User
-from bazar_cli.services import invariants, leases
+from bazar_cli.services import identity_of, invariants, leases
 from bazar_cli.services.consent import confirmed_by_email
-from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
@@ -30,38 +29,28 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     """Delete a user from both systems, or finish what an earlier run began; return who it was.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
-    `users.last_superuser`, `users.last_owner`, `users.busy`; BackendUnavailable `users.delete_unfinished`
-    when the outcome at Supabase is unknown: run it again.
+    `users.last_superuser`, `users.last_owner`, `users.busy`, `users.taken_over`; BackendUnavailable
+    `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
     admin = system.admin(grant)
-    lease = uuid.uuid4()
-    with step_in_hand() as begin_step:
 
-        def intent(connection: Connection) -> _Doomed:
-            doomed = _begin(connection, grant, request, lease)
-            begin_step()
-            return doomed
+    def intent(connection: Connection, lease: uuid.UUID) -> _Doomed:
+        return _begin(connection, grant, request, lease)
 
-        doomed = leases.when_free(intent, system, grant)
-        user = doomed.user
-        if grant.dry_run:
-            return user
-        try:
-            _remove_identity(admin, doomed)
-            _finish(system, grant, user, lease)
-        finally:
-            leases.give_back(system, grant, user.id, lease)
-    return user
+    with leases.claimed(system, grant, intent) as doomed:
+        if not grant.dry_run:
+            _remove_identity(system, grant, admin, doomed)
+            _finish(system, grant, doomed)
+    return doomed.user
 
 
-@dataclass(frozen=True)
-class _Doomed:
-    """A user whom this command holds, as the operator may see it, and what proves an identity to be theirs."""
+@dataclass(frozen=True, kw_only=True)
+class _Doomed(leases.Claim):
+    """A user who is to go, as the operator may see it, and the addresses that prove an identity to be theirs."""
 
     user: User
-    deployment: uuid.UUID
-    adopted: bool
+    addresses: frozenset[str]
 
 
 def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> _Doomed:
@@ -91,7 +80,16 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         invariants.keep_owners(connection, user)
         audit.record(connection, grant, audit.Change("user", user.id, before=_described(user)))
     users.take(connection, user.id, Pending.DELETE, lease)
-    return _Doomed(seen, users.deployment(connection), held.adopted)
+    return _Doomed(
+        id=user.id,
+        email=user.email,
+        pending=Pending.DELETE,
+        lease=lease,
+        deployment=users.deployment(connection),
+        adopted=held.adopted,
+        user=seen,
+        addresses=identity_of.addresses(connection, user),
+    )
 
 
 def _described(user: User) -> dict[str, object]:
@@ -105,10 +103,15 @@ def _described(user: User) -> dict[str, object]:
     }
 
 
-def _remove_identity(admin: AdminClient, doomed: _Doomed) -> None:
+def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
     user = doomed.user
-    if not doomed.adopted and _is_a_strangers(admin, doomed):
+    try:
+        existing = None if doomed.adopted else admin.get(user.id)
+    except BackendUnavailable as silent:
+        raise _unfinished(user, silent) from silent
+    if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
         return
+    leases.keep(system, grant, doomed)
     try:
         admin.delete(user.id)
     except IdentityRefused as refusal:
@@ -127,15 +130,6 @@ def _remove_identity(admin: AdminClient, doomed: _Doomed) -> None:
             raise _unfinished(user, unknown) from unknown
 
 
-def _is_a_strangers(admin: AdminClient, doomed: _Doomed) -> bool:
-    """Whether the identity with the user's id is somebody else's, who took it before a create got to Supabase."""
-    try:
-        existing = admin.get(doomed.user.id)
-    except BackendUnavailable as silent:
-        raise _unfinished(doomed.user, silent) from silent
-    return existing is not None and existing.deployment != doomed.deployment and existing.email != doomed.user.email
-
-
 def _unfinished(user: User, unknown: Exception) -> BazarError:
     return BackendUnavailable(
         "users.delete_unfinished",
@@ -146,13 +140,13 @@ def _unfinished(user: User, unknown: Exception) -> BazarError:
     )
 
 
-def _finish(system: System, grant: Grant, user: User, lease: uuid.UUID) -> None:
+def _finish(system: System, grant: Grant, doomed: _Doomed) -> None:
     """Remove the row; where the lease ran out and another run was faster, it is gone already."""
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if users.remove(connection, user.id, Pending.DELETE, lease):
+        if users.remove(connection, doomed.id, doomed.pending, doomed.lease):
             return
-        left = users.hold_id(connection, user.id)
+        left = users.hold_id(connection, doomed.id)
     if left is not None:
-        raise leases.busy_with(user.email)
+        raise leases.busy_with(doomed.email)

@@ -20,7 +20,6 @@ from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.domain.users import User
-    from bazar_cli.services.identity import Identities
     from bazar_cli.services.system import System
 
 
@@ -55,14 +54,13 @@ def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession
         )
 
 
-def revoke(system: System, grant: Grant, signed_in: Identities, request: OfUser) -> RevokedSessions:
+def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
 
     What was issued stays valid until it expires: an access token lives as long as the operator's own does.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """
     from bazar_cli.adapters.postgres import audit, identities, users
-    from bazar_cli.adapters.supabase.tokens import lifetime
 
     grant.demand(use_cases.REVOKE)
     with system.database().transaction(grant) as connection:
@@ -77,12 +75,12 @@ def revoke(system: System, grant: Grant, signed_in: Identities, request: OfUser)
         if ended:
             change = audit.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
             audit.record(connection, grant, change)
-    lives = lifetime(signed_in.current().access_token)
+    lives = grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,
         email=user.email,
         ended=ended,
-        tokens_live_until=None if lives is None else datetime.now(timezone.utc) + lives,
+        tokens_valid_until=None if lives is None else datetime.now(timezone.utc) + lives,
         own=user.id == grant.operator.id,
     )
 

@@ -1,5 +1,5 @@
 """Users: the use cases on one or many, in Postgres. Those that span both systems are in
-`user_creation` and `user_deletion`."""
+`user_creation`, `user_deletion`, `user_suspension` and `user_email`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Reach
-from bazar_cli.domain.errors import Conflict, NotFound
+from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
-from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
+from bazar_cli.services import user_email
+from bazar_cli.services.lookups import organization_not_found, user_changed_since, user_not_found, user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -69,11 +70,14 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
     """Change what is given of a user; a change that changes nothing writes nothing.
 
     Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
-    was changed after `if_unchanged_since`, `users.pending` while it is being created or deleted.
+    was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
+    address raises also what `user_email.change` does.
     """
     from bazar_cli.adapters.postgres import audit, users
 
     grant.demand(use_cases.UPDATE)
+    if request.email is not None:
+        return user_email.change(system, grant, request, request.email)
     name = checked_name(request.name)
     with system.database().transaction(grant) as connection:
         held = users.hold(connection, grant.reach, request.user)
@@ -83,13 +87,7 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
         scope.may_write_user(grant, user)
         _refuse_unfinished(held)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
-            raise Conflict(
-                "users.changed_since",
-                f"{user.email} was changed at {user.updated_at.isoformat()},"
-                f" after {request.if_unchanged_since.isoformat()}",
-                hint="look at the user again with `bazar users get`, then decide",
-                details={"updated_at": user.updated_at.isoformat()},
-            )
+            raise user_changed_since(user, request.if_unchanged_since)
         if request.name is not None and name != user.name:
             users.rename(connection, user.id, name)
             audit.record(

@@ -1,4 +1,4 @@
-"""Supabase Auth fails at each step of `users create` and `users delete`, before and after it acted.
+"""Supabase Auth fails at each step of every change of a user in both systems, before and after it acted.
 
 Whatever happens, the exit code is the contract's, and running the same command again, or `doctor --fix`, ends in
 the wanted state in both systems: one id, one audit event, and a password only where the design sets one.
@@ -15,6 +15,7 @@ from typing import Any
 import bcrypt
 import pytest
 
+from bazar_cli.domain.access import UserState
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
@@ -278,6 +279,102 @@ def test_a_hash_whose_answer_alone_was_lost_is_no_earlier_runs(case: Case, uniqu
     assert case.people.signs_in(email, PASSWORD)
 
 
+# -- users suspend, users restore, users update --email -----------------------------------------------------
+
+CHANGES = pytest.mark.parametrize("kind", ["suspend", "restore", "email"])
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a user whom both systems have."""
+
+    case: Case
+    kind: str
+    someone: Someone
+    email: str
+
+    def __call__(self, bazar: Bazar) -> Done:
+        """Run it as the operator would."""
+        name, email = self.someone.email, self.email
+        words = {
+            "suspend": ("suspend", name, "--reason", "left", "--yes"),
+            "restore": ("restore", name),
+            "email": ("update", name, "--email", email),
+        }
+        return bazar("users", *words[self.kind], "-o", "json")
+
+    def is_done(self) -> None:
+        """Both systems have it, nothing is pending, and there is one event of it."""
+        row = self.case.people.row(self.someone)
+        email = self.email if self.kind == "email" else self.someone.email
+        wanted = "suspended" if self.kind == "suspend" else "active"
+        assert row is not None
+        assert (row["email"], row["state"], row["pending"], row["lease_owner"]) == (email, wanted, None, None)
+        assert [i["id"] for i in self.case.people.identities(email)] == [self.someone.id]
+        assert self.case.people.signs_in(email, OLD_PASSWORD) == (self.kind != "suspend")
+        use_case = {"email": "users.update"}.get(self.kind, f"users.{self.kind}")
+        [event] = self.case.people.events(self.someone.id)
+        assert (event["use_case"], event["outcome"]) == (use_case, "done")
+
+
+def a_change(case: Case, kind: str, email: str) -> Change:
+    """A user who is to be changed so, without any event yet."""
+    someone = case.people.user(state=UserState.SUSPENDED if kind == "restore" else UserState.ACTIVE)
+    case.people.identity(someone)
+    if kind == "restore":
+        case.people.auth("PUT", f"/admin/users/{someone.id}", {"ban_duration": "876000h"}).raise_for_status()
+    return Change(case, kind, someone, email)
+
+
+@CHANGES
+@LASTING
+@pytest.mark.parametrize(("status", "acts"), FAULTS)
+def test_a_change_ends_in_the_wanted_state(
+    case: Case, unique_email: Email, kind: str, status: int | None, acts: bool, lasting: bool
+) -> None:
+    change = a_change(case, kind, unique_email("moved"))
+    case.fails("PUT", USER, status, acts=acts, lasting=lasting)
+
+    first = change(case.faulty)
+
+    found_out = acts and not lasting
+    assert first.code == (0 if found_out else 7)
+    if not found_out:
+        row = case.people.row(change.someone)
+        assert first.error["code"] == f"users.{kind}_unfinished"
+        assert row is not None
+        assert (row["pending"], row["lease_owner"]) == (kind, None)
+        # Either heals: by turns, so that both meet every fault.
+        if (status or 0) % 2 == int(acts):
+            change(case.admin).ok()
+        else:
+            assert case.doctor()[row["email"]].startswith("finished")
+    change.is_done()
+
+
+@CHANGES
+def test_a_change_does_nothing_when_the_session_cannot_be_confirmed(case: Case, unique_email: Email, kind: str) -> None:
+    change = a_change(case, kind, unique_email("moved"))
+    before = case.people.everything()
+    case.proxy.add(Fault("GET", "/user", 500))
+    assert change(case.faulty).code == 7
+    assert case.people.everything() == before
+
+
+@CHANGES
+def test_looking_the_identity_up_may_fail_too(case: Case, unique_email: Email, kind: str) -> None:
+    change = a_change(case, kind, unique_email("moved"))
+    case.fails("PUT", USER, 500, acts=True, lasting=False)
+    # An address is looked up before it is changed as well.
+    looked = Fault("GET", USER, 500, times=None)
+    case.proxy.add(looked)
+    done = change(case.faulty)
+    assert (done.code, done.error["code"]) == (7, f"users.{kind}_unfinished")
+    assert looked.met
+    change(case.admin).ok()
+    change.is_done()
+
+
 # -- silence ------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +384,11 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
     deleted = {acts: case.people.user() for acts in (False, True)}
     for someone in deleted.values():
         case.people.identity(someone)
+    changes = {
+        (kind, acts): a_change(case, kind, unique_email("moved"))
+        for kind in ("suspend", "restore", "email")
+        for acts in (False, True)
+    }
     done: dict[str, Done] = {}
 
     def run(name: str, command: Callable[[], Done]) -> threading.Thread:
@@ -322,6 +424,11 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         waiting.append(run(name, command))
         assert hold.held is not None
         assert hold.held.wait(60)
+    for (_, acts), change in changes.items():
+        put = case.proxy.hold("PUT", f"/admin/users/{change.someone.id}", acts=acts)
+        waiting.append(run(change.someone.email, lambda change=change: change(case.faulty)))
+        assert put.held is not None
+        assert put.held.wait(60)
     for thread in waiting:
         thread.join()
 
@@ -331,6 +438,8 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
     assert [done[name].code for name, *_ in steps] == [7, 7, 7]
     assert case.people.signs_in(unseen.email, OLD_PASSWORD)
     assert case.row(unconfirmed) is None
+    for (_, acts), change in changes.items():
+        assert done[change.someone.email].code == (0 if acts else 7)
     notes = case.doctor()
     assert notes[unset].startswith("finished")
     assert notes[unseen.email] == "finished"
@@ -341,3 +450,5 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
     for acts in (False, True):
         case.is_whole(created[acts])
         case.is_gone(deleted[acts])
+    for change in changes.values():
+        change.is_done()

@@ -145,3 +145,29 @@ def test_the_next_run_waits_for_the_lease_of_the_one_that_was_killed(
     rows = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     assert rows == ([{"id": held["id"], "pending": None}] if verb == "create" else [])
     assert [identity["id"] for identity in people.identities(email)] == [row["id"] for row in rows]
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
+@pytest.mark.parametrize("kind", ["suspend", "restore", "email"])
+def test_a_change_is_finished_by_running_it_again(
+    admin: Bazar, target: Target, people: People, unique_email: Email, kind: str, arrives: bool
+) -> None:
+    someone, email = people.user(), unique_email("moved")
+    people.identity(someone)
+    suspend = ("users", "suspend", someone.email, "--reason", "left", "--yes")
+    words = {
+        "suspend": suspend,
+        "restore": ("users", "restore", someone.email),
+        "email": ("users", "update", someone.email, "--email", email),
+    }[kind]
+    if kind == "restore":
+        admin(*suspend).ok()
+    before = len(people.events(someone.id))
+    killed(admin, target, "PUT", "/admin/users", words, arrives=arrives)
+    assert (people.row(someone) or {})["pending"] == kind
+    people.leases_run_out()
+    admin(*words).ok()
+    row = people.row(someone) or {}
+    assert (row["pending"], row["state"]) == (None, "suspended" if kind == "suspend" else "active")
+    assert people.signs_in(email if kind == "email" else someone.email, OLD_PASSWORD) == (kind != "suspend")
+    assert len(people.events(someone.id)) == before + 1

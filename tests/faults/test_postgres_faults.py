@@ -1,4 +1,4 @@
-"""Postgres refuses, or the backend of the command is killed, at each step of create and delete."""
+"""Postgres refuses, or the backend of the command is killed, at each step of a change of both systems."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from bazar_cli.domain.access import UserState
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done
@@ -233,6 +234,33 @@ def test_gone_while_supabase_deletes(
         people.leases_run_out()
         finish(admin, healer, lambda bazar: delete(bazar, someone.email))
     is_gone(people, someone)
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
+@pytest.mark.parametrize("kind", ["suspend", "restore", "email"])
+def test_gone_while_supabase_changes(
+    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email, kind: str, refuses: bool
+) -> None:
+    someone = people.user(state=UserState.SUSPENDED if kind == "restore" else UserState.ACTIVE)
+    people.identity(someone)
+    email = unique_email("moved") if kind == "email" else someone.email
+    words = {
+        "suspend": ("suspend", someone.email, "--reason", "left", "--yes"),
+        "restore": ("restore", someone.email),
+        "email": ("update", someone.email, "--email", email),
+    }[kind]
+    hold = proxy.hold("PUT", USER, acts=True)
+    done = while_postgres_goes(people, hold, lambda: faulty("users", *words), refuses=refuses)
+    assert done.code == (7 if refuses else 0)
+    if refuses:
+        assert (people.row(someone) or {})["pending"] == kind
+        people.leases_run_out()
+        finish(admin, "doctor" if kind == "email" else "again", lambda bazar: bazar("users", *words))
+    row = people.row(someone) or {}
+    wanted = "suspended" if kind == "suspend" else "active"
+    assert (row["email"], row["state"], row["pending"], row["lease_owner"]) == (email, wanted, None, None)
+    assert people.signs_in(email, OLD_PASSWORD) == (kind != "suspend")
+    assert [e["outcome"] for e in people.events(someone.id)] == ["done"]
 
 
 def test_refused_with_a_refusal_of_supabase(

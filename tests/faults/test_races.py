@@ -6,15 +6,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import psycopg
 import pytest
 
 from bazar_cli.domain.access import Pending, Role
 from bazar_cli.domain.permissions import Plan
+from tests.support.auth_proxy import AuthProxy
 from tests.support.cli import Bazar, Done
-from tests.support.people import People, Someone
+from tests.support.people import OLD_PASSWORD, People, Someone
 
 Email = Callable[[str], str]
 RACERS = 10
@@ -142,6 +143,25 @@ def until_waiting(people: People, commands: int) -> None:
         )
         waiting = row["n"]
         time.sleep(0.01)
+
+
+def test_suspend_waits_for_a_create(
+    admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email
+) -> None:
+    email = unique_email("both")
+    hold = proxy.hold("POST", "/admin/users", acts=True)
+    assert hold.held is not None
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.submit(faulty, "users", "create", email, "--password-stdin", stdin=f"{OLD_PASSWORD}\n")
+        assert hold.held.wait(60)
+        suspended = pool.submit(admin, "users", "suspend", email, "--reason", "left", "--yes")
+        assert not wait([suspended], timeout=0.5).done
+        hold.release.set()
+        assert (made.result().code, suspended.result().code) == (0, 0)
+    [row] = people.sql("SELECT id, state, pending FROM bazar.users WHERE email = %s", email)
+    assert (row["state"], row["pending"]) == ("suspended", None)
+    assert not people.signs_in(email, OLD_PASSWORD)
+    assert [e["use_case"] for e in people.events(row["id"])] == ["users.create", "users.suspend"]
 
 
 def test_the_command_and_the_doctor_finish_the_same_user(admin: Bazar, people: People, unique_email: Email) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of create, delete, invite and adopt: nothing is lost, doubled or orphaned.
+"""kill -9 at random moments of every change of a user in both systems: nothing is lost, doubled or orphaned.
 
 The seed is printed with a failure; BAZAR_TEST_SEED plays the same moments again, as far as a machine repeats
 itself.
@@ -13,11 +13,12 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from tests.support.cli import Bazar
-from tests.support.people import People, Someone
+from tests.support.people import OLD_PASSWORD, People, Someone
 
 BETWEEN = 0.1
 """The least share of the kills that must hit between the two systems."""
@@ -25,6 +26,8 @@ PASSWORD = "correct horse"
 DEFAULT_RUNS = 20
 FEW_RUNS = 4
 LONG_RUNS = 500
+DEFAULT_CHANGES = 12
+LONG_CHANGES = 200
 """So many runs are killed; one that ended before its moment came does not count."""
 
 
@@ -46,6 +49,15 @@ class Killer:
 
     def delete(self, email: str, *, killed: bool = False) -> int:
         return self._run(("users", "delete", email, "--confirm", email), killed=killed)
+
+    def suspend(self, email: str, *, killed: bool = False) -> int:
+        return self._run(("users", "suspend", email, "--reason", "left", "--yes"), killed=killed)
+
+    def restore(self, email: str, *, killed: bool = False) -> int:
+        return self._run(("users", "restore", email), killed=killed)
+
+    def move(self, email: str, to: str, *, killed: bool = False) -> int:
+        return self._run(("users", "update", email, "--email", to), killed=killed)
 
     def invite(self, email: str, *, killed: bool = False) -> int:
         return self._run(("users", "create", email, "--invite", "--if-not-exists"), killed=killed, of="invite")
@@ -187,3 +199,46 @@ def test_invitations_and_adoptions_killed_for_long(killer: Killer, one: Callable
 def test_killed_at_random_moments_for_long(killer: Killer) -> None:
     lived = lives(killer, LONG_RUNS)
     print(f"{killer.killed} runs killed in {lived} lives, {killer.between} of them between the two systems")
+
+
+def changed_and_back(killer: Killer, someone: Someone, *, by_doctor: bool) -> Someone:
+    """Suspend, restore and move one user, each killed once at a random moment and then finished."""
+    people, to = killer.people, f"moved.{secrets.token_hex(5)}@example.com"
+    already = len(people.events(someone.id))
+    acts: list[tuple[Callable[..., int], str, str]] = [
+        (killer.suspend, "suspended", someone.email),
+        (killer.restore, "active", someone.email),
+        (partial(killer.move, to=to), "active", to),
+    ]
+    for done, (act, state, email) in enumerate(acts, already + 1):
+        assert act(someone.email, killed=True) in {0, -signal.SIGKILL}
+        people.leases_run_out()
+        if by_doctor:
+            finish_by_doctor(killer)
+        assert act(someone.email) == 0
+        row = people.row(someone) or {}
+        assert (row["email"], row["state"], row["pending"]) == (email, state, None)
+        assert [i["id"] for i in people.identities(email)] == [someone.id]
+        assert people.signs_in(email, OLD_PASSWORD) == (state == "active")
+        assert len(people.events(someone.id)) == done
+    return Someone(someone.id, to)
+
+
+def changes(killer: Killer, runs: int) -> None:
+    """Let one user be changed until so many runs were killed."""
+    someone = killer.people.user()
+    killer.people.identity(someone)
+    number = 0
+    while killer.killed < runs:
+        someone = changed_and_back(killer, someone, by_doctor=number % 2 == 0)
+        number += 1
+        assert number < 4 * runs, "most moments come too late"
+
+
+def test_changes_killed_at_random_moments(killer: Killer) -> None:
+    changes(killer, DEFAULT_CHANGES)
+
+
+@pytest.mark.long
+def test_changes_killed_at_random_moments_for_long(killer: Killer) -> None:
+    changes(killer, LONG_CHANGES)

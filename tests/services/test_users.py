@@ -476,11 +476,12 @@ def test_a_bad_name_is_refused_before_anything_is_read(people: People) -> None:
 )
 def test_rights_taken_away_after_the_gate_looked_count_at_once(people: People, change: str) -> None:
     ruler, member = people.superuser(), people.user(name="Ada")
-    grant = granted(people.operator(ruler), use_cases.UPDATE)
+    request = UpdateUser(member.email, name="Grace")
+    grant = granted(people.operator(ruler), use_cases.UPDATE, request)
     people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", ruler.id)
 
     with pytest.raises(Conflict) as conflict:
-        people.run_with(grant, users.update, UpdateUser(member.email, name="Grace"))
+        people.run_with(grant, users.update, request)
 
     row = people.row(member)
     assert conflict.value.code == "access.changed"
@@ -492,10 +493,11 @@ def test_rights_taken_away_after_the_gate_looked_count_at_once(people: People, c
 def test_a_role_taken_away_after_the_gate_looked_counts_at_once(people: People, change: str) -> None:
     acme = people.org()
     admin, member = admin_of(people, acme), people.user({acme: Role.MEMBER}, name="Ada")
-    grant = granted(people.operator(admin), use_cases.UPDATE)
+    request = UpdateUser(member.email, name="Grace")
+    grant = granted(people.operator(admin), use_cases.UPDATE, request)
     people.sql(f"{change} WHERE user_id = %s", admin.id)
 
     with pytest.raises(Conflict) as conflict:
-        people.run_with(grant, users.update, UpdateUser(member.email, name="Grace"))
+        people.run_with(grant, users.update, request)
 
     assert conflict.value.code == "access.changed"

@@ -112,9 +112,10 @@ class Stage:
         return self.people.user(plan=Plan.PREMIUM, superuser=True, state=state, pending=pending)
 
     def _target(self, name: str) -> Someone:
-        """The target; a fresh one where a command before took it away."""
+        """The target; a fresh one where a command before took it away, suspended it or changed its address."""
         found = self.targets.get(name)
-        if found is None or self.people.row(found) is None:
+        row = self.people.row(found) if found is not None else None
+        if found is None or row is None or (row["email"], row["state"]) != (found.email, UserState.ACTIVE.value):
             roles: dict[Org, Role] = {
                 "admin": {self.acme: Role.ADMIN},
                 "owner": {self.acme: Role.OWNER},

@@ -23,11 +23,12 @@ from bazar_cli.domain.access import (
 from bazar_cli.domain.orgs import CreateOrganization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from bazar_cli.domain.policy import command_of, decide_bootstrap
-from bazar_cli.domain.users import CreateUser
+from bazar_cli.domain.users import CreateUser, UpdateUser
 from tests.support.people import REQUEST_ID, an_operator, an_org, decided, granted
 
 EVERY_PLAN = {Plan.FREE, Plan.PLUS, Plan.PREMIUM}
 A_USER = CreateUser("ada@example.com", organization="acme")
+A_CHANGE = UpdateUser("ada@example.com", email="ada.king@example.com")
 
 
 def denied(decision: Grant | Denial) -> Denial:
@@ -42,7 +43,9 @@ def denied(decision: Grant | Denial) -> Denial:
         (users.LIST, None, EVERY_PLAN),
         (users.GET, None, EVERY_PLAN),
         (users.CREATE, A_USER, {Plan.PREMIUM}),
-        (users.UPDATE, None, {Plan.PREMIUM}),
+        (users.UPDATE, A_CHANGE, {Plan.PREMIUM}),
+        (users.SUSPEND, None, {Plan.PREMIUM}),
+        (users.RESTORE, None, {Plan.PREMIUM}),
         (users.DELETE, None, {Plan.PREMIUM}),
         (orgs.LIST, None, EVERY_PLAN),
         (orgs.GET, None, EVERY_PLAN),
@@ -217,9 +220,13 @@ def test_a_superusers_grant_reaches_everything() -> None:
     assert granted(an_operator(superuser=True), users.LIST).reach.everything is True
 
 
+def test_an_address_is_changed_by_superusers() -> None:
+    assert denied(decided(an_operator({an_org(): Role.OWNER}), users.UPDATE, A_CHANGE)).code == "access.platform"
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
-    grant = granted(an_operator(), users.UPDATE, dry_run=dry_run)
+    grant = granted(an_operator(), users.DELETE, dry_run=dry_run)
 
     assert (grant.dry_run, grant.request_id, grant.bootstrap) == (dry_run, REQUEST_ID, False)
 

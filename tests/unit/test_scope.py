@@ -14,7 +14,7 @@ from bazar_cli.domain.access import Grant, Membership, Operator, Pending, Role, 
 from bazar_cli.domain.errors import Denied, ExitCode
 from bazar_cli.domain.orgs import Organization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
-from bazar_cli.domain.users import CreateUser, User
+from bazar_cli.domain.users import CreateUser, UpdateUser, User
 from tests.support.people import Org, an_operator, an_org, decided, granted
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -23,7 +23,7 @@ NOBODY: Mapping[Org, Role] = {}
 
 
 def grant_of(operator: Operator) -> Grant:
-    return granted(operator, users.UPDATE)
+    return granted(operator, users.DELETE)
 
 
 def a_user(
@@ -328,7 +328,10 @@ ANYWHERE: Mapping[Permission, Spec] = {
 
 def really_may(user: User, spec: Spec, done: Done) -> bool:
     """Ask the gate and the row rules themselves."""
-    decision = decided(operator_of(user), spec, CreateUser("new@example.com", organization=ACME.slug))
+    request = (
+        UpdateUser("a@example.com") if spec is users.UPDATE else CreateUser("b@example.com", organization=ACME.slug)
+    )
+    decision = decided(operator_of(user), spec, request)
     try:
         return isinstance(decision, Grant) and done(decision)
     except Denied:

@@ -21,6 +21,14 @@ _INSERT = text(
             :organization_id, CAST(:before AS jsonb), CAST(:after AS jsonb), :reason, :request_id)
     """
 )
+_LATEST_CHANGE = text(
+    """
+    SELECT before ->> 'email' AS before, after ->> 'email' AS after FROM bazar.audit_events
+    WHERE target_type = 'user' AND target_id = :id AND use_case = 'users.update' AND outcome = 'done'
+      AND after ->> 'email' IS NOT NULL
+    ORDER BY seq DESC LIMIT 1
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,12 @@ class Change:
     after: Mapping[str, object] | None = None
     reason: str | None = None
     outcome: Literal["done", "undone"] = field(default="done")
+
+
+def address_before(connection: Connection, user_id: uuid.UUID, email: str) -> str | None:
+    """Return the address from which a user came to `email` by the latest change of it; None when by none."""
+    row = connection.execute(_LATEST_CHANGE, {"id": str(user_id)}).one_or_none()
+    return row.before if row is not None and row.after == email else None
 
 
 def record(connection: Connection, grant: Grant, change: Change) -> None:

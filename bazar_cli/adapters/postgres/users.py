@@ -201,12 +201,13 @@ def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> No
         )
 
 
-def email_taken(email: str) -> Conflict:
+def email_taken(email: str, *, creating: bool = True) -> Conflict:
     """The conflict that two users would share an address; addresses are compared in lower case."""
+    more = "; --if-not-exists succeeds where you can see the user, with the values given" if creating else ""
     return Conflict(
         "users.email_exists",
         f"a user with the email {email} exists already",
-        hint="use another address; --if-not-exists succeeds where you can see the user, with the values given",
+        hint=f"use another address{more}",
         details={"email": email},
     )
 
@@ -300,6 +301,27 @@ def move(connection: Connection, user_id: uuid.UUID, plan: Plan) -> None:
         text("UPDATE bazar.users SET plan = :plan, updated_at = now() WHERE id = :id"),
         {"id": user_id, "plan": plan.value},
     )
+
+
+def write_state(connection: Connection, user_id: uuid.UUID, state: UserState) -> None:
+    """Write the state that is wanted."""
+    connection.execute(
+        text("UPDATE bazar.users SET state = :state, updated_at = now() WHERE id = :id"),
+        {"id": user_id, "state": state.value},
+    )
+
+
+def write_email(connection: Connection, user_id: uuid.UUID, email: str) -> None:
+    """Write the address, in lower case. Raises: Conflict `users.email_exists` when another command was faster."""
+    try:
+        connection.execute(
+            text("UPDATE bazar.users SET email = :email, updated_at = now() WHERE id = :id"),
+            {"id": user_id, "email": email},
+        )
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name in _UNIQUE:
+            raise email_taken(email, creating=False) from error
+        raise
 
 
 def deployment(connection: Connection) -> uuid.UUID:

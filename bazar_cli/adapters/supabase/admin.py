@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -21,7 +21,7 @@ from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, unavailable
 from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
 from bazar_cli.domain.access import Sealed
-from bazar_cli.domain.identities import STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -103,6 +103,27 @@ class AdminClient:
         attributes = {"app_metadata": {STAMP: stamp}}
         with self._writing():
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
+
+    def ban(self, user_id: uuid.UUID) -> StoredIdentity | None:
+        """Ban an identity; return it as it is then, None when there is none.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        return self._change(user_id, {"ban_duration": f"{BAN // timedelta(hours=1)}h"})
+
+    def unban(self, user_id: uuid.UUID) -> StoredIdentity | None:
+        """Lift the ban of an identity; return it as it is then, None when there is none.
+
+        Raises: IdentityRefused, OutcomeUnknown.
+        """
+        return self._change(user_id, {"ban_duration": "none"})
+
+    def change_email(self, user_id: uuid.UUID, email: str) -> StoredIdentity | None:
+        """Give an identity another address, confirmed; return it as it is then, None when there is none.
+
+        Raises: IdentityRefused; OutcomeUnknown, also for a taken address, to which the server answers 500.
+        """
+        return self._change(user_id, {"email": email, "email_confirm": True})
 
     def delete(self, user_id: uuid.UUID) -> None:
         """Delete an identity; one that is not there counts as deleted.
@@ -193,6 +214,16 @@ class AdminClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _change(self, user_id: uuid.UUID, attributes: Mapping[str, Any]) -> StoredIdentity | None:
+        try:
+            with self._writing():
+                changed = self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
+                return _listed(changed.user.model_dump())
+        except IdentityRefused as refusal:
+            if refusal.status == _NOT_FOUND:
+                return None
+            raise
 
     def _read(self, user: Mapping[str, Any]) -> StoredIdentity:
         try:

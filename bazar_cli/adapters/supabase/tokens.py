@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Claims:
     expires_at: datetime
     asked_auth: bool
     """Supabase Auth itself confirmed the session while verifying."""
+    lifetime: timedelta | None = None
+    """How long the project's access tokens live, from issue to end; None of a token that does not say."""
 
 
 class TokenVerifier:
@@ -113,18 +115,7 @@ class TokenVerifier:
             user_id, email = client.get_user(token)
         if user_id != claims.user_id:
             raise _invalid("Supabase Auth says that it is somebody else's")
-        return Claims(user_id, email, claims.session_id, claims.expires_at, asked_auth=True)
-
-
-def lifetime(token: Secret) -> timedelta | None:
-    """Return how long Supabase Auth lets access tokens live, as a verified one says; None where it does not say."""
-    import jwt
-
-    claims: dict[str, Any] = jwt.decode(token.reveal(), options={"verify_signature": False})
-    expires, issued = claims.get("exp"), claims.get("iat")
-    if not isinstance(expires, int | float) or not isinstance(issued, int | float):
-        return None
-    return timedelta(seconds=expires - issued)
+        return replace(claims, email=email)
 
 
 def _check_signature(text: str, algorithm: str, key: Key) -> None:
@@ -152,7 +143,15 @@ def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
         session_id=session_id if isinstance(session_id, str) and session_id else None,
         expires_at=expires_at,
         asked_auth=asked_auth,
+        lifetime=_lifetime(proven),
     )
+
+
+def _lifetime(proven: dict[str, Any]) -> timedelta | None:
+    issued, expires = proven.get("iat"), proven["exp"]
+    if not isinstance(issued, int | float) or not isinstance(expires, int | float) or expires <= issued:
+        return None
+    return timedelta(seconds=expires - issued)
 
 
 def _expired(*, ahead: bool = False) -> NotSignedIn:

@@ -21,19 +21,26 @@ from bazar_cli.services import users
     examples=(
         'bazar users update ada@example.com --name "Ada King"',
         'bazar users update ada@example.com --name "" --dry-run',
+        "bazar users update ada@example.com --email ada.king@example.com",
     ),
 )
 def run(
     run: Run[User],
     user: Annotated[str, Argument(help="id or email")],
+    email: Annotated[
+        str | None, Option("--email", help="new address, confirmed at once; stored in lower case", metavar="EMAIL")
+    ] = None,
     name: Annotated[str | None, Option("--name", help="new display name; empty removes it", metavar="NAME")] = None,
     if_unchanged_since: Annotated[
         str | None,
         Option("--if-unchanged-since", help="only if updated_at is not later than this", metavar="TIME"),
     ] = None,
 ) -> None:
-    """Change a user; only what is given is changed."""
-    if name is None:
-        raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --name")
+    """Change a user; only what is given is changed.
+
+    An address is changed in both systems. A run that was cut off is finished by running the same command again.
+    """
+    if name is None and email is None:
+        raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --email or --name")
     since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
-    run.show(run.perform(users.update, UpdateUser(user, name, since)))
+    run.show(run.perform(users.update, UpdateUser(user, name, since, email)))

@@ -23,7 +23,7 @@ REVOKED: View[RevokedSessions] = View(
         "user_id": lambda r: str(r.user_id),
         "email": lambda r: r.email,
         "ended": lambda r: r.ended,
-        "tokens_live_until": lambda r: rfc3339(r.tokens_live_until),
+        "tokens_valid_until": lambda r: rfc3339(r.tokens_valid_until),
     },
     identifier=lambda r: str(r.user_id),
 )

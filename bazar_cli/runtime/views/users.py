@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, User
+from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, SuspendedUser, User
 from bazar_cli.runtime.views.base import Value, View, rfc3339
 
 
@@ -64,3 +64,30 @@ RESET: View[PasswordReset] = View(
     optional=frozenset({"link"}),
     identifier=lambda r: str(r.user.id),
 )
+SUSPENDED: View[SuspendedUser] = View(
+    fields={
+        **{name: (lambda s, g=getter: g(s.user)) for name, getter in USER.fields.items()},
+        "sessions_ended": lambda s: s.sessions_ended,
+        "tokens_valid_until": lambda s: rfc3339(s.tokens_valid_until),
+    },
+    identifier=lambda s: str(s.user.id),
+    cells={"organizations": lambda s: _organization_cell(s.user)},
+)
+
+
+def what_suspending_ends(suspended: SuspendedUser) -> tuple[str, ...]:
+    """Say which services refuse a suspended user at once, and which take issued access tokens until when."""
+    email = suspended.user.email
+    if not suspended.changed:
+        return (f"{email} was suspended already; nothing was changed",)
+    at_once = (
+        "refused at once: every command of bazar, and by Supabase Auth sign-in, refresh and, since v2.195, /user"
+        if suspended.has_identity
+        else f"refused at once: every command of bazar; Supabase has no identity of {email} that could be banned"
+    )
+    if not suspended.tokens_issued:
+        return (at_once, "no access token was ever issued to this user")
+    until = rfc3339(suspended.tokens_valid_until)
+    end = f"until {until} at the latest" if until else "for as long as tokens of this project live"
+    services = "the Data API, Storage, Realtime, Edge Functions and whatever else verifies tokens by itself"
+    return (at_once, f"access tokens issued before are taken by {services} {end}")

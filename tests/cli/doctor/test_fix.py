@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bazar_cli.domain import doctor as use_cases
-from bazar_cli.domain.access import Pending
+from bazar_cli.domain.access import Pending, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.services import leases, user_creation
@@ -226,12 +226,34 @@ def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: Peopl
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("doctor.fix", "undone")]
 
 
-def test_a_change_that_it_cannot_finish_is_left(admin: Bazar, people: People) -> None:
-    someone = people.user(pending=Pending.SUSPEND)
+def test_changes_are_finished_and_an_address_that_is_taken_is_put_back(admin: Bazar, people: People) -> None:
+    banned, freed = (
+        people.user(pending=Pending.SUSPEND, state=UserState.SUSPENDED),
+        people.user(pending=Pending.RESTORE),
+    )
+    moved, taken = people.user(), an_address("taken")
+    for someone in (banned, freed, moved):
+        people.identity(someone)
+    people.ban(freed)
+    people.identity(Someone(uuid.uuid4(), taken))
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("PUT", ".*", 503, lasting=True))
+        assert admin.on(proxy.target)("users", "update", moved.email, "--email", taken).code == 7
+
+    planned = fix_of(admin("doctor", "--fix", "--dry-run", "-o", "json"))
     done = admin("doctor", "--fix", "--yes", "-o", "json")
-    assert done.code == 9
-    assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("warning", "1 left")
-    assert (people.row(someone) or {})["pending"] == "suspend"
+
+    assert planned["detail"] == "would be: 2 finished, 1 undone"
+    assert (done.code, fix_of(done)["detail"]) == (9, "2 finished, 1 undone")
+    assert taken in fix_of(done)["remedy"]
+    assert "keep the address" in fix_of(done)["remedy"]
+    assert [pending_of(people, someone) for someone in (banned, freed, moved)] == [None] * 3
+    assert [people.signs_in(s.email, OLD_PASSWORD) for s in (banned, freed, moved)] == [False, True, True]
+    assert [len(people.events(someone.id)) for someone in (banned, freed)] == [0, 0]
+    assert [(e["use_case"], e["outcome"]) for e in people.events(moved.id)] == [
+        ("users.update", "done"),
+        ("doctor.fix", "undone"),
+    ]
 
 
 def test_deletions_need_the_permission_to_delete(admin: Bazar, people: People) -> None:

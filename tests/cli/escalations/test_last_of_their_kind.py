@@ -23,9 +23,16 @@ def delete(someone: Someone) -> tuple[str, ...]:
     return ("users", "delete", someone.email, "--confirm", someone.email)
 
 
+def suspend(someone: Someone) -> tuple[str, ...]:
+    return ("users", "suspend", someone.email, "--reason", "left", "--yes")
+
+
 def plus_deletes(realm: Realm) -> None:
-    """Let Plus delete users too: without it only those who rule could try to delete the last who does."""
-    realm.people.sql("INSERT INTO bazar.plan_permissions (plan, permission) VALUES ('plus', 'users:delete')")
+    """Let Plus delete and change users too: without it only those who rule could try it on the last who does."""
+    realm.people.sql(
+        "INSERT INTO bazar.plan_permissions (plan, permission)"
+        " VALUES ('plus', 'users:delete'), ('plus', 'users:update')"
+    )
 
 
 def at_once(people: People, whoms: tuple[Someone, ...], *tries: tuple[Bazar, tuple[str, ...]]) -> list[Done]:
@@ -64,6 +71,8 @@ def test_last_active_superuser_on_premium_is_not_deleted(
     bazar = realm.as_user(realm.people.user(superuser=True, plan=Plan.PLUS))
     realm.attack(bazar, *delete(last), ends=LAST)
     realm.attack(bazar, *delete(last), "--dry-run", ends=LAST)
+    realm.attack(bazar, *suspend(last), ends=LAST)
+    realm.attack(bazar, *suspend(last), "--dry-run", ends=LAST)
 
 
 def test_last_superuser_does_not_delete_themselves(realm: Realm) -> None:
@@ -101,6 +110,7 @@ def test_last_active_owner_is_not_deleted(realm: Realm, other: str) -> None:
         realm.people.user({org: role}, state=state, pending=pending)
     bazar = realm.as_user(realm.people.superuser())
     realm.attack(bazar, *delete(last), ends=(6, "users.last_owner"))
+    realm.attack(bazar, *suspend(last), ends=(6, "users.last_owner"))
 
 
 # -- rights that go while a command runs --------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_taken_address_tells_nothing_of_who_has_it(
 # -- changing and deleting ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["delete", "update"])
+@pytest.mark.parametrize("verb", ["delete", "update", "suspend", "restore"])
 @pytest.mark.parametrize("by", ["id", "email"])
 @pytest.mark.parametrize(
     ("whom", "ends"),
@@ -128,7 +128,12 @@ def test_admin_touches_nobody_at_or_above_them_or_outside(
     someone: Someone = getattr(world, whom)
     attack.people.identity(someone)
     named = str(someone.id) if by == "id" else someone.email
-    more = ("--confirm", someone.email) if verb == "delete" else ("--name", "Pwned")
+    more = {
+        "delete": ("--confirm", someone.email),
+        "update": ("--name", "Pwned"),
+        "suspend": ("--reason", "mine now", "--yes"),
+        "restore": (),
+    }[verb]
     done = attack(admin_of_acme, "users", verb, named, *more, ends=ends)
     planned = attack(admin_of_acme, "users", verb, named, *more, "--dry-run", ends=ends)
     # A dry run answers as the run would, and keeps no record that could tell.
@@ -154,6 +159,35 @@ def test_nobody_deletes_themselves(
     bazar = as_user(me)
     for named in (me.email, str(me.id)):
         attack(bazar, "users", "delete", named, "--confirm", me.email, ends=(5, "access.oneself"))
+
+
+@pytest.mark.parametrize("superuser", [True, False])
+def test_nobody_suspends_themselves(
+    attack: Attack, as_user: AsUser, world: World, people: People, superuser: bool
+) -> None:
+    me = people.user({world.acme: Role.OWNER}, plan=Plan.PREMIUM, superuser=superuser)
+    bazar = as_user(me)
+    for consent in (("--yes",), ()):
+        attack(bazar, "users", "suspend", me.email, "--reason", "tired", *consent, ends=(5, "access.oneself"))
+
+
+@pytest.mark.parametrize("whom", ["member", "foreign", "alone", "nobody"])
+def test_address_is_changed_by_superusers_only(
+    attack: Attack, admin_of_acme: Bazar, world: World, unique_email: Callable[[str], str], whom: str
+) -> None:
+    named = "nobody@example.com" if whom == "nobody" else getattr(world, whom).email
+    for taken in (unique_email("mine"), world.foreign.email):
+        attack(admin_of_acme, "users", "update", named, "--email", taken, ends=PLATFORM)
+
+
+def test_an_old_address_leads_nobody_to_whom_they_cannot_see(
+    attack: Attack, admin_of_acme: Bazar, admin: Bazar, world: World, unique_email: Callable[[str], str]
+) -> None:
+    attack.people.identity(world.foreign)
+    email = unique_email("moved")
+    admin("users", "update", world.foreign.email, "--email", email).ok()
+    attack(admin_of_acme, "users", "update", world.foreign.email, "--email", email, ends=PLATFORM)
+    attack(admin_of_acme, "users", "update", world.foreign.email, "--name", "Pwned", ends=NO_USER)
 
 
 def test_confirmation_of_somebody_out_of_reach_tells_nothing(

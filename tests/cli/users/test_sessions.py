@@ -98,9 +98,9 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
     renewed = people.auth("POST", "/token?grant_type=refresh_token", {"refresh_token": answer["refresh_token"]})
     assert renewed.status_code == 400
     assert people.signs_in(someone.email, OLD_PASSWORD)
-    until = datetime.fromisoformat(done.json["tokens_live_until"].replace("Z", "+00:00")).timestamp()
+    until = datetime.fromisoformat(done.json["tokens_valid_until"].replace("Z", "+00:00")).timestamp()
     assert time.time() + answer["expires_in"] - 30 < until < time.time() + answer["expires_in"] + 30
-    assert done.json["tokens_live_until"] in done.err
+    assert done.json["tokens_valid_until"] in done.err
     (event,) = people.events(someone.id)
     assert (event["use_case"], event["outcome"]) == ("users.sessions.revoke", "done")
     assert (event["before"], event["after"]) == ({"sessions": 2}, {"sessions": 0})

@@ -23,12 +23,12 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
     """End all sessions of a user; of yourself too, as `bazar auth logout --everywhere`.
 
     The user can sign in again. Access tokens that were handed out stop at Supabase Auth and for writes of bazar
-    at once, and elsewhere when they expire, at the latest at tokens_live_until.
+    at once, and elsewhere when they expire, at the latest at tokens_valid_until.
     """
-    revoked = run.perform(lambda s, g, r: user_sessions.revoke(s, g, run.identities, r), OfUser(user))
+    revoked = run.perform(user_sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:
         auth.forget_ended(run.system, run.environ, run.identities)
         run.notice("your own session has ended too: sign in again with `bazar auth login`")
-    elif not run.options.dry_run and revoked.tokens_live_until is not None:
-        run.notice(f"access tokens of {revoked.email} may be valid until {rfc3339(revoked.tokens_live_until)}")
+    elif not run.options.dry_run and revoked.tokens_valid_until is not None:
+        run.notice(f"access tokens of {revoked.email} may be valid until {rfc3339(revoked.tokens_valid_until)}")
     run.show(revoked)

@@ -1,0 +1,42 @@
+"""`bazar users suspend`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.users import SUSPEND, SuspendedUser, SuspendUser
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.users import SUSPENDED, what_suspending_ends
+from bazar_cli.services import user_suspension
+
+
+@command(
+    SUSPEND,
+    view=SUSPENDED,
+    examples=(
+        'bazar users suspend ada@example.com --reason "left the company"',
+        'bazar users suspend ada@example.com --reason "lost laptop" --yes -o json',
+    ),
+)
+def run(
+    run: Run[SuspendedUser],
+    user: Annotated[str, Argument(help="id or email")],
+    reason: Annotated[str, Option("--reason", help="why, for the audit log; 1 to 500 characters", metavar="TEXT")],
+) -> None:
+    """Ban a user in both systems, end their sessions, and say until when issued access tokens live.
+
+    Sessions are ended where the Auth database is proven readable; the ban alone ends sign-in and refresh. A run
+    that was cut off is finished by running the same command again; `bazar users restore` takes it back.
+    """
+
+    def ask(agreed: Impact | None) -> SuspendUser:
+        return SuspendUser(user, reason, agreed)
+
+    suspended = run.perform_agreed(user_suspension.suspend, ask)
+    run.show(suspended)
+    for text in what_suspending_ends(suspended):
+        run.notice(text)

@@ -1,0 +1,343 @@
+"""`users suspend` and `users restore`: a state that both systems must agree on (design section 4).
+
+The state that is wanted is committed first, with the one audit event; then Supabase bans, or lifts the ban; then
+the row is settled, and the sessions are ended where the Auth database is proven readable.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import doctor, scope
+from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Grant, Pending, UserState
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, User, checked_reason
+from bazar_cli.services import agreement, identity_of, invariants, leases
+from bazar_cli.services.lookups import user_not_found, user_pending
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres import audit
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
+    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.services.system import System
+
+_KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim(leases.Claim):
+    """A user to be banned or let in again, as the operator may see them."""
+
+    user: User
+    addresses: frozenset[str]
+
+
+def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
+    """Suspend a user, or finish what an earlier run began; a user who is suspended already is left as they are.
+
+    Returns the impact, and writes nothing, until it was agreed to.
+    Raises: UsageError `users.reason_invalid`; NotFound; Denied by the row rules; Conflict `users.last_superuser`,
+    `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`; BackendUnavailable
+    `users.suspend_unfinished` when the outcome at Supabase is unknown.
+    """
+    grant.demand(use_cases.SUSPEND)
+    checked = replace(request, reason=checked_reason(request.reason))
+    admin = system.admin(grant)
+
+    def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User | Impact:
+        return _begin_suspension(connection, grant, checked, lease)
+
+    with leases.claimed(system, grant, intent) as claim:
+        if isinstance(claim, Impact):
+            return claim
+        if isinstance(claim, User):
+            return SuspendedUser(claim, changed=False)
+        if grant.dry_run:
+            return _suspended(grant, claim.user, admin.get(claim.id), None)
+        return _finish_suspension(system, grant, admin, claim)
+
+
+def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
+    """Let a suspended user in again, or one whose deletion was begun and whose identity Supabase still has.
+
+    Raises: NotFound; Denied by the row rules; Conflict `users.pending`, `users.busy`, `users.ban_refused`,
+    `users.identity_gone` when there is nothing left of a deletion to take back, `users.taken_over`;
+    BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
+    """
+    grant.demand(use_cases.RESTORE)
+    admin = system.admin(grant)
+
+    def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User:
+        return _begin_restoring(connection, grant, request, lease)
+
+    with leases.claimed(system, grant, intent) as claim:
+        if isinstance(claim, User):
+            return RestoredUser(claim, changed=False)
+        if claim.pending is Pending.DELETE:
+            claim = _cancel_deletion(system, grant, admin, claim)
+        if grant.dry_run:
+            return RestoredUser(claim.user, changed=True, has_identity=_is_there(admin.get(claim.id)))
+        identity = _ask(system, grant, admin, claim)
+        user, _ = agreement.settle(system, grant, admin, claim, _nothing_more)
+        return RestoredUser(user, changed=True, has_identity=_is_there(identity))
+
+
+def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
+    """Finish a suspension or its end whose command died, for `doctor --fix`; return what is to be known of it.
+
+    Raises: as `suspend` and `restore`; NotFound for a user who is gone.
+    """
+    grant.demand(doctor.FIX)
+    admin = system.admin(grant)
+
+    def intent(connection: Connection, lease: uuid.UUID) -> leases.Claim | None:
+        taken = agreement.take_up(connection, user_id, lease, _KINDS)
+        return None if taken is None else taken[1]
+
+    with leases.claimed(system, grant, intent) as claim:
+        if claim is None or grant.dry_run:
+            return ""
+        if claim.pending is Pending.SUSPEND:
+            until = _finish_suspension(system, grant, admin, claim).tokens_valid_until
+            return "" if until is None else f"access tokens that were issued live until {until.isoformat()}"
+        _ask(system, grant, admin, claim)
+        agreement.settle(system, grant, admin, claim, _nothing_more)
+        return ""
+
+
+# -- in Postgres ------------------------------------------------------------------------------------------
+
+
+def _begin_suspension(
+    connection: Connection, grant: Grant, request: SuspendUser, lease: uuid.UUID
+) -> _Claim | User | Impact:
+    """Commit that the user is to be suspended, once somebody agreed; superseding a restore that nobody finished."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    user = held.user
+    scope.not_oneself(grant, user, "suspend")
+    scope.may_write_user(grant, user)
+    suspended = user.state is UserState.SUSPENDED
+    if suspended and user.pending is None:
+        return _seen(connection, grant, user)
+    impact = _impact(user, request)
+    if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
+        return impact
+    _refuse_others(held, _KINDS)
+    if not suspended:
+        invariants.keep_ruler(connection, user)
+        invariants.keep_owners(connection, user)
+        users.write_state(connection, user.id, UserState.SUSPENDED)
+        audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
+    return _take(connection, grant, held, Pending.SUSPEND, lease)
+
+
+def _begin_restoring(connection: Connection, grant: Grant, request: RestoreUser, lease: uuid.UUID) -> _Claim | User:
+    """Commit that the user is to be active; of a deletion only the lease is taken, for Supabase is asked first."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    user = held.user
+    scope.may_write_user(grant, user)
+    active = user.state is UserState.ACTIVE
+    if active and user.pending is None:
+        return _seen(connection, grant, user)
+    _refuse_others(held, _KINDS | {Pending.DELETE})
+    if user.pending is Pending.DELETE:
+        return _take(connection, grant, held, Pending.DELETE, lease)
+    if not active:
+        users.write_state(connection, user.id, UserState.ACTIVE)
+        audit.record(connection, grant, _change(user, UserState.ACTIVE))
+    return _take(connection, grant, held, Pending.RESTORE, lease)
+
+
+def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _Claim) -> _Claim:
+    """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    existing = admin.get(doomed.id)
+    if existing is None or existing.is_deleted or not identity_of.is_theirs(existing, doomed, doomed.addresses):
+        confirm = f"bazar users delete {quote(doomed.email)} --confirm {quote(doomed.email)}"
+        raise Conflict(
+            "users.identity_gone",
+            f"{doomed.email} cannot be restored: Supabase has no identity of this user any more",
+            hint=f"finish the deletion: `{confirm}`",
+            details={"user_id": str(doomed.id), "email": doomed.email},
+        )
+    user = replace(doomed.user, state=UserState.ACTIVE, pending=None)
+    claim = replace(doomed, pending=Pending.RESTORE, user=user, since=leases.Since())
+    if grant.dry_run:
+        return claim
+    with system.database().transaction(grant) as connection:
+        if not users.renew(connection, doomed.id, Pending.DELETE, doomed.lease):
+            raise leases.taken_over(doomed.email, "went on with the deletion")
+        users.write_state(connection, doomed.id, UserState.ACTIVE)
+        users.take(connection, doomed.id, Pending.RESTORE, doomed.lease)
+        audit.record(connection, grant, _change(doomed.user, UserState.ACTIVE))
+    return claim
+
+
+def _refuse_others(held: Held, kinds: frozenset[Pending]) -> None:
+    """Wait for whoever holds the user, and refuse to pass over a change of another kind."""
+    if held.leased:
+        raise leases.Busy(held.user.email)
+    if held.user.pending is not None and held.user.pending not in kinds:
+        raise user_pending(held.user.email, held.user.pending)
+
+
+def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, lease: uuid.UUID) -> _Claim:
+    from bazar_cli.adapters.postgres import users
+
+    user = held.user
+    users.take(connection, user.id, pending, lease)
+    seen = _seen(connection, grant, user)
+    return _Claim(
+        id=user.id,
+        email=user.email,
+        pending=pending,
+        lease=lease,
+        deployment=users.deployment(connection),
+        adopted=held.adopted,
+        user=seen if pending is Pending.DELETE else replace(seen, pending=None),
+        addresses=identity_of.addresses(connection, user),
+    )
+
+
+def _seen(connection: Connection, grant: Grant, user: User) -> User:
+    from bazar_cli.adapters.postgres import users
+
+    seen = users.find(connection, grant.reach, str(user.id))
+    assert seen is not None, "a user that was locked within reach is within reach"
+    return seen
+
+
+def _change(user: User, state: UserState, reason: str | None = None) -> audit.Change:
+    from bazar_cli.adapters.postgres import audit
+
+    before: dict[str, object] = {"state": user.state.value}
+    if user.pending is Pending.DELETE:
+        before["pending"] = user.pending.value
+    return audit.Change("user", user.id, before=before, after={"state": state.value}, reason=reason)
+
+
+def _impact(user: User, request: SuspendUser) -> Impact:
+    return Impact(
+        text=f"{user.email} would be banned at Supabase Auth, their sessions ended, and every command of bazar refused",
+        question=f"Suspend {user.email}?",
+        command=f"bazar users suspend {quote(request.user)} --reason {quote(request.reason)} --yes",
+        subject=(str(user.id),),
+        details={"user_id": str(user.id), "email": user.email},
+    )
+
+
+# -- at Supabase ------------------------------------------------------------------------------------------
+
+
+def _finish_suspension(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) -> SuspendedUser:
+    from bazar_cli.adapters.postgres import identities
+
+    identity = _ask(system, grant, admin, claim)
+
+    def end_sessions(connection: Connection) -> int | None:
+        if not identities.may_end_sessions(connection, grant.session_id):
+            return None
+        return identities.end_sessions(connection, claim.id)
+
+    user, ended = agreement.settle(system, grant, admin, claim, end_sessions)
+    return _suspended(grant, user, identity, ended)
+
+
+def _ask(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) -> StoredIdentity | None:
+    """Ban, or lift the ban; return the identity, None when Supabase has none. What is refused stays pending."""
+    leases.keep(system, grant, claim)
+    try:
+        return agreement.ask(admin, claim)
+    except IdentityRefused as refusal:
+        raise agreement.key_refused(refusal) or _refused(claim, refusal) from refusal
+    except OutcomeUnknown as unknown:
+        try:
+            identity = admin.get(claim.id)
+        except BackendUnavailable:
+            identity = None
+        as_wanted = _is_banned if claim.pending is Pending.SUSPEND else _is_free
+        if identity is None or not as_wanted(identity):
+            raise _unfinished(claim, unknown) from unknown
+        return identity
+
+
+def _is_banned(identity: StoredIdentity) -> bool:
+    """Whether the identity bears a ban of ours; one for some hours was set by somebody else, and ends."""
+    return identity.banned_until is not None and identity.banned_until > _now() + BAN / 2
+
+
+def _is_free(identity: StoredIdentity) -> bool:
+    return identity.banned_until is None or identity.banned_until <= _now()
+
+
+def _is_there(identity: StoredIdentity | None) -> bool:
+    return identity is not None and not identity.is_deleted
+
+
+def _suspended(grant: Grant, user: User, identity: StoredIdentity | None, ended: int | None) -> SuspendedUser:
+    issued = identity is None or identity.has_signed_in or bool(ended)
+    return SuspendedUser(
+        user=user,
+        changed=True,
+        has_identity=_is_there(identity),
+        sessions_ended=ended,
+        tokens_issued=issued,
+        tokens_valid_until=_end_of_tokens(identity, grant.token_lifetime) if issued else None,
+    )
+
+
+def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) -> datetime | None:
+    """The latest end of a token that was issued before the ban, whatever became of its session since."""
+    if lifetime is None:
+        return None
+    banned = _now()
+    if identity is not None and _is_banned(identity) and identity.banned_until is not None:
+        # The moment of the ban by the clock of Auth, which is the one that tokens end by.
+        banned = identity.banned_until - BAN
+    # Tokens end at whole seconds.
+    return banned.replace(microsecond=0) + timedelta(seconds=1) + lifetime
+
+
+def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:
+    what = "ban" if claim.pending is Pending.SUSPEND else "lift the ban of"
+    return Conflict(
+        "users.ban_refused",
+        f"Supabase Auth refused to {what} {claim.email}: {refusal.message}",
+        hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
+        details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(claim.id)},
+    )
+
+
+def _unfinished(claim: leases.Claim, unknown: Exception) -> BazarError:
+    details = {"user_id": str(claim.id), "email": claim.email}
+    hint = "run the same command again: it goes on where this one stopped"
+    if claim.pending is Pending.SUSPEND:
+        what = f"{claim.email} is suspended here, but Supabase Auth did not say whether it banned them: {unknown}"
+        return BackendUnavailable("users.suspend_unfinished", what, hint=hint, details=details)
+    what = f"{claim.email} is active here, but Supabase Auth did not say whether it lifted the ban: {unknown}"
+    return BackendUnavailable("users.restore_unfinished", what, hint=hint, details=details)
+
+
+def _nothing_more(_connection: Connection) -> None:
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
