@@ -61,6 +61,10 @@ class Pending(str, Enum):
         return self.value
 
 
+COMING_OR_GOING = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
+"""Of whom nobody knows yet whether they stay: who finishes that counts on the plan and the roles that they have."""
+
+
 class Access(str, Enum):
     """Who may ask at all, before plan and scope."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from uuid import UUID
 
 from bazar_cli.domain.secrets import Secret
@@ -53,6 +54,10 @@ class StoredIdentity:
         return self.banned_until is not None and self.banned_until > now
 
 
+NOBODY = "user_not_found"
+"""Supabase's code for an id that no identity has. Any other 404 comes from something on the way, and proves nothing."""
+
+
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing.
 
@@ -64,6 +69,11 @@ class IdentityRefused(Exception):
         self.status = status
         self.code = code
         self.message = message
+
+    @property
+    def nobody(self) -> bool:
+        """Whether Supabase says that there is no such identity."""
+        return self.status == HTTPStatus.NOT_FOUND and self.code == NOBODY
 
 
 class OutcomeUnknown(Exception):

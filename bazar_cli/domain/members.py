@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from bazar_cli.domain.access import Role, Scope, UserState, requires
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission
 
@@ -76,7 +77,8 @@ class UpdateMember:
 
 @dataclass(frozen=True)
 class RemoveMember:
-    """What `orgs members remove` was asked."""
+    """What `orgs members remove` was asked, and what was agreed to, if anything was yet."""
 
     organization: str
     user: str
+    agreed: Impact | None = None

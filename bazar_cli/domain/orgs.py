@@ -56,6 +56,15 @@ class CreateOrganization:
 
 
 @dataclass(frozen=True)
+class CreatedOrganization:
+    """The organization that was created."""
+
+    organization: Organization
+    foretold: bool = False
+    """Of a dry run, which chose an id that none will have: the real run chooses another one."""
+
+
+@dataclass(frozen=True)
 class ListOrganizations:
     """What `orgs list` was asked."""
 

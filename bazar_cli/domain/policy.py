@@ -7,6 +7,7 @@ Only the gate imports this module; an import contract holds it.
 from __future__ import annotations
 
 from datetime import timedelta
+from shlex import quote
 from uuid import UUID
 
 from bazar_cli.domain.access import (
@@ -115,9 +116,10 @@ def _not_in_plan(operator: Operator, spec: Spec, missing: list[Permission]) -> D
     plans = " or ".join(p.value.capitalize() for p in having)
     where = f"{plans} has it" if having else "no plan has it"
     change = (
-        f"{WHO_CHANGES_PLANS} can move {operator.email} to {plans}"
+        f"{WHO_CHANGES_PLANS} can move {operator.email} to {plans}:"
+        f" `bazar plans assign {quote(operator.email)} {having[0]}`"
         if having
-        else "a superuser on Premium can add it to a plan"
+        else f"{WHO_CHANGES_PLANS} can add it to a plan: `bazar plans grant {operator.plan} {missing[0]}`"
     )
     return Denial(
         code="access.plan",

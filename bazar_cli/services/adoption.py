@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from bazar_cli.services.system import System
 
 _ORIGIN = "adopted"
-_NOT_FOUND = 404
 
 
 def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
@@ -234,7 +233,7 @@ def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
     try:
         admin.stamp(begun.id, begun.deployment, _ORIGIN)
     except IdentityRefused as refusal:
-        raise _vanished(email) if refusal.status == _NOT_FOUND else refused(email, refusal) from refusal
+        raise _vanished(email) if refusal.nobody else refused(email, refusal) from refusal
     except OutcomeUnknown as unknown:
         try:
             found = admin.get(begun.id)
@@ -252,16 +251,19 @@ def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun:
         # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
         users.set_adopted_state(connection, begun.id, begun.lease, state)
         settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
+        held = users.hold_id(connection, begun.id)
         user = users.find(connection, grant.reach, str(begun.id))
-    if user is None:
+    if held is None:
         # Deleted meanwhile: a stamp that came after that would be nobody's.
         try:
             admin.unstamp(begun.id)
         except (IdentityRefused, OutcomeUnknown) as error:
             raise _unfinished(email, begun, error) from error
         raise leases.taken_over(email, "deleted the user")
-    if not settled and user.pending is not None:
+    if not settled and held.user.pending is not None:
         raise leases.taken_over(email, "is in the middle of a change of the user")
+    if user is None:
+        raise leases.out_of_reach(email)
     return user
 
 
@@ -291,7 +293,7 @@ def _another_address(identity: StoredIdentity, email: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {email} has the address {identity.email} at Supabase",
-        hint="make both the same first",
+        hint="make both the same first, with `bazar users update USER --email ADDRESS` or at Supabase",
         details={"user_id": str(identity.id), "email": email, "supabase_email": identity.email},
     )
 

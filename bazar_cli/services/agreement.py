@@ -83,17 +83,19 @@ def settle(
 
     Parameters: `asked` says that Supabase was asked to change: where the lease was lost by then, that call may
     have undone what another command settled, so what the row wants now is asked for once more.
-    Raises: Conflict `users.taken_over`.
+    Raises: Conflict `users.taken_over`, also where it is settled and the user out of the operator's reach by now.
     """
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if users.settle(connection, claim.id, claim.pending, claim.lease):
+        settled = users.settle(connection, claim.id, claim.pending, claim.lease)
+        if settled:
             done = also(connection)
             user = users.find(connection, grant.reach, str(claim.id))
-            if user is None:
-                raise leases.taken_over(claim.email, "took the user out of your reach")
-            return user, done
+            if user is not None:
+                return user, done
+    if settled:
+        raise leases.out_of_reach(claim.email)
     if asked:
         set_right(system, grant, admin, claim)
     raise leases.taken_over(claim.email, "went on with the user")

@@ -98,13 +98,13 @@ _MISMATCHES: Mapping[Mismatch, tuple[str, Health, str, str]] = {
         "nobody is banned at Supabase who is active here",
         Health.WARNING,
         "{rows}: active here, and banned at Supabase, where nobody can sign in as them",
-        "`bazar users suspend USER --reason TEXT` makes it so here too; `bazar users restore USER` then lifts both",
+        "`bazar users suspend USER --reason TEXT` makes it so here too, `bazar users restore USER` lifts the ban",
     ),
     Mismatch.SUSPENDED_NOT_BANNED: (
         "whoever is suspended is banned at Supabase",
         Health.FAILED,
         "{rows}: suspended here, and not banned at Supabase: they can still sign in to other services",
-        "`bazar users suspend USER --reason TEXT` again; where that changes nothing, `bazar users restore USER` first",
+        "`bazar users suspend USER --reason TEXT` bans them again, `bazar users restore USER` lets them in here too",
     ),
 }
 

@@ -32,7 +32,7 @@ def keep_ruler(connection: Connection, user: User) -> None:
         raise Conflict(
             "users.last_superuser",
             f"{user.email} is the last active superuser on Premium",
-            hint="make another user a superuser on Premium first",
+            hint="make another user a superuser on Premium first: `bazar users promote` and `bazar plans assign`",
             details={"user_id": str(user.id)},
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from shlex import quote
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.services.interrupts import step_in_hand
+from bazar_cli.services.lookups import user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.services.system import System
 
 T = TypeVar("T")
@@ -71,6 +73,29 @@ class Busy(Exception):
         self.email = email
 
 
+def refuse_pending(held: Held, kinds: Collection[Pending] = tuple(Pending)) -> None:
+    """Wait for the command that is at one of these changes of the user; refuse one that nobody finished.
+
+    Raises: Busy, inside `when_free` or `claimed`; Conflict `users.pending`.
+    """
+    pending = held.user.pending
+    if pending is None or pending not in kinds:
+        return
+    if held.leased:
+        raise Busy(held.user.email)
+    raise user_pending(held.user.email, pending, adopted=held.adopted)
+
+
+def refuse_others(held: Held, kinds: Collection[Pending]) -> None:
+    """Wait for whoever holds the user, and refuse to pass over a change of another kind than these.
+
+    Raises: as `refuse_pending`.
+    """
+    if held.leased:
+        raise Busy(held.user.email)
+    refuse_pending(held, frozenset(Pending).difference(kinds))
+
+
 def busy_with(email: str) -> Conflict:
     """Return the error for a user whom another command holds."""
     return Conflict(
@@ -87,6 +112,16 @@ def taken_over(email: str, what: str) -> Conflict:
         "users.taken_over",
         f"this command was held up, and meanwhile another one {what} ({email})",
         hint=f"look at the user with `bazar users get {quote(email)}`, then decide",
+        details={"email": email},
+    )
+
+
+def out_of_reach(email: str) -> Conflict:
+    """Return the error of a command that did what it was to do, and may not show any more to whom."""
+    return Conflict(
+        "users.taken_over",
+        f"it was done, and meanwhile another command took {email} out of your reach",
+        hint="ask an administrator who can see the user, if you need to know more",
         details={"email": email},
     )
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import members as use_cases
 from bazar_cli.domain import scope
-from bazar_cli.domain.access import Grant, Pending, Role
+from bazar_cli.domain.access import COMING_OR_GOING, Grant, Role
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.members import AddMember, ListMembers, Member, MemberChange, RemoveMember, UpdateMember
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services import invariants, leases
-from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
+from bazar_cli.services.lookups import organization_not_found, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -94,27 +95,10 @@ def update(system: System, grant: Grant, request: UpdateMember) -> MemberChange:
     return leases.when_free(step, system, grant)
 
 
-def foresee_removal(system: System, grant: Grant, request: RemoveMember) -> MemberChange:
-    """Return what `remove` would do, for whoever is asked to consent to it.
-
-    Raises: NotFound and Denied as `remove`; Conflict `users.pending`.
-    """
-    from bazar_cli.adapters.postgres import organizations, users
-
-    grant.demand(use_cases.REMOVE)
-    with system.database().read(grant) as connection:
-        organization = organizations.find(connection, grant.reach, request.organization)
-        if organization is None:
-            raise organization_not_found(request.organization)
-        user = users.find(connection, grant.reach, request.user)
-        if user is None:
-            raise user_not_found(request.user)
-    return _change(organization, user, None, _removable(grant, organization, user))
-
-
-def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange:
+def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange | Impact:
     """End a membership; for a user within reach who is no member nothing is written.
 
+    Returns the impact, and writes nothing, until it was agreed to.
     Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `users.last_owner`,
     `users.pending`.
     """
@@ -122,16 +106,32 @@ def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange:
 
     grant.demand(use_cases.REMOVE)
 
-    def step(connection: Connection) -> MemberChange:
+    def step(connection: Connection) -> MemberChange | Impact:
         organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
         user = _held_user(connection, grant, request.user)
-        current = _removable(grant, organization, user)
+        current = _role_in(user, organization)
+        scope.may_remove_member(grant, user.id, organization, current or Role.MEMBER)
+        if current is None:
+            return _change(organization, user, None, None)
         if current is Role.OWNER:
             invariants.keep_owner(connection, organization, user)
+        impact = _impact(request, organization, user, current)
+        if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
+            return impact
         memberships.delete(connection, organization.id, user.id)
         return _recorded(connection, grant, organization, user, None)
 
     return leases.when_free(step, system, grant)
+
+
+def _impact(request: RemoveMember, organization: Organization, user: User, role: Role) -> Impact:
+    return Impact(
+        text=f"{user.email} would no longer be {role} of {organization.slug}",
+        question=f"Remove {user.email} from {organization.slug}?",
+        command=f"bazar orgs members remove {quote(request.organization)} {quote(request.user)} --yes",
+        subject=(str(organization.id), str(user.id), role.value),
+        details={"organization": organization.slug, "user_id": str(user.id), "role": role.value},
+    )
 
 
 def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
@@ -150,21 +150,8 @@ def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
     held = users.hold(connection, grant.reach, reference)
     if held is None:
         raise user_not_found(reference)
-    _refuse_unfinished(held.user)
+    leases.refuse_pending(held, COMING_OR_GOING)
     return held.user
-
-
-def _refuse_unfinished(user: User) -> None:
-    if user.pending is Pending.CREATE or user.pending is Pending.DELETE:
-        raise user_pending(user.email, user.pending)
-
-
-def _removable(grant: Grant, organization: Organization, user: User) -> Role | None:
-    """The role that ends, None for who is no member, where the operator may end it."""
-    _refuse_unfinished(user)
-    current = _role_in(user, organization)
-    scope.may_remove_member(grant, user.id, organization, current or Role.MEMBER)
-    return current
 
 
 def _role_in(user: User, organization: Organization) -> Role | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain import scope
-from bazar_cli.domain.access import Grant, UserState
+from bazar_cli.domain.access import COMING_OR_GOING, Grant, UserState
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.orgs import (
+    CreatedOrganization,
     CreateOrganization,
     DeleteOrganization,
     Dissolution,
@@ -25,7 +26,7 @@ from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.permissions import Permission
 from bazar_cli.services import leases
 from bazar_cli.services.ids import time_ordered_uuid
-from bazar_cli.services.lookups import organization_not_found, user_not_found, user_pending
+from bazar_cli.services.lookups import organization_not_found, user_not_found
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bazar_cli.services.system import System
 
 
-def create(system: System, grant: Grant, request: CreateOrganization) -> Organization:
+def create(system: System, grant: Grant, request: CreateOrganization) -> CreatedOrganization:
     """Create an organization; the operator becomes its owner, or, for superusers, the owner they name.
 
     Raises: UsageError for a bad name or slug; NotFound for an unknown owner; Conflict `orgs.slug_exists`.
@@ -45,7 +46,8 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Organiz
     grant.demand(use_cases.CREATE)
     name = checked_org_name(request.name)
     slug = checked_slug(request.slug) if request.slug is not None else slug_of(name, in_ascii)
-    with system.database().transaction(grant) as connection:
+
+    def step(connection: Connection) -> CreatedOrganization:
         owner_id = _owner(connection, grant, request)
         created = organizations.insert(connection, time_ordered_uuid(), slug, name, owner_id)
         if created is None:
@@ -53,7 +55,9 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Organiz
             raise _slug_exists(connection, slug, ("create", name, *owner))
         after = {"slug": slug, "name": name, "owner": str(owner_id)}
         audit.record(connection, grant, audit.Change("organization", created.id, created.id, before=None, after=after))
-        return created
+        return CreatedOrganization(created, foretold=grant.dry_run)
+
+    return leases.when_free(step, system, grant)
 
 
 def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
@@ -64,8 +68,7 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
     held = users.hold(connection, grant.reach, request.owner)
     if held is None:
         raise user_not_found(request.owner)
-    if held.user.pending is not None:
-        raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
+    leases.refuse_pending(held)
     if held.user.state is not UserState.ACTIVE:
         raise Conflict(
             "users.suspended",
@@ -141,11 +144,14 @@ def foresee_deletion(system: System, grant: Grant, request: DeleteOrganization) 
     from bazar_cli.adapters.postgres import organizations
 
     grant.demand(use_cases.DELETE)
-    with system.database().read(grant) as connection:
+
+    def step(connection: Connection) -> Dissolution:
         found = organizations.find(connection, grant.reach, request.organization)
         if found is None:
             raise organization_not_found(request.organization)
         return _dissolution(connection, grant, found)
+
+    return leases.when_free(step, system, grant)
 
 
 def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
@@ -185,12 +191,12 @@ def _held(connection: Connection, grant: Grant, reference: str) -> Organization:
 
 
 def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:
-    from bazar_cli.adapters.postgres import memberships
+    from bazar_cli.adapters.postgres import memberships, users
 
     scope.may_write_organization(grant, organization, Permission.ORGS_DELETE)
-    unfinished = memberships.unfinished(connection, organization.id)
+    unfinished = users.coming_or_going_in(connection, organization.id)
     if unfinished is not None:
-        raise user_pending(*unfinished)
+        leases.refuse_pending(unfinished, COMING_OR_GOING)
     roles = memberships.roles(connection, organization.id)
     return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
 

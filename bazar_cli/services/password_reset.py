@@ -18,8 +18,9 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import PasswordReset, ResetPassword, User
+from bazar_cli.services import leases
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import Change
@@ -38,18 +39,21 @@ def reset(system: System, grant: Grant, request: ResetPassword) -> PasswordReset
 
     grant.demand(use_cases.RESET_PASSWORD)
     admin = system.admin(grant)
-    with system.database().transaction(grant) as connection:
-        user = _subject(connection, grant, request)
+    user = leases.when_free(lambda connection: _subject(connection, grant, request), system, grant)
     _has_identity(admin, user)
     if grant.dry_run:
         return PasswordReset(user, mailed=not request.print_link)
     change = audit.Change("user", user.id, after={"recovery": "link" if request.print_link else "mail"})
     with step_in_hand() as begin_step:
-        with system.database().transaction(grant) as connection:
+
+        def step(connection: Connection) -> User:
             # Looked at again, and held to the commit: who was suspended since gets no link.
-            user = _subject(connection, grant, request)
+            subject = _subject(connection, grant, request)
             audit.record(connection, grant, change)
             begin_step()
+            return subject
+
+        user = leases.when_free(step, system, grant)
         link = _asked(system, grant, admin, request, user, change)
     return PasswordReset(user, mailed=link is None, link=link)
 
@@ -62,19 +66,15 @@ def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> Us
         raise user_not_found(request.user)
     user = held.user
     scope.may_write_user(grant, user)
-    if user.pending is not None:
-        raise user_pending(user.email, user.pending, adopted=held.adopted)
+    leases.refuse_pending(held)
     if user.state is UserState.SUSPENDED:
         raise Conflict(
             "users.suspended",
             f"{user.email} is suspended, and Supabase Auth lets nobody in who is",
-            hint="restore the user first",
+            hint=f"restore the user first: `bazar users restore {quote(user.email)}`",
             details={"user_id": str(user.id)},
         )
-    # As the operator may see it: without memberships out of reach.
-    seen = users.find(connection, grant.reach, str(user.id))
-    assert seen is not None, "a user that was locked within reach is within reach"
-    return seen
+    return users.seen(connection, grant.reach, user.id)
 
 
 def _has_identity(admin: AdminClient, user: User) -> None:
@@ -102,7 +102,8 @@ def _another_address(user: User, email: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {user.email} has the address {email} at Supabase",
-        hint="make both the same first; a link for one address would let in whoever has it at Supabase",
+        hint="make both the same first: a superuser runs `bazar users update USER --email ADDRESS`; a link for one"
+        " address would let in whoever has it at Supabase",
         details={"user_id": str(user.id), "email": user.email, "supabase_email": email},
     )
 

@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import plans as use_cases
 from bazar_cli.domain import scope
-from bazar_cli.domain.access import Grant, Pending
+from bazar_cli.domain.access import COMING_OR_GOING, Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.permissions import Plan, in_order
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
 from bazar_cli.domain.users import User
 from bazar_cli.services import invariants, leases
-from bazar_cli.services.lookups import plan_not_found, user_not_found, user_pending
+from bazar_cli.services.lookups import plan_not_found, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.services.system import System
-
-_BETWEEN = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
-"""Who finishes a creation gives the plan that it was begun with; who is being deleted has no plan to come."""
 
 
 def assign(system: System, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
@@ -84,9 +81,7 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
         raise user_not_found(request.user)
     user = held.user
     scope.may_write_user(grant, user)
-    if user.pending in _BETWEEN:
-        assert user.pending is not None
-        raise user_pending(user.email, user.pending)
+    leases.refuse_pending(held, COMING_OR_GOING)
     table = plans.keep(connection, user.plan, request.plan)
     if request.plan not in table:
         raise plan_not_found(request.plan)
@@ -101,9 +96,7 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     users.move(connection, user.id, request.plan)
     change = audit.Change("user", user.id, before={"plan": user.plan.value}, after={"plan": request.plan.value})
     audit.record(connection, grant, change)
-    moved = users.find(connection, grant.reach, str(user.id))
-    assert moved is not None, "a user that was locked within reach is within reach"
-    return AssignedPlan(moved, user.plan, lost, gained, impact)
+    return AssignedPlan(users.seen(connection, grant.reach, user.id), user.plan, lost, gained, impact)
 
 
 def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...]) -> Impact | None:

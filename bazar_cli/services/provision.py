@@ -196,8 +196,9 @@ def settle(
 
     with system.database().transaction(grant, finishing=True) as connection:
         settled = users.settle(connection, begun.id, begun.pending, begun.lease)
+        held = users.hold_id(connection, begun.id)
         user = users.find(connection, grant.reach, str(begun.id))
-    if user is None:
+    if held is None:
         # Deleted meanwhile: the identity that this command made after that would be nobody's.
         if created_here:
             try:
@@ -206,10 +207,12 @@ def settle(
                 what = f"whether it took back the identity of {wanted.email}, deleted meanwhile: {error}"
                 raise unfinished(wanted.email, begun, what) from error
         raise leases.taken_over(wanted.email, "deleted the user")
-    if not settled and user.pending is not None:
+    if not settled and held.user.pending is not None:
         raise leases.taken_over(wanted.email, "is in the middle of a change of the user")
     if not settled and (wanted.plain is not None or wanted.bcrypt_hash is not None):
         raise leases.taken_over(wanted.email, "finished the user, perhaps with another password")
+    if user is None:
+        raise leases.out_of_reach(wanted.email)
     return user
 
 

@@ -10,7 +10,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users import ChangeSuperuser, User
 from bazar_cli.services import invariants, leases
 from bazar_cli.services.consent import confirmed_by_email
-from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -36,8 +36,7 @@ def promote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
                 hint="name an active user",
                 details={"user_id": str(held.user.id)},
             )
-        if held.user.pending is not None:
-            raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
+        leases.refuse_pending(held)
         return _write(connection, grant, held.user, superuser=True)
 
     return leases.when_free(step, system, grant)
@@ -81,6 +80,4 @@ def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool)
     )
     audit.record(connection, grant, change)
     # A superuser reached everything when this began: the whole user is theirs to see.
-    written = users.find(connection, grant.reach, str(user.id))
-    assert written is not None, "a user that was locked within reach is within reach"
-    return written
+    return users.seen(connection, grant.reach, user.id)

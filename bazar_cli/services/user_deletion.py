@@ -29,7 +29,8 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     """Delete a user from both systems, or finish what an earlier run began; return who it was.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
-    `users.last_superuser`, `users.last_owner`, `users.busy`, `users.taken_over`; BackendUnavailable
+    `users.last_superuser`, `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an adoption
+    that nobody finished: whose the identity is shows when it is; BackendUnavailable
     `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
@@ -73,8 +74,9 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
             hint="look at the user with `bazar users get`",
             details={"email": user.email},
         )
-    seen = users.find(connection, grant.reach, str(user.id))
-    assert seen is not None, "a user that was locked within reach is within reach"
+    if held.adopted:
+        # Whose stamp nobody has seen yet may be somebody else's identity: it is not deleted with the row.
+        leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
         invariants.keep_ruler(connection, user)
         invariants.keep_owners(connection, user)
@@ -87,7 +89,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         lease=lease,
         deployment=users.deployment(connection),
         adopted=held.adopted,
-        user=seen,
+        user=users.seen(connection, grant.reach, user.id),
         addresses=identity_of.addresses(connection, user),
     )
 

@@ -18,7 +18,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Us
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users import UpdateUser, User, checked_name, normalized_email
 from bazar_cli.services import agreement, identity_of, leases
-from bazar_cli.services.lookups import user_changed_since, user_not_found, user_pending
+from bazar_cli.services.lookups import user_changed_since, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -108,11 +108,8 @@ def _begin(
         held = _moved_from(connection, grant, request.user, email)
     user = held.user
     scope.may_write_user(grant, user)
-    if held.leased:
-        raise leases.Busy(user.email)
     resumed = user.pending is Pending.EMAIL and user.email == email
-    if user.pending is not None and not resumed:
-        raise user_pending(user.email, user.pending)
+    leases.refuse_others(held, _KINDS if resumed else ())
     since = request.if_unchanged_since
     # What was begun, or done, under the same condition has changed the user itself.
     if since is not None and user.updated_at > since and not resumed and not moved:
@@ -130,8 +127,7 @@ def _begin(
         audit.record(connection, grant, audit.Change("user", user.id, before=before, after=after))
     if "email" in changed or resumed:
         users.take(connection, user.id, Pending.EMAIL, lease)
-    seen = users.find(connection, grant.reach, str(user.id))
-    assert seen is not None, "a user that was locked within reach is within reach"
+    seen = users.seen(connection, grant.reach, user.id)
     if "email" not in changed and not resumed:
         return seen
     claim = leases.Claim(

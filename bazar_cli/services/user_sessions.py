@@ -16,9 +16,11 @@ from bazar_cli.domain import user_sessions as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
+from bazar_cli.services import leases
 from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.domain.users import User
     from bazar_cli.services.system import System
 
@@ -63,7 +65,8 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     from bazar_cli.adapters.postgres import audit, identities, users
 
     grant.demand(use_cases.REVOKE)
-    with system.database().transaction(grant) as connection:
+
+    def step(connection: Connection) -> tuple[User, int]:
         held = users.hold(connection, grant.reach, _named(grant, request))
         if held is None:
             raise user_not_found(request.user)
@@ -75,6 +78,9 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
         if ended:
             change = audit.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
             audit.record(connection, grant, change)
+        return user, ended
+
+    user, ended = leases.when_free(step, system, grant)
     lives = grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,

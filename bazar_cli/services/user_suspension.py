@@ -20,7 +20,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, User, checked_reason
 from bazar_cli.services import agreement, identity_of, invariants, leases
-from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres import audit
@@ -41,8 +41,9 @@ class _Claim(leases.Claim):
 
 
 def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
-    """Suspend a user, or finish what an earlier run began; a user who is suspended already is left as they are.
+    """Suspend a user, or finish what an earlier run began; one who is suspended and banned already is left as they are.
 
+    Whoever is suspended and not banned, because somebody lifted the ban at Supabase, is banned again.
     Returns the impact, and writes nothing, until it was agreed to.
     Raises: UsageError `users.reason_invalid`; NotFound; Denied by the row rules; Conflict `users.last_superuser`,
     `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`; BackendUnavailable
@@ -52,8 +53,17 @@ def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser
     checked = replace(request, reason=checked_reason(request.reason))
     admin = system.admin(grant)
 
+    found = _suspend(system, grant, admin, checked)
+    if isinstance(found, SuspendedUser) and not found.changed and _lacks_ban(admin.get(found.user.id)):
+        return _suspend(system, grant, admin, checked, drifted=True)
+    return found
+
+
+def _suspend(
+    system: System, grant: Grant, admin: AdminClient, request: SuspendUser, *, drifted: bool = False
+) -> SuspendedUser | Impact:
     def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User | Impact:
-        return _begin_suspension(connection, grant, checked, lease)
+        return _begin_suspension(connection, grant, request, lease, drifted=drifted)
 
     with leases.claimed(system, grant, intent) as claim:
         if isinstance(claim, Impact):
@@ -68,6 +78,7 @@ def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser
 def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
     """Let a suspended user in again, or one whose deletion was begun and whose identity Supabase still has.
 
+    Whoever is active and banned, because somebody banned them at Supabase, is let in there again.
     Raises: NotFound; Denied by the row rules; Conflict `users.pending`, `users.busy`, `users.ban_refused`,
     `users.identity_gone` when there is nothing left of a deletion to take back, `users.taken_over`;
     BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
@@ -75,8 +86,17 @@ def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
     grant.demand(use_cases.RESTORE)
     admin = system.admin(grant)
 
+    found = _restore(system, grant, admin, request)
+    if not found.changed and _bears_ban(admin.get(found.user.id)):
+        return _restore(system, grant, admin, request, drifted=True)
+    return found
+
+
+def _restore(
+    system: System, grant: Grant, admin: AdminClient, request: RestoreUser, *, drifted: bool = False
+) -> RestoredUser:
     def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User:
-        return _begin_restoring(connection, grant, request, lease)
+        return _begin_restoring(connection, grant, request, lease, drifted=drifted)
 
     with leases.claimed(system, grant, intent) as claim:
         if isinstance(claim, User):
@@ -117,9 +137,12 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
 
 
 def _begin_suspension(
-    connection: Connection, grant: Grant, request: SuspendUser, lease: uuid.UUID
+    connection: Connection, grant: Grant, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
 ) -> _Claim | User | Impact:
-    """Commit that the user is to be suspended, once somebody agreed; superseding a restore that nobody finished."""
+    """Commit that the user is to be suspended, once somebody agreed; superseding a restore that nobody finished.
+
+    Parameters: `drifted` says that Supabase does not have the ban of whoever is suspended already.
+    """
     from bazar_cli.adapters.postgres import audit, users
 
     held = users.hold(connection, grant.reach, request.user)
@@ -129,22 +152,31 @@ def _begin_suspension(
     scope.not_oneself(grant, user, "suspend")
     scope.may_write_user(grant, user)
     suspended = user.state is UserState.SUSPENDED
-    if suspended and user.pending is None:
-        return _seen(connection, grant, user)
-    impact = _impact(user, request)
-    if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
-        return impact
-    _refuse_others(held, _KINDS)
+    if suspended and user.pending is None and not drifted:
+        return users.seen(connection, grant.reach, user.id)
+    # Nobody is asked to agree to what is refused in any case.
+    leases.refuse_others(held, _KINDS)
     if not suspended:
         invariants.keep_ruler(connection, user)
         invariants.keep_owners(connection, user)
+    impact = _impact(user, request)
+    if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
+        return impact
+    if not suspended:
         users.write_state(connection, user.id, UserState.SUSPENDED)
         audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
+    elif user.pending is None:
+        audit.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
     return _take(connection, grant, held, Pending.SUSPEND, lease)
 
 
-def _begin_restoring(connection: Connection, grant: Grant, request: RestoreUser, lease: uuid.UUID) -> _Claim | User:
-    """Commit that the user is to be active; of a deletion only the lease is taken, for Supabase is asked first."""
+def _begin_restoring(
+    connection: Connection, grant: Grant, request: RestoreUser, lease: uuid.UUID, *, drifted: bool
+) -> _Claim | User:
+    """Commit that the user is to be active; of a deletion only the lease is taken, for Supabase is asked first.
+
+    Parameters: `drifted` says that Supabase bans the user, who is active already.
+    """
     from bazar_cli.adapters.postgres import audit, users
 
     held = users.hold(connection, grant.reach, request.user)
@@ -153,14 +185,16 @@ def _begin_restoring(connection: Connection, grant: Grant, request: RestoreUser,
     user = held.user
     scope.may_write_user(grant, user)
     active = user.state is UserState.ACTIVE
-    if active and user.pending is None:
-        return _seen(connection, grant, user)
-    _refuse_others(held, _KINDS | {Pending.DELETE})
+    if active and user.pending is None and not drifted:
+        return users.seen(connection, grant.reach, user.id)
+    leases.refuse_others(held, _KINDS | {Pending.DELETE})
     if user.pending is Pending.DELETE:
         return _take(connection, grant, held, Pending.DELETE, lease)
     if not active:
         users.write_state(connection, user.id, UserState.ACTIVE)
         audit.record(connection, grant, _change(user, UserState.ACTIVE))
+    elif user.pending is None:
+        audit.record(connection, grant, _ban_change(user, banned=False))
     return _take(connection, grant, held, Pending.RESTORE, lease)
 
 
@@ -190,20 +224,12 @@ def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _
     return claim
 
 
-def _refuse_others(held: Held, kinds: frozenset[Pending]) -> None:
-    """Wait for whoever holds the user, and refuse to pass over a change of another kind."""
-    if held.leased:
-        raise leases.Busy(held.user.email)
-    if held.user.pending is not None and held.user.pending not in kinds:
-        raise user_pending(held.user.email, held.user.pending)
-
-
 def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, lease: uuid.UUID) -> _Claim:
     from bazar_cli.adapters.postgres import users
 
     user = held.user
     users.take(connection, user.id, pending, lease)
-    seen = _seen(connection, grant, user)
+    seen = users.seen(connection, grant.reach, user.id)
     return _Claim(
         id=user.id,
         email=user.email,
@@ -216,14 +242,6 @@ def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, le
     )
 
 
-def _seen(connection: Connection, grant: Grant, user: User) -> User:
-    from bazar_cli.adapters.postgres import users
-
-    seen = users.find(connection, grant.reach, str(user.id))
-    assert seen is not None, "a user that was locked within reach is within reach"
-    return seen
-
-
 def _change(user: User, state: UserState, reason: str | None = None) -> audit.Change:
     from bazar_cli.adapters.postgres import audit
 
@@ -231,6 +249,13 @@ def _change(user: User, state: UserState, reason: str | None = None) -> audit.Ch
     if user.pending is Pending.DELETE:
         before["pending"] = user.pending.value
     return audit.Change("user", user.id, before=before, after={"state": state.value}, reason=reason)
+
+
+def _ban_change(user: User, *, banned: bool, reason: str | None = None) -> audit.Change:
+    """The change of one whose state stays, and whose ban at Supabase somebody else set or lifted."""
+    from bazar_cli.adapters.postgres import audit
+
+    return audit.Change("user", user.id, before={"banned": not banned}, after={"banned": banned}, reason=reason)
 
 
 def _impact(user: User, request: SuspendUser) -> Impact:
@@ -285,6 +310,14 @@ def _is_banned(identity: StoredIdentity) -> bool:
 
 def _is_free(identity: StoredIdentity) -> bool:
     return identity.banned_until is None or identity.banned_until <= _now()
+
+
+def _lacks_ban(identity: StoredIdentity | None) -> bool:
+    return identity is not None and not identity.is_deleted and not _is_banned(identity)
+
+
+def _bears_ban(identity: StoredIdentity | None) -> bool:
+    return identity is not None and not identity.is_deleted and not _is_free(identity)
 
 
 def _is_there(identity: StoredIdentity | None) -> bool:

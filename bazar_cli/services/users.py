@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
-from bazar_cli.domain.access import Grant, Reach
+from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
-from bazar_cli.services import user_email
-from bazar_cli.services.lookups import organization_not_found, user_changed_since, user_not_found, user_pending
+from bazar_cli.services import leases, user_email
+from bazar_cli.services.lookups import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.services.system import System
 
 
@@ -79,13 +78,14 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
     if request.email is not None:
         return user_email.change(system, grant, request, request.email)
     name = checked_name(request.name)
-    with system.database().transaction(grant) as connection:
+
+    def step(connection: Connection) -> User:
         held = users.hold(connection, grant.reach, request.user)
         if held is None:
             raise user_not_found(request.user)
         user = held.user
         scope.may_write_user(grant, user)
-        _refuse_unfinished(held)
+        leases.refuse_pending(held)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise user_changed_since(user, request.if_unchanged_since)
         if request.name is not None and name != user.name:
@@ -95,18 +95,6 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
                 grant,
                 audit.Change("user", user.id, before={"name": user.name}, after={"name": name}),
             )
-        return _as_seen(connection, grant.reach, user)
+        return users.seen(connection, grant.reach, user.id)
 
-
-def _refuse_unfinished(held: Held) -> None:
-    if held.user.pending is not None:
-        raise user_pending(held.user.email, held.user.pending, adopted=held.adopted)
-
-
-def _as_seen(connection: Connection, reach: Reach, user: User) -> User:
-    """The user as the operator may see it: without memberships out of reach."""
-    from bazar_cli.adapters.postgres import users
-
-    seen = users.find(connection, reach, str(user.id))
-    assert seen is not None, "a user that was locked within reach is within reach"
-    return seen
+    return leases.when_free(step, system, grant)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,20 +12,12 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Membership, Pending, Role, UserState
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BazarError, Conflict, ExitCode, NotFound
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, DeleteUser
 from bazar_cli.services import adoption, user_creation, user_deletion
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
 USER = r"/admin/users/[0-9a-f-]{36}"
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
 
 
 def stranger(people: People, *, confirmed: bool = True, **metadata: object) -> Someone:

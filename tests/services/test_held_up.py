@@ -6,7 +6,7 @@ command runs from inside, right before the lease is looked at or right before Su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +16,6 @@ from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.identities import NewIdentity
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import CreateUser, DeleteUser, NewPassword
 from bazar_cli.services import leases, user_creation, user_deletion
 from tests.support.people import People, Someone
@@ -24,13 +23,6 @@ from tests.support.people import People, Someone
 Emails = Callable[[str], str]
 Interrupt = Callable[[Callable[[], None]], None]
 MINE, THEIRS = "Mine-and-long-1", "Theirs-and-long-2"
-
-
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
 
 
 @pytest.fixture(params=["before the lease is looked at", "before Supabase is asked"])

@@ -28,12 +28,6 @@ PASSWORD = Secret(OLD_PASSWORD)
 SOON = timedelta(seconds=30)
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    with People(target) as arranged:
-        yield arranged
-
-
 @pytest.fixture
 def someone(people: People) -> Someone:
     """A user whom the Auth service knows."""

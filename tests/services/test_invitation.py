@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from bazar_cli.domain.access import Pending, Role
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import CreatedUser, CreateUser
 from bazar_cli.services import user_creation
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
@@ -21,13 +20,6 @@ from tests.support.people import People, Someone
 
 Emails = Callable[[str], str]
 CREATE, INVITE = "/admin/users", "/invite"
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
 
 
 def invite(people: People, operator: Someone, email: str, *, dry_run: bool = False, **values: Any) -> CreatedUser:

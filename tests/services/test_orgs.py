@@ -44,7 +44,7 @@ def a_name() -> str:
 
 
 def create(people: People, operator: Someone, request: CreateOrganization, *, dry_run: bool = False) -> Organization:
-    return people.run(operator, orgs.create, use_cases.CREATE, request, dry_run=dry_run)
+    return people.run(operator, orgs.create, use_cases.CREATE, request, dry_run=dry_run).organization
 
 
 def get(people: People, operator: Someone, reference: str) -> Organization:
@@ -150,7 +150,7 @@ def test_commands_that_start_together_do_not_disturb_each_other(people: People) 
 
     made = [people.run_with(grant, orgs.create, request) for grant, request in zip(grants, requests, strict=True)]
 
-    assert [org.slug for org in made] == names
+    assert [one.organization.slug for one in made] == names
 
 
 def test_a_dry_run_shows_the_organization_and_writes_nothing(people: People) -> None:

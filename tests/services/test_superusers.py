@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -12,28 +10,12 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Pending, UserState
 from bazar_cli.domain.errors import BazarError, Conflict, ExitCode, NotFound, Refused
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import ChangeSuperuser, User
 from bazar_cli.services import superusers
 from tests.support.people import People, Someone
 
 VERBS = {"promote": (superusers.promote, use_cases.PROMOTE), "demote": (superusers.demote, use_cases.DEMOTE)}
 BOTH = pytest.mark.parametrize("verb", VERBS)
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
-@pytest.fixture
-def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
-    """People in a database whose superusers are all known."""
-    with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as arranged:
-        yield arranged
 
 
 def change(people: People, operator: Someone, verb: str, someone: Someone, *, dry_run: bool = False) -> User:

@@ -40,12 +40,6 @@ print(json.dumps([str(claims.user_id), sorted(sys.modules)]))
 """
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    with People(target) as arranged:
-        yield arranged
-
-
 @pytest.fixture
 def someone() -> Someone:
     """Somebody whom nobody knows: what a token says is proven by its signature alone."""

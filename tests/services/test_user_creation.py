@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,7 +16,6 @@ from bazar_cli.domain.access import Membership, Pending, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services import user_creation
 from tests.support.auth_proxy import broken_wire
@@ -25,13 +24,6 @@ from tests.support.people import OLD_PASSWORD, Org, People, Someone
 Emails = Callable[[str], str]
 PASSWORD = "correct horse"
 PLAIN = NewPassword(plain=Secret(PASSWORD))
-
-
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
 
 
 def create(people: People, operator: Someone, request: CreateUser, *, dry_run: bool = False) -> CreatedUser:

@@ -21,13 +21,6 @@ from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
 @pytest.fixture
 def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
     """People in a database that no other test knows, with an Auth service that knows none of them."""

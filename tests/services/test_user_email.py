@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -16,32 +16,11 @@ from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound, UsageError
 from bazar_cli.domain.identities import StoredIdentity
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, UpdateUser, User
 from bazar_cli.services import leases, user_deletion, user_email, users
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, decided
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
-@pytest.fixture
-def ruler(people: People) -> Someone:
-    """A superuser."""
-    return people.superuser()
-
-
-@pytest.fixture
-def someone(people: People) -> Someone:
-    """A user known to both systems."""
-    made = people.user(name="Ada")
-    people.identity(made)
-    return made
+from tests.support.together import at_once
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
@@ -289,24 +268,14 @@ def test_deleting_in_the_middle_takes_the_identity_along(people: People, ruler: 
 # -- at once ------------------------------------------------------------------------------------------------
 
 
-def at_once(*tries: Callable[[], object]) -> list[str]:
-    def ended(act: Callable[[], object]) -> str:
-        try:
-            act()
-        except BazarError as error:
-            return error.code
-        return "done"
-
-    with ThreadPoolExecutor(len(tries)) as pool:
-        return sorted(pool.map(ended, tries))
-
-
 def test_of_two_under_one_condition_one_wins(people: People, someone: Someone) -> None:
     [seen] = people.sql("SELECT updated_at FROM bazar.users WHERE id = %s", someone.id)
     rulers, emails = [people.superuser() for _ in range(2)], [an_address(), an_address()]
     requests = [UpdateUser(str(someone.id), None, seen["updated_at"], email) for email in emails]
-    results = at_once(
-        *(lambda r=r, q=q: update(people, r, q) for r, q in zip(rulers, requests, strict=True)),
+    results = sorted(
+        at_once(
+            *(lambda r=r, q=q: update(people, r, q) for r, q in zip(rulers, requests, strict=True)),
+        )
     )
     assert results == ["done", "users.changed_since"]
     [row] = people.sql("SELECT email FROM bazar.users WHERE id = %s", someone.id)
@@ -317,8 +286,8 @@ def test_of_two_who_want_one_address_one_wins(people: People, someone: Someone) 
     other, email = people.user(), an_address("wanted")
     people.identity(other)
     rulers = [people.superuser() for _ in range(2)]
-    results = at_once(
-        *(lambda r=r, w=w: move(people, r, w, email) for r, w in zip(rulers, (someone, other), strict=True))
+    results = sorted(
+        at_once(*(lambda r=r, w=w: move(people, r, w, email) for r, w in zip(rulers, (someone, other), strict=True)))
     )
     assert results == ["done", "users.email_exists"]
     assert len(people.identities(email)) == 1
@@ -327,9 +296,11 @@ def test_of_two_who_want_one_address_one_wins(people: People, someone: Someone) 
 def test_update_and_delete_at_once_end_whole(people: People, someone: Someone) -> None:
     email, rulers = an_address("new"), [people.superuser() for _ in range(2)]
     gone = DeleteUser(str(someone.id), someone.email)
-    results = at_once(
-        lambda: update(people, rulers[0], UpdateUser(str(someone.id), email=email)),
-        lambda: people.run(rulers[1], user_deletion.delete, use_cases.DELETE, gone),
+    results = sorted(
+        at_once(
+            lambda: update(people, rulers[0], UpdateUser(str(someone.id), email=email)),
+            lambda: people.run(rulers[1], user_deletion.delete, use_cases.DELETE, gone),
+        )
     )
     # Deleted first, or confirmed with an address that is the user's no more.
     assert results in (["done", "users.confirm_mismatch"], ["done", "users.not_found"])

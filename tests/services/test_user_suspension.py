@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -16,7 +15,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Pending, Role, UserState
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.doctor import FIX
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, UsageError
 from bazar_cli.domain.identities import StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
@@ -31,29 +30,9 @@ from bazar_cli.domain.users import (
 from bazar_cli.services import leases, user_deletion, user_suspension
 from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
+from tests.support.together import at_once
 
 ACTIVE, SUSPENDED = UserState.ACTIVE.value, UserState.SUSPENDED.value
-
-
-@pytest.fixture
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
-@pytest.fixture
-def ruler(people: People) -> Someone:
-    """A superuser."""
-    return people.superuser()
-
-
-@pytest.fixture
-def someone(people: People) -> Someone:
-    """A user known to both systems."""
-    made = people.user()
-    people.identity(made)
-    return made
 
 
 def suspend(people: People, operator: Someone, someone: Someone, *, dry_run: bool = False) -> SuspendedUser:
@@ -252,20 +231,6 @@ def test_of_two_owners_suspended_at_once_one_stays(people: People) -> None:
     rulers = [people.superuser() for _ in owners]
     results = at_once(*(lambda r=r, o=o: suspend(people, r, o) for r, o in zip(rulers, owners, strict=True)))
     assert sorted(results) == ["done", "users.last_owner"]
-
-
-def at_once(*tries: Callable[[], object]) -> list[str]:
-    """How each ends: `done`, or the code of its error."""
-
-    def ended(act: Callable[[], object]) -> str:
-        try:
-            act()
-        except BazarError as error:
-            return error.code
-        return "done"
-
-    with ThreadPoolExecutor(len(tries)) as pool:
-        return list(pool.map(ended, tries))
 
 
 # -- again, and against each other --------------------------------------------------------------------------

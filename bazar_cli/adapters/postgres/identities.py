@@ -25,11 +25,9 @@ _READABLE = text(
     WHERE t IS NOT NULL
     """
 )
-# Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
-_MAY_DELETE = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
-_END = text("DELETE FROM auth.sessions WHERE user_id = :id")
 _MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
 _SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
+# Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
 _MAY_DELETE_SESSIONS = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
 _END_SESSIONS = text("DELETE FROM auth.sessions WHERE user_id = :user_id")
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, whose mask nobody needs.

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
-from bazar_cli.domain.access import Pending, Role, UserState
+from bazar_cli.domain.access import COMING_OR_GOING, Role, UserState
 from bazar_cli.domain.members import ListMembers, Member
 from bazar_cli.domain.page import Page
 
@@ -77,7 +77,7 @@ def delete(connection: Connection, organization_id: uuid.UUID, user_id: uuid.UUI
 
 
 def has_other_owner(connection: Connection, organization_id: uuid.UUID, user_id: uuid.UUID) -> bool:
-    """Whether somebody else is an active owner; who is suspended or being deleted is none."""
+    """Whether somebody else is an active owner; who is suspended, or being created or deleted, is none."""
     return bool(
         connection.execute(
             text(
@@ -85,10 +85,14 @@ def has_other_owner(connection: Connection, organization_id: uuid.UUID, user_id:
                 SELECT EXISTS (
                     SELECT 1 FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id
                     WHERE m.organization_id = :organization AND m.role = 'owner' AND m.user_id <> :user
-                      AND u.state = 'active' AND u.pending IS DISTINCT FROM 'delete')
+                      AND u.state = 'active' AND coalesce(u.pending <> ALL (:coming_or_going), true))
                 """
             ),
-            {"organization": organization_id, "user": user_id},
+            {
+                "organization": organization_id,
+                "user": user_id,
+                "coming_or_going": [p.value for p in COMING_OR_GOING],
+            },
         ).scalar_one()
     )
 
@@ -126,20 +130,6 @@ def only_here(connection: Connection, organization_id: uuid.UUID) -> int:
             {"id": organization_id},
         ).scalar_one()
     )
-
-
-def unfinished(connection: Connection, organization_id: uuid.UUID) -> tuple[str, Pending] | None:
-    """Return the email of a member whose creation or deletion nobody finished yet, and which it is."""
-    row = connection.execute(
-        text(
-            """
-            SELECT u.email, u.pending FROM bazar.users u JOIN bazar.memberships m ON m.user_id = u.id
-            WHERE u.pending IN ('create', 'delete') AND m.organization_id = :id ORDER BY u.email LIMIT 1
-            """
-        ),
-        {"id": organization_id},
-    ).one_or_none()
-    return None if row is None else (row.email, Pending(row.pending))
 
 
 def _member(row: Row[Any]) -> Member:

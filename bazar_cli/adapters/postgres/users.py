@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
-from bazar_cli.domain.access import Membership, Pending, Reach, Role, UserState
+from bazar_cli.domain.access import COMING_OR_GOING, Membership, Pending, Reach, Role, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.permissions import Plan
@@ -82,6 +82,13 @@ def find(connection: Connection, reach: Reach, reference: str) -> User | None:
     return None if row is None else _user(row)
 
 
+def seen(connection: Connection, reach: Reach, user_id: uuid.UUID) -> User:
+    """Return a user who was locked within reach as the operator may see them: without memberships out of reach."""
+    found = find(connection, reach, str(user_id))
+    assert found is not None, "a user that was locked within reach is within reach"
+    return found
+
+
 def find_whole(connection: Connection, reach: Reach, reference: str) -> User | None:
     """Return a user within reach with all memberships, seen or not: for the row rules of a command that reads."""
     found = find(connection, reach, reference)
@@ -114,6 +121,20 @@ def hold_id(connection: Connection, user_id: uuid.UUID) -> Held | None:
         text("SELECT id FROM bazar.users WHERE id = :id FOR UPDATE"), {"id": user_id}
     ).scalar_one_or_none()
     return None if locked is None else _held(connection, locked)
+
+
+def coming_or_going_in(connection: Connection, organization_id: uuid.UUID) -> Held | None:
+    """Return, without a lock, a member of an organization who is being created or deleted; None where nobody is."""
+    found = connection.execute(
+        text(
+            """
+            SELECT u.id FROM bazar.users u JOIN bazar.memberships m ON m.user_id = u.id
+            WHERE u.pending = ANY (:coming_or_going) AND m.organization_id = :id ORDER BY u.email LIMIT 1
+            """
+        ),
+        {"id": organization_id, "coming_or_going": [p.value for p in COMING_OR_GOING]},
+    ).scalar_one_or_none()
+    return None if found is None else _held(connection, found)
 
 
 def page(connection: Connection, reach: Reach, request: ListUsers, organization_id: uuid.UUID | None) -> Page[User]:
@@ -217,7 +238,7 @@ def take(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uu
     connection.execute(
         text(
             """
-            UPDATE bazar.users SET pending = :pending, lease_owner = :lease, updated_at = now(),
+            UPDATE bazar.users SET pending = :pending, lease_owner = :lease, updated_at = clock_timestamp(),
                    lease_until = clock_timestamp() + make_interval(secs => :seconds)
             WHERE id = :id
             """
@@ -231,7 +252,8 @@ def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
     changed = connection.execute(
         text(
             """
-            UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL, updated_at = now()
+            UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL,
+                   updated_at = clock_timestamp()
             WHERE id = :id AND pending = :pending AND lease_owner = :lease
             """
         ),
@@ -274,7 +296,7 @@ def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
 def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None:
     """Write the display name, None for none."""
     connection.execute(
-        text("UPDATE bazar.users SET name = :name, updated_at = now() WHERE id = :id"),
+        text("UPDATE bazar.users SET name = :name, updated_at = clock_timestamp() WHERE id = :id"),
         {"id": user_id, "name": name},
     )
 
@@ -290,7 +312,7 @@ def set_adopted_state(connection: Connection, user_id: uuid.UUID, lease: uuid.UU
 def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool) -> None:
     """Write the superuser flag."""
     connection.execute(
-        text("UPDATE bazar.users SET is_superuser = :superuser, updated_at = now() WHERE id = :id"),
+        text("UPDATE bazar.users SET is_superuser = :superuser, updated_at = clock_timestamp() WHERE id = :id"),
         {"id": user_id, "superuser": superuser},
     )
 
@@ -298,7 +320,7 @@ def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool
 def move(connection: Connection, user_id: uuid.UUID, plan: Plan) -> None:
     """Put a user on a plan."""
     connection.execute(
-        text("UPDATE bazar.users SET plan = :plan, updated_at = now() WHERE id = :id"),
+        text("UPDATE bazar.users SET plan = :plan, updated_at = clock_timestamp() WHERE id = :id"),
         {"id": user_id, "plan": plan.value},
     )
 
@@ -306,7 +328,7 @@ def move(connection: Connection, user_id: uuid.UUID, plan: Plan) -> None:
 def write_state(connection: Connection, user_id: uuid.UUID, state: UserState) -> None:
     """Write the state that is wanted."""
     connection.execute(
-        text("UPDATE bazar.users SET state = :state, updated_at = now() WHERE id = :id"),
+        text("UPDATE bazar.users SET state = :state, updated_at = clock_timestamp() WHERE id = :id"),
         {"id": user_id, "state": state.value},
     )
 
@@ -315,7 +337,7 @@ def write_email(connection: Connection, user_id: uuid.UUID, email: str) -> None:
     """Write the address, in lower case. Raises: Conflict `users.email_exists` when another command was faster."""
     try:
         connection.execute(
-            text("UPDATE bazar.users SET email = :email, updated_at = now() WHERE id = :id"),
+            text("UPDATE bazar.users SET email = :email, updated_at = clock_timestamp() WHERE id = :id"),
             {"id": user_id, "email": email},
         )
     except IntegrityError as error:
@@ -352,16 +374,17 @@ def other_active_superusers(connection: Connection, user_id: uuid.UUID) -> int:
 
 
 def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tuple[str, ...]:
-    """Return the slugs of the organizations whose only active owner this user is; locks them.
+    """Return the slugs of the organizations whose only active owner this user is.
 
-    An owner with a pending delete counts as inactive.
+    Who is being created or deleted counts for nobody yet, or no more. It locks the organizations as whoever changes
+    roles does; members may be added meanwhile.
     """
     connection.execute(
         text(
             """
             SELECT id FROM bazar.organizations WHERE id IN (
                 SELECT organization_id FROM bazar.memberships WHERE user_id = :id AND role = 'owner')
-            ORDER BY id FOR UPDATE
+            ORDER BY id FOR NO KEY UPDATE
             """
         ),
         {"id": user_id},
@@ -374,11 +397,11 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
                 WHERE m.user_id = :id AND m.role = 'owner' AND NOT EXISTS (
                     SELECT 1 FROM bazar.memberships n JOIN bazar.users u ON u.id = n.user_id
                     WHERE n.organization_id = m.organization_id AND n.role = 'owner' AND n.user_id <> :id
-                      AND u.state = 'active' AND u.pending IS DISTINCT FROM 'delete')
+                      AND u.state = 'active' AND coalesce(u.pending <> ALL (:coming_or_going), true))
                 ORDER BY o.slug
                 """
             ),
-            {"id": user_id},
+            {"id": user_id, "coming_or_going": [p.value for p in COMING_OR_GOING]},
         ).scalars()
     )
 

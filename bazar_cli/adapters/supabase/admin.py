@@ -21,7 +21,7 @@ from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, unavailable
 from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
 from bazar_cli.domain.access import Sealed
-from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import BAN, NOBODY, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class AdminClient:
         try:
             self._write_stamp(user_id, None)
         except IdentityRefused as refusal:
-            if refusal.status != _NOT_FOUND:
+            if not refusal.nobody:
                 raise
 
     def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None) -> None:
@@ -134,7 +134,7 @@ class AdminClient:
             with self._writing():
                 self._api.delete_user(str(user_id))
         except IdentityRefused as refusal:
-            if refusal.status != _NOT_FOUND:
+            if not refusal.nobody:
                 raise
 
     def invite(self, email: str) -> uuid.UUID:
@@ -188,7 +188,7 @@ class AdminClient:
         except httpx.HTTPError as error:
             raise unavailable(self._target, error) from error
         code, message = explained(response)
-        if response.status_code == _NOT_FOUND and code == "user_not_found":
+        if response.status_code == _NOT_FOUND and code == NOBODY:
             return None
         if not response.is_success:
             raise unreadable(self._target, response.status_code, message)
@@ -221,7 +221,7 @@ class AdminClient:
                 changed = self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
                 return _listed(changed.user.model_dump())
         except IdentityRefused as refusal:
-            if refusal.status == _NOT_FOUND:
+            if refusal.nobody:
                 return None
             raise
 

@@ -6,20 +6,20 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.orgs import CREATE, CreateOrganization, Organization
+from bazar_cli.domain.orgs import CREATE, CreatedOrganization, CreateOrganization
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.orgs import ORGANIZATION
+from bazar_cli.runtime.views.orgs import CREATED
 from bazar_cli.services import orgs
 
 
 @command(
     CREATE,
-    view=ORGANIZATION,
+    view=CREATED,
     examples=('bazar orgs create "Acme Inc."', 'bazar orgs create "Acme Inc." --slug acme --owner ada@example.com'),
 )
 def run(
-    run: Run[Organization],
+    run: Run[CreatedOrganization],
     name: Annotated[str, Argument(help="display name")],
     slug: Annotated[str | None, Option("--slug", help="short name (default: made of the name)", metavar="SLUG")] = None,
     owner: Annotated[

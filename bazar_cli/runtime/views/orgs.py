@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.orgs import Dissolution, Organization
+from bazar_cli.domain.orgs import CreatedOrganization, Dissolution, Organization
 from bazar_cli.runtime.views.base import View, rfc3339
 
 ORGANIZATION: View[Organization] = View(
@@ -16,6 +16,14 @@ ORGANIZATION: View[Organization] = View(
     },
     table=("slug", "name", "members", "created_at"),
     identifier=lambda o: str(o.id),
+)
+
+CREATED: View[CreatedOrganization] = View(
+    fields={
+        **{name: (lambda c, g=getter: g(c.organization)) for name, getter in ORGANIZATION.fields.items()},
+        "id": lambda c: None if c.foretold else str(c.organization.id),
+    },
+    identifier=lambda c: None if c.foretold else str(c.organization.id),
 )
 
 DISSOLUTION: View[Dissolution] = View(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Annotated
 
 from typer import Argument
 
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.members import REMOVE, MemberChange, RemoveMember
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
@@ -28,13 +28,11 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
 ) -> None:
     """Take a member out of an organization, after asking; the user stays. Anybody may leave."""
-    request = RemoveMember(org, user)
-    if not (run.options.dry_run or run.options.yes):
-        going = run.perform(members.foresee_removal, request)
-        if going.changed:
-            question = f"Remove {going.email} ({going.previous_role}) from {going.organization}?"
-            run.prompter.consent(question, command=f"bazar orgs members remove {quote(org)} {quote(user)} --yes")
-    change = run.perform(members.remove, request)
+
+    def ask(agreed: Impact | None) -> RemoveMember:
+        return RemoveMember(org, user, agreed)
+
+    change = run.perform_agreed(members.remove, ask)
     if not change.changed:
         run.notice(f"{change.email} is no member of {change.organization}; nothing was changed")
     run.show(change)

@@ -1,0 +1,40 @@
+"""What the tests of use cases share: people in both systems, whoever rules them, and whom things are done to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+import pytest
+
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.support.people import People, Someone
+
+
+@pytest.fixture(scope="module")
+def people(target: Target) -> Generator[People]:
+    """People in both systems of this worker."""
+    with People(target) as arranged:
+        yield arranged
+
+
+@pytest.fixture
+def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
+    """People in a database whose superusers are all known."""
+    with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as arranged:
+        yield arranged
+
+
+@pytest.fixture
+def ruler(people: People) -> Someone:
+    """A superuser."""
+    return people.superuser()
+
+
+@pytest.fixture
+def someone(people: People) -> Someone:
+    """A user known to both systems."""
+    made = people.user(name="Ada")
+    people.identity(made)
+    return made
