@@ -251,19 +251,16 @@ def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun:
         # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
         users.set_adopted_state(connection, begun.id, begun.lease, state)
         settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
-        held = users.hold_id(connection, begun.id)
         user = users.find(connection, grant.reach, str(begun.id))
-    if held is None:
+    if user is None:
         # Deleted meanwhile: a stamp that came after that would be nobody's.
         try:
             admin.unstamp(begun.id)
         except (IdentityRefused, OutcomeUnknown) as error:
             raise _unfinished(email, begun, error) from error
         raise leases.taken_over(email, "deleted the user")
-    if not settled and held.user.pending is not None:
+    if not settled and user.pending is not None:
         raise leases.taken_over(email, "is in the middle of a change of the user")
-    if user is None:
-        raise leases.out_of_reach(email)
     return user
 
 

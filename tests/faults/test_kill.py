@@ -9,17 +9,21 @@ import uuid
 from collections.abc import Callable
 
 import bcrypt
+import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres.users import LEASE_SECONDS
+from bazar_cli.domain.access import Role
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
+from tests.support.waiting import until, until_waiting
 
 pytestmark = pytest.mark.live
 
 Email = Callable[[str], str]
+OURS = "FROM pg_stat_activity WHERE application_name = 'bazar' AND datname = current_database()"
 DOCTOR = ("doctor", "--fix", "--yes", "-o", "json")
 
 
@@ -171,3 +175,25 @@ def test_a_change_is_finished_by_running_it_again(
     assert (row["pending"], row["state"]) == (None, "suspended" if kind == "suspend" else "active")
     assert people.signs_in(email if kind == "email" else someone.email, OLD_PASSWORD) == (kind != "suspend")
     assert len(people.events(someone.id)) == before + 1
+
+
+def test_an_organization_is_deleted_whole_or_not_at_all(admin: Bazar, people: People) -> None:
+    """One transaction: killed while it deletes memberships, it has deleted nothing."""
+    org = people.org()
+    member = people.user({org: Role.MEMBER})
+    words = ("orgs", "delete", org.slug, "--confirm", org.slug)
+    with psycopg.connect(people.target.database_url.reveal()) as holder:
+        holder.execute("SELECT 1 FROM bazar.memberships WHERE user_id = %s FOR UPDATE", (member.id,))
+        with admin.start(*words) as process:
+            until_waiting(people, 1)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        holder.rollback()
+    # Its session goes on to the end of the statement, and finds then that nobody is there to commit it.
+    until(lambda: not people.sql(f"SELECT 1 {OURS}"))
+    assert len(people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s", org.id)) == 1
+    assert people.events(org.id) == []
+    admin(*words).ok()
+    assert people.sql("SELECT 1 FROM bazar.organizations WHERE id = %s", org.id) == []
+    assert people.row(member) is not None
+    assert [(e["use_case"], e["outcome"]) for e in people.events(org.id)] == [("orgs.delete", "done")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from bazar_cli.domain.access import UserState
+from bazar_cli.domain.access import Role, UserState
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.postgres import sibling
+from tests.support.waiting import until_waiting
 
 Email = Callable[[str], str]
 PASSWORD = "correct horse"
@@ -52,12 +52,6 @@ def refusing(people: People) -> Generator[None]:
             yield
         finally:
             administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
-
-
-def waits_for_a_lock(people: People) -> None:
-    """Wait until a command's statement waits for a lock that the test holds."""
-    while not people.sql(f"SELECT 1 {_OURS} AND wait_event_type = 'Lock'"):
-        time.sleep(0.01)
 
 
 def while_postgres_goes(people: People, hold: Fault, command: Callable[[], Done], *, refuses: bool) -> Done:
@@ -114,7 +108,7 @@ def test_killed_before_the_row_is_committed(admin: Bazar, people: People, target
         other.sql("BEGIN")
         other.sql("SELECT 1 FROM bazar.organizations WHERE id = %s FOR UPDATE", org.id)
         running = pool.submit(create, admin, email, "--org", org.slug)
-        waits_for_a_lock(people)
+        until_waiting(people, 1)
         kill_backends(people)
         other.sql("ROLLBACK")
         done = running.result()
@@ -192,7 +186,7 @@ def test_killed_before_the_intent_to_delete_is_committed(admin: Bazar, people: P
         other.sql("BEGIN")
         other.sql("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", someone.id)
         running = pool.submit(delete, admin, someone.email)
-        waits_for_a_lock(people)
+        until_waiting(people, 1)
         kill_backends(people)
         other.sql("ROLLBACK")
         done = running.result()
@@ -261,6 +255,31 @@ def test_gone_while_supabase_changes(
     assert (row["email"], row["state"], row["pending"], row["lease_owner"]) == (email, wanted, None, None)
     assert people.signs_in(email, OLD_PASSWORD) == (kind != "suspend")
     assert [e["outcome"] for e in people.events(someone.id)] == ["done"]
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
+def test_gone_while_an_organization_is_deleted(admin: Bazar, people: People, target: Target, refuses: bool) -> None:
+    """One transaction: it is whole, or there is nothing of it."""
+    org = people.org()
+    people.user({org: Role.OWNER})
+    words = ("orgs", "delete", org.slug, "--confirm", org.slug, "-o", "json")
+    before = people.sql("SELECT * FROM bazar.memberships WHERE organization_id = %s", org.id)
+    with ThreadPoolExecutor() as pool, People(target) as other, ExitStack() as stack:
+        other.sql("BEGIN")
+        other.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s FOR UPDATE", org.id)
+        running = pool.submit(admin, *words)
+        until_waiting(people, 1)
+        if refuses:
+            stack.enter_context(refusing(people))
+        kill_backends(people)
+        done = running.result()
+        other.sql("ROLLBACK")
+    assert (done.code, done.error["code"]) == (7, "postgres.unavailable")
+    assert people.sql("SELECT * FROM bazar.memberships WHERE organization_id = %s", org.id) == before
+    assert people.events(org.id) == []
+    admin(*words).ok()
+    assert people.sql("SELECT 1 FROM bazar.organizations WHERE id = %s", org.id) == []
+    assert [e["outcome"] for e in people.events(org.id)] == ["done"]
 
 
 def test_refused_with_a_refusal_of_supabase(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from bazar_cli.domain.permissions import Plan
 from tests.support.auth_proxy import AuthProxy
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.waiting import until_waiting
 
 Email = Callable[[str], str]
 RACERS = 10
@@ -132,17 +132,6 @@ def test_create_in_an_organization_and_its_deletion(
     assert all(r["pending"] is None for r in rows)
     if made.code:
         assert made.error["code"] == "access.changed"
-
-
-def until_waiting(people: People, commands: int) -> None:
-    """Return once so many connections wait for a lock in this database."""
-    waiting = 0
-    while waiting < commands:
-        (row,) = people.sql(
-            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        waiting = row["n"]
-        time.sleep(0.01)
 
 
 def test_suspend_waits_for_a_create(

@@ -17,8 +17,9 @@ from functools import partial
 
 import pytest
 
+from bazar_cli.domain.access import Role
 from tests.support.cli import Bazar
-from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
 BETWEEN = 0.1
 """The least share of the kills that must hit between the two systems."""
@@ -64,6 +65,9 @@ class Killer:
 
     def adopt(self, email: str, *, killed: bool = False) -> int:
         return self._run(("users", "adopt", email), killed=killed)
+
+    def dissolve(self, org: Org, *, killed: bool = False) -> int:
+        return self._run(("orgs", "delete", org.slug, "--confirm", org.slug), killed=killed, of="dissolve")
 
     def _run(self, words: tuple[str, ...], *, killed: bool, of: str = "") -> int:
         verb, started = of or words[1], time.monotonic()
@@ -140,6 +144,20 @@ def one_adoption(killer: Killer, number: int, *, by_doctor: bool) -> None:
     assert (row["pending"], row["origin"], identity["id"]) == (None, "adopted", someone.id)
     assert identity["app_metadata"]["bazar"]["origin"] == "adopted"
     assert events(people, someone.id) == [("users.adopt", "done")]
+
+
+def one_organization(killer: Killer) -> None:
+    """Delete one organization, killed once at a random moment and then finished: it is whole until it is gone."""
+    people, org = killer.people, killer.people.org()
+    people.user({org: Role.OWNER})
+    assert killer.dissolve(org, killed=True) in {0, -signal.SIGKILL}
+    count = "SELECT 1 FROM bazar.memberships WHERE organization_id = %s"
+    there = people.sql("SELECT 1 FROM bazar.organizations WHERE id = %s", org.id)
+    assert len(people.sql(count, org.id)) == len(there)
+    assert (people.events(org.id) == []) == bool(there)
+    # 3: the killed run had come to its end.
+    assert killer.dissolve(org) == (0 if there else 3)
+    assert events(people, org.id) == [("orgs.delete", "done")]
 
 
 def finish_by_doctor(killer: Killer) -> None:
@@ -242,3 +260,21 @@ def test_changes_killed_at_random_moments(killer: Killer) -> None:
 @pytest.mark.long
 def test_changes_killed_at_random_moments_for_long(killer: Killer) -> None:
     changes(killer, LONG_CHANGES)
+
+
+def dissolutions(killer: Killer, runs: int) -> None:
+    """Let organizations be deleted until so many runs were killed. None is between two systems: there is one."""
+    number = 0
+    while killer.killed < runs:
+        one_organization(killer)
+        number += 1
+        assert number < 4 * runs + 10, "most moments come too late"
+
+
+def test_organizations_killed_at_random_moments(killer: Killer) -> None:
+    dissolutions(killer, FEW_RUNS)
+
+
+@pytest.mark.long
+def test_organizations_killed_at_random_moments_for_long(killer: Killer) -> None:
+    dissolutions(killer, LONG_CHANGES)

@@ -269,7 +269,7 @@ def test_a_refusal_takes_the_row_back(people: People, status: int) -> None:
 
     error = try_with(people, ruler, someone, Fault("PUT", USER, status))
 
-    codes = {400: "users.refused_by_supabase", 401: "supabase.key_refused", 404: "users.identity_not_found"}
+    codes = {400: "users.refused_by_supabase", 401: "supabase.key_refused", 404: "users.refused_by_supabase"}
     assert error is not None
     assert error.code == codes[status]
     assert people.row(someone) is None
@@ -341,12 +341,11 @@ def test_held_up_while_another_command_goes_on(people: People, monkeypatch: pyte
         if waiting:
             waiting.clear()
             people.leases_run_out()
+            heal(people, ruler, someone, "doctor")
             if deletes:
                 request = DeleteUser(someone.email, someone.email)
                 people.run(ruler, user_deletion.delete, use_cases.DELETE, request)
                 people.identity(someone)
-            else:
-                heal(people, ruler, someone, "doctor")
         ask(self, user_id, deployment, origin)
 
     monkeypatch.setattr(AdminClient, "stamp", stamp)
@@ -357,6 +356,20 @@ def test_held_up_while_another_command_goes_on(people: People, monkeypatch: pyte
     assert refused(people, ruler, someone.email).code == "users.taken_over"
     assert people.row(someone) is None
     assert stamp_of(people, someone) is None
+
+
+def test_an_identity_that_never_got_the_stamp_is_not_deleted_with_the_row(people: People) -> None:
+    someone, ruler = stranger(people), people.superuser()
+    error = try_with(people, ruler, someone, Fault("PUT", USER, 503))
+    assert error is not None
+    assert error.code == "users.adopt_unfinished"
+    with pytest.raises(Conflict) as refusal:
+        people.run(ruler, user_deletion.delete, use_cases.DELETE, DeleteUser(someone.email, someone.email))
+    assert refusal.value.code == "users.pending"
+    assert f"`bazar users adopt {someone.email}`" in (refusal.value.hint or "")
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    heal(people, ruler, someone, "again")
+    is_adopted(people, someone)
 
 
 def test_a_user_is_deleted_with_the_identity_that_was_adopted(people: People) -> None:

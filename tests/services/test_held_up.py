@@ -12,9 +12,11 @@ import pytest
 
 from bazar_cli.adapters.supabase.admin import AdminClient
 from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.access import Role
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.identities import NewIdentity
+from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import CreateUser, DeleteUser, NewPassword
 from bazar_cli.services import leases, user_creation, user_deletion
@@ -112,6 +114,26 @@ def test_a_user_deleted_meanwhile_leaves_no_identity(
 
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
     assert people.identities(email) == []
+
+
+def test_a_user_who_went_out_of_reach_meanwhile_keeps_the_identity(
+    people: People, unique_email: Emails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org, email = people.org(), unique_email("moved")
+    admin = people.user({org: Role.ADMIN}, plan=Plan.PREMIUM)
+    ask = AdminClient.create
+
+    def create(self: AdminClient, identity: NewIdentity) -> None:
+        ask(self, identity)
+        people.sql("DELETE FROM bazar.memberships WHERE user_id = %s", identity.id)
+
+    monkeypatch.setattr(AdminClient, "create", create)
+    with pytest.raises(Conflict) as lost:
+        people.run(admin, user_creation.create, use_cases.CREATE, CreateUser(email, organization=org.slug))
+    assert (lost.value.code, "it was done" in lost.value.message) == ("users.taken_over", True)
+    [row] = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
+    [identity] = people.identities(email)
+    assert (row["id"], row["pending"]) == (identity["id"], None)
 
 
 def test_a_lease_that_nobody_took_is_renewed(people: People, held_up: Interrupt, unique_email: Emails) -> None:

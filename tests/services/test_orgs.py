@@ -349,7 +349,7 @@ def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_
     assert people.everything() == before
 
 
-@pytest.mark.parametrize("pending", [Pending.CREATE, Pending.DELETE])
+@pytest.mark.parametrize("pending", [Pending.CREATE, Pending.INVITE, Pending.DELETE])
 def test_who_is_being_created_or_deleted_keeps_the_organization(people: People, pending: Pending) -> None:
     org, ruler = people.org(), people.superuser()
     someone = people.user({org: Role.MEMBER}, pending=pending)

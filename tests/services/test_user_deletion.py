@@ -17,7 +17,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import user_deletion
-from tests.support.auth_proxy import broken_wire
+from tests.support.auth_proxy import Fault, auth_proxy, broken_wire
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
 
 
@@ -479,4 +479,18 @@ def test_metadata_of_an_identity_may_be_anything(people: People, column: str) ->
     people.sql(f"UPDATE auth.users SET {column} = '[1, 2]' WHERE id = %s", someone.id)
     delete(people, root, someone)
     assert people.row(someone) is None
+    assert people.identities(someone.email) == []
+
+
+def test_a_404_of_something_on_the_way_is_no_identity_that_is_gone(people: People) -> None:
+    """A gateway that lost its route says so too; only Supabase's own code says that nobody has the id."""
+    ruler, someone = people.superuser(), people.user()
+    people.identity(someone)
+    with auth_proxy(people.target) as proxy, People(proxy.target) as astray:
+        proxy.add(Fault("DELETE", f"/admin/users/{someone.id}", 404))
+        with pytest.raises(Conflict) as refused:
+            astray.run(ruler, user_deletion.delete, use_cases.DELETE, DeleteUser(someone.email, someone.email))
+    assert refused.value.code == "users.delete_refused"
+    assert (people.row(someone) or {})["pending"] == "delete"
+    people.run(ruler, user_deletion.delete, use_cases.DELETE, DeleteUser(someone.email, someone.email))
     assert people.identities(someone.email) == []

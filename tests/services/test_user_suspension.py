@@ -28,8 +28,10 @@ from bazar_cli.domain.users import (
     SuspendUser,
 )
 from bazar_cli.services import leases, user_deletion, user_suspension
+from bazar_cli.services.system import System
 from tests.support.auth_proxy import broken_wire
-from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted
+from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, granted
+from tests.support.postgres import limited_role
 from tests.support.together import at_once
 
 ACTIVE, SUSPENDED = UserState.ACTIVE.value, UserState.SUSPENDED.value
@@ -174,9 +176,99 @@ def test_without_that_proof_the_ban_stands_alone(people: People, ruler: Someone,
     assert len(people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id)) == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "granted_"),
+    [("BYPASSRLS", "SELECT"), ("NOBYPASSRLS", "SELECT, DELETE")],
+    ids=["may delete no session", "is shown what row security lets through"],
+)
+def test_a_database_user_who_cannot_end_sessions_bans_alone(
+    people: People, ruler: Someone, someone: Someone, rows: str, granted_: str
+) -> None:
+    people.identity(ruler)
+    for who in (ruler, someone):
+        people.access_token(who)
+    [own] = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", ruler.id)
+    request = SuspendUser(someone.email, "left", Impact("", "", "", subject=(str(someone.id),)))
+    grant = replace(granted(people.operator(ruler), use_cases.SUSPEND, request), session_id=str(own["id"]))
+    url = people.target.database_url.reveal()
+    with limited_role(url, rows, f"{granted_} ON auth.users, auth.sessions") as url:
+        limited = replace(people.target, database_url=Secret(url))
+        with System(limited, REQUEST_ID) as system:
+            done = user_suspension.suspend(system, grant, request)
+    assert isinstance(done, SuspendedUser)
+    assert done.sessions_ended is None
+    assert not people.signs_in(someone.email, OLD_PASSWORD)
+    assert len(people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id)) == 1
+
+
 def test_who_never_signed_in_has_no_token(people: People, ruler: Someone, someone: Someone) -> None:
     done = suspend(people, ruler, someone)
     assert (done.tokens_issued, done.tokens_valid_until) == (False, None)
+
+
+# -- a ban that somebody set or lifted at Supabase ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ban", ["none", "1h"])
+def test_who_is_suspended_and_not_banned_is_banned_again(
+    people: People, ruler: Someone, someone: Someone, ban: str
+) -> None:
+    suspend(people, ruler, someone)
+    people.auth("PUT", f"/admin/users/{someone.id}", {"ban_duration": ban}).raise_for_status()
+    before = people.everything()
+    assert suspend(people, ruler, someone, dry_run=True).changed
+    asked = people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, SuspendUser(someone.email, "left"))
+    assert isinstance(asked, Impact)
+    assert people.everything() == before
+
+    assert suspend(people, ruler, someone).changed
+
+    assert state_of(people, someone) == (SUSPENDED, None, None)
+    assert not people.signs_in(someone.email, OLD_PASSWORD)
+    [_, event] = people.events(someone.id)
+    assert (event["use_case"], event["before"], event["after"]) == (
+        "users.suspend",
+        {"banned": False},
+        {"banned": True},
+    )
+    assert event["reason"] == "left the company"
+    assert not suspend(people, ruler, someone).changed
+
+
+def test_who_is_active_and_banned_is_let_in_again(people: People, ruler: Someone, someone: Someone) -> None:
+    people.ban(someone)
+    before = people.everything()
+    assert restore(people, ruler, someone, dry_run=True).changed
+    assert people.everything() == before
+
+    assert restore(people, ruler, someone).changed
+
+    assert state_of(people, someone) == (ACTIVE, None, None)
+    assert people.signs_in(someone.email, OLD_PASSWORD)
+    [event] = people.events(someone.id)
+    assert (event["use_case"], event["before"], event["after"]) == (
+        "users.restore",
+        {"banned": True},
+        {"banned": False},
+    )
+    assert not restore(people, ruler, someone).changed
+
+
+@pytest.mark.parametrize("verb", [suspend, restore])
+def test_a_lost_answer_about_a_drifted_ban_is_finished(
+    people: People, ruler: Someone, someone: Someone, verb: Callable[..., SuspendedUser | RestoredUser]
+) -> None:
+    if verb is suspend:
+        suspend(people, ruler, someone)
+        people.auth("PUT", f"/admin/users/{someone.id}", {"ban_duration": "none"}).raise_for_status()
+    else:
+        people.ban(someone)
+    already = len(people.events(someone.id))
+    assert broken(people, lambda p: verb(p, ruler, someone), arrives=False, heals=False) is not None
+    people.run(ruler, user_suspension.finish, FIX, someone.id)
+    assert people.signs_in(someone.email, OLD_PASSWORD) == (verb is restore)
+    assert len(people.events(someone.id)) == already + 1
+    assert not verb(people, ruler, someone).changed
 
 
 # -- who may ------------------------------------------------------------------------------------------------
@@ -316,6 +408,34 @@ def test_suspend_and_restore_at_once_end_whole(people: People, someone: Someone)
     # Each event is a change: they alternate.
     names = [name for name, _ in events_of(people, someone)]
     assert all(one != other for one, other in pairwise(names))
+
+
+def test_nobody_is_asked_about_what_is_refused_in_any_case(people: People, ruler: Someone) -> None:
+    org = people.org()
+    last = people.user({org: Role.OWNER})
+    with pytest.raises(Conflict) as refused:
+        people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, SuspendUser(last.email, "left"))
+    assert refused.value.code == "users.last_owner"
+
+
+def test_who_went_out_of_reach_meanwhile_is_suspended_all_the_same(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org = people.org()
+    member, admin = people.user({org: Role.MEMBER}), people.user({org: Role.ADMIN}, plan=Plan.PREMIUM)
+    people.identity(member)
+    ban = AdminClient.ban
+
+    def bans(self: AdminClient, user_id: uuid.UUID) -> StoredIdentity | None:
+        people.sql("DELETE FROM bazar.memberships WHERE user_id = %s", member.id)
+        return ban(self, user_id)
+
+    monkeypatch.setattr(AdminClient, "ban", bans)
+    with pytest.raises(Conflict) as lost:
+        suspend(people, admin, member)
+    assert (lost.value.code, "it was done" in lost.value.message) == ("users.taken_over", True)
+    assert state_of(people, member) == (SUSPENDED, None, None)
+    assert not people.signs_in(member.email, OLD_PASSWORD)
 
 
 def test_two_suspends_leave_one_event(people: People, someone: Someone) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres.cursors import Position, encode
@@ -18,6 +20,7 @@ from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, UserSor
 from bazar_cli.services import users
 from tests.support.people import Org, People, Someone, granted
 from tests.support.postgres import target_of
+from tests.support.waiting import until_waiting
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -462,6 +465,21 @@ def test_a_user_in_the_middle_of_another_change_is_not_updated(people: People, p
 
     assert conflict.value.code == "users.pending"
     assert conflict.value.details == {"pending": pending.value}
+
+
+def test_a_change_that_waited_is_the_latest(people: People) -> None:
+    """By the time of its start it would be older than what it waited for, and --if-unchanged-since would miss it."""
+    ruler, someone = people.superuser(), people.user()
+    request = UpdateUser(someone.email, "Grace")
+    with psycopg.connect(people.target.database_url.reveal()) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", (someone.id,))
+        running = pool.submit(people.run, ruler, users.update, use_cases.UPDATE, request)
+        until_waiting(people, 1)
+        touch = "UPDATE bazar.users SET updated_at = clock_timestamp() WHERE id = %s RETURNING updated_at"
+        (seen,) = holder.execute(touch, (someone.id,)).fetchone() or (None,)
+        holder.commit()
+        running.result()
+    assert (people.row(someone) or {})["updated_at"] > seen
 
 
 def test_a_bad_name_is_refused_before_anything_is_read(people: People) -> None:

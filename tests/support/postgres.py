@@ -92,3 +92,36 @@ def scratch_database(url: str, template: str | None = None) -> Generator[str]:
         yield created
     finally:
         drop_database(url, name)
+
+
+_ROWS = """
+    DO $$ DECLARE t regclass; BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'bazar'::regnamespace AND relkind = 'r' LOOP
+            EXECUTE format('CREATE POLICY {role} ON %s TO {role} USING (true)', t);
+        END LOOP;
+    END $$
+"""
+"""Row security hides Bazar's tables from whoever does not own them; where this is used only that of `auth` counts."""
+
+
+@contextmanager
+def limited_role(url: str, option: str, *grants: str) -> Generator[str]:
+    """Lend the URL of this database for a user who may do everything in the schema `bazar`, and of `auth` only this.
+
+    Parameters: `option` is BYPASSRLS or NOBYPASSRLS; a grant is `SELECT ON auth.users`.
+    """
+    role = f"limited_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN {option}",
+            f"GRANT USAGE ON SCHEMA auth, bazar TO {role}",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA bazar TO {role}",
+            *(f"GRANT {grant} TO {role}" for grant in grants),
+            _ROWS.format(role=role),
+        ):
+            connection.execute(statement.encode())
+        try:
+            scheme, rest = url.split("://", 1)
+            yield f"{scheme}://{role}@{rest.split('@', 1)[1]}"
+        finally:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())

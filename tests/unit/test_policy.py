@@ -73,7 +73,10 @@ def test_a_denial_by_plan_names_the_permission_the_plan_that_has_it_and_who_can_
     assert denial.message == (
         "bazar users create needs users:create, which your plan Free does not have; Premium has it"
     )
-    assert denial.hint == "a superuser on Premium can move operator@example.com to Premium"
+    assert denial.hint == (
+        "a superuser on Premium can move operator@example.com to Premium:"
+        " `bazar plans assign operator@example.com premium`"
+    )
     assert denial.details == {
         "permissions": ["users:create"],
         "plan": "free",
@@ -96,7 +99,7 @@ def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
     denial = denied(decided(an_operator(plans=table), users.CREATE, A_USER))
 
     assert "no plan has it" in denial.message
-    assert denial.hint == "a superuser on Premium can add it to a plan"
+    assert denial.hint == "a superuser on Premium can add it to a plan: `bazar plans grant premium users:create`"
     assert denial.details["plans_with_it"] == []
 
 

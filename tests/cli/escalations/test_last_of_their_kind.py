@@ -99,12 +99,12 @@ def test_of_the_last_two_superusers_one_stays_when_both_are_deleted_at_once(real
 # -- owners -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("other", ["nobody", "an admin", "a suspended owner", "an owner being deleted"])
+@pytest.mark.parametrize("other", ["nobody", "an admin", "a suspended owner", "an owner being created"])
 def test_last_active_owner_is_not_deleted(realm: Realm, other: str) -> None:
     org = realm.people.org()
     last = realm.people.user({org: Role.OWNER})
     state = UserState.SUSPENDED if other == "a suspended owner" else UserState.ACTIVE
-    pending = Pending.DELETE if other == "an owner being deleted" else None
+    pending = Pending.CREATE if other == "an owner being created" else None
     if other != "nobody":
         role = Role.ADMIN if other == "an admin" else Role.OWNER
         realm.people.user({org: role}, state=state, pending=pending)

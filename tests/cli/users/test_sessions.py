@@ -17,6 +17,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.postgres import limited_role
 
 AsUser = Callable[[Someone], Bazar]
 JSON = ("-o", "json")
@@ -178,26 +179,14 @@ def test_a_database_user_who_may_do_half_of_it(
 ) -> None:
     me, someone = people.superuser(), signed_in(people)
     bazar = as_user(me)
-    role = f"half_{someone.id.hex[:12]}"
-    for statement in (
-        f"CREATE ROLE {role} LOGIN BYPASSRLS",
-        f"GRANT USAGE ON SCHEMA auth, bazar TO {role}",
-        f"GRANT ALL ON ALL TABLES IN SCHEMA bazar TO {role}",
-        f"GRANT SELECT ON auth.users TO {role}",
-        f"GRANT {granted} ON auth.sessions TO {role}",
-    ):
-        people.sql(statement)
-    scheme, rest = target.database_url.reveal().split("://", 1)
-    limited = bazar.having(DATABASE_URL=f"{scheme}://{role}@{rest.split('@', 1)[1]}")
-    try:
+    url = target.database_url.reveal()
+    with limited_role(url, "BYPASSRLS", "SELECT ON auth.users", f"{granted} ON auth.sessions") as half:
+        limited = bazar.having(DATABASE_URL=half)
         listed = limited("users", "sessions", "list", someone.email, *JSON)
         assert (listed.code == 0) == lists, listed.err
         revoked = limited("users", "sessions", "revoke", someone.email, *JSON)
         assert (revoked.code, revoked.error["code"]) == (6, "users.sessions_unreadable")
         assert sessions_of(people, someone) == 1
-    finally:
-        people.sql(f"DROP OWNED BY {role}")
-        people.sql(f"DROP ROLE {role}")
 
 
 # -- whose --------------------------------------------------------------------------------------------------
