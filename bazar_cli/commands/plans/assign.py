@@ -38,6 +38,8 @@ def run(
         return AssignPlan(user, plan, agreed)
 
     assigned = run.perform_agreed(plan_changes.assign, ask)
+    if not assigned.changed:
+        run.notice(f"{assigned.user.email} is on {plan} already; nothing was changed")
     if run.options.dry_run and assigned.impact is not None:
         run.notice(assigned.impact.text)
     run.show(assigned)

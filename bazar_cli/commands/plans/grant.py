@@ -25,4 +25,7 @@ def run(
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
 ) -> None:
     """Add a permission to a plan, for everybody on it."""
-    run.show(run.perform(plan_changes.grant_permission, EditPlan(plan, permission)))
+    edited = run.perform(plan_changes.grant_permission, EditPlan(plan, permission))
+    if not edited.changed:
+        run.notice(f"{plan} allows {permission} already; nothing was changed")
+    run.show(edited)

@@ -34,6 +34,8 @@ def run(
         return EditPlan(plan, permission, agreed)
 
     edited = run.perform_agreed(plan_changes.revoke_permission, ask)
+    if not edited.changed:
+        run.notice(f"{plan} does not allow {permission}; nothing was changed")
     if run.options.dry_run and edited.impact is not None:
         run.notice(edited.impact.text)
     run.show(edited)

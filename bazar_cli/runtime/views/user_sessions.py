@@ -22,7 +22,7 @@ REVOKED: View[RevokedSessions] = View(
     fields={
         "user_id": lambda r: str(r.user_id),
         "email": lambda r: r.email,
-        "ended": lambda r: r.ended,
+        "sessions_ended": lambda r: r.ended,
         "tokens_valid_until": lambda r: rfc3339(r.tokens_valid_until),
     },
     identifier=lambda r: str(r.user_id),

@@ -45,6 +45,7 @@ def test_up_and_down(admin: Bazar, people: People) -> None:
     assert plan_of(people, user) == "free"
     same = admin("plans", "assign", user.email, "free", "-o", "json").ok()
     assert (same.json["changed"], same.json["previous_plan"]) == (False, "free")
+    assert f"{user.email} is on free already; nothing was changed" in same.err
     assert len(people.events(user.id)) == 2
 
 

@@ -30,7 +30,9 @@ def test_grant_and_revoke(fresh_database: Callable[..., str], nobody: Bazar, tar
         )
         assert "users:create" in given["permissions"]
         admin(*words).ok()
-        assert not admin("plans", "grant", "plus", "users:create", "-o", "json").ok().json["changed"]
+        same = admin("plans", "grant", "plus", "users:create", "-o", "json").ok()
+        assert not same.json["changed"]
+        assert "plus allows users:create already; nothing was changed" in same.err
 
         asked = admin("plans", "revoke", "plus", "users:create", "-o", "json")
         assert (asked.code, asked.error["code"]) == (10, "input.consent")

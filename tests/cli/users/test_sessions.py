@@ -93,7 +93,11 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
 
     done = admin("users", "sessions", "revoke", someone.email, *JSON).ok()
 
-    assert (done.json["user_id"], done.json["email"], done.json["ended"]) == (str(someone.id), someone.email, 2)
+    assert (done.json["user_id"], done.json["email"], done.json["sessions_ended"]) == (
+        str(someone.id),
+        someone.email,
+        2,
+    )
     assert sessions_of(people, someone) == 0
     assert sessions_of(people, other) == 1
     renewed = people.auth("POST", "/token?grant_type=refresh_token", {"refresh_token": answer["refresh_token"]})
@@ -109,14 +113,14 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
 
 def test_no_session_is_no_event(admin: Bazar, people: People) -> None:
     someone = people.user()
-    assert admin("users", "sessions", "revoke", someone.email, *JSON).ok().json["ended"] == 0
+    assert admin("users", "sessions", "revoke", someone.email, *JSON).ok().json["sessions_ended"] == 0
     assert people.events(someone.id) == []
 
 
 def test_dry_run_counts_and_ends_nothing(admin: Bazar, people: People) -> None:
     someone = signed_in(people, 2)
     before = people.everything()
-    assert admin("users", "sessions", "revoke", someone.email, "--dry-run", *JSON).ok().json["ended"] == 2
+    assert admin("users", "sessions", "revoke", someone.email, "--dry-run", *JSON).ok().json["sessions_ended"] == 2
     assert people.everything() == before
 
 
@@ -127,10 +131,10 @@ def test_ones_own_end_with_the_session_of_the_command(signed_out: Bazar, people:
         store.save(client.sign_in(me.email, Secret(OLD_PASSWORD)))
 
     planned = signed_out("users", "sessions", "revoke", me.email, "--dry-run", *JSON).ok()
-    assert (planned.json["ended"], store.load() is None) == (2, False)
+    assert (planned.json["sessions_ended"], store.load() is None) == (2, False)
     done = signed_out("users", "sessions", "revoke", me.email, *JSON).ok()
 
-    assert done.json["ended"] == 2
+    assert done.json["sessions_ended"] == 2
     assert "bazar auth login" in done.err
     assert sessions_of(people, me) == 0
     assert store.load() is None
