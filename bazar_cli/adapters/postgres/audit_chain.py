@@ -121,8 +121,8 @@ def seal(connection: Connection) -> None:
 def verify(connection: Connection, expect: str | None) -> Verification:
     """Compare events, seals and queue, all of one moment.
 
-    Parameters: `connection` reads one snapshot, as `Database.read` gives it; `expect` is the hash, in hexadecimal digits, of a seal
-    that the chain must have.
+    Parameters: `connection` reads one snapshot, as `Database.read` gives it; `expect` is the hash, in hexadecimal
+    digits, of a seal that the chain must have.
     """
     for setting in _SETTINGS:
         connection.execute(text(setting))
