@@ -19,7 +19,7 @@ from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.stage import Stage
-from tests.support.traces import NOTHING, TRACES, Trace, unexpected, unlike
+from tests.support.traces import NOTHING, TRACES, Run, unexpected, unlike
 from tests.support.tree import ALL, command, verb
 
 # What a parameter of this name may hold, whatever the command.
@@ -66,8 +66,9 @@ def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
         shown = " ".join(map(str, found))
         faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
     if _did(row, done):
-        trace = NOTHING if " --dry-run" in row.line else _trace(row, done)
-        operator_id = stage.operators[operator].id
+        operator_id = str(stage.operators[operator].id)
+        run = Run(row.line, done.json if done.out else {}, operator_id, played.before)
+        trace = NOTHING if run.has("--dry-run") else TRACES[row.command](run)
         faults += [f"  {operator}: {fault}" for fault in unlike(played.before, played.after, trace, operator_id)]
     else:
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
@@ -86,10 +87,6 @@ def _found(done: Done) -> tuple[int, str]:
 def _did(row: Row, done: Done) -> bool:
     """Whether a command that may change rows, because it has a trace, went to its end."""
     return row.command in TRACES and done.code in {ExitCode.DONE, ExitCode.FINDING}
-
-
-def _trace(row: Row, done: Done) -> Trace:
-    return TRACES[row.command](row.line, done.json if done.out else {})
 
 
 # -- every cell is there ------------------------------------------------------------------------------------
