@@ -26,6 +26,20 @@ from tests.support.tree import ALL, command, verb
 _KINDS = {"user": USERS, "owner": USERS, "org": ORGS}
 _NARROW = {USERS: ("member", "foreign"), ORGS: ("acme", "beta")}
 """What is enough where no rule looks at the target itself: one within reach and one out of it."""
+_LIKE = dict.fromkeys(
+    ("users reset-password", "users sessions list", "users sessions revoke", "users update"), "users delete"
+)
+"""Commands with the row rule of another, whose rows have every target: the telling ones show that it is the same."""
+_TELLING = ("member", "shared", "superuser", "foreign")
+_MEMBERS = tuple(name for name in USERS if name != "alone")
+_ENOUGH = {
+    **dict.fromkeys(_LIKE, ("oneself", *_TELLING)),
+    # Who is out of reach is so whether they have an organization or none; only `add` can take in either.
+    **dict.fromkeys(("orgs members remove", "orgs members update"), _MEMBERS),
+    # What may be given depends on the role that is given, and of whom it is given to on reach alone.
+    "orgs members add": ("oneself", "member", "admin", "superuser", "foreign", "alone", "nobody"),
+}
+"""The users that are enough where more of them would say nothing new."""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +114,14 @@ def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
     assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
 
 
+@pytest.mark.parametrize(("name", "other"), _LIKE.items())
+def test_command_with_the_rule_of_another_ends_like_it(name: str, other: str) -> None:
+    rows = matrix().rows.values()
+    for target in _TELLING:
+        (expected,) = [r.cells for r in rows if r.line == f"{other} {{{target}}} --confirm {{{target}}}"]
+        assert expected in [r.cells for r in rows if r.command == name and target in r.placeholders], target
+
+
 def test_every_command_that_writes_has_a_trace() -> None:
     """A public one that is not there must leave both systems as they were."""
     writes = {
@@ -130,9 +152,10 @@ def _missing(name: str, rows: list[Row]) -> Iterator[str]:
     for kind in _KINDS.keys() & parameters.keys():
         rule = spec.fields.get(kind)
         by_row = spec.scope is Scope.ROW and not (rule is not None and rule.platform)
-        yield from (
-            f"{{{target}}}" for target in (_KINDS[kind] if by_row else _NARROW[_KINDS[kind]]) if target not in stated
-        )
+        targets = _KINDS[kind] if by_row else _NARROW[_KINDS[kind]]
+        if by_row and targets is USERS:
+            targets = _ENOUGH.get(name, USERS)
+        yield from (f"{{{target}}}" for target in targets if target not in stated)
 
 
 # -- in accord with `plans check` ---------------------------------------------------------------------------
