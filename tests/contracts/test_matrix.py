@@ -151,9 +151,11 @@ def _missing(name: str, rows: list[Row]) -> Iterator[str]:
     stated = {placeholder for row in rows for placeholder in row.placeholders}
     for kind in _KINDS.keys() & parameters.keys():
         rule = spec.fields.get(kind)
-        by_row = spec.scope is Scope.ROW and not (rule is not None and rule.platform)
-        targets = _KINDS[kind] if by_row else _NARROW[_KINDS[kind]]
-        if by_row and targets is USERS:
+        platform = spec.scope is Scope.PLATFORM or (rule is not None and rule.platform)
+        targets = _KINDS[kind]
+        if platform or spec.scope is not Scope.ROW:
+            targets = _NARROW[targets][: 1 if platform else 2]  # nobody is out of a superuser's reach
+        elif targets is USERS:
             targets = _ENOUGH.get(name, USERS)
         yield from (f"{{{target}}}" for target in targets if target not in stated)
 

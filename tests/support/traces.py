@@ -166,7 +166,7 @@ TRACES: dict[str, Callable[[Run], Trace]] = {
     "users create": _created_user,
     "users delete": lambda run: _gone_user(run, run.said["id"], ("users.delete",)),
     "users demote": _superuser_flag("users.demote", "{superuser}", "{oneself}"),
-    "users promote": _superuser_flag("users.promote", "{member}", "{foreign}"),
+    "users promote": _superuser_flag("users.promote", "{member}"),
     "users reset-password": _reset_password,
     "users sessions revoke": _revoked_sessions,
     "users update": lambda run: Trace({_USERS: CHANGED}, ("users.update",), (run.said["id"],)),
