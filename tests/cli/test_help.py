@@ -78,7 +78,7 @@ def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
 
 UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
-    "verb in help": (("help", "users", "nonsense"), "create, delete, get"),
+    "verb in help": (("help", "users", "nonsense"), "create, delete, demote, get"),
     "word after a command in help": (("help", "users", "create", "more"), "nothing more"),
     "group": (("user", "list"), "did you mean `bazar users`?"),
     "in capitals": (("USERS", "list"), "did you mean `bazar users`?"),

@@ -19,13 +19,35 @@ from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.stage import Stage
-from tests.support.traces import NOTHING, TRACES, Trace, unexpected, unlike
+from tests.support.traces import NOTHING, TRACES, Run, unexpected, unlike
 from tests.support.tree import ALL, command, verb
 
 # What a parameter of this name may hold, whatever the command.
 _KINDS = {"user": USERS, "owner": USERS, "org": ORGS}
 _NARROW = {USERS: ("member", "foreign"), ORGS: ("acme", "beta")}
 """What is enough where no rule looks at the target itself: one within reach and one out of it."""
+_LIKE = dict.fromkeys(
+    (
+        "users reset-password",
+        "users restore",
+        "users sessions list",
+        "users sessions revoke",
+        "users suspend",
+        "users update",
+    ),
+    "users delete",
+)
+"""Commands with the row rule of another, whose rows have every target: the telling ones show that it is the same."""
+_TELLING = ("member", "shared", "superuser", "foreign")
+_MEMBERS = tuple(name for name in USERS if name != "alone")
+_ENOUGH = {
+    **dict.fromkeys(_LIKE, ("oneself", *_TELLING)),
+    # Who is out of reach is so whether they have an organization or none; only `add` can take in either.
+    **dict.fromkeys(("orgs members remove", "orgs members update"), _MEMBERS),
+    # What may be given depends on the role that is given, and of whom it is given to on reach alone.
+    "orgs members add": ("oneself", "member", "admin", "superuser", "foreign", "alone", "nobody"),
+}
+"""The users that are enough where more of them would say nothing new."""
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +88,9 @@ def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
         shown = " ".join(map(str, found))
         faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
     if _did(row, done):
-        trace = NOTHING if " --dry-run" in row.line else _trace(row, done)
-        operator_id = stage.operators[operator].id
+        operator_id = str(stage.operators[operator].id)
+        run = Run(row.line, done.json if done.out else {}, operator_id, played.before)
+        trace = NOTHING if run.has("--dry-run") else TRACES[row.command](run)
         faults += [f"  {operator}: {fault}" for fault in unlike(played.before, played.after, trace, operator_id)]
     else:
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
@@ -88,10 +111,6 @@ def _did(row: Row, done: Done) -> bool:
     return row.command in TRACES and done.code in {ExitCode.DONE, ExitCode.FINDING}
 
 
-def _trace(row: Row, done: Done) -> Trace:
-    return TRACES[row.command](row.line, done.json if done.out else {})
-
-
 # -- every cell is there ------------------------------------------------------------------------------------
 
 
@@ -101,6 +120,14 @@ def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
     assert rows, f"bazar {name} has no row"
     missing = list(_missing(name, rows))
     assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
+
+
+@pytest.mark.parametrize(("name", "other"), _LIKE.items())
+def test_command_with_the_rule_of_another_ends_like_it(name: str, other: str) -> None:
+    rows = matrix().rows.values()
+    for target in _TELLING:
+        (expected,) = [r.cells for r in rows if r.line == f"{other} {{{target}}} --confirm {{{target}}}"]
+        assert expected in [r.cells for r in rows if r.command == name and target in r.placeholders], target
 
 
 def test_every_command_that_writes_has_a_trace() -> None:
@@ -132,10 +159,13 @@ def _missing(name: str, rows: list[Row]) -> Iterator[str]:
     stated = {placeholder for row in rows for placeholder in row.placeholders}
     for kind in _KINDS.keys() & parameters.keys():
         rule = spec.fields.get(kind)
-        by_row = spec.scope is Scope.ROW and not (rule is not None and rule.platform)
-        yield from (
-            f"{{{target}}}" for target in (_KINDS[kind] if by_row else _NARROW[_KINDS[kind]]) if target not in stated
-        )
+        platform = spec.scope is Scope.PLATFORM or (rule is not None and rule.platform)
+        targets = _KINDS[kind]
+        if platform or spec.scope is not Scope.ROW:
+            targets = _NARROW[targets][: 1 if platform else 2]  # nobody is out of a superuser's reach
+        elif targets is USERS:
+            targets = _ENOUGH.get(name, USERS)
+        yield from (f"{{{target}}}" for target in targets if target not in stated)
 
 
 # -- in accord with `plans check` ---------------------------------------------------------------------------

@@ -640,6 +640,16 @@ def test_twenty_writers_while_it_is_verified(vault: People) -> None:
     assert last.events > 20 * 9
 
 
+def test_a_seal_costs_the_same_in_a_long_log(vault: People) -> None:
+    insert(vault, 5_000)
+    with a_writer(vault, 128) as connection:
+        [(read,)] = connection.execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'bazar.audit_events'::regclass"
+        ).fetchall()
+    assert 128 <= read < 1_000, "whoever seals looks its events up by their keys"
+
+
 def test_a_sealing_writer_that_is_killed_leaves_no_half_seal(vault: People) -> None:
     with a_writer(vault, 70) as doomed:
         vault.sql("SELECT pg_terminate_backend(%s)", doomed.info.backend_pid)

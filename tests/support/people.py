@@ -131,9 +131,9 @@ class People:
 
     # -- arrange ------------------------------------------------------------------------------------------
 
-    def org(self, *, name: str = "An organization", created_at: datetime | None = None) -> Org:
-        """Insert an organization with a slug of its own."""
-        made = Org(uuid.uuid4(), f"org-{RUN}-{secrets.token_hex(6)}")
+    def org(self, *, name: str = "An organization", slug: str | None = None, created_at: datetime | None = None) -> Org:
+        """Insert an organization, by default with a slug of its own."""
+        made = Org(uuid.uuid4(), slug or f"org-{RUN}-{secrets.token_hex(6)}")
         self.sql(
             "INSERT INTO bazar.organizations (id, slug, name, created_at) VALUES (%s, %s, %s, coalesce(%s, now()))",
             made.id,

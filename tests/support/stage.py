@@ -139,6 +139,8 @@ class Stage:
         bazar = self.bazar(operator)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
+        if row.command == "users sessions revoke":
+            self._sign_in_targets(row)
         before = self._seen or self._everything()
         places = self._places() if row.command.startswith("orgs ") else None
         done = bazar(*words, "-o", "json", stdin=stdin)
@@ -146,6 +148,18 @@ class Stage:
         if places is not None and (before[_ORGS], before[_MEMBERS]) != (after[_ORGS], after[_MEMBERS]):
             self._put_back(*places)
         return Played(done, before, after)
+
+    def _sign_in_targets(self, row: Row) -> None:
+        """See that the targets have a session to end: nobody signs in as one."""
+        for name in row.placeholders:
+            if name in self.targets:
+                added = self.people.sql(
+                    "INSERT INTO auth.sessions (id, user_id, created_at, updated_at)"
+                    " SELECT gen_random_uuid(), u.id, now(), now() FROM auth.users u WHERE u.id = %s"
+                    " AND NOT EXISTS (SELECT FROM auth.sessions s WHERE s.user_id = u.id) RETURNING id",
+                    self.targets[name].id,
+                )
+                self._seen = None if added else self._seen
 
     def _places(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The organizations and memberships as they are."""

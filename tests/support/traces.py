@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _USERS, _ORGS, _MEMBERS = "bazar.users", "bazar.organizations", "bazar.memberships"
-_EVENTS, _IDENTITIES = "bazar.audit_events", "auth.users"
+_PLANS, _EVENTS = "bazar.plan_permissions", "bazar.audit_events"
+_IDENTITIES, _SESSIONS = "auth.users", "auth.sessions"
 Rows = Mapping[str, list[str]]
 """Rows as text by table, as `People.everything` returns them."""
 Counts = tuple[int, int]
@@ -22,44 +23,169 @@ class Trace:
     rows: Mapping[str, Counts] = field(default_factory=dict[str, Counts])
     events: tuple[str, ...] = ()
     """The use case of each event, done by the operator."""
-    subject: str = ""
-    """An id that every row and event must name; empty where the command itself names none."""
+    subjects: tuple[str, ...] = ()
+    """What every row and event must name, mostly an id."""
 
 
 NOTHING = Trace()
-Said = Mapping[str, Any]
 
 
-def _created_user(line: str, said: Said) -> Trace:
-    if not said["created"]:
+@dataclass(frozen=True)
+class Run:
+    """A run of a command that went to its end."""
+
+    line: str
+    """The command line, with its placeholders."""
+    said: Mapping[str, Any]
+    """The JSON that it printed."""
+    operator_id: str
+    before: Rows
+
+    def has(self, option: str) -> bool:
+        """Whether an option was given."""
+        return option in self.line.split()
+
+    def all_of(self, table: str, name: str) -> Counts:
+        """Every row of a table that names this goes."""
+        return sum(name in line for line in self.before[table]), 0
+
+    def id_of(self, table: str, value: str) -> str:
+        """The id of the one row with this value in a column."""
+        (found,) = [line for line in self.before[table] if f",{value}," in line]
+        return found.strip("(").partition(",")[0]
+
+
+def _login(run: Run) -> Trace:
+    return Trace({_IDENTITIES: CHANGED, _SESSIONS: (0, 1)}, subjects=(run.operator_id,))
+
+
+def _logout(run: Run) -> Trace:
+    if not run.said["was_signed_in"]:
         return NOTHING
-    rows = {_USERS: (0, 1), _IDENTITIES: (0, 1), _MEMBERS: (0, int(" --org " in line))}
-    return Trace(rows, ("users.create",), said["id"])
+    ended = run.all_of(_SESSIONS, run.operator_id) if run.has("--everywhere") else (1, 0)
+    return Trace({_SESSIONS: ended}, subjects=(run.operator_id,))
 
 
-def _deleted_user(_line: str, said: Said) -> Trace:
-    rows = {_USERS: (1, 0), _IDENTITIES: (1, 0), _MEMBERS: (len(said["organizations"]), 0)}
-    return Trace(rows, ("users.delete",), said["id"])
+def _password(run: Run) -> Trace:
+    sessions, _ = run.all_of(_SESSIONS, run.operator_id)
+    # Supabase keeps the session that changed it, and ends the others.
+    rows = {_IDENTITIES: CHANGED, _SESSIONS: (sessions - 1, 0)}
+    return Trace(rows, ("auth.password",), (run.operator_id,))
 
 
-def _doctor(line: str, _said: Said) -> Trace:
+def _created_user(run: Run) -> Trace:
+    if not run.said["created"]:
+        return NOTHING
+    rows = {_USERS: (0, 1), _IDENTITIES: (0, 1), _MEMBERS: (0, int(run.has("--org")))}
+    return Trace(rows, ("users.create",), (run.said["id"],))
+
+
+def _adopted_user(run: Run) -> Trace:
+    if not run.said["adopted"]:
+        return NOTHING
+    # The identity was there, and has the stamp now.
+    rows = {_USERS: (0, 1), _IDENTITIES: CHANGED, _MEMBERS: (0, int(run.has("--org")))}
+    return Trace(rows, ("users.adopt",), (run.said["id"],))
+
+
+def _gone_user(run: Run, user_id: str, events: tuple[str, ...]) -> Trace:
+    tables = {table: run.all_of(table, user_id) for table in (_MEMBERS, _SESSIONS)}
+    return Trace({_USERS: (1, 0), _IDENTITIES: (1, 0), **tables}, events, (user_id,))
+
+
+def _doctor(run: Run) -> Trace:
     # The stage has one operator whose deletion is pending; its event belongs to the command that began it.
-    return Trace({_USERS: (1, 0), _IDENTITIES: (1, 0)}) if " --fix " in f"{line} " else NOTHING
+    return _gone_user(run, run.id_of(_USERS, "delete"), ()) if run.has("--fix") else NOTHING
 
 
-TRACES: dict[str, Callable[[str, Said], Trace]] = {
-    "auth login": lambda _line, _said: Trace({_IDENTITIES: CHANGED}),
-    "auth logout": lambda _line, _said: NOTHING,
-    "auth password": lambda _line, _said: Trace({_IDENTITIES: CHANGED}, ("auth.password",)),
-    "auth refresh": lambda _line, _said: NOTHING,
-    "db migrate": lambda _line, _said: NOTHING,
+def _superuser_flag(use_case: str, *changed: str) -> Callable[[Run], Trace]:
+    """The flag of those that `changed` stands for changes, all others have it as it is to be."""
+
+    def trace(run: Run) -> Trace:
+        if not set(changed) & set(run.line.split()):
+            return NOTHING
+        return Trace({_USERS: CHANGED}, (use_case,), (run.said["id"],))
+
+    return trace
+
+
+def _reset_password(run: Run) -> Trace:
+    return Trace({_IDENTITIES: CHANGED}, ("users.reset-password",), (run.said["user_id"],))
+
+
+def _revoked_sessions(run: Run) -> Trace:
+    ended = run.all_of(_SESSIONS, run.said["user_id"])
+    return Trace({_SESSIONS: ended}, ("users.sessions.revoke",), (run.said["user_id"],)) if ended[0] else NOTHING
+
+
+def _suspended_user(run: Run) -> Trace:
+    user_id = run.said["id"]
+    rows = {_USERS: CHANGED, _IDENTITIES: CHANGED, _SESSIONS: run.all_of(_SESSIONS, user_id)}
+    return Trace(rows, ("users.suspend",), (user_id,))
+
+
+def _updated_user(run: Run) -> Trace:
+    rows = {_USERS: CHANGED, **({_IDENTITIES: CHANGED} if run.has("--email") else {})}
+    return Trace(rows, ("users.update",), (run.said["id"],))
+
+
+def _deleted_org(run: Run) -> Trace:
+    rows = {_ORGS: (1, 0), _MEMBERS: run.all_of(_MEMBERS, run.said["id"])}
+    return Trace(rows, ("orgs.delete",), (run.said["id"],))
+
+
+def _where_changed(use_case: str, table: str, counts: Counts, *names: str) -> Callable[[Run], Trace]:
+    """One row comes, goes or changes where `changed` says so; every row names what the JSON has under `names`."""
+
+    def trace(run: Run) -> Trace:
+        if not run.said["changed"]:
+            return NOTHING
+        subjects = tuple(run.said[name] for name in names)
+        return Trace({table: counts}, (use_case,), subjects)
+
+    return trace
+
+
+def _member(use_case: str, counts: Counts) -> Callable[[Run], Trace]:
+    def trace(run: Run) -> Trace:
+        if not run.said["changed"]:
+            return NOTHING
+        of = (run.said["user_id"], run.id_of(_ORGS, run.said["organization"]))
+        return Trace({_MEMBERS: counts}, (use_case,), of)
+
+    return trace
+
+
+TRACES: dict[str, Callable[[Run], Trace]] = {
+    "audit verify": lambda _run: NOTHING,
+    "auth login": _login,
+    "auth logout": _logout,
+    "auth password": _password,
+    "auth refresh": lambda run: Trace({_SESSIONS: CHANGED}, subjects=(run.operator_id,)),
+    "db migrate": lambda _run: NOTHING,
     "doctor": _doctor,
-    "orgs create": lambda _line, said: Trace({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), said["id"]),
+    "orgs create": lambda run: Trace({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), (run.said["id"],)),
+    "orgs delete": _deleted_org,
+    "orgs members add": _member("orgs.members.add", (0, 1)),
+    "orgs members remove": _member("orgs.members.remove", (1, 0)),
+    "orgs members update": _member("orgs.members.update", CHANGED),
+    "orgs update": lambda run: Trace({_ORGS: CHANGED}, ("orgs.update",), (run.said["id"],)),
+    "plans assign": _where_changed("plans.assign", _USERS, CHANGED, "id"),
+    "plans grant": _where_changed("plans.grant", _PLANS, (0, 1), "name", "permission"),
+    "plans revoke": _where_changed("plans.revoke", _PLANS, (1, 0), "name", "permission"),
+    "users adopt": _adopted_user,
     "users create": _created_user,
-    "users delete": _deleted_user,
-    "users update": lambda _line, said: Trace({_USERS: CHANGED}, ("users.update",), said["id"]),
+    "users delete": lambda run: _gone_user(run, run.said["id"], ("users.delete",)),
+    "users demote": _superuser_flag("users.demote", "{superuser}", "{oneself}"),
+    "users promote": _superuser_flag("users.promote", "{member}"),
+    "users reset-password": _reset_password,
+    # The targets of the rows are active: there is nothing to restore.
+    "users restore": lambda _run: NOTHING,
+    "users sessions revoke": _revoked_sessions,
+    "users suspend": _suspended_user,
+    "users update": _updated_user,
 }
-"""By command: what its command line, and the JSON that it printed, say that it did."""
+"""By command: what its command line, the JSON that it printed and the rows before say that it did."""
 
 
 def unexpected(before: Rows, after: Rows, denials: int) -> list[str]:
@@ -84,7 +210,8 @@ def unlike(before: Rows, after: Rows, trace: Trace, operator_id: object) -> list
         if found != wanted:
             changes = [*(f"-{line}" for line in gone[table]), *(f"+{line}" for line in come[table])]
             faults.append(f"{table}: {wanted} rows were to go and come, not {found}: {' '.join(changes)}")
-        faults += [f"{table}: a row of another: {x}" for x in (*gone[table], *come[table]) if trace.subject not in x]
+        for line in (*gone[table], *come[table]):
+            faults += [f"{table}: a row without {name}: {line}" for name in trace.subjects if name not in line]
     for use_case in trace.events:
         marks = (f",{operator_id},", f",{use_case},", ",done,")
         if not any(all(mark in line for mark in marks) for line in come[_EVENTS]):

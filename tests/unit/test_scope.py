@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bazar_cli.domain import db, orgs, plans, scope, users
+from bazar_cli.domain import audit, db, members, orgs, plans, scope, users
 from bazar_cli.domain.access import Grant, Membership, Operator, Pending, Role, Spec, UserState
 from bazar_cli.domain.errors import Denied, ExitCode
-from bazar_cli.domain.orgs import Organization
+from bazar_cli.domain.orgs import CreateOrganization, Organization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from bazar_cli.domain.users import CreateUser, UpdateUser, User
 from tests.support.people import Org, an_operator, an_org, decided, granted
@@ -291,6 +291,9 @@ def operator_of(user: User) -> Operator:
     )
 
 
+Done = Callable[[Grant], bool]
+
+
 def sees_acme(grant: Grant) -> bool:
     return grant.reach.everything or ACME.id in grant.reach.organization_ids
 
@@ -307,20 +310,42 @@ def creates_in_acme(grant: Grant) -> bool:
     return True
 
 
-Done = Callable[[Grant], bool]
+def manages_members_of_acme(grant: Grant) -> bool:
+    """All three rules, each for the least of what `members:manage` is for: a member."""
+    acme, other = organization(ACME), uuid.uuid4()
+    scope.may_give_role(grant, ACME.id, ACME.slug, Role.MEMBER)
+    scope.may_change_member(grant, other, acme, Role.MEMBER, Role.MEMBER)
+    scope.may_remove_member(grant, other, acme, Role.MEMBER)
+    return True
+
+
+def writes_acme(permission: Permission) -> Done:
+    def done(grant: Grant) -> bool:
+        scope.may_write_organization(grant, organization(ACME), permission)
+        return True
+
+    return done
+
+
 IN_ACME: Mapping[Permission, tuple[Spec, Done]] = {
     Permission.USERS_READ: (users.GET, sees_acme),
     Permission.USERS_CREATE: (users.CREATE, creates_in_acme),
     Permission.USERS_UPDATE: (users.UPDATE, writes_a_member),
     Permission.USERS_DELETE: (users.DELETE, writes_a_member),
     Permission.ORGS_READ: (orgs.GET, sees_acme),
+    Permission.ORGS_UPDATE: (orgs.UPDATE, writes_acme(Permission.ORGS_UPDATE)),
+    Permission.ORGS_DELETE: (orgs.DELETE, writes_acme(Permission.ORGS_DELETE)),
+    Permission.MEMBERS_READ: (members.LIST, sees_acme),
+    Permission.MEMBERS_MANAGE: (members.ADD, manages_members_of_acme),
 }
 ANYWHERE: Mapping[Permission, Spec] = {
     Permission.USERS_READ: users.LIST,
     Permission.ORGS_READ: orgs.LIST,
+    Permission.ORGS_CREATE: orgs.CREATE,
     Permission.PLANS_READ: plans.EXPLAIN,
     Permission.PLANS_ASSIGN: plans.ASSIGN,
     Permission.PLANS_MANAGE: plans.REVOKE,
+    Permission.AUDIT_READ: audit.LIST,
     Permission.DB_READ: db.STATUS,
     Permission.DB_MIGRATE: db.MIGRATE,
 }
@@ -328,9 +353,8 @@ ANYWHERE: Mapping[Permission, Spec] = {
 
 def really_may(user: User, spec: Spec, done: Done) -> bool:
     """Ask the gate and the row rules themselves."""
-    request = (
-        UpdateUser("a@example.com") if spec is users.UPDATE else CreateUser("b@example.com", organization=ACME.slug)
-    )
+    asked = {orgs.CREATE.name: CreateOrganization("New"), users.UPDATE.name: UpdateUser("ada@example.com")}
+    request = asked.get(spec.name, CreateUser("new@example.com", organization=ACME.slug))
     decision = decided(operator_of(user), spec, request)
     try:
         return isinstance(decision, Grant) and done(decision)

@@ -33,7 +33,11 @@ _LATEST_CHANGE = text(
 
 @dataclass(frozen=True)
 class Change:
-    """What a use case did to one target; neither side may hold a secret or a hash."""
+    """What a use case did to one target; neither side may hold a secret or a hash.
+
+    Organizations are named under `organization` or `organizations` only, by slug or id: readers see their own ones of
+    them (`domain.audit.as_seen_by`). The target's own name stands under `email` or `slug`: by it who is gone is found.
+    """
 
     target_type: Literal["user", "organization", "database", "plan"]
     target_id: uuid.UUID | str

@@ -18,7 +18,6 @@ SHOWN = 10
 # Nothing of another schema can stand in for a function or operator of Postgres, and a policy that hides rows is an
 # error instead of a shorter log.
 _SETTINGS = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "SET LOCAL search_path TO pg_catalog",
     "SET LOCAL row_security TO off",
     "SET LOCAL work_mem TO '64MB'",
@@ -122,8 +121,8 @@ def seal(connection: Connection) -> None:
 def verify(connection: Connection, expect: str | None) -> Verification:
     """Compare events, seals and queue, all of one moment.
 
-    Parameters: `connection` has just begun its transaction; `expect` is the hash, in hexadecimal digits, of a seal
-    that the chain must have.
+    Parameters: `connection` reads one snapshot, as `Database.read` gives it; `expect` is the hash, in hexadecimal
+    digits, of a seal that the chain must have.
     """
     for setting in _SETTINGS:
         connection.execute(text(setting))

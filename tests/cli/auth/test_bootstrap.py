@@ -105,8 +105,12 @@ def test_empty_system_becomes_a_ruled_one(
             again = bazar(*MIGRATE).ok()
             assert again.json["applied"] == []
             after = people.everything()
-            # Signing in changes the identity's own times and nothing else.
-            assert {**before, "auth.users": []} == {**after, "auth.users": []}
+            # Signing in changes the identity's own times, makes a session, and nothing else.
+            assert {**before, "auth.users": [], "auth.sessions": []} == {
+                **after,
+                "auth.users": [],
+                "auth.sessions": [],
+            }
             assert bazar("users", "me", *JSON).ok().json["is_superuser"] is True
 
 

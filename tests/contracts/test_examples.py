@@ -1,0 +1,174 @@
+"""Every example of every help runs, on systems where it makes sense, and ends as its reader would expect."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bazar_cli.adapters.config.profiles import Profiles
+from bazar_cli.adapters.config.sessions import Sessions
+from bazar_cli.adapters.supabase.auth_client import AuthClient
+from bazar_cli.devstack.auth.keys import generate_keys
+from bazar_cli.domain.access import Role
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.cli import Bazar
+from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
+from tests.support.postgres import TEMPLATE, scratch_database
+from tests.support.tree import ALL, verb
+
+EXAMPLES = {example: name for name, (_, leaf) in ALL.items() for example in verb(leaf).examples}
+ELSEWHERE = {
+    "bazar local logs auth --lines 20 --follow": "goes on until it is interrupted: tests/cli/local",
+    "bazar local start": "starts a stack: tests/cli/local",
+    "bazar local start --database-url postgresql://postgres@localhost:5432/postgres": "the same",
+    'eval "$(bazar local env)"': "needs a stack that runs: tests/cli/local",
+    'eval "$(bazar completion zsh)"': "needs that shell: tests/cli/test_completion_shells.py",
+}
+ENDS = {
+    # Nobody can be asked here, and consent was not given.
+    "bazar auth login": 2,
+    "bazar auth password": 2,
+    "bazar local reset": 10,
+    "bazar plans revoke plus files:execute": 10,
+    'bazar users suspend ada@example.com --reason "left the company"': 10,
+    # Ada is on Free.
+    "bazar plans check files:execute --user ada@example.com": 9,
+    # No stack runs.
+    "bazar local env -o json": 7,
+    "bazar local mail": 7,
+    "bazar local mail -o json --fields recipient,link": 7,
+}
+"""Exit codes of examples that do not end with 0 where nobody sits at a terminal."""
+_SHELL = re.compile(r"[|<>&]|\$\(|^eval |^export ")
+
+
+@dataclass
+class World:
+    """Both systems, an operator on their machine, and whom the examples speak of."""
+
+    people: People
+    bazar: Bazar
+    root: Someone
+
+    def make_for(self, example: str) -> None:
+        """Make everything as the reader of this example has it."""
+        people = self.people
+        others = people.sql("DELETE FROM bazar.users WHERE id <> %s RETURNING id", self.root.id)
+        people.sql("DELETE FROM bazar.organizations")
+        people.sql("DELETE FROM auth.users WHERE id <> %s", self.root.id)
+        assert not others or len(others) < 10, "nobody else lives in this database"
+        people.seed_plans()
+        creates_org = "--slug acme --owner" in example
+        acme = people.org(slug="acme") if not creates_org else None
+        self._user("carol", acme, Role.OWNER)
+        self._user("bob", None if example.startswith("bazar users create bob") else acme, Role.MEMBER)
+        if example.startswith("bazar users create bob"):
+            people.sql("DELETE FROM bazar.users WHERE email = 'bob@example.com'")
+            people.sql("DELETE FROM auth.users WHERE email = 'bob@example.com'")
+        ada = self._user("ada", None if "members add" in example else acme, Role.MEMBER)
+        if example.startswith(("bazar users adopt", "bazar users create ada")):
+            people.sql("DELETE FROM bazar.users WHERE id = %s", ada.id)
+        if example.startswith("bazar users create ada"):
+            people.sql("DELETE FROM auth.users WHERE id = %s", ada.id)
+        self._sign_in()
+        self._files()
+
+    def _user(self, name: str, org: Org | None, role: Role) -> Someone:
+        made = self.people.user({org: role} if org else {}, email=f"{name}@example.com")
+        self.people.identity(made)
+        return made
+
+    def _sign_in(self) -> None:
+        environ = self.bazar.environment()
+        self.people.sql("UPDATE auth.users SET encrypted_password = %s WHERE id = %s", OLD_HASH, self.root.id)
+        with AuthClient(self.people.target) as client:
+            session = client.sign_in(self.root.email, Secret(OLD_PASSWORD))
+        Sessions.of(self.people.target, environ).save(session)
+
+    def _files(self) -> None:
+        target = self.people.target
+        values = {
+            "SUPABASE_URL": target.supabase_url,
+            "SUPABASE_KEY": target.supabase_key.reveal(),
+            "DATABASE_URL": target.database_url.reveal(),
+        }
+        for profile in ("local", "staging"):
+            Profiles(self.bazar.environment()).save(profile, values, activate=False)
+        folder = self.folder
+        for name in ("events.jsonl", "users.csv.gz"):
+            (folder / name).unlink(missing_ok=True)
+        (folder / "staging.env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
+        (folder / "password.txt").write_text(f"{OLD_PASSWORD}\n")
+        (folder / "new-password.txt").write_text(f"{OLD_PASSWORD}-new\n")
+        heads = self.people.sql("SELECT encode(hash, 'hex') AS head FROM bazar.audit_seals ORDER BY position")
+        (folder / "heads.txt").write_text("".join(f"{row['head']}\n" for row in heads))
+        (folder / ".config" / "fish" / "completions").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where the operator works, and their home."""
+        return self.bazar.folder("work")
+
+    def run(self, example: str) -> tuple[int, str]:
+        """Run it as its reader would; return the exit code and what was said."""
+        if not _SHELL.search(example):
+            done = self.bazar(*shlex.split(example)[1:])
+            return done.code, done.out + done.err
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environ = {**self.bazar.environment(), "PATH": path, "HOME": str(self.folder)}
+        finished = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", example],
+            env=environ,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return finished.returncode, finished.stdout + finished.stderr
+
+
+@pytest.fixture(scope="module")
+def world(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """Systems of their own: examples name people and organizations that others may not have."""
+    keys = generate_keys()
+    with (
+        scratch_database(postgres_url, TEMPLATE) as database,
+        running_auth_service(environment_of(keys, database)) as auth,
+        People(
+            replace(target, supabase_url=auth, supabase_key=Secret(keys.secret_key), database_url=Secret(database))
+        ) as people,
+    ):
+        root = people.user(email="root@example.com", plan=Plan.PREMIUM, superuser=True)
+        people.identity(root)
+        made = World(people, Bazar(tmp_path_factory.mktemp("home")).on(people.target), root)
+        made.make_for("")
+        made.bazar("users", "update", root.email, "--name", "Root").ok()
+        made.bazar("audit", "verify").ok()
+        yield made
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if example not in ELSEWHERE])
+def test_example_runs(world: World, example: str) -> None:
+    world.make_for(example)
+    code, said = world.run(example)
+    if example.startswith("bazar doctor"):
+        # Examples that ran before may have left something to find; the check itself is what the example shows.
+        assert code in {0, 9}, said
+    else:
+        assert code == ENDS.get(example, 0), said
+
+
+def test_what_is_said_of_examples_is_about_examples() -> None:
+    assert ELSEWHERE.keys() | ENDS.keys() <= EXAMPLES.keys()
