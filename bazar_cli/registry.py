@@ -127,7 +127,12 @@ TREE = Group(
             _verbs(
                 "db",
                 {
+                    "current": "Print the revision of the database",
+                    "heads": "Show what the migration files end in",
+                    "history": "List the migration files",
+                    "merge": "Join two heads of the migration files",
                     "migrate": "Apply pending revisions",
+                    "revision": "Write the next migration file",
                     "status": "Show the revision and what is pending",
                     "wait": "Wait until the database accepts connections",
                 },
