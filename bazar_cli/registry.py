@@ -18,11 +18,13 @@ class Leaf:
 class Group:
     """Commands under one word, and its one-line help."""
 
-    __slots__ = ("commands", "help")
+    __slots__ = ("alone", "commands", "help")
 
-    def __init__(self, help: str, commands: "dict[str, Group | Leaf]") -> None:  # noqa: A002
+    def __init__(self, help: str, commands: "dict[str, Group | Leaf]", alone: str = "") -> None:  # noqa: A002
         self.help = help
         self.commands = commands
+        self.alone = alone
+        """The command that runs where the group's word stands alone; empty for the listing."""
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
@@ -124,14 +126,40 @@ TREE = Group(
         ),
         "db": Group(
             "Migrate the database and see its state",
-            _verbs(
-                "db",
-                {
-                    "migrate": "Apply pending revisions",
-                    "status": "Show the revision and what is pending",
-                    "wait": "Wait until the database accepts connections",
-                },
-            ),
+            {
+                **_verbs(
+                    "db",
+                    {
+                        "create": "Make the database itself",
+                        "current": "Print the revision of the database",
+                        "drop": "Drop the database itself",
+                    },
+                ),
+                "env": Group(
+                    "See and change what the database says of itself",
+                    _verbs(
+                        "db.env",
+                        {
+                            "set": "Name the environment, and protect it or not",
+                            "show": "Show the environment, and whether it is protected",
+                        },
+                    ),
+                    alone="show",
+                ),
+                **_verbs(
+                    "db",
+                    {
+                        "heads": "Show what the migration files end in",
+                        "history": "List the migration files",
+                        "locks": "Show who holds what, and who waits for whom",
+                        "merge": "Join two heads of the migration files",
+                        "migrate": "Apply pending revisions",
+                        "revision": "Write the next migration file",
+                        "status": "Show the revision and what is pending",
+                        "wait": "Wait until the database accepts connections",
+                    },
+                ),
+            },
         ),
         "audit": Group(
             "See who did what, and prove the log whole",

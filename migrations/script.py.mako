@@ -1,4 +1,14 @@
-"""${message}
+<%
+    upgrading, downgrading = context.get("upgrades", ""), context.get("downgrades", "")
+    imported = context.get("imports", "")
+    merging = isinstance(down_revision, tuple)
+    typed = "str | tuple[str, ...] | None"
+
+    def literal(value):
+        if isinstance(value, (tuple, list)):
+            return "(" + ", ".join(map(literal, value)) + ("," if len(value) == 1 else "") + ")"
+        return "None" if value is None else '"' + value + '"'
+%>"""${message.rstrip(".").replace("\\", "\\\\").replace('"', '\\"')}.
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
@@ -6,17 +16,38 @@ Revises: ${down_revision | comma,n}
 
 from __future__ import annotations
 
+% if "sa." in upgrading + downgrading:
+import sqlalchemy as sa
+% endif
+% if not merging:
 from alembic import op
-${imports if imports else ""}
-revision: str = ${repr(up_revision)}
-down_revision: str | tuple[str, ...] | None = ${repr(down_revision)}
-branch_labels: str | tuple[str, ...] | None = ${repr(branch_labels)}
-depends_on: str | tuple[str, ...] | None = ${repr(depends_on)}
+% if imported:
+${imported}
+% endif
+
+% endif
+revision: str = ${literal(up_revision)}
+down_revision: ${typed} = ${literal(down_revision)}
+branch_labels: ${typed} = ${literal(branch_labels)}
+depends_on: ${typed} = ${literal(depends_on)}
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "op.execute('')"}
+% if upgrading:
+    ${upgrading}
+% elif merging:
+    pass
+% else:
+    # Literal SQL, as in the revisions before: what it does never changes with the models.
+    op.execute("SELECT 1")
+% endif
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "op.execute('')"}
+% if downgrading:
+    ${downgrading}
+% elif merging:
+    pass
+% else:
+    op.execute("SELECT 1")
+% endif

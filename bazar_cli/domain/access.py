@@ -106,6 +106,8 @@ class Spec:
     fields: Mapping[str, FieldRule] = field(default_factory=lambda: _NO_FIELDS)
     bootstrap: bool = False
     """Allowed to the verified SUPERUSER_EMAIL while no active superuser on Premium exists."""
+    without_database: bool = False
+    """May run where the server has no such database, which ends every other command."""
     reason: str = ""
     """Why a public command may be public."""
     command: str = ""
@@ -137,6 +139,7 @@ def requires(
     writes: bool = False,
     fields: Mapping[str, FieldRule] = _NO_FIELDS,
     bootstrap: bool = False,
+    without_database: bool = False,
     command: str = "",
     oneself: str = "",
 ) -> Spec:
@@ -149,6 +152,7 @@ def requires(
         writes=writes,
         fields=fields,
         bootstrap=bootstrap,
+        without_database=without_database,
         command=command,
         oneself=oneself,
     )

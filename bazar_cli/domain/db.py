@@ -129,7 +129,7 @@ def no_database() -> Conflict:
     return Conflict(
         "db.no_database",
         "the database of this target does not exist",
-        hint="create it with createdb, then run `bazar db migrate`",
+        hint="run `bazar db create` as SUPERUSER_EMAIL, then `bazar db migrate`",
     )
 
 

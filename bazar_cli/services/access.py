@@ -50,7 +50,7 @@ class Gate:
             return self._foreseen(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        sight = self._sight(identity)
+        sight = self._sight(identity, spec)
         decision = self._decide(identity, sight, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
@@ -71,7 +71,7 @@ class Gate:
         if spec.writes:
             raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
         identity = self._identities.current()
-        return self._decide(identity, self._sight(identity), spec, request, dry_run=False)
+        return self._decide(identity, self._sight(identity, spec), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
@@ -116,19 +116,19 @@ class Gate:
         try:
             return self._identities.current()
         except NotSignedIn as nobody:
-            if not spec.bootstrap or self._sight(None).superuser_exists:
+            if not spec.bootstrap or self._sight(None, spec).superuser_exists:
                 raise
             target = self._system.target
             if target.superuser_email is None or target.superuser_password is None:
                 raise _no_first_superuser(nobody) from nobody
         return self._identities.superuser(create=create)
 
-    def _sight(self, identity: Identity | None) -> Sight:
+    def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
         """What Postgres has for this command. Raises: Conflict `db.no_database`, before anybody is created for it."""
         from bazar_cli.adapters.postgres.gate import Ground
 
         sight = _look(self._system, identity)
-        if sight.ground is Ground.NO_DATABASE:
+        if sight.ground is Ground.NO_DATABASE and not spec.without_database:
             raise no_database()
         return sight
 
@@ -151,7 +151,7 @@ class Gate:
         from bazar_cli.adapters.postgres.gate import Ground
 
         if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
-            raise _not_migrated()
+            raise no_database() if sight.ground is Ground.NO_DATABASE else _not_migrated()
         return Denial(
             code="access.unknown_operator",
             message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",

@@ -27,3 +27,21 @@ def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str
         hint=f"to do it: `bazar users {verb} {email} --confirm {email}`",
         details={"user_id": str(user.id)},
     )
+
+
+def confirmed_by_database(
+    grant: Grant, database: str, confirm: str | None, doing: str, command: str, *, needed: bool = True
+) -> None:
+    """Demand the name of the database. A dry run needs no consent; what was given wrong is wrong there too.
+
+    Parameters: `doing` says what is done: `dropping shop`; `command` does it, without --confirm; `needed` is false
+    where nothing changes. Raises: Refused `db.confirm_mismatch`, with the exact command.
+    """
+    if (grant.dry_run or not needed) if confirm is None else confirm == database:
+        return
+    raise Refused(
+        "db.confirm_mismatch",
+        f"{doing} needs the name of the database as confirmation",
+        hint=f"to do it: `{command} --confirm {quote(database)}`",
+        details={"database": database},
+    )

@@ -11,6 +11,7 @@ from bazar_cli.domain.target import Target
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
+    from bazar_cli.adapters.postgres.server import Server
     from bazar_cli.adapters.supabase.admin import AdminClient
 
 
@@ -55,6 +56,17 @@ class System:
         from bazar_cli.adapters.migrations.runner import Migrator
 
         return Migrator(self.target)
+
+    def server(self, grant: Grant) -> Server:
+        """Return the server of this target's database, where databases are made and dropped.
+
+        Raises: Sealed without a Grant.
+        """
+        if type(grant) is not Grant:
+            raise Sealed("the server was asked for without a Grant")
+        from bazar_cli.adapters.postgres.server import Server
+
+        return Server(self.target)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -56,3 +56,10 @@ def test_environment_whose_renewal_was_cut_off_is_made_anew(checkout: Path) -> N
     assert not stamp.exists()
     assert make(checkout) == 0
     assert stamp.exists()
+
+
+def test_reset_db_empties_the_embedded_stack_and_starts_it() -> None:
+    command = ["make", "--dry-run", "reset-db"]
+    done = subprocess.run(command, cwd=_MAKEFILE.parent, capture_output=True, text=True, check=True)
+    said = [line.partition("bin/bazar ")[2] for line in done.stdout.splitlines() if "bin/bazar " in line]
+    assert said == ["local reset --confirm local", "local start"]

@@ -83,9 +83,16 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
         people.identity(someone)
         bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
     bazar("users", "me").ok()  # fills the cache of keys
-    modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
-    assert not modules & {"httpx", "supabase_auth", "alembic", "keyring", "rich", "yaml", "click"}
-    assert "sqlalchemy" in modules
+    for words in (("users", "get", someone.email), ("db", "current")):
+        modules = modules_of(*words, "-o", "json", environ=bazar.environment())
+        assert not modules & {"httpx", "supabase_auth", "alembic", "keyring", "rich", "yaml", "click"}
+        assert "sqlalchemy" in modules
+
+
+@pytest.mark.parametrize("words", [("db", "heads"), ("db", "history")])
+def test_migration_files_are_read_without_alembic(tmp_path: Path, words: tuple[str, ...]) -> None:
+    modules = modules_of(*words, environ=Bazar(tmp_path).environment())
+    assert not modules & {"alembic", "sqlalchemy", "pydantic", "httpx", "mako"}
 
 
 def test_verb_imports_no_pydantic(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
 from bazar_cli.adapters.migrations.lock import migration_lock
+from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 from bazar_cli.domain.target import TargetKind, TargetSource
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from bazar_cli.domain.secrets import Secret
 
-VERSION_TABLE = "alembic_version"
 PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
 
 
@@ -94,6 +94,7 @@ def _migrate(context: Any, connection: Connection) -> None:
     # compares without its name and takes every table for missing.
     connection.execute(text("SET search_path TO public"))
     connection.dialect.default_schema_name = "public"
+    fresh = connection.execute(text("SELECT to_regnamespace(:schema) IS NULL"), {"schema": SCHEMA}).scalar_one()
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     connection.commit()
     context.configure(
@@ -102,7 +103,8 @@ def _migrate(context: Any, connection: Connection) -> None:
         version_table=VERSION_TABLE,
         version_table_schema=SCHEMA,
         include_schemas=True,
-        include_name=_only_ours,
+        include_name=only_our_names,
+        include_object=only_our_objects,
         compare_server_default=False,
         transaction_per_migration=True,
         on_version_apply=context.config.attributes.get("on_version_apply"),
@@ -111,16 +113,14 @@ def _migrate(context: Any, connection: Connection) -> None:
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
-    _close_or_drop(connection)
+    _close_or_drop(connection, fresh=fresh)
 
 
-def _only_ours(name: str | None, kind: str, _parents: object) -> bool:
-    return kind != "schema" or name == SCHEMA
-
-
-def _close_or_drop(connection: Connection) -> None:
-    """Lock Alembic's own table up like the others; after a downgrade to base leave nothing behind."""
+def _close_or_drop(connection: Connection, *, fresh: bool) -> None:
+    """Lock Alembic's own table up like the others; after a downgrade to base, or a look, leave nothing behind."""
     if connection.execute(text(f"SELECT to_regclass('{_TABLE}')")).scalar() is None:
+        if fresh:
+            connection.execute(text(f"DROP SCHEMA {SCHEMA}"))
         connection.commit()
         return
     empty = connection.execute(text(f"SELECT NOT EXISTS (SELECT 1 FROM {_TABLE})")).scalar_one()  # noqa: S608

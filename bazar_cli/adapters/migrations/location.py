@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import bazar_cli
 from bazar_cli.domain.db import Revision
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.migration_files import RevisionFile, two_heads
 
-
-@dataclass(frozen=True)
-class _Header:
-    revision: Revision
-    down: tuple[str, ...]
+_PACKAGED = "_migrations"
 
 
 def script_location() -> Path:
@@ -23,36 +21,117 @@ def script_location() -> Path:
     A wheel holds it as `bazar_cli/_migrations` (pyproject.toml); a checkout has it beside the package.
     """
     package = Path(bazar_cli.__file__).parent
-    packaged = package / "_migrations"
+    packaged = package / _PACKAGED
     return packaged if packaged.is_dir() else package.parent / "migrations"
 
 
-@lru_cache(maxsize=4)
+def is_installed(location: Path) -> bool:
+    """Say whether the files belong to an installed package and not to a checkout."""
+    return location.name == _PACKAGED
+
+
 def revisions(location: Path) -> tuple[Revision, ...]:
-    """Return all revisions from the first to the head, read from the files without importing Alembic.
+    """Return all revisions from the first to the one head, read from the files without importing Alembic.
 
-    Raises: ValueError when the files form no single line; a test holds them to it.
+    Raises: Conflict `db.two_heads`, and as `revision_files`.
     """
-    headers = [_header(path) for path in sorted((location / "versions").glob("*.py"))]
-    by_down: dict[str | None, list[_Header]] = {}
-    for header in headers:
-        for down in header.down or (None,):
-            by_down.setdefault(down, []).append(header)
-    ordered: list[Revision] = []
-    current: str | None = None
-    while following := by_down.get(current):
-        if len(following) > 1:
-            raise ValueError(f"two revisions follow {current}: {[h.revision.id for h in following]}")
-        ordered.append(following[0].revision)
-        current = following[0].revision.id
-    if len(ordered) != len(headers):
-        raise ValueError(f"the revisions in {location} form no single line")
-    return tuple(ordered)
+    files = _known(location)
+    last = tuple(file for file in files if file.is_head)
+    if len(last) > 1:
+        raise two_heads(last)
+    return tuple(file.revision for file in files)
 
 
-def _header(path: Path) -> _Header:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    values: dict[str, object] = {}
+def revision_files(location: Path) -> tuple[RevisionFile, ...]:
+    """Return all revisions, each after those that it follows.
+
+    Raises: Conflict `db.revision_unreadable`, `db.duplicate_revision`, `db.missing_revision`.
+    """
+    found: dict[str, RevisionFile] = {}
+    for path in sorted((location / "versions").glob("[!_]*.py")):
+        file = _header(path)
+        other = found.setdefault(file.revision.id, file)
+        if other is not file:
+            raise Conflict(
+                "db.duplicate_revision",
+                f"{other.file} and {file.file} are both revision {file.revision.id}",
+                hint=f"give one of them the next number: the name of its file, `revision`, and `down_revision`"
+                f" {file.revision.id!r} if it comes after the other",
+                details={"files": [other.file, file.file]},
+            )
+    followed = {down for file in found.values() for down in file.down}
+    ordered: dict[str, RevisionFile] = {}
+    waiting = dict(sorted(found.items()))
+    while waiting:
+        ready = next((f for f in waiting.values() if all(down in ordered for down in f.down)), None)
+        if ready is None:
+            raise _missing(waiting, found)
+        name = ready.revision.id
+        ordered[name] = replace(waiting.pop(name), is_head=name not in followed)
+    return tuple(ordered.values())
+
+
+def heads(location: Path) -> tuple[RevisionFile, ...]:
+    """Return the revisions that no other follows. Raises: as `revision_files`."""
+    return tuple(file for file in revision_files(location) if file.is_head)
+
+
+def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
+    """Return the revisions that are in a database at `current`: these, and all that they follow."""
+    downs = {file.revision.id: file.down for file in _known(location)}
+    applied: set[str] = set()
+    waiting = list(current)
+    while waiting:
+        name = waiting.pop()
+        if name not in applied:
+            applied.add(name)
+            waiting += downs.get(name, ())
+    return frozenset(applied)
+
+
+@lru_cache(maxsize=4)
+def _known(location: Path) -> tuple[RevisionFile, ...]:
+    """What the files are for commands that change none: one command asks for it several times."""
+    return revision_files(location)
+
+
+def _missing(waiting: dict[str, RevisionFile], found: dict[str, RevisionFile]) -> Conflict:
+    for file in waiting.values():
+        for down in file.down:
+            if down not in found:
+                return Conflict(
+                    "db.missing_revision",
+                    f"{file.file} follows revision {down}, and no file is that revision",
+                    hint="bring the missing file back, or correct `down_revision`",
+                    details={"file": file.file, "revision": down},
+                )
+    return Conflict(
+        "db.missing_revision",
+        f"none of these revisions is the first: {', '.join(waiting)} follow each other in a circle",
+        hint="correct `down_revision` in one of them",
+        details={"revisions": list(waiting)},
+    )
+
+
+def _header(path: Path) -> RevisionFile:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        values = dict(_assigned(tree))
+        revision, downs = str(values["revision"]), _downs(values["down_revision"])
+    except (SyntaxError, ValueError, KeyError) as error:
+        raise Conflict(
+            "db.revision_unreadable",
+            f"{path.name} is no revision: {type(error).__name__}: {error}",
+            hint="it must assign `revision` and `down_revision` as literals",
+            details={"file": path.name},
+        ) from error
+    message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
+    return RevisionFile(Revision(revision, message.rstrip(".")), downs, path.name)
+
+
+def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
+    """The literals that a revision file gives to its two names."""
+    found: list[tuple[str, object]] = []
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             name, value = node.target.id, node.value
@@ -61,14 +140,15 @@ def _header(path: Path) -> _Header:
         else:
             continue
         if name in {"revision", "down_revision"}:
-            values[name] = ast.literal_eval(value)
-    down = values["down_revision"]
-    message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
-    downs = () if down is None else (down,) if isinstance(down, str) else tuple(str(d) for d in _items(down))
-    return _Header(Revision(str(values["revision"]), message.rstrip(".")), downs)
+            found.append((name, ast.literal_eval(value)))
+    return found
 
 
-def _items(value: object) -> tuple[object, ...]:
-    if not isinstance(value, tuple):
-        raise TypeError(f"down_revision is {value!r}")
-    return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a literal
+def _downs(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, tuple | list):
+        raise ValueError(f"down_revision is {value!r}")
+    return tuple(str(v) for v in value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a literal

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.location import applied_by, revisions, script_location
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.probe import is_absent
@@ -68,21 +68,21 @@ class Migrator:
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
-                current = _current(connection)
+                found = _current(connection)
                 place = _place(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
                 raise no_database() from error
             raise translate(error, self._target) from error
         known = [r.id for r in self._revisions]
-        at = known.index(current) + 1 if current in known else 0
-        unknown = current is not None and current not in known
+        unknown = not found <= set(known)
+        applied = applied_by(self._location, found)
         return MigrationStatus(
             place=place,
-            current=current,
+            current=", ".join(sorted(found)) or None,
             head=known[-1],
-            applied=() if unknown else self._revisions[:at],
-            pending=() if unknown else self._revisions[at:],
+            applied=() if unknown else tuple(r for r in self._revisions if r.id in applied),
+            pending=() if unknown else tuple(r for r in self._revisions if r.id not in applied),
             unknown=unknown,
         )
 
@@ -266,12 +266,12 @@ def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
     connection.commit()
 
 
-def _current(connection: psycopg.Connection) -> str | None:
+def _current(connection: psycopg.Connection) -> frozenset[str]:
+    """The revisions that the database is at: none, one, or two before a merge of them was applied."""
     found = connection.execute("SELECT to_regclass('bazar.alembic_version') IS NOT NULL").fetchone()
     if found is None or not found[0]:
-        return None
-    row = connection.execute("SELECT version_num FROM bazar.alembic_version").fetchone()
-    return None if row is None else str(row[0])
+        return frozenset()
+    return frozenset(str(row[0]) for row in connection.execute("SELECT version_num FROM bazar.alembic_version"))
 
 
 def _place(connection: psycopg.Connection) -> Place:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _SECONDS = 5
-_MAINTENANCE = "postgres"
+MAINTENANCE = ("postgres", "template1")
+"""The databases that every server has, as the programs of Postgres try them."""
 
 
 def probe(target: Target) -> Place:
@@ -74,10 +77,35 @@ def is_absent(database_url: Secret) -> bool:
 
     libpq hands out no SQLSTATE for a refused connection; the catalog of the maintenance database knows.
     """
-    name = conninfo_to_dict(database_url.reveal()).get("dbname")
     try:
-        with connect(database_url, dbname=_MAINTENANCE, connect_timeout=_SECONDS, autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        with maintenance(database_url) as connection:
+            return not has_database(connection, database_of(database_url))
     except psycopg.OperationalError:
         return False
-    return found is None
+
+
+def database_of(database_url: Secret) -> str:
+    """Return the name of the database that a URL leads to: libpq takes the user's where it names none."""
+    parts = conninfo_to_dict(database_url.reveal())
+    return str(parts.get("dbname") or parts.get("user") or "")
+
+
+def has_database(connection: psycopg.Connection, name: str) -> bool:
+    """Say whether the server of a connection has a database of this name."""
+    return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
+
+
+@contextmanager
+def maintenance(database_url: Secret) -> Generator[psycopg.Connection]:
+    """Connect to a database of the same server that is there whatever happens to the one of the URL.
+
+    Raises: psycopg.OperationalError, that of the last one tried.
+    """
+    *others, last = (name for name in MAINTENANCE if name != database_of(database_url))
+    connection = None
+    for name in others:
+        with suppress(psycopg.OperationalError):
+            connection = connect(database_url, dbname=name, connect_timeout=_SECONDS, autocommit=True)
+            break
+    with connection or connect(database_url, dbname=last, connect_timeout=_SECONDS, autocommit=True) as opened:
+        yield opened

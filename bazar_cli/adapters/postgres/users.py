@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.domain.access import COMING_OR_GOING, Membership, Pending, Reach, Role, UserState
+from bazar_cli.domain.database import no_marker
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.permissions import Plan
@@ -350,11 +351,7 @@ def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = connection.execute(text("SELECT id FROM bazar.deployment")).scalar_one_or_none()
     if found is None:
-        raise Conflict(
-            "db.no_marker",
-            "the database has lost its marker, the row in bazar.deployment",
-            hint="restore the row from a backup, or make a new one with `bazar db migrate --env NAME`",
-        )
+        raise no_marker()
     return found
 
 

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
+
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from tests.cli.db.conftest import has_schema, marker_of, schema_of
+from tests.support.checkout import make_checkout
 
 ALL = [r.id for r in revisions(script_location())]
 _CHECKOUT = Path(__file__).parents[3]
@@ -24,21 +27,51 @@ def alembic(url: str | None, *words: str, **more: str) -> subprocess.CompletedPr
     )
 
 
-def test_upgrade_current_history_and_downgrade(fresh_database: Callable[..., str]) -> None:
+def test_the_words_of_the_product(fresh_database: Callable[..., str]) -> None:
     url, template = fresh_database(), fresh_database(migrated=True)
+    look = alembic(url, "current")
+    assert (look.returncode, look.stdout, has_schema(url)) == (0, "", False)
     up = alembic(url, "upgrade", "head")
     assert up.returncode == 0, up.stderr
     assert schema_of(url) == schema_of(template)
     assert marker_of(url) == ("production", True)
     current = alembic(url, "current")
     assert (current.returncode, current.stdout.split()) == (0, [ALL[-1], "(head)"])
-    history = alembic(url, "history")
-    assert history.returncode == 0
-    assert f"<base> -> {ALL[0]}" in history.stdout
-    assert f"{ALL[-1]} (head)" in history.stdout
+    back = alembic(url, "downgrade", "-1")
+    assert back.returncode == 0, back.stderr
+    assert alembic(url, "current").stdout.split() == [ALL[-2]]
     down = alembic(url, "downgrade", "base")
     assert down.returncode == 0, down.stderr
     assert not has_schema(url)
+
+
+def test_history_needs_no_database() -> None:
+    history = alembic(None, "history", "--verbose")
+    assert history.returncode == 0
+    assert [line for line in history.stdout.splitlines() if line.startswith("Rev: ")] == [
+        f"Rev: {ALL[-1]} (head)",
+        *(f"Rev: {name}" for name in reversed(ALL[:-1])),
+    ]
+    assert f"Parent: {ALL[0]}" in history.stdout
+
+
+def test_revision_autogenerate_sees_the_schema_bazar_alone(tmp_path: Path, fresh_database: Callable[..., str]) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA storage; CREATE TABLE storage.objects (id int)")
+        connection.execute("CREATE TABLE public.things (id int); DROP INDEX bazar.users_pending_idx")
+    checkout = make_checkout(tmp_path)
+    before = set(checkout.names)
+    environ = {"DATABASE_URL": url}
+    done = checkout.run("alembic", "revision", "--autogenerate", "-m", "Mend what is lost", environ=environ).ok()
+    (name,) = set(checkout.names) - before
+    assert name.endswith("_mend_what_is_lost.py")
+    text = (checkout.location / "versions" / name).read_text()
+    assert "op.create_index('users_pending_idx', 'users'" in text
+    assert "import sqlalchemy as sa\nfrom alembic import op\n" in text
+    assert not [word for word in ("storage", "things", "drop_table") if word in text + done.err]
+    checkout.run("alembic", "upgrade", "head", environ=environ).ok()
+    assert "users_pending_idx" in {row[1] for row in schema_of(url)["indexes"]}
 
 
 def test_without_a_database_it_says_what_to_set() -> None:

@@ -1,0 +1,96 @@
+"""Who holds and who awaits locks: the migration lock, and those on bazar's tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.domain.database import LockSession, without_literals
+from bazar_cli.domain.errors import Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+
+_MAY_NOT = "42501"
+# Who waits for a row waits for the transaction that has it, and has a lock on the table; so has that transaction.
+_SESSIONS = text(
+    """
+    WITH held AS (
+        SELECT l.pid, l.granted, c.relname,
+               l.locktype = 'advisory' AND l.objsubid = 1
+                   AND ((l.classid::bigint << 32) | l.objid::bigint) = :key AS migration
+        FROM pg_locks l
+        LEFT JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND c.relnamespace = to_regnamespace('bazar')
+        WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ),
+    ours AS (
+        SELECT pid, bool_or(migration AND granted) AS migrating,
+               array_agg(DISTINCT relname::text ORDER BY relname::text) FILTER (WHERE relname IS NOT NULL) AS tables
+        FROM held WHERE migration OR relname IS NOT NULL GROUP BY pid
+    ),
+    waiting AS (
+        SELECT pid, array_remove(pg_blocking_pids(pid), 0) AS blocked_by
+        FROM ours WHERE pid IN (SELECT pid FROM pg_locks WHERE NOT granted)
+    ),
+    listed AS (SELECT pid FROM ours UNION SELECT unnest(blocked_by) FROM waiting)
+    SELECT a.pid, a.application_name, a.usename, a.state, a.query, a.backend_start,
+           extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int AS age,
+           coalesce(o.migrating, false) AS migrating, coalesce(o.tables, ARRAY[]::text[]) AS tables,
+           coalesce(w.blocked_by, ARRAY[]::int[]) AS blocked_by
+    FROM listed JOIN pg_stat_activity a USING (pid)
+    LEFT JOIN ours o USING (pid) LEFT JOIN waiting w USING (pid)
+    WHERE a.pid <> pg_backend_pid()
+    ORDER BY migrating DESC, cardinality(coalesce(w.blocked_by, ARRAY[]::int[])), a.xact_start NULLS LAST, a.pid
+    """
+)
+_IS_THERE = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = :pid"
+    " AND backend_start IS NOT DISTINCT FROM CAST(:started_at AS timestamptz))"
+)
+
+
+def sessions(connection: Connection) -> tuple[LockSession, ...]:
+    """Return every other session that has to do with bazar's locks, and whoever these wait for."""
+    return tuple(
+        LockSession(
+            pid=row.pid,
+            application=row.application_name or None,
+            user=row.usename,
+            state=row.state,
+            age_seconds=row.age,
+            migrating=row.migrating,
+            tables=tuple(row.tables),
+            blocked_by=tuple(sorted(set(row.blocked_by))),
+            query=without_literals(row.query) if row.query and row.state else None,
+            started_at=row.backend_start,
+        )
+        for row in connection.execute(_SESSIONS, {"key": KEY})
+    )
+
+
+def end(connection: Connection, session: LockSession) -> bool:
+    """Ask Postgres to end a session; False when it had ended by itself.
+
+    Raises: Conflict `db.may_not_terminate` where the role of the connection may not.
+    """
+    try:
+        return bool(connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": session.pid}).scalar_one())
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _MAY_NOT:
+            raise
+        raise Conflict(
+            "db.may_not_terminate",
+            f"the database user may not end {session.text}",
+            hint=f"let {session.user or 'its owner'} end it, or a role with pg_signal_backend",
+            details={"pid": session.pid, "user": session.user},
+        ) from error
+
+
+def is_there(connection: Connection, session: LockSession) -> bool:
+    """Say whether a session still lives."""
+    found = connection.execute(_IS_THERE, {"pid": session.pid, "started_at": session.started_at})
+    return bool(found.scalar_one())

@@ -1,0 +1,136 @@
+"""The server of a target's database: over another database of it, this one is made and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.probe import MAINTENANCE, database_of, has_database, maintenance
+from bazar_cli.domain.db import Marker
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+_EXISTS = frozenset({"42P04", "23505"})
+"""The second one when two make it at the same moment."""
+_ABSENT = "3D000"
+_IN_USE = "55006"
+_MAY_NOT = "42501"
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who is connected to the database."""
+
+    pid: int
+    application: str
+    user: str
+
+
+class Server:
+    """Where the database of one target is, over DATABASE_MIGRATION_URL where it is set: a pooler knows no other."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._url = target.migration_url or target.database_url
+        self.database = database_of(self._url)
+        self.host = str(conninfo_to_dict(self._url.reveal()).get("host") or "localhost")
+
+    @property
+    def keeps_it(self) -> bool:
+        """Whether it is one of the databases without which a server cannot be looked after."""
+        return self.database in {*MAINTENANCE, "template0"}
+
+    def exists(self) -> bool:
+        """Say whether the database is there. Raises: as `translate` says."""
+        with self._maintenance() as connection:
+            return has_database(connection, self.database)
+
+    def create(self) -> bool:
+        """Make the database; False when it was there, or another run was faster.
+
+        Raises: Conflict `db.may_not_create`; BackendUnavailable `postgres.busy`; as `translate` says.
+        """
+        with self._maintenance() as connection:
+            if has_database(connection, self.database):
+                return False
+            try:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.database)))
+            except psycopg.Error as error:
+                if error.sqlstate in _EXISTS:
+                    return False
+                if error.sqlstate == _IN_USE:
+                    raise _busy(f"the template that {self.database} is copied from is in use") from error
+                if error.sqlstate == _MAY_NOT:
+                    raise Conflict(
+                        "db.may_not_create",
+                        f"the database user may not create {self.database}",
+                        hint="give the role of DATABASE_URL the attribute CREATEDB, or let the server's owner do it",
+                        details={"database": self.database},
+                    ) from error
+                raise
+            return True
+
+    def marker(self) -> tuple[UUID, Marker] | None:
+        """Return what the database says of itself, with its id. Raises: as `translate` says."""
+        try:
+            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
+                connection.read_only = True
+                row = connection.execute("SELECT id, environment, protected FROM bazar.deployment").fetchone()
+                return None if row is None else (row[0], Marker(row[1], row[2]))
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+    def sessions(self) -> tuple[Session, ...]:
+        """Return who is connected to the database, but for this server's own workers."""
+        with self._maintenance() as connection:
+            rows = connection.execute(
+                "SELECT pid, application_name, usename FROM pg_stat_activity"
+                " WHERE datname = %s AND backend_type = 'client backend' ORDER BY pid",
+                (self.database,),
+            ).fetchall()
+        return tuple(Session(row[0], row[1] or "no name", row[2] or "unknown") for row in rows)
+
+    def drop(self) -> None:
+        """Drop the database; one that is gone already is what was wanted.
+
+        Raises: Conflict `db.may_not_drop`; BackendUnavailable `postgres.busy` when somebody came in meanwhile.
+        """
+        with self._maintenance() as connection:
+            try:
+                connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(self.database)))
+            except psycopg.Error as error:
+                if error.sqlstate == _ABSENT:
+                    return
+                if error.sqlstate == _IN_USE:
+                    raise _busy(f"somebody has connected to {self.database} meanwhile") from error
+                if error.sqlstate == _MAY_NOT:
+                    raise Conflict(
+                        "db.may_not_drop",
+                        f"the database user does not own {self.database}",
+                        hint="let its owner drop it",
+                        details={"database": self.database},
+                    ) from error
+                raise
+
+    @contextmanager
+    def _maintenance(self) -> Generator[psycopg.Connection]:
+        try:
+            with maintenance(self._url) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+
+def _busy(what: str) -> BackendUnavailable:
+    return BackendUnavailable("postgres.busy", f"{what}; nothing was done", hint="run it again")

@@ -1,0 +1,21 @@
+"""`bazar db create`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.database import CREATE, CreateDatabase, CreatedDatabase
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.database import CREATED
+from bazar_cli.services import database
+
+
+@command(CREATE, view=CREATED, examples=("bazar db create", "bazar db create --no-input && bazar db migrate"))
+def run(run: Run[CreatedDatabase]) -> None:
+    """Make the database that the target names, empty; one that is there stays as it is.
+
+    It connects to the database postgres, or template1, of the same server.
+    """
+    made = run.perform(database.create, CreateDatabase())
+    if not made.created:
+        run.notice(f"{made.database} is there already")
+    run.show(made)

@@ -1,0 +1,18 @@
+"""`bazar db current`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.database import CURRENT, CurrentRevision, GetCurrent
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.database import CURRENT_REVISION
+from bazar_cli.services import database
+
+
+@command(CURRENT, view=CURRENT_REVISION, examples=("bazar db current", "bazar db current -o ids"))
+def run(run: Run[CurrentRevision]) -> None:
+    """Print the revision that the database is at."""
+    found = run.perform(database.current, GetCurrent())
+    if found.revision is None:
+        run.notice("the database is at no revision; `bazar db migrate` makes its tables")
+    run.show(found)

@@ -1,0 +1,29 @@
+"""`bazar db drop`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.database import DROP, DropDatabase, DroppedDatabase
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.database import DROPPED
+from bazar_cli.services import database
+
+
+@command(DROP, view=DROPPED, examples=("bazar db drop --confirm bazar_test", "bazar db drop --dry-run"))
+def run(
+    run: Run[DroppedDatabase],
+    confirm: Annotated[
+        str | None, Option("--confirm", help="the name of the database, typed again", metavar="NAME")
+    ] = None,
+) -> None:
+    """Drop the database itself, with all that others keep in it and with the audit log.
+
+    A protected database is refused, whatever is given, and so is one that somebody is connected to. Identities at
+    Supabase stay.
+    """
+    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to drop it")
+    run.show(run.perform(database.drop, DropDatabase(typed)))

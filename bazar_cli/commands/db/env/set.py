@@ -1,0 +1,37 @@
+"""`bazar db env set`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from bazar_cli.domain.database import SET_MARKER, DatabaseMarker, SetMarker
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.database import MARKER
+from bazar_cli.services import database
+
+
+@command(
+    SET_MARKER,
+    view=MARKER,
+    examples=(
+        "bazar db env set staging --unprotected --confirm bazar_staging",
+        "bazar db env set production --protected --confirm bazar",
+    ),
+)
+def run(
+    run: Run[DatabaseMarker],
+    name: Annotated[str, Argument(help="of the environment, such as staging")],
+    protected: Annotated[bool, Option("--protected/--unprotected", help="whether destructive commands refuse to run")],
+    confirm: Annotated[
+        str | None, Option("--confirm", help="the name of the database, typed again", metavar="DB")
+    ] = None,
+) -> None:
+    """Name the database's environment, and protect it from destructive commands or not.
+
+    The marker travels with the data: a copy of a protected database is protected.
+    """
+    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to mark it")
+    run.show(run.perform(database.set_marker, SetMarker(name, protected, typed)))

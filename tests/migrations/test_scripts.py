@@ -1,0 +1,276 @@
+"""Migration files: reading them, writing the next one, joining heads, and what is made of the models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+
+import bazar_cli
+from bazar_cli.adapters.migrations.location import revision_files, revisions, script_location
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.scripts import Scripts
+from bazar_cli.adapters.postgres.tables import metadata
+from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.errors import BazarError, Conflict, Refused, UsageError
+from bazar_cli.domain.migration_files import MakeRevision, MergeHeads, checked_message
+from bazar_cli.services import migration_files
+from tests.support.checkout import Checkout, make_checkout, make_installed
+from tests.support.postgres import target_of
+
+HEAD = revisions(script_location())[-1].id
+NEXT, AFTER = f"{int(HEAD) + 1:04d}", f"{int(HEAD) + 2:04d}"
+Databases = Callable[..., str]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """A checkout, in which the code of this process takes itself to be."""
+    monkeypatch.setattr(bazar_cli, "__file__", str(tmp_path / "bazar_cli" / "__init__.py"))
+    return make_checkout(tmp_path)
+
+
+def failed(error: type[BazarError], act: Callable[[], object]) -> BazarError:
+    with pytest.raises(error) as found:
+        act()
+    return found.value
+
+
+def migrate(url: str, revision: str | None = None) -> None:
+    request = Migrate(revision, environment="test", protected=False)
+    Migrator(target_of(url)).migrate(request, lambda _text: None)
+
+
+# -- the next file ------------------------------------------------------------------------------------------
+
+
+def test_revision_writes_the_next_number_in_the_style_of_the_others(checkout: Checkout) -> None:
+    before = checkout.names
+    message = 'Say "C:\\new" — naïvely.'
+
+    made = migration_files.revision(MakeRevision(message))
+
+    assert made.path is not None
+    path = Path(made.path)
+    assert (made.revision, made.down) == (NEXT, (HEAD,))
+    assert checkout.names == [*before, path.name]
+    assert path.name == f"{NEXT}_say_c_new_naïvely.py"
+    *_, last = revision_files(checkout.location)
+    assert (last.revision.id, last.revision.message, last.down) == (NEXT, message.rstrip("."), (HEAD,))
+    text = path.read_text()
+    assert f'\nrevision: str = "{NEXT}"\ndown_revision: str | tuple[str, ...] | None = "{HEAD}"\n' in text
+    assert 'op.execute("SELECT 1")' in text
+    for check in (["check"], ["format", "--check"]):
+        ruff = Path(sys.executable).with_name("ruff")
+        root = Path(__file__).parents[2]
+        options = ["--no-cache", "--config", str(root / "pyproject.toml"), str(path)]
+        done = subprocess.run([ruff, *check, *options], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_dry_run_says_the_same_and_writes_nothing(checkout: Checkout) -> None:
+    before = checkout.names
+
+    told = migration_files.revision(MakeRevision("add invoices", dry_run=True))
+
+    assert checkout.names == before
+    assert migration_files.revision(MakeRevision("add invoices")) == told
+
+
+def test_no_file_is_overwritten(checkout: Checkout) -> None:
+    path = checkout.write("hand", HEAD).rename(checkout.location / "versions" / f"{NEXT}_add.py")
+    before = path.read_text()
+
+    error = failed(Conflict, lambda: migration_files.revision(MakeRevision("add")))
+
+    assert (error.code, error.details["path"]) == ("db.file_exists", str(path))
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("message", ["", "  ", "?!", "two\nlines", "x" * 201, "bell\a"])
+def test_message_must_be_a_line_with_a_word(checkout: Checkout, message: str) -> None:
+    for act in (
+        lambda: migration_files.revision(MakeRevision(message)),
+        lambda: migration_files.merge(MergeHeads(message)),
+    ):
+        assert failed(UsageError, act).code == "db.message_invalid"
+
+
+def test_an_installed_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bazar_cli, "__file__", str(tmp_path / "bazar_cli" / "__init__.py"))
+    installed = make_installed(tmp_path)
+    before = installed.names
+
+    for act in (lambda: migration_files.revision(MakeRevision("x")), lambda: migration_files.merge(MergeHeads())):
+        error = failed(Refused, act)
+        assert error.code == "db.installed_package"
+        assert str(installed.location) in error.message
+
+    assert installed.names == before
+    assert [h.revision.id for h in migration_files.heads()] == [HEAD]
+
+
+# -- two heads ----------------------------------------------------------------------------------------------
+
+
+def test_two_heads_are_named_until_merge_joins_them(checkout: Checkout, fresh_database: Databases) -> None:
+    url, other = fresh_database(), fresh_database()
+    checkout.write(NEXT, HEAD, "CREATE TABLE bazar.left_side (id int)")
+    migrate(other)
+    _forget()
+    checkout.write(AFTER, HEAD, "CREATE TABLE bazar.right_side (id int)")
+
+    for act in (
+        lambda: migration_files.revision(MakeRevision("x")),
+        lambda: Migrator(target_of(url)).status(),
+        lambda: migrate(url),
+    ):
+        error = failed(Conflict, act)
+        assert (error.code, error.details["heads"]) == ("db.two_heads", [NEXT, AFTER])
+        assert f"{NEXT} (Revision {NEXT}) and {AFTER} (Revision {AFTER})" in error.message
+        assert "bazar db merge" in error.hint
+    assert [h.revision.id for h in migration_files.heads()] == [NEXT, AFTER]
+
+    made = migration_files.merge(MergeHeads())
+
+    assert (made.down, made.message) == ((NEXT, AFTER), f"Merge {NEXT} and {AFTER}")
+    assert made.path is not None
+    assert "import op" not in Path(made.path).read_text()
+    assert [h.revision.id for h in migration_files.heads()] == [made.revision]
+    assert next(f.down for f in migration_files.history()) == (NEXT, AFTER)
+    _forget()
+    # A database that has one side of it lacks the other side and the merge.
+    assert [r.id for r in Migrator(target_of(other)).status().pending] == [AFTER, made.revision]
+    for database in (url, other):
+        migrate(database)
+        status = Migrator(target_of(database)).status()
+        assert (status.current, status.pending) == (made.revision, ())
+        with psycopg.connect(database) as connection:
+            found = connection.execute("SELECT to_regclass('bazar.left_side'), to_regclass('bazar.right_side')")
+            assert None not in (found.fetchone() or (None,))
+
+
+def test_one_head_is_nothing_to_merge(checkout: Checkout) -> None:
+    before = checkout.names
+
+    made = migration_files.merge(MergeHeads("join"))
+
+    assert (made.revision, made.path, made.down) == (None, None, (HEAD,))
+    assert checkout.names == before
+
+
+# -- files that are wrong -----------------------------------------------------------------------------------
+
+
+def test_two_files_of_one_revision_are_named(checkout: Checkout) -> None:
+    checkout.write(NEXT, HEAD).rename(checkout.location / "versions" / f"{NEXT}_other.py")
+    checkout.write(NEXT, HEAD)
+
+    error = failed(Conflict, migration_files.history)
+
+    assert (error.code, error.details["files"]) == (
+        "db.duplicate_revision",
+        [f"{NEXT}_by_hand.py", f"{NEXT}_other.py"],
+    )
+
+
+def test_a_missing_revision_and_a_circle_are_named(checkout: Checkout) -> None:
+    path = checkout.write(AFTER, NEXT)
+    error = failed(Conflict, migration_files.heads)
+    assert (error.code, error.details) == ("db.missing_revision", {"file": path.name, "revision": NEXT})
+
+    checkout.write(NEXT, AFTER)
+    error = failed(Conflict, migration_files.heads)
+    assert (error.code, error.details) == ("db.missing_revision", {"revisions": [NEXT, AFTER]})
+
+
+@pytest.mark.parametrize(
+    "text", ["def (", "x = 1", 'revision = str(5)\ndown_revision = "1"', 'revision = "9"\ndown_revision = 3', "\0"]
+)
+def test_a_file_that_is_no_revision_is_named(checkout: Checkout, text: str) -> None:
+    (checkout.location / "versions" / "broken.py").write_text(text)
+
+    error = failed(Conflict, migration_files.heads)
+
+    assert (error.code, error.details) == ("db.revision_unreadable", {"file": "broken.py"})
+
+
+# -- from the models ----------------------------------------------------------------------------------------
+
+
+def _grown() -> MetaData:
+    """The models with a column, a table and an index more, and a stub of a table of Supabase's."""
+    grown = MetaData(schema=metadata.schema, naming_convention=metadata.naming_convention)
+    for table in metadata.tables.values():
+        table.to_metadata(grown)
+    grown.tables["bazar.users"].append_column(Column("shoe_size", Integer))
+    Table("invoices", grown, Column("id", Integer, primary_key=True), Column("what", Text, index=True))
+    Table("users", grown, Column("id", Integer, primary_key=True), schema="auth")
+    Table("buckets", grown, Column("id", Integer, primary_key=True), schema="storage")
+    return grown
+
+
+_SUPABASE = """
+    CREATE SCHEMA IF NOT EXISTS auth; CREATE SCHEMA IF NOT EXISTS storage;
+    CREATE TABLE storage.objects (id int PRIMARY KEY, owner uuid);
+    CREATE INDEX objects_owner ON storage.objects (owner);
+    CREATE TABLE auth.more_users (id uuid PRIMARY KEY);
+    CREATE TABLE public.things (id int PRIMARY KEY, owner uuid REFERENCES bazar.users);
+"""
+
+
+def test_nothing_differs_in_a_database_beside_supabase(checkout: Checkout, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_SUPABASE)
+    before = checkout.names
+
+    made = Scripts().add_difference(target_of(url), "nothing", dry_run=False)
+
+    assert made is None
+    assert checkout.names == before
+
+
+def test_what_the_models_have_more_is_written_and_applies(checkout: Checkout, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_SUPABASE)
+
+    def add(*, dry_run: bool) -> Path:
+        made = Scripts().add_difference(target_of(url), "add invoices", dry_run=dry_run, models=_grown())
+        assert made is not None
+        assert (made.revision, made.down) == (NEXT, (HEAD,))
+        return Path(made.path or "")
+
+    assert not add(dry_run=True).exists()
+    text = add(dry_run=False).read_text()
+
+    assert "import sqlalchemy as sa\nfrom alembic import op\n" in text
+    assert "op.add_column('users', sa.Column('shoe_size', sa.Integer()" in text
+    assert "op.create_table('invoices'" in text
+    assert not {"storage", "auth", "more_users", "things", "objects"} & set(text.replace("'", " ").split())
+    assert "op.drop_table('invoices', schema='bazar')" in text.partition("def downgrade")[2]
+    assert "drop" not in text.partition("def downgrade")[0]
+    _forget()
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT shoe_size FROM bazar.users")
+        connection.execute("SELECT what FROM bazar.invoices")
+    _forget()
+    assert Scripts().add_difference(target_of(url), "again", dry_run=False, models=_grown()) is None
+
+
+def _forget() -> None:
+    """Read the files anew, as the next process does."""
+    from bazar_cli.adapters.migrations import location
+
+    location._known.cache_clear()  # pyright: ignore[reportPrivateUsage]
+
+
+def test_message_loses_the_blanks_around_it() -> None:
+    assert checked_message(" add invoices ") == "add invoices"
