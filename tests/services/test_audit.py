@@ -456,6 +456,16 @@ TAMPERED: dict[str, tuple[tuple[str, ...], Break, int]] = {
         Break.EVENT_INSERTED,
         33,
     ),
+    "an inserted event with another hash": (
+        (
+            """
+            INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id, hash)
+            VALUES (gen_random_uuid(), 'x', 'u', 'done', 'user', 'r', '')
+            """,
+        ),
+        Break.EVENT_INSERTED,
+        33,
+    ),
     "an event that came out of the queue": (
         ("DELETE FROM bazar.audit_unsealed WHERE seq = 31",),
         Break.EVENT_INSERTED,

@@ -75,9 +75,9 @@ _BROKEN_EVENTS = text(
         SELECT coalesce(e.id, n.id, q.event_id) AS id, coalesce(e.seq, q.seq) AS seq, e.use_case,
                coalesce(e.occurred_at, n.sealed_at) AS at, n.position, n.i,
                CASE WHEN e.id IS NULL THEN 'event-removed'
+                    WHEN n.id IS NULL AND q.event_id IS NULL THEN 'event-inserted'
                     WHEN e.sound IS NOT TRUE OR (n.id IS NOT NULL AND n.hash IS DISTINCT FROM e.hash)
                          OR (q.event_id IS NOT NULL AND q.seq IS DISTINCT FROM e.seq) THEN 'event-changed'
-                    WHEN n.id IS NULL AND q.event_id IS NULL THEN 'event-inserted'
                     WHEN n.id IS NOT NULL AND q.event_id IS NOT NULL THEN 'event-repeated' END AS kind
         FROM event e FULL JOIN entry n ON n.id = e.id
              FULL JOIN bazar.audit_unsealed q ON q.event_id = coalesce(e.id, n.id)
