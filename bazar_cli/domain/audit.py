@@ -100,6 +100,8 @@ class Break(str, Enum):
     SEAL_CHANGED = "seal-changed"
     SEAL_REMOVED = "seal-removed"
     NOT_AS_EXPECTED = "not-as-expected"
+    OUT_OF_ORDER = "out-of-order"
+    """Told of a whole log too: a clock that was set back does the same as a time that somebody made up."""
 
     def __str__(self) -> str:
         return self.value
@@ -131,6 +133,8 @@ class Verification:
     """The hash of the last seal, in hexadecimal digits."""
     head_at: datetime | None
     findings: tuple[Finding, ...]
+    out_of_order: tuple[Finding, ...] = ()
+    """Events that are more than an hour older than one that was written before them; they break nothing."""
 
     @property
     def whole(self) -> bool:

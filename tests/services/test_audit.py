@@ -551,6 +551,20 @@ def test_a_log_that_was_rewritten_is_known_by_a_head_that_was_kept(vault: People
     assert str(kept) in found.findings[0].message
 
 
+def test_events_that_are_older_than_one_before_them_are_told_of_and_break_nothing(vault: People) -> None:
+    assert verified(vault).out_of_order == ()
+    for age in ("59 minutes", "61 minutes"):
+        vault.sql(
+            "INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id,"
+            " occurred_at) VALUES (gen_random_uuid(), 'x', 'u', 'done', 'user', 'r', now() - %s::interval)",
+            age,
+        )
+
+    found = verified(vault, dry_run=False)
+
+    assert (found.whole, [f.event_id for f in found.out_of_order]) == (True, [event(vault, 34)])
+
+
 def test_a_function_that_lies_is_not_asked(vault: People) -> None:
     [database] = vault.sql("SELECT current_database() AS name")
     tamper(

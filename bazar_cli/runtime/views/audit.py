@@ -77,6 +77,10 @@ VERIFICATION: View[Verification] = View(
         "head": lambda v: v.head,
         "head_at": lambda v: rfc3339(v.head_at),
         "broken": lambda v: [_finding(f) for f in v.findings],
+        "out_of_order": lambda v: [_finding(f) for f in v.out_of_order],
     },
-    cells={"broken": lambda v: "; ".join(told(f) for f in v.findings)},
+    cells={
+        "broken": lambda v: "; ".join(told(f) for f in v.findings),
+        "out_of_order": lambda v: "; ".join(told(f) for f in v.out_of_order),
+    },
 )
