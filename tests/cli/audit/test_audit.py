@@ -150,12 +150,14 @@ def test_an_export_that_fails_leaves_no_file(admin: Bazar, people: People) -> No
     folder = admin.folder("work")
     for words, code in (
         (("missing/events.jsonl",), "files.unwritable"),
+        (("",), "usage.invalid_value"),
         (("events.jsonl", "--org", "nowhere-at-all"), "orgs.not_found"),
         (("events.jsonl", "-o", "table"), "output.no_export"),
     ):
         done = admin.having(BAZAR_OUTPUT="json")("audit", "export", *words)
         assert (done.code != 0, done.out) == (True, "")
         assert code in done.err or "an export is no table" in done.err
+        assert code != "files.unwritable" or done.error["message"].startswith("missing/events.jsonl cannot be used: ")
     assert list(folder.iterdir()) == []
 
 
