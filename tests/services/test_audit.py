@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres import audit as log
+from bazar_cli.adapters.postgres.gate import append_denial
 from bazar_cli.domain import audit as use_cases
 from bazar_cli.domain import users as user_cases
-from bazar_cli.domain.access import Membership, Role
+from bazar_cli.domain.access import Denial, Membership, Role
 from bazar_cli.domain.audit import (
     AuditEvent,
     Break,
@@ -30,8 +31,12 @@ from bazar_cli.domain.audit import (
     as_seen_by,
 )
 from bazar_cli.domain.errors import NotFound, UsageError
+from bazar_cli.domain.members import AddMember
+from bazar_cli.domain.orgs import UpdateOrganization
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import UpdateUser
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Identity, IdentitySource
+from bazar_cli.domain.users import DeleteUser, UpdateUser
 from bazar_cli.services import audit
 from bazar_cli.services.system import System
 from tests.support.people import REQUEST_ID, Org, People, Someone, an_operator, granted
@@ -265,6 +270,44 @@ def test_filters(people: People) -> None:
         ("target", "nobody@example.com"),
     ):
         assert found(**{name: nothing}) == []
+
+
+def test_denied_attempts_are_found_by_what_they_were_about(people: People) -> None:
+    org, elsewhere = people.org(), people.org()
+    ruler = people.superuser()
+    target = people.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
+    operator = people.user({org: Role.MEMBER}, plan=Plan.PREMIUM)
+    identity = Identity(
+        operator.id, operator.email, None, Secret("t"), datetime.now(timezone.utc), IdentitySource.TOKEN
+    )
+    too_low = Denial("access.role", "no", "", {"organization": org.slug})
+    by_plan = Denial("access.plan", "no", "", {"email": operator.email})
+    asked: tuple[tuple[object, Denial], ...] = (
+        (AddMember(org.slug, target.email.upper(), Role.OWNER), too_low),
+        (DeleteUser(str(target.id), None), by_plan),
+        (UpdateOrganization(elsewhere.slug, "x\0", None), by_plan),
+        (ListEvents(), by_plan),
+    )
+    with System(people.target, REQUEST_ID) as system:
+        for request, denial in asked:
+            append_denial(system.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
+
+    def found(reader: Someone, **filters: Any) -> list[tuple[str, str | None, uuid.UUID | None]]:
+        return [(e.target_type, e.target_id, e.organization_id) for e in listed(people, reader, **filters)][::-1]
+
+    added = ("user", target.email, org.id)
+    deleted, changed = ("user", str(target.id), None), ("organization", elsewhere.slug, None)
+    for who in (operator, ruler):
+        assert found(who, operator=operator.email) == [added, deleted, changed, ("command", None, None)]
+        assert found(who, organization=org.slug) == [added]
+        assert found(who, target=target.email) == found(who, target=str(target.id)) == [added, deleted]
+        assert found(who, target=elsewhere.slug) == [changed]
+        assert found(who, target=operator.email) == []
+    assert found(ruler, target=str(elsewhere.id)) == [changed]
+    # Whose id that is lies out of their reach.
+    assert found(operator, target=str(elsewhere.id)) == []
+    assert {e.reason for e in listed(people, operator, operator=operator.email)} == {"no"}
+    assert found(target) == []
 
 
 def test_who_and_what_is_gone_is_found_by_the_name_it_had(people: People) -> None:

@@ -69,8 +69,8 @@ def test_pages_continue(admin: Bazar, renamed: Someone) -> None:
 def test_the_run_of_a_denial_is_found_by_its_request(as_user: AsUser, admin: Bazar, people: People) -> None:
     denied = as_user(people.user(plan=Plan.PREMIUM))("users", "create", "x@example.com", "-o", "json")
     found = admin("audit", "list", "--request", denied.error["request_id"], "-o", "json").ok().json["items"]
-    assert [(e["action"], e["outcome"], e["reason"]) for e in found] == [
-        ("users.create", "denied", denied.error["message"])
+    assert [(e["action"], e["outcome"], e["target_id"], e["reason"]) for e in found] == [
+        ("users.create", "denied", "x@example.com", denied.error["message"])
     ]
 
 
