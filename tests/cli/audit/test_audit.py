@@ -88,6 +88,7 @@ BAD = {
 def test_bad_value(admin: Bazar, words: list[str], code: str) -> None:
     done = admin("audit", "list", *words, "-o", "json")
     assert (done.code, done.out, done.error["code"]) == (2, "", code)
+    assert "--sort" not in done.error["hint"]
 
 
 # -- a foreign organization never shows ---------------------------------------------------------------------
