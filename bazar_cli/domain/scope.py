@@ -308,7 +308,8 @@ def _by_organization(user: User, organization: Organization | None, permission: 
     held = membership.role
     if held.rank < needed.rank:
         why = f"{permission} in {slug} needs the role {needed}, not {held}"
-        update = f"bazar orgs members update {slug} {quote(user.email)} --role {needed} ({above} of {slug}, or a superuser, {plan})"
+        who = f"{above} of {slug}, or a superuser, {plan}"
+        update = f"bazar orgs members update {slug} {quote(user.email)} --role {needed} ({who})"
         return inside, (Step("role", held.value, ok=False, why=why), (update,))
     why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
     return inside, (Step("role", held.value, ok=True, why=why), ())

@@ -208,7 +208,8 @@ class Run(Generic[T]):
         """Write all pages, as JSON Lines unless -o or BAZAR_OUTPUT say otherwise, to standard output or a new file.
 
         Parameters: `file` None or `-` is standard output.
-        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as `adapters.files.new_private_text`.
+        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
+        `adapters.files.new_private_text`.
         """
         if self.options.output is Format.TABLE:
             raise UsageError(
