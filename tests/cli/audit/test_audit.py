@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import secrets
 from collections.abc import Callable, Generator
 
@@ -55,6 +56,24 @@ def test_list_in_every_format(admin: Bazar, renamed: Someone) -> None:
     assert [json.loads(row["after"]) for row in rows] == [{"name": "=cmd()"}, {"name": "Bea"}]
     table = admin(*words, "table", "--fields", "action,before,after").ok().out
     assert table == "ACTION\tBEFORE\tAFTER\nusers.update\tname=Bea\tname==cmd()\nusers.update\tname=Ann\tname=Bea\n"
+
+
+def test_a_table_fits_a_narrow_terminal(admin: Bazar, renamed: Someone, people: People) -> None:
+    slug = f"new-{secrets.token_hex(5)}"
+    org = people.org()
+    admin("orgs", "update", org.slug, "--slug", slug).ok()
+    header, line = admin("audit", "list", "--target", slug).ok().out.splitlines()
+    assert header == "OCCURRED_AT\tOPERATOR_EMAIL\tACTION\tOUTCOME\tTARGET"
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ\t\S+@\S+\torgs.update\tdone\t{slug}", line)
+    plain = admin("audit", "list", "--target", renamed.email).ok().out
+    assert plain.count(f"\t{renamed.id}\n") == 2
+
+    here = admin.having(CLICOLOR_FORCE="1", NO_COLOR="1", COLUMNS="80")
+    drawn = here("audit", "list", "--target", renamed.email).ok().out.splitlines()[1:]
+    assert max(map(len, drawn)) <= 80
+    assert sum(f"{str(renamed.id)[:8]}…{str(renamed.id)[-4:]}" in line for line in drawn) == 2
+    # A head of two lines; the long address of the operator takes three.
+    assert len([line for line in drawn if line.strip()]) <= 2 + 2 * 3
 
 
 def test_pages_continue(admin: Bazar, renamed: Someone) -> None:
