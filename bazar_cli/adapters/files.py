@@ -11,7 +11,7 @@ import shlex
 import stat
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -100,17 +100,18 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
 
 
 @contextmanager
-def file_errors(path: Path, hint: str = _FREE_OR_CHOOSE) -> Generator[None]:
+def file_errors(path: Path, hint: str = _FREE_OR_CHOOSE, *, named: str | None = None) -> Generator[None]:
     """Turn the system's errors about `path`, or about a file that they name, into the domain's.
 
-    Parameters: `hint` says what to do about a file that cannot be used, other than making room.
+    Parameters: `hint` says what to do about a file that cannot be used, other than making room; `named` is what the
+    messages call it, whatever name the system's error has: a temporary file is none that somebody gave.
     Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     try:
         yield
     except OSError as error:
-        named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
-        message = f"{named} cannot be used: {error.strerror or error}"
+        found = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+        message = f"{named or found} cannot be used: {error.strerror or error}"
         if error.errno in _NO_ROOM:
             room = "make room on the disk, then run it again"
             raise BackendUnavailable("files.no_room", message, hint=room) from error
@@ -152,8 +153,8 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
 class _Sheet(io.TextIOWrapper):
     """A text file that is being written, whose errors are those of its path and not of standard output."""
 
-    def __init__(self, path: Path, target: Path) -> None:
-        self._errors = partial(file_errors, target, _ANOTHER_FILE)
+    def __init__(self, path: Path, errors: Callable[[], AbstractContextManager[None]]) -> None:
+        self._errors = errors
         with self._errors():
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
             super().__init__(os.fdopen(handle, "wb"), encoding="utf-8", newline="")
@@ -167,42 +168,59 @@ class _Sheet(io.TextIOWrapper):
             super().flush()
 
 
-def refuse_existing(path: Path) -> None:
-    """Raise Conflict `files.exists` when there is anything at `path`."""
-    if os.path.lexists(path):
+def refuse_taken(path: Path, named: str, *, overwrite: bool) -> None:
+    """Refuse what stands at `path`: anything, or with `overwrite` all but a file.
+
+    A new file in the place of a pipe or a device takes it from whoever uses it, and through a link somebody else
+    chooses which file goes. Parameters: `named` is what messages call it.
+    Raises: Conflict `files.exists`; StoreUnusable `files.not_regular`, `files.unwritable`.
+    """
+    with file_errors(path, _ANOTHER_FILE, named=named):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a pipe, a device or a socket"
+        raise StoreUnusable(
+            "files.not_regular",
+            f"{named} is {what}, and only a file is made or replaced",
+            hint="choose another FILE, or leave it out and redirect standard output: `> FILE`",
+        )
+    if not overwrite:
         raise Conflict(
             "files.exists",
-            f"{path} exists already, and is not overwritten",
-            hint="choose another FILE, or add --overwrite; to write to a pipe, give `-` and redirect it",
+            f"{named} exists already, and is not overwritten",
+            hint="choose another FILE, or add --overwrite",
         )
 
 
 @contextmanager
-def new_private_text(path: Path, *, overwrite: bool) -> Generator[TextIO]:
+def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -> Generator[TextIO]:
     """Lend a stream for a text that becomes the file `path`, mode 0600, when the block has ended well.
 
     Until then nobody sees it, and whatever ends the block early leaves nothing behind. Parameters: `overwrite` lets it
-    take the place of a file.
-    Raises: Conflict `files.exists`; BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
+    take the place of a file; `named` is what messages call it, in place of the whole path.
+    Raises: as `refuse_taken`; BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
-    if not overwrite:
-        refuse_existing(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    named = named or str(path)
+    errors = partial(file_errors, path, _ANOTHER_FILE, named=named)
+    refuse_taken(path, named, overwrite=overwrite)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.bazar")
     try:
-        sheet = _Sheet(temporary, path)
+        sheet = _Sheet(temporary, errors)
         try:
             yield sheet
             sheet.flush()
-            with file_errors(path, _ANOTHER_FILE):
+            with errors():
                 os.fsync(sheet.fileno())
         except BaseException:
             with suppress(BazarError, OSError):  # what is left in memory of a file that is given up
                 sheet.close()
             raise
         sheet.close()
-        if not overwrite:
-            refuse_existing(path)
-        with file_errors(path, _ANOTHER_FILE):
+        refuse_taken(path, named, overwrite=overwrite)
+        with errors():
             temporary.replace(path)
     except BaseException:  # Ctrl-C too leaves no half-written file behind
         temporary.unlink(missing_ok=True)

@@ -100,6 +100,8 @@ class Break(str, Enum):
     SEAL_CHANGED = "seal-changed"
     SEAL_REMOVED = "seal-removed"
     NOT_AS_EXPECTED = "not-as-expected"
+    OUT_OF_ORDER = "out-of-order"
+    """Told of a whole log too: a clock that was set back does the same as a time that somebody made up."""
 
     def __str__(self) -> str:
         return self.value
@@ -131,6 +133,8 @@ class Verification:
     """The hash of the last seal, in hexadecimal digits."""
     head_at: datetime | None
     findings: tuple[Finding, ...]
+    out_of_order: tuple[Finding, ...] = ()
+    """Events that are more than an hour older than one that was written before them; they break nothing."""
 
     @property
     def whole(self) -> bool:
@@ -161,6 +165,26 @@ def checked_seal_hash(text: str) -> str:
     return found
 
 
+_TARGETS = {"user": "user", "email": "user", "organization": "organization", "owner": "user", "plan": "plan"}
+"""The fields of requests that name whom or what they are about, the first of them first, and what they name."""
+_LONGEST_REFERENCE = 254
+
+
+def asked_target(request: object) -> tuple[str, str] | None:
+    """Return the type of what a request is about and its name as it was given; None where it is about nothing.
+
+    Of a request that was denied nothing more is known: whether the name is anybody's is not said.
+    """
+    for field, kind in _TARGETS.items():
+        given = getattr(request, field, None)
+        if isinstance(given, str) and given:
+            text = given.value if isinstance(given, Enum) else given
+            # As `list` looks for it, and as every encoding of a database takes it.
+            name = text.lower().encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
+            return kind, name[:_LONGEST_REFERENCE]
+    return None
+
+
 # -- what a reader may see of an event that is within reach -----------------------------------------------------
 
 _ORGANIZATION_KEYS = frozenset({"organization", "organizations", "organization_id", "org", "orgs", "memberships"})
@@ -180,7 +204,8 @@ def as_seen_by(operator: Operator, event: AuditEvent) -> AuditEvent:
         return event
     own = frozenset({str(m.organization_id) for m in operator.memberships} | {m.slug for m in operator.memberships})
     named = str(event.organization_id) if event.organization_id is not None else None
-    if event.target_type == "organization":
+    # The target of a denial is what its operator asked for, and no more.
+    if event.target_type == "organization" and event.outcome is not Outcome.DENIED:
         named = named or event.target_id
     if named is not None and named not in own:
         return replace(event, before=None, after=None, reason=None)

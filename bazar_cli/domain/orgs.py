@@ -89,6 +89,14 @@ class UpdateOrganization:
 
 
 @dataclass(frozen=True)
+class UpdatedOrganization:
+    """The organization as it is after an update, and whether that changed anything."""
+
+    organization: Organization
+    changed: bool
+
+
+@dataclass(frozen=True)
 class DeleteOrganization:
     """What `orgs delete` was asked; `confirm` must be the slug, and may be left out of a dry run."""
 

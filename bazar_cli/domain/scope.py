@@ -59,7 +59,6 @@ _TARGETS = {
 """Where rows decide when no organization is named (design section 2, rules 1 to 5)."""
 
 _WHO_RULES = "a superuser on Premium"
-_WHO_WRITES = "a superuser, or who has a higher role in all of their organizations, on a plan with users:update"
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -242,12 +241,19 @@ _Judged: TypeAlias = "tuple[Step, tuple[str, ...]]"
 
 def _by_state(user: User) -> _Judged:
     if user.state is not UserState.ACTIVE:
-        restore = f"bazar users restore {quote(user.email)} ({_WHO_WRITES})"
+        restore = f"bazar users restore {quote(user.email)} ({_who_restores(user)})"
         return Step("state", user.state.value, ok=False, why=f"{user.email} is suspended"), (restore,)
     if user.pending is Pending.DELETE:
         why = f"{user.email} is being deleted"
         return Step("state", "being deleted", ok=False, why=why), ("nothing: who is being deleted may no more",)
     return Step("state", user.state.value, ok=True, why="in service"), ()
+
+
+def _who_restores(user: User) -> str:
+    """Who may write `user`: without one above them, as of an owner or in no organization, only a superuser may."""
+    above = user.organizations and all(m.role.rank < Role.OWNER.rank for m in user.organizations)
+    others = ", or who has a higher role in all of their organizations" if above and not user.is_superuser else ""
+    return f"a superuser{others}, on a plan with users:update"
 
 
 def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
@@ -290,16 +296,19 @@ def _by_organization(user: User, organization: Organization | None, permission: 
             (Step("role", None, ok=True, why=role), ()),
         )
     slug, above = organization.slug, "an admin or owner" if needed is Role.MEMBER else "an owner"
-    who = f"{above} of {slug}, or a superuser, on a plan with members:manage"
+    plan = "on a plan with members:manage"
     membership = next((m for m in user.organizations if m.organization_id == organization.id), None)
     if membership is None:
-        add = f"bazar orgs members add {slug} {quote(user.email)} --role {needed} ({who})"
+        # Who shares no organization with the user does not find them.
+        finds = f"{above} of {slug} who shares an organization with them, or " if user.organizations else ""
+        add = f"bazar orgs members add {slug} {quote(user.email)} --role {needed} ({finds}a superuser, {plan})"
         outside = Step("organization", slug, ok=False, why=f"{user.email} is no member of {slug}")
         return (outside, (add,)), (Step("role", None, ok=False, why=f"it needs the role {needed} or higher"), ())
     inside = Step("organization", slug, ok=True, why=f"a member of {slug}"), ()
     held = membership.role
     if held.rank < needed.rank:
         why = f"{permission} in {slug} needs the role {needed}, not {held}"
+        who = f"{above} of {slug}, or a superuser, {plan}"
         update = f"bazar orgs members update {slug} {quote(user.email)} --role {needed} ({who})"
         return inside, (Step("role", held.value, ok=False, why=why), (update,))
     why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")

@@ -208,7 +208,8 @@ class Run(Generic[T]):
         """Write all pages, as JSON Lines unless -o or BAZAR_OUTPUT say otherwise, to standard output or a new file.
 
         Parameters: `file` None or `-` is standard output.
-        Raises: UsageError `output.no_export` for a table; as `adapters.files.new_private_text`.
+        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
+        `adapters.files.new_private_text`.
         """
         if self.options.output is Format.TABLE:
             raise UsageError(
@@ -218,13 +219,14 @@ class Run(Generic[T]):
         if file is None or file == "-":
             Renderer(chosen, self._renderer.fields, self.environ).pages(self._shown_by(), _ready(pages))
             return
-        from bazar_cli.adapters.files import new_private_text, refuse_existing
+        from bazar_cli.adapters.files import new_private_text, refuse_taken
 
+        if not file:
+            raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or leave it out for a pipe")
         path = current_folder() / file
-        if not overwrite:
-            refuse_existing(path)
+        refuse_taken(path, file, overwrite=overwrite)
         ready = _ready(pages)
-        with new_private_text(path, overwrite=overwrite) as stream:
+        with new_private_text(path, overwrite=overwrite, named=file) as stream:
             count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._shown_by(), ready)
         self.notice(f"{count} written to {file}")
 

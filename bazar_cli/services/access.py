@@ -60,7 +60,7 @@ class Gate:
             grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
             if grant is not None and self._is_first_superuser(identity):
                 return grant
-        self._deny(identity, spec, sight, decision, dry_run=dry_run)
+        self._deny(identity, spec, request, sight, decision, dry_run=dry_run)
         raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
 
     def offer(self, spec: Spec, request: object) -> Grant | Denial:
@@ -88,9 +88,8 @@ class Gate:
                 from bazar_cli.adapters.postgres.gate import append_denial
 
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)
-                append_denial(
-                    self._system.database(), self._identities.current(), spec, denial, self._system.request_id
-                )
+                database, identity = self._system.database(), self._identities.current()
+                append_denial(database, identity, spec, request, denial, self._system.request_id)
             raise
 
     def _decide(
@@ -159,11 +158,13 @@ class Gate:
             details={"email": identity.email},
         )
 
-    def _deny(self, identity: Identity, spec: Spec, sight: Sight, denial: Denial, *, dry_run: bool) -> None:
+    def _deny(
+        self, identity: Identity, spec: Spec, request: object, sight: Sight, denial: Denial, *, dry_run: bool
+    ) -> None:
         from bazar_cli.adapters.postgres.gate import Ground, append_denial
 
         if sight.ground is Ground.READY and not dry_run:
-            append_denial(self._system.database(), identity, spec, denial, self._system.request_id)
+            append_denial(self._system.database(), identity, spec, request, denial, self._system.request_id)
 
 
 def describe_operator(system: System, identity: Identity) -> Operator | None:

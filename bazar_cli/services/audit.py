@@ -91,17 +91,22 @@ def _selected(connection: Connection, grant: Grant, filters: EventFilters) -> Se
 
 
 def _targets(connection: Connection, grant: Grant, reference: str) -> tuple[str, ...]:
+    """What events may call the target: its id, and in denials its name, as nobody looked whose name that was."""
     from bazar_cli.adapters.postgres import audit_log, organizations, users
 
     try:
-        return (str(UUID(reference)),)
+        ids = {str(UUID(reference))}
     except ValueError:
         ids = set(audit_log.targets_named(connection, grant.reach, reference, ("user", "organization")))
+        # A plan is its own id.
+        ids |= {reference.lower()} if reference.isascii() else set()
     user = users.find(connection, grant.reach, reference)
+    if user is not None:
+        ids |= {str(user.id), user.email}
     organization = organizations.find(connection, grant.reach, reference)
-    ids |= {str(found.id) for found in (user, organization) if found is not None}
-    # A plan is its own id.
-    return tuple(sorted(ids | {reference.lower()} if reference.isascii() else ids))
+    if organization is not None:
+        ids |= {str(organization.id), organization.slug}
+    return tuple(sorted(ids))
 
 
 def _organizations(connection: Connection, grant: Grant, reference: str) -> tuple[UUID, ...]:

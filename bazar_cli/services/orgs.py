@@ -17,6 +17,7 @@ from bazar_cli.domain.orgs import (
     GetOrganization,
     ListOrganizations,
     Organization,
+    UpdatedOrganization,
     UpdateOrganization,
     checked_org_name,
     checked_slug,
@@ -107,7 +108,7 @@ def get(system: System, grant: Grant, request: GetOrganization) -> Organization:
     return found
 
 
-def update(system: System, grant: Grant, request: UpdateOrganization) -> Organization:
+def update(system: System, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
     """Change what is given of an organization; a change that changes nothing writes nothing.
 
     Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
@@ -119,19 +120,19 @@ def update(system: System, grant: Grant, request: UpdateOrganization) -> Organiz
     given = {} if request.name is None else {"name": checked_org_name(request.name)}
     given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
 
-    def step(connection: Connection) -> Organization:
+    def step(connection: Connection) -> UpdatedOrganization:
         held = _held(connection, grant, request.organization)
         scope.may_write_organization(grant, held, Permission.ORGS_UPDATE)
         before = {"slug": held.slug, "name": held.name}
         after = before | given
         if after == before:
-            return held
+            return UpdatedOrganization(held, changed=False)
         changed = organizations.change(connection, held.id, after["slug"], after["name"])
         if changed is None:
             name = () if request.name is None else ("--name", after["name"])
             raise _slug_exists(connection, after["slug"], ("update", held.slug, *name))
         audit.record(connection, grant, audit.Change("organization", held.id, held.id, before, after))
-        return changed
+        return UpdatedOrganization(changed, changed=True)
 
     return leases.when_free(step, system, grant)
 

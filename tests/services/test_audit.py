@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres import audit as log
+from bazar_cli.adapters.postgres.gate import append_denial
 from bazar_cli.domain import audit as use_cases
 from bazar_cli.domain import users as user_cases
-from bazar_cli.domain.access import Membership, Role
+from bazar_cli.domain.access import Denial, Membership, Role
 from bazar_cli.domain.audit import (
     AuditEvent,
     Break,
@@ -30,8 +31,12 @@ from bazar_cli.domain.audit import (
     as_seen_by,
 )
 from bazar_cli.domain.errors import NotFound, UsageError
+from bazar_cli.domain.members import AddMember
+from bazar_cli.domain.orgs import UpdateOrganization
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import UpdateUser
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Identity, IdentitySource
+from bazar_cli.domain.users import DeleteUser, UpdateUser
 from bazar_cli.services import audit
 from bazar_cli.services.system import System
 from tests.support.people import REQUEST_ID, Org, People, Someone, an_operator, granted
@@ -267,6 +272,44 @@ def test_filters(people: People) -> None:
         assert found(**{name: nothing}) == []
 
 
+def test_denied_attempts_are_found_by_what_they_were_about(people: People) -> None:
+    org, elsewhere = people.org(), people.org()
+    ruler = people.superuser()
+    target = people.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
+    operator = people.user({org: Role.MEMBER}, plan=Plan.PREMIUM)
+    identity = Identity(
+        operator.id, operator.email, None, Secret("t"), datetime.now(timezone.utc), IdentitySource.TOKEN
+    )
+    too_low = Denial("access.role", "no", "", {"organization": org.slug})
+    by_plan = Denial("access.plan", "no", "", {"email": operator.email})
+    asked: tuple[tuple[object, Denial], ...] = (
+        (AddMember(org.slug, target.email.upper(), Role.OWNER), too_low),
+        (DeleteUser(str(target.id), None), by_plan),
+        (UpdateOrganization(elsewhere.slug, "x\0", None), by_plan),
+        (ListEvents(), by_plan),
+    )
+    with System(people.target, REQUEST_ID) as system:
+        for request, denial in asked:
+            append_denial(system.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
+
+    def found(reader: Someone, **filters: Any) -> list[tuple[str, str | None, uuid.UUID | None]]:
+        return [(e.target_type, e.target_id, e.organization_id) for e in listed(people, reader, **filters)][::-1]
+
+    added = ("user", target.email, org.id)
+    deleted, changed = ("user", str(target.id), None), ("organization", elsewhere.slug, None)
+    for who in (operator, ruler):
+        assert found(who, operator=operator.email) == [added, deleted, changed, ("command", None, None)]
+        assert found(who, organization=org.slug) == [added]
+        assert found(who, target=target.email) == found(who, target=str(target.id)) == [added, deleted]
+        assert found(who, target=elsewhere.slug) == [changed]
+        assert found(who, target=operator.email) == []
+    assert found(ruler, target=str(elsewhere.id)) == [changed]
+    # Whose id that is lies out of their reach.
+    assert found(operator, target=str(elsewhere.id)) == []
+    assert {e.reason for e in listed(people, operator, operator=operator.email)} == {"no"}
+    assert found(target) == []
+
+
 def test_who_and_what_is_gone_is_found_by_the_name_it_had(people: People) -> None:
     ruler, org = people.superuser(), people.org()
     gone = people.user()
@@ -456,6 +499,16 @@ TAMPERED: dict[str, tuple[tuple[str, ...], Break, int]] = {
         Break.EVENT_INSERTED,
         33,
     ),
+    "an inserted event with another hash": (
+        (
+            """
+            INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id, hash)
+            VALUES (gen_random_uuid(), 'x', 'u', 'done', 'user', 'r', '')
+            """,
+        ),
+        Break.EVENT_INSERTED,
+        33,
+    ),
     "an event that came out of the queue": (
         ("DELETE FROM bazar.audit_unsealed WHERE seq = 31",),
         Break.EVENT_INSERTED,
@@ -539,6 +592,20 @@ def test_a_log_that_was_rewritten_is_known_by_a_head_that_was_kept(vault: People
     found = verified(vault, kept)
     assert [f.kind for f in found.findings] == [Break.NOT_AS_EXPECTED]
     assert str(kept) in found.findings[0].message
+
+
+def test_events_that_are_older_than_one_before_them_are_told_of_and_break_nothing(vault: People) -> None:
+    assert verified(vault).out_of_order == ()
+    for age in ("59 minutes", "61 minutes"):
+        vault.sql(
+            "INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id,"
+            " occurred_at) VALUES (gen_random_uuid(), 'x', 'u', 'done', 'user', 'r', now() - %s::interval)",
+            age,
+        )
+
+    found = verified(vault, dry_run=False)
+
+    assert (found.whole, [f.event_id for f in found.out_of_order]) == (True, [event(vault, 34)])
 
 
 def test_a_function_that_lies_is_not_asked(vault: People) -> None:

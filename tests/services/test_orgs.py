@@ -215,7 +215,7 @@ def test_nobody_in_the_middle_of_another_change_becomes_an_owner(people: People,
 
 
 def update(people: People, operator: Someone, request: UpdateOrganization, *, dry_run: bool = False) -> Organization:
-    return people.run(operator, orgs.update, use_cases.UPDATE, request, dry_run=dry_run)
+    return people.run(operator, orgs.update, use_cases.UPDATE, request, dry_run=dry_run).organization
 
 
 @pytest.mark.parametrize("who", ["superuser", "owner", "admin"])

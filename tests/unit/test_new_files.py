@@ -58,24 +58,34 @@ def test_what_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "another's"
 
 
-@pytest.mark.parametrize("kind", ["folder", "link", "dangling link"])
-def test_only_a_file_is_overwritten_by_its_name(tmp_path: Path, kind: str) -> None:
-    path, elsewhere = tmp_path / "events", tmp_path / "elsewhere"
-    if kind == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to(elsewhere)
-    if kind == "link":
-        elsewhere.write_text("kept")
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_link(path: Path) -> None:
+    (path.parent / "elsewhere").write_text("kept")
+    path.symlink_to("elsewhere")
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("make", [Path.mkdir, a_pipe, a_link, a_dangling_link])
+def test_only_a_file_is_replaced(tmp_path: Path, make: Callable[[Path], None], overwrite: bool) -> None:
+    path = tmp_path / "events"
+    make(path)
+    before = {p: p.lstat() for p in tmp_path.iterdir()}
     with pytest.raises(BazarError) as refused:
-        write(path)
-    assert refused.value.code == "files.exists"
-    if kind == "folder":
-        with pytest.raises(BazarError) as refused:
-            write(path, overwrite=True)
-        assert refused.value.code == "files.unwritable"
-    else:
-        write(path, overwrite=True)
-        assert path.read_text() == "line\n"
-        assert not path.is_symlink()
-        assert kind == "dangling link" or elsewhere.read_text() == "kept"
+        write(path, overwrite=overwrite)
+    assert (refused.value.code, "> FILE" in (refused.value.hint or "")) == ("files.not_regular", True)
+    assert {p: p.lstat() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["missing/events", "x" * 300, "file/events"])
+def test_errors_name_the_file_as_it_was_given(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BazarError) as failed, new_private_text(tmp_path / name, overwrite=True, named=name):
+        pass
+    assert (failed.value.code, failed.value.message.split(" cannot")[0]) == ("files.unwritable", name)

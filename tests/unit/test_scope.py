@@ -263,9 +263,9 @@ def test_a_verdict_follows_the_stored_plan_table() -> None:
 
 
 def everyone() -> Iterator[User]:
-    """A user of every kind: plan, role in acme or none, superuser or not, in service or not."""
+    """A user of every kind: plan, role in acme or none, or in another one, superuser or not, in service or not."""
     for plan in Plan:
-        for role in (None, *Role):
+        for roles in ({}, {BETA: Role.MEMBER}, *({ACME: role} for role in Role)):
             for superuser in (False, True):
                 for state, pending in (
                     (UserState.ACTIVE, None),
@@ -273,7 +273,6 @@ def everyone() -> Iterator[User]:
                     (UserState.ACTIVE, Pending.DELETE),
                     (UserState.SUSPENDED, None),
                 ):
-                    roles = {ACME: role} if role else {}
                     yield a_user(roles, plan=plan, superuser=superuser, state=state, pending=pending)
 
 
@@ -394,7 +393,49 @@ def after(user: User, change: str) -> User:
         return replace(user, is_superuser=True)
     assert words[1:3] == ["orgs", "members"], change
     assert words[4:7] == [ACME.slug, user.email, "--role"]
-    return replace(user, organizations=(Membership(ACME.id, ACME.slug, Role(words[7])),))
+    others = tuple(m for m in user.organizations if m.organization_id != ACME.id)
+    return replace(user, organizations=(*others, Membership(ACME.id, ACME.slug, Role(words[7]))))
+
+
+def named_by(change: str) -> list[Operator]:
+    """One of each kind of people that a change names, with no more than it names."""
+    who = change.partition(" (")[2].rstrip(")").split("; ")[0]
+    people, _, plan = who.partition(", on a plan with ")
+    assert plan in {"", "users:update", "members:manage"}, who
+    named: list[Operator] = []
+    for one in people.replace(", or ", "|").replace(" or a superuser", "|a superuser").split("|"):
+        if one.startswith("a superuser"):
+            named.append(an_operator(superuser=True))
+        elif one == "who has a higher role in all of their organizations":
+            named.append(an_operator({ACME: Role.OWNER, BETA: Role.OWNER}))
+        else:
+            roles, _, where = one.partition(" of acme")
+            assert roles in {"an owner", "an admin or owner"}, who
+            shared = {BETA: Role.MEMBER} if where == " who shares an organization with them" else {}
+            kinds = [Role.OWNER] if roles == "an owner" else [Role.ADMIN, Role.OWNER]
+            named += [an_operator({ACME: role, **shared}) for role in kinds]
+    assert named[-1].is_superuser or named[0].is_superuser, who
+    return named
+
+
+def do(operator: Operator, user: User, change: str) -> None:
+    """Ask the rules whether who was named may do what they were named for."""
+    words = change.removeprefix("or ").split(" (")[0].split()
+    within = operator.is_superuser or any(operator.role_in(m.organization_id) for m in user.organizations)
+    if words[1] == "plans":
+        granted(operator, plans.ASSIGN if words[2] == "assign" else plans.GRANT)
+        return
+    assert within, change
+    if words[1:3] == ["users", "promote"]:
+        granted(operator, users.PROMOTE)
+    elif words[1:3] == ["users", "restore"]:
+        scope.may_write_user(granted(operator, users.RESTORE), user)
+    elif words[3] == "add":
+        scope.may_give_role(granted(operator, members.ADD), ACME.id, ACME.slug, Role(words[7]))
+    else:
+        [held] = [m.role for m in user.organizations if m.organization_id == ACME.id]
+        grant = granted(operator, members.UPDATE)
+        scope.may_change_member(grant, user.id, organization(ACME), held, Role(words[7]))
 
 
 def test_what_an_explanation_says_would_change_it_changes_it() -> None:
@@ -407,6 +448,8 @@ def test_what_an_explanation_says_would_change_it_changes_it() -> None:
                     continue
                 changed = user
                 for change in changes:
+                    for operator in named_by(change):
+                        do(operator, changed, change)
                     if not change.startswith("or "):  # another way to the same
                         changed = after(changed, change)
                 assert scope.verdict(changed, org, permission, SEEDED_PLANS).allowed, changes

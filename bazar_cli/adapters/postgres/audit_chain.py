@@ -75,9 +75,9 @@ _BROKEN_EVENTS = text(
         SELECT coalesce(e.id, n.id, q.event_id) AS id, coalesce(e.seq, q.seq) AS seq, e.use_case,
                coalesce(e.occurred_at, n.sealed_at) AS at, n.position, n.i,
                CASE WHEN e.id IS NULL THEN 'event-removed'
+                    WHEN n.id IS NULL AND q.event_id IS NULL THEN 'event-inserted'
                     WHEN e.sound IS NOT TRUE OR (n.id IS NOT NULL AND n.hash IS DISTINCT FROM e.hash)
                          OR (q.event_id IS NOT NULL AND q.seq IS DISTINCT FROM e.seq) THEN 'event-changed'
-                    WHEN n.id IS NULL AND q.event_id IS NULL THEN 'event-inserted'
                     WHEN n.id IS NOT NULL AND q.event_id IS NOT NULL THEN 'event-repeated' END AS kind
         FROM event e FULL JOIN entry n ON n.id = e.id
              FULL JOIN bazar.audit_unsealed q ON q.event_id = coalesce(e.id, n.id)
@@ -100,6 +100,18 @@ _REPEATED = text(
     UNION ALL SELECT event_id, NULL FROM bazar.audit_unsealed GROUP BY event_id HAVING count(*) > 1
     LIMIT :shown
     """  # noqa: S608 - constants
+)
+# occurred_at is when the transaction began, and seq is given when the event is written: an older time beside a higher
+# number is a transaction that was open for so long, a clock that was set back, or a time that somebody wrote by hand.
+# Seals are not asked: those of a backlog are much younger than their events.
+_OUT_OF_ORDER = text(
+    """
+    SELECT e.id, e.use_case, e.occurred_at
+    FROM (SELECT a.id, a.seq, a.use_case, a.occurred_at,
+                 max(a.occurred_at) OVER (ORDER BY a.seq ROWS UNBOUNDED PRECEDING) AS latest
+          FROM bazar.audit_events a) e
+    WHERE e.occurred_at < e.latest - interval '1 hour' ORDER BY e.seq LIMIT :shown
+    """
 )
 # Of one seal the last event that is still there, or the last one before an entry of it.
 _LAST = text(
@@ -140,6 +152,7 @@ def verify(connection: Connection, expect: str | None) -> Verification:
         head=counts.head,
         head_at=counts.head_at,
         findings=tuple(findings),
+        out_of_order=tuple(_late(row) for row in connection.execute(_OUT_OF_ORDER, {"shown": SHOWN}).all()),
     )
 
 
@@ -187,6 +200,11 @@ def _finding(row: Row[Any]) -> Finding:
         Break.EVENT_REPEATED: f"event {row.id} waits for a seal, and {held} holds it already",
     }
     return Finding(kind, messages[kind], row.id, row.use_case, row.position, row.at)
+
+
+def _late(row: Row[Any]) -> Finding:
+    message = f"event {row.id} is more than an hour older than an event that was written before it"
+    return Finding(Break.OUT_OF_ORDER, message, row.id, row.use_case, at=row.occurred_at)
 
 
 def _repeated(connection: Connection) -> list[_Placed]:

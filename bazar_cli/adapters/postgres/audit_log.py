@@ -78,7 +78,7 @@ def targets_named(connection: Connection, reach: Reach, name: str, kinds: tuple[
                 SELECT e.seq FROM bazar.audit_events e WHERE {_NAMES[0]} = :name
                 UNION SELECT e.seq FROM bazar.audit_events e WHERE {_NAMES[1]} = :name)
             SELECT DISTINCT e.target_id FROM ({events}) e
-            WHERE e.target_id IS NOT NULL AND e.target_type = ANY (:kinds)
+            WHERE e.target_id IS NOT NULL AND e.target_type = ANY (:kinds) AND e.outcome <> 'denied'
             """  # noqa: S608 - constants
         ),
         {**values, "name": name.lower(), "kinds": list(kinds)},

@@ -12,6 +12,8 @@ from typing import cast
 
 from bazar_cli.domain.errors import UsageError
 
+_NONE_OF_OURS = "it is none that bazar printed"
+
 
 @dataclass(frozen=True)
 class Position:
@@ -28,10 +30,11 @@ def encode(position: Position) -> str:
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, order: str, *, by_time: bool) -> Position:
+def decode(cursor: str, order: str, *, by_time: bool, sortable: bool = False) -> Position:
     """Return the position of a cursor that `encode` made for a list in the same order.
 
-    Parameters: `by_time` says that the sort key must be a time; Postgres would refuse another one.
+    Parameters: `by_time` says that the sort key must be a time; Postgres would refuse another one; `sortable` that
+    the list has --sort.
 
     Raises: UsageError `list.cursor_invalid`.
     """
@@ -43,22 +46,23 @@ def decode(cursor: str, order: str, *, by_time: bool) -> Position:
         made_for, key, last = cast("list[str]", values)
         position = Position(str(made_for), str(key), uuid.UUID(last))
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise _invalid(cursor, "it is none that bazar printed") from error
+        raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
     if by_time and position.order == order:
         try:
             datetime.fromisoformat(position.key)
         except ValueError as error:
-            raise _invalid(cursor, "it is none that bazar printed") from error
+            raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
     if "\0" in position.key:
-        raise _invalid(cursor, "it is none that bazar printed")
+        raise _invalid(cursor, _NONE_OF_OURS, sortable)
     if position.order != order:
-        raise _invalid(cursor, f"it belongs to another list or order ({position.order}, not {order})")
+        raise _invalid(cursor, f"it belongs to another list or order ({position.order}, not {order})", sortable)
     return position
 
 
-def _invalid(cursor: str, rule: str) -> UsageError:
+def _invalid(cursor: str, rule: str, sortable: bool) -> UsageError:
+    like = " and the same --sort" if sortable else ""
     return UsageError(
         "list.cursor_invalid",
         f"the cursor {cursor[:60]!r} cannot be used: {rule}",
-        hint="copy next_cursor of the page before, with the same --sort, or leave --cursor out",
+        hint=f"give next_cursor of the page before with the same filters{like}, or leave --cursor out",
     )

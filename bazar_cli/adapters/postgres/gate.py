@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
+from bazar_cli.domain.audit import asked_target
 from bazar_cli.domain.errors import BazarError
 from bazar_cli.domain.permissions import Permission, Plan
 
@@ -34,8 +35,10 @@ _SUPERUSER = text(
 _DENIAL = text(
     """
     INSERT INTO bazar.audit_events
-        (id, operator_id, operator_email, use_case, outcome, target_type, reason, after, request_id)
-    VALUES (:id, :operator_id, :operator_email, :use_case, 'denied', 'command', :reason,
+        (id, operator_id, operator_email, use_case, outcome, target_type, target_id, organization_id, reason, after,
+         request_id)
+    VALUES (:id, :operator_id, :operator_email, :use_case, 'denied', :target_type, :target_id,
+            (SELECT o.id FROM bazar.organizations o WHERE o.slug = :organization), :reason,
             CAST(:after AS jsonb), :request_id)
     """
 )
@@ -81,10 +84,17 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
         return Sight(ground)
 
 
-def append_denial(database: Database, identity: Identity, spec: Spec, denial: Denial, request_id: str) -> None:
-    """Commit the one event that a denied command leaves."""
+def append_denial(
+    database: Database, identity: Identity, spec: Spec, request: object, denial: Denial, request_id: str
+) -> None:
+    """Commit the one event that a denied command leaves.
+
+    Its target is what was asked for; its organization is one that the denial names, as only the row rules do, which
+    found it within the operator's reach: what lies beyond is not looked for.
+    """
     import json
 
+    target_type, target_id = asked_target(request) or ("command", None)
     with database.connect_for_gate(writes=True) as connection:
         connection.execute(
             _DENIAL,
@@ -93,6 +103,9 @@ def append_denial(database: Database, identity: Identity, spec: Spec, denial: De
                 "operator_id": identity.user_id,
                 "operator_email": identity.email,
                 "use_case": spec.name,
+                "target_type": target_type,
+                "target_id": target_id,
+                "organization": denial.details.get("organization"),
                 "reason": denial.message,
                 "after": json.dumps({"code": denial.code, **denial.details}),
                 "request_id": request_id,

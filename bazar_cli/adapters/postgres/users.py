@@ -166,7 +166,8 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
         filters.append("u.created_at >= :since")
         values["since"] = request.created_since
     if request.cursor is not None:
-        after = decode(request.cursor, request.sort.value, by_time=request.sort is UserSort.CREATED)
+        by_time = request.sort is UserSort.CREATED
+        after = decode(request.cursor, request.sort.value, by_time=by_time, sortable=True)
         filters.append(f"({key}, u.id) > (CAST(:after_key AS {kind}), CAST(:after_id AS uuid))")
         values |= {"after_key": after.key, "after_id": after.id}
     where = "".join(f" AND {f}" for f in filters)

@@ -30,10 +30,16 @@ def run(
 ) -> int:
     """Seal the log and prove that no event was changed, removed or slipped in; exit code 9 when one was.
 
-    Keep `head` where the owner of the database cannot change it: docs/audit.md says what that proves.
+    Keep `head` where the owner of the database cannot change it. No head tells an event that this owner adds from
+    one that bazar wrote: docs/audit.md says what is proven.
     """
     found = run.perform(audit.verify, VerifyLog(expect))
     run.show(found)
+    if found.out_of_order:
+        run.notice(
+            f"look at this: {told(found.out_of_order[0])}: a clock that was set back, a transaction that was open for"
+            " so long, or an event that was added by hand"
+        )
     if found.whole:
         return ExitCode.DONE
     run.warn(f"the audit log is not whole: {told(found.findings[0])}")

@@ -30,4 +30,7 @@ def run(
     """Change an organization; only what is given is changed."""
     if name is None and slug is None:
         raise UsageError("orgs.nothing_to_update", "nothing to change was given", hint="give --name or --slug")
-    run.show(run.perform(orgs.update, UpdateOrganization(org, name, slug)))
+    updated = run.perform(orgs.update, UpdateOrganization(org, name, slug))
+    if not updated.changed:
+        run.notice(f"{updated.organization.slug} is so already; nothing was changed")
+    run.show(updated.organization)

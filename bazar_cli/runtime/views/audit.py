@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import timezone
 
-from bazar_cli.domain.audit import AuditEvent, Finding, Verification
+from bazar_cli.domain.audit import AuditEvent, Finding, Outcome, Verification
 from bazar_cli.runtime.views.base import Value, View, rfc3339
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _json(values: Mapping[str, object] | None) -> str:
@@ -28,6 +32,23 @@ def _word(value: Value) -> str:
     return json.dumps(value)
 
 
+def _target(event: AuditEvent) -> str:
+    """Whom or what an event is about, by its name where the event has one; of several values the latest."""
+    for values in (event.after, event.before):
+        # Of a denial these tell of the operator.
+        if event.outcome is not Outcome.DENIED and values is not None:
+            name = values.get("email") or values.get("slug")
+            if isinstance(name, str):
+                return name
+    return event.target_id or event.target_type
+
+
+def _drawn_target(event: AuditEvent) -> str:
+    """The target with the middle of an id left out: a whole one takes half of a narrow terminal."""
+    name = _target(event)
+    return f"{name[:8]}…{name[-4:]}" if _ID.fullmatch(name) else name
+
+
 EVENT: View[AuditEvent] = View(
     fields={
         "id": lambda e: str(e.id),
@@ -44,10 +65,22 @@ EVENT: View[AuditEvent] = View(
         "reason": lambda e: e.reason,
         "request_id": lambda e: e.request_id,
     },
-    table=("occurred_at", "operator_email", "action", "outcome", "target_id", "before", "after", "reason"),
+    table=("occurred_at", "operator_email", "action", "outcome", "target"),
     identifier=lambda e: str(e.id),
     cells={"before": lambda e: _json(e.before), "after": lambda e: _json(e.after)},
-    shown={"before": lambda e: _short(e.before), "after": lambda e: _short(e.after)},
+    shown={
+        # Seconds are enough for people, as of created_at.
+        "occurred_at": lambda e: f"{e.occurred_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+        # A column of the table alone: for programs target_id is what it stands for.
+        "target": _target,
+        "before": lambda e: _short(e.before),
+        "after": lambda e: _short(e.after),
+    },
+    # A narrow column breaks at the space.
+    drawn={
+        "occurred_at": lambda e: f"{e.occurred_at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%SZ}",
+        "target": _drawn_target,
+    },
 )
 
 
@@ -77,6 +110,10 @@ VERIFICATION: View[Verification] = View(
         "head": lambda v: v.head,
         "head_at": lambda v: rfc3339(v.head_at),
         "broken": lambda v: [_finding(f) for f in v.findings],
+        "out_of_order": lambda v: [_finding(f) for f in v.out_of_order],
     },
-    cells={"broken": lambda v: "; ".join(told(f) for f in v.findings)},
+    cells={
+        "broken": lambda v: "; ".join(told(f) for f in v.findings),
+        "out_of_order": lambda v: "; ".join(told(f) for f in v.out_of_order),
+    },
 )

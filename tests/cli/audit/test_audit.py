@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import secrets
 from collections.abc import Callable, Generator
 
@@ -57,6 +58,24 @@ def test_list_in_every_format(admin: Bazar, renamed: Someone) -> None:
     assert table == "ACTION\tBEFORE\tAFTER\nusers.update\tname=Bea\tname==cmd()\nusers.update\tname=Ann\tname=Bea\n"
 
 
+def test_a_table_fits_a_narrow_terminal(admin: Bazar, renamed: Someone, people: People) -> None:
+    slug = f"new-{secrets.token_hex(5)}"
+    org = people.org()
+    admin("orgs", "update", org.slug, "--slug", slug).ok()
+    header, line = admin("audit", "list", "--target", slug).ok().out.splitlines()
+    assert header == "OCCURRED_AT\tOPERATOR_EMAIL\tACTION\tOUTCOME\tTARGET"
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ\t\S+@\S+\torgs.update\tdone\t{slug}", line)
+    plain = admin("audit", "list", "--target", renamed.email).ok().out
+    assert plain.count(f"\t{renamed.id}\n") == 2
+
+    here = admin.having(CLICOLOR_FORCE="1", NO_COLOR="1", COLUMNS="80")
+    drawn = here("audit", "list", "--target", renamed.email).ok().out.splitlines()[1:]
+    assert max(map(len, drawn)) <= 80
+    assert sum(f"{str(renamed.id)[:8]}…{str(renamed.id)[-4:]}" in line for line in drawn) == 2
+    # A head of two lines; the long address of the operator takes three.
+    assert len([line for line in drawn if line.strip()]) <= 2 + 2 * 3
+
+
 def test_pages_continue(admin: Bazar, renamed: Someone) -> None:
     words = ("audit", "list", "--target", str(renamed.id), "--limit", "1", "-o", "json")
     first = admin(*words).ok().json
@@ -69,8 +88,8 @@ def test_pages_continue(admin: Bazar, renamed: Someone) -> None:
 def test_the_run_of_a_denial_is_found_by_its_request(as_user: AsUser, admin: Bazar, people: People) -> None:
     denied = as_user(people.user(plan=Plan.PREMIUM))("users", "create", "x@example.com", "-o", "json")
     found = admin("audit", "list", "--request", denied.error["request_id"], "-o", "json").ok().json["items"]
-    assert [(e["action"], e["outcome"], e["reason"]) for e in found] == [
-        ("users.create", "denied", denied.error["message"])
+    assert [(e["action"], e["outcome"], e["target_id"], e["reason"]) for e in found] == [
+        ("users.create", "denied", "x@example.com", denied.error["message"])
     ]
 
 
@@ -88,6 +107,7 @@ BAD = {
 def test_bad_value(admin: Bazar, words: list[str], code: str) -> None:
     done = admin("audit", "list", *words, "-o", "json")
     assert (done.code, done.out, done.error["code"]) == (2, "", code)
+    assert "--sort" not in done.error["hint"]
 
 
 # -- a foreign organization never shows ---------------------------------------------------------------------
@@ -150,12 +170,14 @@ def test_an_export_that_fails_leaves_no_file(admin: Bazar, people: People) -> No
     folder = admin.folder("work")
     for words, code in (
         (("missing/events.jsonl",), "files.unwritable"),
+        (("",), "usage.invalid_value"),
         (("events.jsonl", "--org", "nowhere-at-all"), "orgs.not_found"),
         (("events.jsonl", "-o", "table"), "output.no_export"),
     ):
         done = admin.having(BAZAR_OUTPUT="json")("audit", "export", *words)
         assert (done.code != 0, done.out) == (True, "")
         assert code in done.err or "an export is no table" in done.err
+        assert code != "files.unwritable" or done.error["message"].startswith("missing/events.jsonl cannot be used: ")
     assert list(folder.iterdir()) == []
 
 
@@ -166,7 +188,7 @@ def test_verify_prints_a_head_that_later_runs_expect(admin: Bazar, renamed: Some
     before = admin("audit", "verify", "--dry-run", "-o", "json").ok()
     assert "nothing was written" in before.err
     found = admin("audit", "verify", "-o", "json").ok().json
-    assert list(found) == ["whole", "events", "seals", "unsealed", "head", "head_at", "broken"]
+    assert list(found) == ["whole", "events", "seals", "unsealed", "head", "head_at", "broken", "out_of_order"]
     assert (found["whole"], found["broken"], len(found["head"])) == (True, [], 64)
     admin("users", "update", str(renamed.id), "--name", "Cleo").ok()
     later = admin("audit", "verify", "--expect", found["head"].upper(), "-o", "json").ok().json
