@@ -52,6 +52,10 @@ class StoredIdentity:
         """Whether Supabase lets nobody sign in as this identity at that moment."""
         return self.banned_until is not None and self.banned_until > now
 
+    def is_banned_for_good(self, now: datetime) -> bool:
+        """Whether it bears a ban as bazar sets one; one for some hours was set by somebody else, and ends."""
+        return self.banned_until is not None and self.banned_until > now + BAN / 2
+
 
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing.

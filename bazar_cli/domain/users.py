@@ -235,6 +235,8 @@ class AdoptedUser:
     user: User
     adopted: bool
     confirmed: bool
+    ban_ended: datetime | None = None
+    """When the ban would have ended that was made to last; None where there was none, or one that lasts."""
 
 
 @dataclass(frozen=True)

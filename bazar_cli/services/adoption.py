@@ -17,7 +17,7 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, Usag
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
-from bazar_cli.services import leases
+from bazar_cli.services import agreement, leases
 from bazar_cli.services.lookups import user_not_found, user_pending
 from bazar_cli.services.provision import Begun, Wanted, refused, undo
 from bazar_cli.services.user_values import differences, differs, organization_of, planned
@@ -35,7 +35,8 @@ _NOT_FOUND = 404
 def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
     """Take in the identity with an address, or finish what an earlier run of the same command began.
 
-    An identity that is banned becomes a suspended user. One that is a user here already, with the values given,
+    An identity that is banned becomes a suspended user, and its ban lasts as that of `users suspend` does: one that
+    ended by itself would let in at Supabase who is suspended here. One that is a user here already, with the values given,
     stays as it is.
     Raises: UsageError for a value that breaks a rule; NotFound `users.identity_not_found`, `orgs.not_found`;
     Conflict `users.other_deployment`, `users.identity_deleted`, `users.identity_differs`, `users.identity_missing`,
@@ -56,13 +57,14 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
         if grant.dry_run:
             found = _fit(admin.get(begun.id), wanted.email, begun)
             user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
-            return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed)
+            return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed, ban_ended=_end_of_ban(found))
         return _complete(system, grant, admin, begun)
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
+def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
     """Finish an adoption whose command died, for `doctor --fix`; one that another command finished is left alone.
 
+    Returns what is to be known of it.
     Raises: as `adopt`; NotFound `users.not_found` for a user who is gone; Conflict `users.busy`.
     """
     grant.demand(doctor.FIX)
@@ -73,11 +75,12 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
 
     with leases.claimed(system, grant, intent) as begun:
         if begun is None:
-            return
+            return ""
         if grant.dry_run:
-            _fit(admin.get(user_id), begun.email, begun)
-            return
-        _complete(system, grant, admin, begun)
+            ended = _end_of_ban(_fit(admin.get(user_id), begun.email, begun))
+        else:
+            ended = _complete(system, grant, admin, begun).ban_ended
+    return "" if ended is None else f"banned for good, where the ban would have ended at {ended.isoformat()}"
 
 
 def _wanted(email: str, name: str | None) -> Wanted:
@@ -194,14 +197,15 @@ def _complete(system: System, grant: Grant, admin: AdminClient, begun: Begun) ->
     try:
         identity = _fit(existing, email, begun)
         leases.keep(system, grant, begun)
-        _stamp(admin, email, begun)
+        state, ban_ended = _state_of(identity), _end_of_ban(identity)
+        _stamp(admin, email, begun, ban=ban_ended is not None)
     except (NotFound, Conflict, UsageError) as error:
         # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
         if existing is None or existing.deployment != begun.deployment:
             undo(system, grant, email, begun, error)
         raise
-    user = _settle(system, grant, admin, email, begun, _state_of(identity))
-    return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed)
+    user = _settle(system, grant, admin, email, begun, state, banned=ban_ended is not None)
+    return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed, ban_ended=ban_ended)
 
 
 def _fit(identity: StoredIdentity | None, email: str, begun: Begun) -> StoredIdentity:
@@ -230,9 +234,10 @@ def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -
         raise _another_address(identity, email)
 
 
-def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
+def _stamp(admin: AdminClient, email: str, begun: Begun, *, ban: bool) -> None:
+    """Stamp the identity, and with `ban` let its ban last, in one request."""
     try:
-        admin.stamp(begun.id, begun.deployment, _ORIGIN)
+        admin.stamp(begun.id, begun.deployment, _ORIGIN, ban=ban)
     except IdentityRefused as refusal:
         raise _vanished(email) if refusal.status == _NOT_FOUND else refused(email, refusal) from refusal
     except OutcomeUnknown as unknown:
@@ -240,12 +245,17 @@ def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
             found = admin.get(begun.id)
         except BackendUnavailable as silent:
             raise _unfinished(email, begun, unknown) from silent
-        if found is None or found.deployment != begun.deployment:
+        if found is None or found.deployment != begun.deployment or (ban and _end_of_ban(found) is not None):
             raise _unfinished(email, begun, unknown) from unknown
 
 
-def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState) -> User:
-    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
+def _settle(
+    system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState, *, banned: bool
+) -> User:
+    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides.
+
+    Parameters: `banned` says that this command banned the identity, which may have been restored by then.
+    """
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
@@ -262,11 +272,19 @@ def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun:
         raise leases.taken_over(email, "deleted the user")
     if not settled and user.pending is not None:
         raise leases.taken_over(email, "is in the middle of a change of the user")
+    if not settled and banned:
+        agreement.set_right(system, grant, admin, begun)
     return user
 
 
 def _state_of(identity: StoredIdentity) -> UserState:
     return UserState.SUSPENDED if identity.is_banned(datetime.now(timezone.utc)) else UserState.ACTIVE
+
+
+def _end_of_ban(identity: StoredIdentity) -> datetime | None:
+    """When the ban ends that is to last; None for one that lasts, or none."""
+    now = datetime.now(timezone.utc)
+    return identity.banned_until if identity.is_banned(now) and not identity.is_banned_for_good(now) else None
 
 
 def _not_found(email: str) -> NotFound:

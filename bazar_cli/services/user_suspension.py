@@ -280,7 +280,7 @@ def _ask(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) 
 
 def _is_banned(identity: StoredIdentity) -> bool:
     """Whether the identity bears a ban of ours; one for some hours was set by somebody else, and ends."""
-    return identity.banned_until is not None and identity.banned_until > _now() + BAN / 2
+    return identity.is_banned_for_good(_now())
 
 
 def _is_free(identity: StoredIdentity) -> bool:

@@ -37,6 +37,7 @@ def test_banned_and_unconfirmed_are_told(admin: Bazar, people: People, unique_em
     done = admin("users", "adopt", someone.email, *JSON).ok()
     assert done.json["state"] == "suspended"
     assert "banned at Supabase" in done.err
+    assert f"now it lasts until `bazar users restore {someone.email}`" in done.err
     assert f"`bazar users reset-password {someone.email}`" in done.err
 
 
