@@ -36,8 +36,8 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
     """Take in the identity with an address, or finish what an earlier run of the same command began.
 
     An identity that is banned becomes a suspended user, and its ban lasts as that of `users suspend` does: one that
-    ended by itself would let in at Supabase who is suspended here. One that is a user here already, with the values given,
-    stays as it is.
+    ended by itself would let in at Supabase who is suspended here. One that is a user here already, with the values
+    given, stays as it is.
     Raises: UsageError for a value that breaks a rule; NotFound `users.identity_not_found`, `orgs.not_found`;
     Conflict `users.other_deployment`, `users.identity_deleted`, `users.identity_differs`, `users.identity_missing`,
     `users.email_differs`, `users.differs`, `users.pending`, `users.taken_over`; BackendUnavailable
