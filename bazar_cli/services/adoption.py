@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
@@ -18,7 +19,7 @@ from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredI
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
 from bazar_cli.services import agreement, leases
-from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services.lookups import same_address, user_not_found, user_pending
 from bazar_cli.services.provision import Begun, Wanted, refused, undo
 from bazar_cli.services.user_values import differences, differs, organization_of, planned
 
@@ -124,7 +125,11 @@ def _begin(
     _refuse_unfit(identity, wanted.email, deployment)
     other = users.hold_id(connection, identity.id)
     if other is not None:
-        raise leases.Busy(other.user.email) if other.leased else _another_address(identity, other.user.email)
+        raise (
+            leases.Busy(other.user.email)
+            if other.leased
+            else _another_address(identity, other.user.email, same_address(other.user.email))
+        )
     state = _state_of(identity)
     new = users.NewUser(
         id=identity.id,
@@ -231,7 +236,10 @@ def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -
             details={"identity_id": str(identity.id), "email": email, "deployment": str(identity.deployment)},
         )
     if identity.email != email:
-        raise _another_address(identity, email)
+        there = f"`bazar users adopt {quote(identity.email)}`" if identity.email else "one by which it can be adopted"
+        raise _another_address(
+            identity, email, f"change it back there and run the command again, or take it in as {there}"
+        )
 
 
 def _stamp(admin: AdminClient, email: str, begun: Begun, *, ban: bool) -> None:
@@ -305,11 +313,11 @@ def _vanished(email: str) -> NotFound:
     )
 
 
-def _another_address(identity: StoredIdentity, email: str) -> Conflict:
+def _another_address(identity: StoredIdentity, email: str, hint: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {email} has the address {identity.email} at Supabase",
-        hint="make both the same first",
+        hint=hint,
         details={"user_id": str(identity.id), "email": email, "supabase_email": identity.email},
     )
 

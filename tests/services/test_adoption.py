@@ -214,7 +214,9 @@ def test_users_who_are_not_those_of_the_identity(people: People) -> None:
     before = people.everything()
     assert refused(people, ruler, with_another_id.email).code == "users.identity_differs"
     assert refused(people, ruler, missing.email).code == "users.identity_missing"
-    assert refused(people, ruler, moved.email).code == "users.email_differs"
+    differs = refused(people, ruler, moved.email)
+    assert differs.code == "users.email_differs"
+    assert f"`bazar users update {renamed.email} --email {renamed.email}`" in differs.hint
     assert people.everything() == before
 
 
