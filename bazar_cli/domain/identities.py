@@ -57,6 +57,11 @@ class StoredIdentity:
         return self.banned_until is not None and self.banned_until > now + BAN / 2
 
 
+def end_of_tokens(ended: datetime, lifetime: timedelta) -> datetime:
+    """When the last access token is over that was issued until `ended`: tokens end at whole seconds."""
+    return ended.replace(microsecond=0) + timedelta(seconds=1) + lifetime
+
+
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing.
 

@@ -16,6 +16,7 @@ from bazar_cli.domain import user_sessions as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
+from bazar_cli.domain.identities import end_of_tokens
 from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession
 def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
 
-    What was issued stays valid until it expires: an access token lives as long as the operator's own does.
+    What was issued stays valid until it expires: an access token lives as long as the operator's own does. Where
+    nothing was ended, nobody knows when the sessions before handed out their last one.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """
     from bazar_cli.adapters.postgres import audit, identities, users
@@ -80,11 +82,13 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
         user_id=user.id,
         email=user.email,
         ended=ended,
-        tokens_valid_until=None if lives is None else datetime.now(timezone.utc) + lives,
+        tokens_issued=signed_in is not False or ended > 0,
+        tokens_valid_until=end_of_tokens(datetime.now(timezone.utc), lives) if lives is not None and ended else None,
         own=user.id == grant.operator.id,
     )
 
 
+        signed_in = identities.has_signed_in(connection, user.id)
 def _named(grant: Grant, request: OfUser) -> str:
     """The user named: for the operator's own address the id, since that address let the gate ask for nothing more."""
     operator = grant.operator

@@ -17,7 +17,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending, UserState
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
-from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, User, checked_reason
 from bazar_cli.services import agreement, identity_of, invariants, leases
 from bazar_cli.services.lookups import user_not_found, user_pending
@@ -311,8 +311,7 @@ def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) 
     if identity is not None and _is_banned(identity) and identity.banned_until is not None:
         # The moment of the ban by the clock of Auth, which is the one that tokens end by.
         banned = identity.banned_until - BAN
-    # Tokens end at whole seconds.
-    return banned.replace(microsecond=0) + timedelta(seconds=1) + lifetime
+    return end_of_tokens(banned, lifetime)
 
 
 def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:
