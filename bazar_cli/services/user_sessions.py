@@ -7,6 +7,7 @@ where the operator's own session proves that this database is the project's.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -15,19 +16,24 @@ from bazar_cli.domain import scope
 from bazar_cli.domain import user_sessions as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.domain.identities import end_of_tokens
+from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.identities import SessionRow
     from bazar_cli.domain.users import User
     from bazar_cli.services.system import System
 
 
-def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession, ...]:
+def sessions(
+    system: System, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
+) -> tuple[UserSession, ...]:
     """Return a user's sessions, the newest first.
 
-    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
+    Parameters: `confirm` asks Supabase whether the operator's own session holds, and raises where it does not: an
+    `auth.sessions` without it is that of another project, or the session has ended.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`; as `confirm`.
     """
     from bazar_cli.adapters.postgres import identities, users
 
@@ -37,22 +43,26 @@ def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession
         if user is None:
             raise user_not_found(request.user)
         scope.may_write_user(grant, user)
-        if not identities.readable(connection, grant.session_id):
-            raise _unreadable(grant, user, "read")
-        own = uuid.UUID(grant.session_id)
-        return tuple(
-            UserSession(
-                id=row.id,
-                created_at=row.created_at,
-                refreshed_at=row.refreshed_at,
-                user_agent=row.user_agent,
-                ip=row.ip,
-                aal=row.aal,
-                not_after=row.not_after,
-                current=row.id == own,
-            )
-            for row in identities.sessions_of(connection, user.id)
-        )
+        if identities.readable(connection, grant.session_id):
+            own = uuid.UUID(grant.session_id)
+            return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
+        somewhere = identities.is_there(connection)
+    if somewhere:
+        confirm()
+    raise _unreadable(grant, user, "read")
+
+
+def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
+    return UserSession(
+        id=row.id,
+        created_at=row.created_at,
+        refreshed_at=row.refreshed_at,
+        user_agent=row.user_agent,
+        ip=row.ip,
+        aal=row.aal,
+        not_after=row.not_after,
+        current=row.id == own,
+    )
 
 
 def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
@@ -77,6 +87,7 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
         if ended:
             change = audit.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
             audit.record(connection, grant, change)
+        signed_in = identities.has_signed_in(connection, user.id)
     lives = grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,
@@ -88,7 +99,6 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     )
 
 
-        signed_in = identities.has_signed_in(connection, user.id)
 def _named(grant: Grant, request: OfUser) -> str:
     """The user named: for the operator's own address the id, since that address let the gate ask for nothing more."""
     operator = grant.operator

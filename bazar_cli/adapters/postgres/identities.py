@@ -62,6 +62,11 @@ def readable(connection: Connection, session_id: str | None) -> bool:
         wanted = uuid.UUID(session_id or "")
     except ValueError:
         return False
+    return is_there(connection) and bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+
+
+def is_there(connection: Connection) -> bool:
+    """Say whether `auth.*` can be read here, of whichever project it is."""
     if not connection.execute(_MAY_USE_SCHEMA).scalar_one_or_none():
         return False
     return bool(connection.execute(_READABLE).scalar_one())

@@ -110,7 +110,13 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
 @pytest.mark.parametrize("before", [True, False])
 def test_no_session_is_no_event_and_no_time(admin: Bazar, people: People, before: bool) -> None:
     someone = people.user()
-    assert admin("users", "sessions", "revoke", someone.email, *JSON).ok().json["ended"] == 0
+    people.identity(someone)
+    if before:
+        people.access_token(someone)
+        people.sql("DELETE FROM auth.sessions WHERE user_id = %s", someone.id)
+    done = admin("users", "sessions", "revoke", someone.email, *JSON).ok()
+    assert (done.json["ended"], done.json["tokens_valid_until"]) == (0, None)
+    assert ("valid until they expire" if before else "never signed in") in done.err
     assert people.events(someone.id) == []
 
 
@@ -146,6 +152,16 @@ def test_a_stored_session_of_somebody_else_stays(signed_out: Bazar, people: Peop
     bazar = signed_out.having(BAZAR_TOKEN=people.access_token(me))
     bazar("users", "sessions", "revoke", me.email).ok()
     assert store.load() is not None
+
+
+@VERBS
+def test_the_session_of_the_command_has_ended(people: People, signed_out: Bazar, verb: str) -> None:
+    me = people.superuser()
+    people.identity(me)
+    bazar = signed_out.having(BAZAR_TOKEN=people.access_token(me))
+    people.sql("DELETE FROM auth.sessions WHERE user_id = %s", me.id)
+    done = bazar("users", "sessions", verb, people.user().email, *JSON)
+    assert (done.code, done.out, done.error["code"]) == (4, "", "auth.session_revoked")
 
 
 # -- where the sessions cannot be seen ----------------------------------------------------------------------
