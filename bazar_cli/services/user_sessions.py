@@ -42,7 +42,7 @@ def sessions(
         user = users.find_whole(connection, grant.reach, _named(grant, request))
         if user is None:
             raise user_not_found(request.user)
-        scope.may_write_user(grant, user)
+        scope.may_read_sessions(grant, user)
         if identities.readable(connection, grant.session_id):
             own = uuid.UUID(grant.session_id)
             return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))

@@ -228,3 +228,5 @@ def test_memberships_out_of_reach_count_for_the_rules(as_user: AsUser, people: P
     bazar = as_user(people.user({acme: Role.OWNER}, plan=Plan.PREMIUM))
     done = bazar("users", "sessions", verb, shared.email, *JSON)
     assert (done.code, done.error["code"]) == (5, "access.role")
+    doing = "read the sessions of" if verb == "list" else "change"
+    assert done.error["message"].startswith(f"to {doing} {shared.email} you need")
