@@ -191,6 +191,8 @@ class SuspendedUser:
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None = None
     """The latest end of an access token issued before the ban; None where there is none, or none can tell."""
+    resumed: bool = False
+    """Another run began it: the reason that it gave is the one on record, and not this one's."""
 
 
 @dataclass(frozen=True)

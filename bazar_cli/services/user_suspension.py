@@ -38,6 +38,8 @@ class _Claim(leases.Claim):
 
     user: User
     addresses: frozenset[str]
+    resumed: bool = False
+    """Another run began it, and gave the reason."""
 
 
 def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
@@ -61,8 +63,8 @@ def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser
         if isinstance(claim, User):
             return SuspendedUser(claim, changed=False)
         if grant.dry_run:
-            return _suspended(grant, claim.user, admin.get(claim.id), None)
-        return _finish_suspension(system, grant, admin, claim)
+            return replace(_suspended(grant, claim.user, admin.get(claim.id), None), resumed=claim.resumed)
+        return replace(_finish_suspension(system, grant, admin, claim), resumed=claim.resumed)
 
 
 def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
@@ -140,7 +142,8 @@ def _begin_suspension(
         invariants.keep_owners(connection, user)
         users.write_state(connection, user.id, UserState.SUSPENDED)
         audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
-    return _take(connection, grant, held, Pending.SUSPEND, lease)
+    resumed = suspended and user.pending is Pending.SUSPEND
+    return replace(_take(connection, grant, held, Pending.SUSPEND, lease), resumed=resumed)
 
 
 def _begin_restoring(connection: Connection, grant: Grant, request: RestoreUser, lease: uuid.UUID) -> _Claim | User:

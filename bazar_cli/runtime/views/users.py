@@ -86,8 +86,10 @@ def what_suspending_ends(suspended: SuspendedUser) -> tuple[str, ...]:
         else f"refused at once: every command of bazar; Supabase has no identity of {email} that could be banned"
     )
     if not suspended.tokens_issued:
-        return (at_once, "no access token was ever issued to this user")
+        return (*at_once, "no access token was ever issued to this user")
     until = rfc3339(suspended.tokens_valid_until)
     end = f"until {until} at the latest" if until else "for as long as tokens of this project live"
     services = "the Data API, Storage, Realtime, Edge Functions and whatever else verifies tokens by itself"
-    return (at_once, f"access tokens issued before are taken by {services} {end}")
+    return (*at_once, f"access tokens issued before are taken by {services} {end}")
+    begun = ("an earlier run began this: the reason that it gave stands, this one is not recorded",)
+    at_once = (at_once, *(begun if suspended.resumed else ()))
