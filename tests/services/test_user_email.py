@@ -190,9 +190,21 @@ def test_the_address_that_the_user_has_is_written_to_supabase(people: People, ru
     assert event["after"] == {"supabase_email": someone.email, "name": "Ada"}
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["", "after the look"])
 @pytest.mark.parametrize("why", ["taken", "a stranger's"])
-def test_an_address_that_supabase_cannot_have_leaves_the_user(people: People, ruler: Someone, why: str) -> None:
+def test_an_address_that_supabase_cannot_have_leaves_the_user(
+    people: People, ruler: Someone, monkeypatch: pytest.MonkeyPatch, why: str, late: bool
+) -> None:
     someone, _ = drifted_user(people)
+    if why == "a stranger's":
+        # Not the address of before either, which the log has.
+        people.sql("UPDATE bazar.users SET email = %s WHERE id = %s", an_address("old"), someone.id)
+        with auth_proxy(people.target) as proxy, People(proxy.target) as faulty:
+            proxy.add(Fault("PUT", ".*", 503, lasting=True))
+            fails(lambda: update(faulty, ruler, UpdateUser(str(someone.id), email=someone.email)), BackendUnavailable)
+        people.sql("UPDATE bazar.users SET pending = NULL WHERE id = %s", someone.id)
+    if late:
+        monkeypatch.setattr(user_email, "_foresee_of", lambda *_: None)
     if why == "taken":
         people.identity(Someone(uuid.uuid4(), someone.email))
     else:
@@ -201,7 +213,12 @@ def test_an_address_that_supabase_cannot_have_leaves_the_user(people: People, ru
     before = people.everything()
     error = fails(lambda: update(people, ruler, UpdateUser(someone.email, name="Ada", email=someone.email)))
     assert error.code == {"taken": "users.email_at_supabase", "a stranger's": "users.no_identity"}[why]
-    assert people.everything() == before
+    if not late:
+        assert people.everything() == before
+        return
+    row = people.row(someone) or {}
+    assert (row["email"], row["pending"]) == (someone.email, None)
+    assert people.events(someone.id)[-1]["outcome"] == "undone"
 
 
 def test_an_address_that_differs_at_supabase_is_put_right(people: People, ruler: Someone) -> None:
