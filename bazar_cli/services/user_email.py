@@ -41,11 +41,6 @@ class _Move(leases.Claim):
     """They have had it here all along, and Supabase has another one: here nothing changes, nor is put back."""
 
     @property
-    def back(self) -> str | None:
-        """The address that the row gets back where Supabase has no identity of theirs; None to leave it."""
-        return None if self.drifted else self.before
-
-    @property
     def known(self) -> frozenset[str]:
         """The addresses by which an identity is known to be theirs."""
         return frozenset({self.email} if self.before is None else {self.email, self.before})
@@ -244,6 +239,8 @@ def _refuse_taken(connection: Connection, email: str) -> None:
 def _put_back(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
     """Take the change back: the row gets `address`, where there is one, and nothing is pending any more.
 
+    One that changed nothing here has nothing to put back.
+
     Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
     """
     from bazar_cli.adapters.postgres import audit, users
@@ -271,7 +268,7 @@ def _finish(system: System, grant: Grant, admin: AdminClient, move: _Move) -> Us
     except BackendUnavailable as silent:
         raise _unfinished(move, silent) from silent
     if existing is None or not _may_be_changed(existing, move):
-        raise _undone(system, grant, move, move.back, _no_identity(move))
+        raise _undone(system, grant, move, move.before, _no_identity(move))
     asked = existing.email != move.email
     if asked:
         _ask(system, grant, admin, move, existing)
@@ -281,7 +278,7 @@ def _finish(system: System, grant: Grant, admin: AdminClient, move: _Move) -> Us
 
 def _ask(system: System, grant: Grant, admin: AdminClient, move: _Move, existing: StoredIdentity) -> None:
     """Change the address at Supabase; where it cannot be, put the one that Supabase has back in the row."""
-    back = existing.email or move.back
+    back = existing.email or move.before
     leases.keep(system, grant, move)
     try:
         changed = agreement.ask(admin, move)
@@ -309,7 +306,7 @@ def _find_out(system: System, grant: Grant, admin: AdminClient, move: _Move, unk
         return
     if other is None or existing is None:
         raise _unfinished(move, unknown) from unknown
-    raise _undone(system, grant, move, existing.email or move.back, _at_supabase(move.email)) from unknown
+    raise _undone(system, grant, move, existing.email or move.before, _at_supabase(move.email)) from unknown
 
 
 def _undone(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> BazarError:
@@ -348,7 +345,7 @@ def _may_be_changed(existing: StoredIdentity, move: _Move) -> bool:
 
 
 def _no_identity(move: _Move) -> Conflict:
-    kept = move.back or move.email
+    kept = move.email if move.drifted else move.before or move.email
     return Conflict(
         "users.no_identity",
         f"Supabase has no identity of {kept}, whose address could be changed",

@@ -213,6 +213,7 @@ def test_an_address_that_supabase_cannot_have_leaves_the_user(
     before = people.everything()
     error = fails(lambda: update(people, ruler, UpdateUser(someone.email, name="Ada", email=someone.email)))
     assert error.code == {"taken": "users.email_at_supabase", "a stranger's": "users.no_identity"}[why]
+    assert someone.email in error.message
     if not late:
         assert people.everything() == before
         return
