@@ -51,6 +51,7 @@ def _fix(run: Run[Check], places: doctor.Places) -> tuple[Check, ...]:
         run.prompter.consent(question, command="bazar doctor --fix --yes")
 
     def tell(repair: Repair) -> None:
-        run.notice(f"{repair.user.email}: {repair.outcome}{f'; {repair.note}' if repair.note else ''}")
+        would = "would be " if dry_run else ""
+        run.notice(f"{repair.user.email}: {would}{repair.outcome}{f'; {repair.note}' if repair.note else ''}")
 
     return (doctor.fix(places, pending, tell, dry_run=dry_run),)

@@ -53,6 +53,15 @@ class StoredIdentity:
         """Whether Supabase lets nobody sign in as this identity at that moment."""
         return self.banned_until is not None and self.banned_until > now
 
+    def is_banned_for_good(self, now: datetime) -> bool:
+        """Whether it bears a ban as bazar sets one; one for some hours was set by somebody else, and ends."""
+        return self.banned_until is not None and self.banned_until > now + BAN / 2
+
+
+def end_of_tokens(ended: datetime, lifetime: timedelta) -> datetime:
+    """When the last access token is over that was issued until `ended`: tokens end at whole seconds."""
+    return ended.replace(microsecond=0) + timedelta(seconds=1) + lifetime
+
 
 NOBODY = "user_not_found"
 """Supabase's code for an id that no identity has. Any other 404 comes from something on the way, and proves nothing."""

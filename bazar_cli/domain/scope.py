@@ -148,19 +148,32 @@ def may_write_user(grant: Grant, target: User) -> None:
     Deleting or suspending oneself is refused by `not_oneself`, not here.
     Raises: Denied `access.platform`, `access.role`.
     """
+    _above(grant, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
+
+
+def may_read_sessions(grant: Grant, target: User) -> None:
+    """Allow to read where `target` is signed in: to whom `may_write_user` lets change them.
+
+    Raises: Denied `access.platform`, `access.role`.
+    """
+    doing = f"read the sessions of {target.email}"
+    _above(grant, target, "superusers read their sessions", "a superuser reads their sessions", doing)
+
+
+def _above(grant: Grant, target: User, of_superusers: str, of_nobodys: str, doing: str) -> None:
     operator = grant.operator
     if operator.is_superuser or operator.id == target.id:
         return
     if target.is_superuser:
         raise Denied(
             "access.platform",
-            f"{target.email} is a superuser; only superusers change superusers",
+            f"{target.email} is a superuser; only {of_superusers}",
             hint="ask a superuser to run it",
         )
     if not target.organizations:
         raise Denied(
             "access.platform",
-            f"{target.email} belongs to no organization; only a superuser changes them",
+            f"{target.email} belongs to no organization; only {of_nobodys}",
             hint="ask a superuser to run it",
         )
     for membership in target.organizations:
@@ -168,7 +181,7 @@ def may_write_user(grant: Grant, target: User) -> None:
         if own is None or own.rank < Role.ADMIN.rank or own.rank <= membership.role.rank:
             raise Denied(
                 "access.role",
-                f"to change {target.email} you need a higher role than theirs in all of their organizations",
+                f"to {doing} you need a higher role than theirs in all of their organizations",
                 hint="ask an owner of their organizations, or a superuser",
                 details={"user_id": str(target.id)},
             )

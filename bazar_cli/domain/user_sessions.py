@@ -45,7 +45,10 @@ class RevokedSessions:
     user_id: UUID
     email: str
     ended: int
+    tokens_issued: bool
+    """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None
-    """When the last access token that a session has handed out is over; None where nothing says how long one lives."""
+    """When the last access token that a session has handed out is over; None where none was ended, so that nobody
+    knows when it was handed out, and where nothing says how long one lives."""
     own: bool
     """They were the operator's: the session of this command is one of them."""

@@ -191,6 +191,8 @@ class SuspendedUser:
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None = None
     """The latest end of an access token issued before the ban; None where there is none, or none can tell."""
+    resumed: bool = False
+    """Another run began it: the reason that it gave is the one on record, and not this one's."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ class AdoptedUser:
     user: User
     adopted: bool
     confirmed: bool
+    ban_ended: datetime | None = None
+    """When the ban would have ended that was made to last; None where there was none, or one that lasts."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
@@ -17,8 +18,8 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, Usag
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
-from bazar_cli.services import leases
-from bazar_cli.services.lookups import user_not_found, user_pending
+from bazar_cli.services import agreement, leases
+from bazar_cli.services.lookups import same_address, user_not_found, user_pending
 from bazar_cli.services.provision import Begun, Wanted, refused, undo
 from bazar_cli.services.user_values import differences, differs, organization_of, planned
 
@@ -34,8 +35,9 @@ _ORIGIN = "adopted"
 def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
     """Take in the identity with an address, or finish what an earlier run of the same command began.
 
-    An identity that is banned becomes a suspended user. One that is a user here already, with the values given,
-    stays as it is.
+    An identity that is banned becomes a suspended user, and its ban lasts as that of `users suspend` does: one that
+    ended by itself would let in at Supabase who is suspended here. One that is a user here already, with the values
+    given, stays as it is.
     Raises: UsageError for a value that breaks a rule; NotFound `users.identity_not_found`, `orgs.not_found`;
     Conflict `users.other_deployment`, `users.identity_deleted`, `users.identity_differs`, `users.identity_missing`,
     `users.email_differs`, `users.differs`, `users.pending`, `users.taken_over`; BackendUnavailable
@@ -55,13 +57,14 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
         if grant.dry_run:
             found = _fit(admin.get(begun.id), wanted.email, begun)
             user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
-            return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed)
+            return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed, ban_ended=_end_of_ban(found))
         return _complete(system, grant, admin, begun)
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
+def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
     """Finish an adoption whose command died, for `doctor --fix`; one that another command finished is left alone.
 
+    Returns what is to be known of it.
     Raises: as `adopt`; NotFound `users.not_found` for a user who is gone; Conflict `users.busy`.
     """
     grant.demand(doctor.FIX)
@@ -72,11 +75,12 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
 
     with leases.claimed(system, grant, intent) as begun:
         if begun is None:
-            return
+            return ""
         if grant.dry_run:
-            _fit(admin.get(user_id), begun.email, begun)
-            return
-        _complete(system, grant, admin, begun)
+            ended = _end_of_ban(_fit(admin.get(user_id), begun.email, begun))
+        else:
+            ended = _complete(system, grant, admin, begun).ban_ended
+    return "" if ended is None else f"banned for good, where the ban would have ended at {ended.isoformat()}"
 
 
 def _wanted(email: str, name: str | None) -> Wanted:
@@ -120,7 +124,11 @@ def _begin(
     _refuse_unfit(identity, wanted.email, deployment)
     other = users.hold_id(connection, identity.id)
     if other is not None:
-        raise leases.Busy(other.user.email) if other.leased else _another_address(identity, other.user.email)
+        raise (
+            leases.Busy(other.user.email)
+            if other.leased
+            else _another_address(identity, other.user.email, same_address(other.user.email))
+        )
     state = _state_of(identity)
     new = users.NewUser(
         id=identity.id,
@@ -193,14 +201,15 @@ def _complete(system: System, grant: Grant, admin: AdminClient, begun: Begun) ->
     try:
         identity = _fit(existing, email, begun)
         leases.keep(system, grant, begun)
-        _stamp(admin, email, begun)
+        state, ban_ended = _state_of(identity), _end_of_ban(identity)
+        _stamp(admin, email, begun, ban=ban_ended is not None)
     except (NotFound, Conflict, UsageError) as error:
         # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
         if existing is None or existing.deployment != begun.deployment:
             undo(system, grant, email, begun, error)
         raise
-    user = _settle(system, grant, admin, email, begun, _state_of(identity))
-    return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed)
+    user = _settle(system, grant, admin, email, begun, state, banned=ban_ended is not None)
+    return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed, ban_ended=ban_ended)
 
 
 def _fit(identity: StoredIdentity | None, email: str, begun: Begun) -> StoredIdentity:
@@ -226,12 +235,16 @@ def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -
             details={"identity_id": str(identity.id), "email": email, "deployment": str(identity.deployment)},
         )
     if identity.email != email:
-        raise _another_address(identity, email)
+        there = f"`bazar users adopt {quote(identity.email)}`" if identity.email else "one by which it can be adopted"
+        raise _another_address(
+            identity, email, f"change it back there and run the command again, or take it in as {there}"
+        )
 
 
-def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
+def _stamp(admin: AdminClient, email: str, begun: Begun, *, ban: bool) -> None:
+    """Stamp the identity, and with `ban` let its ban last, in one request."""
     try:
-        admin.stamp(begun.id, begun.deployment, _ORIGIN)
+        admin.stamp(begun.id, begun.deployment, _ORIGIN, ban=ban)
     except IdentityRefused as refusal:
         raise _vanished(email) if refusal.nobody else refused(email, refusal) from refusal
     except OutcomeUnknown as unknown:
@@ -239,12 +252,17 @@ def _stamp(admin: AdminClient, email: str, begun: Begun) -> None:
             found = admin.get(begun.id)
         except BackendUnavailable as silent:
             raise _unfinished(email, begun, unknown) from silent
-        if found is None or found.deployment != begun.deployment:
+        if found is None or found.deployment != begun.deployment or (ban and _end_of_ban(found) is not None):
             raise _unfinished(email, begun, unknown) from unknown
 
 
-def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState) -> User:
-    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
+def _settle(
+    system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState, *, banned: bool
+) -> User:
+    """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides.
+
+    Parameters: `banned` says that this command banned the identity, which may have been restored by then.
+    """
     from bazar_cli.adapters.postgres import users
 
     with system.database().transaction(grant, finishing=True) as connection:
@@ -261,11 +279,19 @@ def _settle(system: System, grant: Grant, admin: AdminClient, email: str, begun:
         raise leases.taken_over(email, "deleted the user")
     if not settled and user.pending is not None:
         raise leases.taken_over(email, "is in the middle of a change of the user")
+    if not settled and banned:
+        agreement.set_right(system, grant, admin, begun)
     return user
 
 
 def _state_of(identity: StoredIdentity) -> UserState:
     return UserState.SUSPENDED if identity.is_banned(datetime.now(timezone.utc)) else UserState.ACTIVE
+
+
+def _end_of_ban(identity: StoredIdentity) -> datetime | None:
+    """When the ban ends that is to last; None for one that lasts, or none."""
+    now = datetime.now(timezone.utc)
+    return identity.banned_until if identity.is_banned(now) and not identity.is_banned_for_good(now) else None
 
 
 def _not_found(email: str) -> NotFound:
@@ -286,11 +312,11 @@ def _vanished(email: str) -> NotFound:
     )
 
 
-def _another_address(identity: StoredIdentity, email: str) -> Conflict:
+def _another_address(identity: StoredIdentity, email: str, hint: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {email} has the address {identity.email} at Supabase",
-        hint="make both the same first, with `bazar users update USER --email ADDRESS` or at Supabase",
+        hint=hint,
         details={"user_id": str(identity.id), "email": email, "supabase_email": identity.email},
     )
 

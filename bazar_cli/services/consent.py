@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from bazar_cli.domain.users import User
 
 
+_SHOWN = 80
+"""So many characters of what was typed are shown: it may be anything."""
+
+
+def not_it(given: str | None) -> str:
+    """What an error about a confirmation says of the value given: nothing where none was."""
+    return "" if given is None else f", and {_shown(given)} is not it"
+
+
+def as_detail(given: str | None) -> dict[str, object]:
+    """The value given, for the details of that error."""
+    return {} if given is None else {"confirm": _shown(given)[1:-1]}
+
+
+def _shown(given: str) -> str:
+    return repr(given if len(given) <= _SHOWN else f"{given[:_SHOWN]}...")
+
+
 def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str, verb: str) -> None:
     """Demand the user's email, in any case. A dry run needs no consent; what was given wrong is wrong there too.
 
@@ -23,9 +41,9 @@ def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str
     email = quote(user.email)
     raise Refused(
         "users.confirm_mismatch",
-        f"{doing} {user.email} needs its email as confirmation",
+        f"{doing} {user.email} needs its email as confirmation{not_it(confirm)}",
         hint=f"to do it: `bazar users {verb} {email} --confirm {email}`",
-        details={"user_id": str(user.id)},
+        details={"user_id": str(user.id), **as_detail(confirm)},
     )
 
 

@@ -153,7 +153,8 @@ def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair
         remedies.append("run the command that began it again, or `bazar doctor --fix` later")
     counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
-    rows = tuple(Affected(r.user.id, r.user.email, f"{r.outcome}. {r.note}".strip(" .")) for r in repairs)
+    would = "would be " if dry_run else ""
+    rows = tuple(Affected(r.user.id, r.user.email, f"{would}{r.outcome}. {r.note}".strip(" .")) for r in repairs)
     return Check(
         "fix",
         Health.WARNING if remedies else Health.OK,

@@ -12,7 +12,7 @@ from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.services import leases
-from bazar_cli.services.provision import Begun, Wanted, only_at_supabase, undo, unfinished
+from bazar_cli.services.provision import Begun, Wanted, taken, unfinished, who_has
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
@@ -39,7 +39,7 @@ def invite(
         if _needs_none(existing):
             return False
         if refusal.code == "email_exists" and existing is None:
-            raise _gone(system, grant, wanted, begun) from refusal
+            raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
         raise _refused(wanted, begun, refusal) from refusal
     except OutcomeUnknown as unknown:
         if _found_invited(admin, wanted, begun, unknown):
@@ -47,7 +47,7 @@ def invite(
         raise _not_sent(wanted, begun, unknown) from unknown
     if invited != begun.id:
         # The identity was deleted since, and Supabase made another one for the address: it is nobody's here.
-        raise _gone(system, grant, wanted, begun)
+        raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email))
     return True
 
 
@@ -68,12 +68,6 @@ def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendU
 
         return mails_limited(f"the invitation of {wanted.email}", {"user_id": str(begun.id), "email": wanted.email})
     return unfinished(wanted.email, begun, f"whether it invited {wanted.email}: {unknown}")
-
-
-def _gone(system: System, grant: Grant, wanted: Wanted, begun: Begun) -> Conflict:
-    error = only_at_supabase(wanted.email)
-    undo(system, grant, wanted.email, begun, error)
-    return error
 
 
 def _refused(wanted: Wanted, begun: Begun, refusal: IdentityRefused) -> BazarError:

@@ -63,6 +63,11 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
     )
 
 
+def same_address(email: str) -> str:
+    """What to do where the identity of the user with this address has another one, for superusers."""
+    return f"make both the same first: `bazar users update {quote(email)} --email {quote(email)}` sets it at Supabase"
+
+
 def user_changed_since(user: User, since: datetime) -> Conflict:
     """The user was changed after the moment that --if-unchanged-since names."""
     return Conflict(

@@ -26,6 +26,7 @@ from bazar_cli.domain.orgs import (
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.permissions import Permission
 from bazar_cli.services import leases
+from bazar_cli.services.consent import as_detail, not_it
 from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.lookups import organization_not_found, user_not_found
 
@@ -209,12 +210,13 @@ def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolutio
     if not consented:
         raise Refused(
             "orgs.confirm_mismatch",
-            f"{gone.described()}; it needs the slug as confirmation",
+            f"{gone.described()}; it needs the slug as confirmation{not_it(request.confirm)}",
             hint=f"to do it: `bazar orgs delete {slug} --confirm {slug}`",
             details={
                 "organization_id": str(gone.organization.id),
                 "members": {role.value: count for role, count in gone.roles.items()},
                 "left_alone": gone.left_alone,
+                **as_detail(request.confirm),
             },
         )
 

@@ -20,7 +20,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import PasswordReset, ResetPassword, User
 from bazar_cli.services import leases
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.lookups import user_not_found
+from bazar_cli.services.lookups import same_address, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import Change
@@ -102,8 +102,7 @@ def _another_address(user: User, email: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {user.email} has the address {email} at Supabase",
-        hint="make both the same first: a superuser runs `bazar users update USER --email ADDRESS`; a link for one"
-        " address would let in whoever has it at Supabase",
+        hint=f"{same_address(user.email)} (for superusers); a link for one address would let in whoever has it there",
         details={"user_id": str(user.id), "email": user.email, "supabase_email": email},
     )
 

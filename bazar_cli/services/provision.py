@@ -17,6 +17,7 @@ from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import User
 from bazar_cli.services import leases
+from bazar_cli.services.lookups import same_address
 from bazar_cli.services.passwords import hash_of_no_password
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
             # one's to give unless the lease is still this one's.
             suspect = replace(begun, resumed=True, since=leases.Since(long_ago=True))
             return finish_existing(system, grant, admin, wanted, suspect, existing)
+        if refusal.code == "email_exists":
+            raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
         error = refused(wanted.email, refusal)
         undo(system, grant, wanted.email, begun, error)
         raise error from refusal
@@ -99,9 +102,7 @@ def _find_out(
     if stranger is not None and stranger.id == begun.id:
         return finish_existing(system, grant, admin, wanted, begun, stranger)
     if stranger is not None:
-        error = only_at_supabase(wanted.email)
-        undo(system, grant, wanted.email, begun, error)
-        raise error from unknown
+        raise taken(system, grant, wanted.email, begun, stranger) from unknown
     raise unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from unknown
 
 
@@ -122,7 +123,8 @@ def finish_existing(
         raise Conflict(
             "users.email_differs",
             f"the identity of {wanted.email} has the address {existing.email} at Supabase",
-            hint=f"change it back there, or delete both: `bazar users delete {quote(wanted.email)}`",
+            hint="change it back there, or delete both:"
+            f" `bazar users delete {quote(wanted.email)} --confirm {quote(wanted.email)}`",
             details={"user_id": str(begun.id), "email": wanted.email, "supabase_email": existing.email},
         )
     if not ours:
@@ -161,8 +163,6 @@ def unfinished(email: str, begun: Begun, unsaid: str) -> BackendUnavailable:
 
 def refused(email: str, refusal: IdentityRefused) -> BazarError:
     """The error for values, or a key, that Supabase refused."""
-    if refusal.code == "email_exists":
-        return only_at_supabase(email)
     if refusal.status in {401, 403}:
         from bazar_cli.adapters.supabase.http import key_refused
 
@@ -175,8 +175,62 @@ def refused(email: str, refusal: IdentityRefused) -> BazarError:
     )
 
 
-def only_at_supabase(email: str) -> Conflict:
-    """The error for an address that belongs to somebody else at Supabase."""
+def taken(system: System, grant: Grant, email: str, begun: Begun, identity: StoredIdentity | None) -> Conflict:
+    """Take the row back whose address `identity` has at Supabase; return the error that says so."""
+    error = at_supabase(system, grant, email, identity)
+    # The event may be read by others than this operator: it names no other user.
+    undo(system, grant, email, begun, _taken(email) if "user_id" in error.details else error)
+    return error
+
+
+def at_supabase(system: System, grant: Grant, email: str, identity: StoredIdentity | None) -> Conflict:
+    """The error for an address that an identity at Supabase has: of nobody here, or of a user with another address.
+
+    Of a user out of the operator's reach only that the address is taken is told; so of whom nobody could look up.
+    """
+    from bazar_cli.adapters.postgres import users
+
+    if identity is None:
+        return _taken(email)
+    with system.database().read(grant) as connection:
+        if not users.is_there(connection, identity.id):
+            return _only_at_supabase(email)
+        owner = users.find(connection, grant.reach, str(identity.id))
+    return _taken(email) if owner is None else _of_user(grant, email, owner)
+
+
+def who_has(admin: AdminClient, email: str) -> StoredIdentity | None:
+    """The identity with an address that Supabase refused for being taken; None also where it does not say."""
+    try:
+        return admin.find_by_email(email)
+    except BackendUnavailable:
+        # The refusal stands without it: the row is taken back, and the error says less.
+        return None
+
+
+def _taken(email: str) -> Conflict:
+    return Conflict(
+        "users.email_at_supabase",
+        f"{email} is taken at Supabase",
+        hint="use another address, or let a superuser compare both systems with `bazar doctor`",
+        details={"email": email},
+    )
+
+
+def _of_user(grant: Grant, email: str, owner: User) -> Conflict:
+    """The error for the address of an identity whose user has another one here."""
+    hint = same_address(owner.email)
+    if not grant.operator.is_superuser:
+        hint = f"use another address, or let a superuser {hint}"
+    return Conflict(
+        "users.email_at_supabase",
+        f"{email} is the address at Supabase of {owner.email}, who is a user of this Bazar",
+        hint=hint,
+        details={"email": email, "user_id": str(owner.id), "user_email": owner.email},
+    )
+
+
+def _only_at_supabase(email: str) -> Conflict:
     return Conflict(
         "users.email_at_supabase",
         f"{email} has an identity at Supabase that is no user of this Bazar",

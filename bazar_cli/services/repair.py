@@ -115,12 +115,12 @@ def _finish_creation(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
 
 def _finish_adoption(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
     try:
-        gate.perform(adoption.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        note = gate.perform(adoption.finish, use_cases.FIX, user.id, dry_run=dry_run)
     except NotFound as gone:
         if gone.code != "users.not_found":
             raise
         return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
-    return Repair(user, Repaired.FINISHED)
+    return Repair(user, Repaired.FINISHED, note)
 
 
 def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:

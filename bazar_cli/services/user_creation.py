@@ -30,7 +30,7 @@ from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.invitation import invite
 from bazar_cli.services.lookups import user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password
-from bazar_cli.services.provision import Begun, Wanted, finish_existing, only_at_supabase, provision, settle
+from bazar_cli.services.provision import Begun, Wanted, at_supabase, finish_existing, provision, settle
 from bazar_cli.services.user_values import differences, differs, organization_of, planned, unlike
 
 if TYPE_CHECKING:
@@ -111,8 +111,10 @@ def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wante
     if existing is not None:
         # Without a password it writes nothing, and what it takes back is what this lease holds: nothing here.
         finish_existing(system, grant, admin, wanted, begun, existing)
-    elif admin.find_by_email(wanted.email) is not None:
-        raise only_at_supabase(wanted.email)
+    else:
+        other = admin.find_by_email(wanted.email)
+        if other is not None:
+            raise at_supabase(system, grant, wanted.email, other)
     return existing is not None
 
 

@@ -1,7 +1,8 @@
 """`users update --email`: another address of one user in both systems (design section 4).
 
 The new address is committed first, with the one audit event; then Supabase is asked, which answers 500 to an
-address that somebody else has. Where it cannot have it, the row gets Supabase's address back.
+address that somebody else has. Where it cannot have it, the row gets Supabase's address back. An address that the row
+has already is asked of Supabase too, where it has another one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class _Move(leases.Claim):
     user: User
     before: str | None
     """The address that they come from; None where the audit log does not have it."""
+    drifted: bool = False
+    """They have had it here all along, and Supabase has another one: here nothing changes, nor is put back."""
 
     @property
     def known(self) -> frozenset[str]:
@@ -43,9 +46,17 @@ class _Move(leases.Claim):
         return frozenset({self.email} if self.before is None else {self.email, self.before})
 
 
+@dataclass(frozen=True)
+class _Same:
+    """A user who has the address here already, and for whom Supabase is to be looked at; nothing is written yet."""
+
+    move: _Move
+
+
 def change(system: System, grant: Grant, request: UpdateUser, given: str) -> User:
     """Give a user the address `given`, and the name that was given with it, or finish what an earlier run began.
 
+    Who has it in both systems keeps it, and Supabase is written to where it alone has another one.
     Raises: UsageError for a value that breaks a rule, or that Supabase refuses; NotFound; Denied by the row
     rules; Conflict `users.email_exists`, `users.changed_since`, `users.pending`, `users.busy`, and, with the
     old address back in its place, `users.email_at_supabase`, `users.no_identity`; `users.taken_over`;
@@ -55,11 +66,29 @@ def change(system: System, grant: Grant, request: UpdateUser, given: str) -> Use
     email, name = normalized_email(given), checked_name(request.name)
     admin = system.admin(grant)
 
-    def intent(connection: Connection, lease: uuid.UUID) -> _Move | User:
-        return _begin(connection, grant, request, email, name, lease)
+    found = _change(system, grant, admin, request, email, name)
+    if isinstance(found, _Same):
+        found = _change(system, grant, admin, request, email, name, _at_supabase_now(admin, found.move))
+    assert isinstance(found, User), "Supabase was looked at"
+    return found
+
+
+def _change(
+    system: System,
+    grant: Grant,
+    admin: AdminClient,
+    request: UpdateUser,
+    email: str,
+    name: str | None,
+    at_supabase: str | None = None,
+) -> User | _Same:
+    """Parameters: `at_supabase` is the address that Supabase was found to have; None before it was looked at."""
+
+    def intent(connection: Connection, lease: uuid.UUID) -> _Move | _Same | User:
+        return _begin(connection, grant, request, email, name, lease, at_supabase)
 
     with leases.claimed(system, grant, intent) as move:
-        if isinstance(move, User):
+        if not isinstance(move, _Move):
             return move
         if grant.dry_run:
             _foresee(admin, move)
@@ -97,8 +126,14 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
 
 
 def _begin(
-    connection: Connection, grant: Grant, request: UpdateUser, email: str, name: str | None, lease: uuid.UUID
-) -> _Move | User:
+    connection: Connection,
+    grant: Grant,
+    request: UpdateUser,
+    email: str,
+    name: str | None,
+    lease: uuid.UUID,
+    at_supabase: str | None,
+) -> _Move | _Same | User:
     """Commit the new address, and the name where one was given; take over an unfinished change, or find it done."""
     from bazar_cli.adapters.postgres import audit, users
 
@@ -115,6 +150,12 @@ def _begin(
     if since is not None and user.updated_at > since and not resumed and not moved:
         raise user_changed_since(user, since)
     changed: dict[str, tuple[str | None, str | None]] = {}
+    stays = email == user.email and not resumed
+    if stays and at_supabase is None:
+        return _Same(_moving(connection, grant, held, email, lease, drifted=True))
+    drifted = stays and at_supabase != email
+    if drifted:
+        changed["supabase_email"] = (at_supabase or None, email)
     if email != user.email:
         _refuse_taken(connection, email)
         users.write_email(connection, user.id, email)
@@ -125,19 +166,26 @@ def _begin(
     if changed:
         before, after = ({key: values[side] for key, values in changed.items()} for side in (0, 1))
         audit.record(connection, grant, audit.Change("user", user.id, before=before, after=after))
-    if "email" in changed or resumed:
-        users.take(connection, user.id, Pending.EMAIL, lease)
-    seen = users.seen(connection, grant.reach, user.id)
-    if "email" not in changed and not resumed:
-        return seen
+    if stays and not drifted:
+        return users.seen(connection, grant.reach, user.id)
+    users.take(connection, user.id, Pending.EMAIL, lease)
+    return _moving(connection, grant, held, email, lease, drifted=drifted)
+
+
+def _moving(connection: Connection, grant: Grant, held: Held, email: str, lease: uuid.UUID, *, drifted: bool) -> _Move:
+    """The claim to the user, as they were held, with what the transaction wrote since."""
+    from bazar_cli.adapters.postgres import audit, users
+
+    user = held.user
     claim = leases.Claim(
         id=user.id, email=email, pending=Pending.EMAIL, lease=lease, deployment=users.deployment(connection)
     )
-    before_email = user.email if "email" in changed else audit.address_before(connection, user.id, email)
-    return _move(held, claim, replace(seen, pending=None), before_email)
+    before = user.email if email != user.email else audit.address_before(connection, user.id, email)
+    seen = replace(users.seen(connection, grant.reach, user.id), pending=None)
+    return _move(held, claim, seen, before, drifted=drifted)
 
 
-def _move(held: Held, claim: leases.Claim, user: User, before: str | None) -> _Move:
+def _move(held: Held, claim: leases.Claim, user: User, before: str | None, *, drifted: bool = False) -> _Move:
     return _Move(
         id=claim.id,
         email=claim.email,
@@ -148,6 +196,7 @@ def _move(held: Held, claim: leases.Claim, user: User, before: str | None) -> _M
         since=claim.since,
         user=user,
         before=before,
+        drifted=drifted,
     )
 
 
@@ -179,6 +228,8 @@ def _refuse_taken(connection: Connection, email: str) -> None:
 def _put_back(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
     """Take the change back: the row gets `address`, where there is one, and nothing is pending any more.
 
+    One that changed nothing here has nothing to put back.
+
     Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
     """
     from bazar_cli.adapters.postgres import audit, users
@@ -186,17 +237,15 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
     with system.database().transaction(grant, finishing=True) as connection:
         if not users.settle(connection, move.id, move.pending, move.lease):
             raise leases.taken_over(move.email, "went on with the user") from why
-        if address and address != move.email:
+        if move.drifted:
+            before, after = {"supabase_email": move.email}, None
+        elif address and address != move.email:
             users.write_email(connection, move.id, address)
-            change = audit.Change(
-                "user",
-                move.id,
-                before={"email": move.email},
-                after={"email": address},
-                reason=why.message,
-                outcome="undone",
-            )
-            audit.record(connection, grant, change)
+            before, after = {"email": move.email}, {"email": address}
+        else:
+            return
+        undone = audit.Change("user", move.id, before=before, after=after, reason=why.message, outcome="undone")
+        audit.record(connection, grant, undone)
 
 
 # -- at Supabase ------------------------------------------------------------------------------------------
@@ -255,9 +304,24 @@ def _undone(system: System, grant: Grant, move: _Move, address: str | None, why:
     return why
 
 
+def _at_supabase_now(admin: AdminClient, move: _Move) -> str:
+    """The address that Supabase has of who keeps theirs here: the same, also where it has nobody to change.
+
+    Raises: what a change of it would end with, as far as looking can tell; nothing is written then.
+    """
+    existing = admin.get(move.id)
+    if existing is None or existing.is_deleted or existing.email == move.email:
+        return move.email
+    _foresee_of(admin, move, existing)
+    return existing.email
+
+
 def _foresee(admin: AdminClient, move: _Move) -> None:
     """Raise what a real run would end with, as far as looking can tell."""
-    existing = admin.get(move.id)
+    _foresee_of(admin, move, admin.get(move.id))
+
+
+def _foresee_of(admin: AdminClient, move: _Move, existing: StoredIdentity | None) -> None:
     if existing is None or not _may_be_changed(existing, move):
         raise _no_identity(move)
     other = admin.find_by_email(move.email)
@@ -270,7 +334,7 @@ def _may_be_changed(existing: StoredIdentity, move: _Move) -> bool:
 
 
 def _no_identity(move: _Move) -> Conflict:
-    kept = move.before or move.email
+    kept = move.email if move.drifted else move.before or move.email
     return Conflict(
         "users.no_identity",
         f"Supabase has no identity of {kept}, whose address could be changed",

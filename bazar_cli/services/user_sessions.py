@@ -7,6 +7,7 @@ where the operator's own session proves that this database is the project's.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -15,20 +16,26 @@ from bazar_cli.domain import scope
 from bazar_cli.domain import user_sessions as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.identities import end_of_tokens
 from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.services import leases
 from bazar_cli.services.lookups import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.identities import SessionRow
     from bazar_cli.domain.users import User
     from bazar_cli.services.system import System
 
 
-def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession, ...]:
+def sessions(
+    system: System, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
+) -> tuple[UserSession, ...]:
     """Return a user's sessions, the newest first.
 
-    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
+    Parameters: `confirm` asks Supabase whether the operator's own session holds, and raises where it does not: an
+    `auth.sessions` without it is that of another project, or the session has ended.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`; as `confirm`.
     """
     from bazar_cli.adapters.postgres import identities, users
 
@@ -37,36 +44,41 @@ def sessions(system: System, grant: Grant, request: OfUser) -> tuple[UserSession
         user = users.find_whole(connection, grant.reach, _named(grant, request))
         if user is None:
             raise user_not_found(request.user)
-        scope.may_write_user(grant, user)
-        if not identities.readable(connection, grant.session_id):
-            raise _unreadable(grant, user, "read")
-        own = uuid.UUID(grant.session_id)
-        return tuple(
-            UserSession(
-                id=row.id,
-                created_at=row.created_at,
-                refreshed_at=row.refreshed_at,
-                user_agent=row.user_agent,
-                ip=row.ip,
-                aal=row.aal,
-                not_after=row.not_after,
-                current=row.id == own,
-            )
-            for row in identities.sessions_of(connection, user.id)
-        )
+        scope.may_read_sessions(grant, user)
+        if identities.readable(connection, grant.session_id):
+            own = uuid.UUID(grant.session_id)
+            return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
+        somewhere = identities.is_there(connection)
+    if somewhere:
+        confirm()
+    raise _unreadable(grant, user, "read")
+
+
+def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
+    return UserSession(
+        id=row.id,
+        created_at=row.created_at,
+        refreshed_at=row.refreshed_at,
+        user_agent=row.user_agent,
+        ip=row.ip,
+        aal=row.aal,
+        not_after=row.not_after,
+        current=row.id == own,
+    )
 
 
 def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
 
-    What was issued stays valid until it expires: an access token lives as long as the operator's own does.
+    What was issued stays valid until it expires: an access token lives as long as the operator's own does. Where
+    nothing was ended, nobody knows when the sessions before handed out their last one.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """
     from bazar_cli.adapters.postgres import audit, identities, users
 
     grant.demand(use_cases.REVOKE)
 
-    def step(connection: Connection) -> tuple[User, int]:
+    def step(connection: Connection) -> tuple[User, int, bool | None]:
         held = users.hold(connection, grant.reach, _named(grant, request))
         if held is None:
             raise user_not_found(request.user)
@@ -78,15 +90,16 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
         if ended:
             change = audit.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
             audit.record(connection, grant, change)
-        return user, ended
+        return user, ended, identities.has_signed_in(connection, user.id)
 
-    user, ended = leases.when_free(step, system, grant)
+    user, ended, signed_in = leases.when_free(step, system, grant)
     lives = grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,
         email=user.email,
         ended=ended,
-        tokens_valid_until=None if lives is None else datetime.now(timezone.utc) + lives,
+        tokens_issued=signed_in is not False or ended > 0,
+        tokens_valid_until=end_of_tokens(datetime.now(timezone.utc), lives) if lives is not None and ended else None,
         own=user.id == grant.operator.id,
     )
 

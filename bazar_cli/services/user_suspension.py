@@ -17,7 +17,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending, UserState
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
-from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, User, checked_reason
 from bazar_cli.services import agreement, identity_of, invariants, leases
 from bazar_cli.services.lookups import user_not_found
@@ -38,6 +38,8 @@ class _Claim(leases.Claim):
 
     user: User
     addresses: frozenset[str]
+    resumed: bool = False
+    """Another run began it, and gave the reason."""
 
 
 def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
@@ -71,8 +73,8 @@ def _suspend(
         if isinstance(claim, User):
             return SuspendedUser(claim, changed=False)
         if grant.dry_run:
-            return _suspended(grant, claim.user, admin.get(claim.id), None)
-        return _finish_suspension(system, grant, admin, claim)
+            return replace(_suspended(grant, claim.user, admin.get(claim.id), None), resumed=claim.resumed)
+        return replace(_finish_suspension(system, grant, admin, claim), resumed=claim.resumed)
 
 
 def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
@@ -167,7 +169,8 @@ def _begin_suspension(
         audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         audit.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
-    return _take(connection, grant, held, Pending.SUSPEND, lease)
+    resumed = suspended and user.pending is Pending.SUSPEND
+    return replace(_take(connection, grant, held, Pending.SUSPEND, lease), resumed=resumed)
 
 
 def _begin_restoring(
@@ -305,7 +308,7 @@ def _ask(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) 
 
 def _is_banned(identity: StoredIdentity) -> bool:
     """Whether the identity bears a ban of ours; one for some hours was set by somebody else, and ends."""
-    return identity.banned_until is not None and identity.banned_until > _now() + BAN / 2
+    return identity.is_banned_for_good(_now())
 
 
 def _is_free(identity: StoredIdentity) -> bool:
@@ -344,8 +347,7 @@ def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) 
     if identity is not None and _is_banned(identity) and identity.banned_until is not None:
         # The moment of the ban by the clock of Auth, which is the one that tokens end by.
         banned = identity.banned_until - BAN
-    # Tokens end at whole seconds.
-    return banned.replace(microsecond=0) + timedelta(seconds=1) + lifetime
+    return end_of_tokens(banned, lifetime)
 
 
 def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:

@@ -33,6 +33,10 @@ ELSEWHERE = {
     "bazar local start": "starts a stack: tests/cli/local",
     "bazar local start --database-url postgresql://postgres@localhost:5432/postgres": "the same",
     'eval "$(bazar local env)"': "needs a stack that runs: tests/cli/local",
+    'bazar db revision -m "add invoices"': "writes into the checkout: tests/cli/db",
+    'bazar db revision -m "add invoices" --autogenerate': "the same",
+    "bazar db merge": "needs two heads: tests/cli/db",
+    'bazar db merge -m "join invoices and refunds"': "the same",
     'eval "$(bazar completion zsh)"': "needs that shell: tests/cli/test_completion_shells.py",
 }
 ENDS = {
@@ -42,6 +46,12 @@ ENDS = {
     "bazar local reset": 10,
     "bazar plans revoke plus files:execute": 10,
     'bazar users suspend ada@example.com --reason "left the company"': 10,
+    # The database here has another name, and somebody is at work in it.
+    "bazar db drop --confirm bazar_test": 10,
+    "bazar db drop --dry-run": 6,
+    "bazar db env set staging --unprotected --confirm bazar_staging": 10,
+    "bazar db env set production --protected --confirm bazar": 10,
+    "bazar db locks --terminate 4711 --yes": 3,
     # Ada is on Free.
     "bazar plans check files:execute --user ada@example.com": 9,
     # No stack runs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -12,8 +13,9 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Membership, Pending, Role, UserState
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.errors import BazarError, Conflict, ExitCode, NotFound
-from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, DeleteUser
-from bazar_cli.services import adoption, user_creation, user_deletion
+from bazar_cli.domain.identities import BAN
+from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, DeleteUser, RestoreUser
+from bazar_cli.services import adoption, user_creation, user_deletion, user_suspension
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
@@ -123,6 +125,33 @@ def test_who_is_banned_is_suspended(people: People, banned: bool) -> None:
     assert people.events(someone.id)[0]["after"]["state"] == state.value
 
 
+def banned_for_good(people: People, someone: Someone) -> bool:
+    [identity] = people.identities(someone.email)
+    return (
+        datetime.fromisoformat(identity["banned_until"].replace("Z", "+00:00")) > datetime.now(timezone.utc) + BAN / 2
+    )
+
+
+@pytest.mark.parametrize("healer", ["", "again", "doctor"])
+def test_a_ban_that_would_end_is_made_to_last(people: People, healer: str) -> None:
+    someone, ruler = stranger(people), people.superuser()
+    people.ban(someone)
+    if healer:
+        # The outcome is unknown, and the stamp without the ban is no proof of both.
+        assert try_with(people, ruler, someone, Fault("PUT", USER, 503, lasting=True)) is not None
+        people.auth("PUT", f"/admin/users/{someone.id}", {"app_metadata": {"bazar": {"deployment": marker(people)}}})
+        assert try_with(people, ruler, someone, Fault("PUT", USER, 503, lasting=True)) is not None
+        heal(people, ruler, someone, healer)
+    else:
+        done = adopt(people, ruler, someone.email)
+        assert done.ban_ended is not None
+        assert done.ban_ended < datetime.now(timezone.utc) + timedelta(hours=1, minutes=1)
+    assert ((people.row(someone) or {})["state"], banned_for_good(people, someone)) == ("suspended", True)
+    before = people.everything()
+    assert adopt(people, ruler, someone.email).ban_ended is None
+    assert people.everything() == before
+
+
 def test_a_ban_that_came_after_the_intent_counts(people: People) -> None:
     someone, ruler = stranger(people), people.superuser()
     assert try_with(people, ruler, someone, Fault("PUT", USER, 503, lasting=True)) is not None
@@ -176,7 +205,9 @@ def test_users_who_are_not_those_of_the_identity(people: People) -> None:
     before = people.everything()
     assert refused(people, ruler, with_another_id.email).code == "users.identity_differs"
     assert refused(people, ruler, missing.email).code == "users.identity_missing"
-    assert refused(people, ruler, moved.email).code == "users.email_differs"
+    differs = refused(people, ruler, moved.email)
+    assert differs.code == "users.email_differs"
+    assert f"`bazar users update {renamed.email} --email {renamed.email}`" in differs.hint
     assert people.everything() == before
 
 
@@ -337,7 +368,7 @@ def test_held_up_while_another_command_goes_on(people: People, monkeypatch: pyte
     ask = AdminClient.stamp
     waiting = [True]
 
-    def stamp(self: AdminClient, user_id: uuid.UUID, deployment: uuid.UUID, origin: str) -> None:
+    def stamp(self: AdminClient, user_id: uuid.UUID, deployment: uuid.UUID, origin: str, *, ban: bool) -> None:
         if waiting:
             waiting.clear()
             people.leases_run_out()
@@ -346,7 +377,7 @@ def test_held_up_while_another_command_goes_on(people: People, monkeypatch: pyte
                 request = DeleteUser(someone.email, someone.email)
                 people.run(ruler, user_deletion.delete, use_cases.DELETE, request)
                 people.identity(someone)
-        ask(self, user_id, deployment, origin)
+        ask(self, user_id, deployment, origin, ban=ban)
 
     monkeypatch.setattr(AdminClient, "stamp", stamp)
     if not deletes:
@@ -370,6 +401,25 @@ def test_an_identity_that_never_got_the_stamp_is_not_deleted_with_the_row(people
     assert people.signs_in(someone.email, OLD_PASSWORD)
     heal(people, ruler, someone, "again")
     is_adopted(people, someone)
+
+
+def test_a_late_ban_does_not_outlive_a_restore(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    someone, ruler = stranger(people), people.superuser()
+    people.ban(someone)
+    ask = AdminClient.stamp
+    waiting = [True]
+
+    def stamp(self: AdminClient, user_id: uuid.UUID, deployment: uuid.UUID, origin: str, *, ban: bool) -> None:
+        if waiting:
+            waiting.clear()
+            people.leases_run_out()
+            heal(people, ruler, someone, "doctor")
+            people.run(ruler, user_suspension.restore, use_cases.RESTORE, RestoreUser(someone.email))
+        ask(self, user_id, deployment, origin, ban=ban)
+
+    monkeypatch.setattr(AdminClient, "stamp", stamp)
+    assert adopt(people, ruler, someone.email).user.state is UserState.ACTIVE
+    assert people.signs_in(someone.email, OLD_PASSWORD)
 
 
 def test_a_user_is_deleted_with_the_identity_that_was_adopted(people: People) -> None:

@@ -334,7 +334,9 @@ def test_an_admin_does_not_delete_it(people: People) -> None:
         people.run(me, orgs.foresee_deletion, use_cases.DELETE, DeleteOrganization(org.slug))
 
 
-@pytest.mark.parametrize(("confirm", "dry_run"), [(None, False), ("another", False), ("another", True), ("", True)])
+@pytest.mark.parametrize(
+    ("confirm", "dry_run"), [(None, False), ("another", False), ("another", True), ("\x1b[2J" + "x" * 99, True)]
+)
 def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_run: bool) -> None:
     org = people.org()
     ruler = people.superuser()
@@ -345,6 +347,9 @@ def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_
 
     assert refused.value.code == "orgs.confirm_mismatch"
     assert f"`bazar orgs delete {org.slug} --confirm {org.slug}`" in refused.value.hint
+    shown = "another" if confirm == "another" else "\\x1b[2J" + "x" * 76 + "..."
+    assert refused.value.details.get("confirm") == (None if confirm is None else shown)
+    assert (f"and '{shown}' is not it" in refused.value.message) == (confirm is not None)
     assert delete(people, ruler, DeleteOrganization(org.slug), dry_run=True).organization.id == org.id
     assert people.everything() == before
 

@@ -406,6 +406,36 @@ def test_a_dry_run_shows_the_user_and_writes_nothing(people: People, unique_emai
     assert people.everything() == before
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("who", ["superuser", "admin", "admin elsewhere"])
+def test_the_address_that_a_user_has_only_at_supabase_names_whom_the_operator_sees(
+    people: People, unique_email: Emails, who: str, dry_run: bool
+) -> None:
+    org, other, email = people.org(), people.org(), unique_email("drifted")
+    someone = people.user({org: Role.MEMBER})
+    people.identity(Someone(someone.id, email))
+    operator = {"superuser": people.superuser(), "admin": admin_of(people, org), "admin elsewhere": None}[who]
+    where = other if operator is None else org
+
+    request = CreateUser(email, organization=where.slug)
+
+    with pytest.raises(Conflict) as raised:
+        create(people, operator or admin_of(people, other), request, dry_run=dry_run)
+
+    error, command = raised.value, f"`bazar users update {someone.email} --email {someone.email}`"
+    assert (error.code, email in error.message) == ("users.email_at_supabase", True)
+    if operator is None:
+        assert someone.email not in f"{error.message} {error.hint} {error.details}"
+        assert str(someone.id) not in str(error.details)
+    else:
+        assert someone.email in error.message
+        assert command in error.hint
+        assert ("a superuser" in error.hint) == (who == "admin")
+    undone = people.sql("SELECT reason FROM bazar.audit_events WHERE before ->> 'email' = %s", email)
+    assert all(someone.email not in event["reason"] for event in undone)
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+
+
 @pytest.mark.parametrize(
     ("where", "code"), [("postgres", "users.email_exists"), ("supabase", "users.email_at_supabase")]
 )

@@ -139,11 +139,74 @@ def test_without_an_identity_the_old_address_is_back(people: People, ruler: Some
     assert [e["outcome"] for e in people.events(lonely.id)] == ["done", "undone"]
 
 
-def test_an_address_that_differs_at_supabase_is_put_right(people: People, ruler: Someone) -> None:
+def drifted_user(people: People) -> tuple[Someone, str]:
+    """A user whose identity has another address, and that one."""
     someone, drifted = people.user(), an_address("drifted")
     [marker] = people.sql("SELECT id FROM bazar.deployment")
     stamp = {"bazar": {"deployment": str(marker["id"]), "origin": "created"}}
     people.identity(Someone(someone.id, drifted), app_metadata=stamp)
+    return someone, drifted
+
+
+@pytest.mark.parametrize("healer", ["", "again", "doctor"])
+def test_the_address_that_the_user_has_is_written_to_supabase(people: People, ruler: Someone, healer: str) -> None:
+    """As the remedy of the doctor's finding says."""
+    someone, drifted = drifted_user(people)
+    before = people.everything()
+    assert move(people, ruler, someone, someone.email, dry_run=True).email == someone.email
+    assert people.everything() == before
+    request = UpdateUser(someone.email, name="Ada", email=someone.email)
+    if healer:
+        cut_off(people, ruler, request, acts=False)
+    if healer == "doctor":
+        people.run(ruler, user_email.finish, FIX, someone.id)
+    else:
+        assert update(people, ruler, request).name == "Ada"
+    has(people, someone, someone.email, DONE)
+    assert people.identities(drifted) == []
+    [event] = people.events(someone.id)
+    assert event["before"] == {"supabase_email": drifted, "name": None}
+    assert event["after"] == {"supabase_email": someone.email, "name": "Ada"}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["", "after the look"])
+@pytest.mark.parametrize("why", ["taken", "a stranger's"])
+def test_an_address_that_supabase_cannot_have_leaves_the_user(
+    people: People, ruler: Someone, monkeypatch: pytest.MonkeyPatch, why: str, late: bool
+) -> None:
+    someone, _ = drifted_user(people)
+    if why == "a stranger's":
+        # Not the address of before either, which the log has.
+        people.sql("UPDATE bazar.users SET email = %s WHERE id = %s", an_address("old"), someone.id)
+        with auth_proxy(people.target) as proxy, People(proxy.target) as faulty:
+            proxy.add(Fault("PUT", ".*", 503, lasting=True))
+            fails(lambda: update(faulty, ruler, UpdateUser(str(someone.id), email=someone.email)), BackendUnavailable)
+        people.sql("UPDATE bazar.users SET pending = NULL WHERE id = %s", someone.id)
+    if late:
+
+        def unseen(*_: object) -> None:
+            """The look found nothing wrong yet."""
+
+        monkeypatch.setattr(user_email, "_foresee_of", unseen)
+    if why == "taken":
+        people.identity(Someone(uuid.uuid4(), someone.email))
+    else:
+        body = {"app_metadata": {"bazar": None}}
+        people.auth("PUT", f"/admin/users/{someone.id}", body).raise_for_status()
+    before = people.everything()
+    error = fails(lambda: update(people, ruler, UpdateUser(someone.email, name="Ada", email=someone.email)))
+    assert error.code == {"taken": "users.email_at_supabase", "a stranger's": "users.no_identity"}[why]
+    assert someone.email in error.message
+    if not late:
+        assert people.everything() == before
+        return
+    row = people.row(someone) or {}
+    assert (row["email"], row["pending"]) == (someone.email, None)
+    assert people.events(someone.id)[-1]["outcome"] == "undone"
+
+
+def test_an_address_that_differs_at_supabase_is_put_right(people: People, ruler: Someone) -> None:
+    someone, drifted = drifted_user(people)
     email = an_address("new")
     move(people, ruler, someone, email)
     has(people, someone, email, DONE)

@@ -28,6 +28,7 @@ from bazar_cli.domain.users import (
     SuspendedUser,
     SuspendUser,
 )
+from bazar_cli.runtime.views.users import what_suspending_ends
 from bazar_cli.services import leases, user_deletion, user_suspension
 from bazar_cli.services.system import System
 from tests.support.auth_proxy import broken_wire
@@ -366,6 +367,20 @@ def test_an_unseen_outcome_is_finished(
     assert state_of(people, someone) == (ACTIVE, None, None)
     assert people.signs_in(someone.email, OLD_PASSWORD)
     assert events_of(people, someone) == [("users.suspend", "done"), ("users.restore", "done")]
+
+
+def test_the_reason_of_the_run_that_began_it_stands_and_that_is_told(
+    people: People, ruler: Someone, someone: Someone
+) -> None:
+    broken(people, lambda p: suspend(p, ruler, someone), arrives=False, heals=False)
+    agreed = Impact("", "", "", subject=(str(someone.id),))
+    request = SuspendUser(someone.email, "another reason", agreed)
+    done = people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, request)
+    assert isinstance(done, SuspendedUser)
+    assert any("this one is not recorded" in text for text in what_suspending_ends(done))
+    assert [e["reason"] for e in people.events(someone.id)] == ["left the company"]
+    restore(people, ruler, someone)
+    assert not any("not recorded" in text for text in what_suspending_ends(suspend(people, ruler, someone)))
 
 
 def test_a_lost_answer_is_looked_up(people: People, ruler: Someone, someone: Someone) -> None:

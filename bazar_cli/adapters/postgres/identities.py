@@ -30,6 +30,7 @@ _SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
 # Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
 _MAY_DELETE_SESSIONS = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
 _END_SESSIONS = text("DELETE FROM auth.sessions WHERE user_id = :user_id")
+_SIGNED_IN = text("SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = :user_id")
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, whose mask nobody needs.
 _SESSIONS_OF = text(
     """
@@ -59,11 +60,19 @@ def readable(connection: Connection, session_id: str | None) -> bool:
         wanted = uuid.UUID(session_id or "")
     except ValueError:
         return False
+    return is_there(connection) and bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+
+
+def is_there(connection: Connection) -> bool:
+    """Say whether `auth.*` can be read here, of whichever project it is."""
     if not connection.execute(_MAY_USE_SCHEMA).scalar_one_or_none():
         return False
-    if not connection.execute(_READABLE).scalar_one():
-        return False
-    return bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+    return bool(connection.execute(_READABLE).scalar_one())
+
+
+def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
+    """Say whether an identity ever signed in, None when there is none; for callers to whom `readable` said yes."""
+    return connection.execute(_SIGNED_IN, {"user_id": user_id}).scalar_one_or_none()
 
 
 def sessions_of(connection: Connection, user_id: uuid.UUID) -> tuple[SessionRow, ...]:

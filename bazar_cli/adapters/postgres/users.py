@@ -90,6 +90,13 @@ def seen(connection: Connection, reach: Reach, user_id: uuid.UUID) -> User:
     return found
 
 
+def is_there(connection: Connection, user_id: uuid.UUID) -> bool:
+    """Say whether a user has this id, whoever may see them: for what an identity at Supabase is to this Bazar."""
+    return bool(
+        connection.execute(text("SELECT EXISTS (SELECT 1 FROM bazar.users WHERE id = :id)"), {"id": user_id}).scalar()
+    )
+
+
 def find_whole(connection: Connection, reach: Reach, reference: str) -> User | None:
     """Return a user within reach with all memberships, seen or not: for the row rules of a command that reads."""
     found = find(connection, reach, reference)

@@ -33,6 +33,7 @@ _LARGE_PAGE = 1000
 """For reading all: the server counts its whole table for every page."""
 _TOO_MANY = 429
 _NOT_FOUND = 404
+_BAN_DURATION = f"{BAN // timedelta(hours=1)}h"
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
@@ -80,12 +81,13 @@ class AdminClient:
             attributes = {"password": password.reveal()}
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
-    def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str) -> None:
+    def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str, *, ban: bool = False) -> None:
         """Stamp an identity as this deployment's; what else its metadata hold stays (facts, section a).
 
+        Parameters: `ban` also bans it as `ban` does, in the same request: both are written, or neither.
         Raises: IdentityRefused, with 404 for one that is not there; OutcomeUnknown.
         """
-        self._write_stamp(user_id, {"deployment": str(deployment), "origin": origin})
+        self._write_stamp(user_id, {"deployment": str(deployment), "origin": origin}, ban=ban)
 
     def unstamp(self, user_id: uuid.UUID) -> None:
         """Take the stamp off again; an identity that is not there has none.
@@ -98,9 +100,11 @@ class AdminClient:
             if not refusal.nobody:
                 raise
 
-    def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None) -> None:
+    def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None, *, ban: bool = False) -> None:
         # Metadata merge key by key, and null deletes a key.
-        attributes = {"app_metadata": {STAMP: stamp}}
+        attributes: dict[str, Any] = {"app_metadata": {STAMP: stamp}}
+        if ban:
+            attributes["ban_duration"] = _BAN_DURATION
         with self._writing():
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
@@ -109,7 +113,7 @@ class AdminClient:
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
-        return self._change(user_id, {"ban_duration": f"{BAN // timedelta(hours=1)}h"})
+        return self._change(user_id, {"ban_duration": _BAN_DURATION})
 
     def unban(self, user_id: uuid.UUID) -> StoredIdentity | None:
         """Lift the ban of an identity; return it as it is then, None when there is none.

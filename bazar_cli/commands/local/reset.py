@@ -14,6 +14,7 @@ from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.local import STOPPED, Stopped
 from bazar_cli.services.config import data_folder
+from bazar_cli.services.consent import as_detail, not_it
 
 
 @command(RESET, view=STOPPED, examples=("bazar local reset --confirm local", "bazar local reset"))
@@ -27,8 +28,10 @@ def run(
     if typed != LOCAL_PROFILE:
         raise Refused(
             "local.confirm_mismatch",
-            f"this deletes the embedded stack's data in {folder}, and needs the word local as confirmation",
+            f"this deletes the embedded stack's data in {folder}, and needs the word local as confirmation"
+            f"{not_it(typed)}",
             hint="bazar local reset --confirm local",
+            details=as_detail(typed),
         )
     report = stack.reset(folder, run.notice)
     run.show(Stopped(report.stopped.postgres, report.stopped.auth, report.data_deleted))

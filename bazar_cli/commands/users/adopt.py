@@ -11,6 +11,7 @@ from bazar_cli.domain.access import UserState
 from bazar_cli.domain.users import ADOPT, AdoptedUser, AdoptUser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.base import rfc3339
 from bazar_cli.runtime.views.users import ADOPTED
 from bazar_cli.services import adoption
 
@@ -31,8 +32,8 @@ def run(
 ) -> None:
     """Take in an identity that lives only at Supabase, as a user on Free with the id it has.
 
-    Its password and sessions stay; one that is banned becomes a suspended user. A run that was cut off is
-    finished by running the same command again.
+    Its password and sessions stay; one that is banned becomes a suspended user, whose ban lasts until they are
+    restored. A run that was cut off is finished by running the same command again.
     """
     done = run.perform(adoption.adopt, AdoptUser(email, name, org))
     user = done.user
@@ -40,6 +41,10 @@ def run(
         run.notice(f"{user.email} was a user already; nothing was changed")
     if user.state is UserState.SUSPENDED:
         run.notice(f"{user.email} is banned at Supabase, and so suspended here")
+    if done.ban_ended is not None:
+        lasts = "would last" if run.options.dry_run else "lasts"
+        restore = f"bazar users restore {quote(user.email)}"
+        run.notice(f"the ban was to end at {rfc3339(done.ban_ended)}; now it {lasts} until `{restore}`")
     if not done.confirmed:
         reset = f"bazar users reset-password {quote(user.email)}"
         run.notice(f"{user.email} was never confirmed and cannot sign in yet: `{reset}` mails a link that confirms it")

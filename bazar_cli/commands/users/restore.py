@@ -6,26 +6,28 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.users import RESTORE, RestoreUser, User
+from bazar_cli.domain.users import RESTORE, RestoredUser, RestoreUser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import USER
+from bazar_cli.runtime.views.users import RESTORED
 from bazar_cli.services import user_suspension
 
 
 @command(
     RESTORE,
-    view=USER,
+    view=RESTORED,
     examples=("bazar users restore ada@example.com", "bazar users restore ada@example.com --dry-run"),
 )
-def run(run: Run[User], user: Annotated[str, Argument(help="id or email")]) -> None:
+def run(run: Run[RestoredUser], user: Annotated[str, Argument(help="id or email")]) -> None:
     """Let a suspended user in again; they sign in anew.
 
+    Their password is the same as before. An access token that was issued before and has not expired is good for
+    reading again until it expires, and a recovery link that was printed before works again.
     It also takes back a deletion that was cut off, while Supabase still has the identity. A run that was cut off
     is finished by running the same command again.
     """
     restored = run.perform(user_suspension.restore, RestoreUser(user))
-    run.show(restored.user)
+    run.show(restored)
     if not restored.changed:
         run.notice(f"{restored.user.email} was active already; nothing was changed")
     elif not restored.has_identity:

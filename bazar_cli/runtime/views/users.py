@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, SuspendedUser, User
+from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, RestoredUser, SuspendedUser, User
 from bazar_cli.runtime.views.base import Value, View, rfc3339
 
 
@@ -64,9 +64,19 @@ RESET: View[PasswordReset] = View(
     optional=frozenset({"link"}),
     identifier=lambda r: str(r.user.id),
 )
+RESTORED: View[RestoredUser] = View(
+    fields={
+        **{name: (lambda r, g=getter: g(r.user)) for name, getter in USER.fields.items()},
+        "changed": lambda r: r.changed,
+    },
+    table=USER.table,
+    identifier=lambda r: str(r.user.id),
+    cells={"organizations": lambda r: _organization_cell(r.user)},
+)
 SUSPENDED: View[SuspendedUser] = View(
     fields={
         **{name: (lambda s, g=getter: g(s.user)) for name, getter in USER.fields.items()},
+        "changed": lambda s: s.changed,
         "sessions_ended": lambda s: s.sessions_ended,
         "tokens_valid_until": lambda s: rfc3339(s.tokens_valid_until),
     },
@@ -85,9 +95,11 @@ def what_suspending_ends(suspended: SuspendedUser) -> tuple[str, ...]:
         if suspended.has_identity
         else f"refused at once: every command of bazar; Supabase has no identity of {email} that could be banned"
     )
+    begun = ("an earlier run began this: the reason that it gave stands, this one is not recorded",)
+    at_once = (at_once, *(begun if suspended.resumed else ()))
     if not suspended.tokens_issued:
-        return (at_once, "no access token was ever issued to this user")
+        return (*at_once, "no access token was ever issued to this user")
     until = rfc3339(suspended.tokens_valid_until)
     end = f"until {until} at the latest" if until else "for as long as tokens of this project live"
     services = "the Data API, Storage, Realtime, Edge Functions and whatever else verifies tokens by itself"
-    return (at_once, f"access tokens issued before are taken by {services} {end}")
+    return (*at_once, f"access tokens issued before are taken by {services} {end}")

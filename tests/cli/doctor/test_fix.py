@@ -103,6 +103,7 @@ def test_a_dry_run_says_what_would_be_done(admin: Bazar, people: People) -> None
     done = admin("doctor", "--fix", "--dry-run", "-o", "json")
     assert done.code == 9
     assert fix_of(done)["detail"] == "would be: 2 finished"
+    assert f"{leaving.email}: would be finished" in done.err
     assert people.everything() == before
 
 
@@ -211,7 +212,7 @@ def test_a_dry_run_ends_as_the_real_run_would(admin: Bazar, people: People, take
     assert people.everything() == before
     real = fix_of(admin("doctor", "--fix", "--yes", "-o", "json"))
     assert planned["detail"] == f"would be: {real['detail']}" == "would be: 1 undone"
-    assert planned["rows"] == real["rows"]
+    assert planned["rows"] == [{**row, "note": f"would be {row['note']}"} for row in real["rows"]]
 
 
 def test_an_address_that_a_stranger_took_is_given_up(admin: Bazar, people: People) -> None:

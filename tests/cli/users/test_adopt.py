@@ -37,6 +37,7 @@ def test_banned_and_unconfirmed_are_told(admin: Bazar, people: People, unique_em
     done = admin("users", "adopt", someone.email, *JSON).ok()
     assert done.json["state"] == "suspended"
     assert "banned at Supabase" in done.err
+    assert f"now it lasts until `bazar users restore {someone.email}`" in done.err
     assert f"`bazar users reset-password {someone.email}`" in done.err
 
 
@@ -70,8 +71,9 @@ def test_doctor_finishes_or_gives_up(admin: Bazar, people: People, unique_email:
 
     notes = fixed(admin("doctor", "--fix", "--yes", *dry, *JSON))
 
-    assert notes[invited.email] == notes[found.email] == "finished"
-    assert notes[vanished.email] == f"undone. the identity of {vanished.email} is no longer at Supabase"
+    would = "would be " if dry else ""
+    assert notes[invited.email] == notes[found.email] == f"{would}finished"
+    assert notes[vanished.email] == f"{would}undone. the identity of {vanished.email} is no longer at Supabase"
     if dry:
         assert people.everything() == before
         return

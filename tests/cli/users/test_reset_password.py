@@ -127,6 +127,8 @@ def test_address_of_nobody_or_somebody_else_gets_none(
     done = admin(*RESET, someone.email, *way, *JSON)
     code = "users.identity_missing" if there == "nowhere" else "users.email_differs"
     assert (done.code, done.error["code"]) == (6, code)
+    if there != "nowhere":
+        assert f"`bazar users update {someone.email} --email {someone.email}`" in done.error["hint"]
     assert people.everything() == before
     assert mails_to(people, someone) == []
 

@@ -104,6 +104,7 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
     assert renewed.status_code == 400
     assert people.signs_in(someone.email, OLD_PASSWORD)
     until = datetime.fromisoformat(done.json["tokens_valid_until"].replace("Z", "+00:00")).timestamp()
+    assert until == int(until)
     assert time.time() + answer["expires_in"] - 30 < until < time.time() + answer["expires_in"] + 30
     assert done.json["tokens_valid_until"] in done.err
     (event,) = people.events(someone.id)
@@ -111,9 +112,16 @@ def test_revoked_sessions_cannot_be_refreshed_and_nobody_elses_ends(admin: Bazar
     assert (event["before"], event["after"]) == ({"sessions": 2}, {"sessions": 0})
 
 
-def test_no_session_is_no_event(admin: Bazar, people: People) -> None:
+@pytest.mark.parametrize("before", [True, False])
+def test_no_session_is_no_event_and_no_time(admin: Bazar, people: People, before: bool) -> None:
     someone = people.user()
-    assert admin("users", "sessions", "revoke", someone.email, *JSON).ok().json["sessions_ended"] == 0
+    people.identity(someone)
+    if before:
+        people.access_token(someone)
+        people.sql("DELETE FROM auth.sessions WHERE user_id = %s", someone.id)
+    done = admin("users", "sessions", "revoke", someone.email, *JSON).ok()
+    assert (done.json["sessions_ended"], done.json["tokens_valid_until"]) == (0, None)
+    assert ("valid until they expire" if before else "never signed in") in done.err
     assert people.events(someone.id) == []
 
 
@@ -149,6 +157,16 @@ def test_a_stored_session_of_somebody_else_stays(signed_out: Bazar, people: Peop
     bazar = signed_out.having(BAZAR_TOKEN=people.access_token(me))
     bazar("users", "sessions", "revoke", me.email).ok()
     assert store.load() is not None
+
+
+@VERBS
+def test_the_session_of_the_command_has_ended(people: People, signed_out: Bazar, verb: str) -> None:
+    me = people.superuser()
+    people.identity(me)
+    bazar = signed_out.having(BAZAR_TOKEN=people.access_token(me))
+    people.sql("DELETE FROM auth.sessions WHERE user_id = %s", me.id)
+    done = bazar("users", "sessions", verb, people.user().email, *JSON)
+    assert (done.code, done.out, done.error["code"]) == (4, "", "auth.session_revoked")
 
 
 # -- where the sessions cannot be seen ----------------------------------------------------------------------
@@ -203,3 +221,5 @@ def test_memberships_out_of_reach_count_for_the_rules(as_user: AsUser, people: P
     bazar = as_user(people.user({acme: Role.OWNER}, plan=Plan.PREMIUM))
     done = bazar("users", "sessions", verb, shared.email, *JSON)
     assert (done.code, done.error["code"]) == (5, "access.role")
+    doing = "read the sessions of" if verb == "list" else "change"
+    assert done.error["message"].startswith(f"to {doing} {shared.email} you need")

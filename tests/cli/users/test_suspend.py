@@ -31,14 +31,14 @@ def someone(people: People) -> Someone:
 
 def test_suspend_says_what_it_ended_and_until_when(admin: Bazar, people: People, someone: Someone) -> None:
     done = admin("users", "suspend", someone.email, *REASON, "--yes", "-o", "json").ok()
-    assert (done.json["state"], done.json["pending"]) == ("suspended", None)
+    assert (done.json["state"], done.json["pending"], done.json["changed"]) == ("suspended", None, True)
     until = datetime.fromisoformat(done.json["tokens_valid_until"].replace("Z", "+00:00"))
     assert timedelta(minutes=5) < until - datetime.now(timezone.utc) < timedelta(hours=3)
     assert done.json["tokens_valid_until"] in done.err
     assert all(word in done.err for word in ("sign-in", "refresh", "Storage", "Data API"))
     assert not people.signs_in(someone.email, OLD_PASSWORD)
     again = admin("users", "suspend", someone.email, *REASON, "-o", "json").ok()
-    assert "already" in again.err
+    assert (again.json["changed"], "already" in again.err) == (False, True)
     assert [e["reason"] for e in people.events(someone.id)] == ["left the company"]
 
 
@@ -83,9 +83,11 @@ def test_restore_lets_in_again(admin: Bazar, people: People, someone: Someone) -
     admin("users", "suspend", someone.email, *REASON, "--yes").ok()
     assert admin("users", "restore", someone.email, "-n", "-o", "json").ok().json["state"] == "active"
     assert not people.signs_in(someone.email, OLD_PASSWORD)
-    assert admin("users", "restore", someone.email, "-o", "json").ok().json["state"] == "active"
+    done = admin("users", "restore", someone.email, "-o", "json").ok()
+    assert (done.json["state"], done.json["changed"]) == ("active", True)
     assert people.signs_in(someone.email, OLD_PASSWORD)
-    assert "already" in admin("users", "restore", someone.email).ok().err
+    again = admin("users", "restore", someone.email, "-o", "json").ok()
+    assert (again.json["changed"], "already" in again.err) == (False, True)
 
 
 def test_a_suspended_operator_is_out_everywhere(as_user: AsUser, admin: Bazar, people: People) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument
@@ -26,4 +27,8 @@ def run(run: Run[UserSession], user: Annotated[str, Argument(help="id or email")
 
     The database must be that of the Supabase project, and its user must be allowed to read auth.sessions.
     """
-    run.show_all(run.perform(user_sessions.sessions, OfUser(user)))
+
+    def confirm() -> None:
+        run.identities.confirm(run.identities.current())
+
+    run.show_all(run.perform(partial(user_sessions.sessions, confirm=confirm), OfUser(user)))

@@ -9,8 +9,7 @@ from typer import Argument
 from bazar_cli.domain.user_sessions import REVOKE, OfUser, RevokedSessions
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.base import rfc3339
-from bazar_cli.runtime.views.user_sessions import REVOKED
+from bazar_cli.runtime.views.user_sessions import REVOKED, what_stays_valid
 from bazar_cli.services import auth, user_sessions
 
 
@@ -23,12 +22,13 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
     """End all sessions of a user; of yourself too, as `bazar auth logout --everywhere`.
 
     The user can sign in again. Access tokens that were handed out stop at Supabase Auth and for writes of bazar
-    at once, and elsewhere when they expire, at the latest at tokens_valid_until.
+    at once, and elsewhere when they expire, at the latest at tokens_valid_until; that is empty where no session was
+    left to end.
     """
     revoked = run.perform(user_sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:
         auth.forget_ended(run.system, run.environ, run.identities)
         run.notice("your own session has ended too: sign in again with `bazar auth login`")
-    elif not run.options.dry_run and revoked.tokens_valid_until is not None:
-        run.notice(f"access tokens of {revoked.email} may be valid until {rfc3339(revoked.tokens_valid_until)}")
+    elif not run.options.dry_run:
+        run.notice(what_stays_valid(revoked))
     run.show(revoked)
