@@ -26,10 +26,22 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision: its id and the first line of its text."""
+    """One revision: its id, the first line of its text, and what its file says."""
 
     id: str
     message: str
+    checksum: str = ""
+    """SHA-256 of the file, in hexadecimal digits."""
+    transactional: bool = True
+    """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
+
+
+@dataclass(frozen=True)
+class ChangedRevision:
+    """An applied revision whose file is not the one that was applied."""
+
+    revision: Revision
+    applied_checksum: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,8 @@ class MigrationStatus:
     pending: tuple[Revision, ...]
     unknown: bool
     """The database is at a revision that this release does not have: a newer bazar migrated it."""
+    changed: tuple[ChangedRevision, ...] = ()
+    """Applied from other files than those of this release, by the log of migrations."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,35 @@ def no_database() -> Conflict:
         "the database of this target does not exist",
         hint="create it with createdb, then run `bazar db migrate`",
     )
+
+
+def disagreement(status: MigrationStatus) -> Conflict | None:
+    """Return the error for a database whose revisions or checksums are not those of this release, if it has any."""
+    if status.unknown:
+        return Conflict(
+            "db.unknown_revision",
+            f"the database is at revision {status.current}, which this release of bazar does not have",
+            hint="use the release of bazar that migrated it, or a newer one",
+            details={"current": status.current, "head": status.head},
+        )
+    if status.changed:
+        names = ", ".join(c.revision.id for c in status.changed)
+        return Conflict(
+            "db.revision_changed",
+            f"applied revisions have other files now than when they were applied: {names}",
+            hint="use the release that applied them, or put the files back and the change into a new revision",
+            details={
+                "changed": [
+                    {
+                        "revision": c.revision.id,
+                        "applied_checksum": c.applied_checksum,
+                        "checksum": c.revision.checksum,
+                    }
+                    for c in status.changed
+                ]
+            },
+        )
+    return None
 
 
 def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float:

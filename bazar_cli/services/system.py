@@ -54,7 +54,7 @@ class System:
             raise Sealed("the migrations were asked for without a Grant")
         from bazar_cli.adapters.migrations.runner import Migrator
 
-        return Migrator(self.target)
+        return Migrator(self.target, grant)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,8 +51,18 @@ def revisions(location: Path) -> tuple[Revision, ...]:
     return tuple(ordered)
 
 
+def path_of(location: Path, revision: str) -> Path:
+    """Return the file of a revision that `revisions` has."""
+    return next(p for p in sorted((location / "versions").glob("*.py")) if _header(p).revision.id == revision)
+
+
+def checksum(path: Path | str) -> str:
+    """Return the SHA-256 of a revision's file, byte by byte, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def _header(path: Path) -> _Header:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_bytes())
     values: dict[str, object] = {}
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
@@ -60,12 +71,13 @@ def _header(path: Path) -> _Header:
             name, value = node.targets[0].id, node.value
         else:
             continue
-        if name in {"revision", "down_revision"}:
+        if name in {"revision", "down_revision", "transactional"}:
             values[name] = ast.literal_eval(value)
     down = values["down_revision"]
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
     downs = () if down is None else (down,) if isinstance(down, str) else tuple(str(d) for d in _items(down))
-    return _Header(Revision(str(values["revision"]), message.rstrip(".")), downs)
+    transactional = values.get("transactional", True) is not False
+    return _Header(Revision(str(values["revision"]), message.rstrip("."), checksum(path), transactional), downs)
 
 
 def _items(value: object) -> tuple[object, ...]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db import AppliedRevision, Marker, Migrated, MigrationStatus, Revision, Waited
+from bazar_cli.domain.db import AppliedRevision, ChangedRevision, Marker, Migrated, MigrationStatus, Revision, Waited
 from bazar_cli.runtime.views.base import Value, View
 
 
 def _revision(revision: Revision) -> dict[str, Value]:
     return {"revision": revision.id, "message": revision.message}
+
+
+def _pending(revision: Revision) -> dict[str, Value]:
+    return {**_revision(revision), "transactional": revision.transactional}
+
+
+def _changed(changed: ChangedRevision) -> dict[str, Value]:
+    both: dict[str, Value] = {"applied_checksum": changed.applied_checksum, "checksum": changed.revision.checksum}
+    return {**_revision(changed.revision), **both}
 
 
 def _applied(applied: AppliedRevision) -> dict[str, Value]:
@@ -37,13 +46,15 @@ STATUS: View[MigrationStatus] = View(
         "current": lambda s: s.current,
         "head": lambda s: s.head,
         "applied": lambda s: [_revision(r) for r in s.applied],
-        "pending": lambda s: [_revision(r) for r in s.pending],
+        "pending": lambda s: [_pending(r) for r in s.pending],
         "unknown_revision": lambda s: s.unknown,
+        "changed": lambda s: [_changed(c) for c in s.changed],
     },
     cells={
         "marker": lambda s: _marker_cell(s.place.marker),
         "applied": lambda s: _names(s.applied),
         "pending": lambda s: _names(s.pending),
+        "changed": lambda s: _names(tuple(c.revision for c in s.changed)),
     },
 )
 MIGRATED: View[Migrated] = View(
@@ -54,7 +65,7 @@ MIGRATED: View[Migrated] = View(
         "current": lambda m: m.current,
         "head": lambda m: m.head,
         "applied": lambda m: [_applied(a) for a in m.applied],
-        "pending": lambda m: [_revision(r) for r in m.pending],
+        "pending": lambda m: [_pending(r) for r in m.pending],
         "waited_ms": lambda m: m.waited_ms,
         "holder": lambda m: m.holder,
         "sql": lambda m: m.sql,
