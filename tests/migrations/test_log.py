@@ -11,7 +11,6 @@ import pytest
 from psycopg.rows import dict_row
 
 from bazar_cli import __version__
-from bazar_cli.adapters.migrations import runner
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db import Migrate
@@ -21,14 +20,6 @@ from tests.support.postgres import migrate, target_of
 
 ALL = revisions(script_location())
 Databases = Callable[..., str]
-
-
-@pytest.fixture
-def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
-    """A release whose revisions this process uses."""
-    checkout = Checkout(tmp_path / "release")
-    monkeypatch.setattr(runner, "script_location", lambda: checkout.migrations)
-    return checkout
 
 
 def log_of(url: str) -> list[dict[str, Any]]:

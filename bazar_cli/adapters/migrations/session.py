@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
@@ -71,7 +71,8 @@ class MigratingSession:
             try:
                 with watch:
                     move()
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as raised:
+                error = _of_the_database(raised)
                 self.connection.rollback()
                 sqlstate = getattr(error.orig, "sqlstate", None)
                 # What runs without a transaction may have left half of itself: that is for the next run to look at.
@@ -79,7 +80,7 @@ class MigratingSession:
                     self._notify(f"{revision.id} waited too long for {named(watch.found)}; trying again")
                     time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
                     continue
-                raise self._failed(error, sqlstate, revision, watch, done) from error
+                raise self._failed(error, sqlstate, revision, watch, done) from raised
             return attempt
         raise AssertionError("the last attempt returns or raises")
 
@@ -110,6 +111,16 @@ class MigratingSession:
             )
         said.details.update(facts)
         return said
+
+
+def _of_the_database(raised: BaseException) -> DBAPIError:
+    """The error that came first: a connection that broke outside a transaction brings another one while it ends."""
+    found: BaseException | None = raised
+    while found is not None and not isinstance(found, DBAPIError):
+        found = found.__cause__ or found.__context__
+    if found is None:
+        raise raised
+    return found
 
 
 @contextmanager
