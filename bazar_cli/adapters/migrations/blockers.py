@@ -64,7 +64,8 @@ class BlockerWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join()
+        # A pooler may let it wait for a server process of its own much longer than anybody needs the names.
+        self._thread.join(_LONGEST_SILENCE_SECONDS)
 
     def _look(self) -> None:
         if self._done.wait(self._after):

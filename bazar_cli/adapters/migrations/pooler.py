@@ -45,11 +45,10 @@ def refuse_transaction_pooler(url: Secret, connection: psycopg.Connection) -> No
     with ExitStack() as opened:
         for _ in range(_OTHERS):
             try:
-                other = opened.enter_context(
-                    connect(url, autocommit=True, prepare_threshold=None, connect_timeout=round(_ANSWER_SECONDS))
-                )
+                other = connect(url, autocommit=True, prepare_threshold=None, connect_timeout=round(_ANSWER_SECONDS))
             except psycopg.errors.ConnectionTimeout:
                 return
+            opened.callback(other.close)
             theirs = _process_in_transaction(other.pgconn)
             if theirs is None:
                 # Nothing is free while ours does nothing: it is kept for us.

@@ -74,25 +74,34 @@ class Migrator:
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
-                current = _current(connection)
-                place = _place(connection)
-                logged = _logged(connection)
+                return self._status(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
                 raise no_database() from error
             raise translate(error, self._target) from error
+
+    def _status(self, connection: psycopg.Connection) -> MigrationStatus:
+        current = _current(connection)
         known = [r.id for r in self._revisions]
         at = known.index(current) + 1 if current in known else 0
         unknown = current is not None and current not in known
         return MigrationStatus(
-            place=place,
+            place=_place(connection),
             current=current,
             head=known[-1],
             applied=() if unknown else self._revisions[:at],
             pending=() if unknown else self._revisions[at:],
             unknown=unknown,
-            changed=() if unknown else _changed(self._revisions[:at], logged),
+            changed=() if unknown else _changed(self._revisions[:at], _logged(connection)),
         )
+
+    def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
+        """The same by the connection that migrates: a pooler may have no other one."""
+        try:
+            with session.driver.transaction():
+                return self._status(session.driver)
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
 
     def plan(self, request: Migrate) -> Migrated:
         """Return what `migrate` would do, with the SQL where asked. Writes nothing."""
@@ -114,7 +123,7 @@ class Migrator:
         applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
             log = self._log()
-            pending = self._chosen(self.status(), request)
+            pending = self._chosen(self._status_under_lock(session), request)
             self._refuse_mixed(pending)
             for revision in pending:
                 applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))

@@ -57,6 +57,13 @@ class MigratingSession:
         self._lock_wait = lock_wait
         self._notify = notify
 
+    @property
+    def driver(self) -> psycopg.Connection:
+        """The same connection without SQLAlchemy."""
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        return driver
+
     def run(self, revision: Revision, move: Callable[[], None], done: list[str]) -> int:
         """Move the database over one revision; return how often a lock made it start again.
 
