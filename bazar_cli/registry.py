@@ -128,6 +128,8 @@ TREE = Group(
                 "db",
                 {
                     "migrate": "Apply pending revisions",
+                    "redo": "Take the newest revision back and apply it again",
+                    "rollback": "Take applied revisions back",
                     "status": "Show the revision and what is pending",
                     "wait": "Wait until the database accepts connections",
                 },

@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass
 
 from bazar_cli.domain.access import Scope, public, requires
-from bazar_cli.domain.errors import Conflict, UsageError
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.errors import Conflict, Refused, UsageError
 from bazar_cli.domain.permissions import Permission
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 STATUS = requires("db.status", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
+ROLLBACK = requires("db.rollback", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
+REDO = requires("db.redo", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 WAIT = public("db.wait", "it opens a connection and reads nothing")
 
 PRODUCTION = "production"
@@ -124,6 +127,49 @@ class Migrated:
 
 
 @dataclass(frozen=True)
+class Rollback:
+    """What `db rollback` was asked: so many revisions, all after one, or the newest where both are None."""
+
+    steps: int | None = None
+    to: str | None = None
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What `db redo` was asked."""
+
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class LostTable:
+    """A table that a rollback drops, with about so many rows."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What `db rollback` or `db redo` did; of a dry run, what it would do, with the SQL."""
+
+    place: Place
+    current: str | None
+    head: str
+    reverted: tuple[AppliedRevision, ...]
+    applied: tuple[AppliedRevision, ...]
+    """Applied again, by `db redo`."""
+    would_revert: tuple[Revision, ...]
+    pending: tuple[Revision, ...]
+    lost_tables: tuple[LostTable, ...]
+    lost_columns: tuple[str, ...]
+    waited_ms: int
+    holder: str | None
+    sql: str | None = None
+
+
+@dataclass(frozen=True)
 class Wait:
     """What `db wait` was asked, in seconds."""
 
@@ -144,6 +190,35 @@ def no_database() -> Conflict:
         "db.no_database",
         "the database of this target does not exist",
         hint="create it with createdb, then run `bazar db migrate`",
+    )
+
+
+def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
+    """Refuse what destroys on a database that is protected; nothing that the operator gives overrides it.
+
+    A database with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
+    Raises: Refused `db.protected`.
+    """
+    place, marker = status.place, status.place.marker
+    if marker is None:
+        if status.current is None or embedded:
+            return
+        said, hint = "has lost its marker and counts as protected", "`bazar db migrate --env NAME` marks it anew"
+    elif marker.protected:
+        said = f"is marked {marker.environment}, protected"
+        hint = "no option overrides the marker, which stands in bazar.deployment of that database"
+    else:
+        return
+    raise Refused(
+        "db.protected",
+        f"{place.database} on {place.host} {said}: {doing} is refused",
+        hint=hint,
+        details={
+            "host": place.host,
+            "database": place.database,
+            "environment": None if marker is None else marker.environment,
+        },
     )
 
 

@@ -15,9 +15,12 @@ from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, 
 
 from bazar_cli import __version__
 from bazar_cli.adapters.migrations.location import checksum
+from bazar_cli.adapters.postgres import audit
 from bazar_cli.adapters.postgres.tables import SCHEMA
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from bazar_cli.domain.access import Grant
 
 _FIRST = "0004"
@@ -48,11 +51,13 @@ class _Row:
 class MigrationLog:
     """Writes the log of one run.
 
-    Parameters: `grant` tells who runs it; None for plain Alembic, of whose user nothing is known.
+    Parameters: `grant` tells who runs it; None for plain Alembic, of whose user nothing is known. With `audited` each
+    step also leaves an event in the audit log.
     """
 
-    def __init__(self, grant: Grant | None = None) -> None:
+    def __init__(self, grant: Grant | None = None, *, audited: bool = False) -> None:
         self._grant = grant
+        self._audited = audited
         self._earlier: dict[str, _Row] = {}
         self._wall = datetime.now(timezone.utc)
         self._clock = time.monotonic()
@@ -73,6 +78,8 @@ class MigrationLog:
                 self._complete_earlier(ctx)
                 direction = "up" if step.is_upgrade else "down"
                 ctx.impl.execute(insert(_LOG).values(revision=step.up_revision_id, direction=direction, **vars(row)))
+            if self._audited and self._grant is not None and not ctx.as_sql:
+                _record(ctx.connection, self._grant, step)
         self.start()
 
     def _row(self, ctx: Any, step: Any) -> _Row:
@@ -101,6 +108,17 @@ class MigrationLog:
                 update(_LOG).where(_LOG.c.revision == revision, _LOG.c.checksum.is_(None)).values(**vars(row))
             )
         self._earlier.clear()
+
+
+def _record(connection: Connection, grant: Grant, step: Any) -> None:
+    """Append the event of a step to the audit log, which every revision has: the first one is never taken back."""
+    database = connection.execute(text("SELECT current_database()")).scalar_one()
+    before, after = ({"revision": next(iter(ids), None)} for ids in _ends(step))
+    audit.record(connection, grant, audit.Change("database", database, before=before, after=after))
+
+
+def _ends(step: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return step.source_revision_ids, step.destination_revision_ids
 
 
 def _has_log(ctx: Any, step: Any) -> bool:

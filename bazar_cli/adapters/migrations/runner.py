@@ -33,7 +33,6 @@ from bazar_cli.domain.db import (
     no_database,
 )
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.target import TargetKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -104,10 +103,14 @@ class Migrator:
             raise translate(error, self._target) from error
 
     def plan(self, request: Migrate) -> Migrated:
-        """Return what `migrate` would do, with the SQL where asked. Writes nothing."""
+        """Return what `migrate` would do, with its SQL. Writes nothing.
+
+        Raises: as `migrate`, of what is known before it begins.
+        """
         before = self.status()
         pending = self._chosen(before, request)
-        sql = self._sql(before.current, pending, request) if request.sql else None
+        self._refuse_mixed(pending)
+        sql = self._sql(before.current, pending, request)
         return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
@@ -187,9 +190,7 @@ class Migrator:
 
     def _marker_for(self, request: Migrate) -> tuple[str, bool]:
         """The marker of a database that has none: the embedded stack's is local, any other production."""
-        source = self._target.source
-        embedded = source.kind is TargetKind.PROFILE and source.name == LOCAL
-        environment = request.environment or (LOCAL if embedded else PRODUCTION)
+        environment = request.environment or (LOCAL if self._target.source.embedded else PRODUCTION)
         if request.protected is not None:
             return environment, request.protected
         return environment, environment != LOCAL

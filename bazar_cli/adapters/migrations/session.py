@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine, text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 RETRIES = 10
+_RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there"
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
@@ -60,14 +61,12 @@ class MigratingSession:
     @property
     def driver(self) -> psycopg.Connection:
         """The same connection without SQLAlchemy."""
-        driver = self.connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        return driver
+        return cast("psycopg.Connection", self.connection.connection.driver_connection)
 
-    def run(self, revision: Revision, move: Callable[[], None], done: list[str]) -> int:
+    def run(self, revision: Revision, move: Callable[[], None], done: list[str], resume: str = _RESUME) -> int:
         """Move the database over one revision; return how often a lock made it start again.
 
-        Parameters: `done` names the revisions that this run has moved over, for errors.
+        Parameters: `done` names the revisions that this run has moved over, and `resume` says how to go on, for errors.
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
         patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
@@ -87,7 +86,7 @@ class MigratingSession:
                     self._notify(f"{revision.id} waited too long for {named(watch.found)}; trying again")
                     time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
                     continue
-                raise self._failed(error, sqlstate, revision, watch, done) from raised
+                raise self._failed(error, sqlstate, revision, watch, done, resume) from raised
             return attempt
         raise AssertionError("the last attempt returns or raises")
 
@@ -96,7 +95,13 @@ class MigratingSession:
         self.connection.commit()
 
     def _failed(
-        self, error: DBAPIError, sqlstate: str | None, revision: Revision, watch: BlockerWatch, done: list[str]
+        self,
+        error: DBAPIError,
+        sqlstate: str | None,
+        revision: Revision,
+        watch: BlockerWatch,
+        done: list[str],
+        resume: str,
     ) -> BazarError:
         facts = {"revision": revision.id, "sqlstate": sqlstate, "applied": done}
         if sqlstate in _BUSY:
@@ -113,7 +118,7 @@ class MigratingSession:
             return Conflict(
                 "db.revision_failed",
                 f"revision {revision.id} failed, and {left}: {reason}",
-                hint="mend what it says, then run the command again: it goes on from there",
+                hint=resume,
                 details=facts,
             )
         said.details.update(facts)

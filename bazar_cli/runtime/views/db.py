@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db import AppliedRevision, ChangedRevision, Marker, Migrated, MigrationStatus, Revision, Waited
+from bazar_cli.domain.db import (
+    AppliedRevision,
+    ChangedRevision,
+    Marker,
+    Migrated,
+    MigrationStatus,
+    Revision,
+    RolledBack,
+    Waited,
+)
 from bazar_cli.runtime.views.base import Value, View
 
 
@@ -35,6 +44,10 @@ def _marker_cell(marker: Marker | None) -> str:
 
 def _names(revisions: tuple[Revision, ...]) -> str:
     return " ".join(f"{r.id} ({r.message})" for r in revisions)
+
+
+def _times(applied: tuple[AppliedRevision, ...]) -> str:
+    return " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in applied)
 
 
 STATUS: View[MigrationStatus] = View(
@@ -73,10 +86,39 @@ MIGRATED: View[Migrated] = View(
     optional=frozenset({"sql"}),
     cells={
         "marker": lambda m: _marker_cell(m.place.marker),
-        "applied": lambda m: " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in m.applied),
+        "applied": lambda m: _times(m.applied),
         "pending": lambda m: _names(m.pending),
     },
     raw=lambda m: m.sql,
+)
+ROLLED_BACK: View[RolledBack] = View(
+    fields={
+        "host": lambda r: r.place.host,
+        "database": lambda r: r.place.database,
+        "marker": lambda r: _marker(r.place.marker),
+        "current": lambda r: r.current,
+        "head": lambda r: r.head,
+        "reverted": lambda r: [_applied(a) for a in r.reverted],
+        "applied": lambda r: [_applied(a) for a in r.applied],
+        "would_revert": lambda r: [_pending(v) for v in r.would_revert],
+        "pending": lambda r: [_pending(v) for v in r.pending],
+        "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.lost_tables],
+        "lost_columns": lambda r: list(r.lost_columns),
+        "waited_ms": lambda r: r.waited_ms,
+        "holder": lambda r: r.holder,
+        "sql": lambda r: r.sql,
+    },
+    optional=frozenset({"sql"}),
+    cells={
+        "marker": lambda r: _marker_cell(r.place.marker),
+        "reverted": lambda r: _times(r.reverted),
+        "applied": lambda r: _times(r.applied),
+        "would_revert": lambda r: _names(r.would_revert),
+        "pending": lambda r: _names(r.pending),
+        "lost_tables": lambda r: " ".join(f"{t.name} (about {t.rows} rows)" for t in r.lost_tables),
+        "lost_columns": lambda r: " ".join(r.lost_columns),
+    },
+    raw=lambda r: r.sql,
 )
 WAITED: View[Waited] = View(
     fields={
