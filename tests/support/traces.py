@@ -53,6 +53,9 @@ TRACES: dict[str, Callable[[str, Said], Trace]] = {
     "auth password": lambda _line, _said: Trace({_IDENTITIES: CHANGED}, ("auth.password",)),
     "auth refresh": lambda _line, _said: NOTHING,
     "db migrate": lambda _line, _said: NOTHING,
+    # Without consent: what they do is no matter of rows.
+    "db redo": lambda _line, _said: NOTHING,
+    "db rollback": lambda _line, _said: NOTHING,
     "doctor": _doctor,
     "orgs create": lambda _line, said: Trace({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), said["id"]),
     "users create": _created_user,

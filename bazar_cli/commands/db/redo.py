@@ -6,7 +6,7 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import REDO, Redo, RolledBack
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import ROLLED_BACK
+from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 
 
@@ -25,4 +25,5 @@ def run(run: Run[RolledBack]) -> None:
         run.notice(rollback.told(done, again=True))
     elif not done.reverted:
         run.notice("nothing is applied")
+    run.summarize(summary(done))
     run.show(done)

@@ -10,7 +10,7 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import ROLLBACK, Rollback, RolledBack
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import ROLLED_BACK
+from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 
 
@@ -38,4 +38,5 @@ def run(
         run.notice(rollback.told(done, again=False))
     elif not done.reverted:
         run.notice("nothing is to be rolled back")
+    run.summarize(summary(done))
     run.show(done)

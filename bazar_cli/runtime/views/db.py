@@ -50,6 +50,18 @@ def _times(applied: tuple[AppliedRevision, ...]) -> str:
     return " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in applied)
 
 
+def summary(done: Migrated | RolledBack) -> list[tuple[str, str]]:
+    """What a run did, for people who read the summary of a CI job."""
+    reverted = done.reverted if isinstance(done, RolledBack) else ()
+    return [
+        ("database", f"{done.place.database} on {done.place.host}, {_marker_cell(done.place.marker)}"),
+        *((f"rolled back {r.revision.id}", f"{r.revision.message} ({r.milliseconds} ms)") for r in reverted),
+        *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
+        *((f"pending {p.id}", p.message) for p in done.pending),
+        ("revision", done.current or "none"),
+    ]
+
+
 STATUS: View[MigrationStatus] = View(
     fields={
         "host": lambda s: s.place.host,
