@@ -21,6 +21,7 @@ PRODUCTION = "production"
 LOCAL = "local"
 
 
+_LOOKS_FOR_CLIENTS = 14
 DAY_SECONDS = 86_400.0
 SHORTEST_LOCK_SECONDS = 0.001
 """Postgres counts in milliseconds, and takes none of them for waiting without end."""
@@ -63,6 +64,12 @@ class Place:
     database: str
     marker: Marker | None
     server_version: str
+
+    @property
+    def frees_locks_of_the_dead(self) -> bool:
+        """Whether the server looks, during a statement, if its client is still there: Postgres 14 and later do."""
+        major = re.match(r"[0-9]+", self.server_version)
+        return major is not None and int(major[0]) >= _LOOKS_FOR_CLIENTS
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ def run(
     """Show the revision of the database and what is pending."""
     status = run.perform(db.status, GetStatus())
     run.show(status)
+    if not status.place.frees_locks_of_the_dead:
+        run.notice("before Postgres 14 a killed migration holds its lock until its statement ends")
     wrong = disagreement(status)
     if wrong is not None:
         if check:
