@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +20,7 @@ from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, UsageError
 from tests.support.checkout import Checkout
-from tests.support.postgres import target_of
+from tests.support.postgres import ScratchPostgres, target_of
 
 Databases = Callable[..., str]
 WRITES = "ROW EXCLUSIVE"
@@ -49,6 +51,13 @@ def until(found: Callable[[], object], seconds: float = 30) -> None:
     while not found():
         assert time.monotonic() < deadline, "it never came so far"
         time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(ask(url, "SELECT true"))
+    except psycopg.OperationalError:
+        return False
 
 
 def lock_is_free(url: str) -> bool:
@@ -126,6 +135,31 @@ def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, rel
     assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
     ask(url, "UPDATE public.pace SET seconds = 0")
     assert migrate(url).current == "0005"
+
+
+@pytest.mark.long
+def test_a_server_process_that_is_killed(release: Checkout) -> None:
+    """On a server of its own: Postgres ends every session when one of its processes is killed."""
+    server = ScratchPostgres()
+    try:
+        url = server.start()
+        migrate(url)
+        ask(url, "CREATE TABLE public.pace AS SELECT 600 AS seconds")
+        ask(url, "CHECKPOINT")  # the servers of the tests commit lazily, and a crash takes what was last
+        sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
+        release.add("0005", f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
+        with in_background(url) as migrating:
+            until(lambda: running(url, "SELECT pg_sleep"))
+            os.kill(running(url, "SELECT pg_sleep")[0], signal.SIGKILL)
+            with pytest.raises(BackendUnavailable):
+                migrating.result()
+        until(lambda: answers(url))
+        assert (revision_of(url), lock_is_free(url)) == ("0004", True)
+        assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
+        ask(url, "UPDATE public.pace SET seconds = 0")
+        assert migrate(url).current == "0005"
+    finally:
+        server.stop()
 
 
 # -- somebody holds a table ---------------------------------------------------------------------------------

@@ -128,3 +128,14 @@ def test_the_script_of_a_plan_writes_the_log(fresh_database: Databases) -> None:
 
         known = [r.checksum if start is None or r.id > start else None for r in ALL]
         assert [r["checksum"] for r in log_of(by_hand)] == known, start
+
+
+def test_scripts_of_plain_alembic_keep_the_log_where_there_is_one(fresh_database: Databases, tmp_path: Path) -> None:
+    url, checkout = fresh_database(migrated=True), Checkout(tmp_path / "release")
+    checkout.add("0005", "pass")
+    for words in (("upgrade", "0004:0005"), ("downgrade", "0005:0004"), ("downgrade", "0004:base")):
+        done = checkout.alembic(url, *words, "--sql")
+        assert done.returncode == 0, done.stderr
+        assert ("INSERT INTO bazar.migration_log (revision, direction, checksum" in done.stdout) == (
+            words[1] != "0004:base"
+        )

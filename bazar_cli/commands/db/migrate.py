@@ -48,6 +48,8 @@ def run(
     )
     if not (done.applied or done.pending or sql):
         run.notice("nothing is pending")
+    if run.options.dry_run and done.pending:
+        run.notice(f"pending: {', '.join(f'{r.id} ({r.message})' for r in done.pending)}")
     _tell_of_marker(run, request, done.place.marker)
     if not sql:
         run.summarize(summary(done))
