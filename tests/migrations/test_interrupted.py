@@ -226,7 +226,7 @@ def test_the_lock_must_still_be_held_before_each_revision(fresh_database: Databa
 # -- without a transaction ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("again", ["bazar", "alembic"])
+@pytest.mark.parametrize("again", ["bazar", pytest.param("alembic", marks=pytest.mark.long)])
 def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
     fresh_database: Databases, release: Checkout, again: str
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import bazar_cli
-from bazar_cli.adapters.migrations.location import path_of, revisions, script_location
+from bazar_cli.adapters.migrations.location import paths, revisions, script_location
 from tests.support.cli import Bazar, Done
 
 
@@ -33,7 +33,7 @@ class Checkout:
 
     def file(self, revision: str) -> Path:
         """The file of a revision."""
-        return path_of(self.migrations, revision)
+        return paths(self.migrations)[revision]
 
     def add(self, revision: str, up: str, down: str = "pass", head: str = "") -> Path:
         """Write one more revision after the last, and return its file."""

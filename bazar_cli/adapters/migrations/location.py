@@ -51,9 +51,9 @@ def revisions(location: Path) -> tuple[Revision, ...]:
     return tuple(ordered)
 
 
-def path_of(location: Path, revision: str) -> Path:
-    """Return the file of a revision that `revisions` has."""
-    return next(p for p in sorted((location / "versions").glob("*.py")) if _header(p).revision.id == revision)
+def paths(location: Path) -> dict[str, Path]:
+    """Return the file of each revision."""
+    return {_header(path).revision.id: path for path in sorted((location / "versions").glob("*.py"))}
 
 
 def checksum(path: Path | str) -> str:

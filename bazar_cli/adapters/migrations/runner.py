@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import path_of, revisions, script_location
+from bazar_cli.adapters.migrations.location import paths, revisions, script_location
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
@@ -180,8 +180,9 @@ class Migrator:
     def _refuse_mixed(self, revisions: tuple[Revision, ...]) -> None:
         from bazar_cli.adapters.migrations.autocommit import refuse_mixed
 
+        files = paths(self._location) if revisions else {}
         for revision in revisions:
-            refuse_mixed(revision.id, path_of(self._location, revision.id))
+            refuse_mixed(revision.id, files[revision.id])
 
     def _settings_for(self, request: Migrate) -> dict[str, str]:
         """The settings by which revisions mark a database that has no marker."""
