@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from shlex import quote
 
 from bazar_cli.domain.access import Scope, public, requires
-from bazar_cli.domain.errors import Conflict, UsageError
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.errors import Conflict, Refused, UsageError
 from bazar_cli.domain.permissions import Permission
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 STATUS = requires("db.status", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
+ROLLBACK = requires("db.rollback", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
+REDO = requires("db.redo", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 WAIT = public("db.wait", "it opens a connection and reads nothing")
 
 PRODUCTION = "production"
 LOCAL = "local"
 
 
+_LOOKS_FOR_CLIENTS = 14
 DAY_SECONDS = 86_400.0
 SHORTEST_LOCK_SECONDS = 0.001
 """Postgres counts in milliseconds, and takes none of them for waiting without end."""
@@ -26,10 +31,22 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision: its id and the first line of its text."""
+    """One revision: its id, the first line of its text, and what its file says."""
 
     id: str
     message: str
+    checksum: str = ""
+    """SHA-256 of the file, in hexadecimal digits."""
+    transactional: bool = True
+    """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
+
+
+@dataclass(frozen=True)
+class ChangedRevision:
+    """An applied revision whose file is not the one that was applied."""
+
+    revision: Revision
+    applied_checksum: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,12 @@ class Place:
     marker: Marker | None
     server_version: str
 
+    @property
+    def frees_locks_of_the_dead(self) -> bool:
+        """Whether the server looks, during a statement, if its client is still there: Postgres 14 and later do."""
+        major = re.match(r"[0-9]+", self.server_version)
+        return major is not None and int(major[0]) >= _LOOKS_FOR_CLIENTS
+
 
 @dataclass(frozen=True)
 class MigrationStatus:
@@ -61,6 +84,8 @@ class MigrationStatus:
     pending: tuple[Revision, ...]
     unknown: bool
     """The database is at a revision that this release does not have: a newer bazar migrated it."""
+    changed: tuple[ChangedRevision, ...] = ()
+    """Applied from other files than those of this release, by the log of migrations."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,49 @@ class Migrated:
 
 
 @dataclass(frozen=True)
+class Rollback:
+    """What `db rollback` was asked: so many revisions, all after one, or the newest where both are None."""
+
+    steps: int | None = None
+    to: str | None = None
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What `db redo` was asked."""
+
+    agreed: Impact | None = None
+
+
+@dataclass(frozen=True)
+class LostTable:
+    """A table that a rollback drops, with about so many rows."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What `db rollback` or `db redo` did; of a dry run, what it would do, with the SQL."""
+
+    place: Place
+    current: str | None
+    head: str
+    reverted: tuple[AppliedRevision, ...]
+    applied: tuple[AppliedRevision, ...]
+    """Applied again, by `db redo`."""
+    would_revert: tuple[Revision, ...]
+    pending: tuple[Revision, ...]
+    lost_tables: tuple[LostTable, ...]
+    lost_columns: tuple[str, ...]
+    waited_ms: int
+    holder: str | None
+    sql: str | None = None
+
+
+@dataclass(frozen=True)
 class Wait:
     """What `db wait` was asked, in seconds."""
 
@@ -131,6 +199,67 @@ def no_database() -> Conflict:
         "the database of this target does not exist",
         hint="run `bazar db create` as SUPERUSER_EMAIL, then `bazar db migrate`",
     )
+
+
+def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
+    """Refuse what destroys on a database that is protected; nothing that the operator gives overrides it.
+
+    A database with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
+    Raises: Refused `db.protected`, `db.unmarked`.
+    """
+    place, marker = status.place, status.place.marker
+    code = "db.protected"
+    if marker is None:
+        if status.current is None or embedded:
+            return
+        code = "db.unmarked"
+        said, hint = "has lost its marker and counts as protected", "`bazar db migrate --env NAME` marks it anew"
+    elif marker.protected:
+        said = f"is marked {marker.environment}, protected"
+        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(place.database)}"
+        hint = f"no option overrides the marker; if it is no longer true: `{unprotect}`"
+    else:
+        return
+    raise Refused(
+        code,
+        f"{place.database} on {place.host} {said}: {doing} is refused",
+        hint=hint,
+        details={
+            "host": place.host,
+            "database": place.database,
+            "environment": None if marker is None else marker.environment,
+        },
+    )
+
+
+def disagreement(status: MigrationStatus) -> Conflict | None:
+    """Return the error for a database whose revisions or checksums are not those of this release, if it has any."""
+    if status.unknown:
+        return Conflict(
+            "db.unknown_revision",
+            f"the database is at revision {status.current}, which this release of bazar does not have",
+            hint="use the release of bazar that migrated it, or a newer one",
+            details={"current": status.current, "head": status.head},
+        )
+    if status.changed:
+        names = ", ".join(c.revision.id for c in status.changed)
+        return Conflict(
+            "db.revision_changed",
+            f"applied revisions have other files now than when they were applied: {names}",
+            hint="use the release that applied them, or put the files back and the change into a new revision",
+            details={
+                "changed": [
+                    {
+                        "revision": c.revision.id,
+                        "applied_checksum": c.applied_checksum,
+                        "checksum": c.revision.checksum,
+                    }
+                    for c in status.changed
+                ]
+            },
+        )
+    return None
 
 
 def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float:

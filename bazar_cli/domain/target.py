@@ -31,6 +31,11 @@ class TargetSource:
     explicit: bool = False
     """Named by a flag, rather than found."""
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the embedded stack, whose profile nobody else can have."""
+        return self.kind is TargetKind.PROFILE and self.name == "local"
+
     def __str__(self) -> str:
         """Return where a target comes from, for texts: `profile NAME`, `env-file PATH` or `the environment`."""
         return "the environment" if self.kind is TargetKind.ENVIRONMENT else f"{self.kind} {self.name}"

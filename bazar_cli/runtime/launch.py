@@ -12,7 +12,7 @@ import typer
 
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.registry import Leaf
-from bazar_cli.runtime import reports, streams
+from bazar_cli.runtime import actions, reports, streams
 from bazar_cli.runtime.command import Verb
 from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import Redactor
@@ -34,6 +34,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     redactor = Redactor(environ)
     machine = reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
+    reporter.annotates = words[:1] == ["db"] and actions.is_there(environ)
     reports.install(reporter)
     runs: list[Run[Any]] = []
     failure = ""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from bazar_cli.domain.errors import BazarError, ExitCode
+from bazar_cli.runtime import actions
 from bazar_cli.runtime.escape import escaped_json
 from bazar_cli.runtime.redact import Redactor
 from bazar_cli.runtime.streams import say
@@ -24,6 +25,8 @@ class Reporter:
         self._machine = machine
         self._debug = debug
         self._redactor = redactor
+        self.annotates = False
+        """Whether an error is an annotation of GitHub Actions as well."""
         self.complete: Callable[[str], str] = lambda hint: hint
         """Makes the commands of a hint ones for the target in use, once that is known."""
 
@@ -50,6 +53,9 @@ class Reporter:
     def _write(
         self, code: str, message: str, hint: str, exit_code: int, details: Mapping[str, object], extra: str
     ) -> None:
+        if self.annotates:
+            told = self._redactor.hide(f"{message}\n{hint}" if hint else message)
+            say(actions.annotation(code, told))
         if self._machine:
             content = {
                 "code": code,

@@ -15,6 +15,7 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.runtime import actions
 from bazar_cli.runtime.hints import with_target
 from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.output import Format, Renderer
@@ -255,6 +256,16 @@ class Run(Generic[T]):
     def warn(self, text: str) -> None:
         """Say on standard error what must not be missed, --quiet or not."""
         say(self.told(f"warning: {text}"))
+
+    def summarize(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Add what was done to the summary of the step, where the command runs in GitHub Actions."""
+        if self.options.dry_run:
+            return
+        told = [(name, self.redactor.hide(text)) for name, text in rows]
+        try:
+            actions.add_to_summary(self.environ, f"bazar {self.spec.name.replace('.', ' ')}", told)
+        except OSError as error:
+            self.warn(f"the summary of the step could not be written: {error.strerror}")
 
     # -- input --------------------------------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Inspection:
             self.behind = f"it is at revision {status.current}, which this release of bazar does not have"
             remedy = "use the release of bazar that migrated it, or a newer one; `bazar db status` shows the revision"
             return Check(MIGRATIONS, Health.WARNING, self.behind, remedy)
+        if status.changed:
+            changed = tuple(Affected(None, name=c.revision.id, note=c.revision.message) for c in status.changed)
+            said = f"applied from other files than those of this release: {', '.join(a.name for a in changed)}"
+            remedy = "use the release that applied them, or put the files back; `bazar db status` shows the checksums"
+            return Check(MIGRATIONS, Health.FAILED, said, remedy, len(changed), changed[:SHOWN_ROWS])
         if not status.pending:
             return Check(MIGRATIONS, Health.OK, f"at revision {status.current}, the newest of this release", count=0)
         names = tuple(Affected(None, name=r.id, note=r.message) for r in status.pending)

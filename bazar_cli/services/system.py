@@ -9,6 +9,7 @@ from bazar_cli.domain.access import Grant, Sealed
 from bazar_cli.domain.target import Target
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.reverter import Reverter
     from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
     from bazar_cli.adapters.postgres.server import Server
@@ -55,7 +56,18 @@ class System:
             raise Sealed("the migrations were asked for without a Grant")
         from bazar_cli.adapters.migrations.runner import Migrator
 
-        return Migrator(self.target)
+        return Migrator(self.target, grant)
+
+    def reverter(self, grant: Grant) -> Reverter:
+        """Return the way back of the migrations of this target.
+
+        Raises: Sealed without a Grant.
+        """
+        if type(grant) is not Grant:
+            raise Sealed("the migrations were asked for without a Grant")
+        from bazar_cli.adapters.migrations.reverter import Reverter
+
+        return Reverter(self.target, grant)
 
     def server(self, grant: Grant) -> Server:
         """Return the server of this target's database, where databases are made and dropped.

@@ -95,6 +95,15 @@ def test_migration_files_are_read_without_alembic(tmp_path: Path, words: tuple[s
     assert not modules & {"alembic", "sqlalchemy", "pydantic", "httpx", "mako"}
 
 
+def test_status_at_the_head_imports_no_alembic(tmp_path: Path, target: Target) -> None:
+    with People(target) as people:
+        someone = people.superuser()
+        people.identity(someone)
+        bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
+    for words in (("db", "status", "--check", "-o", "json"), ("db", "migrate", "-o", "json")):
+        assert modules_of(*words, environ=bazar.environment()) & {"alembic", "mako", "yaml"} == set()
+
+
 def test_verb_imports_no_pydantic(tmp_path: Path) -> None:
     # Only a target that is read from variables does; Typer would for every value.
     modules = modules_of("config", "path", environ=Bazar(tmp_path).environment())

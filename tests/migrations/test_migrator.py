@@ -13,8 +13,9 @@ import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.migrations.reverter import Reverter
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Marker, Migrate, Migrated
+from bazar_cli.domain.db import Marker, Migrate, Migrated, refuse_protected
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import TargetKind, TargetSource
@@ -218,7 +219,7 @@ def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databas
     plan = Migrator(target_of(url)).plan(Migrate())
 
     assert (plan.current, plan.head, plan.applied, plan.pending) == (None, HEAD, (), ALL)
-    assert plan.sql is None
+    assert "CREATE TABLE bazar.users" in (plan.sql or "")
     assert tables(url) == []
 
 
@@ -291,3 +292,54 @@ def test_the_lock_is_free_after_migrating(fresh_database: Databases) -> None:
         [taken] = connection.execute("SELECT pg_try_advisory_lock(%s)", (KEY,)).fetchall()
 
     assert taken == (True,)
+
+
+# -- the way back -------------------------------------------------------------------------------------------
+
+
+def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    reverter = Reverter(target_of(url))
+    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 2, None))
+    reverter.revert(
+        reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None)),
+        lambda _status: None,
+        lambda _text: None,
+        again=False,
+    )
+
+    with pytest.raises(Conflict) as moved:
+        reverter.revert(seen, lambda _status: None, lambda _text: None, again=False)
+
+    assert moved.value.code == "db.moved"
+    assert reverter.status().current == ALL[-2].id
+
+
+def test_the_marker_is_read_again_under_the_lock(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    reverter = Reverter(target_of(url))
+    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE bazar.deployment SET protected = true")
+
+    with pytest.raises(Refused) as refused:
+        reverter.revert(
+            seen,
+            lambda status: refuse_protected(status, "rolling back", embedded=False),
+            lambda _text: None,
+            again=False,
+        )
+
+    assert refused.value.code == "db.protected"
+    assert reverter.status().current == HEAD
+
+
+def test_a_database_of_the_embedded_stack_without_marker_is_not_protected(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM bazar.deployment")
+    status = Migrator(target_of(url)).status()
+
+    refuse_protected(status, "rolling back", embedded=True)
+    with pytest.raises(Refused):
+        refuse_protected(status, "rolling back", embedded=False)

@@ -269,7 +269,7 @@ def _forget() -> None:
     """Read the files anew, as the next process does."""
     from bazar_cli.adapters.migrations import location
 
-    location._known.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    location.known_files.cache_clear()
 
 
 def test_message_loses_the_blanks_around_it() -> None:

@@ -13,14 +13,19 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool, text
 
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
+from bazar_cli.adapters.migrations.autocommit import invalid_indexes_dropped
 from bazar_cli.adapters.migrations.lock import migration_lock
+from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
+from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 from bazar_cli.domain.target import TargetKind, TargetSource
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    import psycopg
 
     from bazar_cli.domain.secrets import Secret
 
@@ -62,6 +67,7 @@ def run(alembic_context: ModuleType) -> None:
             version_table=VERSION_TABLE,
             version_table_schema=SCHEMA,
             transaction_per_migration=True,
+            on_version_apply=_log_of(config),
         )
         context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         with context.begin_transaction():
@@ -74,10 +80,21 @@ def run(alembic_context: ModuleType) -> None:
         return
     url = _url_from_environment()
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: connect(url), poolclass=pool.NullPool, hide_parameters=True
+        "postgresql+psycopg://", creator=lambda: _opened(url), poolclass=pool.NullPool, hide_parameters=True
     )
     with engine.connect() as connection, migration_lock(connection, PLAIN_ALEMBIC_WAIT_SECONDS):
         _migrate(context, connection)
+
+
+def _opened(url: Secret) -> psycopg.Connection:
+    opened = connect(url, autocommit=True)
+    try:
+        refuse_transaction_pooler(url, opened)
+    except BaseException:
+        opened.close()
+        raise
+    opened.autocommit = False
+    return opened
 
 
 def _url_from_environment() -> Secret:
@@ -89,7 +106,13 @@ def _url_from_environment() -> Secret:
     raise CommandError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
 
 
+def _log_of(config: Any) -> MigrationLog:
+    """The log of the run that `bazar db` began, which goes on over several calls of Alembic; else a new one."""
+    return config.attributes.get("log") or MigrationLog()
+
+
 def _migrate(context: Any, connection: Connection) -> None:
+    log = _log_of(context.config)
     # A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then
     # compares without its name and takes every table for missing.
     connection.execute(text("SET search_path TO public"))
@@ -107,9 +130,10 @@ def _migrate(context: Any, connection: Connection) -> None:
         include_object=only_our_objects,
         compare_server_default=False,
         transaction_per_migration=True,
-        on_version_apply=context.config.attributes.get("on_version_apply"),
+        on_version_apply=log,
     )
-    with context.begin_transaction():
+    log.start()
+    with invalid_indexes_dropped(connection), context.begin_transaction():
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()

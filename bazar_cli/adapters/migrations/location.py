@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +36,7 @@ def revisions(location: Path) -> tuple[Revision, ...]:
 
     Raises: Conflict `db.two_heads`, and as `revision_files`.
     """
-    files = _known(location)
+    files = known_files(location)
     last = tuple(file for file in files if file.is_head)
     if len(last) > 1:
         raise two_heads(last)
@@ -78,7 +79,7 @@ def heads(location: Path) -> tuple[RevisionFile, ...]:
 
 def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
     """Return the revisions that are in a database at `current`: these, and all that they follow."""
-    downs = {file.revision.id: file.down for file in _known(location)}
+    downs = {file.revision.id: file.down for file in known_files(location)}
     applied: set[str] = set()
     waiting = list(current)
     while waiting:
@@ -90,7 +91,7 @@ def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4)
-def _known(location: Path) -> tuple[RevisionFile, ...]:
+def known_files(location: Path) -> tuple[RevisionFile, ...]:
     """What the files are for commands that change none: one command asks for it several times."""
     return revision_files(location)
 
@@ -113,9 +114,20 @@ def _missing(waiting: dict[str, RevisionFile], found: dict[str, RevisionFile]) -
     )
 
 
+def paths(location: Path) -> dict[str, Path]:
+    """Return the file of each revision."""
+    return {file.revision.id: location / "versions" / file.file for file in known_files(location)}
+
+
+def checksum(path: Path | str) -> str:
+    """Return the SHA-256 of a revision's file, byte by byte, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def _header(path: Path) -> RevisionFile:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        tree = ast.parse(content)
         values = dict(_assigned(tree))
         revision, downs = str(values["revision"]), _downs(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
@@ -126,11 +138,13 @@ def _header(path: Path) -> RevisionFile:
             details={"file": path.name},
         ) from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
-    return RevisionFile(Revision(revision, message.rstrip(".")), downs, path.name)
+    transactional = values.get("transactional", True) is not False
+    found = Revision(revision, message.rstrip("."), hashlib.sha256(content).hexdigest(), transactional)
+    return RevisionFile(found, downs, path.name)
 
 
 def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
-    """The literals that a revision file gives to its two names."""
+    """The literals that a revision file gives to its names."""
     found: list[tuple[str, object]] = []
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
@@ -139,7 +153,7 @@ def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
             name, value = node.targets[0].id, node.value
         else:
             continue
-        if name in {"revision", "down_revision"}:
+        if name in {"revision", "down_revision", "transactional"}:
             found.append((name, ast.literal_eval(value)))
     return found
 

@@ -29,11 +29,45 @@ _HOLDER = text(
 )
 
 
+_KEPT = text(
+    """
+    SELECT pg_backend_pid() AS pid, EXISTS (
+        SELECT 1 FROM pg_locks l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.database =
+            (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = :key) AS kept
+    """
+)
+
+
 class LockWait:
-    """How long the lock was waited for, in milliseconds, and who held it."""
+    """The lock, once held: how long it was waited for, in milliseconds, who had it, and whether it is still ours."""
 
     milliseconds = 0
     holder: str | None = None
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.pid = 0
+        """The server process that holds the lock."""
+
+    def check(self) -> None:
+        """Make sure that the process which took the lock serves this connection and holds it.
+
+        A pooler that hands out another process at each transaction would let two migrators work at once.
+        Raises: BackendUnavailable `db.lock_lost`.
+        """
+        row = self._connection.execute(_KEPT, {"key": KEY}).one()
+        self._connection.commit()
+        if row.pid != self.pid or not row.kept:
+            raise BackendUnavailable(
+                "db.lock_lost",
+                f"the migration lock is lost: server process {self.pid} took it, and now {row.pid} answers"
+                if row.pid != self.pid
+                else f"the migration lock is lost: server process {self.pid} has it no longer",
+                hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
+                details={"pid": self.pid, "answering_pid": row.pid},
+            )
 
 
 @contextmanager
@@ -46,7 +80,7 @@ def migration_lock(
     after `wait_seconds`, naming the holder.
     """
     started = time.monotonic()
-    wait = LockWait()
+    wait = LockWait(connection)
     while not _try(connection):
         holder = _holder(connection)
         if wait.holder is None and on_wait is not None:
@@ -62,6 +96,8 @@ def migration_lock(
         time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
     if wait.holder is not None:
         wait.milliseconds = round((time.monotonic() - started) * 1000)
+    wait.pid = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    connection.commit()
     try:
         yield wait
     finally:

@@ -193,3 +193,20 @@ deployment = Table(
     _moment("created_at"),
     CheckConstraint("singleton", name="singleton"),
 )
+
+migration_log = Table(
+    "migration_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("revision", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("checksum", Text),
+    Column("started_at", DateTime(timezone=True)),
+    Column("duration_ms", BigInteger),
+    Column("operator_email", Text),
+    Column("bazar_version", Text),
+    Column("request_id", Text),
+    CheckConstraint("direction IN ('up', 'down')", name="direction"),
+    CheckConstraint("checksum ~ '^[0-9a-f]{64}$'", name="checksum"),
+)
+Index("migration_log_revision_id_idx", migration_log.c.revision, migration_log.c.id)

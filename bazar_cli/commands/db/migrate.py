@@ -9,7 +9,7 @@ from typer import Argument, Option
 from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import MIGRATED
+from bazar_cli.runtime.views.db import MIGRATED, summary
 from bazar_cli.services import db
 
 
@@ -48,7 +48,11 @@ def run(
     )
     if not (done.applied or done.pending or sql):
         run.notice("nothing is pending")
+    if run.options.dry_run and done.pending:
+        run.notice(f"pending: {', '.join(f'{r.id} ({r.message})' for r in done.pending)}")
     _tell_of_marker(run, request, done.place.marker)
+    if not sql:
+        run.summarize(summary(done))
     run.show(done)
 
 

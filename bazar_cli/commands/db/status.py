@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db import STATUS, GetStatus, MigrationStatus
+from bazar_cli.domain.db import STATUS, GetStatus, MigrationStatus, disagreement
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
@@ -17,15 +17,19 @@ from bazar_cli.services import db
 @command(STATUS, view=views.STATUS, examples=("bazar db status", "bazar db status --check --quiet"))
 def run(
     run: Run[MigrationStatus],
-    check: Annotated[bool, Option("--check", help="exit code 9 unless the database is at head")] = False,
+    check: Annotated[bool, Option("--check", help="exit code 9 with pending revisions, 6 when they disagree")] = False,
 ) -> int:
     """Show the revision of the database and what is pending."""
     status = run.perform(db.status, GetStatus())
     run.show(status)
-    if not check or not (status.pending or status.unknown):
+    if not status.place.frees_locks_of_the_dead:
+        run.notice("before Postgres 14 a killed migration holds its lock until its statement ends")
+    wrong = disagreement(status)
+    if wrong is not None:
+        if check:
+            raise wrong
+        run.warn(f"{wrong.message}; {wrong.hint}")
+    if not check or not status.pending:
         return ExitCode.DONE
-    if status.unknown:
-        run.warn(f"the database is at {status.current}, which this release does not know")
-    else:
-        run.warn(f"pending: {', '.join(r.id for r in status.pending)}; run `bazar db migrate`")
+    run.warn(f"pending: {', '.join(r.id for r in status.pending)}; run `bazar db migrate`")
     return ExitCode.FINDING

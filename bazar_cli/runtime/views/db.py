@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db import AppliedRevision, Marker, Migrated, MigrationStatus, Revision, Waited
+from bazar_cli.domain.db import (
+    AppliedRevision,
+    ChangedRevision,
+    Marker,
+    Migrated,
+    MigrationStatus,
+    Revision,
+    RolledBack,
+    Waited,
+)
 from bazar_cli.runtime.views.base import Value, View
 
 
 def _revision(revision: Revision) -> dict[str, Value]:
     return {"revision": revision.id, "message": revision.message}
+
+
+def _pending(revision: Revision) -> dict[str, Value]:
+    return {**_revision(revision), "transactional": revision.transactional}
+
+
+def _changed(changed: ChangedRevision) -> dict[str, Value]:
+    both: dict[str, Value] = {"applied_checksum": changed.applied_checksum, "checksum": changed.revision.checksum}
+    return {**_revision(changed.revision), **both}
 
 
 def _applied(applied: AppliedRevision) -> dict[str, Value]:
@@ -28,6 +46,22 @@ def _names(revisions: tuple[Revision, ...]) -> str:
     return " ".join(f"{r.id} ({r.message})" for r in revisions)
 
 
+def _times(applied: tuple[AppliedRevision, ...]) -> str:
+    return " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in applied)
+
+
+def summary(done: Migrated | RolledBack) -> list[tuple[str, str]]:
+    """What a run did, for people who read the summary of a CI job."""
+    reverted = done.reverted if isinstance(done, RolledBack) else ()
+    return [
+        ("database", f"{done.place.database} on {done.place.host}, {_marker_cell(done.place.marker)}"),
+        *((f"rolled back {r.revision.id}", f"{r.revision.message} ({r.milliseconds} ms)") for r in reverted),
+        *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
+        *((f"pending {p.id}", p.message) for p in done.pending),
+        ("revision", done.current or "none"),
+    ]
+
+
 STATUS: View[MigrationStatus] = View(
     fields={
         "host": lambda s: s.place.host,
@@ -37,13 +71,15 @@ STATUS: View[MigrationStatus] = View(
         "current": lambda s: s.current,
         "head": lambda s: s.head,
         "applied": lambda s: [_revision(r) for r in s.applied],
-        "pending": lambda s: [_revision(r) for r in s.pending],
+        "pending": lambda s: [_pending(r) for r in s.pending],
         "unknown_revision": lambda s: s.unknown,
+        "changed": lambda s: [_changed(c) for c in s.changed],
     },
     cells={
         "marker": lambda s: _marker_cell(s.place.marker),
         "applied": lambda s: _names(s.applied),
         "pending": lambda s: _names(s.pending),
+        "changed": lambda s: _names(tuple(c.revision for c in s.changed)),
     },
 )
 MIGRATED: View[Migrated] = View(
@@ -54,7 +90,7 @@ MIGRATED: View[Migrated] = View(
         "current": lambda m: m.current,
         "head": lambda m: m.head,
         "applied": lambda m: [_applied(a) for a in m.applied],
-        "pending": lambda m: [_revision(r) for r in m.pending],
+        "pending": lambda m: [_pending(r) for r in m.pending],
         "waited_ms": lambda m: m.waited_ms,
         "holder": lambda m: m.holder,
         "sql": lambda m: m.sql,
@@ -62,10 +98,39 @@ MIGRATED: View[Migrated] = View(
     optional=frozenset({"sql"}),
     cells={
         "marker": lambda m: _marker_cell(m.place.marker),
-        "applied": lambda m: " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in m.applied),
+        "applied": lambda m: _times(m.applied),
         "pending": lambda m: _names(m.pending),
     },
     raw=lambda m: m.sql,
+)
+ROLLED_BACK: View[RolledBack] = View(
+    fields={
+        "host": lambda r: r.place.host,
+        "database": lambda r: r.place.database,
+        "marker": lambda r: _marker(r.place.marker),
+        "current": lambda r: r.current,
+        "head": lambda r: r.head,
+        "reverted": lambda r: [_applied(a) for a in r.reverted],
+        "applied": lambda r: [_applied(a) for a in r.applied],
+        "would_revert": lambda r: [_pending(v) for v in r.would_revert],
+        "pending": lambda r: [_pending(v) for v in r.pending],
+        "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.lost_tables],
+        "lost_columns": lambda r: list(r.lost_columns),
+        "waited_ms": lambda r: r.waited_ms,
+        "holder": lambda r: r.holder,
+        "sql": lambda r: r.sql,
+    },
+    optional=frozenset({"sql"}),
+    cells={
+        "marker": lambda r: _marker_cell(r.place.marker),
+        "reverted": lambda r: _times(r.reverted),
+        "applied": lambda r: _times(r.applied),
+        "would_revert": lambda r: _names(r.would_revert),
+        "pending": lambda r: _names(r.pending),
+        "lost_tables": lambda r: " ".join(f"{t.name} (about {t.rows} rows)" for t in r.lost_tables),
+        "lost_columns": lambda r: " ".join(r.lost_columns),
+    },
+    raw=lambda r: r.sql,
 )
 WAITED: View[Waited] = View(
     fields={

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import yaml
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.domain.target import Target
-from tests.cli.db.conftest import On, has_schema, marker_of
+from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.cli import Bazar
+from tests.support.release import Release
 
 ALL = [r.id for r in revisions(script_location())]
-FIELDS = ["host", "database", "server_version", "marker", "current", "head", "applied", "pending", "unknown_revision"]
+FIELDS = [
+    *("host", "database", "server_version", "marker"),
+    *("current", "head", "applied", "pending", "unknown_revision", "changed"),
+]
 Databases = Callable[..., str]
 
 
@@ -24,7 +30,7 @@ def test_at_head(admin: Bazar, target: Target) -> None:
     assert list(status) == FIELDS
     assert (status["current"], status["head"]) == (ALL[-1], ALL[-1])
     assert [r["revision"] for r in status["applied"]] == ALL
-    assert (status["pending"], status["unknown_revision"]) == ([], False)
+    assert (status["pending"], status["unknown_revision"], status["changed"]) == ([], False, [])
     environment, protected = marker_of(target.database_url.reveal())
     assert status["marker"] == {"environment": environment, "protected": protected}
     assert done.err == ""
@@ -67,3 +73,28 @@ def test_wrong_password_of_the_superuser(empty: tuple[Bazar, str]) -> None:
     done = empty[0].having(SUPERUSER_PASSWORD="not-the-one")("db", "status", "-o", "json")
     assert (done.code, done.error["code"]) == (4, "auth.invalid_credentials")
     assert "not-the-one" not in done.err
+
+
+def test_applied_revision_with_another_file(known: On, fresh_database: Databases, tmp_path: Path) -> None:
+    url = fresh_database()
+    bazar, release = known(url), Release(tmp_path / "release")
+    release.on(bazar)("db", "migrate").ok()
+    before = schema_of(url)
+    path = release.file(ALL[0])
+    path.write_bytes(path.read_bytes() + b"\n# One byte more is another file.\n")
+
+    edited = release.on(bazar)
+    shown = edited("db", "status", "-o", "json").ok()
+    checked = edited("db", "status", "--check", "-o", "json")
+    migrated = edited("db", "migrate", "-o", "json")
+
+    (changed,) = shown.json["changed"]
+    assert (changed["revision"], changed["checksum"]) == (ALL[0], sha256(path.read_bytes()).hexdigest())
+    assert changed["applied_checksum"] != changed["checksum"]
+    assert f"other files now than when they were applied: {ALL[0]}" in shown.err
+    for refused in (checked, migrated):
+        assert (refused.code, refused.error["code"]) == (6, "db.revision_changed")
+        assert [c["revision"] for c in refused.error["details"]["changed"]] == [ALL[0]]
+    assert (checked.json["changed"], migrated.out) == ([changed], "")
+    assert schema_of(url) == before
+    bazar("db", "status", "--check").ok()

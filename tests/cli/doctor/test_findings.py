@@ -564,3 +564,15 @@ def test_how_far_clocks_may_differ(auth: float | None, database: float, status: 
     assert "60 s" in found.detail
     assert "300 s" in found.detail
     assert examination.clock(None, None).status is Health.SKIPPED
+
+
+def test_a_revision_was_applied_from_another_file(bazar: Bazar, people: People) -> None:
+    [before] = people.sql("SELECT id, checksum FROM bazar.migration_log WHERE revision = '0003'")
+    people.sql("UPDATE bazar.migration_log SET checksum = repeat('0', 64) WHERE id = %s", before["id"])
+    try:
+        found = findings(bazar("doctor", "-o", "json"))
+    finally:
+        people.sql("UPDATE bazar.migration_log SET checksum = %s WHERE id = %s", before["checksum"], before["id"])
+    assert {name: (check["status"], check["rows"][0]["name"]) for name, check in found.items()} == {
+        "migrations": ("failed", "0003")
+    }

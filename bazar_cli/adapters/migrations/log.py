@@ -1,0 +1,129 @@
+"""The log of migrations: a row for each revision that went up or down, in that revision's own transaction.
+
+Written for `bazar db` and for plain Alembic alike, from Alembic's hook `on_version_apply`. The table is that of
+revision 0004; whatever later revisions do to it, these columns stay.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, update
+
+from bazar_cli import __version__
+from bazar_cli.adapters.migrations.location import checksum
+from bazar_cli.adapters.postgres import audit
+from bazar_cli.adapters.postgres.tables import SCHEMA
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from bazar_cli.domain.access import Grant
+
+_FIRST = "0004"
+_LOG = table(
+    "migration_log",
+    column("revision", Text),
+    column("direction", Text),
+    column("checksum", Text),
+    column("started_at", DateTime(timezone=True)),
+    column("duration_ms", BigInteger),
+    column("operator_email", Text),
+    column("bazar_version", Text),
+    column("request_id", Text),
+    schema=SCHEMA,
+)
+
+
+@dataclass(frozen=True)
+class _Row:
+    checksum: str
+    started_at: datetime | None
+    duration_ms: int | None
+    operator_email: str | None
+    bazar_version: str
+    request_id: str | None
+
+
+class MigrationLog:
+    """Writes the log of one run.
+
+    Parameters: `grant` tells who runs it; None for plain Alembic, of whose user nothing is known. With `audited` each
+    step also leaves an event in the audit log.
+    """
+
+    def __init__(self, grant: Grant | None = None, *, audited: bool = False) -> None:
+        self._grant = grant
+        self._audited = audited
+        self._earlier: dict[str, _Row] = {}
+        self._wall = datetime.now(timezone.utc)
+        self._clock = time.monotonic()
+
+    def start(self) -> None:
+        """Count the time of the next revision from now."""
+        self._wall = datetime.now(timezone.utc)
+        self._clock = time.monotonic()
+
+    def __call__(self, *, ctx: Any, step: Any, heads: set[str], run_args: dict[str, Any]) -> None:
+        """Log one step: the hook's own parameters. A stamp runs no file, and is no row."""
+        del heads, run_args
+        if not step.is_stamp:
+            row = self._row(ctx, step)
+            if not _has_log(ctx, step):
+                self._remember(step, row)
+            else:
+                self._complete_earlier(ctx)
+                direction = "up" if step.is_upgrade else "down"
+                ctx.impl.execute(insert(_LOG).values(revision=step.up_revision_id, direction=direction, **vars(row)))
+            if self._audited and self._grant is not None and not ctx.as_sql:
+                _record(ctx.connection, self._grant, step)
+        self.start()
+
+    def _row(self, ctx: Any, step: Any) -> _Row:
+        if ctx.as_sql:
+            # Who will run the script, and when, is not known.
+            return _Row(checksum(step.up_revision.path), None, None, None, __version__, None)
+        return _Row(
+            checksum=checksum(step.up_revision.path),
+            started_at=self._wall,
+            duration_ms=round((time.monotonic() - self._clock) * 1000),
+            operator_email=None if self._grant is None else self._grant.operator.email,
+            bazar_version=__version__,
+            request_id=None if self._grant is None else self._grant.request_id,
+        )
+
+    def _remember(self, step: Any, row: _Row) -> None:
+        if step.is_upgrade:
+            self._earlier[step.up_revision_id] = row
+        else:
+            self._earlier.pop(step.up_revision_id, None)
+
+    def _complete_earlier(self, ctx: Any) -> None:
+        """Say of revisions older than the log what this run knows, as it applied them itself."""
+        for revision, row in self._earlier.items():
+            ctx.impl.execute(
+                update(_LOG).where(_LOG.c.revision == revision, _LOG.c.checksum.is_(None)).values(**vars(row))
+            )
+        self._earlier.clear()
+
+
+def _record(connection: Connection, grant: Grant, step: Any) -> None:
+    """Append the event of a step to the audit log, which every revision has: the first one is never taken back."""
+    database = connection.execute(text("SELECT current_database()")).scalar_one()
+    before, after = ({"revision": next(iter(ids), None)} for ids in _ends(step))
+    audit.record(connection, grant, audit.Change("database", database, before=before, after=after))
+
+
+def _ends(step: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return step.source_revision_ids, step.destination_revision_ids
+
+
+def _has_log(ctx: Any, step: Any) -> bool:
+    """Whether the table is there after this step; a script that is only written must know it by the revisions."""
+    if not ctx.as_sql:
+        return ctx.connection.execute(text(f"SELECT to_regclass('{SCHEMA}.{_LOG.name}')")).scalar_one() is not None
+    lineage = step.revision_map.iterate_revisions(step.destination_revision_ids, "base", inclusive=True)
+    return _FIRST in {script.revision for script in lineage}

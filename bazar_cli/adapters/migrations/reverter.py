@@ -1,0 +1,188 @@
+"""Taking revisions back, newest first, and applying them again."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.db import (
+    AppliedRevision,
+    LostTable,
+    Migrate,
+    MigrationStatus,
+    Revision,
+    RolledBack,
+    disagreement,
+)
+from bazar_cli.domain.errors import Conflict, UsageError
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.session import MigratingSession
+
+_DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
+_DROPPED_COLUMN = re.compile(r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(bazar\.\w+)\s+([^;]*)", re.I)
+_COLUMN = re.compile(r"\bDROP\s+COLUMN\s+(?:IF\s+EXISTS\s+)?(\w+)", re.I)
+# Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
+_ROWS = """
+    SELECT t, greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0)
+    FROM unnest(%s::text[]) WITH ORDINALITY AS x (t, n) JOIN pg_class c ON c.oid = to_regclass(t) ORDER BY n
+"""
+
+
+class Reverter(Migrator):
+    """The way back of one target's migrations."""
+
+    def going(self, status: MigrationStatus, steps: int | None, to: str | None) -> tuple[Revision, ...]:
+        """Return what is to be taken back, from the newest: the last `steps`, or all after the revision `to`.
+
+        Raises: Conflict `db.unknown_revision`; UsageError `db.no_such_revision`, `db.rollback_to_base`.
+        """
+        wrong = disagreement(status) if status.unknown else None
+        if wrong is not None:
+            raise wrong
+        applied = [r.id for r in status.applied]
+        if to is not None and to not in {*applied, "base"}:
+            raise UsageError(
+                "db.no_such_revision",
+                f"no revision {to!r} is applied",
+                hint=f"one of: {', '.join(applied)}" if applied else "run `bazar db migrate` first",
+            )
+        if to == "base":
+            kept = 0
+        elif to is not None:
+            kept = applied.index(to) + 1
+        else:
+            kept = len(applied) - (1 if steps is None else steps)
+        if kept < 1 and applied:
+            raise UsageError(
+                "db.rollback_to_base",
+                f"the first revision, {applied[0]}, holds the operators and the marker, and is never rolled back",
+                hint=f"`bazar db rollback --to {applied[0]}` takes back all the others",
+            )
+        return tuple(reversed(status.applied[max(kept, 0) :]))
+
+    def preview(self, status: MigrationStatus, going: tuple[Revision, ...]) -> RolledBack:
+        """Return what would go, with its SQL. Writes nothing.
+
+        Raises: as `translate` says.
+        """
+        sql = self._down_sql(status, going) if going else ""
+        return RolledBack(
+            place=status.place,
+            current=status.current,
+            head=status.head,
+            reverted=(),
+            applied=(),
+            would_revert=going,
+            pending=status.pending,
+            lost_tables=self._lost_tables(sql),
+            lost_columns=_lost_columns(sql),
+            waited_ms=0,
+            holder=None,
+            sql=sql,
+        )
+
+    def revert(
+        self,
+        seen: RolledBack,
+        allowed: Callable[[MigrationStatus], None],
+        notify: Callable[[str], None],
+        *,
+        again: bool,
+    ) -> RolledBack:
+        """Take back what `preview` showed, each revision in its own transaction; with `again` apply it anew.
+
+        Parameters: `allowed` is asked under the lock, and raises where the database refuses.
+        Raises: Conflict `db.moved`; UsageError `db.revision_form`; as `migrating` and `MigratingSession.run`.
+        """
+        from bazar_cli.adapters.migrations.log import MigrationLog
+
+        refuse_pooler_port(self._url)
+        reverted: list[AppliedRevision] = []
+        applied: list[AppliedRevision] = []
+        with self._migrating(Migrate(), notify) as session:
+            status = self._status_under_lock(session)
+            allowed(status)
+            if status.current != seen.current:
+                raise Conflict(
+                    "db.moved",
+                    f"another migrator moved the database from {seen.current} to {status.current}; nothing was done",
+                    hint="look with `bazar db status`, then run it again",
+                )
+            self._refuse_mixed(seen.would_revert)
+            log = MigrationLog(self._grant, audited=True)
+            for revision in seen.would_revert:
+                done = [r.revision.id for r in reverted]
+                reverted.append(self._revert(session, revision, seen.would_revert[-1], log, notify, done))
+            for revision in reversed(seen.would_revert) if again else ():
+                applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
+        after = self.status()
+        return RolledBack(
+            place=after.place,
+            current=after.current,
+            head=after.head,
+            reverted=tuple(reverted),
+            applied=tuple(applied),
+            would_revert=(),
+            pending=after.pending,
+            lost_tables=seen.lost_tables,
+            lost_columns=seen.lost_columns,
+            waited_ms=session.lock.milliseconds,
+            holder=session.lock.holder,
+        )
+
+    def _revert(
+        self,
+        session: MigratingSession,
+        revision: Revision,
+        last: Revision,
+        log: MigrationLog,
+        notify: Callable[[str], None],
+        done: list[str],
+    ) -> AppliedRevision:
+        from alembic import command
+
+        notify(f"Rolling back {revision.id}: {revision.message}")
+        started = time.monotonic()
+        config, below = self._config(session.connection, log), self._below(revision)
+        resume = f"mend what it says; then `bazar db rollback --to {self._below(last)}` goes on"
+        retries = session.run(revision, lambda: command.downgrade(config, below), done, resume)
+        return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
+
+    def _below(self, revision: Revision) -> str:
+        return self._revisions[self._revisions.index(revision) - 1].id
+
+    def _down_sql(self, status: MigrationStatus, going: tuple[Revision, ...]) -> str:
+        from alembic import command
+
+        buffer = io.StringIO()
+        config = self._config(None, self._log(), buffer)
+        command.downgrade(config, f"{status.current}:{self._below(going[-1])}", sql=True)
+        return buffer.getvalue()
+
+    def _lost_tables(self, sql: str) -> tuple[LostTable, ...]:
+        names = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))
+        if not names:
+            return ()
+        try:
+            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
+                connection.read_only = True
+                return tuple(LostTable(str(n), int(rows)) for n, rows in connection.execute(_ROWS, (names,)).fetchall())
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+
+def _lost_columns(sql: str) -> tuple[str, ...]:
+    return tuple(
+        f"{table}.{column}" for table, rest in _DROPPED_COLUMN.findall(sql) for column in _COLUMN.findall(rest)
+    )

@@ -1,0 +1,180 @@
+"""The connection that migrates, and one revision on it: under the lock, tried again while a table is locked."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import psycopg
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+
+from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
+from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
+from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
+from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.db import Revision
+    from bazar_cli.domain.secrets import Secret
+    from bazar_cli.domain.target import Target
+
+RETRIES = 10
+_RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there"
+_RETRY_PAUSE_SECONDS = (0.2, 1.5)
+_LOCK_NOT_AVAILABLE = "55P03"
+_BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
+_OF_THE_REVISION = frozenset({"postgres.unexpected", "db.not_migrated"})
+"""Errors of a statement that mean something else in a command than in a revision."""
+
+
+class MigratingSession:
+    """A connection that holds the migration lock.
+
+    Parameters: `lock_timeout` is how long a statement waits for a table, `lock_wait` how long one does that is
+    alone in its revision and harms nobody by waiting; both in seconds.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        url: Secret,
+        connection: Connection,
+        lock: LockWait,
+        lock_timeout: float,
+        lock_wait: float,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.connection = connection
+        self.lock = lock
+        self._target = target
+        self._url = url
+        self._lock_timeout = lock_timeout
+        self._lock_wait = lock_wait
+        self._notify = notify
+
+    @property
+    def driver(self) -> psycopg.Connection:
+        """The same connection without SQLAlchemy."""
+        return cast("psycopg.Connection", self.connection.connection.driver_connection)
+
+    def run(self, revision: Revision, move: Callable[[], None], done: list[str], resume: str = _RESUME) -> int:
+        """Move the database over one revision; return how often a lock made it start again.
+
+        Parameters: `done` names the revisions that this run has moved over, and `resume` says how to go on, for errors.
+        Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
+        """
+        patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
+        for attempt in range(RETRIES + 1):
+            self.lock.check()
+            self._set_lock_timeout(patience)
+            watch = BlockerWatch(self._url, self.lock.pid, patience, lambda who: self._notify(f"Waiting for {who}"))
+            try:
+                with watch:
+                    move()
+            except (DBAPIError, PendingRollbackError) as raised:
+                error = _of_the_database(raised)
+                self.connection.rollback()
+                sqlstate = getattr(error.orig, "sqlstate", None)
+                # What runs without a transaction may have left half of itself: that is for the next run to look at.
+                if sqlstate in _BUSY and revision.transactional and attempt < RETRIES:
+                    self._notify(f"{revision.id} waited too long for {named(watch.found)}; trying again")
+                    time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
+                    continue
+                raise self._failed(error, sqlstate, revision, watch, done, resume) from raised
+            return attempt
+        raise AssertionError("the last attempt returns or raises")
+
+    def _set_lock_timeout(self, seconds: float) -> None:
+        self.connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": f"{seconds}s"})
+        self.connection.commit()
+
+    def _failed(
+        self,
+        error: DBAPIError,
+        sqlstate: str | None,
+        revision: Revision,
+        watch: BlockerWatch,
+        done: list[str],
+        resume: str,
+    ) -> BazarError:
+        facts = {"revision": revision.id, "sqlstate": sqlstate, "applied": done}
+        if sqlstate in _BUSY:
+            return BackendUnavailable(
+                "postgres.busy",
+                f"a table that {revision.id} needs stayed locked by {named(watch.found)}",
+                hint="end what holds it, then run the command again",
+                details={**facts, "blockers": [blocker.details for blocker in watch.found]},
+            )
+        said = translate(error, self._target)
+        if said.code in _OF_THE_REVISION:
+            reason = str(error.orig).strip().partition("\n")[0]
+            left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
+            return Conflict(
+                "db.revision_failed",
+                f"revision {revision.id} failed, and {left}: {reason}",
+                hint=resume,
+                details=facts,
+            )
+        said.details.update(facts)
+        return said
+
+
+def _of_the_database(raised: BaseException) -> DBAPIError:
+    """The error that came first: a connection that broke outside a transaction brings another one while it ends."""
+    found: BaseException | None = raised
+    while found is not None and not isinstance(found, DBAPIError):
+        found = found.__cause__ or found.__context__
+    if found is None:
+        raise raised
+    return found
+
+
+@contextmanager
+def migrating(
+    target: Target,
+    url: Secret,
+    *,
+    lock_wait: float,
+    lock_timeout: float,
+    settings: Mapping[str, str],
+    notify: Callable[[str], None],
+) -> Generator[MigratingSession]:
+    """Open the connection and hold the migration lock for the block.
+
+    Parameters: `settings` are set for the session. Raises: Refused `db.transaction_pooler`; BackendUnavailable
+    `db.lock_timeout`; as `translate` says.
+    """
+
+    def opener() -> psycopg.Connection:
+        opened = connect(
+            url, connect_timeout=10, prepare_threshold=None, application_name="bazar db migrate", autocommit=True
+        )
+        try:
+            # Before anything is set: through a pooler it would be set for others.
+            refuse_transaction_pooler(url, opened)
+            for name, value in settings.items():
+                opened.execute("SELECT set_config(%s, %s, false)", (name, value))
+            if opened.info.server_version >= 140000:
+                # A killed client frees its lock within seconds instead of at the end of its statement.
+                opened.execute("SET client_connection_check_interval = '2s'")
+            opened.autocommit = False
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    engine = create_engine("postgresql+psycopg://", creator=opener, poolclass=NullPool, hide_parameters=True)
+    try:
+        with (
+            engine.connect() as connection,
+            migration_lock(connection, lock_wait, lambda holder: notify(f"Waiting for {holder}")) as lock,
+        ):
+            yield MigratingSession(target, url, connection, lock, lock_timeout, lock_wait, notify)
+    except DBAPIError as error:
+        raise translate(error, target) from error

@@ -1,0 +1,29 @@
+"""`bazar db redo`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.db import REDO, Redo, RolledBack
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.db import ROLLED_BACK, summary
+from bazar_cli.services import rollback
+
+
+@command(REDO, view=ROLLED_BACK, examples=("bazar db redo", "bazar db redo --yes -o json"))
+def run(run: Run[RolledBack]) -> None:
+    """Take the newest revision back and apply it again, as after an edit of its file.
+
+    What goes is said first, and asked; --yes answers. A protected database refuses, whatever the options.
+    """
+
+    def ask(agreed: Impact | None) -> Redo:
+        return Redo(agreed)
+
+    done = run.perform_agreed(lambda s, grant, asked: rollback.redo(s, grant, asked, run.notice), ask)
+    if done.would_revert:
+        run.notice(rollback.told(done, again=True))
+    elif not done.reverted:
+        run.notice("nothing is applied")
+    run.summarize(summary(done))
+    run.show(done)

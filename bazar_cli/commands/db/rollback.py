@@ -1,0 +1,42 @@
+"""`bazar db rollback`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.db import ROLLBACK, Rollback, RolledBack
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.db import ROLLED_BACK, summary
+from bazar_cli.services import rollback
+
+
+@command(
+    ROLLBACK,
+    view=ROLLED_BACK,
+    examples=("bazar db rollback --dry-run", "bazar db rollback --to 0003 --yes -o json"),
+)
+def run(
+    run: Run[RolledBack],
+    steps: Annotated[int | None, Option("--steps", help="take back so many revisions (default 1)", metavar="N")] = None,
+    to: Annotated[str | None, Option("--to", help="take back all after this one", metavar="REVISION")] = None,
+) -> None:
+    """Take applied revisions back, newest first, each in its own transaction.
+
+    What goes is said first, and asked; --yes answers. A protected database refuses, whatever the options. The first
+    revision stays.
+    """
+
+    def ask(agreed: Impact | None) -> Rollback:
+        return Rollback(steps, to, agreed)
+
+    done = run.perform_agreed(lambda s, grant, asked: rollback.rollback(s, grant, asked, run.notice), ask)
+    if done.would_revert:
+        run.notice(rollback.told(done, again=False))
+    elif not done.reverted:
+        run.notice("nothing is to be rolled back")
+    run.summarize(summary(done))
+    run.show(done)

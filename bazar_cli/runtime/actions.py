@@ -1,0 +1,41 @@
+"""What GitHub Actions shows beside the log: annotations, and the summary of a step.
+
+Workflow commands and their escapes: docs.github.com, "Workflow commands for GitHub Actions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_SUMMARY = "GITHUB_STEP_SUMMARY"
+_MARKUP = frozenset("\\`*_|<>[]#&~$")
+
+
+def is_there(environ: Mapping[str, str]) -> bool:
+    """Say whether this process runs as a step of GitHub Actions."""
+    return environ.get("GITHUB_ACTIONS") == "true"
+
+
+def annotation(title: str, text: str) -> str:
+    """Return the line that makes an error an annotation; one line, whatever the text holds."""
+    return f"::error title={_escaped(title).replace(':', '%3A').replace(',', '%2C')}::{_escaped(text)}"
+
+
+def add_to_summary(environ: Mapping[str, str], title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Append a table of two columns to the step's summary, where there is one. Raises: OSError."""
+    path = environ.get(_SUMMARY)
+    if not path or not is_there(environ):
+        return
+    table = [f"| {_cell(name)} | {_cell(text)} |" for name, text in rows]
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write("\n".join([f"### {_cell(title)}", "", "| | |", "|---|---|", *table, "", ""]))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _cell(text: str) -> str:
+    """A text that stays in its cell and is no markup."""
+    return "".join(f"&#{ord(c)};" if c in _MARKUP else c if c.isprintable() else " " for c in text)

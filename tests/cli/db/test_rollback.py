@@ -1,0 +1,186 @@
+"""`bazar db rollback` and `db redo`: what goes is said and agreed to, and a protected database keeps it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.devstack.binaries import prepare
+from tests.cli.db.conftest import On, schema_of
+from tests.support.cli import Bazar
+from tests.support.release import Release
+
+ALL = [r.id for r in revisions(script_location())]
+LAST, BEFORE = ALL[-1], ALL[-2]
+Databases = Callable[..., str]
+BOTH = pytest.mark.parametrize("verb", ["rollback", "redo"])
+
+
+@pytest.fixture
+def here(first: On, fresh_database: Databases) -> tuple[Bazar, str]:
+    """`bazar` as the first superuser of an unprotected database at the head."""
+    url = fresh_database()
+    bazar = first(url)
+    bazar("db", "migrate", "--env", "local", "--unprotected").ok()
+    return bazar, url
+
+
+def dump_of(url: str) -> str:
+    """All that the schema holds, rows included, without the dump's random key."""
+    program = prepare().program("pg_dump")
+    done = subprocess.run([program, "--schema=bazar", url], capture_output=True, text=True, check=True)
+    return "\n".join(line for line in done.stdout.splitlines() if "restrict" not in line)
+
+
+def log_of(url: str, revision: str) -> list[tuple[str, bool, bool]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT direction, operator_email IS NOT NULL, request_id IS NOT NULL FROM bazar.migration_log"
+            " WHERE revision = %s ORDER BY id",
+            (revision,),
+        ).fetchall()
+
+
+def events_of(url: str, use_case: str) -> list[tuple[str, str]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT before ->> 'revision', after ->> 'revision' FROM bazar.audit_events"
+            " WHERE use_case = %s AND target_type = 'database' AND outcome = 'done' ORDER BY seq",
+            (use_case,),
+        ).fetchall()
+
+
+def mark(url: str, protected: bool | None) -> None:
+    with psycopg.connect(url) as connection:
+        if protected is None:
+            connection.execute("DELETE FROM bazar.deployment")
+        else:
+            connection.execute("UPDATE bazar.deployment SET protected = %s", (protected,))
+
+
+def test_newest_goes_and_comes_again(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    before = schema_of(url)
+    done = bazar("db", "rollback", "--yes", "-o", "json").ok()
+    result = done.json
+    assert [r["revision"] for r in result["reverted"]] == [LAST]
+    assert (result["current"], result["would_revert"], result["applied"]) == (BEFORE, [], [])
+    assert [r["revision"] for r in result["pending"]] == [LAST]
+    assert f"Rolling back {LAST}" in done.err
+    assert events_of(url, "db.rollback") == [(LAST, BEFORE)]
+    assert [r["revision"] for r in bazar("db", "migrate", "-o", "json").ok().json["applied"]] == [LAST]
+    assert schema_of(url) == before
+
+
+def test_operators_are_known_at_every_revision(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    for below in reversed(ALL[:-1]):
+        gone = bazar("db", "rollback", "--to", below, "--yes", "-o", "json").ok().json
+        assert gone["current"] == below
+        assert bazar("db", "status", "-o", "json").ok().json["current"] == below
+        assert bazar("users", "me", "-o", "json").ok().json["is_superuser"]
+    assert [after for _, after in events_of(url, "db.rollback")] == list(reversed(ALL[:-1]))
+    assert bazar("db", "migrate", "-o", "json").ok().json["current"] == LAST
+
+
+def test_several_at_once_and_none(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    none = bazar("db", "rollback", "--to", LAST, "-o", "json").ok()
+    assert (none.json["reverted"], none.err) == ([], "nothing is to be rolled back\n")
+    done = bazar("db", "rollback", "--steps", "2", "--yes", "-o", "json").ok().json
+    assert [r["revision"] for r in done["reverted"]] == [LAST, BEFORE]
+    assert events_of(url, "db.rollback") == [(LAST, BEFORE), (BEFORE, ALL[-3])]
+
+
+def test_redo_leaves_the_same_schema_and_both_rows(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    bazar("db", "rollback", "--to", ALL[1], "--yes").ok()
+    bazar("db", "migrate", ALL[2]).ok()
+    before = schema_of(url)
+    done = bazar("db", "redo", "--yes", "-o", "json").ok().json
+    assert ([r["revision"] for r in done["reverted"]], [r["revision"] for r in done["applied"]]) == ([ALL[2]], [ALL[2]])
+    assert done["current"] == ALL[2]
+    assert schema_of(url) == before
+    assert events_of(url, "db.redo") == [(ALL[2], ALL[1]), (ALL[1], ALL[2])]
+
+
+@BOTH
+def test_without_consent_nothing_is_written_and_all_that_goes_is_said(here: tuple[Bazar, str], verb: str) -> None:
+    bazar, url = here
+    before = dump_of(url)
+    refused = bazar("db", verb, "-o", "json")
+    details = refused.error["details"]
+    assert (refused.code, refused.out, refused.error["code"]) == (10, "", "input.consent")
+    assert (details["current"], details["would_revert"]) == (LAST, [LAST])
+    assert details["lost_tables"] == [{"table": "bazar.migration_log", "rows": len(ALL)}]
+    assert f"bazar db {verb} {'--steps 1 ' if verb == 'rollback' else ''}--yes" in refused.error["hint"]
+    assert "bazar.migration_log (about " in refused.error["message"]
+    assert dump_of(url) == before
+
+
+@BOTH
+def test_dry_run_shows_the_sql_and_writes_nothing(here: tuple[Bazar, str], verb: str) -> None:
+    bazar, url = here
+    before = dump_of(url)
+    done = bazar("db", verb, "--dry-run", "-o", "json").ok()
+    assert "DROP TABLE bazar.migration_log" in done.json["sql"]
+    assert [r["revision"] for r in done.json["would_revert"]] == [LAST]
+    assert (done.json["reverted"], done.json["current"]) == ([], LAST)
+    assert bazar("db", verb, "--dry-run").ok().out.rstrip() == done.json["sql"].rstrip()
+    assert dump_of(url) == before
+
+
+@BOTH
+@pytest.mark.parametrize("protected", [True, None], ids=["protected", "unmarked"])
+def test_protected_database_refuses_whatever_is_given(
+    here: tuple[Bazar, str], verb: str, protected: bool | None
+) -> None:
+    bazar, url = here
+    mark(url, protected)
+    before = dump_of(url)
+    for words in (("--yes",), (), ("--dry-run",), ("--yes", "--no-input", "--quiet")):
+        refused = bazar("db", verb, *words, "-o", "json")
+        code = "db.protected" if protected else "db.unmarked"
+        assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
+    assert ("has lost its marker" in refused.error["message"]) == (protected is None)
+    assert dump_of(url) == before
+
+
+def test_first_revision_stays(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    bad = {
+        ("--to", "base"): "db.rollback_to_base",
+        ("--steps", str(len(ALL))): "db.rollback_to_base",
+        ("--to", "9999"): "db.no_such_revision",
+        ("--steps", "0"): "db.steps_invalid",
+        ("--steps", "1", "--to", BEFORE): "db.steps_and_revision",
+    }
+    before = dump_of(url)
+    for words, code in bad.items():
+        refused = bazar("db", "rollback", *words, "--yes", "-o", "json")
+        assert (refused.code, refused.out, refused.error["code"]) == (2, "", code)
+        assert refused.error["hint"]
+    assert dump_of(url) == before
+    bazar("db", "rollback", "--to", ALL[0], "--yes").ok()
+    assert bazar("db", "redo", "--yes", "-o", "json").error["code"] == "db.rollback_to_base"
+
+
+def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_path: Path) -> None:
+    bazar, url = here
+    release = Release(tmp_path / "release")
+    path = release.add(
+        "0005", "op.execute('CREATE TABLE bazar.extra (id int)')", "op.execute('DROP TABLE bazar.extra')"
+    )
+    later = release.on(bazar)
+    later("db", "migrate").ok()
+    path.write_text(path.read_text() + "# edited\n")
+    assert later("db", "migrate", "-o", "json").error["code"] == "db.revision_changed"
+    done = later("db", "redo", "--yes", "-o", "json").ok()
+    assert "warning: applied revisions have other files now" in done.err
+    assert log_of(url, "0005") == [("up", True, True), ("down", True, True), ("up", True, True)]
+    later("db", "status", "--check").ok()

@@ -1,0 +1,310 @@
+"""Migrations that are cut off, blocked or broken in the middle: what is left, and what running again does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.migrations import session
+from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.domain.db import Migrate, Migrated
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, UsageError
+from tests.support.postgres import ScratchPostgres, target_of
+from tests.support.release import Release
+
+Databases = Callable[..., str]
+WRITES = "ROW EXCLUSIVE"
+IMPATIENT = Migrate(lock_timeout=0.2, lock_wait=10)
+
+
+def migrate(url: str, request: Migrate = IMPATIENT, notify: Callable[[str], None] = lambda _text: None) -> Migrated:
+    return Migrator(target_of(url)).migrate(request, notify)
+
+
+def ask(url: str, query: str, *values: object) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def revision_of(url: str) -> str:
+    return str(ask(url, "SELECT version_num FROM bazar.alembic_version")[0][0])
+
+
+def validity(url: str, index: str) -> list[bool]:
+    rows = ask(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", f"bazar.{index}")
+    return [row[0] for row in rows]
+
+
+def until(found: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(ask(url, "SELECT true"))
+    except psycopg.OperationalError:
+        return False
+
+
+def lock_is_free(url: str) -> bool:
+    with psycopg.connect(url, autocommit=True) as connection:
+        [(taken,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (KEY,)).fetchall()
+    return bool(taken)
+
+
+def running(url: str, statement: str) -> list[int]:
+    """The server processes that run a statement which begins so."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND ltrim(query) ILIKE %s AND pid <> pg_backend_pid()"
+    )
+    return [pid for (pid,) in ask(url, query + " AND datname = current_database()", f"{statement}%")]
+
+
+@contextmanager
+def report(url: str, mode: str = "ACCESS SHARE") -> Generator[psycopg.Connection]:
+    """Somebody who read the users, or wrote them, in a transaction that is still open."""
+    with psycopg.connect(url, application_name="a long report") as connection:
+        connection.execute(f"LOCK TABLE bazar.users IN {mode} MODE".encode())
+        yield connection
+        connection.rollback()
+
+
+@contextmanager
+def in_background(url: str, request: Migrate = IMPATIENT) -> Generator[Future[Migrated]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(migrate, url, request)
+
+
+# -- a revision fails ---------------------------------------------------------------------------------------
+
+
+def test_revisions_before_the_one_that_fails_stay_and_the_next_run_goes_on(
+    fresh_database: Databases, release: Release
+) -> None:
+    url = fresh_database(migrated=True)
+    release.add("0005", "op.execute('CREATE TABLE bazar.first (id int)')")
+    release.add("0006", "op.execute('CREATE TABLE bazar.second (id int)')\nop.execute('SELECT 1 / 0')")
+    release.add("0007", "op.execute('CREATE TABLE bazar.third (id int)')")
+
+    with pytest.raises(Conflict) as failed:
+        migrate(url)
+
+    assert failed.value.code == "db.revision_failed"
+    assert failed.value.details == {"revision": "0006", "sqlstate": "22012", "applied": ["0005"]}
+    assert revision_of(url) == "0005"
+    made = "SELECT to_regclass('bazar.first') IS NULL, to_regclass('bazar.second') IS NULL"
+    assert ask(url, made) == [(False, True)]
+    assert lock_is_free(url)
+
+    mended = release.file("0006")
+    mended.write_text(mended.read_text().replace("1 / 0", "1 / 1"))
+    done = migrate(url)
+    assert [a.revision.id for a in done.applied] == ["0006", "0007"]
+
+
+def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    ask(url, "CREATE TABLE public.pace AS SELECT 60 AS seconds")
+    release.add(
+        "0005", "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT pg_sleep(seconds) FROM pace')"
+    )
+
+    with in_background(url) as migrating:
+        until(lambda: running(url, "SELECT pg_sleep"))
+        ask(url, "SELECT pg_terminate_backend(%s)", *running(url, "SELECT pg_sleep"))
+        with pytest.raises(BackendUnavailable) as ended:
+            migrating.result()
+
+    assert (ended.value.code, ended.value.details["revision"]) == ("postgres.unavailable", "0005")
+    until(lambda: lock_is_free(url), 5)
+    assert revision_of(url) == "0004"
+    assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
+    ask(url, "UPDATE public.pace SET seconds = 0")
+    assert migrate(url).current == "0005"
+
+
+@pytest.mark.long
+def test_a_server_process_that_is_killed(release: Release) -> None:
+    """On a server of its own: Postgres ends every session when one of its processes is killed."""
+    server = ScratchPostgres()
+    try:
+        url = server.start()
+        migrate(url)
+        ask(url, "CREATE TABLE public.pace AS SELECT 600 AS seconds")
+        ask(url, "CHECKPOINT")  # the servers of the tests commit lazily, and a crash takes what was last
+        sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
+        release.add("0005", f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
+        with in_background(url) as migrating:
+            until(lambda: running(url, "SELECT pg_sleep"))
+            os.kill(running(url, "SELECT pg_sleep")[0], signal.SIGKILL)
+            with pytest.raises(BackendUnavailable):
+                migrating.result()
+        until(lambda: answers(url))
+        assert (revision_of(url), lock_is_free(url)) == ("0004", True)
+        assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
+        ask(url, "UPDATE public.pace SET seconds = 0")
+        assert migrate(url).current == "0005"
+    finally:
+        server.stop()
+
+
+# -- somebody holds a table ---------------------------------------------------------------------------------
+
+_ALTER = "op.execute('CREATE TABLE bazar.kept_once (id int)')\nop.execute('ALTER TABLE bazar.users ADD extra int')"
+
+
+def test_a_table_that_is_released_is_waited_for(fresh_database: Databases, release: Release) -> None:
+    url, told = fresh_database(migrated=True), list[str]()
+    release.add("0005", _ALTER)
+
+    with report(url) as connection:
+
+        def hear(said: str) -> None:
+            told.append(said)
+            if "trying again" in said:
+                connection.rollback()
+
+        done = migrate(url, notify=hear)
+
+    [applied] = done.applied
+    assert applied.retries >= 1
+    assert any("(a long report, user" in said and "trying again" in said for said in told), told
+
+
+def test_who_keeps_a_table_is_named_and_readers_wait_no_longer_than_the_timeout(
+    fresh_database: Databases, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh_database(migrated=True)
+    monkeypatch.setattr(session, "RETRIES", 1)
+    release.add("0005", _ALTER)
+    request = replace(IMPATIENT, lock_timeout=0.8)
+
+    with report(url) as connection, in_background(url, request) as migrating:
+        until(lambda: running(url, "ALTER TABLE"))
+        started = time.monotonic()
+        ask(url, "SELECT count(*) FROM bazar.users")
+        waited = time.monotonic() - started
+        with pytest.raises(BackendUnavailable) as busy:
+            migrating.result()
+        pid = connection.info.backend_pid
+
+    assert (busy.value.code, busy.value.exit_code) == ("postgres.busy", ExitCode.UNAVAILABLE)
+    assert f"pid {pid} (a long report, user " in busy.value.message
+    blockers = cast("list[dict[str, object]]", busy.value.details["blockers"])
+    assert [(b["pid"], b["application"]) for b in blockers] == [(pid, "a long report")]
+    assert waited < 0.8 + 0.7
+    assert revision_of(url) == "0004"
+    assert ask(url, "SELECT to_regclass('bazar.kept_once')") == [(None,)]
+
+
+def test_the_lock_must_still_be_held_before_each_revision(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    release.add("0005", "op.execute('SELECT pg_advisory_unlock_all()')")
+    release.add("0006", "op.execute('CREATE TABLE bazar.unguarded (id int)')")
+
+    with pytest.raises(BackendUnavailable) as lost:
+        migrate(url)
+
+    assert lost.value.code == "db.lock_lost"
+    assert revision_of(url) == "0005"
+
+
+# -- without a transaction ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", ["bazar", pytest.param("alembic", marks=pytest.mark.long)])
+def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
+    fresh_database: Databases, release: Release, again: str
+) -> None:
+    url = fresh_database(migrated=True)
+    release.add_concurrent("0005", "users_name_idx")
+
+    with report(url, WRITES), in_background(url) as migrating:
+        until(lambda: validity(url, "users_name_idx") == [False])
+        until(lambda: running(url, "CREATE INDEX"))
+        ask(url, "SELECT pg_terminate_backend(%s)", *running(url, "CREATE INDEX"))
+        with pytest.raises(BackendUnavailable):
+            migrating.result()
+    assert (validity(url, "users_name_idx"), revision_of(url)) == ([False], "0004")
+    until(lambda: lock_is_free(url), 5)
+
+    if again == "bazar":
+        assert migrate(url).current == "0005"
+    else:
+        done = release.alembic(url, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+
+    assert (validity(url, "users_name_idx"), revision_of(url)) == ([True], "0005")
+    assert ask(url, "SELECT count(*) FROM bazar.migration_log WHERE revision = '0005'") == [(1,)]
+
+
+def test_an_index_that_must_wait_too_long_is_not_tried_again(fresh_database: Databases, release: Release) -> None:
+    url, told = fresh_database(migrated=True), list[str]()
+    release.add_concurrent("0005", "users_name_idx")
+
+    with report(url, WRITES), pytest.raises(BackendUnavailable) as busy:
+        migrate(url, replace(IMPATIENT, lock_wait=1), told.append)
+
+    assert busy.value.code == "postgres.busy"
+    assert "a long report" in busy.value.message
+    assert not any("trying again" in said for said in told)
+    assert any(said.startswith("Waiting for pid") for said in told)
+    assert migrate(url).current == "0005"
+    assert validity(url, "users_name_idx") == [True]
+
+
+def test_an_index_of_that_name_that_is_whole_stays(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    release.add_concurrent("0005", "users_name_idx")
+    ask(url, "CREATE INDEX users_name_idx ON bazar.users (name)")
+    before = ask(url, "SELECT 'bazar.users_name_idx'::regclass::oid")
+
+    migrate(url)
+
+    assert ask(url, "SELECT 'bazar.users_name_idx'::regclass::oid") == before
+
+
+_BLOCK = "with op.get_context().autocommit_block():\n    "
+_INDEX = "op.execute('CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON bazar.users (name)')"
+
+
+@pytest.mark.parametrize(
+    ("up", "head", "flaw"),
+    [
+        (_BLOCK + _INDEX, "", "does not say `transactional = False`"),
+        (_INDEX, "transactional = False", "nothing else"),
+        (_BLOCK + _INDEX + "\nop.execute('SELECT 1')", "transactional = False", "nothing else"),
+        (_BLOCK + _INDEX + "\n    op.execute('SELECT 1')", "transactional = False", "nothing else"),
+        (_BLOCK + _INDEX.replace("IF NOT EXISTS ", ""), "transactional = False", "IF NOT EXISTS"),
+        (
+            _BLOCK + "op.create_index('i', 'users', ['name'], schema='bazar', postgresql_concurrently=True)",
+            "transactional = False",
+            "IF NOT EXISTS",
+        ),
+    ],
+)
+def test_what_is_not_alone_or_not_repeatable_is_not_begun(
+    fresh_database: Databases, release: Release, up: str, head: str, flaw: str
+) -> None:
+    url = fresh_database(migrated=True)
+    release.add("0005", up, head=head)
+
+    with pytest.raises(UsageError) as refused:
+        migrate(url)
+
+    assert (refused.value.code, flaw in refused.value.message) == ("db.revision_form", True)
+    assert (revision_of(url), validity(url, "i")) == ("0004", [])

@@ -1,0 +1,145 @@
+"""The log of migrations: which file was applied, when, by whom; and what tells that a file has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from bazar_cli import __version__
+from bazar_cli.adapters.migrations.location import known_files, revisions, script_location
+from bazar_cli.adapters.migrations.reverter import Reverter
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.errors import Conflict
+from tests.support.postgres import migrate, target_of
+from tests.support.release import Release
+
+ALL = revisions(script_location())
+Databases = Callable[..., str]
+
+
+def log_of(url: str) -> list[dict[str, Any]]:
+    with psycopg.Connection[dict[str, Any]].connect(url, row_factory=dict_row) as connection:
+        return connection.execute("SELECT * FROM bazar.migration_log ORDER BY revision, id").fetchall()
+
+
+def up_to(url: str, revision: str) -> None:
+    Migrator(target_of(url)).migrate(Migrate(revision), lambda _text: None)
+
+
+def redo(url: str) -> None:
+    reverter = Reverter(target_of(url))
+    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    reverter.revert(seen, lambda _status: None, lambda _text: None, again=True)
+
+
+def changed(url: str) -> list[str]:
+    return [c.revision.id for c in Migrator(target_of(url)).status().changed]
+
+
+def test_one_run_logs_every_revision_with_its_file(fresh_database: Databases) -> None:
+    url = fresh_database()
+    migrate(url)
+
+    rows = log_of(url)
+
+    assert [(r["revision"], r["direction"], r["checksum"]) for r in rows] == [(r.id, "up", r.checksum) for r in ALL]
+    assert {r["bazar_version"] for r in rows} == {__version__}
+    assert all(0 <= r["duration_ms"] < 60_000 for r in rows)
+    moments = [r["started_at"] for r in rows]
+    assert moments == sorted(moments)
+
+
+def test_plain_alembic_logs_the_same(fresh_database: Databases, tmp_path: Path) -> None:
+    url, checkout = fresh_database(), Release(tmp_path / "release")
+
+    up = checkout.alembic(url, "upgrade", "head")
+    assert up.returncode == 0, up.stderr
+    assert [(r["revision"], r["checksum"], r["operator_email"]) for r in log_of(url)] == [
+        (r.id, r.checksum, None) for r in ALL
+    ]
+
+    down = checkout.alembic(url, "downgrade", "0004")
+    assert down.returncode == 0, down.stderr
+    checkout.add("0005", "pass")
+    assert checkout.alembic(url, "upgrade", "head").returncode == 0
+    assert checkout.alembic(url, "downgrade", "-1").returncode == 0
+    assert [r["direction"] for r in log_of(url) if r["revision"] == "0005"] == ["up", "down"]
+
+
+def test_what_was_applied_before_the_log_has_no_checksum(fresh_database: Databases) -> None:
+    url = fresh_database()
+    up_to(url, "0002")
+    migrate(url)
+
+    rows = {r["revision"]: r for r in log_of(url)}
+
+    assert (rows["0001"]["checksum"], rows["0002"]["checksum"]) == (None, None)
+    assert rows["0003"]["checksum"] == ALL[2].checksum
+    assert changed(url) == []
+
+
+def test_a_log_that_was_taken_back_is_written_anew(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    redo(url)
+
+    assert [r["checksum"] for r in log_of(url)] == [None, None, None, ALL[3].checksum]
+
+
+def test_a_revision_that_fails_leaves_no_row(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    release.add("0005", "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT 1 / 0')")
+
+    with pytest.raises(Conflict) as failed:
+        up_to(url, "head")
+
+    assert (failed.value.code, failed.value.details["revision"]) == ("db.revision_failed", "0005")
+    assert "division by zero" in failed.value.message
+    assert [r["revision"] for r in log_of(url)] == [r.id for r in ALL]
+
+
+def test_only_the_file_of_the_last_time_counts(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    path = release.add("0005", "pass")
+    up_to(url, "head")
+    path.write_text(path.read_text() + "# changed\n")
+    known_files.cache_clear()
+    assert changed(url) == ["0005"]
+    with pytest.raises(Conflict) as refused:
+        up_to(url, "head")
+    assert refused.value.code == "db.revision_changed"
+
+    redo(url)
+
+    assert changed(url) == []
+
+
+def test_the_script_of_a_plan_writes_the_log(fresh_database: Databases) -> None:
+    for start in (None, "0002", "0003"):
+        by_hand = fresh_database()
+        if start is not None:
+            up_to(by_hand, start)
+        sql = Migrator(target_of(by_hand)).plan(Migrate(sql=True)).sql
+        assert sql is not None
+        with psycopg.connect(by_hand, autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+        known = [r.checksum if start is None or r.id > start else None for r in ALL]
+        assert [r["checksum"] for r in log_of(by_hand)] == known, start
+
+
+@pytest.mark.long
+def test_scripts_of_plain_alembic_keep_the_log_where_there_is_one(fresh_database: Databases, tmp_path: Path) -> None:
+    url, checkout = fresh_database(migrated=True), Release(tmp_path / "release")
+    checkout.add("0005", "pass")
+    for words in (("upgrade", "0004:0005"), ("downgrade", "0005:0004"), ("downgrade", "0004:base")):
+        done = checkout.alembic(url, *words, "--sql")
+        assert done.returncode == 0, done.stderr
+        assert ("INSERT INTO bazar.migration_log (revision, direction, checksum" in done.stdout) == (
+            words[1] != "0004:base"
+        )

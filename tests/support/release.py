@@ -1,0 +1,85 @@
+"""Another release of bazar: this package with a migrations folder of its own, which tests add to and edit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent, indent
+
+import bazar_cli
+from bazar_cli.adapters.migrations.location import known_files, paths, revisions, script_location
+from tests.support.cli import Bazar, Done
+
+
+class Release:
+    """A folder that looks like a checkout: migrations are found beside the package, wherever it is imported from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.migrations = folder / "migrations"
+        shutil.copytree(script_location(), self.migrations, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "bazar_cli").symlink_to(Path(bazar_cli.__file__).parent)
+        shutil.copy(script_location().parent / "pyproject.toml", folder)
+
+    @property
+    def revisions(self) -> list[str]:
+        """The revisions from the first to the head."""
+        known_files.cache_clear()
+        return [revision.id for revision in revisions(self.migrations)]
+
+    def file(self, revision: str) -> Path:
+        """The file of a revision."""
+        return paths(self.migrations)[revision]
+
+    def add(self, revision: str, up: str, down: str = "pass", head: str = "") -> Path:
+        """Write one more revision after the last, and return its file."""
+        path = self.migrations / "versions" / f"{revision}_added.py"
+        down_revision = self.revisions[-1]
+        lines = [
+            f'"""Added {revision}."""',
+            "from alembic import op",
+            f"revision = {revision!r}",
+            f"down_revision = {down_revision!r}",
+            head,
+            "def upgrade():",
+            indent(dedent(up).strip(), "    "),
+            "def downgrade():",
+            indent(dedent(down).strip(), "    "),
+        ]
+        path.write_text("\n".join(lines) + "\n")
+        known_files.cache_clear()
+        return path
+
+    def add_concurrent(self, revision: str, index: str, table: str = "bazar.users", column: str = "name") -> Path:
+        """Write a revision that makes an index without a transaction."""
+        block = "with op.get_context().autocommit_block():\n    op.execute({!r})"
+        return self.add(
+            revision,
+            block.format(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {table} ({column})"),
+            block.format(f"DROP INDEX CONCURRENTLY IF EXISTS bazar.{index}"),
+            "transactional = False",
+        )
+
+    def on(self, bazar: Bazar) -> Callable[..., Done]:
+        """`bazar` of this release, each command a process that starts anew."""
+
+        def run(*words: str) -> Done:
+            process = self.start(bazar, *words)
+            out, err = process.communicate()
+            return Done(process.returncode, out.decode(), err.decode())
+
+        return run
+
+    def start(self, bazar: Bazar, *words: str) -> subprocess.Popen[bytes]:
+        """Start one command of this release and return its process."""
+        return bazar.having(PYTHONPATH=str(self.folder)).start(*words)
+
+    def alembic(self, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run plain Alembic in this folder."""
+        environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "PYTHONPATH": str(self.folder)}
+        command = [sys.executable, "-m", "alembic", *words]
+        return subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
