@@ -123,14 +123,13 @@ def test_of_two_who_demote_at_once_one_wins(alone: People, each: str) -> None:
         ada, bob = alone.superuser(), alone.superuser()
         pairs = ((ada, bob), (bob, ada)) if each == "the other" else ((ada, ada), (bob, bob))
 
-        service, spec = VERBS["demote"]
         # Both passed the gate: who comes later than that is denied, and tells nothing of the race.
         asked = [(who, ChangeSuperuser(someone.email, someone.email)) for who, someone in pairs]
-        granted_to = [(granted(alone.operator(who), spec, request), request) for who, request in asked]
+        granted_to = [(granted(alone.operator(who), use_cases.DEMOTE, request), request) for who, request in asked]
 
         def try_it(grant: Grant, request: ChangeSuperuser) -> object:
             with People(alone.target) as own:
-                return own.run_with(grant, service, request)
+                return own.run_with(grant, superusers.demote, request)
 
         ends = at_once(*(partial(try_it, grant, request) for grant, request in granted_to))
 
