@@ -78,8 +78,11 @@ def test_who_waits_for_whom_on_bazars_tables(people: People, ruler: Someone, ope
     holder.execute("UPDATE bazar.users SET name = 'Top Secret' WHERE id = %s", (ruler.id,))
     opened("elsewhere").execute("CREATE TABLE public.things (id int)")
     update = "UPDATE bazar.users SET name = 'it''s secret' WHERE email <> 'x' AND 12345 = 12345"
-    threads = [_in_thread(waiter, update), _in_thread(queued, "LOCK TABLE bazar.users IN SHARE ROW EXCLUSIVE MODE")]
+    threads = [_in_thread(waiter, update)]
     try:
+        # The one who locks the table comes last: who comes after them waits for them too.
+        _until(lambda: listed(people, ruler), lambda seen: "waiter" in seen and bool(seen["waiter"].blocked_by))
+        threads.append(_in_thread(queued, "LOCK TABLE bazar.users IN SHARE ROW EXCLUSIVE MODE"))
         found = _until(
             lambda: listed(people, ruler),
             lambda seen: all(s.blocked_by for n, s in seen.items() if n != "holder") and len(seen) == 3,
