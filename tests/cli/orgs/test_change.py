@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.domain.access import Role
 from bazar_cli.domain.permissions import Plan
 from tests.support.cli import Bazar
-from tests.support.people import Org, People, Someone
+from tests.support.people import RUN, Org, People, Someone
 
 pytestmark = pytest.mark.live
 
@@ -26,7 +26,7 @@ def exists(people: People, org: Org) -> bool:
 
 
 def test_update_changes_what_is_given(admin: Bazar, people: People) -> None:
-    org, slug = people.org(name="Old"), f"new-{secrets.token_hex(5)}"
+    org, slug = people.org(name="Old"), f"new-{RUN}-{secrets.token_hex(5)}"
     planned = admin("orgs", "update", org.slug, "--slug", slug, "-n", "-o", "json").ok()
     assert (planned.json["slug"], "nothing was written" in planned.err) == (slug, True)
     done = admin("orgs", "update", org.slug, "--name", "New", "--slug", slug, "-o", "json").ok()
