@@ -18,7 +18,7 @@ from bazar_cli.domain.access import Role
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
-from tests.support.people import People, Someone
+from tests.support.people import RUN, People, Someone
 
 pytestmark = pytest.mark.live
 
@@ -59,7 +59,7 @@ def test_list_in_every_format(admin: Bazar, renamed: Someone) -> None:
 
 
 def test_a_table_fits_a_narrow_terminal(admin: Bazar, renamed: Someone, people: People) -> None:
-    slug = f"new-{secrets.token_hex(5)}"
+    slug = f"org-{RUN}-{secrets.token_hex(5)}"
     org = people.org()
     admin("orgs", "update", org.slug, "--slug", slug).ok()
     header, line = admin("audit", "list", "--target", slug).ok().out.splitlines()

@@ -26,7 +26,7 @@ def exists(people: People, org: Org) -> bool:
 
 
 def test_update_changes_what_is_given(admin: Bazar, people: People) -> None:
-    org, slug = people.org(name="Old"), f"new-{RUN}-{secrets.token_hex(5)}"
+    org, slug = people.org(name="Old"), f"org-{RUN}-{secrets.token_hex(5)}"
     planned = admin("orgs", "update", org.slug, "--slug", slug, "-n", "-o", "json").ok()
     assert (planned.json["slug"], "nothing was written" in planned.err) == (slug, True)
     done = admin("orgs", "update", org.slug, "--name", "New", "--slug", slug, "-o", "json").ok()
