@@ -78,6 +78,9 @@ KEPT_BY_PREMIUM = frozenset(
 )
 """What Premium cannot lose (design section 2): those who rule need it, and nobody could grant it back."""
 
+WHO_CHANGES_PLANS = "a superuser on Premium"
+"""Who may move users between plans, edit the plan table and set the superuser flag, for texts."""
+
 _ORDER = {permission.value: index for index, permission in enumerate(Permission)}
 
 

@@ -22,9 +22,7 @@ from bazar_cli.domain.access import (
     UserState,
     mint,
 )
-from bazar_cli.domain.permissions import Permission, Plan
-
-WHO_CHANGES_PLANS = "a superuser on Premium"
+from bazar_cli.domain.permissions import WHO_CHANGES_PLANS, Permission, Plan
 
 
 def decide(

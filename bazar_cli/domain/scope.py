@@ -12,7 +12,7 @@ from uuid import UUID
 
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
 from bazar_cli.domain.errors import Denied
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.permissions import WHO_CHANGES_PLANS, Permission, Plan
 from bazar_cli.domain.plans import Explanation, Step, Verdict
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ _TARGETS = {
     Permission.AUDIT_READ: "events of what they can see",
 }
 """Where rows decide when no organization is named (design section 2, rules 1 to 5)."""
-
-_WHO_RULES = "a superuser on Premium"
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -274,8 +272,8 @@ def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
     if user.plan in having:
         return Step("plan", plan, ok=True, why=f"the plan {name} has {permission}"), ()
     where = f"{' or '.join(p.value.capitalize() for p in having)} has it" if having else "no plan has it"
-    moves = [f"bazar plans assign {quote(user.email)} {having[0]} ({_WHO_RULES})"] if having else []
-    edit = f"bazar plans grant {plan} {permission} ({_WHO_RULES}; for everybody on {name})"
+    moves = [f"bazar plans assign {quote(user.email)} {having[0]} ({WHO_CHANGES_PLANS})"] if having else []
+    edit = f"bazar plans grant {plan} {permission} ({WHO_CHANGES_PLANS}; for everybody on {name})"
     why = f"the plan {name} does not have {permission}; {where}"
     return Step("plan", plan, ok=False, why=why), (*moves, f"or {edit}" if moves else edit)
 
@@ -286,7 +284,7 @@ def _by_platform(user: User, permission: Permission) -> _Judged:
         return Step("superuser", value, ok=True, why="a superuser may use it everywhere"), ()
     if permission not in _PLATFORM:
         return Step("superuser", value, ok=True, why=f"{permission} is not for superusers only"), ()
-    promote = f"bazar users promote {quote(user.email)} --confirm {quote(user.email)} ({_WHO_RULES})"
+    promote = f"bazar users promote {quote(user.email)} --confirm {quote(user.email)} ({WHO_CHANGES_PLANS})"
     return Step("superuser", value, ok=False, why=f"only superusers may use it: {permission}"), (promote,)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from bazar_cli.domain.errors import UsageError
 
 T = TypeVar("T")
+U = TypeVar("U")
 Value = Any
 """What JSON can hold: str, int, float, bool, None, lists and mappings of these."""
 
@@ -83,6 +84,15 @@ class View(Generic[T]):
         if isinstance(value, list | tuple):
             return ";".join(str(v) for v in value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
         return str(value)
+
+
+def fields_of(view: View[T], part: Callable[[U], T]) -> dict[str, Callable[[U], Value]]:
+    """Return the fields of a view for results that hold what it shows; `part` takes it out of them."""
+
+    def through(getter: Callable[[T], Value]) -> Callable[[U], Value]:
+        return lambda item: getter(part(item))
+
+    return {name: through(getter) for name, getter in view.fields.items()}
 
 
 def rfc3339(moment: datetime | None) -> str | None:

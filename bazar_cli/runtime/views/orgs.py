@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.orgs import CreatedOrganization, Dissolution, Organization
-from bazar_cli.runtime.views.base import View, rfc3339
+from bazar_cli.runtime.views.base import View, fields_of, rfc3339
 
 ORGANIZATION: View[Organization] = View(
     fields={
@@ -20,7 +20,7 @@ ORGANIZATION: View[Organization] = View(
 
 CREATED: View[CreatedOrganization] = View(
     fields={
-        **{name: (lambda c, g=getter: g(c.organization)) for name, getter in ORGANIZATION.fields.items()},
+        **fields_of(ORGANIZATION, lambda c: c.organization),
         "id": lambda c: None if c.foretold else str(c.organization.id),
     },
     identifier=lambda c: None if c.foretold else str(c.organization.id),
@@ -28,7 +28,7 @@ CREATED: View[CreatedOrganization] = View(
 
 DISSOLUTION: View[Dissolution] = View(
     fields={
-        **{name: (lambda d, g=getter: g(d.organization)) for name, getter in ORGANIZATION.fields.items()},
+        **fields_of(ORGANIZATION, lambda d: d.organization),
         "roles": lambda d: {role.value: count for role, count in d.roles.items()},
         "left_alone": lambda d: d.left_alone,
     },

@@ -12,7 +12,7 @@ from bazar_cli.domain.plans import (
     Step,
     Verdict,
 )
-from bazar_cli.runtime.views.base import View
+from bazar_cli.runtime.views.base import View, fields_of
 from bazar_cli.runtime.views.users import USER
 
 
@@ -92,7 +92,7 @@ USAGE: View[PlanUsage] = View(
 )
 ASSIGNED: View[AssignedPlan] = View(
     fields={
-        **{name: (lambda a, g=getter: g(a.user)) for name, getter in USER.fields.items()},
+        **fields_of(USER, lambda a: a.user),
         "previous_plan": lambda a: a.previous.value,
         "changed": lambda a: a.changed,
         "lost": lambda a: list(a.lost),
@@ -107,7 +107,7 @@ ASSIGNED: View[AssignedPlan] = View(
 )
 EDITED: View[EditedPlan] = View(
     fields={
-        **{name: (lambda e, g=getter: g(e.plan)) for name, getter in PLAN.fields.items()},
+        **fields_of(PLAN, lambda e: e.plan),
         "permission": lambda e: e.permission.value,
         "changed": lambda e: e.changed,
         "active": lambda e: e.active,

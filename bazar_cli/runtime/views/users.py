@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, RestoredUser, SuspendedUser, User
-from bazar_cli.runtime.views.base import Value, View, rfc3339
+from bazar_cli.runtime.views.base import Value, View, fields_of, rfc3339
 
 
 def _organizations(user: User) -> list[Value]:
@@ -35,7 +35,7 @@ USER: View[User] = View(
 
 CREATED: View[CreatedUser] = View(
     fields={
-        **{name: (lambda c, g=getter: g(c.user)) for name, getter in USER.fields.items()},
+        **fields_of(USER, lambda c: c.user),
         "id": lambda c: None if c.foretold else str(c.user.id),
         "created": lambda c: c.created,
         "password": lambda c: c.password.reveal() if c.password else None,
@@ -48,7 +48,7 @@ CREATED: View[CreatedUser] = View(
 
 ADOPTED: View[AdoptedUser] = View(
     fields={
-        **{name: (lambda a, g=getter: g(a.user)) for name, getter in USER.fields.items()},
+        **fields_of(USER, lambda a: a.user),
         "adopted": lambda a: a.adopted,
     },
     identifier=lambda a: str(a.user.id),
@@ -66,7 +66,7 @@ RESET: View[PasswordReset] = View(
 )
 RESTORED: View[RestoredUser] = View(
     fields={
-        **{name: (lambda r, g=getter: g(r.user)) for name, getter in USER.fields.items()},
+        **fields_of(USER, lambda r: r.user),
         "changed": lambda r: r.changed,
     },
     table=USER.table,
@@ -75,7 +75,7 @@ RESTORED: View[RestoredUser] = View(
 )
 SUSPENDED: View[SuspendedUser] = View(
     fields={
-        **{name: (lambda s, g=getter: g(s.user)) for name, getter in USER.fields.items()},
+        **fields_of(USER, lambda s: s.user),
         "changed": lambda s: s.changed,
         "sessions_ended": lambda s: s.sessions_ended,
         "tokens_valid_until": lambda s: rfc3339(s.tokens_valid_until),
