@@ -214,7 +214,7 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
             sheet.flush()
             with errors():
                 os.fsync(sheet.fileno())
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the file is given up, and what it still holds is nobody's
             with suppress(BazarError, OSError):  # what is left in memory of a file that is given up
                 sheet.close()
             raise

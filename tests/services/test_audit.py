@@ -177,9 +177,11 @@ SHAPES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "one object": ({"organization": {"slug": "beta", "role": "admin"}}, {"organization": {}}),
     "one of mine": ({"organization": "acme", "role": "admin"}, {"organization": "acme", "role": "admin"}),
     "none": ({"organization": None, "role": None}, {"organization": None, "role": None}),
-    "deeper": ({"user": {"organizations": {"beta": "owner"}}, "list": [{"org": "beta"}]}, None),  # type: ignore[dict-item]
+    "deeper": (
+        {"user": {"organizations": {"beta": "owner"}}, "list": [{"org": "beta"}]},
+        {"user": {"organizations": {}}, "list": [{}]},
+    ),
 }
-SHAPES["deeper"] = (SHAPES["deeper"][0], {"user": {"organizations": {}}, "list": [{}]})
 
 
 def an_event(**values: Any) -> AuditEvent:

@@ -90,7 +90,7 @@ def _opened(url: Secret) -> psycopg.Connection:
     opened = connect(url, autocommit=True)
     try:
         refuse_transaction_pooler(url, opened)
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no session behind
         opened.close()
         raise
     opened.autocommit = False

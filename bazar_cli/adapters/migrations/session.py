@@ -164,7 +164,7 @@ def migrating(
                 # A killed client frees its lock within seconds instead of at the end of its statement.
                 opened.execute("SET client_connection_check_interval = '2s'")
             opened.autocommit = False
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no session behind
             opened.close()
             raise
         return opened
