@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Done
+from tests.support.cli import Done, Series, series
 from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
@@ -70,16 +70,17 @@ def stage(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFa
 @pytest.mark.parametrize("line", matrix().rows)
 def test_row(stage: Stage, line: str) -> None:
     row = matrix().rows[line]
-    wrong = [fault for operator in OPERATORS for fault in _faults(stage, row, operator)]
+    with series() as process:
+        wrong = [fault for operator in OPERATORS for fault in _faults(stage, row, operator, process)]
     stage.tidy()
     if row.command.startswith("auth ") or row.line.startswith("users sessions revoke {oneself}"):
         stage.sign_in()
     assert not wrong, "\n".join([f"bazar {line}", *wrong])
 
 
-def _faults(stage: Stage, row: Row, operator: str) -> list[str]:
+def _faults(stage: Stage, row: Row, operator: str, process: Series) -> list[str]:
     """What one cell says and the command does not do, one line each."""
-    played = stage.play(row, operator)
+    played = stage.play(row, operator, process)
     expected, done = row.cells[operator], played.done
     found = _found(done)
     faults: list[str] = []

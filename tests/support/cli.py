@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -64,15 +65,13 @@ class _Zygote:
         assert self._process.stdout.readline() == b"ready\n", "the zygote did not start"
         atexit.register(self.end)
 
-    def run(self, request: Mapping[str, object], streams: list[int]) -> int:
-        """Fork one command and return its exit code, negative for a signal."""
+    @contextmanager
+    def connected(self) -> Generator[socket.socket]:
+        """Have a process forked for what is asked over the socket."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_SECONDS)
             connection.connect(self._path)
-            text = json.dumps(request).encode() + b"\n"
-            sent = socket.send_fds(connection, [text], streams)
-            connection.sendall(text[sent:])
-            return int(connection.recv(16))
+            yield connection
 
     def end(self) -> None:
         """Let the process go: it ends with its standard input."""
@@ -85,6 +84,28 @@ def _zygote() -> _Zygote:
     return _Zygote()
 
 
+def _ask(connection: socket.socket, request: Mapping[str, object], streams: list[int]) -> int:
+    """Have one command run; return its exit code, negative for a signal."""
+    text = json.dumps(request).encode() + b"\n"
+    sent = socket.send_fds(connection, [text], streams)
+    connection.sendall(text[sent:])
+    return int(connection.recv(16))
+
+
+@dataclass(frozen=True)
+class Series:
+    """One process that runs command after command: starting each costs more than most of them do."""
+
+    connection: socket.socket
+
+
+@contextmanager
+def series() -> Generator[Series]:
+    """Have a process for commands that run one after another (`Bazar.series`)."""
+    with _zygote().connected() as connection:
+        yield Series(connection)
+
+
 @dataclass(frozen=True)
 class Bazar:
     """The command with a home of its own."""
@@ -93,6 +114,8 @@ class Bazar:
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: float = 0
     """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
+    series: Series | None = None
+    """The process that runs its commands; without, each has one of its own."""
 
     def __call__(
         self,
@@ -110,11 +133,19 @@ class Bazar:
         """
         given = stdin.encode() if isinstance(stdin, str) else stdin
         folder = str(cwd or self.folder("work"))
-        request = {"words": words, "environ": self.environment(), "cwd": folder, "kill_after": kill_after}
+        request = {
+            "words": words,
+            "environ": self.environment(),
+            "cwd": folder,
+            "kill_after": kill_after,
+            "series": self.series is not None,
+        }
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             source.write(given)
             source.seek(0)
-            code = _zygote().run(request, [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()])
+            streams = [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()]
+            with _zygote().connected() if self.series is None else nullcontext(self.series.connection) as connection:
+                code = _ask(connection, request, streams)
             out.seek(0)
             err.seek(0)
             return Done(code, out.read().decode(), err.read().decode())

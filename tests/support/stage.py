@@ -14,7 +14,7 @@ from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.domain.access import Pending, Role, UserState
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar, Done, Series
 from tests.support.matrix import OPERATORS, OTHERS, Row
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 
@@ -63,9 +63,9 @@ class Stage:
 
     # -- who is there -------------------------------------------------------------------------------------
 
-    def bazar(self, operator: str) -> Bazar:
+    def bazar(self, operator: str, series: Series | None = None) -> Bazar:
         """`bazar` on the machine of an operator."""
-        return Bazar(self.homes / operator.replace("/", "-")).on(self.people.target)
+        return Bazar(self.homes / operator.replace("/", "-"), series=series).on(self.people.target)
 
     def sign_in(self) -> None:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
@@ -132,11 +132,11 @@ class Stage:
 
     # -- what they do -------------------------------------------------------------------------------------
 
-    def play(self, row: Row, operator: str) -> Played:
-        """Run one cell."""
+    def play(self, row: Row, operator: str, series: Series) -> Played:
+        """Run one cell, in the process of its row."""
         if operator == _DELETED and self.people.row(self.operators[operator]) is None:
             self._begin_deletion_again()
-        bazar = self.bazar(operator)
+        bazar = self.bazar(operator, series)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
         if row.command == "users sessions revoke":

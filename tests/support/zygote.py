@@ -1,8 +1,10 @@
 """A process with everything imported that forks a fresh `bazar` for each command of the tests.
 
 Importing the libraries takes longer than most commands; two thousand process starts would take the whole
-run. Each command still is a process of its own with its own environment, folder and streams. What a start
-imports, and commands that meet signals or terminals, are tested with processes started the usual way.
+run. Each command still is a process of its own with its own environment, folder and streams, but for a series:
+one process whose commands differ in what they are given, such as the operators of a row of the matrix, and run one
+after another. What a start imports, and commands that meet signals or terminals, are tested with processes started
+the usual way.
 
 Run as `python -m tests.support.zygote SOCKET`; ends when its parent does.
 """
@@ -52,16 +54,29 @@ def _preload() -> None:
     gc.freeze()
 
 
-def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
-    """Be the command: its environment, folder, streams and arguments, then its exit code."""
+def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """What is asked, with its three streams; None where nothing more is."""
+    data, streams, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
+    if not data:
+        return None
+    while not data.endswith(b"\n"):
+        data += connection.recv(_REQUEST_BYTES)
+    return json.loads(data), streams
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> int:
+    """Be the command: its environment, folder, streams and arguments. Return its exit code."""
     code = 1
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+            os.close(stream)
         os.environ.clear()
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        # The descriptors stay open when the next command of a series takes the places of these.
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         sys.argv = ["bazar", *request["words"]]
         from bazar_cli.main import main
 
@@ -77,7 +92,15 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
         except OSError:
             # The exit code of an interpreter that cannot flush its streams.
             code = 120
-        os._exit(code)
+    return code
+
+
+def _become_each(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
+    """Be one command after another, until no more is asked for."""
+    asked: tuple[dict[str, Any], list[int]] | None = (request, streams)
+    while asked is not None:
+        connection.sendall(str(_become(*asked)).encode())
+        asked = _received(connection)
 
 
 @dataclass(frozen=True)
@@ -122,19 +145,31 @@ class _Server:
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _fork(self, connection: socket.socket) -> None:
-        data, streams, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
-        while not data.endswith(b"\n"):
-            data += connection.recv(_REQUEST_BYTES)
-        request = json.loads(data)
+        received = _received(connection)
+        if received is None:
+            connection.close()
+            return
+        request, streams = received
         child = os.fork()
         if child == 0:
-            self._leave()
-            connection.close()
-            _become(request, streams)
+            self._run(connection, request, streams)
         for stream in streams:
             os.close(stream)
         after = request["kill_after"]
         self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
+
+    def _run(self, connection: socket.socket, request: dict[str, Any], streams: list[int]) -> NoReturn:
+        """Be what was asked for, and end as it does."""
+        code = 1
+        try:
+            self._leave()
+            if request["series"]:
+                _become_each(connection, request, streams)
+            else:
+                connection.close()
+                code = _become(request, streams)
+        finally:
+            os._exit(code)
 
     def _leave(self) -> None:
         """Have nothing of the server's in the command."""
@@ -148,6 +183,7 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            # Nobody waits for the end of a series any more.
             with self._running.pop(pid).connection as connection, suppress(OSError):  # who asked may have given up
                 connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
