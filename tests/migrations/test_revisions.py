@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -22,6 +20,7 @@ from bazar_cli.domain.audit import VERIFY, VerifyLog
 from bazar_cli.domain.db import Marker, Migrate
 from bazar_cli.domain.permissions import SEEDED_PLANS
 from bazar_cli.services import audit
+from tests.support.cli import alembic as plain_alembic
 from tests.support.people import People
 from tests.support.postgres import migrate, target_of
 
@@ -44,9 +43,8 @@ def data_api_roles(postgres_url: str) -> None:
 
 @pytest.fixture
 def migrated(fresh_database: Databases) -> Generator[Callable[[str], list[dict[str, Any]]]]:
-    """Ask a database that came from nothing to the head."""
-    url = fresh_database()
-    migrate(url)
+    """Ask a database at the head."""
+    url = fresh_database(migrated=True)
     with psycopg.Connection[dict[str, Any]].connect(url, autocommit=True, row_factory=dict_row) as connection:
 
         def ask(query: str) -> list[dict[str, Any]]:
@@ -58,16 +56,7 @@ def migrated(fresh_database: Databases) -> Generator[Callable[[str], list[dict[s
 
 def alembic(url: str, *arguments: str) -> str:
     """Run plain Alembic in the checkout, as its users do."""
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return plain_alembic(url, *arguments, cwd=ROOT).ok().out
 
 
 def schema_of(url: str) -> str:

@@ -84,12 +84,33 @@ def _zygote() -> _Zygote:
     return _Zygote()
 
 
-def _ask(connection: socket.socket, request: Mapping[str, object], streams: list[int]) -> int:
-    """Have one command run; return its exit code, negative for a signal."""
-    text = json.dumps(request).encode() + b"\n"
-    sent = socket.send_fds(connection, [text], streams)
-    connection.sendall(text[sent:])
-    return int(connection.recv(16))
+def _run(
+    connection: socket.socket,
+    request: Mapping[str, object],
+    given: bytes = b"",
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
+) -> Done:
+    """Have one command run to its end; its exit code is negative for a signal."""
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        source.write(given)
+        source.seek(0)
+        streams = [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()]
+        text = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(connection, [text], streams)
+        connection.sendall(text[sent:])
+        code = int(connection.recv(16))
+        out.seek(0)
+        err.seek(0)
+        return Done(code, out.read().decode(), err.read().decode())
+
+
+def alembic(database_url: str, *words: str, cwd: Path) -> Done:
+    """Run plain Alembic in a folder as its users do, forked from the worker's zygote."""
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
+    request = {"program": "alembic", "words": words, "environ": environ, "cwd": str(cwd)}
+    with _zygote().connected() as connection:
+        return _run(connection, {**request, "kill_after": None, "series": False})
 
 
 @dataclass(frozen=True)
@@ -131,24 +152,17 @@ class Bazar:
         Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
         """
-        given = stdin.encode() if isinstance(stdin, str) else stdin
-        folder = str(cwd or self.folder("work"))
         request = {
+            "program": "bazar",
             "words": words,
             "environ": self.environment(),
-            "cwd": folder,
+            "cwd": str(cwd or self.folder("work")),
             "kill_after": kill_after,
             "series": self.series is not None,
         }
-        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            source.write(given)
-            source.seek(0)
-            streams = [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()]
-            with _zygote().connected() if self.series is None else nullcontext(self.series.connection) as connection:
-                code = _ask(connection, request, streams)
-            out.seek(0)
-            err.seek(0)
-            return Done(code, out.read().decode(), err.read().decode())
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        with _zygote().connected() if self.series is None else nullcontext(self.series.connection) as connection:
+            return _run(connection, request, given, stdout, stderr)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start one command and return its process, its streams piped unless given otherwise."""

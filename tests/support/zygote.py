@@ -1,4 +1,4 @@
-"""A process with everything imported that forks a fresh `bazar` for each command of the tests.
+"""A process with everything imported that forks a fresh `bazar`, or plain Alembic, for each command of the tests.
 
 Importing the libraries takes longer than most commands; two thousand process starts would take the whole
 run. Each command still is a process of its own with its own environment, folder and streams, but for a series:
@@ -41,6 +41,8 @@ _LIBRARIES = (
     "typer._click.decorators",
 )
 
+_MAINS = {"bazar": "bazar_cli.main", "alembic": "alembic.config"}
+
 
 def _preload() -> None:
     import bazar_cli
@@ -77,10 +79,10 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         # The descriptors stay open when the next command of a series takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        sys.argv = ["bazar", *request["words"]]
-        from bazar_cli.main import main
-
-        code = main()
+        sys.argv = [request["program"], *request["words"]]
+        main = import_module(_MAINS[request["program"]]).main
+        # Alembic's returns nothing where it went well.
+        code = main() or 0
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException as error:  # noqa: BLE001 - as the interpreter itself would
