@@ -127,6 +127,8 @@ class CreatedDatabase:
     host: str
     database: str
     created: bool
+    planned: bool = False
+    """Of a dry run: `created` is what the real run would do."""
 
 
 @dataclass(frozen=True)

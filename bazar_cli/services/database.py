@@ -82,7 +82,7 @@ def create(system: System, grant: Grant, _request: CreateDatabase) -> CreatedDat
     grant.demand(use_cases.CREATE)
     server = system.server(grant)
     created = not server.exists() if grant.dry_run else server.create()
-    return CreatedDatabase(server.host, server.database, created)
+    return CreatedDatabase(server.host, server.database, created, planned=grant.dry_run)
 
 
 def drop(system: System, grant: Grant, request: DropDatabase) -> DroppedDatabase:
