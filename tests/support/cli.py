@@ -23,6 +23,20 @@ _SECONDS = 120
 """No time limit of a test: only so that a hang ends the run with a trace."""
 
 
+_PROGRAM = """\
+#!{python} -IS
+import json, os, socket, sys
+request = {{"words": sys.argv[1:], "environ": dict(os.environ), "cwd": os.getcwd(), "kill_after": None}}
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect({path!r})
+    text = json.dumps(request).encode() + b"\\n"
+    sent = socket.send_fds(connection, [text], [0, 1, 2])
+    connection.sendall(text[sent:])
+    code = int(connection.recv(16))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended."""
@@ -74,6 +88,11 @@ class _Zygote:
             connection.sendall(text[sent:])
             return int(connection.recv(16))
 
+    def program(self, path: Path) -> None:
+        """Write a program that hands its words, environment, folder and streams over as a command."""
+        path.write_text(_PROGRAM.format(python=sys.executable, path=self._path))
+        path.chmod(0o755)
+
     def end(self) -> None:
         """Let the process go: it ends with its standard input."""
         self._process.communicate()
@@ -83,6 +102,11 @@ class _Zygote:
 @lru_cache(maxsize=1)
 def _zygote() -> _Zygote:
     return _Zygote()
+
+
+def program(path: Path) -> None:
+    """Write `bazar` as a program for the scripts of a test, each of its runs forked from the worker's zygote."""
+    _zygote().program(path)
 
 
 @dataclass(frozen=True)
