@@ -140,6 +140,16 @@ class DroppedDatabase:
     environment: str
 
 
+def urls_differ(database: str | None = None, migration_database: str | None = None) -> Conflict:
+    """The error for the two URLs of a target that do not lead to the same database, with the names where known."""
+    return Conflict(
+        "db.urls_differ",
+        "DATABASE_URL and DATABASE_MIGRATION_URL lead to two databases of bazar",
+        hint="correct DATABASE_MIGRATION_URL",
+        details={"database": database, "migration_database": migration_database} if database else {},
+    )
+
+
 def no_marker() -> Conflict:
     """The error for a database that has bazar's tables and no marker."""
     return Conflict(

@@ -233,3 +233,24 @@ def test_what_cannot_be_seen_is_not_taken_for_missing(
         assert failed(blind(*sign_in, stdin=OLD_PASSWORD)) == expected
         assert people.identities(late) == []
         assert (users(url), events(url)) == (before, [])
+
+
+def test_empty_database_opens_nothing_of_the_one_to_be_migrated(
+    first: On, root: Someone, people: People, fresh_database: Databases
+) -> None:
+    url, ruled = fresh_database(), fresh_database()
+    at_revision(ruled, ALL[0])
+    with named(first(ruled), root) as (bazar, there):
+        there.superuser()
+        before = users(ruled)
+        late = an_address("late")
+        mixed = bazar.having(DATABASE_URL=url, DATABASE_MIGRATION_URL=ruled, SUPERUSER_EMAIL=late)
+        assert failed(mixed(*MIGRATE)) == (6, "db.urls_differ")
+        sign_in = ("auth", "login", "--email", late, "--password-stdin", *JSON)
+        password = bazar.environ["SUPERUSER_PASSWORD"]
+        assert failed(mixed(*sign_in, stdin=password)) == (6, "db.urls_differ")
+        assert (people.identities(late), users(ruled), has_schema(url)) == ([], before, False)
+        assert there.sql("SELECT version_num FROM bazar.alembic_version") == [{"version_num": ALL[0]}]
+        same = bazar.having(DATABASE_URL=url, DATABASE_MIGRATION_URL=f"{url}&application_name=migrations")
+        same(*MIGRATE).ok()
+        assert users(url) == [(str(root.id), root.email, "premium", True)]
