@@ -46,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_server] = server
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: many a test waits, for a timeout or for a process to end."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Look for no garbage while tests are collected, nor ever among them: they live as long as the process."""

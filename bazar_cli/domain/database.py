@@ -127,6 +127,8 @@ class CreatedDatabase:
     host: str
     database: str
     created: bool
+    planned: bool = False
+    """Of a dry run: `created` is what the real run would do."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,16 @@ class DroppedDatabase:
     host: str
     database: str
     environment: str
+
+
+def urls_differ(database: str | None = None, migration_database: str | None = None) -> Conflict:
+    """The error for the two URLs of a target that do not lead to the same database, with the names where known."""
+    return Conflict(
+        "db.urls_differ",
+        "DATABASE_URL and DATABASE_MIGRATION_URL lead to two databases of bazar",
+        hint="correct DATABASE_MIGRATION_URL",
+        details={"database": database, "migration_database": migration_database} if database else {},
+    )
 
 
 def no_marker() -> Conflict:

@@ -135,6 +135,8 @@ class CreatedUser:
     """The identity was there already and keeps its password: the one that was given is not set."""
     foretold: bool = False
     """Of a dry run, which chose an id that nobody will have: the real run chooses another one."""
+    planned: bool = False
+    """Of a dry run: `created` is what the real run would do."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ one event of a denial.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from uuid import UUID
 
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import no_database
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
@@ -123,12 +125,17 @@ class Gate:
         return self._identities.superuser(create=create)
 
     def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
-        """What Postgres has for this command. Raises: Conflict `db.no_database`, before anybody is created for it."""
+        """What Postgres has for this command.
+
+        Raises: Conflict `db.no_database`, `db.urls_differ`, before anybody is created for it.
+        """
         from bazar_cli.adapters.postgres.gate import Ground
 
         sight = _look(self._system, identity)
         if sight.ground is Ground.NO_DATABASE and not spec.without_database:
             raise no_database()
+        if spec.bootstrap and not sight.superuser_exists:
+            _check_migration_url(self._system)
         return sight
 
     def _foreseen(self, spec: Spec) -> Grant:
@@ -178,13 +185,16 @@ def describe_operator(system: System, identity: Identity) -> Operator | None:
 def has_superuser(system: System, *, needs_database: bool = False) -> bool:
     """Say whether an active superuser on Premium exists; a database without tables has none.
 
-    Raises: with `needs_database` Conflict `db.no_database` where there is none to ask; BackendUnavailable.
+    Raises: Conflict `db.urls_differ`, with `needs_database` `db.no_database` where there is none to ask;
+    BackendUnavailable.
     """
     from bazar_cli.adapters.postgres.gate import Ground
 
     sight = _look(system, None)
     if needs_database and sight.ground is Ground.NO_DATABASE:
         raise no_database()
+    if not sight.superuser_exists:
+        _check_migration_url(system)
     return sight.superuser_exists
 
 
@@ -208,6 +218,21 @@ def _look(system: System, identity: Identity | None) -> Sight:
     from bazar_cli.adapters.postgres.gate import look
 
     return look(system.database(), system.target, identity.user_id if identity else None)
+
+
+def _check_migration_url(system: System) -> None:
+    """See that nobody rules the database to be migrated either: another one than DATABASE_URL's proves nothing of it.
+
+    Raises: Conflict `db.urls_differ`; BackendUnavailable.
+    """
+    from bazar_cli.services.system import System
+
+    url = system.target.migration_url
+    if url is None:
+        return
+    with System(replace(system.target, database_url=url, migration_url=None), system.request_id) as migrated:
+        if _look(migrated, None).superuser_exists:
+            raise urls_differ()
 
 
 def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:

@@ -61,7 +61,7 @@ def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
         if grant.dry_run:
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
             foreseen = planned(system, grant, request.organization, wanted, begun.id)
-            return CreatedUser(foreseen, created=True, foretold=not begun.resumed)
+            return CreatedUser(foreseen, created=True, foretold=not begun.resumed, planned=True)
         password_set = provision(system, grant, admin, wanted, begun)
         invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
         user = settle(system, grant, admin, wanted, begun, created_here=password_set)

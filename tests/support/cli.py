@@ -24,6 +24,20 @@ _SECONDS = 120
 """No time limit of a test: only so that a hang ends the run with a trace."""
 
 
+_PROGRAM = """\
+#!{python} -IS
+import json, os, socket, sys
+request = {{"words": sys.argv[1:], "environ": dict(os.environ), "cwd": os.getcwd()}}
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect({path!r})
+    text = json.dumps(request).encode() + b"\\n"
+    sent = socket.send_fds(connection, [text], [0, 1, 2])
+    connection.sendall(text[sent:])
+    code = int(connection.recv(16))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended."""
@@ -73,6 +87,11 @@ class _Zygote:
             connection.connect(self._path)
             yield connection
 
+    def program(self, path: Path) -> None:
+        """Write a program that hands its words, environment, folder and streams over as a command."""
+        path.write_text(_PROGRAM.format(python=sys.executable, path=self._path))
+        path.chmod(0o755)
+
     def end(self) -> None:
         """Let the process go: it ends with its standard input."""
         self._process.communicate()
@@ -110,7 +129,7 @@ def alembic(database_url: str, *words: str, cwd: Path) -> Done:
     environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
     request = {"program": "alembic", "words": words, "environ": environ, "cwd": str(cwd)}
     with _zygote().connected() as connection:
-        return _run(connection, {**request, "kill_after": None, "series": False})
+        return _run(connection, request)
 
 
 @dataclass(frozen=True)
@@ -125,6 +144,11 @@ def series() -> Generator[Series]:
     """Have a process for commands that run one after another (`Bazar.series`)."""
     with _zygote().connected() as connection:
         yield Series(connection)
+
+
+def program(path: Path) -> None:
+    """Write `bazar` as a program for the scripts of a test, each of its runs forked from the worker's zygote."""
+    _zygote().program(path)
 
 
 @dataclass(frozen=True)
@@ -153,7 +177,6 @@ class Bazar:
         where given, in place of what is returned.
         """
         request = {
-            "program": "bazar",
             "words": words,
             "environ": self.environment(),
             "cwd": str(cwd or self.folder("work")),

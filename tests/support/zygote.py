@@ -79,8 +79,9 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         # The descriptors stay open when the next command of a series takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        sys.argv = [request["program"], *request["words"]]
-        main = import_module(_MAINS[request["program"]]).main
+        program = request.get("program", "bazar")
+        sys.argv = [program, *request["words"]]
+        main = import_module(_MAINS[program]).main
         # Alembic's returns nothing where it went well.
         code = main() or 0
     except SystemExit as ended:
@@ -157,7 +158,7 @@ class _Server:
             self._run(connection, request, streams)
         for stream in streams:
             os.close(stream)
-        after = request["kill_after"]
+        after = request.get("kill_after")
         self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
 
     def _run(self, connection: socket.socket, request: dict[str, Any], streams: list[int]) -> NoReturn:
@@ -165,7 +166,7 @@ class _Server:
         code = 1
         try:
             self._leave()
-            if request["series"]:
+            if request.get("series"):
                 _become_each(connection, request, streams)
             else:
                 connection.close()

@@ -23,6 +23,7 @@ _RULED = text(
     " AND pending IS DISTINCT FROM 'delete')"
 )
 _OTHER_ID = text("SELECT id FROM bazar.users WHERE lower(email) = :email AND id <> :id")
+_BEFORE = text("SELECT email, plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR UPDATE")
 _CLAIM = text(
     """
     INSERT INTO bazar.users (id, email, plan, state, origin, is_superuser)
@@ -65,7 +66,12 @@ def _claim(connection: Connection, grant: Grant, user_id: uuid.UUID, email: str)
             hint="delete the stale row in bazar.users, or use another SUPERUSER_EMAIL",
             details={"postgres_id": str(other), "supabase_id": str(user_id)},
         )
+    found = connection.execute(_BEFORE, {"id": user_id}).mappings().one_or_none()
     connection.execute(_CLAIM, {"id": user_id, "email": email})
-    after = {"email": email, "plan": "premium", "is_superuser": True}
-    audit.record(connection, grant, audit.Change("user", user_id, after=after, reason="bootstrap"))
+    after: dict[str, object] = {"email": email, "plan": "premium", "is_superuser": True}
+    if found is not None:
+        # Somebody who was no superuser in service, or none at all: what they were is part of what was done.
+        after |= {"email": found["email"], "state": "active", "pending": None}
+    change = audit.Change("user", user_id, before=dict(found) if found else None, after=after, reason="bootstrap")
+    audit.record(connection, grant, change)
     return True

@@ -52,12 +52,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
             details={"sqlstate": sqlstate},
         )
     if sqlstate == "42501":
-        return Conflict(
-            "postgres.privilege",
-            f"the database user of {where} may not do this: {_first_line(cause)}",
-            hint="use the owner of the schema bazar in DATABASE_URL",
-            details={"sqlstate": sqlstate},
-        )
+        return _privilege(where, _first_line(cause), sqlstate)
     if sqlstate in _BUSY:
         return BackendUnavailable(
             "postgres.busy",
@@ -82,6 +77,20 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
         "postgres.unexpected",
         f"the database {where} refused a statement of bazar: {_first_line(cause)}",
         hint="this is a bug; report it with the request id",
+        details={"sqlstate": sqlstate},
+    )
+
+
+def users_hidden(target: Target) -> Conflict:
+    """The error for a role whom row security may keep from seeing users: what it sees is no proof of who is there."""
+    return _privilege(address(target.database_url), "row security hides users from it", None)
+
+
+def _privilege(where: str, reason: str, sqlstate: str | None) -> Conflict:
+    return Conflict(
+        "postgres.privilege",
+        f"the database user of {where} may not do this: {reason}",
+        hint="use the owner of the schema bazar in DATABASE_URL",
         details={"sqlstate": sqlstate},
     )
 

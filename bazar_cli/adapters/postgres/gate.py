@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 
+from bazar_cli.adapters.postgres.errors import users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
 from bazar_cli.domain.audit import asked_target
@@ -30,7 +31,8 @@ _OPERATOR = text(
 )
 _SUPERUSER = text(
     "SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'"
-    " AND state = 'active' AND pending IS DISTINCT FROM 'delete')"
+    " AND state = 'active' AND pending IS DISTINCT FROM 'delete') AS found,"
+    " pg_catalog.row_security_active('bazar.users') AS filtered"
 )
 _DENIAL = text(
     """
@@ -66,8 +68,9 @@ class Sight:
 def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight:
     """Read the operator `user_id` and, where bootstrap may be open, whether a superuser exists.
 
-    Raises: BackendUnavailable and others as `adapters.postgres.errors.translate` says, for every error but
-    a missing database, schema or view.
+    Raises: Conflict `postgres.privilege` where row security keeps users from the role of the connection;
+    BackendUnavailable and others as `adapters.postgres.errors.translate` says, for every error but a missing
+    database, schema or view.
     """
     try:
         with database.connect_for_gate() as connection:
@@ -75,8 +78,11 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
             operator = None if row is None else _operator(row)
             if operator is not None and _rules(operator):
                 return Sight(Ground.READY, operator, superuser_exists=True)
-            exists = bool(connection.execute(_SUPERUSER).scalar_one())
-            return Sight(Ground.READY, operator, superuser_exists=exists)
+            superuser = connection.execute(_SUPERUSER).one()
+            if not superuser.found and superuser.filtered:
+                # Whom row security hides may be there: that none is seen proves nothing, and opens nothing.
+                raise users_hidden(target)
+            return Sight(Ground.READY, operator, superuser_exists=superuser.found)
     except BazarError as error:
         ground = _missing(error, target)
         if ground is None:

@@ -100,3 +100,10 @@ def rfc3339(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def created_cell(*, created: bool, planned: bool) -> str:
+    """Return for people whether something was created; `planned` says that a dry run only looked."""
+    if planned and created:
+        return "would create"
+    return "yes" if created else "no"

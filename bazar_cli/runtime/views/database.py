@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.database import CreatedDatabase, CurrentRevision, DatabaseMarker, DroppedDatabase, LockSession
-from bazar_cli.runtime.views.base import View, rfc3339
+from bazar_cli.runtime.views.base import View, created_cell, rfc3339
 
 CURRENT_REVISION: View[CurrentRevision] = View(
     fields={"revision": lambda c: c.revision, "is_head": lambda c: c.is_head},
@@ -39,6 +39,7 @@ SESSION: View[LockSession] = View(
 CREATED: View[CreatedDatabase] = View(
     fields={"host": lambda c: c.host, "database": lambda c: c.database, "created": lambda c: c.created},
     identifier=lambda c: c.database,
+    shown={"created": lambda c: created_cell(created=c.created, planned=c.planned)},
 )
 DROPPED: View[DroppedDatabase] = View(
     fields={"host": lambda d: d.host, "database": lambda d: d.database, "environment": lambda d: d.environment},

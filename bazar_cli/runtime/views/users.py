@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.users import AdoptedUser, CreatedUser, PasswordReset, RestoredUser, SuspendedUser, User
-from bazar_cli.runtime.views.base import Value, View, fields_of, rfc3339
+from bazar_cli.runtime.views.base import Value, View, created_cell, fields_of, rfc3339
 
 
 def _organizations(user: User) -> list[Value]:
@@ -43,6 +43,7 @@ CREATED: View[CreatedUser] = View(
     optional=frozenset({"password"}),
     identifier=lambda c: None if c.foretold else str(c.user.id),
     cells={"organizations": lambda c: _organization_cell(c.user)},
+    shown={"created": lambda c: created_cell(created=c.created, planned=c.planned)},
 )
 
 

@@ -30,6 +30,7 @@ def test_from_no_database_to_none(first: On, postgres_url: str, as_user: Callabl
         refused = strange("db", "create", *JSON)
         assert (refused.code, refused.error["code"]) == (6, "db.no_database")
         assert bazar("db", "create", "--dry-run", *JSON).ok().json["created"] is True
+        assert "created\twould create\n" in bazar("db", "create", "--dry-run").ok().out
         assert bazar("db", "env", *JSON).error["code"] == "db.no_database"
 
         made = bazar("db", "create", *JSON).ok()

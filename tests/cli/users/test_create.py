@@ -146,6 +146,7 @@ def test_dry_run_writes_to_neither_system(admin: Bazar, people: People, unique_e
     assert (done.json["id"], done.json["created"]) == (None, True)
     assert "nothing was written" in done.err
     assert admin("users", "create", email, "-n", "-o", "ids").ok().out == ""
+    assert {"id\t", "created\twould create"} < set(admin("users", "create", email, "-n").ok().out.splitlines())
     assert people.identities(email) == []
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
 
