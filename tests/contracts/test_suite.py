@@ -7,7 +7,8 @@ import pytest
 
 @pytest.mark.xdist_group("together")
 def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> None:
-    """Workers are told of a group by the name of its tests alone; without it each starts an embedded stack of its own."""
-    if request.config.getoption("dist", "no") != "loadgroup":
+    """Workers know a group by the names of its tests alone; unnoticed, each starts an embedded stack of its own."""
+    # A worker of xdist keeps there what the whole run was told with `--dist`.
+    if not getattr(request.config.option, "loadgroup", False):
         pytest.skip("the tests run in one process, or are dealt out in another way")
     assert request.node.nodeid.endswith("@together")
