@@ -30,8 +30,9 @@ def run(
 ) -> int:
     """Make demo users and organizations in both systems: the same ones, and once, however often it runs.
 
-    What exists is left as it is. After a reset, identities of this Bazar are taken back. BAZAR_SEED_PASSWORD gives
-    those who are created a password. A protected database refuses, whatever the options.
+    What it would make is said first, and asked; --yes answers. What exists is left as it is, and after a reset
+    identities of this Bazar are taken back. BAZAR_SEED_PASSWORD gives those who are created a password. A protected
+    database refuses, whatever the options.
     """
     data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
     request = Seed(data, users, seed_password(run.environ))
