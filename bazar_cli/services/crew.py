@@ -7,10 +7,10 @@ changes in hand and let none begin. An answer that Supabase limits is waited out
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.errors import BackendUnavailable
@@ -30,6 +30,7 @@ _LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 300.0
 """How long one change waits, in all, for a Supabase that limits how often it is asked."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_TOO_MANY = 429
 
 
 class Crew:
@@ -50,33 +51,28 @@ class Crew:
 
         Returns early where a signal waits. Raises: what the first one raised that failed, once those in hand ended.
         """
+        left = deque(items)
         workers = max(1, min(WORKERS, len(items) // _EACH))
         if workers == 1:
-            for item in items:
-                self._one(self._gate, change, item)
+            self._work(self._gate, change, left)
             return
         with ExitStack() as stack:
-            gates: SimpleQueue[Gate] = SimpleQueue()
-            for _ in range(workers):
-                gates.put(stack.enter_context(self._gate.beside()))
-
-            def next_one(item: T) -> None:
-                gate = gates.get()
-                try:
-                    self._one(gate, change, item)
-                finally:
-                    gates.put(gate)
-
+            gates = [stack.enter_context(self._gate.beside()) for _ in range(workers)]
             pool = ThreadPoolExecutor(workers, thread_name_prefix="crew")
             try:
-                self._watch([pool.submit(next_one, item) for item in items], doing)
+                working = [pool.submit(self._work, gate, change, left) for gate in gates]
+                while wait(working, timeout=_TELL_SECONDS).not_done:
+                    if not self.stops():
+                        self._tell(f"{doing}: {len(items) - len(left)} of {len(items)}")
             except KeyboardInterrupt:
-                self._broken = True
                 # A second one: the process ends at once, and takes the connections of the changes in hand with it.
+                self._broken = True
                 stack.pop_all()
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=False)
                 raise
             pool.shutdown()
+            for one in working:
+                one.result()
 
     def stops(self) -> bool:
         """Whether no further change is to begin."""
@@ -102,24 +98,17 @@ class Crew:
                     time.sleep(min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
         raise AssertionError("pauses have no end")
 
-    def _one(self, gate: Gate, change: Callable[[Gate, T], None], item: T) -> None:
-        if self.stops():
-            return
+    def _work(self, gate: Gate, change: Callable[[Gate, T], None], left: deque[T]) -> None:
         try:
-            change(gate, item)
+            while not self.stops():
+                try:
+                    item = left.popleft()
+                except IndexError:
+                    return
+                change(gate, item)
         except BaseException:  # whatever it is, nothing else begins
             self._broken = True
             raise
-
-    def _watch(self, futures: Sequence[Future[None]], doing: str) -> None:
-        """Wait for all; tell how many are done, and raise the first error once those in hand have ended."""
-        left = set(futures)
-        while left:
-            _, left = wait(left, timeout=_TELL_SECONDS, return_when=FIRST_EXCEPTION)
-            if left and not self.stops():
-                self._tell(f"{doing}: {len(futures) - len(left)} of {len(futures)}")
-        for future in futures:
-            future.result()
 
 
 def _pauses() -> Iterator[float]:
@@ -135,7 +124,7 @@ def _limited(error: BaseException) -> tuple[bool, float | None]:
     while found is not None:
         if isinstance(found, OutcomeUnknown) and found.rate_limited:
             return True, found.retry_after
-        if isinstance(found, BackendUnavailable) and found.code == "supabase.rate_limited":
+        if isinstance(found, BackendUnavailable) and found.details.get("status") == _TOO_MANY:
             pause = found.details.get("retry_after")
             return True, pause if isinstance(pause, float) else None
         found = found.__cause__

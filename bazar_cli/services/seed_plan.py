@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _FEW = 25
 """So many are asked for one by one; beyond that the whole list is read, which costs a scan for each thousand."""
+_LOOKED_FOR = 1000
+"""So many that the list did not show are looked for; beyond that so much is missing that a few do not matter."""
 _SHOWN = 20
 
 
@@ -88,7 +90,9 @@ def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID)
         stored = seeding.users(connection, emails)
         names = seeding.organizations(connection, [o.slug for o in data.organizations])
     found = _identities(system, grant, data.users, stored, ids)
-    by_email = {identity.email: identity for identity in found if not identity.is_deleted}
+    # Of two identities with one address, which single sign-on allows, the own one counts.
+    living = sorted((i for i in found if not i.is_deleted), key=lambda i: i.deployment == deployment)
+    by_email = {identity.email: identity for identity in living}
     by_id = {identity.id: identity for identity in found}
     with system.database().read(grant) as connection:
         taken = seeding.taken_ids(connection, [*ids, *by_id])
@@ -117,7 +121,10 @@ def _identities(
     admin = system.admin(grant)
     if len(emails) > _FEW:
         listed = (identity for page in admin.every() for identity in page.identities)
-        return [identity for identity in listed if identity.email in emails or identity.id in wanted]
+        seen = [identity for identity in listed if identity.email in emails or identity.id in wanted]
+        # The list may skip some: who must be there is asked for by id.
+        skipped = {user.id for user in stored.values()}.difference(identity.id for identity in seen)
+        return [*seen, *(i for i in map(admin.get, sorted(skipped)[:_LOOKED_FOR]) if i is not None)]
     found: list[StoredIdentity | None] = []
     for user, user_id in zip(users, ids, strict=True):
         there = stored.get(user.email)
@@ -172,9 +179,6 @@ class _Comparison:
         missing = [m for m in user.organizations if m.slug not in stored.roles]
         different = self._different(user, stored)
         unfinished = self._is_unfinished(user, stored)
-        # A creation that nobody finished has no identity yet, and its organization is the one that it was begun with.
-        if stored.pending is None and stored.id not in self.by_id:
-            different.append("identity")
         state = self._state(user, stored)
         if stored.pending is not None and not (unfinished and stored.untouched):
             plan.outcome, plan.note = Outcome.DIFFERS, f"in the middle of another change ({stored.pending})"
@@ -182,9 +186,12 @@ class _Comparison:
             different += ["organizations"] if missing and "organizations" not in different else []
             different += ["state"] if state and "state" not in different else []
             plan.outcome, plan.note = Outcome.DIFFERS, f"another {' and '.join(different)}"
+        elif stored.pending is None and stored.id not in self.by_id:
+            plan.outcome, plan.note = Outcome.DIFFERS, "no identity at Supabase"
         elif missing or state or stored.pending:
             plan.outcome, plan.state = Outcome.COMPLETED, state
             plan.creates = stored.pending is Pending.CREATE
+            # Of who is unfinished, the one that the creation was begun with.
             plan.first = next((m for m in user.organizations if m.slug in stored.roles), None)
             plan.memberships = missing
         return plan

@@ -23,7 +23,7 @@ from bazar_cli.domain.members import AddMember
 from bazar_cli.domain.orgs import CreateOrganization
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.seed import REASON, WRITTEN, Outcome, Seed, SeedData, Seeded, SeededOrganization, SeededUser
+from bazar_cli.domain.seed import REASON, Outcome, Seed, SeedData, Seeded, SeededOrganization, SeededUser
 from bazar_cli.domain.seed_data import wanted
 from bazar_cli.domain.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
 from bazar_cli.services import members as member_services
@@ -58,10 +58,14 @@ class Prepared:
         """What would be written, to be agreed to. Parameters: `command` does the same without asking."""
         new = [o.wanted.slug for o in self.plan.organizations if o.outcome is Outcome.CREATED]
         counts = {outcome: self.plan.count(outcome) for outcome in Outcome if outcome is not Outcome.FAILED}
-        parts = [f"{len(new)} organizations created"] if new else []
-        parts += [f"{counts[o]} users {o.value.replace('-', ' ')}" for o in WRITTEN if counts[o]]
+        made = [_counted(len(new), "organization")] if new else []
+        made += [_counted(counts[Outcome.CREATED], "user")] if counts[Outcome.CREATED] else []
+        texts = [f"{' and '.join(made)} would be created"] if made else []
+        for outcome in (Outcome.TAKEN_BACK, Outcome.COMPLETED):
+            if counts[outcome]:
+                texts.append(f"{_counted(counts[outcome], 'user')} would be {outcome.value.replace('-', ' ')}")
         return Impact(
-            text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(parts)}",
+            text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
             question="Make this demo data?",
             command=command,
             subject=(),
@@ -249,7 +253,9 @@ class _Changes:
                     raise
                 organization.outcome, organization.note = Outcome.EXISTING, _MEANWHILE
                 return
-            if owner is not None:
+            if owner is None:
+                organization.note = "owned by whoever ran this"
+            else:
                 owner.memberships = [m for m in owner.memberships if m.slug != asked.slug]
 
     def _add_memberships(self, gate: Gate, user: UserPlan) -> None:
@@ -271,6 +277,10 @@ class _Changes:
 
         with _told(user):
             self.crew.patiently(change)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -70,19 +70,6 @@ def mails_limited(what: str, details: Mapping[str, object]) -> BackendUnavailabl
     )
 
 
-def too_often(pause: float | None) -> BackendUnavailable:
-    """Return the error for a question that Supabase Auth does not answer now.
-
-    Parameters: `pause` is in how many seconds it wants to be asked again, None where it does not say.
-    """
-    return BackendUnavailable(
-        "supabase.rate_limited",
-        "Supabase Auth limits how often it is asked",
-        hint="wait a minute and run the same command again",
-        details={} if pause is None else {"retry_after": pause},
-    )
-
-
 def retry_after(response: httpx.Response) -> float | None:
     """Return in how many seconds an answer wants to be asked for again; None where it does not say.
 

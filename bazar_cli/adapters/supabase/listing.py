@@ -12,7 +12,6 @@ from bazar_cli.adapters.supabase.http import (
     key_headers,
     key_refused,
     retry_after,
-    too_often,
     unavailable,
 )
 
@@ -72,6 +71,7 @@ def unreadable(target: Target, response: httpx.Response, message: str) -> BazarE
     status = response.status_code
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return key_refused(message, {"status": status})
+    error = unavailable(target, f"{status} {message}")
     if status == _TOO_MANY:
-        return too_often(retry_after(response))
-    return unavailable(target, f"{status} {message}")
+        error.details |= {"status": status, "retry_after": retry_after(response)}
+    return error

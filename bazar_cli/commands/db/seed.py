@@ -15,6 +15,9 @@ from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.seed import SEEDED
 from bazar_cli.services import seeding
 
+_TOLD = 20
+"""So many warnings; the result has all of what they say."""
+
 
 @command(
     SEED,
@@ -53,9 +56,19 @@ def _tell(run: Run[Seeded], done: Seeded) -> None:
         run.notice("dry run: nothing was written")
     elif not done.writes and not done.partly_done:
         run.notice("all of it was there already; nothing was changed")
-    apart = [(o.slug, o) for o in done.organizations] + [(u.email, u) for u in done.users]
-    for name, part in apart:
-        if part.outcome is Outcome.DIFFERS:
-            run.warn(f"{name} is there with other values and left as it is: {part.note}")
-        elif part.outcome is Outcome.FAILED:
-            run.warn(f"{name} was not made: {part.note}")
+    apart = [
+        *((o.slug, o.outcome, o.note) for o in done.organizations),
+        *((u.email, u.outcome, u.note) for u in done.users),
+    ]
+    told = [
+        *(f"{name} was not made: {note}" for name, outcome, note in apart if outcome is Outcome.FAILED),
+        *(
+            f"{name} is there with other values and left as it is: {note}"
+            for name, outcome, note in apart
+            if outcome is Outcome.DIFFERS
+        ),
+    ]
+    for text in told[:_TOLD]:
+        run.warn(text)
+    if len(told) > _TOLD:
+        run.warn(f"and {len(told) - _TOLD} more: the result names them")
