@@ -11,6 +11,7 @@ import pytest
 
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.seed_data import DEMO
+from bazar_cli.domain.seed_file import FILE_BYTES
 from bazar_cli.domain.target import Target
 from bazar_cli.services.crew import WORKERS
 from tests.cli.db.conftest import On
@@ -115,7 +116,10 @@ def test_wrong_input_is_told_before_anything_is_looked_at(nobody: Bazar) -> None
         "1": (("--file", ""), "usage.invalid_value"),
         "2": (("--file", "nowhere.json"), "files.unwritable"),
         "3": (("--file", "."), "files.unwritable"),
+        "4": (("--file", "large.json"), "input.too_long"),
     }
+    with (nobody.folder("work") / "large.json").open("wb") as large:
+        large.truncate(FILE_BYTES + 1)
     for content, (words, code) in bad.items():
         (nobody.folder("work") / "demo.json").write_bytes(content if isinstance(content, bytes) else content.encode())
         refused = nobody("db", "seed", *words, "--yes", "-o", "json")
@@ -166,14 +170,13 @@ def test_what_supabase_refuses_of_one_user_ends_with_8(root: Bazar, target: Targ
 # -- ended half-way -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("posts", [1, 12])
 def test_killed_somewhere_it_is_finished_by_running_it_again(
-    root: Bazar, target: Target, people: People, demo: Demo, posts: int
+    root: Bazar, target: Target, people: People, demo: Demo
 ) -> None:
     data = cast(size=16)
     words = ("db", "seed", "--file", file_of(root, as_file(data)), "--yes")
     with auth_proxy(target) as proxy, root.on(proxy.target).start(*words) as process:
-        until(lambda: sum(asked.startswith("POST ") for asked in list(proxy.requests)) >= posts)
+        until(lambda: sum(asked.startswith("POST ") for asked in list(proxy.requests)) >= 12)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert len(demo.ids(data)) < len(data.users)
