@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import members, orgs, users
 from bazar_cli.domain import seed as use_cases
-from bazar_cli.domain.access import Grant, UserState
+from bazar_cli.domain.access import Grant, Spec, UserState
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import no_marker
 from bazar_cli.domain.db import Marker, Place, refuse_protected
@@ -23,7 +23,7 @@ from bazar_cli.domain.members import AddMember
 from bazar_cli.domain.orgs import CreateOrganization
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.seed import REASON, Outcome, Seed, SeedData, Seeded, SeededOrganization, SeededUser
+from bazar_cli.domain.seed import REASON, Outcome, Seed, Seeded, SeededOrganization, SeededUser
 from bazar_cli.domain.seed_data import wanted
 from bazar_cli.domain.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
 from bazar_cli.services import members as member_services
@@ -51,7 +51,6 @@ class Prepared:
     environment: str
     deployment: uuid.UUID
     request: Seed
-    data: SeedData
     plan: SeedPlan
 
     def impact(self, command: str) -> Impact:
@@ -107,29 +106,29 @@ def prepare(gate: Gate, request: Seed, *, dry_run: bool) -> Prepared:
     """Look at both systems; return what a run would do, having written nothing.
 
     Raises: Refused `db.protected`, `db.unmarked`; UsageError `seed.users_invalid`; Conflict `seed.identity_taken`;
-    Denied; BackendUnavailable.
+    Denied, also where the operator lacks what one of the changes needs; BackendUnavailable.
     """
-    return gate.perform(_prepare, use_cases.SEED, request, dry_run=dry_run)
+    prepared = gate.perform(_prepare, use_cases.SEED, request, dry_run=dry_run)
+    _may_do_all(gate, prepared.plan, dry_run=dry_run)
+    return prepared
 
 
 def _prepare(system: System, grant: Grant, request: Seed) -> Prepared:
     grant.demand(use_cases.SEED)
     data = wanted(request)
     place, environment, deployment = _allowed(system, grant)
-    return Prepared(place, environment, deployment, request, data, foresee(system, grant, data, deployment))
+    return Prepared(place, environment, deployment, request, foresee(system, grant, data, deployment))
 
 
 def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Seeded:
     """Do what was prepared; return what became of it. Where there is nothing to do nothing is written.
 
     What cannot be done for one user or organization, because somebody was faster or Supabase refuses it, is told in
-    the result, and the others go on. Raises: Refused `db.protected`; Denied, before anything is written, where the
-    operator lacks what one of the changes needs; BackendUnavailable, Conflict that are no matter of one user: run it
-    again; KeyboardInterrupt after the changes in hand.
+    the result, and the others go on. Raises: Refused `db.protected`; Denied; BackendUnavailable, Conflict that are no
+    matter of one user: run it again; KeyboardInterrupt after the changes in hand.
     """
     if not prepared.plan.writes:
         return prepared.seeded()
-    _may_do_all(gate, prepared.plan)
     gate.perform(_begin, use_cases.SEED, prepared)
     with between_steps() as ended:
         crew = Crew(gate, ended, tell)
@@ -157,22 +156,26 @@ def _allowed(system: System, grant: Grant) -> tuple[Place, str, uuid.UUID]:
     return place, found.environment, found.id
 
 
-def _may_do_all(gate: Gate, plan: SeedPlan) -> None:
+def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
     """Ask the gate for one change of each kind that comes up: whoever lacks one is denied before the first write."""
+
+    def ask(spec: Spec, request: object) -> None:
+        gate.authorize(spec, request, dry_run)
+
     of_users = [u for u in plan.users if u.works]
     if any(o.outcome is Outcome.CREATED for o in plan.organizations):
-        gate.authorize(orgs.CREATE, CreateOrganization("", owner=""))
+        ask(orgs.CREATE, CreateOrganization("", owner=""))
     new = [u for u in of_users if u.creates]
     if new:
         highest = next((u.wanted.plan for u in new if u.wanted.plan is not Plan.FREE), None)
         role = max((u.first.role for u in new if u.first), key=lambda r: r.rank, default=None)
-        gate.authorize(users.CREATE, CreateUser(new[0].wanted.email, role=role, plan=highest))
+        ask(users.CREATE, CreateUser(new[0].wanted.email, role=role, plan=highest))
     if any(u.memberships for u in of_users):
-        gate.authorize(members.ADD, AddMember("", ""))
+        ask(members.ADD, AddMember("", ""))
     if any(u.state is UserState.SUSPENDED for u in of_users):
-        gate.authorize(users.SUSPEND, SuspendUser("", REASON))
+        ask(users.SUSPEND, SuspendUser("", REASON))
     if any(u.state is UserState.ACTIVE for u in of_users):
-        gate.authorize(users.RESTORE, RestoreUser(""))
+        ask(users.RESTORE, RestoreUser(""))
 
 
 def _begin(system: System, grant: Grant, prepared: Prepared) -> None:

@@ -373,6 +373,9 @@ def test_whoever_lacks_one_of_the_permissions_is_denied_before_the_first_write(
 ) -> None:
     data = cast()
     people.sql("DELETE FROM bazar.plan_permissions WHERE plan = 'premium' AND permission = %s", permission.value)
+    with pytest.raises(Denied):
+        demo.seed(data, dry_run=True)
+    assert use_cases(people, until_now) == []
     with pytest.raises(Denied) as raised:
         demo.seed(data)
     assert raised.value.code == "access.plan"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import tempfile
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -75,8 +76,12 @@ class Demo:
     def gate(self) -> Generator[Gate]:
         """Lend the gate of one command."""
         token = Secret(self.people.access_token(self.operator))
-        with System(self.people.target, secrets.token_hex(16)) as system:
-            yield Gate(system, Identities(self.people.target, SignInSettings({}, token)))
+        with (
+            tempfile.TemporaryDirectory(prefix="bazar-") as home,
+            System(self.people.target, secrets.token_hex(16)) as system,
+        ):
+            settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
+            yield Gate(system, Identities(self.people.target, settings))
 
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""

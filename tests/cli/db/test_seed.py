@@ -5,21 +5,23 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.seed import SeedData
 from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.seed_file import FILE_BYTES
 from bazar_cli.domain.target import Target
 from bazar_cli.services.crew import WORKERS
 from tests.cli.db.conftest import On
-from tests.support.auth_proxy import Fault, auth_proxy, held_wire
+from tests.support.auth_proxy import AuthProxy, Fault, auth_proxy, held_wire
 from tests.support.cli import Bazar
 from tests.support.demo import Demo, as_file, cast
 from tests.support.people import People, Someone
-from tests.support.waiting import sooner_than, until
+from tests.support.waiting import sooner_than
 
 Databases = Callable[..., str]
 COUNTS = ("created", "taken_back", "completed", "existing", "differing", "failed")
@@ -170,20 +172,87 @@ def test_what_supabase_refuses_of_one_user_ends_with_8(root: Bazar, target: Targ
 # -- ended half-way -------------------------------------------------------------------------------------------------
 
 
-def test_killed_somewhere_it_is_finished_by_running_it_again(
-    root: Bazar, target: Target, people: People, demo: Demo
+@pytest.fixture
+def company(demo: Demo) -> SeedData:
+    """Data whose organizations and first users are there, and enough users to be made for all workers."""
+    data = cast(size=WORKERS * 4)
+    demo.seed(replace(data, users=data.users[:4]))
+    return data
+
+
+@contextmanager
+def all_at_work(root: Bazar, target: Target, data: SeedData) -> Generator[tuple[subprocess.Popen[bytes], AuthProxy]]:
+    """Start a run and wait until each worker has asked for a user; Supabase made every other one, and answered none."""
+    with auth_proxy(target) as proxy:
+        holds = [proxy.hold("POST", "/admin/users", acts=place % 2 == 0) for place in range(WORKERS)]
+        with root.on(proxy.target).start("db", "seed", "--file", file_of(root, as_file(data)), "--yes") as process:
+            for hold in holds:
+                assert hold.held is not None
+                assert hold.held.wait(60)
+            yield process, proxy
+
+
+def run_again(root: Bazar, people: People, data: SeedData) -> dict[str, int]:
+    people.leases_run_out()
+    return root("db", "seed", "--file", file_of(root, as_file(data)), "--yes", "-o", "json").ok().json
+
+
+def test_killed_with_several_at_once_it_is_finished_by_running_it_again(
+    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
 ) -> None:
-    data = cast(size=16)
-    words = ("db", "seed", "--file", file_of(root, as_file(data)), "--yes")
-    with auth_proxy(target) as proxy, root.on(proxy.target).start(*words) as process:
-        until(lambda: sum(asked.startswith("POST ") for asked in list(proxy.requests)) >= 12)
+    with all_at_work(root, target, company) as (process, _):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert len(demo.ids(data)) < len(data.users)
-    people.leases_run_out()
+    rest = len(company.users) - 4 - WORKERS
+    assert counts(run_again(root, people, company)) == [rest, 0, WORKERS, 4, 0, 0]
+    demo.assert_made(company)
+    assert counts(run_again(root, people, company)) == [0, 0, 0, len(company.users), 0, 0]
+
+
+def test_ctrl_c_ends_it_after_the_changes_in_hand(
+    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
+) -> None:
+    with all_at_work(root, target, company) as (process, proxy):
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        proxy.heal()
+        assert process.wait() == -signal.SIGINT
+    # Whom Supabase made is settled; whom it did not make is left for the next run. Nobody else was begun.
+    rows = people.sql("SELECT pending FROM bazar.users WHERE id = ANY(%s)", [*demo.ids(company).values()])
+    assert [row["pending"] for row in rows].count("create") == WORKERS // 2
+    assert len(rows) == 4 + WORKERS
+    run_again(root, people, company)
+    demo.assert_made(company)
+
+
+def test_second_ctrl_c_ends_it_at_once(
+    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
+) -> None:
+    with all_at_work(root, target, company) as (process, _):
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.send_signal(signal.SIGINT)
+        with sooner_than(5):
+            assert process.wait(60) == -signal.SIGINT
+    run_again(root, people, company)
+    demo.assert_made(company)
+
+
+def test_ctrl_c_where_one_comes_after_the_other(root: Bazar, target: Target, demo: Demo) -> None:
+    data = cast()
+    words = ("db", "seed", "--file", file_of(root, as_file(data)), "--yes")
+    with held_wire(target, "POST", "/admin/users", arrives=True) as wire, root.on(wire.target).start(*words) as process:
+        assert wire.held.wait(60)
+        process.send_signal(signal.SIGINT)
+        wire.release.set()
+        assert process.wait() == -signal.SIGINT
+    (begun,) = demo.ids(data).values()
+    (row,) = demo.people.sql("SELECT pending, lease_owner FROM bazar.users WHERE id = %s", begun)
+    assert (row["pending"], row["lease_owner"]) == (None, None)
     root(*words).ok()
     demo.assert_made(data)
-    assert counts(root(*words, "-o", "json").ok().json) == [0, 0, 0, len(data.users), 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -203,47 +272,4 @@ def test_killed_between_the_systems_it_is_finished_by_running_it_again(
     people.leases_run_out()
     done = root(*words, "-o", "json").ok().json
     assert done["completed"] == 1
-    demo.assert_made(data)
-
-
-@pytest.mark.parametrize("size", [0, 16], ids=["one after the other", "several at once"])
-def test_ctrl_c_ends_it_after_the_changes_in_hand(root: Bazar, target: Target, demo: Demo, size: int) -> None:
-    data = cast(size)
-    words = ("db", "seed", "--file", file_of(root, as_file(data)), "--yes")
-    with auth_proxy(target) as proxy, root.on(proxy.target).start(*words) as process:
-        hold = proxy.hold("POST", "/admin/users", acts=True) if size == 0 else None
-        if hold is not None and hold.held is not None:
-            assert hold.held.wait(60)
-        else:
-            until(lambda: sum(asked.startswith("POST ") for asked in list(proxy.requests)) >= 8)
-        process.send_signal(signal.SIGINT)
-        if hold is not None:
-            hold.release.set()
-        assert process.wait() == -signal.SIGINT
-    begun = demo.ids(data)
-    assert 0 < len(begun) < len(data.users)
-    pending = demo.people.sql("SELECT 1 FROM bazar.users WHERE id = ANY(%s) AND pending IS NOT NULL", [*begun.values()])
-    assert pending == []
-    root(*words).ok()
-    demo.assert_made(data)
-
-
-def test_second_ctrl_c_ends_it_at_once(root: Bazar, target: Target, demo: Demo, people: People) -> None:
-    data = cast(size=WORKERS * 4)
-    demo.seed(replace(data, users=data.users[:4]))
-    words = ("db", "seed", "--file", file_of(root, as_file(data)), "--yes")
-    with auth_proxy(target) as proxy:
-        holds = [proxy.hold("POST", "/admin/users", acts=True) for _ in range(WORKERS)]
-        with root.on(proxy.target).start(*words) as process:
-            for hold in holds:
-                assert hold.held is not None
-                assert hold.held.wait(60)
-            process.send_signal(signal.SIGINT)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.5)
-            process.send_signal(signal.SIGINT)
-            with sooner_than(5):
-                assert process.wait(60) == -signal.SIGINT
-    people.leases_run_out()
-    root(*words).ok()
     demo.assert_made(data)
