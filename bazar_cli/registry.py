@@ -157,6 +157,7 @@ TREE = Group(
                         "redo": "Take the newest revision back and apply it again",
                         "revision": "Write the next migration file",
                         "rollback": "Take applied revisions back",
+                        "seed": "Make demo users and organizations",
                         "status": "Show the revision and what is pending",
                         "wait": "Wait until the database accepts connections",
                     },

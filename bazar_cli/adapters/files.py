@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable, UsageError
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -225,6 +225,32 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
     except BaseException:  # Ctrl-C too leaves no half-written file behind
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_text(path: Path, limit: int, *, named: str) -> str:
+    """Return a file's UTF-8 text, of `limit` bytes at most. Parameters: `named` is what messages call it.
+
+    Raises: StoreUnusable `files.unwritable`; UsageError `input.too_long`, `input.encoding`.
+    """
+    with file_errors(path, _ANOTHER_FILE, named=named), path.open("rb") as stream:
+        return decoded(stream.read(limit + 1), limit, named=named)
+
+
+def decoded(content: bytes, limit: int, *, named: str) -> str:
+    """Return the text that `limit` bytes at most hold, without a byte order mark.
+
+    Raises: UsageError `input.too_long`, `input.encoding`.
+    """
+    if len(content) > limit:
+        raise UsageError(
+            "input.too_long", f"{named} has more than {limit // 1024**2} MiB", hint="split it into several files"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            "input.encoding", f"{named} is no UTF-8 text, at byte {error.start}", hint="save it as UTF-8"
+        ) from error
 
 
 def open_private(path: Path, flags: int = os.O_RDWR) -> int:

@@ -89,9 +89,11 @@ class OutcomeUnknown(Exception):
     """Supabase Auth answered 5xx or 429, timed out, or the connection broke: it may have acted or not.
 
     The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
-    Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later.
+    Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later; `retry_after` in how many
+    seconds, where it says so.
     """
 
-    def __init__(self, message: str, *, rate_limited: bool = False) -> None:
+    def __init__(self, message: str, *, rate_limited: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.rate_limited = rate_limited
+        self.retry_after = retry_after

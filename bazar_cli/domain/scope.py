@@ -75,6 +75,15 @@ def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None
     may_give_role(grant, organization_id, slug or str(organization_id), role)
 
 
+def may_choose_id(grant: Grant) -> None:
+    """Allow to choose the id of a new user, to superusers (design section 2, rule 4).
+
+    Raises: Denied `access.platform`.
+    """
+    if not grant.operator.is_superuser:
+        raise Denied("access.platform", "only a superuser chooses the id of a user", hint="ask a superuser to run it")
+
+
 def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) -> None:
     """Allow to give `role`: admins below their own role, owners up to owner, superusers anywhere.
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from bazar_cli.domain.urls import HIDDEN, passwords_of
 
-_NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "PGPASSWORD")
+_NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "BAZAR_SEED_PASSWORD", "PGPASSWORD")
 _URLS = ("DATABASE_URL", "DATABASE_MIGRATION_URL")
 _SHORTEST = 4
 """A shorter value would blank out half of every text; no server accepts it as a secret."""

@@ -137,10 +137,11 @@ class Run(Generic[T]):
         """
         found = self.perform(service, ask(None))
         while isinstance(found, Impact):
-            found = self.perform(service, ask(self._agreed(found)))
+            found = self.perform(service, ask(self.agree(found)))
         return found
 
-    def _agreed(self, impact: Impact) -> Impact:
+    def agree(self, impact: Impact) -> Impact:
+        """Ask for consent to an impact; --yes gives it to however many users. Raises: Refused `input.consent`."""
         if self.options.yes:
             self.notice(impact.text)
             return impact.for_any_number()
@@ -277,6 +278,20 @@ class Run(Generic[T]):
             secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
         self.redactor.remember(secret.reveal())
         return secret
+
+    def read_file(self, file: str, limit: int) -> tuple[str, str]:
+        """Read a file, or with `-` standard input, of `limit` bytes at most; return its text, and what to call it.
+
+        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.read_text`.
+        """
+        from bazar_cli.adapters.files import decoded, read_text
+
+        if file == "-":
+            named = "standard input"
+            return decoded(sys.stdin.buffer.read(limit + 1), limit, named=named), named
+        if not file:
+            raise UsageError("usage.invalid_value", "--file is empty", hint="name a file, or - for standard input")
+        return read_text(current_folder() / file, limit, named=file), file
 
     def read_hash(self) -> Secret:
         """Read a password hash from standard input. Raises: UsageError `input.*`."""

@@ -54,6 +54,7 @@ else these variables, else ./.env or ./docker/server/.env, else the active profi
   BAZAR_PROFILE           profile to use
   BAZAR_OUTPUT            output format, as -o
   BAZAR_NO_INPUT          never prompt
+  BAZAR_SEED_PASSWORD     password of the users that `bazar db seed` creates
   BAZAR_CONFIG_DIR        where profiles and secrets are kept
   BAZAR_DATA_DIR          where caches and the embedded stack are kept
   BAZAR_DEBUG             as --debug

@@ -6,7 +6,8 @@ one event of a denial.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from uuid import UUID
@@ -16,12 +17,12 @@ from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import no_database
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
+from bazar_cli.services.system import System
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.gate import Sight
     from bazar_cli.domain.target import Identity
     from bazar_cli.services.identity import Identities
-    from bazar_cli.services.system import System
 
 
 Request = TypeVar("Request")
@@ -93,6 +94,15 @@ class Gate:
                 database, identity = self._system.database(), self._identities.current()
                 append_denial(database, identity, spec, request, denial, self._system.request_id)
             raise
+
+    @contextmanager
+    def beside(self) -> Generator[Gate]:
+        """Lend a gate of the same operator and target with connections of its own, for another thread.
+
+        The identity must have been confirmed before: nobody is asked for anew there.
+        """
+        with System(self._system.target, self._system.request_id) as system:
+            yield Gate(system, self._identities)
 
     def _decide(
         self, identity: Identity, sight: Sight, spec: Spec, request: object, *, dry_run: bool

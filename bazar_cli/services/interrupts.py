@@ -31,6 +31,11 @@ class _Hold:
                 self._before[number] = before
                 signal.signal(number, self._arrived)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a signal came and waits."""
+        return self._first is not None
+
     def end(self) -> None:
         """Let signals act again, and the one that waited."""
         self._restore()
@@ -71,6 +76,24 @@ def step_in_hand() -> Generator[Callable[[], None]]:
     try:
         yield hold.begin
     finally:
+        if outer is None:
+            hold.end()
+
+
+@contextmanager
+def between_steps() -> Generator[Callable[[], bool]]:
+    """Let a first signal wait until the block's end, and lend the call that says whether one does.
+
+    For many steps in a row, or on many threads: each looks before it begins, and the block ends after those in hand.
+    """
+    outer = _outer.get()
+    hold = outer or _Hold()
+    token = _outer.set(hold)
+    hold.begin()
+    try:
+        yield lambda: hold.waits
+    finally:
+        _outer.reset(token)
         if outer is None:
             hold.end()
 

@@ -40,20 +40,24 @@ if TYPE_CHECKING:
     from bazar_cli.services.system import System
 
 
-def create(system: System, grant: Grant, request: CreateUser) -> CreatedUser:
+def create(system: System, grant: Grant, request: CreateUser, *, chosen_id: uuid.UUID | None = None) -> CreatedUser:
     """Create a user in both systems, or finish what an earlier run of the same command began.
 
+    Parameters: `chosen_id` is for a new user; an identity with it that bears this deployment's stamp and the address
+    is theirs again.
     Raises: UsageError for a value that breaks a rule; NotFound for an unknown organization; Denied by the
     row rules; Conflict `users.email_exists`, `users.differs`, `users.email_at_supabase`, `users.email_differs`,
     `users.pending`, `users.taken_over` when it was held up for so long that another command went on with it;
     BackendUnavailable `users.create_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.CREATE)
+    if chosen_id is not None:
+        scope.may_choose_id(grant)
     wanted = _checked(request)
     admin = system.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
-        return _begin(connection, grant, request, wanted, lease)
+        return _begin(connection, grant, request, wanted, lease, chosen_id)
 
     with leases.claimed(system, grant, intent) as begun:
         if isinstance(begun, User):
@@ -182,7 +186,14 @@ def _checked(request: CreateUser) -> Wanted:
 # -- in Postgres ------------------------------------------------------------------------------------------
 
 
-def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wanted, lease: uuid.UUID) -> Begun | User:
+def _begin(
+    connection: Connection,
+    grant: Grant,
+    request: CreateUser,
+    wanted: Wanted,
+    lease: uuid.UUID,
+    chosen_id: uuid.UUID | None,
+) -> Begun | User:
     """Commit the intent, take over an unfinished one, or find the same user there."""
     from bazar_cli.adapters.postgres import audit, users
 
@@ -210,7 +221,7 @@ def _begin(connection: Connection, grant: Grant, request: CreateUser, wanted: Wa
             id=held.user.id, email=wanted.email, pending=pending, lease=lease, deployment=deployment, resumed=True
         )
     new = users.NewUser(
-        id=time_ordered_uuid(),
+        id=chosen_id or time_ordered_uuid(),
         email=wanted.email,
         name=wanted.name,
         plan=wanted.plan,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 
@@ -11,4 +13,4 @@ def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> No
     # A worker of xdist keeps there what the whole run was told with `--dist`.
     if not getattr(request.config.option, "loadgroup", False):
         pytest.skip("the tests run in one process, or are dealt out in another way")
-    assert request.node.nodeid.endswith("@together")
+    assert os.environ["PYTEST_CURRENT_TEST"].endswith("@together (call)")

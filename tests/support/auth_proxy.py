@@ -20,7 +20,7 @@ import httpx
 from bazar_cli.domain.target import Target
 from tests.support.tls import trusted
 
-_PASSED_BACK = ("Content-Type", "X-Supabase-Api-Version", "X-Total-Count", "Link", "Date")
+_PASSED_BACK = ("Content-Type", "X-Supabase-Api-Version", "X-Total-Count", "Link", "Date", "Retry-After")
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Fault:
     """Whether the service gets the request first; its answer is lost in any case."""
     times: int | None = 1
     """How many requests it meets; None for all."""
+    retry_after: str | None = None
+    """In how many seconds the answer wants to be asked again."""
     lasting: bool = False
     """Once it met a request, every later one to any endpoint ends like it, and is not acted on."""
     held: threading.Event | None = None
@@ -162,7 +164,10 @@ def auth_proxy(target: Target) -> Generator[AuthProxy]:
         if fault.status is None:
             return None
         content = {"code": "unexpected_failure", "message": "Something went wrong, on purpose"}
-        return httpx.Response(fault.status, json=content, headers={"X-Supabase-Api-Version": "2024-01-01"})
+        headers = {"X-Supabase-Api-Version": "2024-01-01"}
+        if fault.retry_after is not None:
+            headers["Retry-After"] = fault.retry_after
+        return httpx.Response(fault.status, json=content, headers=headers)
 
     proxy = AuthProxy(target)
     with between(answer) as url:

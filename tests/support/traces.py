@@ -170,6 +170,7 @@ TRACES: dict[str, Callable[[Run], Trace]] = {
     # Without consent: what they do is no matter of rows.
     "db redo": lambda _run: NOTHING,
     "db rollback": lambda _run: NOTHING,
+    "db seed": lambda _run: NOTHING,
     "doctor": _doctor,
     "orgs create": lambda run: Trace({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), (run.said["id"],)),
     "orgs delete": _deleted_org,

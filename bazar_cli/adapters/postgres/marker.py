@@ -19,6 +19,11 @@ def find(connection: Connection) -> DatabaseMarker:
     return _one(connection, _FIND)
 
 
+def find_if_any(connection: Connection) -> DatabaseMarker | None:
+    """Return the marker; None for a database that has lost it."""
+    return _if_any(connection, _FIND)
+
+
 def hold(connection: Connection) -> DatabaseMarker:
     """Return the marker and keep others from changing it until the transaction ends. Raises: as `find`."""
     return _one(connection, f"{_FIND} FOR UPDATE")
@@ -38,7 +43,12 @@ def name(connection: Connection) -> str:
 
 
 def _one(connection: Connection, query: str) -> DatabaseMarker:
-    row = connection.execute(text(query)).one_or_none()
-    if row is None:
+    found = _if_any(connection, query)
+    if found is None:
         raise no_marker()
-    return DatabaseMarker(row.id, row.database, row.environment, row.protected, row.created_at)
+    return found
+
+
+def _if_any(connection: Connection, query: str) -> DatabaseMarker | None:
+    row = connection.execute(text(query)).one_or_none()
+    return None if row is None else DatabaseMarker(row.id, row.database, row.environment, row.protected, row.created_at)

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, retry_after, unavailable
 from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
 from bazar_cli.domain.access import Sealed
 from bazar_cli.domain.identities import BAN, NOBODY, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
@@ -52,6 +52,9 @@ class AdminClient:
         self._target = target
         self._read_only = read_only
         self._http = open_http(target)
+        # The library's errors do not hold the answer's headers.
+        self._http.event_hooks = {"response": [self._note_pause]}
+        self._retry_after: float | None = None
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
@@ -195,7 +198,7 @@ class AdminClient:
         if response.status_code == _NOT_FOUND and code == NOBODY:
             return None
         if not response.is_success:
-            raise unreadable(self._target, response.status_code, message)
+            raise unreadable(self._target, response, message)
         try:
             return _listed(response.json())
         except (KeyError, TypeError, ValueError) as error:
@@ -218,6 +221,9 @@ class AdminClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _note_pause(self, response: httpx.Response) -> None:
+        self._retry_after = retry_after(response)
 
     def _change(self, user_id: uuid.UUID, attributes: Mapping[str, Any]) -> StoredIdentity | None:
         try:
@@ -246,7 +252,10 @@ class AdminClient:
         except AuthApiError as error:
             if error.status == _TOO_MANY or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
                 limited = error.status == _TOO_MANY
-                raise OutcomeUnknown(f"{error.status} {error.message}", rate_limited=limited) from error
+                pause = self._retry_after if limited else None
+                raise OutcomeUnknown(
+                    f"{error.status} {error.message}", rate_limited=limited, retry_after=pause
+                ) from error
             raise IdentityRefused(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -66,6 +68,24 @@ def mails_limited(what: str, details: Mapping[str, object]) -> BackendUnavailabl
         hint="wait a minute and run the same command again; the project's limits are in its Auth settings",
         details=details,
     )
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Return in how many seconds an answer wants to be asked for again; None where it does not say.
+
+    The header counts seconds or names a date (RFC 9110, 10.2.3); Supabase Auth itself sends none, gateways do.
+    """
+    given = response.headers.get("Retry-After", "").strip()
+    if not given:
+        return None
+    if given.isascii() and given.isdigit():
+        return float(given)
+    try:
+        moment = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    now = datetime.now(timezone.utc)
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or timezone.utc) - now).total_seconds())
 
 
 def explained(response: httpx.Response) -> tuple[str | None, str]:

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, key_refused, unavailable
+from bazar_cli.adapters.supabase.http import (
+    auth_url,
+    key_headers,
+    key_refused,
+    retry_after,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from bazar_cli.domain.errors import BazarError
     from bazar_cli.domain.target import Target
 
 _PAGE = 200
+_TOO_MANY = 429
 
 
 def user_pages(
@@ -34,7 +41,7 @@ def user_pages(
         except httpx.HTTPError as error:
             raise unavailable(target, error) from error
         if not response.is_success:
-            raise unreadable(target, response.status_code, response.reason_phrase)
+            raise unreadable(target, response, response.reason_phrase)
         try:
             users = cast("list[dict[str, Any]]", response.json()["users"])
             total = int(response.headers.get("X-Total-Count") or 0)
@@ -59,8 +66,12 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
     return None
 
 
-def unreadable(target: Target, status: int, message: str) -> BazarError:
+def unreadable(target: Target, response: httpx.Response, message: str) -> BazarError:
     """The error for a refused read with the service key."""
+    status = response.status_code
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return key_refused(message, {"status": status})
-    return unavailable(target, f"{status} {message}")
+    error = unavailable(target, f"{status} {message}")
+    if status == _TOO_MANY:
+        error.details |= {"status": status, "retry_after": retry_after(response)}
+    return error

@@ -1,0 +1,74 @@
+"""`bazar db seed`."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Annotated
+
+from typer import Option
+
+from bazar_cli.domain.errors import ExitCode
+from bazar_cli.domain.seed import SEED, Outcome, Seed, Seeded, seed_password
+from bazar_cli.domain.seed_file import FILE_BYTES, parse
+from bazar_cli.runtime.command import command
+from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.views.seed import SEEDED
+from bazar_cli.services import seeding
+
+_TOLD = 20
+"""So many warnings; the result has all of what they say."""
+
+
+@command(
+    SEED,
+    view=SEEDED,
+    examples=("bazar db seed --yes", "bazar db seed --file demo.json --users 500 --dry-run"),
+)
+def run(
+    run: Run[Seeded],
+    file: Annotated[
+        str | None, Option("--file", help="make what this JSON file says, or - standard input", metavar="FILE")
+    ] = None,
+    users: Annotated[int, Option("--users", help="generate so many more users (default 0)", metavar="N")] = 0,
+) -> int:
+    """Make demo users and organizations in both systems: the same ones, and once, however often it runs.
+
+    What it would make is said first, and asked; --yes answers. What exists is left as it is, and after a reset
+    identities of this Bazar are taken back. BAZAR_SEED_PASSWORD gives those who are created a password. A protected
+    database refuses, whatever the options.
+    """
+    data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
+    request = Seed(data, users, seed_password(run.environ))
+    dry_run = run.options.dry_run
+    prepared = seeding.prepare(run.gate, request, dry_run=dry_run)
+    if prepared.plan.writes and not dry_run:
+        words = [*(["--file", quote(file)] if file else []), *(["--users", str(users)] if users else []), "--yes"]
+        run.agree(prepared.impact(f"bazar db seed {' '.join(words)}"))
+    done = prepared.seeded() if dry_run else seeding.carry_out(run.gate, prepared, run.notice)
+    _tell(run, done)
+    run.show(done)
+    return ExitCode.PARTIAL if done.partly_done else ExitCode.DONE
+
+
+def _tell(run: Run[Seeded], done: Seeded) -> None:
+    """Say what is not as wanted, and that nothing was to be done where nothing was."""
+    if run.options.dry_run:
+        run.notice("dry run: nothing was written")
+    elif not done.writes and not done.partly_done:
+        run.notice("all of it was there already; nothing was changed")
+    apart = [
+        *((o.slug, o.outcome, o.note) for o in done.organizations),
+        *((u.email, u.outcome, u.note) for u in done.users),
+    ]
+    told = [
+        *(f"{name} was not made: {note}" for name, outcome, note in apart if outcome is Outcome.FAILED),
+        *(
+            f"{name} is there with other values and left as it is: {note}"
+            for name, outcome, note in apart
+            if outcome is Outcome.DIFFERS
+        ),
+    ]
+    for text in told[:_TOLD]:
+        run.warn(text)
+    if len(told) > _TOLD:
+        run.warn(f"and {len(told) - _TOLD} more: the result names them")

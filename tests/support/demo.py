@@ -1,0 +1,141 @@
+"""Demo data with names of the test's own, and runs of `db seed` in this process."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bazar_cli.domain.access import Role, UserState
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.seed import (
+    Outcome,
+    Seed,
+    SeedData,
+    Seeded,
+    SeedMembership,
+    SeedOrganization,
+    SeedUser,
+)
+from bazar_cli.services import seeding
+from bazar_cli.services.access import Gate
+from bazar_cli.services.identity import Identities, SignInSettings
+from bazar_cli.services.system import System
+from tests.support.people import RUN, People, Someone, an_address
+
+
+def cast(size: int = 0) -> SeedData:
+    """Return an organization with owner, admin and suspended member, one who owns a second one too, and `size` more."""
+    first, second = (SeedOrganization(f"demo-{RUN}-{secrets.token_hex(4)}", name) for name in ("Acme", "Beta"))
+    owner = SeedUser(an_address("owner"), "Olga", Plan.PREMIUM, (SeedMembership(first.slug, Role.OWNER),))
+    admin = SeedUser(an_address("admin"), None, Plan.PLUS, (SeedMembership(first.slug, Role.ADMIN),))
+    both = (SeedMembership(first.slug), SeedMembership(second.slug, Role.OWNER))
+    rest = tuple(
+        SeedUser(an_address("more"), f"More {n}", organizations=(SeedMembership(first.slug),)) for n in range(size)
+    )
+    users = (
+        owner,
+        admin,
+        SeedUser(an_address("both"), "Both", organizations=both),
+        SeedUser(an_address("gone"), "Gone", organizations=both[:1], state=UserState.SUSPENDED),
+        *rest,
+    )
+    return SeedData((first, second), users)
+
+
+def as_file(data: SeedData) -> str:
+    """Return the file that asks for it."""
+    users = [
+        {
+            "email": u.email,
+            "name": u.name,
+            "plan": u.plan.value,
+            "state": u.state.value,
+            "organizations": [{"slug": m.slug, "role": m.role.value} for m in u.organizations],
+        }
+        for u in data.users
+    ]
+    return json.dumps({"organizations": [{"slug": o.slug, "name": o.name} for o in data.organizations], "users": users})
+
+
+@dataclass
+class Demo:
+    """Runs of `db seed` by one operator, each with a request id of its own."""
+
+    people: People
+    operator: Someone
+    told: list[str] = field(default_factory=list[str])
+
+    @contextmanager
+    def gate(self) -> Generator[Gate]:
+        """Lend the gate of one command."""
+        token = Secret(self.people.access_token(self.operator))
+        with (
+            tempfile.TemporaryDirectory(prefix="bazar-") as home,
+            System(self.people.target, secrets.token_hex(16)) as system,
+        ):
+            settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
+            yield Gate(system, Identities(self.people.target, settings))
+
+    def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
+        """Run it once."""
+        with self.gate() as gate:
+            return seeding.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
+
+    def reset(self, data: SeedData) -> None:
+        """Leave of it what `db reset` leaves: the marker, whoever calls, and every identity."""
+        self.people.sql("DELETE FROM bazar.users WHERE email = ANY(%s)", [user.email for user in data.users])
+        self.people.sql("DELETE FROM bazar.organizations WHERE slug = ANY(%s)", [o.slug for o in data.organizations])
+        self.people.sql("ALTER TABLE bazar.audit_events DISABLE TRIGGER ALL")
+        self.people.sql("DELETE FROM bazar.audit_events")
+        self.people.sql("ALTER TABLE bazar.audit_events ENABLE TRIGGER ALL")
+
+    def ids(self, data: SeedData) -> dict[str, uuid.UUID]:
+        """The ids of those users who are there, by address."""
+        emails = [user.email for user in data.users]
+        rows = self.people.sql("SELECT id, email FROM bazar.users WHERE email = ANY(%s)", emails)
+        return {row["email"]: row["id"] for row in rows}
+
+    def assert_made(self, data: SeedData) -> None:
+        """Both systems have it as it is wanted, by one id, with one creation each, and nothing is in the middle."""
+        for user in data.users:
+            (row,) = self.people.sql("SELECT * FROM bazar.users WHERE email = %s", user.email)
+            assert (row["name"], row["plan"], row["state"]) == (user.name, user.plan.value, user.state.value), user
+            assert (row["pending"], row["lease_owner"], row["is_superuser"]) == (None, None, False), user
+            assert self._roles(row["id"]) == {m.slug: m.role.value for m in user.organizations}, user
+            (identity,) = self.people.identities(user.email)
+            assert identity["id"] == row["id"], user
+            assert bool(identity.get("banned_until")) == (user.state is UserState.SUSPENDED), user
+            made = [e["outcome"] for e in self.people.events(row["id"]) if e["use_case"] == "users.create"]
+            # Whom Supabase refused at first has the same id the next time.
+            assert made == [*["done", "undone"] * made.count("undone"), "done"], user
+        for organization in data.organizations:
+            (row,) = self.people.sql("SELECT * FROM bazar.organizations WHERE slug = %s", organization.slug)
+            assert row["name"] == organization.name
+            assert [e["use_case"] for e in self.people.events(row["id"])].count("orgs.create") == 1
+
+    def _roles(self, user_id: uuid.UUID) -> dict[str, str]:
+        rows = self.people.sql(
+            "SELECT o.slug, m.role FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id"
+            " WHERE m.user_id = %s",
+            user_id,
+        )
+        return {row["slug"]: row["role"] for row in rows}
+
+
+def outcomes(seeded: Seeded) -> list[Outcome]:
+    """What became of each user."""
+    return [user.outcome for user in seeded.users]
+
+
+def having(data: SeedData, place: int, **values: Any) -> SeedData:
+    """The same with another user in a place."""
+    users = list(data.users)
+    users[place] = replace(users[place], **values)
+    return SeedData(data.organizations, tuple(users))

@@ -1,0 +1,34 @@
+"""The header by which a server says when it wants to be asked again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from bazar_cli.adapters.supabase.http import retry_after
+
+
+def answer(value: str | None) -> httpx.Response:
+    return httpx.Response(429, headers={} if value is None else {"Retry-After": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0", 0.0), (" 30 ", 30.0), (None, None), ("", None), ("soon", None), ("-5", None), ("1.5", None), ("٣", None)],
+)
+def test_seconds_or_nothing(value: str | None, seconds: float | None) -> None:
+    if value is not None and not value.isascii():
+        assert retry_after(httpx.Response(429, headers=[(b"Retry-After", value.encode())])) == seconds
+    else:
+        assert retry_after(answer(value)) == seconds
+
+
+def test_date_is_so_far_away_and_never_behind() -> None:
+    now = datetime.now(timezone.utc)
+    found = retry_after(answer(format_datetime(now + timedelta(seconds=90), usegmt=True)))
+    assert found is not None
+    assert 80 < found <= 90
+    assert retry_after(answer(format_datetime(now - timedelta(days=1), usegmt=True))) == 0.0
