@@ -9,13 +9,14 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.db import (
@@ -47,9 +48,23 @@ _MARK = """
     VALUES (gen_random_uuid(), current_setting('bazar.environment'), current_setting('bazar.protected')::boolean)
     ON CONFLICT DO NOTHING
 """
+_TABLES = """
+    SELECT to_regclass('bazar.alembic_version') IS NOT NULL, to_regclass('bazar.deployment') IS NOT NULL,
+           to_regclass('bazar.migration_log') IS NOT NULL, current_setting('server_version')
+"""
 _LOGGED = """
     SELECT DISTINCT ON (revision) revision, direction, checksum FROM bazar.migration_log ORDER BY revision, id DESC
 """
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Which of the tables that tell of migrations are there, and the server's version."""
+
+    version: bool
+    deployment: bool
+    log: bool
+    server_version: str
 
 
 class Migrator:
@@ -71,8 +86,8 @@ class Migrator:
         Raises: Conflict `db.no_database`; as `translate` says.
         """
         try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
-                connection.read_only = True
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
                 return self._status(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
@@ -80,19 +95,22 @@ class Migrator:
             raise translate(error, self._target) from error
 
     def _status(self, connection: psycopg.Connection) -> MigrationStatus:
-        found = _current(connection)
+        tables = _tables(connection)
+        found = _current(connection) if tables.version else frozenset[str]()
+        marker = _marker(connection) if tables.deployment else None
+        logged = _logged(connection) if tables.log else dict[str, str]()
         known = [r.id for r in self._revisions]
         unknown = not found <= set(known)
         ids = applied_by(self._location, found)
         applied = () if unknown else tuple(r for r in self._revisions if r.id in ids)
         return MigrationStatus(
-            place=_place(connection),
+            place=Place(connection.info.host, connection.info.dbname, marker, tables.server_version),
             current=", ".join(sorted(found)) or None,
             head=known[-1],
             applied=applied,
             pending=() if unknown else tuple(r for r in self._revisions if r.id not in ids),
             unknown=unknown,
-            changed=() if unknown else _changed(applied, _logged(connection)),
+            changed=() if unknown else _changed(applied, logged),
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
@@ -252,19 +270,19 @@ def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
     connection.commit()
 
 
+def _tables(connection: psycopg.Connection) -> _Tables:
+    found = connection.execute(_TABLES).fetchone()
+    assert found is not None
+    return _Tables(*found)
+
+
 def _current(connection: psycopg.Connection) -> frozenset[str]:
     """The revisions that the database is at: none, one, or two before a merge of them was applied."""
-    found = connection.execute("SELECT to_regclass('bazar.alembic_version') IS NOT NULL").fetchone()
-    if found is None or not found[0]:
-        return frozenset()
     return frozenset(str(row[0]) for row in connection.execute("SELECT version_num FROM bazar.alembic_version"))
 
 
 def _logged(connection: psycopg.Connection) -> dict[str, str]:
     """The checksums with which revisions were applied, where the log has them."""
-    found = connection.execute("SELECT to_regclass('bazar.migration_log') IS NOT NULL").fetchone()
-    if found is None or not found[0]:
-        return {}
     rows = connection.execute(_LOGGED).fetchall()
     return {str(revision): str(known) for revision, direction, known in rows if direction == "up" and known}
 
@@ -273,12 +291,6 @@ def _changed(applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[
     return tuple(ChangedRevision(r, logged[r.id]) for r in applied if logged.get(r.id, r.checksum) != r.checksum)
 
 
-def _place(connection: psycopg.Connection) -> Place:
-    marker = None
-    found = connection.execute("SELECT to_regclass('bazar.deployment') IS NOT NULL").fetchone()
-    if found is not None and found[0]:
-        row = connection.execute("SELECT environment, protected FROM bazar.deployment").fetchone()
-        marker = None if row is None else Marker(row[0], row[1])
-    info = connection.info
-    version = connection.execute("SHOW server_version").fetchone()
-    return Place(info.host, info.dbname, marker, str(version[0]) if version else "")
+def _marker(connection: psycopg.Connection) -> Marker | None:
+    row = connection.execute("SELECT environment, protected FROM bazar.deployment").fetchone()
+    return None if row is None else Marker(row[0], row[1])
