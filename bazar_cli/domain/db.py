@@ -202,34 +202,37 @@ def no_database() -> Conflict:
 
 
 def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
-    """Refuse what destroys on a database that is protected; nothing that the operator gives overrides it.
+    """Refuse what takes away on a database that is protected, unless bazar has nothing there yet.
 
-    A database with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    One with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    Parameters: `doing` as in `refuse_by_marker`. Raises: Refused `db.protected`, `db.unmarked`.
+    """
+    place = status.place
+    if place.marker is None and (status.current is None or embedded):
+        return
+    refuse_by_marker(place.host, place.database, place.marker, doing)
+
+
+def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str) -> Marker:
+    """Return the marker of a database that may be taken from; nothing that the operator gives overrides another one.
+
     Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
     Raises: Refused `db.protected`, `db.unmarked`.
     """
-    place, marker = status.place, status.place.marker
-    code = "db.protected"
     if marker is None:
-        if status.current is None or embedded:
-            return
-        code = "db.unmarked"
-        said, hint = "has lost its marker and counts as protected", "`bazar db migrate --env NAME` marks it anew"
+        code, said = "db.unmarked", "has lost its marker and counts as protected"
+        hint = "`bazar db migrate --env NAME` marks it anew, with --unprotected where that is true of it"
     elif marker.protected:
-        said = f"is marked {marker.environment}, protected"
-        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(place.database)}"
+        code, said = "db.protected", f"is marked {marker.environment}, protected"
+        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(database)}"
         hint = f"no option overrides the marker; if it is no longer true: `{unprotect}`"
     else:
-        return
+        return marker
     raise Refused(
         code,
-        f"{place.database} on {place.host} {said}: {doing} is refused",
+        f"{database} on {host} {said}: {doing} is refused",
         hint=hint,
-        details={
-            "host": place.host,
-            "database": place.database,
-            "environment": None if marker is None else marker.environment,
-        },
+        details={"host": host, "database": database, "environment": None if marker is None else marker.environment},
     )
 
 

@@ -14,18 +14,15 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
 from bazar_cli.adapters.migrations.autocommit import invalid_indexes_dropped
+from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import migration_lock
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
-from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 from bazar_cli.domain.target import TargetKind, TargetSource
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-    import psycopg
 
     from bazar_cli.domain.secrets import Secret
 
@@ -80,21 +77,13 @@ def run(alembic_context: ModuleType) -> None:
         return
     url = _url_from_environment()
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: _opened(url), poolclass=pool.NullPool, hide_parameters=True
+        "postgresql+psycopg://",
+        creator=lambda: open_to_migrate(url, "alembic"),
+        poolclass=pool.NullPool,
+        hide_parameters=True,
     )
     with engine.connect() as connection, migration_lock(connection, PLAIN_ALEMBIC_WAIT_SECONDS):
         _migrate(context, connection)
-
-
-def _opened(url: Secret) -> psycopg.Connection:
-    opened = connect(url, autocommit=True)
-    try:
-        refuse_transaction_pooler(url, opened)
-    except BaseException:  # Ctrl-C too leaves no session behind
-        opened.close()
-        raise
-    opened.autocommit = False
-    return opened
 
 
 def _url_from_environment() -> Secret:

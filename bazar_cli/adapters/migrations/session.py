@@ -13,9 +13,8 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
+from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
-from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
-from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
@@ -151,25 +150,12 @@ def migrating(
     `db.lock_timeout`; as `translate` says.
     """
 
-    def opener() -> psycopg.Connection:
-        opened = connect(
-            url, connect_timeout=10, prepare_threshold=None, application_name="bazar db migrate", autocommit=True
-        )
-        try:
-            # Before anything is set: through a pooler it would be set for others.
-            refuse_transaction_pooler(url, opened)
-            for name, value in settings.items():
-                opened.execute("SELECT set_config(%s, %s, false)", (name, value))
-            if opened.info.server_version >= 140000:
-                # A killed client frees its lock within seconds instead of at the end of its statement.
-                opened.execute("SET client_connection_check_interval = '2s'")
-            opened.autocommit = False
-        except BaseException:  # Ctrl-C too leaves no session behind
-            opened.close()
-            raise
-        return opened
-
-    engine = create_engine("postgresql+psycopg://", creator=opener, poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: open_to_migrate(url, "bazar db migrate", settings),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
     try:
         with (
             engine.connect() as connection,
