@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _MARK = """
     INSERT INTO bazar.deployment (id, environment, protected)
     VALUES (gen_random_uuid(), current_setting('bazar.environment'), current_setting('bazar.protected')::boolean)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING RETURNING environment, protected
 """
 _TABLES = """
     SELECT to_regclass('bazar.alembic_version') IS NOT NULL, to_regclass('bazar.deployment') IS NOT NULL,
@@ -144,12 +144,13 @@ class Migrator:
             return Migrated(before.place, before.current, before.head, (), (), 0, None)
         applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
-            log = self._log()
-            pending = self._chosen(self._status_under_lock(session), request)
+            now = self._status_under_lock(session)
+            pending = self._chosen(now, request)
             self._refuse_mixed(pending)
+            log = self._log(now.current, pending)
             for revision in pending:
                 applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
-            _mark(session.connection, notify)
+            self._mark(session.connection, notify)
         after = self.status()
         return Migrated(
             after.place,
@@ -191,10 +192,25 @@ class Migrator:
             notify=notify,
         )
 
-    def _log(self) -> MigrationLog:
-        from bazar_cli.adapters.migrations.log import MigrationLog
+    def _log(self, before: str | None = None, pending: tuple[Revision, ...] = ()) -> MigrationLog:
+        from bazar_cli.adapters.migrations.log import MigrationLog, Way
 
-        return MigrationLog(self._grant)
+        way = Way(before, tuple(r.id for r in pending)) if pending else None
+        return MigrationLog(self._grant, way=way)
+
+    def _mark(self, connection: Connection, notify: Callable[[str], None]) -> None:
+        """Give a database that lost its marker a new one, by the settings that revisions read too."""
+        from sqlalchemy import text
+
+        from bazar_cli.adapters.migrations.log import record
+
+        if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
+            made = connection.execute(text(_MARK)).mappings().one_or_none()
+            if made is not None:
+                if self._grant is not None:
+                    record(connection, self._grant, None, dict(made))
+                notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+        connection.commit()
 
     def _refuse_mixed(self, revisions: tuple[Revision, ...]) -> None:
         from bazar_cli.adapters.migrations.autocommit import refuse_mixed
@@ -257,17 +273,6 @@ class Migrator:
 
 def _unmarked(status: MigrationStatus) -> bool:
     return status.current is not None and status.place.marker is None
-
-
-def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
-    """Give a database that lost its marker a new one, by the settings that revisions read too."""
-    from sqlalchemy import text
-
-    if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
-        made = connection.execute(text(_MARK))
-        if made.rowcount:
-            notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
-    connection.commit()
 
 
 def _tables(connection: psycopg.Connection) -> _Tables:
