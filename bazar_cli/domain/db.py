@@ -39,6 +39,9 @@ class Revision:
     """SHA-256 of the file, in hexadecimal digits."""
     transactional: bool = True
     """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
+    destructive: bool | None = None
+    """Whether the way that is to be gone takes data away (`domain.destruction`); None where nobody looked, or where its
+    SQL depends on data."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from bazar_cli.domain.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
 
 _DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
@@ -74,9 +74,12 @@ class Reverter(Migrator):
     def preview(self, status: MigrationStatus, going: tuple[Revision, ...]) -> RolledBack:
         """Return what would go, with its SQL. Writes nothing.
 
-        Raises: as `translate` says.
+        Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
-        sql = self._down_sql(status, going) if going else ""
+        from bazar_cli.adapters.migrations.rendering import rendered
+
+        sql, going = rendered(self._down(going), going) if going else ("", going)
+        status = self.judged(status)
         return RolledBack(
             place=status.place,
             current=status.current,
@@ -126,7 +129,7 @@ class Reverter(Migrator):
                 reverted.append(self._revert(session, revision, seen.would_revert[-1], log, notify, done))
             for revision in reversed(seen.would_revert) if again else ():
                 applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
-        after = self.status()
+        after = self.judged(self.status())
         return RolledBack(
             place=after.place,
             current=after.current,
@@ -160,15 +163,17 @@ class Reverter(Migrator):
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
     def _below(self, revision: Revision) -> str:
-        return self._revisions[self._revisions.index(revision) - 1].id
+        known = [r.id for r in self._revisions]
+        return known[known.index(revision.id) - 1]
 
-    def _down_sql(self, status: MigrationStatus, going: tuple[Revision, ...]) -> str:
+    def _down(self, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
         from alembic import command
 
-        buffer = io.StringIO()
-        config = self._config(None, self._log(), buffer)
-        command.downgrade(config, f"{status.current}:{self._below(going[-1])}", sql=True)
-        return buffer.getvalue()
+        def render(script: Script, place: int) -> None:
+            config = self._config(None, script, script.output)
+            command.downgrade(config, f"{going[place].id}:{self._below(going[-1])}", sql=True)
+
+        return render
 
     def _lost_tables(self, sql: str) -> tuple[LostTable, ...]:
         names = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))

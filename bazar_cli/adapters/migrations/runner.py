@@ -1,6 +1,7 @@
 """bazar's migrations on one target: what is applied, and applying what is not.
 
-Reading the status imports neither SQLAlchemy nor Alembic.
+Reading the status imports neither SQLAlchemy nor Alembic. What pending revisions do is told by their SQL, which needs
+both.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.access import Grant
     from bazar_cli.domain.target import Target
@@ -129,8 +131,19 @@ class Migrator:
         before = self.status()
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
-        sql = self._sql(before.current, pending, request)
+        sql, pending = self._sql(before.current, pending, request)
         return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
+
+    def judged(self, status: MigrationStatus) -> MigrationStatus:
+        """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
+
+        Only where something is pending. The SQL is rendered, not run.
+        """
+        if not status.pending:
+            return status
+        from bazar_cli.adapters.migrations.rendering import judged
+
+        return replace(status, pending=judged(self._up(status.current, status.pending), status.pending))
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
         """Apply the pending revisions, each in its own transaction, under the migration lock.
@@ -151,7 +164,7 @@ class Migrator:
             for revision in pending:
                 applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
             self._mark(session.connection, notify)
-        after = self.status()
+        after = self.judged(self.status())
         return Migrated(
             after.place,
             after.current,
@@ -247,19 +260,31 @@ class Migrator:
         retries = session.run(revision, lambda: command.upgrade(config, revision.id), done)
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
-    def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
+    def _sql(
+        self, current: str | None, pending: tuple[Revision, ...], request: Migrate
+    ) -> tuple[str, tuple[Revision, ...]]:
         """The statements of the pending revisions, with the marker that they give a database without one."""
-        from alembic import command
         from psycopg.sql import Literal
 
+        from bazar_cli.adapters.migrations.rendering import rendered
+
         if not pending:
-            return ""
-        buffer = io.StringIO()
-        config = self._config(None, self._log(), buffer)
-        command.upgrade(config, f"{current or 'base'}:{pending[-1].id}", sql=True)
+            return "", ()
+        sql, seen = rendered(self._up(current, pending), pending)
         settings = self._settings_for(request)
         lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
-        return "\n".join([*lines, "", buffer.getvalue()])
+        return "\n".join([*lines, "", sql]), seen
+
+    def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
+        from alembic import command
+
+        starts = [current or "base", *(revision.id for revision in pending)]
+
+        def render(script: Script, place: int) -> None:
+            config = self._config(None, script, script.output)
+            command.upgrade(config, f"{starts[place]}:{pending[-1].id}", sql=True)
+
+        return render
 
     def _config(self, connection: Connection | None, log: MigrationLog, output: io.StringIO | None = None) -> Any:
         from alembic.config import Config
