@@ -222,21 +222,23 @@ def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str
     Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
     Raises: Refused `db.protected`, `db.unmarked`.
     """
+    details = {"host": host, "database": database, "environment": None if marker is None else marker.environment}
     if marker is None:
-        code, said = "db.unmarked", "has lost its marker and counts as protected"
-        hint = "`bazar db migrate --env NAME` marks it anew, with --unprotected where that is true of it"
-    elif marker.protected:
-        code, said = "db.protected", f"is marked {marker.environment}, protected"
+        raise Refused(
+            "db.unmarked",
+            f"{database} on {host} has lost its marker and counts as protected: {doing} is refused",
+            hint="`bazar db migrate --env NAME` marks it anew, with --unprotected where that is true of it",
+            details=details,
+        )
+    if marker.protected:
         unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(database)}"
-        hint = f"no option overrides the marker; if it is no longer true: `{unprotect}`"
-    else:
-        return marker
-    raise Refused(
-        code,
-        f"{database} on {host} {said}: {doing} is refused",
-        hint=hint,
-        details={"host": host, "database": database, "environment": None if marker is None else marker.environment},
-    )
+        raise Refused(
+            "db.protected",
+            f"{database} on {host} is marked {marker.environment}, protected: {doing} is refused",
+            hint=f"no option overrides the marker; if it is no longer true: `{unprotect}`",
+            details=details,
+        )
+    return marker
 
 
 def disagreement(status: MigrationStatus) -> Conflict | None:
