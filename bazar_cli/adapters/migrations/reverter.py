@@ -25,7 +25,7 @@ from bazar_cli.domain.db import (
 from bazar_cli.domain.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.moves import Moves
     from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
 
@@ -123,12 +123,12 @@ class Reverter(Migrator):
                     hint="look with `bazar db status`, then run it again",
                 )
             self._refuse_mixed(seen.would_revert)
-            log = MigrationLog(self._grant, audited=True)
+            moves = self._moves(session, MigrationLog(self._grant, audited=True))
             for revision in seen.would_revert:
                 done = [r.revision.id for r in reverted]
-                reverted.append(self._revert(session, revision, seen.would_revert[-1], log, notify, done))
+                reverted.append(self._revert(session, revision, seen.would_revert[-1], moves, notify, done))
             for revision in reversed(seen.would_revert) if again else ():
-                applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
+                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
         after = self.judged(self.status())
         return RolledBack(
             place=after.place,
@@ -149,17 +149,14 @@ class Reverter(Migrator):
         session: MigratingSession,
         revision: Revision,
         last: Revision,
-        log: MigrationLog,
+        moves: Moves,
         notify: Callable[[str], None],
         done: list[str],
     ) -> AppliedRevision:
-        from alembic import command
-
         notify(f"Rolling back {revision.id}: {revision.message}")
         started = time.monotonic()
-        config, below = self._config(session.connection, log), self._below(revision)
         resume = f"mend what it says; then `bazar db rollback --to {self._below(last)}` goes on"
-        retries = session.run(revision, lambda: command.downgrade(config, below), done, resume)
+        retries = session.run(revision, lambda: moves.down(revision.id), done, resume)
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
     def _below(self, revision: Revision) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.moves import Moves
     from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.access import Grant
@@ -161,8 +162,9 @@ class Migrator:
             pending = self._chosen(now, request)
             self._refuse_mixed(pending)
             log = self._log(now.current, pending)
+            moves = self._moves(session, log)
             for revision in pending:
-                applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
+                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
             self._mark(session.connection, notify)
         after = self.judged(self.status())
         return Migrated(
@@ -244,20 +246,22 @@ class Migrator:
             return environment, request.protected
         return environment, environment != LOCAL
 
+    def _moves(self, session: MigratingSession, log: MigrationLog) -> Moves:
+        from bazar_cli.adapters.migrations.moves import Moves
+
+        return Moves(self._config(session.connection, log))
+
     def _apply(
         self,
         session: MigratingSession,
         revision: Revision,
-        log: MigrationLog,
+        moves: Moves,
         notify: Callable[[str], None],
         done: list[str],
     ) -> AppliedRevision:
-        from alembic import command
-
         notify(f"Applying {revision.id}: {revision.message}")
         started = time.monotonic()
-        config = self._config(session.connection, log)
-        retries = session.run(revision, lambda: command.upgrade(config, revision.id), done)
+        retries = session.run(revision, lambda: moves.up(revision.id), done)
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
     def _sql(
