@@ -24,7 +24,7 @@ from tests.support.postgres import create_database, drop_database
 from tests.support.release import Release
 
 _RESULTS = Path(__file__).parent / "results" / "migrations.md"
-_ROUNDS, _WARM_UPS, _REVISIONS = 12, 2, 50
+_ROUNDS, _WARM_UPS, _REVISIONS = 10, 2, 50
 _STATUS_AIM, _HEAD_AIM, _EMPTY_AIM = 0.6, 0.7, 1.0
 _ALEMBIC = str(BAZAR.with_name("alembic"))
 _CURRENT = "alembic current, the same database"
