@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine, text
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.lock import KEY
@@ -177,6 +180,22 @@ def test_migrations_go_over_their_own_url(fresh_database: Databases) -> None:
     Migrator(target).migrate(LOCAL, lambda _text: None)
 
     assert "users" in tables(url)
+
+
+def test_a_connection_in_a_transaction_loses_nothing(fresh_database: Databases) -> None:
+    url = fresh_database()
+    config = Config()
+    config.set_main_option("script_location", str(script_location()))
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE public.of_the_caller (id int)"))
+        assert connection.in_transaction()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    assert Migrator(target_of(url)).status().current == HEAD
+    with psycopg.connect(url) as other:
+        other.execute("SELECT id FROM public.of_the_caller")
 
 
 # -- the marker ---------------------------------------------------------------------------------------------

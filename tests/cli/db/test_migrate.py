@@ -239,10 +239,3 @@ def test_transaction_pooler_is_refused(first: On, fresh_database: Databases) -> 
         assert not has_schema(url)
         bazar.having(DATABASE_MIGRATION_URL=url)("db", "migrate").ok()
     assert len(superusers(url)) == 1
-
-
-def test_database_that_does_not_answer(first: On) -> None:
-    done = first("postgresql://someone:very-secret@127.0.0.1:1/nothing")("db", "migrate", "--debug")
-    assert (done.code, done.out) == (7, "")
-    assert "127.0.0.1:1/nothing" in done.err
-    assert "very-secret" not in done.err
