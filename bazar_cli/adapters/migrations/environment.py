@@ -30,6 +30,15 @@ PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
 
 
 _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
+# A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then compares without
+# its name and takes every table for missing.
+_BEFORE = text(
+    """
+    SELECT to_regnamespace(:schema) IS NULL,
+           coalesce((SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass(:version_table)), false)
+    FROM set_config('search_path', 'public', false)
+    """
+)
 # Alembic makes its table without asking: nobody but its owner may read it, as with the others. Done once, so
 # that a run at head takes no lock.
 _SECURE = """
@@ -102,12 +111,10 @@ def _log_of(config: Any) -> MigrationLog:
 
 def _migrate(context: Any, connection: Connection) -> None:
     log = _log_of(context.config)
-    # A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then
-    # compares without its name and takes every table for missing.
-    connection.execute(text("SET search_path TO public"))
+    fresh, closed = connection.execute(_BEFORE, {"schema": SCHEMA, "version_table": _TABLE}).one()
     connection.dialect.default_schema_name = "public"
-    fresh = connection.execute(text("SELECT to_regnamespace(:schema) IS NULL"), {"schema": SCHEMA}).scalar_one()
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    if fresh:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     connection.commit()
     context.configure(
         connection=connection,
@@ -126,7 +133,9 @@ def _migrate(context: Any, connection: Connection) -> None:
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
-    _close_or_drop(connection, fresh=fresh)
+    # `bazar db` comes here once a revision: where the table is closed, and not emptied now, there is nothing to do.
+    if not (closed and log.heads):
+        _close_or_drop(connection, fresh=fresh)
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:

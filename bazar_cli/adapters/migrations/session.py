@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import psycopg
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
@@ -70,8 +70,7 @@ class MigratingSession:
         """
         patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
         for attempt in range(RETRIES + 1):
-            self.lock.check()
-            self._set_lock_timeout(patience)
+            self.lock.check(patience)
             watch = BlockerWatch(self._url, self.lock.pid, patience, lambda who: self._notify(f"Waiting for {who}"))
             try:
                 with watch:
@@ -88,10 +87,6 @@ class MigratingSession:
                 raise self._failed(error, sqlstate, revision, watch, done, resume) from raised
             return attempt
         raise AssertionError("the last attempt returns or raises")
-
-    def _set_lock_timeout(self, seconds: float) -> None:
-        self.connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": f"{seconds}s"})
-        self.connection.commit()
 
     def _failed(
         self,
