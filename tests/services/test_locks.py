@@ -231,22 +231,26 @@ def _until(
     return seen
 
 
-@pytest.mark.parametrize(
-    ("table", "act"),
-    [
-        ("users", lambda people, ruler, _grant: people.operator(ruler)),
-        ("users", lambda people, ruler, grant: people.run_with(grant, users.get, GetUser(ruler.email))),
-        ("deployment", lambda people, _ruler, _grant: Migrator(people.target).status()),
-    ],
-    ids=["gate", "read", "migrations"],
-)
+def _by_gate(people: People, ruler: Someone, _grant: Grant) -> None:
+    people.operator(ruler)
+
+
+def _by_read(people: People, ruler: Someone, grant: Grant) -> None:
+    people.run_with(grant, users.get, GetUser(ruler.email))
+
+
+def _by_migrations(people: People, _ruler: Someone, _grant: Grant) -> None:
+    Migrator(people.target).status()
+
+
+@pytest.mark.parametrize(("table", "act"), [("users", _by_gate), ("users", _by_read), ("deployment", _by_migrations)])
 def test_nobody_waits_for_ever(
     people: People,
     ruler: Someone,
     opened: Open,
     monkeypatch: pytest.MonkeyPatch,
     table: str,
-    act: Callable[[People, Someone, Grant], object],
+    act: Callable[[People, Someone, Grant], None],
 ) -> None:
     grant = granted(people.operator(ruler), GET, GetUser(ruler.email))
     monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)
