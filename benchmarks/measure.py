@@ -77,13 +77,14 @@ def measure(
             on_round(number)
         shuffler.shuffle(order)
         for case in order:
-            taken = _run(case, folder)
+            taken = run(case, folder)
             if number > 0:
                 found[case.name].append(taken)
     return {name: Times(tuple(w for w, _ in taken), tuple(c for _, c in taken)) for name, taken in found.items()}
 
 
-def _run(case: Case, folder: Path) -> tuple[float, float]:
+def run(case: Case, folder: Path) -> tuple[float, float]:
+    """Run a command to its end; return its wall and CPU time in milliseconds."""
     cpu, start = _children_cpu(), time.perf_counter()
     subprocess.run(
         case.command,

@@ -295,6 +295,23 @@ def exclusive_lock(
         os.close(handle)
 
 
+@contextmanager
+def locked_folder(path: Path, *, seconds: float, hint: str) -> Generator[None]:
+    """Hold the lock of a folder itself, in which no lock file would be wanted, waiting for whoever has it.
+
+    Parameters: `seconds` is how long to wait at most; `hint` is of a folder that cannot be opened.
+    Raises: StoreUnusable `files.unwritable`; BackendUnavailable `files.locked`.
+    """
+    with file_errors(path, hint):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with file_errors(path, hint):
+            _lock_within(handle, path, seconds)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _lock_within(handle: int, path: Path, seconds: float) -> None:
     # A wait of the kernel has no end of its own, and its only interrupt, a signal, belongs to the main thread.
     deadline = time.monotonic() + seconds

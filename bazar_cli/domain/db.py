@@ -39,6 +39,9 @@ class Revision:
     """SHA-256 of the file, in hexadecimal digits."""
     transactional: bool = True
     """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
+    destructive: bool | None = None
+    """Whether the way that is to be gone takes data away (`domain.destruction`); None where nobody looked, or where its
+    SQL depends on data."""
 
 
 @dataclass(frozen=True)
@@ -202,35 +205,40 @@ def no_database() -> Conflict:
 
 
 def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
-    """Refuse what destroys on a database that is protected; nothing that the operator gives overrides it.
+    """Refuse what takes away on a database that is protected, unless bazar has nothing there yet.
 
-    A database with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    One with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
+    Parameters: `doing` as in `refuse_by_marker`. Raises: Refused `db.protected`, `db.unmarked`.
+    """
+    place = status.place
+    if place.marker is None and (status.current is None or embedded):
+        return
+    refuse_by_marker(place.host, place.database, place.marker, doing)
+
+
+def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str) -> Marker:
+    """Return the marker of a database that may be taken from; nothing that the operator gives overrides another one.
+
     Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
     Raises: Refused `db.protected`, `db.unmarked`.
     """
-    place, marker = status.place, status.place.marker
-    code = "db.protected"
+    details = {"host": host, "database": database, "environment": None if marker is None else marker.environment}
     if marker is None:
-        if status.current is None or embedded:
-            return
-        code = "db.unmarked"
-        said, hint = "has lost its marker and counts as protected", "`bazar db migrate --env NAME` marks it anew"
-    elif marker.protected:
-        said = f"is marked {marker.environment}, protected"
-        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(place.database)}"
-        hint = f"no option overrides the marker; if it is no longer true: `{unprotect}`"
-    else:
-        return
-    raise Refused(
-        code,
-        f"{place.database} on {place.host} {said}: {doing} is refused",
-        hint=hint,
-        details={
-            "host": place.host,
-            "database": place.database,
-            "environment": None if marker is None else marker.environment,
-        },
-    )
+        raise Refused(
+            "db.unmarked",
+            f"{database} on {host} has lost its marker and counts as protected: {doing} is refused",
+            hint="`bazar db migrate --env NAME` marks it anew, with --unprotected where that is true of it",
+            details=details,
+        )
+    if marker.protected:
+        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(database)}"
+        raise Refused(
+            "db.protected",
+            f"{database} on {host} is marked {marker.environment}, protected: {doing} is refused",
+            hint=f"no option overrides the marker; if it is no longer true: `{unprotect}`",
+            details=details,
+        )
+    return marker
 
 
 def disagreement(status: MigrationStatus) -> Conflict | None:

@@ -59,7 +59,7 @@ def confirmed_by_database(
         return
     raise Refused(
         "db.confirm_mismatch",
-        f"{doing} needs the name of the database as confirmation",
+        f"{doing} needs the name of the database as confirmation{not_it(confirm)}",
         hint=f"to do it: `{command} --confirm {quote(database)}`",
-        details={"database": database},
+        details={"database": database, **as_detail(confirm)},
     )

@@ -19,7 +19,7 @@ from bazar_cli.domain.database import (
     ShowMarker,
     urls_differ,
 )
-from bazar_cli.domain.db import checked_environment
+from bazar_cli.domain.db import checked_environment, refuse_by_marker
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.services.consent import confirmed_by_database
 
@@ -125,26 +125,12 @@ def _unprotected(system: System, grant: Grant, server: Server) -> str:
             hint="keep bazar's tables in a database of their own",
         )
     found = server.marker()
-    if found is None:
-        raise Refused(
-            "db.unmarked",
-            f"{name} holds bazar's tables and no marker, and counts as protected",
-            hint="mark it with `bazar db migrate --env NAME --unprotected`, if that is true of it",
-        )
-    with system.database().read(grant) as connection:
-        known = markers.find(connection)
-    deployment, said = found
-    if deployment != known.id:
-        raise urls_differ(known.database, name)
-    if said.protected:
-        raise Refused(
-            "db.protected",
-            f"{name} is marked {said.environment}, protected; nothing that destroys it runs there",
-            hint=f"if that is no longer true: `bazar db env set {quote(said.environment)} --unprotected"
-            f" --confirm {quote(name)}`",
-            details={"environment": said.environment},
-        )
-    return said.environment
+    if found is not None:
+        with system.database().read(grant) as connection:
+            known = markers.find(connection)
+        if found[0] != known.id:
+            raise urls_differ(known.database, name)
+    return refuse_by_marker(server.host, name, found and found[1], "dropping it").environment
 
 
 def _said(marker: DatabaseMarker) -> dict[str, object]:

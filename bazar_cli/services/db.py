@@ -29,9 +29,10 @@ _POLL_SECONDS = 0.25
 
 
 def status(system: System, grant: Grant, _request: GetStatus) -> MigrationStatus:
-    """Return the revision of the database and what is pending."""
+    """Return the revision of the database, what is pending, and what of that takes data away."""
     grant.demand(use_cases.STATUS)
-    return system.migrator(grant).status()
+    migrator = system.migrator(grant)
+    return migrator.judged(migrator.status())
 
 
 def migrate(

@@ -70,13 +70,8 @@ def autogenerate(system: System, grant: Grant, request: MakeRevision) -> NewRevi
 
 def merge(request: MergeHeads) -> NewRevision:
     """Write the file that joins all heads; none where there is one head only. Raises: as `revision`."""
-    scripts = _scripts()
-    scripts.demand_checkout()
-    ids = tuple(head.revision.id for head in heads())
     message = None if request.message is None else checked_message(request.message)
-    if len(ids) == 1:
-        return NewRevision(None, ids, message or "", None)
-    return scripts.merge(message or f"Merge {' and '.join(ids)}", ids, dry_run=request.dry_run)
+    return _scripts().merge(message, dry_run=request.dry_run)
 
 
 def _scripts() -> Scripts:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.postgres.database import LOCK_WAIT_SECONDS
+from bazar_cli.adapters.postgres.connections import LOCK_WAIT_SECONDS
 from bazar_cli.adapters.postgres.users import LEASE_SECONDS
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.target import Target

@@ -41,14 +41,14 @@ def first(tmp_path: Path, target: Target, unique_email: Email) -> Callable[[str]
     return on
 
 
-def wait_for(url: str, query: str, seconds: float) -> float:
-    """Ask until the answer is true; return how long that took."""
+def wait_for(url: str, query: str, seconds: float) -> None:
+    """Ask until the answer is true, for so long at most."""
     began = time.monotonic()
     with psycopg.connect(url, autocommit=True) as connection:
         while True:
             [(found,)] = connection.execute(query.encode()).fetchall()
             if found:
-                return time.monotonic() - began
+                return
             assert time.monotonic() - began < seconds, query
             time.sleep(0.05)
 
@@ -94,8 +94,7 @@ def test_killed_in_the_middle_of_a_statement(
         newer = connection.info.server_version >= 140000
         if not newer:
             pytest.skip("before Postgres 14 a killed client holds its lock until its statement ends")
-        took = wait_for(url, f"SELECT pg_try_advisory_lock({KEY})", 10)
-        assert took < 10
+        wait_for(url, f"SELECT pg_try_advisory_lock({KEY})", seconds=5)
         left = "SELECT (SELECT version_num FROM bazar.alembic_version), to_regclass('bazar.half') IS NULL"
         assert connection.execute(left.encode()).fetchall() == [(HEAD, True)]
 

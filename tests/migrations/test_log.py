@@ -14,8 +14,9 @@ from bazar_cli import __version__
 from bazar_cli.adapters.migrations.location import known_files, revisions, script_location
 from bazar_cli.adapters.migrations.reverter import Reverter
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.db import MIGRATE, Migrate
 from bazar_cli.domain.errors import Conflict
+from tests.support.people import an_operator, granted
 from tests.support.postgres import migrate, target_of
 from tests.support.release import Release
 
@@ -40,6 +41,41 @@ def redo(url: str) -> None:
 
 def changed(url: str) -> list[str]:
     return [c.revision.id for c in Migrator(target_of(url)).status().changed]
+
+
+def audited(url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT use_case, before, after FROM bazar.audit_events ORDER BY seq").fetchall()
+
+
+def test_a_run_that_ends_well_leaves_one_event(fresh_database: Databases, release: Release) -> None:
+    url, grant = fresh_database(), granted(an_operator(superuser=True), MIGRATE)
+    release.add_concurrent("0005", "users_name")
+    path = release.add("0006", "op.execute('SELECT 1 / 0')")
+
+    def run(revision: str | None = None) -> None:
+        request = Migrate(revision, environment="staging", protected=True)
+        Migrator(target_of(url), grant).migrate(request, lambda _text: None)
+
+    run("0002")
+    run("0005")
+    run("0005")
+    with pytest.raises(Conflict):
+        run()
+    path.write_text(path.read_text().replace("1 / 0", "1"))
+    known_files.cache_clear()
+    run()
+    run()
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM bazar.deployment")
+    run()
+
+    assert audited(url) == [
+        ("db.migrate", {"revision": None}, {"revision": "0002", "revisions": ["0001", "0002"]}),
+        ("db.migrate", {"revision": "0002"}, {"revision": "0005", "revisions": ["0003", "0004", "0005"]}),
+        ("db.migrate", {"revision": "0005"}, {"revision": "0006", "revisions": ["0006"]}),
+        ("db.migrate", None, {"environment": "staging", "protected": True}),
+    ]
 
 
 def test_one_run_logs_every_revision_with_its_file(fresh_database: Databases) -> None:

@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine, text
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.lock import KEY
@@ -20,6 +23,7 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refu
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import TargetKind, TargetSource
 from tests.support.postgres import target_of
+from tests.support.release import Release
 
 ALL = revisions(script_location())
 HEAD = ALL[-1].id
@@ -141,7 +145,7 @@ def test_a_part_can_be_applied(fresh_database: Databases, request_: Migrate) -> 
     result = migrate(fresh_database(), request_)
 
     assert [applied.revision for applied in result.applied] == [ALL[0]]
-    assert (result.current, result.pending) == (ALL[0].id, ALL[1:])
+    assert (result.current, [r.id for r in result.pending]) == (ALL[0].id, [r.id for r in ALL[1:]])
 
 
 def test_head_names_the_last_revision(fresh_database: Databases) -> None:
@@ -176,6 +180,22 @@ def test_migrations_go_over_their_own_url(fresh_database: Databases) -> None:
     Migrator(target).migrate(LOCAL, lambda _text: None)
 
     assert "users" in tables(url)
+
+
+def test_a_connection_in_a_transaction_loses_nothing(fresh_database: Databases) -> None:
+    url = fresh_database()
+    config = Config()
+    config.set_main_option("script_location", str(script_location()))
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE public.of_the_caller (id int)"))
+        assert connection.in_transaction()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    assert Migrator(target_of(url)).status().current == HEAD
+    with psycopg.connect(url) as other:
+        other.execute("SELECT id FROM public.of_the_caller")
 
 
 # -- the marker ---------------------------------------------------------------------------------------------
@@ -218,7 +238,8 @@ def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databas
 
     plan = Migrator(target_of(url)).plan(Migrate())
 
-    assert (plan.current, plan.head, plan.applied, plan.pending) == (None, HEAD, (), ALL)
+    assert (plan.current, plan.head, plan.applied) == (None, HEAD, ())
+    assert plan.pending == tuple(replace(revision, destructive=False) for revision in ALL)
     assert "CREATE TABLE bazar.users" in (plan.sql or "")
     assert tables(url) == []
 
@@ -239,6 +260,40 @@ def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -
         connection.execute(sql.encode())
     assert tables(by_hand) == tables(by_bazar)
     assert Migrator(target_of(by_hand)).status().current == HEAD
+
+
+def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    drop = "op.drop_column('deployment', 'created_at', schema='bazar')"
+    release.add("0005", "op.execute(\"COMMENT ON TABLE bazar.users IS 'DROP TABLE x'\")", drop)
+    release.add("0006", drop, "op.execute('SELECT 1')")
+    release.add("0007", "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")")
+    release.add("0008", "op.execute('DELETE FROM bazar.memberships')")
+    release.add("0009", "op.alter_column('users', 'plan', comment='more', schema='bazar')")
+    migrator = Migrator(target_of(url))
+
+    status = migrator.status()
+
+    assert {r.destructive for r in status.pending} == {None}
+    seen = [(r.id, r.destructive) for r in migrator.judged(status).pending]
+    assert seen == [("0005", False), ("0006", True), ("0007", None), ("0008", True), ("0009", False)]
+    plan = migrator.plan(Migrate("0006"))
+    assert [(r.id, r.destructive) for r in plan.pending] == seen[:2]
+    with pytest.raises(Conflict) as unknown:
+        migrator.plan(Migrate())
+    assert (unknown.value.code, unknown.value.details) == ("db.revision_needs_data", {"revision": "0007"})
+    part = migrator.migrate(Migrate("0006"), lambda _text: None)
+    assert [(r.id, r.destructive) for r in part.pending] == seen[2:]
+
+    reverter = Reverter(target_of(url))
+    back = reverter.preview(reverter.status(), reverter.going(reverter.status(), 4, None))
+
+    assert [(r.id, r.destructive) for r in back.would_revert] == [
+        ("0006", False),
+        ("0005", True),
+        ("0004", True),
+        ("0003", False),
+    ]
 
 
 # -- one at a time ------------------------------------------------------------------------------------------

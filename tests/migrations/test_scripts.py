@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -12,15 +13,18 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 import bazar_cli
-from bazar_cli.adapters.migrations.location import revision_files, revisions, script_location
+from bazar_cli.adapters.files import locked_folder
+from bazar_cli.adapters.migrations import scripts
+from bazar_cli.adapters.migrations.location import heads, revision_files, revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.migrations.scripts import Scripts
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.domain.db import Migrate
-from bazar_cli.domain.errors import BazarError, Conflict, Refused, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
 from bazar_cli.domain.migration_files import MakeRevision, MergeHeads, checked_message
 from bazar_cli.services import migration_files
 from tests.support.checkout import Checkout, make_checkout, make_installed
+from tests.support.cli import Done
 from tests.support.postgres import target_of
 
 HEAD = revisions(script_location())[-1].id
@@ -90,6 +94,35 @@ def test_no_file_is_overwritten(checkout: Checkout) -> None:
 
     assert (error.code, error.details["path"]) == ("db.file_exists", str(path))
     assert path.read_text() == before
+
+
+def test_revisions_at_once_follow_each_other(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path)
+
+    def make(name: str) -> Done:
+        return checkout.run("bazar_cli", "db", "revision", "-m", name, "-o", "json", environ={})
+
+    with ThreadPoolExecutor(3) as pool:
+        made = [done.ok().json for done in pool.map(make, ("one", "two", "three"))]
+
+    numbers = [HEAD, *(f"{int(HEAD) + n:04d}" for n in (1, 2, 3))]
+    assert sorted((m["revision"], *m["revises"]) for m in made) == list(zip(numbers[1:], numbers, strict=False))
+    assert [f.revision.id for f in heads(checkout.location)] == numbers[-1:]
+
+
+def test_who_writes_waits_for_who_does(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "_LOCK_SECONDS", 0.1)
+    before = checkout.names
+
+    with locked_folder(checkout.location / "versions", seconds=0, hint=""):
+        for act in (
+            lambda: migration_files.revision(MakeRevision("x")),
+            lambda: migration_files.merge(MergeHeads()),
+        ):
+            assert failed(BackendUnavailable, act).code == "files.locked"
+
+    assert checkout.names == before
+    assert migration_files.merge(MergeHeads()).path is None
 
 
 @pytest.mark.parametrize("message", ["", "  ", "?!", "two\nlines", "x" * 201, "bell\a"])

@@ -11,11 +11,15 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.postgres import connections
+from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import LOCKS, LockSession, ShowLocks, without_literals
-from bazar_cli.domain.errors import Conflict, NotFound
-from bazar_cli.services import locks
-from tests.support.people import People, Someone
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
+from bazar_cli.domain.users import GET, GetUser
+from bazar_cli.services import locks, users
+from tests.support.people import People, Someone, granted
 from tests.support.postgres import target_of
 
 Open = Callable[[str], psycopg.Connection]
@@ -225,3 +229,38 @@ def _until(
     while not enough(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return seen
+
+
+def _by_gate(people: People, ruler: Someone, _grant: Grant) -> None:
+    people.operator(ruler)
+
+
+def _by_read(people: People, ruler: Someone, grant: Grant) -> None:
+    people.run_with(grant, users.get, GetUser(ruler.email))
+
+
+def _by_migrations(people: People, _ruler: Someone, _grant: Grant) -> None:
+    Migrator(people.target).status()
+
+
+@pytest.mark.parametrize(("table", "act"), [("users", _by_gate), ("users", _by_read), ("deployment", _by_migrations)])
+def test_nobody_waits_for_ever(
+    people: People,
+    ruler: Someone,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    act: Callable[[People, Someone, Grant], None],
+) -> None:
+    grant = granted(people.operator(ruler), GET, GetUser(ruler.email))
+    monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)
+    holder = opened("greedy")
+    holder.execute(f"LOCK bazar.{table} IN ACCESS EXCLUSIVE MODE".encode())
+
+    with pytest.raises(BackendUnavailable) as busy:
+        act(people, ruler, grant)
+
+    assert (busy.value.code, busy.value.exit_code) == ("postgres.busy", ExitCode.UNAVAILABLE)
+    assert "`bazar db locks`" in busy.value.hint
+    holder.rollback()
+    act(people, ruler, grant)

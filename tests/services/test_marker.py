@@ -66,6 +66,10 @@ def test_only_its_name_confirms(people: People, ruler: Someone) -> None:
         error = refused(Refused, lambda r=request: people.run(ruler, database.set_marker, SET_MARKER, r))
         assert error.code == "db.confirm_mismatch"
         assert f"`bazar db env set my.staging --protected --confirm {db}`" in error.hint
+        assert error.message.endswith(
+            "as confirmation" if confirm is None else f"as confirmation, and {confirm!r} is not it"
+        )
+        assert error.details == {"database": db, **({} if confirm is None else {"confirm": confirm})}
     assert shown(people, ruler).environment == "local"
     assert said(people) == []
 

@@ -19,7 +19,7 @@ from bazar_cli.domain.target import Target
 from bazar_cli.services import database
 from bazar_cli.services.system import System
 from tests.support.people import REQUEST_ID, People, granted
-from tests.support.postgres import drop_database, sibling, target_of
+from tests.support.postgres import drop_database, scratch_database, sibling, target_of
 
 Databases = Callable[..., str]
 
@@ -109,6 +109,15 @@ def test_protected_and_unmarked_are_refused_whatever_is_given(
         assert refused(Refused, lambda c=confirm: dropped(target, c)).code == code
     assert refused(Refused, lambda: dropped(target, name, dry_run=True)).code == code
     assert exists(postgres_url, name)
+
+
+def test_a_copy_is_as_protected_as_what_it_was_made_of(fresh_database: Databases, postgres_url: str) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE bazar.deployment SET protected = true")
+    with scratch_database(postgres_url, Server(target_of(url)).database) as copy:
+        target = target_of(copy)
+        assert refused(Refused, lambda: dropped(target, Server(target).database)).code == "db.protected"
 
 
 def test_only_the_database_that_knows_the_operator_is_dropped(fresh_database: Databases, postgres_url: str) -> None:

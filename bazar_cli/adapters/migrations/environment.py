@@ -14,18 +14,15 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
 from bazar_cli.adapters.migrations.autocommit import invalid_indexes_dropped
+from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import migration_lock
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
-from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 from bazar_cli.domain.target import TargetKind, TargetSource
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-    import psycopg
 
     from bazar_cli.domain.secrets import Secret
 
@@ -33,6 +30,15 @@ PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
 
 
 _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
+# A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then compares without
+# its name and takes every table for missing.
+_BEFORE = text(
+    """
+    SELECT to_regnamespace(:schema) IS NULL,
+           coalesce((SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass(:version_table)), false)
+    FROM set_config('search_path', 'public', false)
+    """
+)
 # Alembic makes its table without asking: nobody but its owner may read it, as with the others. Done once, so
 # that a run at head takes no lock.
 _SECURE = """
@@ -80,21 +86,13 @@ def run(alembic_context: ModuleType) -> None:
         return
     url = _url_from_environment()
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: _opened(url), poolclass=pool.NullPool, hide_parameters=True
+        "postgresql+psycopg://",
+        creator=lambda: open_to_migrate(url, "alembic"),
+        poolclass=pool.NullPool,
+        hide_parameters=True,
     )
     with engine.connect() as connection, migration_lock(connection, PLAIN_ALEMBIC_WAIT_SECONDS):
         _migrate(context, connection)
-
-
-def _opened(url: Secret) -> psycopg.Connection:
-    opened = connect(url, autocommit=True)
-    try:
-        refuse_transaction_pooler(url, opened)
-    except BaseException:  # Ctrl-C too leaves no session behind
-        opened.close()
-        raise
-    opened.autocommit = False
-    return opened
 
 
 def _url_from_environment() -> Secret:
@@ -113,12 +111,10 @@ def _log_of(config: Any) -> MigrationLog:
 
 def _migrate(context: Any, connection: Connection) -> None:
     log = _log_of(context.config)
-    # A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then
-    # compares without its name and takes every table for missing.
-    connection.execute(text("SET search_path TO public"))
+    fresh, closed = connection.execute(_BEFORE, {"schema": SCHEMA, "version_table": _TABLE}).one()
     connection.dialect.default_schema_name = "public"
-    fresh = connection.execute(text("SELECT to_regnamespace(:schema) IS NULL"), {"schema": SCHEMA}).scalar_one()
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    if fresh:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     connection.commit()
     context.configure(
         connection=connection,
@@ -137,7 +133,9 @@ def _migrate(context: Any, connection: Connection) -> None:
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
-    _close_or_drop(connection, fresh=fresh)
+    # `bazar db` comes here once a revision: where the table is closed, and not emptied now, there is nothing to do.
+    if not (closed and log.heads):
+        _close_or_drop(connection, fresh=fresh)
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:

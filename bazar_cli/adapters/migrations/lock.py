@@ -35,7 +35,8 @@ _KEPT = text(
         SELECT 1 FROM pg_locks l
         WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.database =
             (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND ((l.classid::bigint << 32) | l.objid::bigint) = :key) AS kept
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = :key) AS kept,
+        CASE WHEN pg_backend_pid() = :pid THEN set_config('lock_timeout', :lock_timeout, false) END
     """
 )
 
@@ -51,13 +52,14 @@ class LockWait:
         self.pid = 0
         """The server process that holds the lock."""
 
-    def check(self) -> None:
+    def check(self, lock_timeout: float) -> None:
         """Make sure that the process which took the lock serves this connection and holds it.
 
-        A pooler that hands out another process at each transaction would let two migrators work at once.
+        A pooler that hands out another process at each transaction would let two migrators work at once. From here on
+        it waits `lock_timeout` seconds at most for each other lock; a process that is not ours keeps its own limit.
         Raises: BackendUnavailable `db.lock_lost`.
         """
-        row = self._connection.execute(_KEPT, {"key": KEY}).one()
+        row = self._connection.execute(_KEPT, {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}).one()
         self._connection.commit()
         if row.pid != self.pid or not row.kept:
             raise BackendUnavailable(

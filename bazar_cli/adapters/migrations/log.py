@@ -7,6 +7,7 @@ revision 0004; whatever later revisions do to it, these columns stay.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -48,17 +49,29 @@ class _Row:
     request_id: str | None
 
 
+@dataclass(frozen=True)
+class Way:
+    """From where a run migrates, and over which revisions."""
+
+    before: str | None
+    revisions: tuple[str, ...]
+
+
 class MigrationLog:
-    """Writes the log of one run.
+    """Writes the log of one run, and what it leaves in the audit log.
 
     Parameters: `grant` tells who runs it; None for plain Alembic, of whose user nothing is known. With `audited` each
-    step also leaves an event in the audit log.
+    step also leaves an event in the audit log; with `way` the last step of it leaves that of the whole run.
     """
 
-    def __init__(self, grant: Grant | None = None, *, audited: bool = False) -> None:
+    def __init__(self, grant: Grant | None = None, *, audited: bool = False, way: Way | None = None) -> None:
         self._grant = grant
         self._audited = audited
+        self._way = way
         self._earlier: dict[str, _Row] = {}
+        self._there = False
+        self.heads: frozenset[str] = frozenset()
+        """Where the database is after the last step of this run; empty before the first one, and at base."""
         self._wall = datetime.now(timezone.utc)
         self._clock = time.monotonic()
 
@@ -69,18 +82,28 @@ class MigrationLog:
 
     def __call__(self, *, ctx: Any, step: Any, heads: set[str], run_args: dict[str, Any]) -> None:
         """Log one step: the hook's own parameters. A stamp runs no file, and is no row."""
-        del heads, run_args
+        del run_args
+        self.heads = frozenset(heads)
         if not step.is_stamp:
             row = self._row(ctx, step)
-            if not _has_log(ctx, step):
+            self._there = (self._there and step.is_upgrade) or _has_log(ctx, step)
+            if not self._there:
                 self._remember(step, row)
             else:
                 self._complete_earlier(ctx)
                 direction = "up" if step.is_upgrade else "down"
                 ctx.impl.execute(insert(_LOG).values(revision=step.up_revision_id, direction=direction, **vars(row)))
-            if self._audited and self._grant is not None and not ctx.as_sql:
-                _record(ctx.connection, self._grant, step)
+            if self._grant is not None and not ctx.as_sql:
+                self._record(ctx.connection, self._grant, step, heads)
         self.start()
+
+    def _record(self, connection: Connection, grant: Grant, step: Any, heads: set[str]) -> None:
+        """Append an event to the audit log, which every revision has: the first one is never taken back."""
+        if self._audited:
+            record(connection, grant, {"revision": _named(step.source_revision_ids)}, {"revision": _named(heads)})
+        elif self._way is not None and step.up_revision_id == self._way.revisions[-1]:
+            after = {"revision": _named(heads), "revisions": list(self._way.revisions)}
+            record(connection, grant, {"revision": self._way.before}, after)
 
     def _row(self, ctx: Any, step: Any) -> _Row:
         if ctx.as_sql:
@@ -110,15 +133,16 @@ class MigrationLog:
         self._earlier.clear()
 
 
-def _record(connection: Connection, grant: Grant, step: Any) -> None:
-    """Append the event of a step to the audit log, which every revision has: the first one is never taken back."""
+def record(
+    connection: Connection, grant: Grant, before: Mapping[str, object] | None, after: Mapping[str, object]
+) -> None:
+    """Append an event about the database of the connection, in its transaction."""
     database = connection.execute(text("SELECT current_database()")).scalar_one()
-    before, after = ({"revision": next(iter(ids), None)} for ids in _ends(step))
     audit.record(connection, grant, audit.Change("database", database, before=before, after=after))
 
 
-def _ends(step: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return step.source_revision_ids, step.destination_revision_ids
+def _named(revisions: Iterable[str]) -> str | None:
+    return ", ".join(sorted(revisions)) or None
 
 
 def _has_log(ctx: Any, step: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from collections.abc import Callable
@@ -26,7 +25,8 @@ from bazar_cli.domain.db import (
 from bazar_cli.domain.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.moves import Moves
+    from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
 
 _DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
@@ -74,9 +74,12 @@ class Reverter(Migrator):
     def preview(self, status: MigrationStatus, going: tuple[Revision, ...]) -> RolledBack:
         """Return what would go, with its SQL. Writes nothing.
 
-        Raises: as `translate` says.
+        Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
-        sql = self._down_sql(status, going) if going else ""
+        from bazar_cli.adapters.migrations.rendering import rendered
+
+        sql, going = rendered(self._down(going), going) if going else ("", going)
+        status = self.judged(status)
         return RolledBack(
             place=status.place,
             current=status.current,
@@ -120,13 +123,13 @@ class Reverter(Migrator):
                     hint="look with `bazar db status`, then run it again",
                 )
             self._refuse_mixed(seen.would_revert)
-            log = MigrationLog(self._grant, audited=True)
+            moves = self._moves(session, MigrationLog(self._grant, audited=True))
             for revision in seen.would_revert:
                 done = [r.revision.id for r in reverted]
-                reverted.append(self._revert(session, revision, seen.would_revert[-1], log, notify, done))
+                reverted.append(self._revert(session, revision, seen.would_revert[-1], moves, notify, done))
             for revision in reversed(seen.would_revert) if again else ():
-                applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
-        after = self.status()
+                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
+        after = self.judged(self.status())
         return RolledBack(
             place=after.place,
             current=after.current,
@@ -146,29 +149,28 @@ class Reverter(Migrator):
         session: MigratingSession,
         revision: Revision,
         last: Revision,
-        log: MigrationLog,
+        moves: Moves,
         notify: Callable[[str], None],
         done: list[str],
     ) -> AppliedRevision:
-        from alembic import command
-
         notify(f"Rolling back {revision.id}: {revision.message}")
         started = time.monotonic()
-        config, below = self._config(session.connection, log), self._below(revision)
         resume = f"mend what it says; then `bazar db rollback --to {self._below(last)}` goes on"
-        retries = session.run(revision, lambda: command.downgrade(config, below), done, resume)
+        retries = session.run(revision, lambda: moves.down(revision.id), done, resume)
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
     def _below(self, revision: Revision) -> str:
-        return self._revisions[self._revisions.index(revision) - 1].id
+        known = [r.id for r in self._revisions]
+        return known[known.index(revision.id) - 1]
 
-    def _down_sql(self, status: MigrationStatus, going: tuple[Revision, ...]) -> str:
+    def _down(self, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
         from alembic import command
 
-        buffer = io.StringIO()
-        config = self._config(None, self._log(), buffer)
-        command.downgrade(config, f"{status.current}:{self._below(going[-1])}", sql=True)
-        return buffer.getvalue()
+        def render(script: Script, place: int) -> None:
+            config = self._config(None, script, script.output)
+            command.downgrade(config, f"{going[place].id}:{self._below(going[-1])}", sql=True)
+
+        return render
 
     def _lost_tables(self, sql: str) -> tuple[LostTable, ...]:
         names = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))

@@ -1,6 +1,7 @@
 """bazar's migrations on one target: what is applied, and applying what is not.
 
-Reading the status imports neither SQLAlchemy nor Alembic.
+Reading the status imports neither SQLAlchemy nor Alembic. What pending revisions do is told by their SQL, which needs
+both.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.db import (
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bazar_cli.adapters.migrations.log import MigrationLog
+    from bazar_cli.adapters.migrations.moves import Moves
+    from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.access import Grant
     from bazar_cli.domain.target import Target
@@ -45,11 +49,25 @@ if TYPE_CHECKING:
 _MARK = """
     INSERT INTO bazar.deployment (id, environment, protected)
     VALUES (gen_random_uuid(), current_setting('bazar.environment'), current_setting('bazar.protected')::boolean)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING RETURNING environment, protected
+"""
+_TABLES = """
+    SELECT to_regclass('bazar.alembic_version') IS NOT NULL, to_regclass('bazar.deployment') IS NOT NULL,
+           to_regclass('bazar.migration_log') IS NOT NULL, current_setting('server_version')
 """
 _LOGGED = """
     SELECT DISTINCT ON (revision) revision, direction, checksum FROM bazar.migration_log ORDER BY revision, id DESC
 """
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Which of the tables that tell of migrations are there, and the server's version."""
+
+    version: bool
+    deployment: bool
+    log: bool
+    server_version: str
 
 
 class Migrator:
@@ -71,8 +89,8 @@ class Migrator:
         Raises: Conflict `db.no_database`; as `translate` says.
         """
         try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
-                connection.read_only = True
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
                 return self._status(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
@@ -80,19 +98,22 @@ class Migrator:
             raise translate(error, self._target) from error
 
     def _status(self, connection: psycopg.Connection) -> MigrationStatus:
-        found = _current(connection)
+        tables = _tables(connection)
+        found = _current(connection) if tables.version else frozenset[str]()
+        marker = _marker(connection) if tables.deployment else None
+        logged = _logged(connection) if tables.log else dict[str, str]()
         known = [r.id for r in self._revisions]
         unknown = not found <= set(known)
         ids = applied_by(self._location, found)
         applied = () if unknown else tuple(r for r in self._revisions if r.id in ids)
         return MigrationStatus(
-            place=_place(connection),
+            place=Place(connection.info.host, connection.info.dbname, marker, tables.server_version),
             current=", ".join(sorted(found)) or None,
             head=known[-1],
             applied=applied,
             pending=() if unknown else tuple(r for r in self._revisions if r.id not in ids),
             unknown=unknown,
-            changed=() if unknown else _changed(applied, _logged(connection)),
+            changed=() if unknown else _changed(applied, logged),
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
@@ -111,8 +132,19 @@ class Migrator:
         before = self.status()
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
-        sql = self._sql(before.current, pending, request)
+        sql, pending = self._sql(before.current, pending, request)
         return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
+
+    def judged(self, status: MigrationStatus) -> MigrationStatus:
+        """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
+
+        Only where something is pending. The SQL is rendered, not run.
+        """
+        if not status.pending:
+            return status
+        from bazar_cli.adapters.migrations.rendering import judged
+
+        return replace(status, pending=judged(self._up(status.current, status.pending), status.pending))
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
         """Apply the pending revisions, each in its own transaction, under the migration lock.
@@ -126,13 +158,15 @@ class Migrator:
             return Migrated(before.place, before.current, before.head, (), (), 0, None)
         applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
-            log = self._log()
-            pending = self._chosen(self._status_under_lock(session), request)
+            now = self._status_under_lock(session)
+            pending = self._chosen(now, request)
             self._refuse_mixed(pending)
+            log = self._log(now.current, pending)
+            moves = self._moves(session, log)
             for revision in pending:
-                applied.append(self._apply(session, revision, log, notify, [a.revision.id for a in applied]))
-            _mark(session.connection, notify)
-        after = self.status()
+                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
+            self._mark(session.connection, notify)
+        after = self.judged(self.status())
         return Migrated(
             after.place,
             after.current,
@@ -173,10 +207,25 @@ class Migrator:
             notify=notify,
         )
 
-    def _log(self) -> MigrationLog:
-        from bazar_cli.adapters.migrations.log import MigrationLog
+    def _log(self, before: str | None = None, pending: tuple[Revision, ...] = ()) -> MigrationLog:
+        from bazar_cli.adapters.migrations.log import MigrationLog, Way
 
-        return MigrationLog(self._grant)
+        way = Way(before, tuple(r.id for r in pending)) if pending else None
+        return MigrationLog(self._grant, way=way)
+
+    def _mark(self, connection: Connection, notify: Callable[[str], None]) -> None:
+        """Give a database that lost its marker a new one, by the settings that revisions read too."""
+        from sqlalchemy import text
+
+        from bazar_cli.adapters.migrations.log import record
+
+        if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
+            made = connection.execute(text(_MARK)).mappings().one_or_none()
+            if made is not None:
+                if self._grant is not None:
+                    record(connection, self._grant, None, dict(made))
+                notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+        connection.commit()
 
     def _refuse_mixed(self, revisions: tuple[Revision, ...]) -> None:
         from bazar_cli.adapters.migrations.autocommit import refuse_mixed
@@ -197,35 +246,49 @@ class Migrator:
             return environment, request.protected
         return environment, environment != LOCAL
 
+    def _moves(self, session: MigratingSession, log: MigrationLog) -> Moves:
+        from bazar_cli.adapters.migrations.moves import Moves
+
+        return Moves(self._config(session.connection, log))
+
     def _apply(
         self,
         session: MigratingSession,
         revision: Revision,
-        log: MigrationLog,
+        moves: Moves,
         notify: Callable[[str], None],
         done: list[str],
     ) -> AppliedRevision:
-        from alembic import command
-
         notify(f"Applying {revision.id}: {revision.message}")
         started = time.monotonic()
-        config = self._config(session.connection, log)
-        retries = session.run(revision, lambda: command.upgrade(config, revision.id), done)
+        retries = session.run(revision, lambda: moves.up(revision.id), done)
         return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
 
-    def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
+    def _sql(
+        self, current: str | None, pending: tuple[Revision, ...], request: Migrate
+    ) -> tuple[str, tuple[Revision, ...]]:
         """The statements of the pending revisions, with the marker that they give a database without one."""
-        from alembic import command
         from psycopg.sql import Literal
 
+        from bazar_cli.adapters.migrations.rendering import rendered
+
         if not pending:
-            return ""
-        buffer = io.StringIO()
-        config = self._config(None, self._log(), buffer)
-        command.upgrade(config, f"{current or 'base'}:{pending[-1].id}", sql=True)
+            return "", ()
+        sql, seen = rendered(self._up(current, pending), pending)
         settings = self._settings_for(request)
         lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
-        return "\n".join([*lines, "", buffer.getvalue()])
+        return "\n".join([*lines, "", sql]), seen
+
+    def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
+        from alembic import command
+
+        starts = [current or "base", *(revision.id for revision in pending)]
+
+        def render(script: Script, place: int) -> None:
+            config = self._config(None, script, script.output)
+            command.upgrade(config, f"{starts[place]}:{pending[-1].id}", sql=True)
+
+        return render
 
     def _config(self, connection: Connection | None, log: MigrationLog, output: io.StringIO | None = None) -> Any:
         from alembic.config import Config
@@ -241,30 +304,19 @@ def _unmarked(status: MigrationStatus) -> bool:
     return status.current is not None and status.place.marker is None
 
 
-def _mark(connection: Connection, notify: Callable[[str], None]) -> None:
-    """Give a database that lost its marker a new one, by the settings that revisions read too."""
-    from sqlalchemy import text
-
-    if connection.execute(text("SELECT to_regclass('bazar.deployment')")).scalar_one() is not None:
-        made = connection.execute(text(_MARK))
-        if made.rowcount:
-            notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
-    connection.commit()
+def _tables(connection: psycopg.Connection) -> _Tables:
+    found = connection.execute(_TABLES).fetchone()
+    assert found is not None
+    return _Tables(*found)
 
 
 def _current(connection: psycopg.Connection) -> frozenset[str]:
     """The revisions that the database is at: none, one, or two before a merge of them was applied."""
-    found = connection.execute("SELECT to_regclass('bazar.alembic_version') IS NOT NULL").fetchone()
-    if found is None or not found[0]:
-        return frozenset()
     return frozenset(str(row[0]) for row in connection.execute("SELECT version_num FROM bazar.alembic_version"))
 
 
 def _logged(connection: psycopg.Connection) -> dict[str, str]:
     """The checksums with which revisions were applied, where the log has them."""
-    found = connection.execute("SELECT to_regclass('bazar.migration_log') IS NOT NULL").fetchone()
-    if found is None or not found[0]:
-        return {}
     rows = connection.execute(_LOGGED).fetchall()
     return {str(revision): str(known) for revision, direction, known in rows if direction == "up" and known}
 
@@ -273,12 +325,6 @@ def _changed(applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[
     return tuple(ChangedRevision(r, logged[r.id]) for r in applied if logged.get(r.id, r.checksum) != r.checksum)
 
 
-def _place(connection: psycopg.Connection) -> Place:
-    marker = None
-    found = connection.execute("SELECT to_regclass('bazar.deployment') IS NOT NULL").fetchone()
-    if found is not None and found[0]:
-        row = connection.execute("SELECT environment, protected FROM bazar.deployment").fetchone()
-        marker = None if row is None else Marker(row[0], row[1])
-    info = connection.info
-    version = connection.execute("SHOW server_version").fetchone()
-    return Place(info.host, info.dbname, marker, str(version[0]) if version else "")
+def _marker(connection: psycopg.Connection) -> Marker | None:
+    row = connection.execute("SELECT environment, protected FROM bazar.deployment").fetchone()
+    return None if row is None else Marker(row[0], row[1])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bazar_cli.adapters.files import file_errors
+from bazar_cli.adapters.files import file_errors, locked_folder
 from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.connections import connect
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bazar_cli.domain.target import Target
 
+_LOCK_SECONDS = 30.0
 _FILE_NAMES = "%(rev)s_%(slug)s"
 _HINT = "give the folder of the migration files room, and to this user, or use another checkout"
 
@@ -46,16 +47,22 @@ class Scripts:
     def add(self, message: str, *, dry_run: bool) -> NewRevision:
         """Write the file that follows the head.
 
-        Raises: Refused `db.installed_package`; Conflict `db.two_heads`, `db.file_exists`; StoreUnusable `files.*`.
+        Raises: Refused `db.installed_package`; Conflict `db.two_heads`, `db.file_exists`; StoreUnusable `files.*`;
+        BackendUnavailable `files.locked`.
         """
         self.demand_checkout()
-        head = self._head()
-        return self._write(message, (head.revision.id,), dry_run=dry_run)
+        with self._alone():
+            head = self._head()
+            return self._write(message, (head.revision.id,), dry_run=dry_run)
 
-    def merge(self, message: str, downs: tuple[str, ...], *, dry_run: bool) -> NewRevision:
-        """Write the file that follows all heads. Raises: as `add`."""
+    def merge(self, message: str | None, *, dry_run: bool) -> NewRevision:
+        """Write the file that follows all heads; none where there is one head only. Raises: as `add`."""
         self.demand_checkout()
-        return self._write(message, downs, dry_run=dry_run)
+        with self._alone():
+            ids = tuple(head.revision.id for head in heads(self._location))
+            if len(ids) == 1:
+                return NewRevision(None, ids, message or "", None)
+            return self._write(message or f"Merge {' and '.join(ids)}", ids, dry_run=dry_run)
 
     def add_difference(
         self, target: Target, message: str, *, dry_run: bool, models: MetaData | None = None
@@ -71,7 +78,6 @@ class Scripts:
         from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 
         self.demand_checkout()
-        head = self._head()
         options: dict[str, Any] = {
             "target_metadata": models if models is not None else metadata,
             "version_table": VERSION_TABLE,
@@ -90,7 +96,9 @@ class Scripts:
             "downgrade_token": "downgrades",
             "process_revision_directives": None,
         }
-        with self._aside() as (config, directory, folder), _reading(target) as connection:
+        # First the lock: the folder aside knows the revisions of the moment when it is made.
+        with self._alone(), self._aside() as (config, directory, folder), _reading(target) as connection:
+            head = self._head()
             context = MigrationContext.configure(connection, opts=immutabledict(options))
             asked: dict[str, Any] = {
                 "message": message,
@@ -110,6 +118,15 @@ class Scripts:
             (script,) = revision.generate_scripts()
             assert script is not None, "a file in a version location is a revision"
             return self._put(Path(script.path), (head.revision.id,), message, dry_run=dry_run)
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """For the block, let no other command write here: each takes the number after the newest, and its head.
+
+        Raises: BackendUnavailable `files.locked`.
+        """
+        with locked_folder(self._location / "versions", seconds=_LOCK_SECONDS, hint=_HINT):
+            yield
 
     def _head(self) -> RevisionFile:
         last = heads(self._location)

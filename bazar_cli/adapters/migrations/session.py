@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import psycopg
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
+from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
-from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
-from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
@@ -71,8 +70,7 @@ class MigratingSession:
         """
         patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
         for attempt in range(RETRIES + 1):
-            self.lock.check()
-            self._set_lock_timeout(patience)
+            self.lock.check(patience)
             watch = BlockerWatch(self._url, self.lock.pid, patience, lambda who: self._notify(f"Waiting for {who}"))
             try:
                 with watch:
@@ -89,10 +87,6 @@ class MigratingSession:
                 raise self._failed(error, sqlstate, revision, watch, done, resume) from raised
             return attempt
         raise AssertionError("the last attempt returns or raises")
-
-    def _set_lock_timeout(self, seconds: float) -> None:
-        self.connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": f"{seconds}s"})
-        self.connection.commit()
 
     def _failed(
         self,
@@ -151,25 +145,12 @@ def migrating(
     `db.lock_timeout`; as `translate` says.
     """
 
-    def opener() -> psycopg.Connection:
-        opened = connect(
-            url, connect_timeout=10, prepare_threshold=None, application_name="bazar db migrate", autocommit=True
-        )
-        try:
-            # Before anything is set: through a pooler it would be set for others.
-            refuse_transaction_pooler(url, opened)
-            for name, value in settings.items():
-                opened.execute("SELECT set_config(%s, %s, false)", (name, value))
-            if opened.info.server_version >= 140000:
-                # A killed client frees its lock within seconds instead of at the end of its statement.
-                opened.execute("SET client_connection_check_interval = '2s'")
-            opened.autocommit = False
-        except BaseException:  # Ctrl-C too leaves no session behind
-            opened.close()
-            raise
-        return opened
-
-    engine = create_engine("postgresql+psycopg://", creator=opener, poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: open_to_migrate(url, "bazar db migrate", settings),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
     try:
         with (
             engine.connect() as connection,

@@ -9,6 +9,19 @@ import psycopg
 
 from bazar_cli.domain.secrets import Secret
 
+LOCK_WAIT_SECONDS = 15
+"""How long a statement waits for a row or table that another session has locked."""
+
+
+def begin(*, read_only: bool) -> str:
+    """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its time limit.
+
+    A limit of the session would stay with the server's process behind a transaction pooler, and one among the options
+    of the connection a pooler may refuse. What only reads has one snapshot for all its statements.
+    """
+    kind = "ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "READ WRITE"
+    return f"BEGIN {kind}; SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"
+
 
 def connect(url: Secret, **options: Any) -> psycopg.Connection:
     """Connect as the URL says. Raises: psycopg.Error.

@@ -1,7 +1,8 @@
 """The one way to Postgres: connections that open only for a Grant.
 
 One connection serves a command. It is never left inside a transaction, prepares no statement and sets no
-session state, so that it works through a transaction pooler.
+session state, so that it works through a transaction pooler. It is opened by psycopg, which the gate uses as it is;
+SQLAlchemy, whose import takes longer than all that the gate does, comes with the first use case that needs it.
 """
 
 from __future__ import annotations
@@ -12,32 +13,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError
 
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.access import Grant, Operator, Role, Sealed
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
     from bazar_cli.domain.target import Target
 
 CONNECT_SECONDS = 10
-LOCK_WAIT_SECONDS = 15
-"""How long a write waits for a row that another command holds."""
 
 # What the plan must still have is locked row by row, not counted: a count would be that of before the wait.
-_RIGHTS_NOW = text(
-    """
+_RIGHTS_NOW = """
     WITH operator AS (SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE),
          kept AS (SELECT permission FROM bazar.plan_permissions
                   WHERE plan = :plan AND permission = ANY(:permissions) FOR KEY SHARE)
     SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
-    """
-)
+"""
 # A statement of its own: in one with the row above it would show the roles of before the wait for that row.
-_ROLES_NOW = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :id FOR SHARE")
+_ROLES_NOW = "SELECT organization_id, role FROM bazar.memberships WHERE user_id = :id FOR SHARE"
 
 
 class Database:
@@ -50,7 +47,9 @@ class Database:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._engine: Engine | None = None
+        self._driver: psycopg.Connection | None = None
         self._connection: Connection | None = None
+        """The same connection by SQLAlchemy."""
 
     @contextmanager
     def read(self, grant: Grant) -> Generator[Connection]:
@@ -76,33 +75,46 @@ class Database:
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
         with self._begin(read_only=False, commit=not grant.dry_run) as connection:
-            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
             if not grant.bootstrap and not finishing:
                 _check_kept(connection, grant)
             yield connection
 
     @contextmanager
-    def connect_for_gate(self, *, writes: bool = False) -> Generator[Connection]:
+    def connect_for_gate(self, *, writes: bool = False) -> Generator[psycopg.Connection]:
         """Open a transaction without a Grant: for `adapters.postgres.gate` alone (a test proves it)."""
-        with self._begin(read_only=not writes) as connection:
-            yield connection
+        try:
+            driver = self._open()
+            try:
+                driver.execute(begin(read_only=not writes).encode())
+                yield driver
+                driver.commit()
+            except BaseException:  # Ctrl-C too rolls back
+                if not driver.closed:
+                    driver.rollback()
+                raise
+        except psycopg.Error as error:
+            if self._driver is not None and self._driver.closed:
+                self.close()
+            raise translate(error, self._target) from error
 
     def close(self) -> None:
         """Close the connection; the object can be used again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
 
     @contextmanager
     def _begin(self, *, read_only: bool, commit: bool = True) -> Generator[Connection]:
+        from sqlalchemy.exc import DBAPIError
+
         try:
             connection = self._connect()
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            driver.read_only = read_only
-            driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if read_only else None
             transaction = connection.begin()
             try:
+                connection.exec_driver_sql(begin(read_only=read_only))
                 yield connection
             except BaseException:  # Ctrl-C too rolls back
                 transaction.rollback()
@@ -115,13 +127,15 @@ class Database:
             if error.connection_invalidated:
                 self.close()
             raise translate(error, self._target) from error
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
 
     def _connect(self) -> Connection:
-        connection = self._connection
-        if connection is not None and not connection.closed and not connection.invalidated:
-            if not _ended_while_idle(connection):
-                return connection
-            self.close()
+        driver = self._open()
+        if self._connection is not None:
+            return self._connection
+        from sqlalchemy import NullPool, create_engine
+
         if self._engine is None:
             self._engine = create_engine(
                 "postgresql+psycopg://",
@@ -132,25 +146,32 @@ class Database:
                 hide_parameters=True,
             )
         self._connection = self._engine.connect()
+        assert self._connection.connection.driver_connection is driver, "both ways are one connection"
         return self._connection
 
     def _open(self) -> psycopg.Connection:
-        return connect(
+        """The connection, in autocommit mode: what opens a transaction also limits it, see `begin`."""
+        if self._driver is not None:
+            lost = self._connection is not None and (self._connection.closed or self._connection.invalidated)
+            if not (lost or self._driver.closed or _ended_while_idle(self._driver)):
+                return self._driver
+            self.close()
+        self._driver = connect(
             self._target.database_url,
+            autocommit=True,
             prepare_threshold=None,
             connect_timeout=CONNECT_SECONDS,
             application_name="bazar",
         )
+        return self._driver
 
 
-def _ended_while_idle(connection: Connection) -> bool:
+def _ended_while_idle(driver: psycopg.Connection) -> bool:
     """Whether the server said anything between two transactions: as good as always, that it ended the session.
 
     A command waits seconds for Supabase between two transactions. A backend that ended meanwhile took nothing
     with it, so another session goes on. Looking at the socket costs no round trip.
     """
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
     watch = select.poll()
     watch.register(driver.fileno(), select.POLLIN)
     return bool(watch.poll(0))
@@ -163,10 +184,12 @@ def _demand(grant: Grant) -> None:
 
 
 def _check_kept(connection: Connection, grant: Grant) -> None:
+    from sqlalchemy import text
+
     operator = grant.operator
     needed = {permission.value for permission in grant.permissions}
     given = {"id": operator.id, "plan": operator.plan.value, "permissions": sorted(needed)}
-    row = connection.execute(_RIGHTS_NOW, given).one_or_none()
+    row = connection.execute(text(_RIGHTS_NOW), given).one_or_none()
     # What was gained meanwhile, such as an organization that another command made, takes nothing away.
     kept = row is not None and (
         (row.plan, row.state) == (operator.plan.value, operator.state.value)
@@ -184,8 +207,10 @@ def _check_kept(connection: Connection, grant: Grant) -> None:
 
 
 def _keeps_roles(connection: Connection, operator: Operator) -> bool:
+    from sqlalchemy import text
+
     if not operator.memberships:
         return True
-    rows = connection.execute(_ROLES_NOW, {"id": operator.id}).all()
+    rows = connection.execute(text(_ROLES_NOW), {"id": operator.id}).all()
     ranks = {row.organization_id: Role(row.role).rank for row in rows}
     return all(ranks.get(m.organization_id, 0) >= m.role.rank for m in operator.memberships)

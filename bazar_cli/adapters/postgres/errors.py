@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy.exc import DBAPIError
 
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
 _NOT_MIGRATED = frozenset({"3F000", "42P01", "42703"})
+_LOCKED = "55P03"
 _BUSY = {
-    "55P03": "a row or table that it needs is locked by another session",
+    _LOCKED: "a row or table that it needs is locked by another session",
     "40P01": "it and another session waited for each other",
     "40001": "another session changed the same rows",
     "57014": "it took too long and was cancelled",
 }
+_WHO_HOLDS_IT = "; `bazar db locks` shows who holds what, and where it cannot pass either, pg_locks in psql does"
 _UNAVAILABLE = frozenset({"08", "53", "57", "58"})
 """Classes: connection lost, resources (a full disk among them), operator intervention, the server's own system."""
 
@@ -41,7 +44,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
     SQLSTATEs are those of the Postgres manual, appendix A. An error that no rule here knows is a bug of ours
     and comes back as the plain BazarError with exit code 1.
     """
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = error if isinstance(error, psycopg.Error) else error.orig
     sqlstate = getattr(cause, "sqlstate", None)
     where = address(target.database_url)
     if sqlstate in _NOT_MIGRATED:
@@ -57,7 +60,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
         return BackendUnavailable(
             "postgres.busy",
             f"the database {where} gave up the command: {_BUSY[sqlstate]}; nothing was written",
-            hint="run it again",
+            hint=f"run it again{_WHO_HOLDS_IT if sqlstate == _LOCKED else ''}",
             details={"sqlstate": sqlstate},
         )
     if sqlstate in {"28P01", "28000"}:

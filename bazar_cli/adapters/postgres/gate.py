@@ -11,8 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Row, text
-from sqlalchemy.exc import DBAPIError
+from psycopg.rows import dict_row
 
 from bazar_cli.adapters.postgres.errors import users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
@@ -26,24 +25,22 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Identity, Target
 
 # The columns of this view are the same at every revision; see docs/decisions and migrations/.
-_OPERATOR = text(
-    "SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans FROM bazar.operators WHERE id = :id"
-)
-_SUPERUSER = text(
-    "SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'"
-    " AND state = 'active' AND pending IS DISTINCT FROM 'delete') AS found,"
-    " pg_catalog.row_security_active('bazar.users') AS filtered"
-)
-_DENIAL = text(
-    """
+_OPERATOR = """
+    SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans FROM bazar.operators WHERE id = %s
+"""
+_SUPERUSER = """
+    SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'
+                   AND state = 'active' AND pending IS DISTINCT FROM 'delete') AS found,
+        pg_catalog.row_security_active('bazar.users') AS filtered
+"""
+_DENIAL = """
     INSERT INTO bazar.audit_events
         (id, operator_id, operator_email, use_case, outcome, target_type, target_id, organization_id, reason, after,
          request_id)
-    VALUES (:id, :operator_id, :operator_email, :use_case, 'denied', :target_type, :target_id,
-            (SELECT o.id FROM bazar.organizations o WHERE o.slug = :organization), :reason,
-            CAST(:after AS jsonb), :request_id)
-    """
-)
+    VALUES (%(id)s, %(operator_id)s, %(operator_email)s, %(use_case)s, 'denied', %(target_type)s, %(target_id)s,
+            (SELECT o.id FROM bazar.organizations o WHERE o.slug = %(organization)s), %(reason)s,
+            CAST(%(after)s AS jsonb), %(request_id)s)
+"""
 _NO_SCHEMA = frozenset({"3F000", "42P01"})
 _NO_DATABASE = "3D000"
 
@@ -74,15 +71,17 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
     """
     try:
         with database.connect_for_gate() as connection:
-            row = connection.execute(_OPERATOR, {"id": user_id}).one_or_none() if user_id else None
+            cursor = connection.cursor(row_factory=dict_row)
+            row = cursor.execute(_OPERATOR, (user_id,)).fetchone() if user_id else None
             operator = None if row is None else _operator(row)
             if operator is not None and _rules(operator):
                 return Sight(Ground.READY, operator, superuser_exists=True)
-            superuser = connection.execute(_SUPERUSER).one()
-            if not superuser.found and superuser.filtered:
+            superuser = cursor.execute(_SUPERUSER).fetchone()
+            assert superuser is not None, "a query without FROM has one row"
+            if not superuser["found"] and superuser["filtered"]:
                 # Whom row security hides may be there: that none is seen proves nothing, and opens nothing.
                 raise users_hidden(target)
-            return Sight(Ground.READY, operator, superuser_exists=superuser.found)
+            return Sight(Ground.READY, operator, superuser_exists=superuser["found"])
     except BazarError as error:
         ground = _missing(error, target)
         if ground is None:
@@ -128,19 +127,19 @@ def _rules(operator: Operator) -> bool:
     )
 
 
-def _operator(row: Row[Any]) -> Operator:
+def _operator(row: dict[str, Any]) -> Operator:
     return Operator(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        plan=Plan(row.plan),
-        state=UserState(row.state),
-        pending=Pending(row.pending) if row.pending else None,
-        is_superuser=row.is_superuser,
+        id=row["id"],
+        email=row["email"],
+        name=row["name"],
+        plan=Plan(row["plan"]),
+        state=UserState(row["state"]),
+        pending=Pending(row["pending"]) if row["pending"] else None,
+        is_superuser=row["is_superuser"],
         memberships=tuple(
-            Membership(uuid.UUID(m["organization_id"]), m["slug"], Role(m["role"])) for m in row.memberships
+            Membership(uuid.UUID(m["organization_id"]), m["slug"], Role(m["role"])) for m in row["memberships"]
         ),
-        plans=_plans(row.plans),
+        plans=_plans(row["plans"]),
     )
 
 
@@ -158,13 +157,13 @@ def _plans(table: dict[str, list[str]]) -> dict[Plan, frozenset[Permission]]:
 def _missing(error: BazarError, target: Target) -> Ground | None:
     """Tell a missing schema or database, which bootstrap may mend, from every other error."""
     cause = error.__cause__
-    if not isinstance(cause, DBAPIError):
+    if not isinstance(cause, psycopg.Error):
         return None
-    sqlstate = getattr(cause.orig, "sqlstate", None)
+    sqlstate = cause.sqlstate
     if sqlstate in _NO_SCHEMA:
         return Ground.NOT_MIGRATED
     if sqlstate == _NO_DATABASE:
         return Ground.NO_DATABASE
-    if isinstance(cause.orig, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
+    if isinstance(cause, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
         return Ground.NO_DATABASE
     return None

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.probe import MAINTENANCE, database_of, has_database, maintenance
 from bazar_cli.domain.db import Marker
@@ -84,8 +84,8 @@ class Server:
     def marker(self) -> tuple[UUID, Marker] | None:
         """Return what the database says of itself, with its id. Raises: as `translate` says."""
         try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
-                connection.read_only = True
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
                 row = connection.execute("SELECT id, environment, protected FROM bazar.deployment").fetchone()
                 return None if row is None else (row[0], Marker(row[1], row[2]))
         except psycopg.Error as error:

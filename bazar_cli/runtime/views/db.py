@@ -20,7 +20,7 @@ def _revision(revision: Revision) -> dict[str, Value]:
 
 
 def _pending(revision: Revision) -> dict[str, Value]:
-    return {**_revision(revision), "transactional": revision.transactional}
+    return {**_revision(revision), "transactional": revision.transactional, "destructive": revision.destructive}
 
 
 def _changed(changed: ChangedRevision) -> dict[str, Value]:
@@ -44,6 +44,10 @@ def _marker_cell(marker: Marker | None) -> str:
 
 def _names(revisions: tuple[Revision, ...]) -> str:
     return " ".join(f"{r.id} ({r.message})" for r in revisions)
+
+
+def _steps(revisions: tuple[Revision, ...]) -> str:
+    return " ".join(f"{r.id} ({r.message}{', destructive' * bool(r.destructive)})" for r in revisions)
 
 
 def _times(applied: tuple[AppliedRevision, ...]) -> str:
@@ -78,7 +82,7 @@ STATUS: View[MigrationStatus] = View(
     cells={
         "marker": lambda s: _marker_cell(s.place.marker),
         "applied": lambda s: _names(s.applied),
-        "pending": lambda s: _names(s.pending),
+        "pending": lambda s: _steps(s.pending),
         "changed": lambda s: _names(tuple(c.revision for c in s.changed)),
     },
 )
@@ -99,7 +103,7 @@ MIGRATED: View[Migrated] = View(
     cells={
         "marker": lambda m: _marker_cell(m.place.marker),
         "applied": lambda m: _times(m.applied),
-        "pending": lambda m: _names(m.pending),
+        "pending": lambda m: _steps(m.pending),
     },
     raw=lambda m: m.sql,
 )
@@ -125,8 +129,8 @@ ROLLED_BACK: View[RolledBack] = View(
         "marker": lambda r: _marker_cell(r.place.marker),
         "reverted": lambda r: _times(r.reverted),
         "applied": lambda r: _times(r.applied),
-        "would_revert": lambda r: _names(r.would_revert),
-        "pending": lambda r: _names(r.pending),
+        "would_revert": lambda r: _steps(r.would_revert),
+        "pending": lambda r: _steps(r.pending),
         "lost_tables": lambda r: " ".join(f"{t.name} (about {t.rows} rows)" for t in r.lost_tables),
         "lost_columns": lambda r: " ".join(r.lost_columns),
     },

@@ -65,6 +65,12 @@ def events(url: str) -> list[tuple[str, str, str, str | None]]:
         return connection.execute(query).fetchall()
 
 
+def ran(url: str, pending: list[str]) -> list[tuple[str, str, str, str | None]]:
+    """The event of the run that applied these revisions, if there were any."""
+    with psycopg.connect(url) as connection:
+        return [("db.migrate", "done", connection.info.dbname, None)] if pending else []
+
+
 @pytest.mark.parametrize("start", ["no database", "plain alembic", ALL[0]])
 def test_from_every_start_to_one_superuser(
     start: str, first: On, root: Someone, people: People, fresh_database: Databases, postgres_url: str
@@ -98,7 +104,7 @@ def test_from_every_start_to_one_superuser(
         (identity,) = people.identities(email)
         assert identity["email_confirmed_at"] is not None
         ruled = [(str(identity["id"]), email, "premium", True)]
-        told = [("db.migrate", "done", str(identity["id"]), "bootstrap")]
+        told = [*ran(url, pending), ("db.migrate", "done", str(identity["id"]), "bootstrap")]
         assert (users(url), events(url)) == (ruled, told)
 
         assert bazar(*MIGRATE).ok().json["applied"] == []
@@ -121,7 +127,7 @@ def test_from_the_tables_of_every_earlier_revision(
     assert [r["revision"] for r in bazar("db", "status", *JSON).ok().json["pending"]] == pending
     assert [r["revision"] for r in bazar(*MIGRATE).ok().json["applied"]] == pending
     assert users(url) == [(str(root.id), root.email, "premium", True)]
-    assert events(url) == [("db.migrate", "done", str(root.id), "bootstrap")]
+    assert events(url) == [*ran(url, pending), ("db.migrate", "done", str(root.id), "bootstrap")]
 
 
 CLOSED = {

@@ -11,7 +11,7 @@ from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.checkout import make_checkout, make_installed
-from tests.support.cli import Bazar
+from tests.support.cli import Bazar, Done
 
 ALL = [r.id for r in revisions(script_location())]
 NEXT = f"{int(ALL[-1]) + 1:04d}"
@@ -63,6 +63,24 @@ def test_an_installed_package_is_refused(nobody: Bazar, tmp_path: Path) -> None:
     done = installed.run("bazar_cli", "db", "revision", "-m", "x", *JSON, environ=nobody.environment())
     assert (done.code, done.out, done.error["code"]) == (10, "", "db.installed_package")
     assert installed.names == before
+
+
+def test_an_installed_package_migrates_from_any_folder(
+    first: On, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    installed = make_installed(tmp_path / "site")
+    bazar = first(fresh_database()).having(PYTHONPATH=str(installed.folder))
+
+    def run(*words: str) -> Done:
+        process = bazar.start("db", *words, *JSON)
+        out, err = process.communicate()
+        return Done(process.returncode, out.decode(), err.decode()).ok()
+
+    assert run("migrate", "--env", "local", "--unprotected").json["current"] == ALL[-1]
+    assert [r["revision"] for r in run("redo", "--yes").json["applied"]] == ALL[-1:]
+    assert run("status", "--check").json["pending"] == []
+    assert (list(bazar.folder("work").iterdir()), installed.location.name) == ([], "_migrations")
 
 
 def test_nothing_to_do_is_said(nobody: Bazar, admin: Bazar) -> None:

@@ -129,7 +129,7 @@ def test_dry_run_shows_the_sql_and_writes_nothing(here: tuple[Bazar, str], verb:
     before = dump_of(url)
     done = bazar("db", verb, "--dry-run", "-o", "json").ok()
     assert "DROP TABLE bazar.migration_log" in done.json["sql"]
-    assert [r["revision"] for r in done.json["would_revert"]] == [LAST]
+    assert [(r["revision"], r["destructive"]) for r in done.json["would_revert"]] == [(LAST, True)]
     assert (done.json["reverted"], done.json["current"]) == ([], LAST)
     assert bazar("db", verb, "--dry-run").ok().out.rstrip() == done.json["sql"].rstrip()
     assert dump_of(url) == before

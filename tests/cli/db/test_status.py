@@ -53,6 +53,8 @@ def test_pending_is_a_finding_for_check_only(empty: tuple[Bazar, str]) -> None:
     assert done.code == 9
     assert (done.json["current"], done.json["marker"], done.json["applied"]) == (None, None, [])
     assert [r["revision"] for r in done.json["pending"]] == ALL
+    assert list(done.json["pending"][0]) == ["revision", "message", "transactional", "destructive"]
+    assert {r["destructive"] for r in done.json["pending"]} == {False}
     assert "bazar db migrate" in done.err
     assert not has_schema(url)
     assert bazar("db", "status", "--check", "--quiet").code == 9
