@@ -101,7 +101,10 @@ def _described(user: User) -> dict[str, object]:
         "plan": user.plan.value,
         "state": user.state.value,
         "is_superuser": user.is_superuser,
-        "organizations": {m.slug: m.role.value for m in user.organizations},
+        # By id: a slug may be another organization's by the time that the event is read.
+        "organizations": [
+            {"id": str(m.organization_id), "slug": m.slug, "role": m.role.value} for m in user.organizations
+        ],
     }
 
 
