@@ -72,9 +72,9 @@ def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, d
 
 
 def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool) -> ChangedUser:
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
-    users.set_superuser(connection, user.id, superuser=superuser)
+    user_changes.set_superuser(connection, user.id, superuser=superuser)
     change = audit.Change(
         "user", user.id, before={"is_superuser": user.is_superuser}, after={"is_superuser": superuser}
     )

@@ -135,7 +135,7 @@ def _begin(
     at_supabase: str | None,
 ) -> _Move | _Same | ChangedUser:
     """Commit the new address, and the name where one was given; take over an unfinished change, or find it done."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     moved = held is None
@@ -158,17 +158,17 @@ def _begin(
         changed["supabase_email"] = (at_supabase or None, email)
     if email != user.email:
         _refuse_taken(connection, email)
-        users.write_email(connection, user.id, email)
+        user_changes.write_email(connection, user.id, email)
         changed["email"] = (user.email, email)
     if request.name is not None and name != user.name:
-        users.rename(connection, user.id, name)
+        user_changes.rename(connection, user.id, name)
         changed["name"] = (user.name, name)
     if changed:
         before, after = ({key: values[side] for key, values in changed.items()} for side in (0, 1))
         audit.record(connection, grant, audit.Change("user", user.id, before=before, after=after))
     if stays and not drifted:
         return ChangedUser(users.seen(connection, grant.reach, user.id), changed=bool(changed))
-    users.take(connection, user.id, Pending.EMAIL, lease)
+    user_changes.take(connection, user.id, Pending.EMAIL, lease)
     return _moving(connection, grant, held, email, lease, drifted=drifted)
 
 
@@ -214,7 +214,7 @@ def _moved_from(connection: Connection, grant: Grant, reference: str, email: str
 
 
 def _refuse_taken(connection: Connection, email: str) -> None:
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     other = users.hold_email(connection, email)
     if other is None:
@@ -222,7 +222,7 @@ def _refuse_taken(connection: Connection, email: str) -> None:
     if other.leased:
         # What is being created, or changed, may be taken back.
         raise leases.Busy(email)
-    raise users.email_taken(email, creating=False)
+    raise user_changes.email_taken(email, creating=False)
 
 
 def _put_back(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
@@ -232,15 +232,15 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
 
     Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if not users.settle(connection, move.id, move.pending, move.lease):
+        if not user_changes.settle(connection, move.id, move.pending, move.lease):
             raise leases.taken_over(move.email, "went on with the user") from why
         if move.drifted:
             before, after = {"supabase_email": move.email}, None
         elif address and address != move.email:
-            users.write_email(connection, move.id, address)
+            user_changes.write_email(connection, move.id, address)
             before, after = {"email": move.email}, {"email": address}
         else:
             return

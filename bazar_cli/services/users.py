@@ -72,7 +72,7 @@ def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
     was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
     address raises also what `user_email.change` does.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     grant.demand(use_cases.UPDATE)
     if request.email is not None:
@@ -90,7 +90,7 @@ def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
             raise user_changed_since(user, request.if_unchanged_since)
         changed = request.name is not None and name != user.name
         if changed:
-            users.rename(connection, user.id, name)
+            user_changes.rename(connection, user.id, name)
             audit.record(
                 connection,
                 grant,

@@ -181,8 +181,8 @@ def restart(
         # Where Supabase has acted, and Postgres takes a new session, the command finishes by itself.
         by_itself = step == AFTER_SUPABASE and mode != "away"
         assert done.code == (0 if by_itself else 7), done.err
-        pending = after.sql("SELECT 1 FROM bazar.users WHERE pending IS NOT NULL")
-        assert (bool(pending), outcomes(after, change)) == (
+        waits = "SELECT 1 FROM bazar.users WHERE email = %s AND pending IS NOT NULL"
+        assert (after.sql(waits, change.whom) != [], outcomes(after, change)) == (
             step != BEFORE_THE_INTENT and not by_itself,
             [] if step == BEFORE_THE_INTENT else ["done"],
         )
