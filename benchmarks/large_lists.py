@@ -127,17 +127,21 @@ def _plans(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> list[tuple[str,
             " WHERE o.slug = %s AND m.role = 'owner')",
             made.small,
         )
-        large = _user(
-            people,
-            "id = (SELECT m.user_id FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id"
-            " WHERE o.slug = %s LIMIT 1)",
-            made.large,
+        large, colleague = (
+            _user(
+                people,
+                "id = (SELECT m.user_id FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id"
+                " WHERE o.slug = %s ORDER BY m.user_id OFFSET %s LIMIT 1)",
+                made.large,
+                number,
+            )
+            for number in range(2)
         )
         requests: list[tuple[str, Someone, GetUser | ListUsers]] = [
             ("users get, by id", ruler, GetUser(str(made.some_id))),
             ("users get, by email", ruler, GetUser(made.some_email)),
             ("users get, by email, as an owner of twenty", owner, GetUser(owner.email)),
-            ("users get, by email, as a member of the large organization", large, GetUser(made.some_email)),
+            ("users get, by email, as a member of the large organization", large, GetUser(colleague.email)),
             *(
                 (
                     f"users list --sort {sort.value}, page {last:,}",
@@ -153,8 +157,8 @@ def _plans(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> list[tuple[str,
         return [(name, _plan(people, who, request)) for name, who, request in requests]
 
 
-def _user(people: People, where: str, value: str) -> Someone:
-    (row,) = people.sql(f"SELECT id, email FROM bazar.users WHERE {where}", value)  # noqa: S608 - constants
+def _user(people: People, where: str, *values: object) -> Someone:
+    (row,) = people.sql(f"SELECT id, email FROM bazar.users WHERE {where}", *values)  # noqa: S608 - constants
     return Someone(uuid.UUID(str(row["id"])), row["email"])
 
 

@@ -191,38 +191,43 @@ _ORGANIZATION_KEYS = frozenset({"organization", "organizations", "organization_i
 """Where events name organizations: nothing else of before and after may."""
 _ROLE_KEYS = frozenset({"role", "own_role"})
 """What is said of a membership whose organization stands beside it."""
-_IDENTIFIERS = ("id", "slug", "organization_id", "organization", "org")
+_IDENTIFIERS = ("id", "organization_id")
 
 
 def as_seen_by(operator: Operator, event: AuditEvent) -> AuditEvent:
     """Return the event without what it says of organizations that the operator does not belong to.
 
-    Superusers see all of it. An organization is known by its id, or by the slug that it had then. What the operator
-    once did in an organization that they have left is shown without its values.
+    Superusers see all of it. An organization is known by its id alone: the slug that it had then may be another one's
+    by now. A slug is told only of the organization that the event itself belongs to. What the operator once did in an
+    organization that they have left is shown without its values.
     """
     if operator.is_superuser:
         return event
-    own = frozenset({str(m.organization_id) for m in operator.memberships} | {m.slug for m in operator.memberships})
+    own = frozenset(str(m.organization_id) for m in operator.memberships)
     named = str(event.organization_id) if event.organization_id is not None else None
     # The target of a denial is what its operator asked for, and no more.
     if event.target_type == "organization" and event.outcome is not Outcome.DENIED:
         named = named or event.target_id
     if named is not None and named not in own:
         return replace(event, before=None, after=None, reason=None)
-    before, after = (None if side is None else _without_foreign(side, own) for side in (event.before, event.after))
+    before, after = (
+        None if side is None else _without_foreign(side, own, inside=named is not None)
+        for side in (event.before, event.after)
+    )
     # The sentence of a denial is ours and may name what was taken out; every other reason is the operator's own.
     told = event.outcome is not Outcome.DENIED or (before, after) == (event.before, event.after)
     return replace(event, before=before, after=after, reason=event.reason if told else None)
 
 
-def _without_foreign(values: Mapping[str, object], own: frozenset[str]) -> dict[str, object]:
+def _without_foreign(values: Mapping[str, object], own: frozenset[str], *, inside: bool = False) -> dict[str, object]:
+    """Parameters: `inside` says that the event belongs to one of the operator's own, which it calls `organization`."""
     kept: dict[str, object] = {}
     foreign = False
     for key, value in values.items():
         if key in _ORGANIZATION_KEYS:
             if isinstance(value, (dict, list)):
                 kept[key] = _own_only(cast("Any", value), own)
-            elif value is None or value in own:
+            elif value is None or value in own or (inside and key == "organization"):
                 kept[key] = value
             else:
                 foreign = True
@@ -240,7 +245,7 @@ def _inside(value: object, own: frozenset[str]) -> object:
 
 
 def _own_only(value: dict[str, object] | list[object], own: frozenset[str]) -> object:
-    """Of organizations by slug or id, of a list of them, or of one that is an object, what is the operator's own."""
+    """Of organizations by id, of a list of them, or of one that is an object, what is the operator's own."""
     if isinstance(value, list):
         return [_own_only(cast("Any", v), own) if isinstance(v, list) else v for v in value if _is_own(v, own)]
     if any(key in value for key in _IDENTIFIERS):
@@ -252,8 +257,5 @@ def _is_own(value: object, own: frozenset[str]) -> bool:
     if isinstance(value, dict):
         named = cast("dict[str, object]", value)
         names = [named[key] for key in _IDENTIFIERS if key in named]
-        return bool(names) and all(_is_own(name, own) for name in names)
-    if isinstance(value, list):
-        return True
-    # A membership in one word is slug:role.
-    return isinstance(value, str) and (value in own or value.partition(":")[0] in own)
+        return bool(names) and all(name in own for name in names)
+    return isinstance(value, list) or value in own

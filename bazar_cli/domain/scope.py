@@ -261,7 +261,7 @@ _Judged: TypeAlias = "tuple[Step, tuple[str, ...]]"
 
 def _by_state(user: User) -> _Judged:
     if user.state is not UserState.ACTIVE:
-        restore = f"bazar users restore {quote(user.email)} ({_who_restores(user)})"
+        restore = f"`bazar users restore {quote(user.email)}` ({_who_restores(user)})"
         return Step("state", user.state.value, ok=False, why=f"{user.email} is suspended"), (restore,)
     if user.pending is Pending.DELETE:
         why = f"{user.email} is being deleted"
@@ -281,8 +281,8 @@ def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
     if user.plan in having:
         return Step("plan", plan, ok=True, why=f"the plan {name} has {permission}"), ()
     where = f"{' or '.join(p.value.capitalize() for p in having)} has it" if having else "no plan has it"
-    moves = [f"bazar plans assign {quote(user.email)} {having[0]} ({WHO_CHANGES_PLANS})"] if having else []
-    edit = f"bazar plans grant {plan} {permission} ({WHO_CHANGES_PLANS}; for everybody on {name})"
+    moves = [f"`bazar plans assign {quote(user.email)} {having[0]}` ({WHO_CHANGES_PLANS})"] if having else []
+    edit = f"`bazar plans grant {plan} {permission}` ({WHO_CHANGES_PLANS}; for everybody on {name})"
     why = f"the plan {name} does not have {permission}; {where}"
     return Step("plan", plan, ok=False, why=why), (*moves, f"or {edit}" if moves else edit)
 
@@ -293,7 +293,7 @@ def _by_platform(user: User, permission: Permission) -> _Judged:
         return Step("superuser", value, ok=True, why="a superuser may use it everywhere"), ()
     if permission not in _PLATFORM:
         return Step("superuser", value, ok=True, why=f"{permission} is not for superusers only"), ()
-    promote = f"bazar users promote {quote(user.email)} --confirm {quote(user.email)} ({WHO_CHANGES_PLANS})"
+    promote = f"`bazar users promote {quote(user.email)} --confirm {quote(user.email)}` ({WHO_CHANGES_PLANS})"
     return Step("superuser", value, ok=False, why=f"only superusers may use it: {permission}"), (promote,)
 
 
@@ -321,7 +321,7 @@ def _by_organization(user: User, organization: Organization | None, permission: 
     if membership is None:
         # Who shares no organization with the user does not find them.
         finds = f"{above} of {slug} who shares an organization with them, or " if user.organizations else ""
-        add = f"bazar orgs members add {slug} {quote(user.email)} --role {needed} ({finds}a superuser, {plan})"
+        add = f"`bazar orgs members add {slug} {quote(user.email)} --role {needed}` ({finds}a superuser, {plan})"
         outside = Step("organization", slug, ok=False, why=f"{user.email} is no member of {slug}")
         return (outside, (add,)), (Step("role", None, ok=False, why=f"it needs the role {needed} or higher"), ())
     inside = Step("organization", slug, ok=True, why=f"a member of {slug}"), ()
@@ -329,7 +329,7 @@ def _by_organization(user: User, organization: Organization | None, permission: 
     if held.rank < needed.rank:
         why = f"{permission} in {slug} needs the role {needed}, not {held}"
         who = f"{above} of {slug}, or a superuser, {plan}"
-        update = f"bazar orgs members update {slug} {quote(user.email)} --role {needed} ({who})"
+        update = f"`bazar orgs members update {slug} {quote(user.email)} --role {needed}` ({who})"
         return inside, (Step("role", held.value, ok=False, why=why), (update,))
     why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
     return inside, (Step("role", held.value, ok=True, why=why), ())

@@ -171,6 +171,14 @@ class UpdateUser:
 
 
 @dataclass(frozen=True)
+class ChangedUser:
+    """The user as they are after a change of one system or both, and whether that changed anything."""
+
+    user: User
+    changed: bool
+
+
+@dataclass(frozen=True)
 class SuspendUser:
     """What `users suspend` was asked, and the impact that was agreed to."""
 

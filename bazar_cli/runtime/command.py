@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from bazar_cli.domain.access import Spec
 from bazar_cli.runtime.leaf_help import LeafText, leaf_help
-from bazar_cli.runtime.options import DRY_RUN, NAMES, Options, defaults, option_types
+from bazar_cli.runtime.options import DRY_RUN, Options, parameters_of
 from bazar_cli.runtime.run import Context, Run
 from bazar_cli.runtime.views.base import View
 
@@ -37,20 +37,18 @@ class Verb(Generic[T]):
         """
         from bazar_cli.runtime.typer_lite import build
 
-        types, givens = option_types(), defaults()
-        names = [name for name in NAMES if name != DRY_RUN or self.spec.writes]
+        common = [p for p in parameters_of(Options) if p.name != DRY_RUN or self.spec.writes]
+        own, shared = _own(self.body)
 
         def callback(**values: Any) -> int | None:
-            given = {name: values.pop(name) for name in names}
+            given = {p.name: values.pop(p.name) for p in common}
+            for name, kind in shared.items():
+                values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
             run: Run[T] = Run(self.spec, self.view, Options(**given), context)
             start(run)
             return self.body(run, **values)
 
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        # Not get_type_hints: on Python 3.10 it wraps what has None for default, and Typer finds no Option in it.
-        own = list(inspect.signature(self.body, eval_str=True).parameters.values())[1:]
-        parameters = [p.replace(kind=keyword) for p in own]
-        parameters += [inspect.Parameter(n, keyword, annotation=types[n], default=givens[n]) for n in names]
+        parameters = [*own, *common]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}
         return build(callback, lambda command: leaf_help(self.text(path), command))
@@ -58,6 +56,20 @@ class Verb(Generic[T]):
     def text(self, path: str) -> LeafText:
         """Return what the command says of itself, under the name that users call it by."""
         return LeafText(path, self.body, self.spec, self.examples, self.parts)
+
+
+def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
+    """Return a body's own parameters, in the place of each dataclass of options its fields, and those dataclasses."""
+    own: list[inspect.Parameter] = []
+    shared: dict[str, type[Any]] = {}
+    for parameter in list(inspect.signature(body, eval_str=True).parameters.values())[1:]:
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            shared[parameter.name] = kind
+            own += parameters_of(kind)
+        else:
+            own.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    return own, shared
 
 
 def command(
@@ -68,7 +80,7 @@ def command(
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
     command lines for the help, each starting with `bazar`; `parts` names what of a composite command asks the
     gate for a Grant of its own. The body gets the Run and its own options, and returns an exit code or None
-    for 0.
+    for 0. A parameter whose type is a dataclass of options stands for all of them.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:

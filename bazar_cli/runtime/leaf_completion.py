@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -66,7 +66,12 @@ class _Completion:
         self._verb = verb
         self._explains_words = leaf.module == "bazar_cli.commands.help"
         self._names_profile = leaf.module in _TAKES_PROFILE
-        self._kinds: dict[str, Any] = {**get_type_hints(Options), **get_type_hints(verb.body)}
+        own = get_type_hints(verb.body)
+        shared = [kind for kind in own.values() if isinstance(kind, type) and is_dataclass(kind)]
+        self._kinds: dict[str, Any] = {
+            name: k for kind in (Options, *shared) for name, k in get_type_hints(kind).items()
+        }
+        self._kinds |= own
         self._arguments = [p for p in params if p.param_type_name == "argument"]
         self._options = [p for p in params if p.param_type_name == "option"]
         self._by_name = {name: p for p in self._options for name in (*p.opts, *p.secondary_opts)}

@@ -46,11 +46,9 @@ DRY_RUN = "dry_run"
 NAMES = tuple(f.name for f in fields(Options))
 
 
-def option_types() -> dict[str, Any]:
-    """Return each option's name with its type and Typer's declaration."""
-    return inspect.get_annotations(Options, eval_str=True)
-
-
-def defaults() -> dict[str, Any]:
-    """Return each option's name with its default."""
-    return {f.name: f.default for f in fields(Options)}
+def parameters_of(kind: type[Any]) -> list[inspect.Parameter]:
+    """Return the options that a dataclass declares, one for each field, as the parameters of a function."""
+    # Not get_type_hints: on Python 3.10 it wraps what has None for default, and Typer finds no Option in it.
+    types = inspect.get_annotations(kind, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(f.name, keyword, annotation=types[f.name], default=f.default) for f in fields(kind)]

@@ -58,11 +58,11 @@ def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> st
 
 def _valued() -> dict[str, bool]:
     """Each spelling of a common option, with whether a value follows it."""
-    from bazar_cli.runtime.options import option_types
+    from bazar_cli.runtime.options import Options, parameters_of
 
     found: dict[str, bool] = {}
-    for annotation in option_types().values():
-        kind, option = annotation.__args__[0], annotation.__metadata__[0]
+    for parameter in parameters_of(Options):
+        kind, option = parameter.annotation.__args__[0], parameter.annotation.__metadata__[0]
         spellings = (option.default, *(option.param_decls or ()))
         found |= {s: kind is not bool for s in spellings if isinstance(s, str)}
     return found

@@ -99,7 +99,7 @@ def _begin(
     lease: uuid.UUID,
 ) -> Begun | User:
     """Commit the intent, take over an unfinished one, or find the same user there."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     organization = organization_of(connection, grant, request.organization)
     where = (organization.id, organization.slug) if organization else (None, None)
@@ -115,7 +115,7 @@ def _begin(
             return _same(held, identity, different)
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
-        users.take(connection, held.user.id, Pending.CREATE, lease)
+        user_changes.take(connection, held.user.id, Pending.CREATE, lease)
         return Begun(
             id=held.user.id, email=wanted.email, lease=lease, deployment=deployment, adopted=True, resumed=True
         )
@@ -130,7 +130,7 @@ def _begin(
             else _another_address(identity, other.user.email, same_address(other.user.email))
         )
     state = _state_of(identity)
-    new = users.NewUser(
+    new = user_changes.NewUser(
         id=identity.id,
         email=wanted.email,
         name=wanted.name,
@@ -140,7 +140,7 @@ def _begin(
         state=state,
         adopted=True,
     )
-    users.insert_pending(connection, new, lease)
+    user_changes.insert_pending(connection, new, lease)
     after: dict[str, object] = {"email": new.email, "name": new.name, "plan": new.plan.value, "state": state.value}
     if organization is not None:
         after |= {"organization": organization.slug, "role": wanted.role.value}
@@ -178,7 +178,7 @@ def _same(held: Held, identity: StoredIdentity | None, different: list[str]) -> 
 
 
 def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> Begun | None:
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     held = users.hold_id(connection, user_id)
     if held is None:
@@ -187,7 +187,7 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
         return None
     if held.leased:
         raise leases.Busy(held.user.email)
-    users.take(connection, user_id, Pending.CREATE, lease)
+    user_changes.take(connection, user_id, Pending.CREATE, lease)
     deployment, email = users.deployment(connection), held.user.email
     return Begun(id=user_id, email=email, lease=lease, deployment=deployment, adopted=True, resumed=True)
 
@@ -263,12 +263,12 @@ def _settle(
 
     Parameters: `banned` says that this command banned the identity, which may have been restored by then.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     with system.database().transaction(grant, finishing=True) as connection:
         # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
-        users.set_adopted_state(connection, begun.id, begun.lease, state)
-        settled = users.settle(connection, begun.id, Pending.CREATE, begun.lease)
+        user_changes.set_adopted_state(connection, begun.id, begun.lease, state)
+        settled = user_changes.settle(connection, begun.id, Pending.CREATE, begun.lease)
         user = users.find(connection, grant.reach, str(begun.id))
     if user is None:
         # Deleted meanwhile: a stamp that came after that would be nobody's.

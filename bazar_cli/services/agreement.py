@@ -48,7 +48,7 @@ def take_up(
 
     Raises: NotFound for a user who is gone; Busy.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     held = users.hold_id(connection, user_id)
     if held is None:
@@ -58,7 +58,7 @@ def take_up(
         return None
     if held.leased:
         raise leases.Busy(held.user.email)
-    users.take(connection, user_id, pending, lease)
+    user_changes.take(connection, user_id, pending, lease)
     claim = leases.Claim(
         id=user_id,
         email=held.user.email,
@@ -85,10 +85,10 @@ def settle(
     have undone what another command settled, so what the row wants now is asked for once more.
     Raises: Conflict `users.taken_over`, also where it is settled and the user out of the operator's reach by now.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        settled = users.settle(connection, claim.id, claim.pending, claim.lease)
+        settled = user_changes.settle(connection, claim.id, claim.pending, claim.lease)
         if settled:
             done = also(connection)
             user = users.find(connection, grant.reach, str(claim.id))
@@ -107,7 +107,7 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
     What somebody else left pending is theirs, or the doctor's, to ask for again. Raises: Conflict
     `users.taken_over` when Supabase does not say that it is right now; it stays pending then.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     def intent(connection: Connection, lease: uuid.UUID) -> leases.Claim | None:
         held = users.hold_id(connection, late.id)
@@ -120,7 +120,7 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
         pending = late.pending
         if pending is not Pending.EMAIL:
             pending = Pending.SUSPEND if held.user.state is UserState.SUSPENDED else Pending.RESTORE
-        users.take(connection, late.id, pending, lease)
+        user_changes.take(connection, late.id, pending, lease)
         return replace(late, email=held.user.email, pending=pending, lease=lease, since=leases.Since())
 
     with leases.claimed(system, grant, intent, finishing=True) as claim:
@@ -132,7 +132,7 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
             what = f"changed the user, which Supabase is yet to follow: {error}"
             raise leases.taken_over(late.email, what) from error
         with system.database().transaction(grant, finishing=True) as connection:
-            users.settle(connection, claim.id, claim.pending, claim.lease)
+            user_changes.settle(connection, claim.id, claim.pending, claim.lease)
 
 
 def key_refused(refusal: IdentityRefused) -> BazarError | None:

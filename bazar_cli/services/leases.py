@@ -159,10 +159,10 @@ def keep(system: System, grant: Grant, claim: Claim) -> None:
     """
     if claim.since.allows_a_call():
         return
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes
 
     with system.database().transaction(grant, finishing=True) as connection:
-        kept = users.renew(connection, claim.id, claim.pending, claim.lease)
+        kept = user_changes.renew(connection, claim.id, claim.pending, claim.lease)
     if not kept:
         raise taken_over(claim.email, "went on with the user")
 
@@ -198,10 +198,10 @@ def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID
 
     Where Postgres cannot be reached the lease runs out by itself, and the command's own error says more.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes
 
     try:
         with system.database().transaction(grant, finishing=True) as connection:
-            users.release(connection, user_id, lease)
+            user_changes.release(connection, user_id, lease)
     except (BackendUnavailable, Conflict):
         return

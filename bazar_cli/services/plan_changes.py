@@ -74,7 +74,7 @@ def revoke_permission(system: System, grant: Grant, request: EditPlan) -> Edited
 
 
 def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
-    from bazar_cli.adapters.postgres import audit, plans, users
+    from bazar_cli.adapters.postgres import audit, plans, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     if held is None:
@@ -93,7 +93,7 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     impact = _impact_on_user(grant, user, request.plan, lost)
     if impact is not None and not grant.dry_run and not _agreed(request.agreed, impact):
         return impact
-    users.move(connection, user.id, request.plan)
+    user_changes.move(connection, user.id, request.plan)
     change = audit.Change("user", user.id, before={"plan": user.plan.value}, after={"plan": request.plan.value})
     audit.record(connection, grant, change)
     return AssignedPlan(users.seen(connection, grant.reach, user.id), user.plan, lost, gained, impact)

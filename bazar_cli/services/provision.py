@@ -246,10 +246,10 @@ def settle(
     system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, *, created_here: bool
 ) -> User:
     """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        settled = users.settle(connection, begun.id, begun.pending, begun.lease)
+        settled = user_changes.settle(connection, begun.id, begun.pending, begun.lease)
         held = users.hold_id(connection, begun.id)
         user = users.find(connection, grant.reach, str(begun.id))
     if held is None:
@@ -272,10 +272,10 @@ def settle(
 
 def undo(system: System, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:
     """Take the row back, with an event that says why, unless another command has gone on with it."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if users.remove(connection, begun.id, begun.pending, begun.lease):
+        if user_changes.remove(connection, begun.id, begun.pending, begun.lease):
             audit.record(
                 connection,
                 grant,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.users import ChangeSuperuser, User
+from bazar_cli.domain.users import ChangedUser, ChangeSuperuser, User
 from bazar_cli.services import invariants, leases
 from bazar_cli.services.consent import confirmed_by_email
 from bazar_cli.services.lookups import user_not_found
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from bazar_cli.services.system import System
 
 
-def promote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
+def promote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
     """Make a user a superuser; one who is it already stays as they are.
 
     Raises: NotFound; Refused `users.confirm_mismatch`; Conflict `users.suspended`, `users.pending`.
     """
     grant.demand(use_cases.PROMOTE)
 
-    def step(connection: Connection) -> User:
+    def step(connection: Connection) -> ChangedUser:
         held = _confirmed(connection, grant, request, "promoting", "promote")
         if held.user.is_superuser:
-            return held.user
+            return ChangedUser(held.user, changed=False)
         if held.user.state is UserState.SUSPENDED:
             raise Conflict(
                 "users.suspended",
@@ -42,7 +42,7 @@ def promote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
     return leases.when_free(step, system, grant)
 
 
-def demote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
+def demote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
     """Take the superuser flag from a user, oneself included; one who has none stays as they are.
 
     Nothing at Supabase depends on it, so that a suspended or pending superuser can be demoted too.
@@ -50,10 +50,10 @@ def demote(system: System, grant: Grant, request: ChangeSuperuser) -> User:
     """
     grant.demand(use_cases.DEMOTE)
 
-    def step(connection: Connection) -> User:
+    def step(connection: Connection) -> ChangedUser:
         held = _confirmed(connection, grant, request, "demoting", "demote")
         if not held.user.is_superuser:
-            return held.user
+            return ChangedUser(held.user, changed=False)
         invariants.keep_ruler(connection, held.user)
         return _write(connection, grant, held.user, superuser=False)
 
@@ -71,13 +71,13 @@ def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, d
     return held
 
 
-def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool) -> User:
-    from bazar_cli.adapters.postgres import audit, users
+def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool) -> ChangedUser:
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
-    users.set_superuser(connection, user.id, superuser=superuser)
+    user_changes.set_superuser(connection, user.id, superuser=superuser)
     change = audit.Change(
         "user", user.id, before={"is_superuser": user.is_superuser}, after={"is_superuser": superuser}
     )
     audit.record(connection, grant, change)
     # A superuser reached everything when this began: the whole user is theirs to see.
-    return users.seen(connection, grant.reach, user.id)
+    return ChangedUser(users.seen(connection, grant.reach, user.id), changed=True)

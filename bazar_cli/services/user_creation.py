@@ -123,7 +123,7 @@ def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wante
 
 
 def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> _TakenOver | None:
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     held = users.hold_id(connection, user_id)
     if held is None:
@@ -133,7 +133,7 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
         return None
     if held.leased:
         raise leases.Busy(user.email)
-    users.take(connection, user_id, pending, lease)
+    user_changes.take(connection, user_id, pending, lease)
     wanted = Wanted(
         email=user.email,
         name=user.name,
@@ -195,7 +195,7 @@ def _begin(
     chosen_id: uuid.UUID | None,
 ) -> Begun | User:
     """Commit the intent, take over an unfinished one, or find the same user there."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     organization = organization_of(connection, grant, request.organization)
     scope.may_create_user(
@@ -216,11 +216,11 @@ def _begin(
         different = unlike(request, wanted, organization, held.user)
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
-        users.take(connection, held.user.id, pending, lease)
+        user_changes.take(connection, held.user.id, pending, lease)
         return Begun(
             id=held.user.id, email=wanted.email, pending=pending, lease=lease, deployment=deployment, resumed=True
         )
-    new = users.NewUser(
+    new = user_changes.NewUser(
         id=chosen_id or time_ordered_uuid(),
         email=wanted.email,
         name=wanted.name,
@@ -229,7 +229,7 @@ def _begin(
         role=wanted.role,
         pending=pending,
     )
-    users.insert_pending(connection, new, lease)
+    user_changes.insert_pending(connection, new, lease)
     after: dict[str, object] = {"email": new.email, "name": new.name, "plan": new.plan.value}
     if organization is not None:
         after |= {"organization": organization.slug, "role": wanted.role.value}
@@ -250,7 +250,7 @@ def _same(
 
     Parameters: `seen` is the user as the operator may see it; of one out of reach only the address is told.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes
 
     existing = held.user
     begun = existing.pending if existing.pending in {Pending.CREATE, Pending.INVITE} else None
@@ -258,7 +258,7 @@ def _same(
         # Begun in another way than this command would go on with it.
         raise user_pending(existing.email, begun, adopted=held.adopted)
     if not request.if_not_exists or seen is None:
-        raise users.email_taken(wanted.email)
+        raise user_changes.email_taken(wanted.email)
     if existing.pending is not None:
         raise user_pending(existing.email, existing.pending, adopted=held.adopted)
     different = differences(request, wanted, organization, existing)

@@ -56,7 +56,7 @@ class _Doomed(leases.Claim):
 
 def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> _Doomed:
     """Commit the intent."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     if held is None:
@@ -81,7 +81,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         invariants.keep_ruler(connection, user)
         invariants.keep_owners(connection, user)
         audit.record(connection, grant, audit.Change("user", user.id, before=_described(user)))
-    users.take(connection, user.id, Pending.DELETE, lease)
+    user_changes.take(connection, user.id, Pending.DELETE, lease)
     return _Doomed(
         id=user.id,
         email=user.email,
@@ -101,7 +101,10 @@ def _described(user: User) -> dict[str, object]:
         "plan": user.plan.value,
         "state": user.state.value,
         "is_superuser": user.is_superuser,
-        "organizations": {m.slug: m.role.value for m in user.organizations},
+        # By id: a slug may be another organization's by the time that the event is read.
+        "organizations": [
+            {"id": str(m.organization_id), "slug": m.slug, "role": m.role.value} for m in user.organizations
+        ],
     }
 
 
@@ -144,10 +147,10 @@ def _unfinished(user: User, unknown: Exception) -> BazarError:
 
 def _finish(system: System, grant: Grant, doomed: _Doomed) -> None:
     """Remove the row; where the lease ran out and another run was faster, it is gone already."""
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if users.remove(connection, doomed.id, doomed.pending, doomed.lease):
+        if user_changes.remove(connection, doomed.id, doomed.pending, doomed.lease):
             return
         left = users.hold_id(connection, doomed.id)
     if left is not None:

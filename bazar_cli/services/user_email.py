@@ -17,7 +17,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
-from bazar_cli.domain.users import UpdateUser, User, checked_name, normalized_email
+from bazar_cli.domain.users import ChangedUser, UpdateUser, User, checked_name, normalized_email
 from bazar_cli.services import agreement, identity_of, leases
 from bazar_cli.services.lookups import user_changed_since, user_not_found
 
@@ -53,7 +53,7 @@ class _Same:
     move: _Move
 
 
-def change(system: System, grant: Grant, request: UpdateUser, given: str) -> User:
+def change(system: System, grant: Grant, request: UpdateUser, given: str) -> ChangedUser:
     """Give a user the address `given`, and the name that was given with it, or finish what an earlier run began.
 
     Who has it in both systems keeps it, and Supabase is written to where it alone has another one.
@@ -69,7 +69,7 @@ def change(system: System, grant: Grant, request: UpdateUser, given: str) -> Use
     found = _change(system, grant, admin, request, email, name)
     if isinstance(found, _Same):
         found = _change(system, grant, admin, request, email, name, _at_supabase_now(admin, found.move))
-    assert isinstance(found, User), "Supabase was looked at"
+    assert isinstance(found, ChangedUser), "Supabase was looked at"
     return found
 
 
@@ -81,10 +81,10 @@ def _change(
     email: str,
     name: str | None,
     at_supabase: str | None = None,
-) -> User | _Same:
+) -> ChangedUser | _Same:
     """Parameters: `at_supabase` is the address that Supabase was found to have; None before it was looked at."""
 
-    def intent(connection: Connection, lease: uuid.UUID) -> _Move | _Same | User:
+    def intent(connection: Connection, lease: uuid.UUID) -> _Move | _Same | ChangedUser:
         return _begin(connection, grant, request, email, name, lease, at_supabase)
 
     with leases.claimed(system, grant, intent) as move:
@@ -92,8 +92,8 @@ def _change(
             return move
         if grant.dry_run:
             _foresee(admin, move)
-            return move.user
-        return _finish(system, grant, admin, move)
+            return ChangedUser(move.user, changed=True)
+        return ChangedUser(_finish(system, grant, admin, move), changed=True)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
@@ -133,9 +133,9 @@ def _begin(
     name: str | None,
     lease: uuid.UUID,
     at_supabase: str | None,
-) -> _Move | _Same | User:
+) -> _Move | _Same | ChangedUser:
     """Commit the new address, and the name where one was given; take over an unfinished change, or find it done."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     moved = held is None
@@ -158,17 +158,17 @@ def _begin(
         changed["supabase_email"] = (at_supabase or None, email)
     if email != user.email:
         _refuse_taken(connection, email)
-        users.write_email(connection, user.id, email)
+        user_changes.write_email(connection, user.id, email)
         changed["email"] = (user.email, email)
     if request.name is not None and name != user.name:
-        users.rename(connection, user.id, name)
+        user_changes.rename(connection, user.id, name)
         changed["name"] = (user.name, name)
     if changed:
         before, after = ({key: values[side] for key, values in changed.items()} for side in (0, 1))
         audit.record(connection, grant, audit.Change("user", user.id, before=before, after=after))
     if stays and not drifted:
-        return users.seen(connection, grant.reach, user.id)
-    users.take(connection, user.id, Pending.EMAIL, lease)
+        return ChangedUser(users.seen(connection, grant.reach, user.id), changed=bool(changed))
+    user_changes.take(connection, user.id, Pending.EMAIL, lease)
     return _moving(connection, grant, held, email, lease, drifted=drifted)
 
 
@@ -214,7 +214,7 @@ def _moved_from(connection: Connection, grant: Grant, reference: str, email: str
 
 
 def _refuse_taken(connection: Connection, email: str) -> None:
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     other = users.hold_email(connection, email)
     if other is None:
@@ -222,7 +222,7 @@ def _refuse_taken(connection: Connection, email: str) -> None:
     if other.leased:
         # What is being created, or changed, may be taken back.
         raise leases.Busy(email)
-    raise users.email_taken(email, creating=False)
+    raise user_changes.email_taken(email, creating=False)
 
 
 def _put_back(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
@@ -232,15 +232,15 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
 
     Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes
 
     with system.database().transaction(grant, finishing=True) as connection:
-        if not users.settle(connection, move.id, move.pending, move.lease):
+        if not user_changes.settle(connection, move.id, move.pending, move.lease):
             raise leases.taken_over(move.email, "went on with the user") from why
         if move.drifted:
             before, after = {"supabase_email": move.email}, None
         elif address and address != move.email:
-            users.write_email(connection, move.id, address)
+            user_changes.write_email(connection, move.id, address)
             before, after = {"email": move.email}, {"email": address}
         else:
             return

@@ -145,7 +145,7 @@ def _begin_suspension(
 
     Parameters: `drifted` says that Supabase does not have the ban of whoever is suspended already.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     if held is None:
@@ -165,7 +165,7 @@ def _begin_suspension(
     if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
         return impact
     if not suspended:
-        users.write_state(connection, user.id, UserState.SUSPENDED)
+        user_changes.write_state(connection, user.id, UserState.SUSPENDED)
         audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         audit.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
@@ -180,7 +180,7 @@ def _begin_restoring(
 
     Parameters: `drifted` says that Supabase bans the user, who is active already.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     if held is None:
@@ -194,7 +194,7 @@ def _begin_restoring(
     if user.pending is Pending.DELETE:
         return _take(connection, grant, held, Pending.DELETE, lease)
     if not active:
-        users.write_state(connection, user.id, UserState.ACTIVE)
+        user_changes.write_state(connection, user.id, UserState.ACTIVE)
         audit.record(connection, grant, _change(user, UserState.ACTIVE))
     elif user.pending is None:
         audit.record(connection, grant, _ban_change(user, banned=False))
@@ -203,7 +203,7 @@ def _begin_restoring(
 
 def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _Claim) -> _Claim:
     """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes
 
     existing = admin.get(doomed.id)
     if existing is None or existing.is_deleted or not identity_of.is_theirs(existing, doomed, doomed.addresses):
@@ -219,19 +219,19 @@ def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _
     if grant.dry_run:
         return claim
     with system.database().transaction(grant) as connection:
-        if not users.renew(connection, doomed.id, Pending.DELETE, doomed.lease):
+        if not user_changes.renew(connection, doomed.id, Pending.DELETE, doomed.lease):
             raise leases.taken_over(doomed.email, "went on with the deletion")
-        users.write_state(connection, doomed.id, UserState.ACTIVE)
-        users.take(connection, doomed.id, Pending.RESTORE, doomed.lease)
+        user_changes.write_state(connection, doomed.id, UserState.ACTIVE)
+        user_changes.take(connection, doomed.id, Pending.RESTORE, doomed.lease)
         audit.record(connection, grant, _change(doomed.user, UserState.ACTIVE))
     return claim
 
 
 def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, lease: uuid.UUID) -> _Claim:
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres import user_changes, users
 
     user = held.user
-    users.take(connection, user.id, pending, lease)
+    user_changes.take(connection, user.id, pending, lease)
     seen = users.seen(connection, grant.reach, user.id)
     return _Claim(
         id=user.id,

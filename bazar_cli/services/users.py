@@ -10,7 +10,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.domain.users import GetUser, ListUsers, UpdateUser, User, checked_name
+from bazar_cli.domain.users import ChangedUser, GetUser, ListUsers, UpdateUser, User, checked_name
 from bazar_cli.services import leases, user_email
 from bazar_cli.services.lookups import organization_not_found, user_changed_since, user_not_found
 
@@ -65,21 +65,21 @@ def me(system: System, grant: Grant, _request: None = None) -> User:
     return found
 
 
-def update(system: System, grant: Grant, request: UpdateUser) -> User:
+def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
     """Change what is given of a user; a change that changes nothing writes nothing.
 
     Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
     was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
     address raises also what `user_email.change` does.
     """
-    from bazar_cli.adapters.postgres import audit, users
+    from bazar_cli.adapters.postgres import audit, user_changes, users
 
     grant.demand(use_cases.UPDATE)
     if request.email is not None:
         return user_email.change(system, grant, request, request.email)
     name = checked_name(request.name)
 
-    def step(connection: Connection) -> User:
+    def step(connection: Connection) -> ChangedUser:
         held = users.hold(connection, grant.reach, request.user)
         if held is None:
             raise user_not_found(request.user)
@@ -88,13 +88,14 @@ def update(system: System, grant: Grant, request: UpdateUser) -> User:
         leases.refuse_pending(held)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise user_changed_since(user, request.if_unchanged_since)
-        if request.name is not None and name != user.name:
-            users.rename(connection, user.id, name)
+        changed = request.name is not None and name != user.name
+        if changed:
+            user_changes.rename(connection, user.id, name)
             audit.record(
                 connection,
                 grant,
                 audit.Change("user", user.id, before={"name": user.name}, after={"name": name}),
             )
-        return users.seen(connection, grant.reach, user.id)
+        return ChangedUser(users.seen(connection, grant.reach, user.id), changed)
 
     return leases.when_free(step, system, grant)

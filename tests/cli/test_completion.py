@@ -111,6 +111,7 @@ def test_given_options_are_not_offered_again(nobody: Bazar, given: tuple[str, ..
         (("users", "list", "--output=js"), {"--output=json", "--output=jsonl"}),
         (("users", "create", "a@example.com", "--role", ""), {"owner", "admin", "member"}),
         (("users", "list", "--plan", "p"), {"plus", "premium"}),
+        (("audit", "export", "--outcome", ""), {"done", "denied", "undone"}),
         (("users", "list", "--fields", "em"), {"email"}),
         (("users", "list", "--fields", "email,na"), {"email,name"}),
         (("users", "list", "--fields=id,em"), {"--fields=id,email"}),

@@ -66,6 +66,15 @@ def test_a_fix_that_needs_consent(elsewhere: Bazar, people: People, flag: tuple[
 
 
 @FLAGS
+def test_what_would_change_a_decision(elsewhere: Bazar, people: People, flag: tuple[str, str]) -> None:
+    member = people.user()
+    people.identity(member)
+    bazar = elsewhere.having(BAZAR_TOKEN=people.access_token(member))
+    changes = bazar("plans", "explain", "users:create", *flag, "-o", "json").ok().json["changes"]
+    assert changes[0].startswith(f"`bazar plans assign {member.email} premium {shlex.join(flag)}` (")
+
+
+@FLAGS
 def test_signing_in_here(elsewhere: Bazar, people: People, flag: tuple[str, str]) -> None:
     member = people.user()
     people.identity(member)

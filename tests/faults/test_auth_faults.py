@@ -7,6 +7,7 @@ the wanted state in both systems: one id, one audit event, and a password only w
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -15,10 +16,10 @@ from typing import Any
 import bcrypt
 import pytest
 
-from bazar_cli.domain.access import UserState
+from bazar_cli.domain.access import Role, UserState
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done
-from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
 Email = Callable[[str], str]
 KINDS = {"500": 500, "429": 429, "503": 503, "dropped": None}
@@ -84,13 +85,13 @@ class Case:
         found = self.people.sql("SELECT * FROM bazar.users WHERE email = %s", email)
         return found[0] if found else None
 
-    def is_whole(self, email: str) -> None:
+    def is_whole(self, email: str, by: str = "users.create") -> None:
         """One user, one identity, one id, one event, nothing pending."""
         row = self.row(email)
         [identity] = self.people.identities(email)
         assert row is not None
         assert (row["id"], row["pending"], row["lease_owner"]) == (identity["id"], None, None)
-        assert [(e["use_case"], e["outcome"]) for e in self.people.events(row["id"])] == [("users.create", "done")]
+        assert [(e["use_case"], e["outcome"]) for e in self.people.events(row["id"])] == [(by, "done")]
 
     def is_gone(self, someone: Someone) -> None:
         """No row, no identity, one event."""
@@ -395,6 +396,35 @@ def test_looking_the_identity_up_may_fail_too(case: Case, unique_email: Email, k
     change.is_done()
 
 
+# -- users create --invite, users adopt, orgs delete ---------------------------------------------------------
+#
+# At the steps of an invitation and an adoption Auth fails in tests/services/test_invitation.py and test_adoption.py;
+# the deletion of an organization has no other step at Auth than this one.
+
+
+def an_organization(case: Case) -> Org:
+    """An organization that somebody owns."""
+    org = case.people.org()
+    case.people.user({org: Role.OWNER})
+    return org
+
+
+def test_nothing_else_begins_when_the_session_cannot_be_confirmed(case: Case, unique_email: Email) -> None:
+    found, org = Someone(uuid.uuid4(), unique_email("found")), an_organization(case)
+    case.people.identity(found)
+    before = case.people.everything()
+    for status, words in (
+        (500, ("users", "create", unique_email("guest"), "--invite")),
+        (429, ("users", "adopt", found.email)),
+        (None, ("orgs", "delete", org.slug, "--confirm", org.slug)),
+    ):
+        case.proxy.add(Fault("GET", "/user", status))
+        assert case.faulty(*words).code == 7
+        assert case.people.everything() == before
+        case.faulty(*words).ok()
+        before = case.people.everything()
+
+
 # -- silence ------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +439,11 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         for kind in ("suspend", "restore", "email")
         for acts in (False, True)
     }
+    invited = {(path, acts): unique_email("guest") for path in ("/admin/users", "/invite") for acts in (False, True)}
+    adopted = {acts: Someone(uuid.uuid4(), unique_email("found")) for acts in (False, True)}
+    for someone in adopted.values():
+        case.people.identity(someone)
+    org = an_organization(case)
     done: dict[str, Done] = {}
 
     def run(name: str, command: Callable[[], Done]) -> threading.Thread:
@@ -438,6 +473,7 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         (unset, "PUT", USER, lambda: case.create(case.faulty, unset)),
         (unseen.email, "GET", f"/admin/users/{unseen.id}", lambda: case.delete(case.faulty, unseen.email)),
         (unconfirmed, "GET", "/user", lambda: case.create(case.faulty, unconfirmed)),
+        (org.slug, "GET", "/user", lambda: case.faulty("orgs", "delete", org.slug, "--confirm", org.slug)),
     ]
     for name, method, path, command in steps:
         hold = case.proxy.hold(method, path, acts=True)
@@ -449,13 +485,26 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         waiting.append(run(change.someone.email, lambda change=change: change(case.faulty)))
         assert put.held is not None
         assert put.held.wait(60)
+    for method, path, acts, email, words in (
+        *(("POST", path, acts, email, ("create", email, "--invite")) for (path, acts), email in invited.items()),
+        *(("PUT", USER, acts, one.email, ("adopt", one.email)) for acts, one in adopted.items()),
+    ):
+        hold = case.proxy.hold(method, path, acts=acts)
+        waiting.append(run(email, lambda words=words: case.faulty("users", *words)))
+        assert hold.held is not None
+        assert hold.held.wait(60)
     for thread in waiting:
         thread.join()
 
     for acts in (False, True):
         assert done[created[acts]].code == (0 if acts else 7)
         assert done[deleted[acts].email].code == (0 if acts else 7)
-    assert [done[name].code for name, *_ in steps] == [7, 7, 7]
+    assert [done[name].code for name, *_ in steps] == [7, 7, 7, 7]
+    assert case.people.events(org.id) == []
+    for (_, acts), email in invited.items():
+        assert done[email].code == (0 if acts else 7)
+    for acts, one in adopted.items():
+        assert done[one.email].code == (0 if acts else 7)
     assert case.people.signs_in(unseen.email, OLD_PASSWORD)
     assert case.row(unconfirmed) is None
     for (_, acts), change in changes.items():
@@ -472,3 +521,7 @@ def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_emai
         case.is_gone(deleted[acts])
     for change in changes.values():
         change.is_done()
+    for email in invited.values():
+        case.is_whole(email)
+    for one in adopted.values():
+        case.is_whole(one.email, by="users.adopt")

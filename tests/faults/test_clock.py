@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.postgres.users import LEASE_SECONDS
+from bazar_cli.adapters.postgres.user_changes import LEASE_SECONDS
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.target import Target

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres.connections import LOCK_WAIT_SECONDS
-from bazar_cli.adapters.postgres.users import LEASE_SECONDS
+from bazar_cli.adapters.postgres.user_changes import LEASE_SECONDS
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.target import Target
 from bazar_cli.services.leases import WAIT_SECONDS

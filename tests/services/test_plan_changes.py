@@ -326,7 +326,7 @@ def test_a_permission_revoked_after_the_gate_looked_writes_nothing(people: Peopl
         people.run_with(rename, users.update, request)
     people.seed_plans()
     people.sql(revoked.format("users:delete"))
-    assert people.run_with(rename, users.update, request).name == "Pwned"
+    assert people.run_with(rename, users.update, request).user.name == "Pwned"
 
 
 def test_a_grant_that_rests_on_no_permission_writes(people: People) -> None:

@@ -21,7 +21,8 @@ BOTH = pytest.mark.parametrize("verb", VERBS)
 
 def change(people: People, operator: Someone, verb: str, someone: Someone, *, dry_run: bool = False) -> User:
     service, spec = VERBS[verb]
-    return people.run(operator, service, spec, ChangeSuperuser(someone.email, someone.email), dry_run=dry_run)
+    request = ChangeSuperuser(someone.email, someone.email)
+    return people.run(operator, service, spec, request, dry_run=dry_run).user
 
 
 def is_superuser(people: People, someone: Someone) -> bool:

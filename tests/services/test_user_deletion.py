@@ -98,7 +98,7 @@ def test_one_event_says_who_was_deleted(people: People) -> None:
         "plan": "plus",
         "state": "suspended",
         "is_superuser": False,
-        "organizations": {org.slug: "admin"},
+        "organizations": [{"id": str(org.id), "slug": org.slug, "role": "admin"}],
     }
 
 

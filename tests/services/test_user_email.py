@@ -24,7 +24,7 @@ from tests.support.together import at_once
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
-    return people.run(operator, users.update, use_cases.UPDATE, request, dry_run=dry_run)
+    return people.run(operator, users.update, use_cases.UPDATE, request, dry_run=dry_run).user
 
 
 def move(people: People, operator: Someone, someone: Someone, email: str, **more: bool) -> User:

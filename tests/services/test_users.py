@@ -55,7 +55,7 @@ def emails(found: list[User]) -> set[str]:
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
-    return people.run(operator, users.update, use_cases.UPDATE, request, dry_run=dry_run)
+    return people.run(operator, users.update, use_cases.UPDATE, request, dry_run=dry_run).user
 
 
 def admin_of(people: People, *orgs: Org, role: Role = Role.ADMIN) -> Someone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -29,12 +29,16 @@ UNSAFE_AND_FAST = {
 }
 
 
+RECOVERS = {**UNSAFE_AND_FAST, "synchronous_commit": "on"}
+"""What was committed is there after a crash of the server, though not of the machine."""
+
+
 class ScratchPostgres:
     """The server of one run: started by the first process, used by all workers, removed at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = UNSAFE_AND_FAST) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bazar-tests-")
-        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), UNSAFE_AND_FAST)
+        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), settings)
 
     def start(self) -> str:
         """Start the server and make the template database; return the URL of its `postgres` database."""
@@ -46,6 +50,14 @@ class ScratchPostgres:
             ensure_schema(connection)
         migrate(template)
         return url
+
+    def down(self, *, immediately: bool) -> None:
+        """End the server as `pg_ctl stop` does: every session ends, or without a checkpoint, as after a crash."""
+        assert self._server.stop(immediately=immediately), "no server ran"
+
+    def up(self) -> None:
+        """Start it again at the same address."""
+        assert self._server.start(), "the server was up"
 
     def stop(self) -> None:
         """Stop the server and remove its folders."""

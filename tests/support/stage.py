@@ -41,6 +41,8 @@ class Stage:
     homes: Path
     acme: Org = field(init=False)
     beta: Org = field(init=False)
+    gamma: Org = field(init=False)
+    """Where whoever is of acme is a member too."""
     operators: dict[str, Someone] = field(default_factory=dict[str, Someone])
     targets: dict[str, Someone] = field(default_factory=dict[str, Someone])
     rulers: list[Someone] = field(default_factory=list[Someone])
@@ -51,7 +53,7 @@ class Stage:
     """The last audit event of the rows before: events stay, and need not be read again."""
 
     def __post_init__(self) -> None:
-        self.acme, self.beta = self.people.org(), self.people.org()
+        self.acme, self.beta, self.gamma = (self.people.org() for _ in range(3))
         # Nobody of the matrix is the last of their kind.
         self.rulers = [self.people.superuser()]
         self.people.user({self.acme: Role.OWNER, self.beta: Role.OWNER})
@@ -85,7 +87,8 @@ class Stage:
     def tidy(self) -> None:
         """Take back what a row may have added to the operators and targets."""
         self._seen = None
-        self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s)", self.acme.id, self.beta.id)
+        kept = self.acme.id, self.beta.id, self.gamma.id
+        self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s, %s)", *kept)
         self._told = self.people.sql("SELECT coalesce(max(seq), 0) AS last FROM bazar.audit_events")[0]["last"]
         rulers = [one.id for name, one in self._everybody() if name.endswith("superuser") or name in OTHERS]
         self.people.sql("UPDATE bazar.users SET is_superuser = id = ANY(%s)", rulers)
@@ -106,7 +109,8 @@ class Stage:
         if role == "superuser":
             return self.people.user(plan=Plan(plan), superuser=True)
         if role:
-            return self.people.user({} if role == "none" else {self.acme: Role(role)}, plan=Plan(plan))
+            roles = {} if role == "none" else {self.acme: Role(role), self.gamma: Role.MEMBER}
+            return self.people.user(roles, plan=Plan(plan))
         state = UserState.SUSPENDED if name == "suspended" else UserState.ACTIVE
         pending = Pending.DELETE if name == _DELETED else None
         return self.people.user(plan=Plan.PREMIUM, superuser=True, state=state, pending=pending)
@@ -120,6 +124,7 @@ class Stage:
                 "admin": {self.acme: Role.ADMIN},
                 "owner": {self.acme: Role.OWNER},
                 "shared": {self.acme: Role.MEMBER, self.beta: Role.MEMBER},
+                "colleague": {self.gamma: Role.MEMBER},
                 "foreign": {self.beta: Role.MEMBER},
                 "alone": {},
             }.get(name, {self.acme: Role.MEMBER})

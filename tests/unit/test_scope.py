@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import lru_cache
 
 import pytest
 
@@ -16,6 +19,7 @@ from bazar_cli.domain.orgs import CreateOrganization, Organization
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
 from bazar_cli.domain.users import CreateUser, UpdateUser, User
 from tests.support.people import Org, an_operator, an_org, decided, granted
+from tests.support.tree import ALL, command
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ACME, BETA = an_org("acme"), an_org("beta")
@@ -382,24 +386,35 @@ def test_every_step_agrees_with_the_verdict_and_with_what_is_really_decided() ->
     assert compared == len(list(everyone())) * (len(ANYWHERE) + len(IN_ACME))
 
 
+@lru_cache
+def command_of(change: str) -> tuple[str, ...]:
+    """The words of the command that a change names, which must parse as it is pasted."""
+    pasted = re.fullmatch(r"(?:or )?`(bazar [^`]+)` \([^`]+\)", change)
+    assert pasted, change
+    words = shlex.split(pasted[1])
+    [(path, leaf)] = [found for found in ALL.values() if tuple(words[1 : len(found[0]) + 1]) == found[0]]
+    command(path, leaf).make_context("bazar", words[len(path) + 1 :])
+    return tuple(words)
+
+
 def after(user: User, change: str) -> User:
     """The user after a change that an explanation names."""
-    words = change.split(" (")[0].split()
-    if words[1:3] == ["plans", "assign"]:
+    words = command_of(change)
+    if words[1:3] == ("plans", "assign"):
         return replace(user, plan=Plan(words[4]))
-    if words[1:3] == ["users", "restore"]:
+    if words[1:3] == ("users", "restore"):
         return replace(user, state=UserState.ACTIVE)
-    if words[1:3] == ["users", "promote"]:
+    if words[1:3] == ("users", "promote"):
         return replace(user, is_superuser=True)
-    assert words[1:3] == ["orgs", "members"], change
-    assert words[4:7] == [ACME.slug, user.email, "--role"]
+    assert words[1:3] == ("orgs", "members"), change
+    assert words[4:7] == (ACME.slug, user.email, "--role")
     others = tuple(m for m in user.organizations if m.organization_id != ACME.id)
     return replace(user, organizations=(*others, Membership(ACME.id, ACME.slug, Role(words[7]))))
 
 
 def named_by(change: str) -> list[Operator]:
     """One of each kind of people that a change names, with no more than it names."""
-    who = change.partition(" (")[2].rstrip(")").split("; ")[0]
+    who = change.partition("` (")[2].rstrip(")").split("; ")[0]
     people, _, plan = who.partition(", on a plan with ")
     assert plan in {"", "users:update", "members:manage"}, who
     named: list[Operator] = []
@@ -420,15 +435,15 @@ def named_by(change: str) -> list[Operator]:
 
 def do(operator: Operator, user: User, change: str) -> None:
     """Ask the rules whether who was named may do what they were named for."""
-    words = change.removeprefix("or ").split(" (")[0].split()
+    words = command_of(change)
     within = operator.is_superuser or any(operator.role_in(m.organization_id) for m in user.organizations)
     if words[1] == "plans":
         granted(operator, plans.ASSIGN if words[2] == "assign" else plans.GRANT)
         return
     assert within, change
-    if words[1:3] == ["users", "promote"]:
+    if words[1:3] == ("users", "promote"):
         granted(operator, users.PROMOTE)
-    elif words[1:3] == ["users", "restore"]:
+    elif words[1:3] == ("users", "restore"):
         scope.may_write_user(granted(operator, users.RESTORE), user)
     elif words[3] == "add":
         scope.may_give_role(granted(operator, members.ADD), ACME.id, ACME.slug, Role(words[7]))
@@ -458,7 +473,7 @@ def test_what_an_explanation_says_would_change_it_changes_it() -> None:
 def test_a_permission_that_no_plan_has_is_granted_to_one() -> None:
     found = scope.explanation(a_user(), None, Permission.FILES_READ, {Plan.FREE: frozenset()})
 
-    assert found.changes == ("bazar plans grant free files:read (a superuser on Premium; for everybody on Free)",)
+    assert found.changes == ("`bazar plans grant free files:read` (a superuser on Premium; for everybody on Free)",)
 
 
 @pytest.mark.parametrize("permission", [Permission.USERS_UPDATE, Permission.MEMBERS_MANAGE, Permission.ORGS_DELETE])

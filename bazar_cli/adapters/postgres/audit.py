@@ -35,8 +35,9 @@ _LATEST_CHANGE = text(
 class Change:
     """What a use case did to one target; neither side may hold a secret or a hash.
 
-    Organizations are named under `organization` or `organizations` only, by slug or id: readers see their own ones of
-    them (`domain.audit.as_seen_by`). The target's own name stands under `email` or `slug`: by it who is gone is found.
+    Organizations are named in two places only, of which readers see their own (`domain.audit.as_seen_by`):
+    `organization` is the slug of the one that the event belongs to, `organizations` are others, each with its id. The
+    target's own name stands under `email` or `slug`: by it who is gone is found.
     """
 
     target_type: Literal["user", "organization", "database", "plan"]

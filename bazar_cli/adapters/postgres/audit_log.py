@@ -2,11 +2,13 @@
 
 An answer is made of lanes: parts that each follow one index in the order of the list and stop at the page's end.
 For a superuser there is one lane for each target, use case and organization that the filters name; for others one for
-each of their organizations, one for themselves, and one for each user whom they share an organization with.
+each of their organizations, one for themselves, one for each user whom they share an organization with, and one for
+the deletions of those with whom they shared one: that event names the organizations, nothing else does any more.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ _COLUMNS = (
     " e.organization_id, e.before, e.after, e.reason, e.request_id, e.seq"
 )
 _MINE = "CAST(:organizations AS uuid[])"
-# The three lanes of who is no superuser; no event is in two. Denials are for superusers and for who was denied.
+# The four lanes of who is no superuser; no event is in two. Denials are for superusers and for who was denied.
 _OTHERS_DENIALS = "(e.outcome <> 'denied' OR e.operator_id = :oneself)"
 _IN_ORGANIZATIONS = (f"unnest({_MINE}) AS o (id)", f"e.organization_id = o.id AND {_OTHERS_DENIALS}")
 _BY_ONESELF = ("", f"e.operator_id = :oneself AND coalesce(e.organization_id <> ALL ({_MINE}), true)")
@@ -35,6 +37,15 @@ _ABOUT_COLLEAGUES = (
          UNION SELECT CAST(:oneself AS uuid)::text) AS u""",  # noqa: S608 - constants
     """e.target_id = u.id AND e.target_type = 'user' AND e.organization_id IS NULL AND e.outcome <> 'denied'
        AND e.operator_id IS DISTINCT FROM :oneself""",
+)
+# Who is there is found by the lane above, or has nothing to do with the reader any more.
+_DELETED_COLLEAGUES = (
+    "",
+    """e.use_case = 'users.delete' AND e.outcome = 'done' AND e.organization_id IS NULL
+       AND e.operator_id IS DISTINCT FROM :oneself
+       AND e.before -> 'organizations' @> ANY (CAST(:deleted_from AS jsonb[]))
+       AND NOT EXISTS (SELECT 1 FROM bazar.users u
+                       WHERE u.id = CASE e.use_case WHEN 'users.delete' THEN e.target_id::uuid END)""",
 )
 _NAMES = ("coalesce(e.before ->> 'email', e.before ->> 'slug')", "coalesce(e.after ->> 'email', e.after ->> 'slug')")
 _ACTIONS = text(
@@ -137,8 +148,10 @@ def _within(reach: Reach, selection: Selection, *, limit: int | None, also: str 
         lanes = [(", ".join(sources), " AND ".join(joined) or "true")]
     else:
         conditions += [f"e.{column} = ANY (CAST(:{name} AS {kind}[]))" for column, (name, kind) in asked.items()]
-        values |= {"oneself": reach.user_id, "organizations": [str(i) for i in sorted(reach.organization_ids)]}
-        lanes = [_IN_ORGANIZATIONS, _BY_ONESELF, _ABOUT_COLLEAGUES]
+        own = [str(i) for i in sorted(reach.organization_ids)]
+        deleted_from = [json.dumps([{"id": i}]) for i in own]
+        values |= {"oneself": reach.user_id, "organizations": own, "deleted_from": deleted_from}
+        lanes = [_IN_ORGANIZATIONS, _BY_ONESELF, _ABOUT_COLLEAGUES, _DELETED_COLLEAGUES]
     where = " AND ".join([*conditions, also])
     if limit is not None:
         values["limit"] = limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from typer import Argument, Option
@@ -32,4 +33,5 @@ def run(
 
     The exit code is 0 in both cases; `bazar plans check` has it say yes or no.
     """
-    run.show(run.perform(plans.explain, CheckPermission(permission, user, org)))
+    found = run.perform(plans.explain, CheckPermission(permission, user, org))
+    run.show(replace(found, changes=tuple(run.told(change) for change in found.changes)))

@@ -32,4 +32,7 @@ def run(
     """
     question = f"Type the email of {user} to take the superuser flag away"
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    run.show(run.perform(superusers.demote, ChangeSuperuser(user, typed)))
+    demoted = run.perform(superusers.demote, ChangeSuperuser(user, typed))
+    if not demoted.changed:
+        run.notice(f"{demoted.user.email} is no superuser; nothing was changed")
+    run.show(demoted.user)

@@ -34,8 +34,11 @@ def run(
     """
     question = f"Type the email of {user} to make them a superuser"
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    changed = run.perform(superusers.promote, ChangeSuperuser(user, typed))
-    if changed.plan is not Plan.PREMIUM:
-        move = f"bazar plans assign {quote(changed.email)} premium"
-        run.notice(f"{changed.email} is on {changed.plan.value.capitalize()} and may do no more than that: `{move}`")
-    run.show(changed)
+    promoted = run.perform(superusers.promote, ChangeSuperuser(user, typed))
+    ruler = promoted.user
+    if not promoted.changed:
+        run.notice(f"{ruler.email} is a superuser already; nothing was changed")
+    if ruler.plan is not Plan.PREMIUM:
+        move = f"bazar plans assign {quote(ruler.email)} premium"
+        run.notice(f"{ruler.email} is on {ruler.plan.value.capitalize()} and may do no more than that: `{move}`")
+    run.show(ruler)

@@ -43,4 +43,7 @@ def run(
     if name is None and email is None:
         raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --email or --name")
     since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
-    run.show(run.perform(users.update, UpdateUser(user, name, since, email)))
+    updated = run.perform(users.update, UpdateUser(user, name, since, email))
+    if not updated.changed:
+        run.notice(f"{updated.user.email} is so already; nothing was changed")
+    run.show(updated.user)

@@ -286,11 +286,15 @@ def test_a_healthy_system_has_no_finding(bazar: Bazar, people: People, ruler: So
 
 
 def test_organizations_that_nobody_owns(bazar: Bazar, people: People) -> None:
-    owned, empty, left, ending, lower = (people.org() for _ in range(5))
+    owned, empty, left, ending, lower, created, invited = (people.org() for _ in range(7))
     both(people, people.user({owned: Role.OWNER}))
     both(people, people.user({left: Role.OWNER}, state=UserState.SUSPENDED), banned=True)
     people.user({ending: Role.OWNER}, pending=Pending.DELETE)
-    people.sql("UPDATE bazar.users SET lease_owner = id, lease_until = now() + interval '1 h' WHERE pending = 'delete'")
+    # Who is being created is about to own it, or is told of as pending.
+    people.user({created: Role.OWNER}, pending=Pending.CREATE)
+    people.user({invited: Role.OWNER}, pending=Pending.INVITE)
+    at_it = "lease_owner = id, lease_until = now() + interval '1 h'"
+    people.sql(f"UPDATE bazar.users SET {at_it} WHERE pending IS NOT NULL")
     both(people, people.user({lower: Role.ADMIN}))
 
     found = findings(bazar("doctor", "-o", "json"))

@@ -13,7 +13,7 @@ from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
 AsUser = Callable[[Someone], Bazar]
-ROLE, PLAN = (5, "access.role"), (5, "access.plan")
+ROLE, PLAN, PLATFORM = (5, "access.role"), (5, "access.plan"), (5, "access.platform")
 NO_USER, NO_ORG, LAST = (3, "users.not_found"), (3, "orgs.not_found"), (6, "users.last_owner")
 MEMBERS = ("orgs", "members")
 
@@ -81,6 +81,9 @@ def test_nobody_takes_in_a_user_out_of_reach_to_rule_them(
     for whom in (world.alone.email, world.foreign.email, "nobody.at.all@example.com"):
         texts.add(told(attack(bazar, *MEMBERS, "add", world.acme.slug, whom, ends=NO_USER), whom))
         attack(bazar, "users", "update", whom, "--name", "Pwned", ends=NO_USER)
+        attack(bazar, "users", "update", whom, "--email", "mine@example.com", ends=PLATFORM)
+        attack(bazar, "users", "reset-password", whom, "--print-link", ends=PLATFORM)
+        attack(bazar, "users", "reset-password", whom, ends=NO_USER)
     assert len(texts) == 1
 
 

@@ -35,9 +35,9 @@ def test_every_step_and_what_would_change_it(as_user: AsUser, people: People) ->
     assert (no["allowed"], no["decision"]) == (False, no["steps"][2]["why"])
     who = f"an owner of {org.slug}, or a superuser, on a plan with members:manage"
     assert no["changes"] == [
-        f"bazar plans assign {me.email} premium (a superuser on Premium)",
-        "or bazar plans grant free users:create (a superuser on Premium; for everybody on Free)",
-        f"bazar orgs members update {org.slug} {me.email} --role admin ({who})",
+        f"`bazar plans assign {me.email} premium` (a superuser on Premium)",
+        "or `bazar plans grant free users:create` (a superuser on Premium; for everybody on Free)",
+        f"`bazar orgs members update {org.slug} {me.email} --role admin` ({who})",
     ]
     check = bazar("plans", "check", "users:create", "--org", org.slug, "-o", "json")
     assert (check.code, check.json["reason"]) == (9, no["decision"])

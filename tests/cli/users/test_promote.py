@@ -15,11 +15,14 @@ def test_promoted_and_demoted(admin: Bazar, people: People) -> None:
     someone = people.user(plan=Plan.PREMIUM)
     confirm = ("--confirm", someone.email.upper(), "-o", "json")
 
-    promoted = admin("users", "promote", someone.email, *confirm).ok()
-    demoted = admin("users", "demote", str(someone.id), *confirm).ok()
+    promoted, again = (admin("users", "promote", someone.email, *confirm).ok() for _ in range(2))
+    demoted, done = (admin("users", "demote", str(someone.id), *confirm).ok() for _ in range(2))
 
     assert (promoted.json["is_superuser"], promoted.err) == (True, "")
+    assert again.err == f"{someone.email} is a superuser already; nothing was changed\n"
     assert (demoted.json["is_superuser"], demoted.err) == (False, "")
+    assert done.err == f"{someone.email} is no superuser; nothing was changed\n"
+    assert admin("users", "demote", str(someone.id), *confirm, "-q").ok().err == ""
 
 
 def test_superuser_off_premium_is_told_what_is_missing(admin: Bazar, people: People) -> None:

@@ -23,6 +23,17 @@ def test_update_changes_the_name_and_leaves_one_event(admin: Bazar, people: Peop
     assert (event["use_case"], event["before"]["name"], event["after"]["name"]) == ("users.update", "Old", "New")
 
 
+def test_update_to_what_is_so_already_says_so(admin: Bazar, people: People) -> None:
+    someone = people.user(name="Ada")
+    people.identity(someone)
+    for words in (("--name", "Ada"), ("--email", someone.email), ("--email", someone.email, "--name", "Ada")):
+        same = admin("users", "update", someone.email, *words, "-o", "json").ok()
+        assert (same.json["name"], same.err) == ("Ada", f"{someone.email} is so already; nothing was changed\n")
+    changed = admin("users", "update", someone.email, "--email", someone.email, "--name", "Bea").ok()
+    assert (changed.err, len(people.events(someone.id))) == ("", 1)
+    assert admin("users", "update", someone.email, "--name", "Bea", "-q").ok().err == ""
+
+
 def test_update_since_guards_against_a_lost_change(admin: Bazar, people: People) -> None:
     someone = people.user(name="Old")
     seen = admin("users", "get", someone.email, "-o", "json").json["updated_at"]
