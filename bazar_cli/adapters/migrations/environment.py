@@ -75,6 +75,9 @@ def run(alembic_context: ModuleType) -> None:
         context.execute(_SECURE)
         return
     given = config.attributes.get("connection")
+    if given is not None and config.attributes.get("within"):
+        _migrate_within(context, given)
+        return
     if given is not None:
         _migrate(context, given)
         return
@@ -112,14 +115,40 @@ def _log_of(config: Any) -> MigrationLog:
 
 
 def _migrate(context: Any, connection: Connection) -> None:
-    log = _log_of(context.config)
+    fresh = _open_schema(connection)
+    connection.commit()
+    _configure(context, connection)
+    with invalid_indexes_dropped(connection), context.begin_transaction():
+        context.run_migrations()
+    if connection.in_transaction():
+        connection.commit()
+    _close_or_drop(connection, fresh=fresh)
+
+
+def _migrate_within(context: Any, connection: Connection) -> None:
+    """Run revisions in the transaction that the caller began and ends, for `bazar db reset`: all of them or none.
+
+    Alembic commits nothing in a transaction that is not its own.
+    """
+    _open_schema(connection)
+    _configure(context, connection)
+    context.run_migrations()
+    connection.execute(text(_SECURE))
+
+
+def _open_schema(connection: Connection) -> bool:
+    """Make the schema where it is missing, and say whether it was."""
     # A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then
     # compares without its name and takes every table for missing.
     connection.execute(text("SET search_path TO public"))
     connection.dialect.default_schema_name = "public"
     fresh = connection.execute(text("SELECT to_regnamespace(:schema) IS NULL"), {"schema": SCHEMA}).scalar_one()
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    connection.commit()
+    return bool(fresh)
+
+
+def _configure(context: Any, connection: Connection) -> None:
+    log = _log_of(context.config)
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -133,11 +162,6 @@ def _migrate(context: Any, connection: Connection) -> None:
         on_version_apply=log,
     )
     log.start()
-    with invalid_indexes_dropped(connection), context.begin_transaction():
-        context.run_migrations()
-    if connection.in_transaction():
-        connection.commit()
-    _close_or_drop(connection, fresh=fresh)
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:

@@ -78,7 +78,7 @@ class Database:
         with self._begin(read_only=False, commit=not grant.dry_run) as connection:
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
             if not grant.bootstrap and not finishing:
-                _check_kept(connection, grant)
+                check_kept(connection, grant)
             yield connection
 
     @contextmanager
@@ -162,7 +162,11 @@ def _demand(grant: Grant) -> None:
         raise Sealed("Postgres was asked for without a Grant")
 
 
-def _check_kept(connection: Connection, grant: Grant) -> None:
+def check_kept(connection: Connection, grant: Grant) -> None:
+    """Lock the operator's row and roles, and make sure that the Grant's ground is still there.
+
+    Raises: Conflict `access.changed`.
+    """
     operator = grant.operator
     needed = {permission.value for permission in grant.permissions}
     given = {"id": operator.id, "plan": operator.plan.value, "permissions": sorted(needed)}
