@@ -22,7 +22,7 @@ from bazar_cli.adapters.postgres import kept, privileges
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.dependents import Dependents, built_on, restored
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.adapters.postgres.replacement import put_back, take_off
+from bazar_cli.adapters.postgres.replacement import fill, put_back, take_off
 from bazar_cli.domain.db import AppliedRevision, LostTable, Migrate, MigrationStatus, Revision, disagreement
 from bazar_cli.domain.reset import AuditLog, DatabaseReset, ResetPlan
 
@@ -147,7 +147,7 @@ class Rebuilder(Migrator):
             counts = kept.counted(driver, owned.tables)
             oids = owned.oids("relation"), owned.oids("routine"), owned.oids("type")
             dependents = _dependents(driver, owned)
-            granted = privileges.read(driver, [*oids[0], *dependents.views], oids[1], oids[2])
+            granted, on_views = privileges.read(driver, *oids), privileges.read(driver, dependents.views, [], [])
             same = status.current == status.head and disagreement(status) is None
             gone = _Gone(status.current, owned, counts, dependents, audit)
             if owned.things:
@@ -156,9 +156,12 @@ class Rebuilder(Migrator):
             self._migrate_within(session, revisions, applied, notify)
             driver.execute(_LOCAL_PATH)
             kept.carry_over(driver, rows, operator.id, operator.email)
-            put_back(driver, taken, revisions[-1].id if revisions else "none")
-            restored(driver, dependents)
+            # Views and foreign keys are read and checked by their owners, who need their grants for it.
             privileges.restore(driver, granted, exactly=same)
+            put_back(driver, taken, revisions[-1].id)
+            restored(driver, dependents)
+            privileges.restore(driver, on_views, exactly=True)
+            fill(driver, taken, revisions[-1].id)
             self._record(session, grant, gone, revisions, cleared)
         return gone
 

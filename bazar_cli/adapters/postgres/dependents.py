@@ -37,14 +37,16 @@ _VIEWS = f"""
            format('CREATE %%s %%s%%s%%s AS %%s%%s', CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END,
                   c.oid::regclass, ' WITH (' || array_to_string(c.reloptions, ', ') || ')',
                   ' TABLESPACE ' || quote_ident(s.spcname), rtrim(pg_get_viewdef(c.oid), ' ;'),
-                  CASE WHEN c.relkind = 'm' AND NOT c.relispopulated THEN ' WITH NO DATA' END) AS made,
+                  CASE c.relkind WHEN 'm' THEN ' WITH NO DATA' END) AS made,
            ARRAY(SELECT format('ALTER TABLE %%s ALTER COLUMN %%I SET DEFAULT %%s', c.oid::regclass, a.attname,
                                pg_get_expr(f.adbin, f.adrelid))
                  FROM pg_attrdef f JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
                  WHERE f.adrelid = c.oid ORDER BY f.adnum) AS defaults,
            ARRAY(SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid ORDER BY 1) AS indexes,
            ARRAY(SELECT pg_get_ruledef(r.oid) FROM pg_rewrite r
-                 WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' ORDER BY r.rulename) AS rules
+                 WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' ORDER BY r.rulename) AS rules,
+           CASE WHEN c.relkind = 'm' AND c.relispopulated
+                THEN format('REFRESH MATERIALIZED VIEW %%s', c.oid::regclass) END AS filled
     FROM found JOIN pg_class c USING (oid) LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
     WHERE c.relkind IN ('v', 'm') ORDER BY name
 """  # noqa: S608 - constants
@@ -147,6 +149,8 @@ class Dependent:
     create: tuple[str, ...]
     """Put it back, in this order."""
     oid: int = 0
+    fill: str | None = None
+    """Of a materialized view, what fills it, as its owner, once all grants are back."""
     orphans: str | None = None
     """Of a foreign key, the query for rows that refer to nothing: how many, and what of five of them."""
 
@@ -182,7 +186,7 @@ def built_on(connection: psycopg.Connection, relations: list[int], routines: lis
             f"ALTER TABLE {relation} DROP CONSTRAINT {name}",
             (f"ALTER TABLE {relation} ADD CONSTRAINT {name} {definition}",),
             oid,
-            orphans,
+            orphans=orphans,
         )
         for oid, relation, name, definition, orphans in connection.execute(_FOREIGN_KEYS, ours).fetchall()
     ]
@@ -226,10 +230,10 @@ def _literal(connection: psycopg.Connection, text: str) -> str:
 
 def _views(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:
     rows = connection.execute(_VIEWS.encode(), ours).fetchall()
-    for oid, name, owner, kind, made, defaults, indexes, rules in rows:
+    for oid, name, owner, kind, made, defaults, indexes, rules, filled in rows:
         owned = f"ALTER TABLE {name} OWNER TO {owner}"
         create = (made, *defaults, *indexes, *rules, owned)
-        yield Dependent(kind.lower(), name, f"DROP {kind} {name}", create, oid)
+        yield Dependent(kind.lower(), name, f"DROP {kind} {name}", create, oid, fill=filled)
 
 
 def _triggers(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.owned import Thing
 
 _SHOWN = 5
-_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents: Dependents) -> tuple[Dependent, ...]:
@@ -47,33 +47,47 @@ def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents
 
 
 def put_back(connection: psycopg.Connection, taken: Sequence[Dependent], revision: str) -> None:
-    """Make again what was taken off.
+    """Make again what was taken off; what it holds comes by `fill`.
 
     Raises: Conflict `db.rows_refer` for a foreign key whose rows have nothing to refer to any more,
     `db.not_restorable` for what does not fit the tables of `revision`; psycopg.Error.
     """
     for dependent in taken:
-        try:
-            with connection.transaction():
-                for statement in dependent.create:
-                    connection.execute(statement.encode())
-        except psycopg.errors.ForeignKeyViolation as error:
-            raise _rows_refer(connection, dependent) from error
-        except psycopg.errors.DuplicateObject:
-            if dependent.drop is not None:
-                raise
-            # The revisions make it themselves.
-        except _BUSY:
-            raise
-        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
-            if isinstance(error, psycopg.errors.InsufficientPrivilege):
-                raise
-            raise Conflict(
-                "db.not_restorable",
-                f"{dependent} does not fit the tables of revision {revision}: {error.diag.message_primary}",
-                hint="change it or drop it, then run the command again; nothing was done",
-                details={"dependent": str(dependent), "sqlstate": error.sqlstate},
-            ) from error
+        with suppress(_MadeAlready):
+            _run(connection, dependent, dependent.create, revision)
+
+
+def fill(connection: psycopg.Connection, taken: Sequence[Dependent], revision: str) -> None:
+    """Fill the materialized views that were filled. Raises: Conflict `db.not_restorable`; psycopg.Error."""
+    for dependent in taken:
+        if dependent.fill is not None:
+            _run(connection, dependent, (dependent.fill,), revision)
+
+
+class _MadeAlready(Exception):
+    """The revisions make it themselves."""
+
+
+def _run(connection: psycopg.Connection, dependent: Dependent, statements: Sequence[str], revision: str) -> None:
+    try:
+        with connection.transaction():
+            for statement in statements:
+                connection.execute(statement.encode())
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise _rows_refer(connection, dependent) from error
+    except psycopg.errors.DuplicateObject as error:
+        if dependent.drop is None:
+            raise _MadeAlready from error
+        raise
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+        raise Conflict(
+            "db.not_restorable",
+            f"{dependent} does not fit the tables of revision {revision}: {error.diag.message_primary}",
+            hint="change it or drop it, then run the command again; nothing was done",
+            details={"dependent": str(dependent), "sqlstate": error.sqlstate},
+        ) from error
 
 
 def _rows_refer(connection: psycopg.Connection, key: Dependent) -> Conflict:

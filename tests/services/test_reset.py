@@ -1,0 +1,219 @@
+"""`db reset`: what goes, what stays, and what is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from bazar_cli.services.reset import reset
+from tests.support.people import People, Someone, granted
+from tests.support.supabase_shape import dump, shape
+
+Databases = Callable[..., str]
+ALL = [r.id for r in revisions(script_location())]
+HEAD = ALL[-1]
+
+
+def url_of(people: People) -> str:
+    return people.target.database_url.reveal()
+
+
+def name_of(people: People) -> str:
+    return people.sql("SELECT current_database() AS name")[0]["name"]
+
+
+def run(people: People, operator: Someone, *, dry_run: bool = False, **asked: Any) -> DatabaseReset:
+    request = ResetDatabase(confirm=name_of(people), **asked)
+    done = people.run(operator, reset, RESET, request, dry_run=dry_run)
+    assert not isinstance(done, Impact)
+    return done
+
+
+@contextmanager
+def refused(people: People, kind: type[BazarError], code: str) -> Generator[BazarError]:
+    """Expect this error, and a database that nothing was done to."""
+    before, caught = dump(url_of(people)), BazarError("", "")
+    with pytest.raises(kind) as error:
+        yield caught
+    assert error.value.code == code, error.value
+    caught.message, caught.details = error.value.message, error.value.details
+    assert dump(url_of(people)) == before
+
+
+def test_nothing_of_a_supabase_project_is_lost(alone: People) -> None:
+    url, ruler = url_of(alone), alone.superuser()
+    alone.org()
+    shape(url)
+    alone.sql("INSERT INTO public.files VALUES (1, %s, 'plus'), (2, NULL, NULL)", ruler.id)
+    seen = ("--exclude-table-data=bazar.*", "--exclude-table-data=auth.per_plan")
+    before, theirs = dump(url, *seen), alone.sql('SELECT * FROM bazar."Their table"')
+
+    done = run(alone, ruler)
+
+    assert dump(url, *seen) == before
+    assert alone.sql('SELECT * FROM bazar."Their table"') == theirs
+    assert done.strangers == ('bazar."Their table"', "bazar.mood", "bazar.theirs()")
+    assert {one.split(" of ")[0] for one in done.dependents} >= {
+        "foreign key untried",
+        "foreign key files_plan_fkey",
+        "materialized view auth.per_plan",
+        "view public.a_count",
+        'policy "reads all"',
+        "trigger keeps_all",
+        "publication bazar_test_changes with bazar.users",
+    }
+    assert alone.sql("SELECT n FROM auth.per_plan WHERE name = 'free'") == [{"n": 1}]
+    alone.sql("CREATE TABLE public.later (id int)")
+    (later,) = alone.sql(
+        "SELECT has_table_privilege('anon', 'public.later', 'SELECT') AS reads,"
+        " has_table_privilege('bazar_test_reader', 'public.later', 'SELECT') AS others"
+    )
+    assert later == {"reads": True, "others": False}
+
+
+def test_marker_operator_and_log_are_carried_over(alone: People) -> None:
+    alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
+    marker, log = (
+        alone.sql("SELECT * FROM bazar.deployment"),
+        alone.sql("SELECT * FROM bazar.migration_log ORDER BY id"),
+    )
+    ruler = alone.user(name="Ada", plan=Plan.PREMIUM, superuser=True)
+    alone.sql("UPDATE bazar.users SET origin = 'adopted', created_at = '2020-01-01', pending = 'email'")
+    alone.superuser(), alone.org()
+    before = alone.row(ruler)
+    assert before is not None
+
+    done = run(alone, ruler)
+
+    assert alone.sql("SELECT * FROM bazar.deployment") == marker
+    (after,) = alone.sql("SELECT * FROM bazar.users")
+    assert after == {**before, "pending": None, "updated_at": after["updated_at"]}
+    later = alone.sql("SELECT * FROM bazar.migration_log ORDER BY id")
+    assert [{**row, "id": 0} for row in later[: len(log)]] == [{**row, "id": 0} for row in log]
+    assert [row["revision"] for row in later[len(log) :]] == ALL
+    assert all(row["checksum"] and row["operator_email"] == ruler.email for row in later[len(log) :])
+    assert [a.revision.id for a in done.applied] == ALL
+    (event,) = alone.sql("SELECT * FROM bazar.audit_events")
+    assert (event["use_case"], event["operator_id"]) == ("db.reset", ruler.id)
+    assert event["before"]["tables"]["bazar.users"] == 2
+    assert event["before"]["revision"] == event["after"]["revision"] == HEAD
+    assert alone.sql("SELECT count(*) AS n FROM bazar.organizations") == [{"n": 0}]
+
+
+def test_audit_log_that_goes_is_sealed_and_named(alone: People) -> None:
+    ruler = alone.superuser()
+    run(alone, ruler)
+    done = run(alone, ruler)
+    (event,) = alone.sql("SELECT before FROM bazar.audit_events")
+    assert done.audit is not None
+    assert event["before"]["audit"] == {"events": 1, "head": done.audit.head}
+    assert done.audit.head is not None
+
+
+def test_dry_run_writes_nothing(alone: People) -> None:
+    ruler, before = alone.superuser(), None
+    shape(url_of(alone))
+    before = dump(url_of(alone))
+    done = run(alone, ruler, dry_run=True)
+    assert (done.applied, [r.id for r in done.pending], done.current) == ((), ALL, HEAD)
+    assert "bazar.users" in [table.name for table in done.tables]
+    assert "view public.members" in done.dependents
+    assert dump(url_of(alone)) == before
+
+
+def test_rows_that_would_refer_to_nothing_keep_the_tables(alone: People) -> None:
+    ruler, other = alone.superuser(), alone.user()
+    alone.sql("CREATE TABLE public.files (owner_id uuid REFERENCES bazar.users)")
+    alone.sql("INSERT INTO public.files VALUES (%s), (%s)", ruler.id, other.id)
+    with refused(alone, Conflict, "db.rows_refer") as error:
+        run(alone, ruler)
+    assert error.details == {
+        "dependent": "foreign key files_owner_id_fkey of public.files",
+        "rows": 1,
+        "values": [str(other.id)],
+    }
+    alone.sql("DELETE FROM public.files WHERE owner_id = %s", other.id)
+    run(alone, ruler)
+    assert alone.sql("SELECT owner_id FROM public.files") == [{"owner_id": ruler.id}]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
+        "CREATE TABLE public.t (u bazar.users)",
+        "CREATE TABLE public.t (n bigint DEFAULT bazar.seal_audit(1))",
+    ],
+)
+def test_what_cannot_be_put_back_keeps_the_tables(alone: People, statement: str) -> None:
+    ruler = alone.superuser()
+    alone.sql(statement)
+    with refused(alone, Conflict, "db.needed_by_others") as error:
+        run(alone, ruler)
+    assert " depends on " in error.message
+
+
+def test_view_of_a_column_that_does_not_come_again_keeps_the_tables(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql("ALTER TABLE bazar.users ADD COLUMN by_hand text")
+    alone.sql("CREATE VIEW public.v AS SELECT by_hand FROM bazar.users")
+    with refused(alone, Conflict, "db.not_restorable") as error:
+        run(alone, ruler)
+    assert "view public.v" in error.message
+    assert "by_hand" in error.message
+
+
+@pytest.mark.parametrize("revision", ALL[:-1])
+def test_from_every_earlier_revision(fresh_database: Databases, target: Target, alone: People, revision: str) -> None:
+    url = fresh_database()
+    old = replace(target, database_url=Secret(url))
+    Migrator(old).migrate(Migrate(revision, environment="tests", protected=False), lambda _text: None)
+    with People(old) as people:
+        ruler = people.superuser()
+        people.sql("CREATE ROLE bazar_test_reader") if not people.sql(
+            "SELECT 1 FROM pg_roles WHERE rolname = 'bazar_test_reader'"
+        ) else None
+        people.sql("GRANT SELECT ON bazar.users TO bazar_test_reader")
+        done = run(people, ruler)
+        assert (done.previous, done.current) == (revision, HEAD)
+        assert people.sql("SELECT environment FROM bazar.deployment") == [{"environment": "tests"}]
+        assert people.operator(ruler).is_superuser
+        people.sql("REVOKE SELECT ON bazar.users FROM bazar_test_reader")
+    schema = ("--schema=bazar", "--schema-only")
+    assert dump(url, *schema) == dump(url_of(alone), *schema)
+
+
+def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.superuser()
+    grant = granted(alone.operator(ruler), RESET)
+    alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", ruler.id)
+    with refused(alone, Conflict, "access.changed"):
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+
+
+def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bazar_cli.adapters.migrations import session
+
+    monkeypatch.setattr(session, "RETRIES", 0)
+    ruler = alone.superuser()
+    with psycopg.connect(url_of(alone), application_name="a long report") as reader:
+        reader.execute("SELECT FROM bazar.users")
+        with refused(alone, BackendUnavailable, "postgres.busy") as error:
+            run(alone, ruler)
+    assert "the reset needs stayed locked" in error.message
+    assert "a long report" in error.message
