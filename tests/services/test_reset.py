@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 import pytest
 
+from bazar_cli.adapters.migrations import rebuild, session
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.supabase import admin
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import Migrate
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
-from tests.support.people import People, Someone, granted
-from tests.support.supabase_shape import dump, shape
+from tests.support.auth_proxy import Fault, auth_proxy
+from tests.support.people import People, Someone, an_address, granted
+from tests.support.supabase_shape import dump, make_roles, shape
 
 Databases = Callable[..., str]
 ALL = [r.id for r in revisions(script_location())]
@@ -93,7 +97,8 @@ def test_marker_operator_and_log_are_carried_over(alone: People) -> None:
     )
     ruler = alone.user(name="Ada", plan=Plan.PREMIUM, superuser=True)
     alone.sql("UPDATE bazar.users SET origin = 'adopted', created_at = '2020-01-01', pending = 'email'")
-    alone.superuser(), alone.org()
+    alone.superuser()
+    alone.org()
     before = alone.row(ruler)
     assert before is not None
 
@@ -125,7 +130,7 @@ def test_audit_log_that_goes_is_sealed_and_named(alone: People) -> None:
 
 
 def test_dry_run_writes_nothing(alone: People) -> None:
-    ruler, before = alone.superuser(), None
+    ruler = alone.superuser()
     shape(url_of(alone))
     before = dump(url_of(alone))
     done = run(alone, ruler, dry_run=True)
@@ -184,9 +189,7 @@ def test_from_every_earlier_revision(fresh_database: Databases, target: Target, 
     Migrator(old).migrate(Migrate(revision, environment="tests", protected=False), lambda _text: None)
     with People(old) as people:
         ruler = people.superuser()
-        people.sql("CREATE ROLE bazar_test_reader") if not people.sql(
-            "SELECT 1 FROM pg_roles WHERE rolname = 'bazar_test_reader'"
-        ) else None
+        make_roles(url)
         people.sql("GRANT SELECT ON bazar.users TO bazar_test_reader")
         done = run(people, ruler)
         assert (done.previous, done.current) == (revision, HEAD)
@@ -207,9 +210,8 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
 
 
 def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bazar_cli.adapters.migrations import session
-
     monkeypatch.setattr(session, "RETRIES", 0)
+    monkeypatch.setattr(rebuild, "Migrate", lambda: Migrate(lock_timeout=0.3))
     ruler = alone.superuser()
     with psycopg.connect(url_of(alone), application_name="a long report") as reader:
         reader.execute("SELECT FROM bazar.users")
@@ -217,3 +219,77 @@ def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPat
             run(alone, ruler)
     assert "the reset needs stayed locked" in error.message
     assert "a long report" in error.message
+
+
+# -- identities ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stamped:
+    """A Bazar of its own, and identities of every kind at its Supabase."""
+
+    people: People
+    ruler: Someone
+    created: list[Someone]
+    others: list[Someone]
+
+    def there(self, some: list[Someone]) -> list[bool]:
+        return [bool(self.people.identities(one.email)) for one in some]
+
+
+@pytest.fixture
+def stamped(alone: People) -> Stamped:
+    alone.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
+    ours = str(alone.sql("SELECT id FROM bazar.deployment")[0]["id"])
+
+    def identity(deployment: str | None, origin: str = "created") -> Someone:
+        made = Someone(uuid.uuid4(), an_address())
+        stamp: dict[str, object] = {"bazar": {"deployment": deployment, "origin": origin}} if deployment else {}
+        alone.identity(made, app_metadata=stamp)
+        return made
+
+    ruler = alone.superuser()
+    alone.identity(ruler, app_metadata={"bazar": {"deployment": ours, "origin": "created"}})
+    others = [identity(ours, "adopted"), identity(None), identity(str(uuid.uuid4())), identity(ours, "else"), ruler]
+    return Stamped(alone, ruler, [identity(ours) for _ in range(5)], others)
+
+
+def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "_LARGE_PAGE", 2)
+    people, ruler = stamped.people, stamped.ruler
+    before = dump(url_of(people))
+    assert run(people, ruler, dry_run=True, identities=True).identities == 5
+    assert dump(url_of(people)) == before
+    assert all(stamped.there(stamped.created))
+    assert run(people, ruler).identities is None
+    assert all(stamped.there(stamped.created))
+
+    assert run(people, ruler, identities=True).identities == 5
+
+    assert not any(stamped.there(stamped.created))
+    assert all(stamped.there(stamped.others))
+    (event,) = people.sql("SELECT after FROM bazar.audit_events")
+    assert event["after"]["identities_deleted"] == 5
+    assert run(people, ruler, identities=True).identities == 0
+
+
+@pytest.mark.parametrize(("status", "deleted"), [(403, 4), (500, 0)])
+def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
+    kept = stamped.created[2] if deleted else None
+    path = f"/admin/users/{kept.id}" if kept else "/admin/users/.*"
+    with auth_proxy(stamped.people.target) as proxy, People(proxy.target) as astray:
+        fault = proxy.add(Fault("DELETE", path, status, times=None))
+        with refused(stamped.people, BackendUnavailable, "db.identities_left") as error:
+            run(astray, stamped.ruler, identities=True)
+        assert error.details["deleted"] == deleted
+        assert fault.met == (1 if deleted else 3)
+        proxy.heal()
+        assert run(astray, stamped.ruler, identities=True).identities == 5 - deleted
+    assert not any(stamped.there(stamped.created))
+
+
+def test_nothing_goes_at_supabase_from_a_protected_database(stamped: Stamped) -> None:
+    stamped.people.sql("UPDATE bazar.deployment SET protected = true")
+    with refused(stamped.people, Refused, "db.protected"):
+        run(stamped.people, stamped.ruler, identities=True)
+    assert all(stamped.there(stamped.created))

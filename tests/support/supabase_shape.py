@@ -85,15 +85,18 @@ _SHAPE = """
 """
 
 
-def shape(url: str) -> None:
-    """Make the roles on the server and all the rest in this migrated database.
-
-    The schema `auth` is there already.
-    """
+def make_roles(url: str) -> None:
+    """Make the roles on the server of the run, which they stay on: other tests have some of them too."""
     with psycopg.connect(url, autocommit=True) as connection:
         for role in ROLES:
             with suppress(errors.DuplicateObject, errors.UniqueViolation):
                 connection.execute(f"CREATE ROLE {role} NOLOGIN".encode())
+
+
+def shape(url: str) -> None:
+    """Make the roles, and all the rest in this migrated database, where the schema `auth` is there already."""
+    make_roles(url)
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_SHAPE.encode())
 
 

@@ -8,13 +8,11 @@ counts as theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg
 
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE
-from bazar_cli.domain.db import LostTable
 
 _NAME = r'"(?:[^"]|"")+"|\w+'
 _KINDS = {
@@ -61,11 +59,6 @@ _IN_SCHEMA = """
     WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid
                       AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND t.command = 'SEQUENCE'))
     ORDER BY shown
-"""
-# Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
-_ROWS = """
-    SELECT t, greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0)
-    FROM unnest(%s::text[]) WITH ORDINALITY AS x (t, n) JOIN pg_class c ON c.oid = to_regclass(t) ORDER BY n
 """
 
 
@@ -126,12 +119,6 @@ def owned_in(connection: psycopg.Connection, made: frozenset[tuple[str, str]], *
         if thing in things and not known:
             unsure.append(thing)
     return Owned(tuple(things), tuple(unsure), tuple(strangers))
-
-
-def estimated_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
-    """Return about how many rows tables hold, those that are there. Raises: psycopg.Error."""
-    rows = connection.execute(_ROWS, (list(tables),)).fetchall()
-    return tuple(LostTable(str(name), int(count)) for name, count in rows)
 
 
 def _plain(name: str) -> str:

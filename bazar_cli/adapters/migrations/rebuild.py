@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 
-from bazar_cli.adapters.migrations.owned import Owned, estimated_rows, made_by, owned_in
+from bazar_cli.adapters.migrations.owned import Owned, made_by, owned_in
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres import kept, privileges
@@ -62,7 +62,7 @@ class Rebuilder(Migrator):
                     current=status.current,
                     head=status.head,
                     pending=self._revisions,
-                    tables=estimated_rows(connection, owned.tables),
+                    tables=kept.about(connection, owned.tables),
                     unsure=tuple(thing.shown for thing in owned.unsure),
                     strangers=tuple(thing.shown for thing in owned.strangers),
                     dependents=tuple(map(str, _dependents(connection, owned).found)),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from bazar_cli.adapters.migrations.owned import estimated_rows
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.rows import estimated_rows
 from bazar_cli.domain.db import (
     AppliedRevision,
     LostTable,

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
+from bazar_cli.adapters.postgres.rows import estimated_rows
 from bazar_cli.domain.db import LostTable
 from bazar_cli.domain.reset import AuditLog
 
@@ -28,6 +29,8 @@ _OTHERS = """
     SELECT count(*) FILTER (WHERE is_superuser), count(*) FILTER (WHERE origin = 'created') FROM bazar.users
     WHERE id <> %s
 """
+_COUNTED = 10_000
+"""So many rows of a table are counted for a preview."""
 Row = Mapping[str, Any]
 
 
@@ -113,6 +116,19 @@ def counted(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[Lost
         LostTable(name, connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchall()[0][0])  # noqa: S608
         for name in tables
     )
+
+
+def about(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
+    """Count the rows of small tables, and estimate those of large ones: nothing was ever analyzed in a copy.
+
+    Raises: psycopg.Error.
+    """
+    found: list[LostTable] = []
+    for table in estimated_rows(connection, tables):
+        query = f"SELECT count(*) FROM (SELECT FROM {table.name} LIMIT {_COUNTED}) AS r"  # noqa: S608
+        count = int(connection.execute(query.encode()).fetchall()[0][0])
+        found.append(LostTable(table.name, max(count, table.rows) if count == _COUNTED else count))
+    return tuple(found)
 
 
 def _is_there(connection: psycopg.Connection, table: str) -> bool:
