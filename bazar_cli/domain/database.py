@@ -138,6 +138,16 @@ class DroppedDatabase:
     environment: str
 
 
+def urls_differ(known: str, other: str) -> Conflict:
+    """The error for a target whose two URLs lead to two databases of bazar, by their names."""
+    return Conflict(
+        "db.urls_differ",
+        "DATABASE_URL and DATABASE_MIGRATION_URL lead to two databases of bazar",
+        hint="correct DATABASE_MIGRATION_URL",
+        details={"database": known, "migration_database": other},
+    )
+
+
 def no_marker() -> Conflict:
     """The error for a database that has bazar's tables and no marker."""
     return Conflict(

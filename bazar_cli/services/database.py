@@ -17,6 +17,7 @@ from bazar_cli.domain.database import (
     GetCurrent,
     SetMarker,
     ShowMarker,
+    urls_differ,
 )
 from bazar_cli.domain.db import checked_environment
 from bazar_cli.domain.errors import Conflict, Refused
@@ -134,12 +135,7 @@ def _unprotected(system: System, grant: Grant, server: Server) -> str:
         known = markers.find(connection)
     deployment, said = found
     if deployment != known.id:
-        raise Conflict(
-            "db.urls_differ",
-            "DATABASE_URL and DATABASE_MIGRATION_URL lead to two databases of bazar",
-            hint="correct DATABASE_MIGRATION_URL",
-            details={"database": known.database, "migration_database": name},
-        )
+        raise urls_differ(known.database, name)
     if said.protected:
         raise Refused(
             "db.protected",

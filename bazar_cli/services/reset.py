@@ -9,6 +9,7 @@ from uuid import UUID
 from bazar_cli.domain import reset as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import MigrationStatus, disagreement, refuse_protected
 from bazar_cli.domain.reset import DatabaseReset, ResetDatabase, ResetPlan
 from bazar_cli.services import created_identities
@@ -26,7 +27,7 @@ def reset(
     """Drop what bazar owns and make it anew, keeping the marker and the operator as the one superuser.
 
     A dry run returns what would go; without the name, where somebody can type it, the impact comes back.
-    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; BackendUnavailable `db.identities_left`; and
+    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict `db.urls_differ`; BackendUnavailable `db.identities_left`; and
     see `adapters.migrations.rebuild`.
     """
     grant.demand(use_cases.RESET)
@@ -39,6 +40,7 @@ def reset(
     status = rebuilder.status()
     plan = rebuilder.preview(grant, status)
     allowed(as_held(status, plan.tables))
+    _one_database(system, grant, plan)
     counted = created_identities.count(system, grant, plan.deployment) if _is_looking(grant, request) else None
     doing, goes, database = _doing(plan), _goes(plan, request, counted, grant), plan.place.database
     command = f"bazar db reset{' --identities' if request.identities else ''}"
@@ -66,6 +68,18 @@ def reset(
             " address takes it back, and --identities would have deleted them"
         )
     return done
+
+
+def _one_database(system: System, grant: Grant, plan: ResetPlan) -> None:
+    """Make sure that the database which is reset is the one where the gate knew the operator."""
+    if system.target.migration_url is None or grant.bootstrap:
+        return
+    from bazar_cli.adapters.postgres import marker as markers
+
+    with system.database().read(grant) as connection:
+        known = markers.find(connection)
+    if known.id != plan.deployment:
+        raise urls_differ(known.database, plan.place.database)
 
 
 def _is_looking(grant: Grant, request: ResetDatabase) -> bool:
