@@ -27,8 +27,8 @@ def reset(
     """Drop what bazar owns and make it anew, keeping the marker and the operator as the one superuser.
 
     A dry run returns what would go; without the name, where somebody can type it, the impact comes back.
-    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict `db.urls_differ`; BackendUnavailable `db.identities_left`; and
-    see `adapters.migrations.rebuild`.
+    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict `db.urls_differ`;
+    BackendUnavailable `db.identities_left`; and see `adapters.migrations.rebuild`.
     """
     grant.demand(use_cases.RESET)
     from bazar_cli.adapters.migrations.rebuild import as_held

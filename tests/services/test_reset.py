@@ -6,17 +6,19 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations import rebuild, session
+from bazar_cli.adapters.migrations import rebuild, runner, session
 from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.owned import owned_in
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.supabase import admin
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.db import LostTable, Migrate
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
@@ -25,6 +27,7 @@ from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import People, Someone, an_address, granted
+from tests.support.release import Release
 from tests.support.supabase_shape import dump, make_roles, shape
 
 Databases = Callable[..., str]
@@ -219,6 +222,100 @@ def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPat
             run(alone, ruler)
     assert "the reset needs stayed locked" in error.message
     assert "a long report" in error.message
+
+
+# -- other releases --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
+    """A release whose revisions this process uses, for the test to add to and to edit."""
+    checkout = Release(tmp_path / "release")
+    monkeypatch.setattr(runner, "script_location", lambda: checkout.migrations)
+    return checkout
+
+
+def migrate(people: People) -> None:
+    Migrator(people.target).migrate(Migrate(), lambda _text: None)
+
+
+def test_from_a_revision_that_this_release_does_not_have(
+    alone: People, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruler, told = alone.superuser(), list[str]()
+    schema = dump(url_of(alone), "--schema=bazar", "--schema-only")
+    release.add("0005", "op.execute('CREATE TABLE bazar.extra (user_id uuid REFERENCES bazar.users)')")
+    migrate(alone)
+    make_roles(url_of(alone))
+    alone.sql("INSERT INTO bazar.extra SELECT id FROM bazar.users")
+    alone.sql("CREATE TABLE bazar.theirs ()")
+    alone.sql("ALTER TABLE bazar.theirs OWNER TO bazar_test_owner")
+    newer = runner.script_location
+    monkeypatch.setattr(runner, "script_location", script_location)
+
+    with refused(alone, Refused, "db.confirm_mismatch") as error:
+        alone.run(ruler, reset, RESET, ResetDatabase())
+    assert "other files than those of this release migrated it" in error.message
+    assert "with the rest: bazar.extra;" in error.message
+
+    request = ResetDatabase(confirm=name_of(alone))
+    done = alone.run(ruler, lambda system, grant, asked: reset(system, grant, asked, told.append), RESET, request)
+
+    assert isinstance(done, DatabaseReset)
+    assert any(text.startswith("warning: the database is at revision 0005") for text in told)
+    assert (done.previous, done.current, done.strangers) == ("0005", HEAD, ("bazar.theirs",))
+    assert LostTable("bazar.extra", 1) in done.tables
+    alone.sql("DROP TABLE bazar.theirs")
+    assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
+    monkeypatch.setattr(runner, "script_location", newer)
+    migrate(alone)
+
+
+def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Release) -> None:
+    ruler = alone.superuser()
+    path = release.add("0005", "op.execute('CREATE TABLE bazar.extra (id int)')")
+    migrate(alone)
+    path.write_text(path.read_text().replace("bazar.extra (id int)", "bazar.other AS SELECT 1 / 0 AS id"))
+    assert release.revisions == [*ALL, "0005"]
+    with refused(alone, Conflict, "db.revision_failed") as error:
+        run(alone, ruler)
+    assert (error.details["revision"], "nothing was done" in error.message) == ("0005", True)
+    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
+    assert release.revisions == [*ALL, "0005"]
+    assert run(alone, ruler).current == "0005"
+    there = "SELECT to_regclass('bazar.extra') IS NULL AS extra, to_regclass('bazar.other') IS NULL AS other"
+    assert alone.sql(there) == [{"extra": True, "other": False}]
+    assert not Migrator(alone.target).status().changed
+
+
+def test_revision_without_a_transaction_follows_what_is_kept(alone: People, release: Release) -> None:
+    ruler = alone.superuser()
+    alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
+    alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users")
+    release.add_concurrent("0005", "users_name_idx")
+    path = release.add("0006", "op.execute('CREATE TABLE bazar.extra AS SELECT 1 / 0 AS id')")
+
+    with pytest.raises(Conflict) as failed:
+        run(alone, ruler)
+
+    assert (failed.value.code, failed.value.details["applied"]) == ("db.revision_failed", [*ALL, "0005"])
+    assert Migrator(alone.target).status().current == "0005"
+    assert alone.sql("SELECT environment, protected FROM bazar.deployment") == [
+        {"environment": "tests", "protected": False}
+    ]
+    assert alone.sql("SELECT email FROM public.v") == [{"email": ruler.email}]
+    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
+    migrate(alone)
+    assert [a.revision.id for a in run(alone, ruler).applied] == [*ALL, "0005", "0006"]
+    assert alone.sql("SELECT use_case FROM bazar.audit_events") == [{"use_case": "db.reset"}]
+
+
+def test_every_object_of_every_revision_is_known(alone: People) -> None:
+    """Whatever revisions make is found in their SQL: what is not would never go."""
+    with psycopg.connect(url_of(alone)) as connection:
+        found = owned_in(connection, rebuild.Rebuilder(alone.target).made, by_other_files=False)
+    assert found.strangers == ()
+    assert len(found.things) == 16
 
 
 # -- identities ------------------------------------------------------------------------------------------------

@@ -173,10 +173,11 @@ class Rebuilder(Migrator):
         return owned
 
     def _owned(self, connection: psycopg.Connection, status: MigrationStatus) -> Owned:
-        return owned_in(connection, self._made, by_other_files=disagreement(status) is not None)
+        return owned_in(connection, self.made, by_other_files=disagreement(status) is not None)
 
     @cached_property
-    def _made(self) -> frozenset[tuple[str, str]]:
+    def made(self) -> frozenset[tuple[str, str]]:
+        """What the revisions of this release make, by kind and name."""
         return made_by(self._sql(None, self._revisions, Migrate()))
 
     def _migrate_within(

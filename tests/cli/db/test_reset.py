@@ -102,14 +102,11 @@ def test_at_a_terminal_the_name_is_typed(here: tuple[Bazar, str]) -> None:
     assert dump(url) != before
 
 
-@pytest.mark.parametrize("state", ["protected", "unmarked", "copied", "no version"])
+@pytest.mark.parametrize("state", ["protected", "unmarked", "copied"])
 def test_protected_database_refuses_whatever_is_given(here: tuple[Bazar, str], first: On, state: str) -> None:
     bazar, url = here
-    change = {
-        "unmarked": "DELETE FROM bazar.deployment",
-        "no version": "DELETE FROM bazar.deployment; DROP TABLE bazar.alembic_version",
-    }.get(state, "UPDATE bazar.deployment SET protected = true")
-    ask(url, change)
+    unmarked = "DELETE FROM bazar.deployment; DROP TABLE bazar.alembic_version"
+    ask(url, unmarked if state == "unmarked" else "UPDATE bazar.deployment SET protected = true")
     name = f"{name_of(url)}_copy"
     try:
         if state == "copied":
@@ -119,7 +116,7 @@ def test_protected_database_refuses_whatever_is_given(here: tuple[Bazar, str], f
         right = ("--confirm", name_of(url))
         for words in (right, (*right, "--yes"), ("--yes",), (), ("--dry-run",), (*right, "--identities", "--no-input")):
             refused = bazar("db", "reset", *words, *JSON)
-            code = "db.unmarked" if "DELETE" in change else "db.protected"
+            code = "db.unmarked" if state == "unmarked" else "db.protected"
             assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
         assert dump(url) == before
     finally:
@@ -137,14 +134,14 @@ def test_empty_database_ends_migrated(first: On, fresh_database: Databases) -> N
     assert bazar("db", "reset", *JSON).error["code"] == "db.protected"
 
 
-@pytest.mark.parametrize("state", ["nobody rules", "no view"])
-def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Databases, tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize("view", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Databases, tmp_path: Path, view: bool) -> None:
     url = fresh_database()
     made = Release(tmp_path / "release").alembic(url, "upgrade", "head")
     assert made.returncode == 0, made.stderr
     ask(url, "UPDATE bazar.deployment SET protected = false")
     ask(url, "INSERT INTO bazar.users (id, email, name) VALUES (gen_random_uuid(), 'a@example.com', 'Ada')")
-    if state == "no view":
+    if not view:
         ask(url, "DROP VIEW bazar.operators")
     bazar = first(url)
     bazar("db", "reset", "--confirm", name_of(url)).ok()
@@ -154,81 +151,12 @@ def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Database
     assert marker_of(url) == ("production", False)
 
 
-# -- other releases --------------------------------------------------------------------------------------------
-
-
-def test_from_a_revision_that_this_release_does_not_have(here: tuple[Bazar, str], tmp_path: Path) -> None:
-    bazar, url = here
-    before = schema_of(url)
-    newer = Release(tmp_path / "release")
-    newer.add("0005", "op.execute('CREATE TABLE bazar.extra (user_id uuid REFERENCES bazar.users)')")
-    newer.on(bazar)("db", "migrate").ok()
-    ask(url, "INSERT INTO bazar.extra SELECT id FROM bazar.users")
-    ask(url, "CREATE ROLE bazar_test_stranger" if not ask(url, _STRANGER) else "SELECT 1")
-    ask(url, "CREATE TABLE bazar.theirs (); ALTER TABLE bazar.theirs OWNER TO bazar_test_stranger")
-
-    shown = bazar("db", "reset", *JSON).error
-    assert "other files than those of this release migrated it" in shown["message"]
-    assert "bazar.extra" in shown["message"]
-    done = bazar("db", "reset", "--confirm", name_of(url), *JSON).ok()
-
-    assert "warning: the database is at revision 0005" in done.err
-    assert (done.json["previous"], done.json["current"]) == ("0005", HEAD)
-    assert (done.json["left_alone"], {"table": "bazar.extra", "rows": 1} in done.json["lost_tables"]) == (
-        ["bazar.theirs"],
-        True,
-    )
-    ask(url, "DROP TABLE bazar.theirs")
-    assert schema_of(url) == before
-    newer.on(bazar)("db", "migrate").ok()
-
-
-_STRANGER = "SELECT 1 FROM pg_roles WHERE rolname = 'bazar_test_stranger'"
 _SLEEP = """op.execute("SELECT pg_sleep(seconds) FROM public.pace WHERE at = 'revision'")"""
 
 
-def test_from_an_edited_revision_past_one_that_fails(here: tuple[Bazar, str], tmp_path: Path) -> None:
-    bazar, url = here
-    release = Release(tmp_path / "release")
-    path = release.add("0005", "op.execute('CREATE TABLE bazar.extra (id int)')")
-    later = release.on(bazar)
-    later("db", "migrate").ok()
-    path.write_text(path.read_text().replace("bazar.extra (id int)", "bazar.other AS SELECT 1 / 0 AS id"))
-    before = dump(url)
-    failed = later("db", "reset", "--confirm", name_of(url), *JSON)
-    assert (failed.code, failed.error["code"], failed.error["details"]["revision"]) == (6, "db.revision_failed", "0005")
-    assert "nothing was done" in failed.error["message"]
-    assert dump(url) == before
-    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
-    done = later("db", "reset", "--confirm", name_of(url), *JSON).ok()
-    assert "warning: applied revisions have other files now" in done.err
-    assert ask(url, "SELECT to_regclass('bazar.extra') IS NULL, to_regclass('bazar.other') IS NULL") == [(True, False)]
-    later("db", "status", "--check").ok()
-
-
-def test_revision_without_a_transaction_follows_what_is_kept(here: tuple[Bazar, str], tmp_path: Path) -> None:
-    bazar, url = here
-    ask(url, "CREATE VIEW public.v AS SELECT email FROM bazar.users; UPDATE bazar.deployment SET environment = 'tests'")
-    release = Release(tmp_path / "release")
-    release.add_concurrent("0005", "users_name_idx")
-    path = release.add("0006", "op.execute('CREATE TABLE bazar.extra AS SELECT 1 / 0 AS id')")
-    later, confirm = release.on(bazar), ("--confirm", name_of(url))
-
-    failed = later("db", "reset", *confirm, *JSON)
-
-    assert (failed.code, failed.error["code"]) == (6, "db.revision_failed")
-    assert failed.error["details"]["applied"] == [*ALL, "0005"]
-    assert marker_of(url) == ("tests", False)
-    assert later("db", "status", *JSON).ok().json["current"] == "0005"
-    assert ask(url, "SELECT count(*) FROM public.v") == [(1,)]
-    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
-    later("db", "migrate").ok()
-    done = later("db", "reset", *confirm, *JSON).ok()
-    assert [r["revision"] for r in done.json["applied"]] == [*ALL, "0005", "0006"]
-    assert ask(url, "SELECT use_case FROM bazar.audit_events ORDER BY seq") == [("db.reset",)]
-
-
-@pytest.mark.parametrize("at", ["revision", "view", pytest.param("lock", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "at", [pytest.param("lock", marks=pytest.mark.long), "revision", pytest.param("view", marks=pytest.mark.long)]
+)
 def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_path: Path, at: str) -> None:
     bazar, url = here
     release = Release(tmp_path / "release")
