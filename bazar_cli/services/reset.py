@@ -58,10 +58,10 @@ def reset(
         notify(f"{doing} {goes}")
         return _would_be(plan, grant, counted)
 
-    def clear(deployment: UUID | None) -> int | None:
-        return created_identities.delete(system, grant, deployment, notify) if request.identities else None
+    def clear(deployment: UUID | None) -> int:
+        return created_identities.delete(system, grant, deployment, notify)
 
-    done = rebuilder.rebuild(grant, allowed, clear, notify)
+    done = rebuilder.rebuild(grant, allowed, clear if request.identities else None, notify)
     if not request.identities and plan.created_users:
         notify(
             f"the identities of {plan.created_users} users stay at Supabase: creating or adopting a user with such an"

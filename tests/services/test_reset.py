@@ -17,11 +17,12 @@ from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.owned import owned_in
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.supabase import admin
+from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import LostTable, Migrate
+from bazar_cli.domain.db import LostTable, Migrate, MigrationStatus
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
+from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase, ResetPlan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
@@ -212,6 +213,23 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
 
 
+def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruler = alone.superuser()
+    looked = rebuild.Rebuilder.preview
+
+    def preview(self: rebuild.Rebuilder, grant: Grant, status: MigrationStatus) -> ResetPlan:
+        plan = looked(self, grant, status)
+        alone.sql("UPDATE bazar.deployment SET protected = true")
+        return plan
+
+    monkeypatch.setattr(rebuild.Rebuilder, "preview", preview)
+    with pytest.raises(Refused) as error:
+        run(alone, ruler)
+    assert error.value.code == "db.protected"
+    assert alone.row(ruler) is not None
+    assert alone.sql("SELECT count(*) AS n FROM bazar.audit_events") == [{"n": 0}]
+
+
 def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "RETRIES", 0)
     monkeypatch.setattr(rebuild, "Migrate", lambda: Migrate(lock_timeout=0.3))
@@ -383,6 +401,13 @@ def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, del
         proxy.heal()
         assert run(astray, stamped.ruler, identities=True).identities == 5 - deleted
     assert not any(stamped.there(stamped.created))
+
+
+def test_nothing_goes_at_supabase_where_the_rest_would_fail(stamped: Stamped) -> None:
+    stamped.people.sql("CREATE TABLE public.t (u bazar.users)")
+    with refused(stamped.people, Conflict, "db.needed_by_others"):
+        run(stamped.people, stamped.ruler, identities=True)
+    assert all(stamped.there(stamped.created))
 
 
 def test_nothing_goes_at_supabase_from_a_protected_database(stamped: Stamped) -> None:

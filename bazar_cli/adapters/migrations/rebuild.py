@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOCAL_PATH = "SET LOCAL search_path = pg_catalog"
 Allowed = Callable[[MigrationStatus], None]
-Clear = Callable[[UUID | None], int | None]
+Clear = Callable[[UUID | None], int]
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,15 @@ class Rebuilder(Migrator):
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
-    def rebuild(self, grant: Grant, allowed: Allowed, clear: Clear, notify: Callable[[str], None]) -> DatabaseReset:
+    def rebuild(
+        self, grant: Grant, allowed: Allowed, clear: Clear | None, notify: Callable[[str], None]
+    ) -> DatabaseReset:
         """Drop what bazar owns, migrate to the head, and put back what was kept, in one transaction.
 
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
         Parameters: `allowed` is asked under the lock, and again with the tables locked; `clear` gets what stamps the
-        identities and returns how many it deleted. Raises: Conflict `db.needed_by_others`, `db.not_restorable`,
+        identities and returns how many it deleted: before it is called all the rest was tried once and taken back.
+        Raises: Conflict `db.needed_by_others`, `db.not_restorable`,
         `db.rows_refer`, `db.revision_failed`, `access.changed`; UsageError `db.revision_form`; BackendUnavailable
         `postgres.busy`; as `migrating`.
         """
@@ -94,12 +97,18 @@ class Rebuilder(Migrator):
                 status = self._status(session.driver)
                 allowed(as_held(status, self._owned(session.driver, status).tables))
                 deployment = kept.deployment_of(session.driver)
-            cleared = clear(deployment)
 
-            def once() -> None:
+            def once(told: Callable[[str], None] = notify, *, commits: bool = True) -> None:
                 applied.clear()
-                gone[:] = [self._once(session, grant, allowed, self._revisions[:parts], applied, notify, cleared)]
+                revisions = self._revisions[:parts]
+                gone[:] = [self._once(session, grant, allowed, revisions, applied, told, cleared, commits=commits)]
 
+            cleared = None
+            if clear is not None:
+                # Nobody brings identities back: what would stop the rest is found before they go.
+                notify("Trying the reset before identities are deleted")
+                session.run_whole("the reset", lambda: once(lambda _text: None, commits=False))
+                cleared = clear(deployment)
             session.run_whole("the reset", once)
             log = self._log()
             for revision in self._revisions[parts:]:
@@ -131,12 +140,14 @@ class Rebuilder(Migrator):
         applied: list[AppliedRevision],
         notify: Callable[[str], None],
         cleared: int | None,
+        *,
+        commits: bool,
     ) -> _Gone:
         from bazar_cli.adapters.postgres.bootstrap import refuse_ruled
         from bazar_cli.adapters.postgres.database import check_kept
 
         operator, driver = grant.operator, session.driver
-        with session.connection.begin():
+        with session.connection.begin() as transaction:
             driver.execute(_LOCAL_PATH)
             owned = self._locked(driver)
             status = self._status(driver)
@@ -163,6 +174,8 @@ class Rebuilder(Migrator):
             privileges.restore(driver, on_views, exactly=True)
             fill(driver, taken, revisions[-1].id)
             self._record(session, grant, gone, revisions, cleared)
+            if not commits:
+                transaction.rollback()
         return gone
 
     def _locked(self, driver: psycopg.Connection) -> Owned:

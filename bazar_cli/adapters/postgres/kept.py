@@ -57,8 +57,8 @@ def carry_over(connection: psycopg.Connection, kept: Kept, operator_id: UUID, em
     Raises: psycopg.Error.
     """
     if kept.marker is not None:
-        connection.execute("DELETE FROM bazar.deployment")
-        _insert(connection, "bazar.deployment", [kept.marker])
+        # The revisions make a marker too; what only newer ones know of it stays theirs.
+        _replace(connection, "bazar.deployment", kept.marker)
     ruler = {
         "id": str(operator_id),
         "email": email,
@@ -139,6 +139,15 @@ def _rows(connection: psycopg.Connection, table: str, query: str, *values: objec
     if not _is_there(connection, table):
         return []
     return [row[0] for row in connection.execute(query.encode(), values or None).fetchall()]
+
+
+def _replace(connection: psycopg.Connection, table: str, row: Row) -> None:
+    """Give the one row of a table the values that it had, in the columns that the table has."""
+    known = {str(found[0]) for found in connection.execute(_COLUMNS, (table,)).fetchall()}
+    place = Identifier(*table.split("."))
+    changes = SQL(", ").join(SQL("{0} = r.{0}").format(Identifier(column)) for column in row if column in known)
+    statement = SQL("UPDATE {0} SET {1} FROM jsonb_populate_record(NULL::{0}, %s) AS r").format(place, changes)
+    connection.execute(statement, (Jsonb(dict(row)),))
 
 
 def _insert(connection: psycopg.Connection, table: str, rows: list[Row]) -> None:

@@ -45,6 +45,9 @@ _AGAIN = """
 """
 
 
+_OPEN = frozenset({"PUBLIC", "anon", "authenticated"})
+
+
 @dataclass(frozen=True)
 class Place:
     """What grants are given on: a thing, or a column of it; names are quoted by the server."""
@@ -97,8 +100,9 @@ def read(connection: psycopg.Connection, relations: list[int], routines: list[in
 def restore(connection: psycopg.Connection, before: Privileges, *, exactly: bool) -> None:
     """Give what is there again the owner and the grants that it had.
 
-    Parameters: with `exactly` grants that it had not are taken away, as defaults for new tables may have given them;
-    without, they are those of a newer revision, and stay. Raises: psycopg.Error.
+    Parameters: with `exactly` grants that it had not are taken away, as defaults for new tables may have given them.
+    Without, the tables are of other revisions than before: what these grant stays, and what they may have closed to
+    everybody and to the roles of Supabase's data API stays closed. Raises: psycopg.Error.
     """
     things = [place for place in before.owners if place.column is None and place.kind != "SCHEMA"]
     # A table's sequence has its owner and follows it.
@@ -116,7 +120,7 @@ def restore(connection: psycopg.Connection, before: Privileges, *, exactly: bool
         owner = now.owners[place]
         for item in sorted(there - wanted if exactly else (), key=_order):
             _change(connection, item, owner, f"REVOKE {_what(place, item)} FROM {item.grantee}")
-        for item in sorted(wanted - there, key=_order):
+        for item in sorted((i for i in wanted - there if exactly or i.grantee not in _OPEN), key=_order):
             passes_on = " WITH GRANT OPTION" if item.grantable else ""
             _change(connection, item, owner, f"GRANT {_what(place, item)} TO {item.grantee}{passes_on}")
 
