@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.migrations import rebuild, runner, session
 from bazar_cli.adapters.migrations.location import revisions, script_location
@@ -22,12 +23,13 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import LostTable, Migrate, MigrationStatus
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.policy import decide_bootstrap
 from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase, ResetPlan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
-from tests.support.people import People, Someone, an_address, granted
+from tests.support.people import REQUEST_ID, People, Someone, an_address, granted
 from tests.support.release import Release
 from tests.support.supabase_shape import dump, make_roles, shape
 
@@ -194,11 +196,13 @@ def test_from_every_earlier_revision(fresh_database: Databases, target: Target, 
     with People(old) as people:
         ruler = people.superuser()
         make_roles(url)
-        people.sql("GRANT SELECT ON bazar.users TO bazar_test_reader")
+        people.sql("GRANT SELECT ON bazar.users TO bazar_test_reader, anon")
         done = run(people, ruler)
         assert (done.previous, done.current) == (revision, HEAD)
         assert people.sql("SELECT environment FROM bazar.deployment") == [{"environment": "tests"}]
         assert people.operator(ruler).is_superuser
+        may = "has_table_privilege('bazar_test_reader', 'bazar.users', 'SELECT') AS reader"
+        assert people.sql(f"SELECT {may}") == [{"reader": True}]
         people.sql("REVOKE SELECT ON bazar.users FROM bazar_test_reader")
     schema = ("--schema=bazar", "--schema-only")
     assert dump(url, *schema) == dump(url_of(alone), *schema)
@@ -211,6 +215,30 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
     alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", ruler.id)
     with refused(alone, Conflict, "access.changed"):
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+
+
+def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
+    first = alone.user()
+    grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False)
+    assert grant is not None
+    alone.superuser()
+    with refused(alone, Conflict, "access.changed"):
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+
+
+def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_database: Databases) -> None:
+    ruler, url = alone.superuser(), fresh_database(migrated=True)
+    other = replace(alone.target, migration_url=Secret(url))
+    with People(replace(other, database_url=Secret(url))) as there, People(other) as astray:
+        there.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
+        there.sql("INSERT INTO bazar.users SELECT (jsonb_populate_record(NULL::bazar.users, %s)).*", _row(alone, ruler))
+        with refused(there, Conflict, "db.urls_differ"):
+            astray.run(ruler, reset, RESET, ResetDatabase(confirm=name_of(there)))
+
+
+def _row(people: People, someone: Someone) -> Jsonb:
+    (found,) = people.sql("SELECT to_jsonb(u) AS row FROM bazar.users u WHERE id = %s", someone.id)
+    return Jsonb(found["row"])
 
 
 def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
