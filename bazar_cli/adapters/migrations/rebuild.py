@@ -44,6 +44,7 @@ class _Gone:
     tables: tuple[LostTable, ...]
     dependents: Dependents
     audit: AuditLog | None
+    deployment: UUID | None
 
 
 class Rebuilder(Migrator):
@@ -80,11 +81,10 @@ class Rebuilder(Migrator):
         """Drop what bazar owns, migrate to the head, and put back what was kept, in one transaction.
 
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
-        Parameters: `allowed` is asked under the lock, and again with the tables locked; `clear` gets what stamps the
-        identities and returns how many it deleted: before it is called all the rest was tried once and taken back.
-        Raises: Conflict `db.needed_by_others`, `db.not_restorable`,
-        `db.rows_refer`, `db.revision_failed`, `access.changed`; UsageError `db.revision_form`; BackendUnavailable
-        `postgres.busy`; as `migrating`.
+        Parameters: `allowed` is asked with the tables locked; `clear` gets what stamps the identities and returns how
+        many it deleted: before it is called all the rest was tried once and taken back.
+        Raises: Conflict `db.needed_by_others`, `db.not_restorable`, `db.rows_refer`, `db.revision_failed`,
+        `access.changed`; UsageError `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
         """
         refuse_pooler_port(self._url)
         self._refuse_mixed(self._revisions)
@@ -92,11 +92,6 @@ class Rebuilder(Migrator):
         applied: list[AppliedRevision] = []
         gone: list[_Gone] = []
         with self._migrating(Migrate(), notify) as session:
-            with session.driver.transaction():
-                session.driver.execute(_LOCAL_PATH)
-                status = self._status(session.driver)
-                allowed(as_held(status, self._owned(session.driver, status).tables))
-                deployment = kept.deployment_of(session.driver)
 
             def once(told: Callable[[str], None] = notify, *, commits: bool = True) -> None:
                 applied.clear()
@@ -108,7 +103,7 @@ class Rebuilder(Migrator):
                 # Nobody brings identities back: what would stop the rest is found before they go.
                 notify("Trying the reset before identities are deleted")
                 session.run_whole("the reset", lambda: once(lambda _text: None, commits=False))
-                cleared = clear(deployment)
+                cleared = clear(gone[0].deployment)
             session.run_whole("the reset", once)
             log = self._log()
             for revision in self._revisions[parts:]:
@@ -160,7 +155,7 @@ class Rebuilder(Migrator):
             dependents = _dependents(driver, owned)
             granted, on_views = privileges.read(driver, *oids), privileges.read(driver, dependents.views, [], [])
             same = status.current == status.head and disagreement(status) is None
-            gone = _Gone(status.current, owned, counts, dependents, audit)
+            gone = _Gone(status.current, owned, counts, dependents, audit, kept.deployment_of(driver))
             if owned.things:
                 notify(f"Dropping {len(owned.tables)} tables")
             taken = take_off(driver, owned.things, dependents)
