@@ -47,9 +47,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reset-db: $(VENV)/.runtime  ## empty the embedded stack and start it anew
-	$(BAZAR) local reset --confirm local
-	$(BAZAR) local start
+# A start refuses tables of another branch, which is one of the things that the reset mends.
+reset-db: $(VENV)/.runtime  ## make the tables of the embedded stack anew, and delete its identities but yours
+	-$(BAZAR) local start
+	$(BAZAR) db reset --identities --confirm bazar --profile local
 
 bench: $(VENV)/.dev  ## measure start-up against its floors; writes benchmarks/results
 	$(BIN)/python -m benchmarks.startup

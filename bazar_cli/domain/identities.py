@@ -46,6 +46,8 @@ class StoredIdentity:
     is_confirmed: bool = True
     """The address was confirmed: by its owner, or by who created it."""
     invited_at: datetime | None = None
+    origin: str | None = None
+    """The stamp's origin: `created` or `adopted`; whoever may write identities may have put anything there."""
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from shlex import quote
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Grant
@@ -48,18 +50,27 @@ def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str
 
 
 def confirmed_by_database(
-    grant: Grant, database: str, confirm: str | None, doing: str, command: str, *, needed: bool = True
+    grant: Grant,
+    database: str,
+    confirm: str | None,
+    doing: str,
+    command: str,
+    *,
+    needed: bool = True,
+    goes: str = "",
+    details: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     """Demand the name of the database. A dry run needs no consent; what was given wrong is wrong there too.
 
     Parameters: `doing` says what is done: `dropping shop`; `command` does it, without --confirm; `needed` is false
-    where nothing changes. Raises: Refused `db.confirm_mismatch`, with the exact command.
+    where nothing changes; `goes` is a sentence about what would go, `details` the same for machines.
+    Raises: Refused `db.confirm_mismatch`, with the exact command.
     """
     if (grant.dry_run or not needed) if confirm is None else confirm == database:
         return
     raise Refused(
         "db.confirm_mismatch",
-        f"{doing} needs the name of the database as confirmation{not_it(confirm)}",
+        f"{doing} needs the name of the database as confirmation{not_it(confirm)}" + (f". {goes}" if goes else ""),
         hint=f"to do it: `{command} --confirm {quote(database)}`",
-        details={"database": database, **as_detail(confirm)},
+        details={"database": database, **details, **as_detail(confirm)},
     )

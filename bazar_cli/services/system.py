@@ -9,6 +9,7 @@ from bazar_cli.domain.access import Grant, Sealed
 from bazar_cli.domain.target import Target
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.rebuild import Rebuilder
     from bazar_cli.adapters.migrations.reverter import Reverter
     from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
@@ -68,6 +69,17 @@ class System:
         from bazar_cli.adapters.migrations.reverter import Reverter
 
         return Reverter(self.target, grant)
+
+    def rebuilder(self, grant: Grant) -> Rebuilder:
+        """Return what makes the tables of this target anew.
+
+        Raises: Sealed without a Grant.
+        """
+        if type(grant) is not Grant:
+            raise Sealed("the migrations were asked for without a Grant")
+        from bazar_cli.adapters.migrations.rebuild import Rebuilder
+
+        return Rebuilder(self.target, grant)
 
     def server(self, grant: Grant) -> Server:
         """Return the server of this target's database, where databases are made and dropped.

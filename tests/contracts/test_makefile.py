@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bazar_cli.devstack.postgres import DATABASE
+
 _MAKEFILE = Path(__file__).parents[2] / "Makefile"
 _PYTHON = """\
 #!/bin/sh
@@ -58,8 +60,8 @@ def test_environment_whose_renewal_was_cut_off_is_made_anew(checkout: Path) -> N
     assert stamp.exists()
 
 
-def test_reset_db_empties_the_embedded_stack_and_starts_it() -> None:
+def test_reset_db_resets_the_embedded_stack_and_starts_it() -> None:
     command = ["make", "--dry-run", "reset-db"]
     done = subprocess.run(command, cwd=_MAKEFILE.parent, capture_output=True, text=True, check=True)
     said = [line.partition("bin/bazar ")[2] for line in done.stdout.splitlines() if "bin/bazar " in line]
-    assert said == ["local reset --confirm local", "local start"]
+    assert said == ["local start", f"db reset --identities --confirm {DATABASE} --profile local"]

@@ -81,6 +81,9 @@ def run(alembic_context: ModuleType) -> None:
         context.execute(_SECURE)
         return
     given = config.attributes.get("connection")
+    if given is not None and config.attributes.get("within"):
+        _migrate_within(context, given)
+        return
     if given is not None:
         _migrate(context, given)
         return
@@ -110,12 +113,40 @@ def _log_of(config: Any) -> MigrationLog:
 
 
 def _migrate(context: Any, connection: Connection) -> None:
-    log = _log_of(context.config)
+    fresh, closed = _open_schema(connection)
+    connection.commit()
+    log = _configure(context, connection)
+    with invalid_indexes_dropped(connection), context.begin_transaction():
+        context.run_migrations()
+    if connection.in_transaction():
+        connection.commit()
+    # `bazar db` comes here once a revision: where the table is closed, and not emptied now, there is nothing to do.
+    if not (closed and log.heads):
+        _close_or_drop(connection, fresh=fresh)
+
+
+def _migrate_within(context: Any, connection: Connection) -> None:
+    """Run revisions in the transaction that the caller began and ends, for `bazar db reset`: all of them or none.
+
+    Alembic commits nothing in a transaction that is not its own.
+    """
+    _open_schema(connection)
+    _configure(context, connection)
+    context.run_migrations()
+    connection.execute(text(_SECURE))
+
+
+def _open_schema(connection: Connection) -> tuple[bool, bool]:
+    """Make the schema where it is missing; say whether it was, and whether Alembic's table is closed to others."""
     fresh, closed = connection.execute(_BEFORE, {"schema": SCHEMA, "version_table": _TABLE}).one()
     connection.dialect.default_schema_name = "public"
     if fresh:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    connection.commit()
+    return bool(fresh), bool(closed)
+
+
+def _configure(context: Any, connection: Connection) -> MigrationLog:
+    log = _log_of(context.config)
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -129,13 +160,7 @@ def _migrate(context: Any, connection: Connection) -> None:
         on_version_apply=log,
     )
     log.start()
-    with invalid_indexes_dropped(connection), context.begin_transaction():
-        context.run_migrations()
-    if connection.in_transaction():
-        connection.commit()
-    # `bazar db` comes here once a revision: where the table is closed, and not emptied now, there is nothing to do.
-    if not (closed and log.heads):
-        _close_or_drop(connection, fresh=fresh)
+    return log
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:

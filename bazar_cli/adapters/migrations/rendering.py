@@ -55,7 +55,7 @@ def rendered(render: Callable[[Script, int], None], way: tuple[Revision, ...]) -
             hint="`bazar db status` names what is pending; a revision that reads rows can only be run",
             details={"revision": failed.id},
         ) from error
-    return script.output.getvalue(), tuple(_judged(r, script) for r in way)
+    return script.output.getvalue(), tuple(_judged(r, script.parts[r.id]) for r in way)
 
 
 def judged(render: Callable[[Script, int], None], way: tuple[Revision, ...]) -> tuple[Revision, ...]:
@@ -63,20 +63,27 @@ def judged(render: Callable[[Script, int], None], way: tuple[Revision, ...]) -> 
 
     Parameters: as of `rendered`.
     """
-    found: list[Revision] = []
+    return tuple(_judged(r, sql) for r, sql in zip(way, written(render, way).values(), strict=True))
+
+
+def written(render: Callable[[Script, int], None], way: tuple[Revision, ...]) -> dict[str, str | None]:
+    """Return the SQL of each revision of a way; None for one whose SQL depends on data.
+
+    Parameters: as of `rendered`.
+    """
+    found: dict[str, str | None] = {}
     while len(found) < len(way):
         script = Script()
         _attempt(render, script, len(found))
-        rest = way[len(found) :]
-        done = next((n for n, revision in enumerate(rest) if revision.id not in script.parts), len(rest))
-        # The one that stopped it is left open, and the script begins anew behind it.
-        found += [_judged(revision, script) for revision in rest[: done + 1]]
-    return tuple(found)
+        for revision in way[len(found) :]:
+            found[revision.id] = script.parts.get(revision.id)
+            if found[revision.id] is None:
+                break  # the script begins anew behind the one that stopped it
+    return found
 
 
-def _judged(revision: Revision, script: Script) -> Revision:
-    part = script.parts.get(revision.id)
-    return revision if part is None else replace(revision, destructive=is_destructive(part))
+def _judged(revision: Revision, sql: str | None) -> Revision:
+    return revision if sql is None else replace(revision, destructive=is_destructive(sql))
 
 
 def _attempt(render: Callable[[Script, int], None], script: Script, start: int) -> Exception | None:

@@ -13,6 +13,7 @@ from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.rows import estimated_rows
 from bazar_cli.domain.db import (
     AppliedRevision,
     LostTable,
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 _DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
 _DROPPED_COLUMN = re.compile(r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(bazar\.\w+)\s+([^;]*)", re.I)
 _COLUMN = re.compile(r"\bDROP\s+COLUMN\s+(?:IF\s+EXISTS\s+)?(\w+)", re.I)
-# Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
-_ROWS = """
-    SELECT t, greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0)
-    FROM unnest(%s::text[]) WITH ORDINALITY AS x (t, n) JOIN pg_class c ON c.oid = to_regclass(t) ORDER BY n
-"""
 
 
 class Reverter(Migrator):
@@ -179,7 +175,7 @@ class Reverter(Migrator):
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
                 connection.read_only = True
-                return tuple(LostTable(str(n), int(rows)) for n, rows in connection.execute(_ROWS, (names,)).fetchall())
+                return estimated_rows(connection, names)
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 

@@ -246,10 +246,13 @@ class Migrator:
             return environment, request.protected
         return environment, environment != LOCAL
 
-    def _moves(self, session: MigratingSession, log: MigrationLog) -> Moves:
+    def _moves(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> Moves:
+        """The way to move over revisions, each in a transaction of its own or `within` the one that is open."""
         from bazar_cli.adapters.migrations.moves import Moves
 
-        return Moves(self._config(session.connection, log))
+        config = self._config(session.connection, log)
+        config.attributes["within"] = within
+        return Moves(config)
 
     def _apply(
         self,

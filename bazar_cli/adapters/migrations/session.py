@@ -69,49 +69,68 @@ class MigratingSession:
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
         patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
+
+        def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
+            return self._failed(error, sqlstate, revision, done, resume)
+
+        # What runs without a transaction may have left half of itself: that is for the next run to look at.
+        again = revision.transactional
+        return self._try(revision.id, move, {"revision": revision.id, "applied": done}, patience, failed, again=again)
+
+    def run_whole(self, what: str, move: Callable[[], None]) -> int:
+        """Do something in one transaction of its own; return how often a lock made it start again.
+
+        Parameters: `what` names it, at the start of a sentence. Raises: BackendUnavailable `db.lock_lost`,
+        `postgres.busy`; as `translate` says, and what `move` raises.
+        """
+        facts = dict[str, object]()
+        return self._try(what, move, facts, self._lock_timeout, lambda error, _: translate(error, self._target))
+
+    def _try(
+        self,
+        what: str,
+        move: Callable[[], None],
+        facts: Mapping[str, object],
+        patience: float,
+        failed: Callable[[DBAPIError | psycopg.Error, str | None], BazarError],
+        *,
+        again: bool = True,
+    ) -> int:
         for attempt in range(RETRIES + 1):
             self.lock.check(patience)
             watch = BlockerWatch(self._url, self.lock.pid, patience, lambda who: self._notify(f"Waiting for {who}"))
             try:
                 with watch:
                     move()
-            except (DBAPIError, PendingRollbackError) as raised:
+            except (DBAPIError, PendingRollbackError, psycopg.Error) as raised:
                 error = _of_the_database(raised)
                 self.connection.rollback()
-                sqlstate = getattr(error.orig, "sqlstate", None)
-                # What runs without a transaction may have left half of itself: that is for the next run to look at.
-                if sqlstate in _BUSY and revision.transactional and attempt < RETRIES:
-                    self._notify(f"{revision.id} waited too long for {named(watch.found)}; trying again")
+                sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+                if sqlstate in _BUSY and again and attempt < RETRIES:
+                    self._notify(f"{what} waited too long for {named(watch.found)}; trying again")
                     time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
                     continue
-                raise self._failed(error, sqlstate, revision, watch, done, resume) from raised
+                if sqlstate in _BUSY:
+                    raise _busy(what, sqlstate, watch, facts) from raised
+                raise failed(error, sqlstate) from raised
             return attempt
         raise AssertionError("the last attempt returns or raises")
 
     def _failed(
         self,
-        error: DBAPIError,
+        error: DBAPIError | psycopg.Error,
         sqlstate: str | None,
         revision: Revision,
-        watch: BlockerWatch,
         done: list[str],
         resume: str,
     ) -> BazarError:
         facts = {"revision": revision.id, "sqlstate": sqlstate, "applied": done}
-        if sqlstate in _BUSY:
-            return BackendUnavailable(
-                "postgres.busy",
-                f"a table that {revision.id} needs stayed locked by {named(watch.found)}",
-                hint="end what holds it, then run the command again",
-                details={**facts, "blockers": [blocker.details for blocker in watch.found]},
-            )
         said = translate(error, self._target)
         if said.code in _OF_THE_REVISION:
-            reason = str(error.orig).strip().partition("\n")[0]
             left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
             return Conflict(
                 "db.revision_failed",
-                f"revision {revision.id} failed, and {left}: {reason}",
+                f"revision {revision.id} failed, and {left}: {first_line(error)}",
                 hint=resume,
                 details=facts,
             )
@@ -119,10 +138,36 @@ class MigratingSession:
         return said
 
 
-def _of_the_database(raised: BaseException) -> DBAPIError:
+def first_line(error: DBAPIError | psycopg.Error) -> str:
+    """Return the server's sentence about an error."""
+    return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+
+
+def failed_within(error: DBAPIError, revision: Revision) -> Exception:
+    """Return the error for a revision that failed in a larger transaction; what a lock did stays what it is."""
+    if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
+        return error
+    return Conflict(
+        "db.revision_failed",
+        f"revision {revision.id} failed, and nothing was done: {first_line(error)}",
+        hint="mend the revision, then run the command again",
+        details={"revision": revision.id, "sqlstate": getattr(error.orig, "sqlstate", None), "applied": []},
+    )
+
+
+def _busy(what: str, sqlstate: str | None, watch: BlockerWatch, facts: Mapping[str, object]) -> BackendUnavailable:
+    return BackendUnavailable(
+        "postgres.busy",
+        f"a table that {what} needs stayed locked by {named(watch.found)}",
+        hint="end what holds it, then run the command again",
+        details={**facts, "sqlstate": sqlstate, "blockers": [blocker.details for blocker in watch.found]},
+    )
+
+
+def _of_the_database(raised: BaseException) -> DBAPIError | psycopg.Error:
     """The error that came first: a connection that broke outside a transaction brings another one while it ends."""
     found: BaseException | None = raised
-    while found is not None and not isinstance(found, DBAPIError):
+    while found is not None and not isinstance(found, (DBAPIError, psycopg.Error)):
         found = found.__cause__ or found.__context__
     if found is None:
         raise raised

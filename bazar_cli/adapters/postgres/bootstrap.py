@@ -55,6 +55,18 @@ def claim_superuser(database: Database, grant: Grant, user_id: uuid.UUID, email:
         time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, no secret
 
 
+def refuse_ruled(connection: Connection, grant: Grant) -> None:
+    """Make sure, for a bootstrap Grant, that there is still no superuser. Raises: Conflict `access.changed`."""
+    there = connection.execute(text("SELECT to_regclass('bazar.users')")).scalar_one() is not None
+    if there and connection.execute(_RULED).scalar_one():
+        raise Conflict(
+            "access.changed",
+            f"a superuser came while the command ran: {grant.operator.email} has no rights by being SUPERUSER_EMAIL any"
+            " more, and nothing was written",
+            hint="run it again",
+        )
+
+
 def _claim(connection: Connection, grant: Grant, user_id: uuid.UUID, email: str) -> bool:
     if connection.execute(_RULED).scalar_one():
         return False

@@ -76,7 +76,7 @@ class Database:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
         with self._begin(read_only=False, commit=not grant.dry_run) as connection:
             if not grant.bootstrap and not finishing:
-                _check_kept(connection, grant)
+                check_kept(connection, grant)
             yield connection
 
     @contextmanager
@@ -183,7 +183,11 @@ def _demand(grant: Grant) -> None:
         raise Sealed("Postgres was asked for without a Grant")
 
 
-def _check_kept(connection: Connection, grant: Grant) -> None:
+def check_kept(connection: Connection, grant: Grant) -> None:
+    """Lock the operator's row and roles, and make sure that the Grant's ground is still there.
+
+    Raises: Conflict `access.changed`.
+    """
     from sqlalchemy import text
 
     operator = grant.operator

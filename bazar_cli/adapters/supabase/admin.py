@@ -271,6 +271,7 @@ def _listed(user: Mapping[str, Any]) -> StoredIdentity:
         banned_until=_MOMENT.validate_python(user.get("banned_until")),
         is_confirmed=user.get("email_confirmed_at") is not None,
         invited_at=_MOMENT.validate_python(user.get("invited_at")),
+        origin=_origin(user.get("app_metadata")),
         is_deleted=user.get("deleted_at") is not None,
     )
 
@@ -285,6 +286,11 @@ def _deployment(app_metadata: object) -> uuid.UUID | None:
         return None
     # Only the form that SQL compares with: braces or a missing hyphen are no stamp of Bazar's.
     return found if str(found) == written else None
+
+
+def _origin(app_metadata: object) -> str | None:
+    found = _member(_member(app_metadata, STAMP), "origin")
+    return found if isinstance(found, str) else None
 
 
 def _member(value: object, name: str) -> object:

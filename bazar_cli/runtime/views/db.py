@@ -12,6 +12,7 @@ from bazar_cli.domain.db import (
     RolledBack,
     Waited,
 )
+from bazar_cli.domain.reset import DatabaseReset
 from bazar_cli.runtime.views.base import Value, View
 
 
@@ -52,6 +53,17 @@ def _steps(revisions: tuple[Revision, ...]) -> str:
 
 def _times(applied: tuple[AppliedRevision, ...]) -> str:
     return " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in applied)
+
+
+def reset_summary(done: DatabaseReset) -> list[tuple[str, str]]:
+    """The same of a reset."""
+    return [
+        ("database", f"{done.place.database} on {done.place.host}, {_marker_cell(done.place.marker)}"),
+        *((f"dropped {t.name}", f"{t.rows} rows") for t in done.tables),
+        *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
+        ("superuser", done.superuser),
+        ("revision", done.current or "none"),
+    ]
 
 
 def summary(done: Migrated | RolledBack) -> list[tuple[str, str]]:
@@ -135,6 +147,35 @@ ROLLED_BACK: View[RolledBack] = View(
         "lost_columns": lambda r: " ".join(r.lost_columns),
     },
     raw=lambda r: r.sql,
+)
+RESET: View[DatabaseReset] = View(
+    fields={
+        "host": lambda r: r.place.host,
+        "database": lambda r: r.place.database,
+        "marker": lambda r: _marker(r.place.marker),
+        "previous": lambda r: r.previous,
+        "current": lambda r: r.current,
+        "head": lambda r: r.head,
+        "applied": lambda r: [_applied(a) for a in r.applied],
+        "pending": lambda r: [_pending(p) for p in r.pending],
+        "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.tables],
+        "left_alone": lambda r: list(r.strangers),
+        "recreated": lambda r: list(r.dependents),
+        "superuser": lambda r: r.superuser,
+        "audit": lambda r: None if r.audit is None else {"events": r.audit.events, "head": r.audit.head},
+        "identities": lambda r: r.identities,
+        "waited_ms": lambda r: r.waited_ms,
+        "holder": lambda r: r.holder,
+    },
+    cells={
+        "marker": lambda r: _marker_cell(r.place.marker),
+        "applied": lambda r: _times(r.applied),
+        "pending": lambda r: _names(r.pending),
+        "lost_tables": lambda r: " ".join(f"{t.name} ({t.rows} rows)" for t in r.tables),
+        "left_alone": lambda r: " ".join(r.strangers),
+        "recreated": lambda r: ", ".join(r.dependents),
+        "audit": lambda r: "" if r.audit is None else f"{r.audit.events} events, head {r.audit.head or 'none'}",
+    },
 )
 WAITED: View[Waited] = View(
     fields={

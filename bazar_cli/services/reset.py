@@ -1,0 +1,142 @@
+"""`db reset`: what would go is shown, the name of the database typed, and all of it done or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bazar_cli.domain import reset as use_cases
+from bazar_cli.domain.access import Grant
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.database import urls_differ
+from bazar_cli.domain.db import MigrationStatus, disagreement, refuse_protected
+from bazar_cli.domain.reset import DatabaseReset, ResetDatabase, ResetPlan
+from bazar_cli.services import created_identities
+from bazar_cli.services.consent import confirmed_by_database
+
+if TYPE_CHECKING:
+    from bazar_cli.services.system import System
+
+Notify = Callable[[str], None]
+
+
+def reset(
+    system: System, grant: Grant, request: ResetDatabase, notify: Notify = lambda _text: None
+) -> DatabaseReset | Impact:
+    """Drop what bazar owns and make it anew, keeping the marker and the operator as the one superuser.
+
+    A dry run returns what would go; without the name, where somebody can type it, the impact comes back.
+    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict `db.urls_differ`;
+    BackendUnavailable `db.identities_left`; and see `adapters.migrations.rebuild`.
+    """
+    grant.demand(use_cases.RESET)
+    from bazar_cli.adapters.migrations.rebuild import as_held
+
+    def allowed(status: MigrationStatus) -> None:
+        refuse_protected(status, "resetting", embedded=system.target.source.embedded)
+
+    rebuilder = system.rebuilder(grant)
+    status = rebuilder.status()
+    plan = rebuilder.preview(grant, status)
+    allowed(as_held(status, plan.tables))
+    _one_database(system, grant, plan)
+    counted = created_identities.count(system, grant, plan.deployment) if _is_looking(grant, request) else None
+    doing, goes, database = _doing(plan), _goes(plan, request, counted, grant), plan.place.database
+    command = f"bazar db reset{' --identities' if request.identities else ''}"
+    if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
+        return Impact(f"{doing} {goes}", f"Type {database} to reset it", command, (database,))
+    details, needed = _details(plan, counted), bool(plan.tables)
+    confirmed_by_database(
+        grant, database, request.confirm, doing, command, needed=needed, goes=f"It {goes}", details=details
+    )
+    wrong = disagreement(status)
+    if wrong is not None:
+        # No reason to refuse: with the tables, the disagreement goes.
+        notify(f"warning: {wrong.message}")
+    if grant.dry_run:
+        notify(f"{doing} {goes}")
+        return _would_be(plan, grant, counted)
+
+    def clear(deployment: UUID | None) -> int:
+        return created_identities.delete(system, grant, deployment, notify)
+
+    done = rebuilder.rebuild(grant, allowed, clear if request.identities else None, notify)
+    if not request.identities and plan.created_users:
+        notify(
+            f"the identities of {plan.created_users} users stay at Supabase: creating or adopting a user with such an"
+            " address takes it back, and --identities would have deleted them"
+        )
+    return done
+
+
+def _one_database(system: System, grant: Grant, plan: ResetPlan) -> None:
+    """Make sure that the database which is reset is the one where the gate knew the operator."""
+    if system.target.migration_url is None or grant.bootstrap:
+        return
+    from bazar_cli.adapters.postgres import marker as markers
+
+    with system.database().read(grant) as connection:
+        known = markers.find(connection)
+    if known.id != plan.deployment:
+        raise urls_differ(known.database, plan.place.database)
+
+
+def _is_looking(grant: Grant, request: ResetDatabase) -> bool:
+    return request.identities and (grant.dry_run or request.confirm is None)
+
+
+def _doing(plan: ResetPlan) -> str:
+    place, marker = plan.place, plan.place.marker
+    said = "no marker" if marker is None else f"{marker.environment}, {'' if marker.protected else 'un'}protected"
+    return f"resetting {place.database} on {place.host} ({said}, at revision {plan.current or 'none'})"
+
+
+def _goes(plan: ResetPlan, request: ResetDatabase, counted: int | None, grant: Grant) -> str:
+    """What goes and what stays, as the end of a sentence."""
+    texts = ["drops " + (", ".join(f"{t.name} (about {t.rows} rows)" for t in plan.tables) or "nothing")]
+    if plan.unsure:
+        texts.append(
+            "other files than those of this release migrated it, so what their role owns in the schema goes with the"
+            f" rest: {', '.join(plan.unsure)}"
+        )
+    if plan.audit is not None:
+        texts.append(f"the audit log of {plan.audit.events} events goes, whose head is {plan.audit.head or 'none'}")
+    if plan.superusers:
+        texts.append(f"{plan.superusers} other superusers go")
+    if request.identities:
+        number = "the" if counted is None else f"{counted}"
+        texts.append(f"{number} identities that this Bazar created are deleted at Supabase")
+    if plan.strangers:
+        texts.append(f"not bazar's and left alone: {', '.join(plan.strangers)}")
+    texts.append(f"{grant.operator.email} stays, as a superuser, and so does the marker")
+    return "; ".join(texts)
+
+
+def _details(plan: ResetPlan, counted: int | None) -> dict[str, object]:
+    marker, log = plan.place.marker, plan.audit
+    return {
+        "host": plan.place.host,
+        "environment": None if marker is None else marker.environment,
+        "current": plan.current,
+        "lost_tables": [{"table": t.name, "rows": t.rows} for t in plan.tables],
+        "audit": None if log is None else {"events": log.events, "head": log.head},
+        "identities": counted,
+    }
+
+
+def _would_be(plan: ResetPlan, grant: Grant, counted: int | None) -> DatabaseReset:
+    return DatabaseReset(
+        place=plan.place,
+        previous=plan.current,
+        current=plan.current,
+        head=plan.head,
+        applied=(),
+        pending=plan.pending,
+        tables=plan.tables,
+        strangers=plan.strangers,
+        dependents=plan.dependents,
+        superuser=grant.operator.email,
+        audit=plan.audit,
+        identities=counted,
+    )

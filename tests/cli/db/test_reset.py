@@ -1,0 +1,211 @@
+"""`bazar db reset`: consent, what is said, and a process that ends in the middle."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.cli.auth.support import Terminal
+from tests.cli.db.conftest import On, marker_of, schema_of
+from tests.support.checkout import Checkout, make_installed
+from tests.support.cli import Bazar
+from tests.support.people import People
+from tests.support.postgres import create_database, drop_database, sibling
+from tests.support.release import Release
+from tests.support.supabase_shape import dump
+from tests.support.waiting import until
+
+Databases = Callable[..., str]
+ALL = [r.id for r in revisions(script_location())]
+HEAD = ALL[-1]
+JSON = ("-o", "json")
+
+
+def name_of(url: str) -> str:
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def ask(url: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def here(nobody: Bazar, target: Target, fresh_database: Databases) -> tuple[Bazar, str]:
+    """`bazar` signed in as the superuser of an unprotected database at the head."""
+    url = fresh_database(migrated=True)
+    with People(replace(target, database_url=Secret(url))) as people:
+        ruler = people.superuser()
+        people.identity(ruler)
+        return nobody.on(people.target).having(BAZAR_TOKEN=people.access_token(ruler)), url
+
+
+def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Path) -> None:
+    bazar, url = here
+    summary = tmp_path / "summary.md"
+    before = schema_of(url)
+    ask(url, "INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), 'a@example.com')")
+    there = bazar.having(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
+
+    done = there("db", "reset", "--confirm", name_of(url), *JSON).ok()
+
+    result = done.json
+    assert (result["previous"], result["current"], result["head"]) == (HEAD, HEAD, HEAD)
+    assert ([r["revision"] for r in result["applied"]], result["pending"]) == (ALL, [])
+    assert {"table": "bazar.users", "rows": 2} in result["lost_tables"]
+    assert (result["left_alone"], result["recreated"], result["identities"]) == ([], [], None)
+    assert (result["audit"], result["marker"]) == (
+        {"events": 0, "head": None},
+        {"environment": "local", "protected": False},
+    )
+    assert f"Applying {HEAD}" in done.err
+    assert "identities of 1 users stay at Supabase" in done.err
+    assert "| dropped bazar.users | 2 rows |" in summary.read_text()
+    assert schema_of(url) == before
+    assert [u["email"] for u in bazar("users", "list", *JSON).ok().json["items"]] == [result["superuser"]]
+    bazar("audit", "verify").ok()
+    bazar("db", "status", "--check").ok()
+
+
+def test_without_the_name_nothing_is_done_and_all_that_goes_is_said(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    before = dump(url)
+    for words in ((), ("--yes",), ("--yes", "--no-input", "--quiet"), ("--confirm", "another"), ("--confirm", "")):
+        refused = bazar("db", "reset", "--identities", *words, *JSON)
+        assert (refused.code, refused.out, refused.error["code"]) == (10, "", "db.confirm_mismatch"), words
+        assert f"`bazar db reset --identities --confirm {name_of(url)}`" in refused.error["hint"]
+        for part in (name_of(url), "local, unprotected", "bazar.users (about 1 rows)", "audit log of 0 events"):
+            assert part in refused.error["message"]
+        assert {"table": "bazar.migration_log", "rows": len(ALL)} in refused.error["details"]["lost_tables"]
+    dry = bazar("db", "reset", "--dry-run", *JSON).ok()
+    assert ([r["revision"] for r in dry.json["pending"]], dry.json["applied"]) == (ALL, [])
+    assert bazar("db", "reset", "--dry-run", "--confirm", "another", *JSON).code == 10
+    assert dump(url) == before
+
+
+def test_at_a_terminal_the_name_is_typed(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    question = f"Type {name_of(url)} to reset it: "
+    before = dump(url)
+    for typed, code in (("yes", 10), ("", 10), (name_of(url), 0)):
+        assert dump(url) == before
+        with Terminal(bazar, "db", "reset", "--yes", "--quiet") as terminal:
+            terminal.answer(question, typed)
+            assert terminal.end() == code
+        assert "bazar.users (about 1 rows)" in terminal.seen
+    assert dump(url) != before
+
+
+@pytest.mark.parametrize("state", ["protected", "unmarked", "copied"])
+def test_protected_database_refuses_whatever_is_given(here: tuple[Bazar, str], state: str) -> None:
+    bazar, url = here
+    unmarked = "DELETE FROM bazar.deployment; DROP TABLE bazar.alembic_version"
+    ask(url, unmarked if state == "unmarked" else "UPDATE bazar.deployment SET protected = true")
+    name = f"{name_of(url)}_copy"
+    try:
+        if state == "copied":
+            url = create_database(sibling(url, "postgres"), name, name_of(url))
+            bazar = bazar.having(DATABASE_URL=url)
+        before = dump(url)
+        right = ("--confirm", name_of(url))
+        for words in (right, (*right, "--yes"), ("--yes",), (), ("--dry-run",), (*right, "--identities", "--no-input")):
+            refused = bazar("db", "reset", *words, *JSON)
+            code = "db.unmarked" if state == "unmarked" else "db.protected"
+            assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
+        assert dump(url) == before
+    finally:
+        drop_database(sibling(url, "postgres"), name)
+
+
+def test_empty_database_ends_migrated(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    bazar = first(url)
+    assert bazar("db", "reset", "--confirm", "another", *JSON).code == 10
+    done = bazar("db", "reset", *JSON).ok()
+    assert (done.json["previous"], done.json["current"], done.json["lost_tables"]) == (None, HEAD, [])
+    assert marker_of(url) == ("production", True)
+    assert bazar("users", "me", *JSON).ok().json["is_superuser"]
+    assert bazar("db", "reset", *JSON).error["code"] == "db.protected"
+
+
+@pytest.mark.parametrize("view", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Databases, tmp_path: Path, view: bool) -> None:
+    url = fresh_database()
+    made = Release(tmp_path / "release").alembic(url, "upgrade", "head")
+    assert made.returncode == 0, made.stderr
+    ask(url, "UPDATE bazar.deployment SET protected = false")
+    ask(url, "INSERT INTO bazar.users (id, email, name) VALUES (gen_random_uuid(), 'a@example.com', 'Ada')")
+    if not view:
+        ask(url, "DROP VIEW bazar.operators")
+    bazar = first(url)
+    bazar("db", "reset", "--confirm", name_of(url)).ok()
+    me = bazar("users", "me", *JSON).ok().json
+    assert (me["email"], me["plan"], me["is_superuser"]) == (bazar.environ["SUPERUSER_EMAIL"].lower(), "premium", True)
+    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
+    assert marker_of(url) == ("production", False)
+
+
+_SLEEP = """op.execute("SELECT pg_sleep(seconds) FROM public.pace WHERE at = 'revision'")"""
+
+
+@pytest.mark.parametrize("at", ["revision", *(pytest.param(at, marks=pytest.mark.long) for at in ("lock", "view"))])
+def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_path: Path, at: str) -> None:
+    bazar, url = here
+    release = Release(tmp_path / "release")
+    release.add("0005", _SLEEP)
+    ask(url, "CREATE TABLE public.pace (at text, seconds int); INSERT INTO public.pace VALUES ('revision', 0)")
+    view = "SELECT u.email, pg_sleep(p.seconds)::text AS slept FROM bazar.users u JOIN public.pace p ON p.at = 'view'"
+    ask(url, f"CREATE MATERIALIZED VIEW public.slow AS {view}")
+    ask(url, f"INSERT INTO public.pace VALUES ('view', 0); UPDATE public.pace SET seconds = 600 WHERE at = '{at}'")
+    before = dump(url)
+
+    with psycopg.connect(url) as reader:
+        if at == "lock":
+            reader.execute("SELECT FROM bazar.users")
+        process = release.start(bazar, "db", "reset", "--confirm", name_of(url))
+        begun = "LOCK TABLE%" if at == "lock" else "%pg_sleep%" if at == "revision" else "REFRESH%"
+        until(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        until(lambda: not ask(url, _ACTIVE.format("%")))
+        reader.rollback()
+
+    assert dump(url) == before
+    ask(url, "UPDATE public.pace SET seconds = 0")
+    release.on(bazar)("db", "reset", "--confirm", name_of(url)).ok()
+    assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [("0005",)]
+
+
+_ACTIVE = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'bazar db migrate' AND datname = current_database()"
+    " AND ltrim(query) LIKE '{}'"
+)
+
+
+def test_installed_package_needs_no_file_of_a_checkout(first: On, fresh_database: Databases, tmp_path: Path) -> None:
+    url = fresh_database()
+    package, folder = tmp_path / "package", tmp_path / "somewhere"
+    package.mkdir()
+    folder.mkdir()
+    make_installed(package)
+    environ = first(url).having(PYTHONPATH=str(package)).environment()
+
+    def run(*words: str) -> None:
+        Checkout(folder).run("bazar_cli", *words, environ=environ).ok()
+
+    run("db", "migrate", "--env", "test", "--unprotected")
+    run("db", "status", "--check")
+    run("db", "rollback", "--yes")
+    run("db", "reset", "--confirm", name_of(url))
+    assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [(HEAD,)]
+    assert list(folder.iterdir()) == []
