@@ -8,6 +8,7 @@ from uuid import UUID
 from bazar_cli.domain.access import Scope, requires
 from bazar_cli.domain.db import AppliedRevision, LostTable, Place, Revision
 from bazar_cli.domain.permissions import Permission
+from bazar_cli.domain.seed import Seeded
 
 RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 
@@ -16,12 +17,13 @@ RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=T
 class ResetDatabase:
     """What `db reset` was asked; `confirm` is the name of the database, typed again.
 
-    Parameters: with `identities` those go too that this deployment created at Supabase; `asks` says that somebody can
-    type the name once they saw what would go.
+    Parameters: with `identities` those go too that this deployment created at Supabase; with `seed` the demo data is
+    made after it; `asks` says that somebody can type the name once they saw what would go.
     """
 
     confirm: str | None = None
     identities: bool = False
+    seed: bool = False
     asks: bool = False
 
 
@@ -77,3 +79,5 @@ class DatabaseReset:
     """How many identities were deleted at Supabase, or would be; None without `--identities`."""
     waited_ms: int = 0
     holder: str | None = None
+    seeded: Seeded | None = None
+    """What became of the demo data; None without `--seed`, and of a dry run: the tables are not empty yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,11 +12,14 @@ from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import MigrationStatus, disagreement, refuse_protected
+from bazar_cli.domain.errors import Refused
 from bazar_cli.domain.reset import DatabaseReset, ResetDatabase, ResetPlan
-from bazar_cli.services import created_identities
+from bazar_cli.domain.seed import Seed
+from bazar_cli.services import created_identities, seeding
 from bazar_cli.services.consent import confirmed_by_database
 
 if TYPE_CHECKING:
+    from bazar_cli.services.access import Gate
     from bazar_cli.services.system import System
 
 Notify = Callable[[str], None]
@@ -43,7 +47,10 @@ def reset(
     _one_database(system, grant, plan)
     counted = created_identities.count(system, grant, plan.deployment) if _is_looking(grant, request) else None
     doing, goes, database = _doing(plan), _goes(plan, request, counted, grant), plan.place.database
-    command = f"bazar db reset{' --identities' if request.identities else ''}"
+    if request.seed and not plan.tables and not system.target.source.embedded:
+        raise _protected_once_made(plan)
+    options = [*(["--identities"] if request.identities else []), *(["--seed"] if request.seed else [])]
+    command = " ".join(["bazar db reset", *options])
     if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
         return Impact(f"{doing} {goes}", f"Type {database} to reset it", command, (database,))
     details, needed = _details(plan, counted), bool(plan.tables)
@@ -68,6 +75,29 @@ def reset(
             " address takes it back, and --identities would have deleted them"
         )
     return done
+
+
+def reset_and_seed(gate: Gate, request: ResetDatabase, seed: Seed, notify: Notify) -> DatabaseReset | Impact:
+    """Reset as the gate allows it, and then make the demo data, whose changes the gate is asked for one by one.
+
+    Where making it fails the reset stays done: `bazar db seed` goes on. Raises: as `reset` and `seeding.seed`.
+    """
+    done = gate.perform(lambda system, grant, asked: reset(system, grant, asked, notify), use_cases.RESET, request)
+    if isinstance(done, Impact):
+        return done
+    notify("The tables are made anew; making the demo data")
+    return replace(done, seeded=seeding.seed(gate, seed, notify))
+
+
+def _protected_once_made(plan: ResetPlan) -> Refused:
+    place = plan.place
+    return Refused(
+        "db.protected",
+        f"{place.database} on {place.host} has no tables yet, and counts as production, protected, once they are made:"
+        " no demo data goes there",
+        hint="if it is for tests: `bazar db migrate --env test --unprotected`, then `bazar db seed`",
+        details={"host": place.host, "database": place.database},
+    )
 
 
 def _one_database(system: System, grant: Grant, plan: ResetPlan) -> None:
@@ -110,6 +140,8 @@ def _goes(plan: ResetPlan, request: ResetDatabase, counted: int | None, grant: G
     if plan.strangers:
         texts.append(f"not bazar's and left alone: {', '.join(plan.strangers)}")
     texts.append(f"{grant.operator.email} stays, as a superuser, and so does the marker")
+    if request.seed:
+        texts.append("then the demo data is made")
     return "; ".join(texts)
 
 

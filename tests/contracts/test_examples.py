@@ -54,7 +54,7 @@ ENDS = {
     "bazar db env set production --protected --confirm bazar": 10,
     "bazar db locks --terminate 4711 --yes": 3,
     "bazar db redo": 10,
-    "bazar db reset --identities --confirm bazar_test -o json": 10,
+    "bazar db reset --identities --seed --confirm bazar_test -o json": 10,
     # Ada is on Free.
     "bazar plans check files:execute --user ada@example.com": 9,
     # No stack runs.

@@ -7,17 +7,20 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
+from bazar_cli.domain.seed import Seed, seed_password
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views import db as views
+from bazar_cli.runtime.views.seed import warnings
 from bazar_cli.services import reset
 
 
 @command(
     RESET,
     view=views.RESET,
-    examples=("bazar db reset --dry-run", "bazar db reset --identities --confirm bazar_test -o json"),
+    examples=("bazar db reset --dry-run", "bazar db reset --identities --seed --confirm bazar_test -o json"),
 )
 def run(
     run: Run[DatabaseReset],
@@ -27,15 +30,21 @@ def run(
     identities: Annotated[
         bool, Option("--identities", help="first delete the identities that this Bazar created at Supabase")
     ] = False,
-) -> None:
+    seed: Annotated[bool, Option("--seed", help="then make the demo data, as `bazar db seed` does")] = False,
+) -> int:
     """Drop all that bazar owns in the database and make it anew: at the head, without rows.
 
     The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its tables
-    is made again. All of it happens, or nothing does. A protected database refuses, whatever the options.
+    is made again. All of it happens, or nothing does; the demo data of --seed is made after that. A protected database
+    refuses, whatever the options.
     """
 
+    demo = Seed(password=seed_password(run.environ)) if seed else None
+
     def ask(name: str | None, *, asks: bool) -> DatabaseReset | Impact:
-        request = ResetDatabase(name, identities, asks)
+        request = ResetDatabase(name, identities, seed, asks)
+        if demo is not None and not run.options.dry_run:
+            return reset.reset_and_seed(run.gate, request, demo, run.notice)
         return run.perform(lambda system, grant, asked: reset.reset(system, grant, asked, run.notice), request)
 
     done = ask(confirm, asks=run.prompter.possible)
@@ -43,4 +52,7 @@ def run(
         done = ask(run.prompter.name(None, f"{done.text}. {done.question}") or "", asks=False)
     assert not isinstance(done, Impact), "only who can be asked is asked"
     run.summarize(views.reset_summary(done))
+    for text in warnings(done.seeded) if done.seeded else ():
+        run.warn(text)
     run.show(done)
+    return ExitCode.PARTIAL if done.seeded and done.seeded.partly_done else ExitCode.DONE

@@ -8,15 +8,12 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.domain.seed import SEED, Outcome, Seed, Seeded, seed_password
+from bazar_cli.domain.seed import SEED, Seed, Seeded, seed_password
 from bazar_cli.domain.seed_file import FILE_BYTES, parse
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.seed import SEEDED
+from bazar_cli.runtime.views.seed import SEEDED, warnings
 from bazar_cli.services import seeding
-
-_TOLD = 20
-"""So many warnings; the result has all of what they say."""
 
 
 @command(
@@ -56,19 +53,5 @@ def _tell(run: Run[Seeded], done: Seeded) -> None:
         run.notice("dry run: nothing was written")
     elif not done.writes and not done.partly_done:
         run.notice("all of it was there already; nothing was changed")
-    apart = [
-        *((o.slug, o.outcome, o.note) for o in done.organizations),
-        *((u.email, u.outcome, u.note) for u in done.users),
-    ]
-    told = [
-        *(f"{name} was not made: {note}" for name, outcome, note in apart if outcome is Outcome.FAILED),
-        *(
-            f"{name} is there with other values and left as it is: {note}"
-            for name, outcome, note in apart
-            if outcome is Outcome.DIFFERS
-        ),
-    ]
-    for text in told[:_TOLD]:
+    for text in warnings(done):
         run.warn(text)
-    if len(told) > _TOLD:
-        run.warn(f"and {len(told) - _TOLD} more: the result names them")

@@ -14,6 +14,7 @@ from bazar_cli.domain.db import (
 )
 from bazar_cli.domain.reset import DatabaseReset
 from bazar_cli.runtime.views.base import Value, View
+from bazar_cli.runtime.views.seed import seeded_cell, seeded_fields
 
 
 def _revision(revision: Revision) -> dict[str, Value]:
@@ -62,6 +63,7 @@ def reset_summary(done: DatabaseReset) -> list[tuple[str, str]]:
         *((f"dropped {t.name}", f"{t.rows} rows") for t in done.tables),
         *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
         ("superuser", done.superuser),
+        *([("demo data", seeded_cell(done.seeded))] if done.seeded else []),
         ("revision", done.current or "none"),
     ]
 
@@ -164,6 +166,7 @@ RESET: View[DatabaseReset] = View(
         "superuser": lambda r: r.superuser,
         "audit": lambda r: None if r.audit is None else {"events": r.audit.events, "head": r.audit.head},
         "identities": lambda r: r.identities,
+        "seeded": lambda r: None if r.seeded is None else seeded_fields(r.seeded),
         "waited_ms": lambda r: r.waited_ms,
         "holder": lambda r: r.holder,
     },
@@ -175,6 +178,7 @@ RESET: View[DatabaseReset] = View(
         "left_alone": lambda r: " ".join(r.strangers),
         "recreated": lambda r: ", ".join(r.dependents),
         "audit": lambda r: "" if r.audit is None else f"{r.audit.events} events, head {r.audit.head or 'none'}",
+        "seeded": lambda r: "" if r.seeded is None else seeded_cell(r.seeded),
     },
 )
 WAITED: View[Waited] = View(

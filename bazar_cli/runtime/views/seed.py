@@ -6,7 +6,7 @@ from bazar_cli.domain.seed import Outcome, Seeded, SeededOrganization, SeededUse
 from bazar_cli.runtime.views.base import Value, View
 
 _NAMED = 20
-"""So many users are named in a table; the other formats have all of them."""
+"""So many users are named in a table or by warnings; the machine formats have all of them."""
 
 
 def _organization(organization: SeededOrganization) -> dict[str, Value]:
@@ -48,6 +48,36 @@ def _user_lines(seeded: Seeded) -> tuple[str, ...]:
 
 def _ids(seeded: Seeded) -> str | None:
     return "\n".join(str(u.id) for u in seeded.users if u.id is not None) or None
+
+
+def warnings(seeded: Seeded) -> list[str]:
+    """What is not as wanted, a text each; of many the first, and that there are more."""
+    apart = [
+        *((o.slug, o.outcome, o.note) for o in seeded.organizations),
+        *((u.email, u.outcome, u.note) for u in seeded.users),
+    ]
+    told = [
+        *(f"{name} was not made: {note}" for name, outcome, note in apart if outcome is Outcome.FAILED),
+        *(
+            f"{name} is there with other values and left as it is: {note}"
+            for name, outcome, note in apart
+            if outcome is Outcome.DIFFERS
+        ),
+    ]
+    more = len(told) - _NAMED
+    return [*told[:_NAMED], *([f"and {more} more: the result names them"] if more > 0 else [])]
+
+
+def seeded_fields(seeded: Seeded) -> dict[str, Value]:
+    """What became of the demo data, as part of a result that names the database itself."""
+    place = ("host", "database", "environment")
+    return {name: value(seeded) for name, value in SEEDED.fields.items() if name not in place}
+
+
+def seeded_cell(seeded: Seeded) -> str:
+    """The same as one cell: so many users of each outcome."""
+    counts = {outcome.value: seeded.count(outcome) for outcome in Outcome}
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing"
 
 
 SEEDED: View[Seeded] = View(

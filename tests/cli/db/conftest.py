@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People
@@ -75,3 +76,12 @@ def known(first: On, people: People) -> On:
     someone = people.user()
     people.identity(someone)
     return lambda url: first(url).having(SUPERUSER_EMAIL=someone.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
+
+
+@pytest.fixture
+def without_demo(people: People) -> Generator[None]:
+    """Leave no identity of the demo set at the Auth service, which other databases of this worker share."""
+    yield
+    for user in DEMO.users:
+        for identity in people.identities(user.email):
+            people.auth("DELETE", f"/admin/users/{identity['id']}").raise_for_status()

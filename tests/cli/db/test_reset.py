@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
 from tests.cli.db.conftest import On, marker_of, schema_of
 from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import People, Someone
 from tests.support.postgres import create_database, drop_database, sibling
 from tests.support.release import Release
 from tests.support.supabase_shape import dump
@@ -137,6 +139,7 @@ def test_empty_database_ends_migrated(first: On, fresh_database: Databases) -> N
     assert bazar("db", "reset", *JSON).error["code"] == "db.protected"
 
 
+@pytest.mark.usefixtures("without_demo")
 @pytest.mark.parametrize("view", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Databases, tmp_path: Path, view: bool) -> None:
     url = fresh_database()
@@ -147,11 +150,55 @@ def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Database
     if not view:
         ask(url, "DROP VIEW bazar.operators")
     bazar = first(url)
-    bazar("db", "reset", "--confirm", name_of(url)).ok()
+    done = bazar("db", "reset", "--seed", "--identities", "--confirm", name_of(url), *JSON).ok().json
     me = bazar("users", "me", *JSON).ok().json
     assert (me["email"], me["plan"], me["is_superuser"]) == (bazar.environ["SUPERUSER_EMAIL"].lower(), "premium", True)
-    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
+    assert done["seeded"]["created"] == len(DEMO.users)
+    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1 + len(DEMO.users),)]
     assert marker_of(url) == ("production", False)
+
+
+@pytest.mark.usefixtures("without_demo")
+def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    words = ("db", "reset", "--seed", "--confirm", name_of(url))
+    asked = bazar("db", "reset", "--seed", *JSON)
+    assert (asked.code, asked.error["code"]) == (10, "db.confirm_mismatch")
+    assert f"`bazar db reset --seed --confirm {name_of(url)}`" in asked.error["hint"]
+    assert "then the demo data is made" in asked.error["message"]
+    assert bazar(*words, "--dry-run", *JSON).ok().json["seeded"] is None
+    assert bazar.having(BAZAR_SEED_PASSWORD="short")(*words, *JSON).code == 2
+    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
+
+    first = bazar(*words, *JSON).ok().json["seeded"]
+    again = bazar(*words, *JSON).ok().json["seeded"]
+    users = [{u["id"] for u in done["users"]} for done in (first, again)]
+    assert (first["created"], first["taken_back"]) == (len(users[0]), 0)
+    assert (again["created"], again["taken_back"]) == (0, len(users[0]))
+    assert users[0] == users[1]
+    cleared = bazar(*words, "--identities", *JSON).ok().json
+    assert (cleared["identities"], cleared["seeded"]["created"]) == (len(users[0]), len(users[0]))
+    assert ask(url, "SELECT count(*) FROM bazar.users") == [(len(users[0]) + 1,)]
+    assert bazar("db", "seed", "--yes", *JSON).ok().json["existing"] == len(users[0])
+
+
+@pytest.mark.usefixtures("without_demo")
+def test_demo_data_that_cannot_be_made_leaves_the_reset(here: tuple[Bazar, str], people: People) -> None:
+    bazar, url = here
+    people.identity(Someone(uuid.uuid4(), DEMO.users[0].email))
+    ask(url, "INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), 'a@example.com')")
+    done = bazar("db", "reset", "--seed", "--confirm", name_of(url), *JSON)
+    assert (done.code, done.error["code"]) == (6, "seed.identity_taken")
+    assert "The tables are made anew; making the demo data" in done.err
+    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
+
+
+def test_demo_data_on_an_empty_database_is_refused_before_it_is_made(first: On, fresh_database: Databases) -> None:
+    url = fresh_database()
+    refused = first(url)("db", "reset", "--seed", *JSON)
+    assert (refused.code, refused.error["code"]) == (10, "db.protected")
+    assert "bazar db migrate --env test --unprotected" in refused.error["hint"]
+    assert ask(url, "SELECT to_regnamespace('bazar') IS NULL") == [(True,)]
 
 
 _SLEEP = """op.execute("SELECT pg_sleep(seconds) FROM public.pace WHERE at = 'revision'")"""

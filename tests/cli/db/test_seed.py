@@ -28,15 +28,6 @@ COUNTS = ("created", "taken_back", "completed", "existing", "differing", "failed
 
 
 @pytest.fixture
-def without_demo(people: People) -> Generator[None]:
-    """Leave no identity of the demo set at the Auth service, which other databases of this worker share."""
-    yield
-    for user in DEMO.users:
-        for identity in people.identities(user.email):
-            people.auth("DELETE", f"/admin/users/{identity['id']}").raise_for_status()
-
-
-@pytest.fixture
 def demo(people: People) -> Demo:
     """What was made in this worker's own database."""
     root = people.superuser()
