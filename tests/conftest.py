@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         make_ready(another)
         config.stash[_another] = another
         return
-    server = ScratchPostgres()
+    server = ScratchPostgres(in_memory=True)
     os.environ[_URL] = server.start()
     config.stash[_server] = server
 

@@ -245,19 +245,17 @@ def test_a_denial_that_names_a_foreign_organization_keeps_its_sentence_to_itself
 # -- filters and pages --------------------------------------------------------------------------------------
 
 
-def test_filters(people: People) -> None:
-    ruler, org = people.superuser(), people.org()
-    other, target = people.superuser(), people.user()
-    record(people, ruler, log.Change("user", target.id, org.id, after={"email": target.email}))
-    record(people, ruler, log.Change("plan", "plus", outcome="undone"))
-    record(people, other, log.Change("organization", org.id, org.id))
-    first, second, third = reversed(
-        [e for e in listed(people, ruler, limit=3) if e.operator_id in {ruler.id, other.id}]
-    )
+def test_filters(alone: People) -> None:
+    ruler, org = alone.superuser(), alone.org()
+    other, target = alone.superuser(), alone.user()
+    record(alone, ruler, log.Change("user", target.id, org.id, after={"email": target.email}))
+    record(alone, ruler, log.Change("plan", "plus", outcome="undone"))
+    record(alone, other, log.Change("organization", org.id, org.id))
+    first, second, third = reversed([e for e in listed(alone, ruler, limit=3) if e.operator_id in {ruler.id, other.id}])
 
     def found(**filters: Any) -> list[AuditEvent]:
-        newest_first = listed(people, ruler, **filters)
-        assert exported(people, ruler, **filters) == newest_first[::-1]
+        newest_first = listed(alone, ruler, **filters)
+        assert exported(alone, ruler, **filters) == newest_first[::-1]
         return [e for e in newest_first if e in (first, second, third)]
 
     assert found(operator=str(other.id)) == found(operator=other.email.upper()) == [third]
@@ -281,11 +279,11 @@ def test_filters(people: People) -> None:
         assert found(**{name: nothing}) == []
 
 
-def test_denied_attempts_are_found_by_what_they_were_about(people: People) -> None:
-    org, elsewhere = people.org(), people.org()
-    ruler = people.superuser()
-    target = people.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
-    operator = people.user({org: Role.MEMBER}, plan=Plan.PREMIUM)
+def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> None:
+    org, elsewhere = alone.org(), alone.org()
+    ruler = alone.superuser()
+    target = alone.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
+    operator = alone.user({org: Role.MEMBER}, plan=Plan.PREMIUM)
     identity = Identity(
         operator.id, operator.email, None, Secret("t"), datetime.now(timezone.utc), IdentitySource.TOKEN
     )
@@ -297,12 +295,12 @@ def test_denied_attempts_are_found_by_what_they_were_about(people: People) -> No
         (UpdateOrganization(elsewhere.slug, "x\0", None), by_plan),
         (ListEvents(), by_plan),
     )
-    with System(people.target, REQUEST_ID) as system:
+    with System(alone.target, REQUEST_ID) as system:
         for request, denial in asked:
             append_denial(system.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
 
     def found(reader: Someone, **filters: Any) -> list[tuple[str, str | None, uuid.UUID | None]]:
-        return [(e.target_type, e.target_id, e.organization_id) for e in listed(people, reader, **filters)][::-1]
+        return [(e.target_type, e.target_id, e.organization_id) for e in listed(alone, reader, **filters)][::-1]
 
     added = ("user", target.email, org.id)
     deleted, changed = ("user", str(target.id), None), ("organization", elsewhere.slug, None)
@@ -315,7 +313,7 @@ def test_denied_attempts_are_found_by_what_they_were_about(people: People) -> No
     assert found(ruler, target=str(elsewhere.id)) == [changed]
     # Whose id that is lies out of their reach.
     assert found(operator, target=str(elsewhere.id)) == []
-    assert {e.reason for e in listed(people, operator, operator=operator.email)} == {"no"}
+    assert {e.reason for e in listed(alone, operator, operator=operator.email)} == {"no"}
     assert found(target) == []
 
 
