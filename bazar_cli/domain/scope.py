@@ -265,7 +265,8 @@ def _by_state(user: User) -> _Judged:
         return Step("state", user.state.value, ok=False, why=f"{user.email} is suspended"), (restore,)
     if user.pending is Pending.DELETE:
         why = f"{user.email} is being deleted"
-        return Step("state", "being deleted", ok=False, why=why), ("nothing: who is being deleted may no more",)
+        restore = f"`bazar users restore {quote(user.email)}` ({_who_restores(user)}; while Supabase has the identity)"
+        return Step("state", "being deleted", ok=False, why=why), (restore,)
     return Step("state", user.state.value, ok=True, why="in service"), ()
 
 

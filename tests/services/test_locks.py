@@ -17,9 +17,10 @@ from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
-from bazar_cli.domain.users import GET, GetUser
+from bazar_cli.domain.users import GET, UPDATE, GetUser, UpdateUser
 from bazar_cli.services import locks, users
-from tests.support.people import People, Someone, granted
+from bazar_cli.services.system import System
+from tests.support.people import REQUEST_ID, People, Someone, granted
 from tests.support.postgres import target_of
 
 Open = Callable[[str], psycopg.Connection]
@@ -264,3 +265,21 @@ def test_nobody_waits_for_ever(
     assert "`bazar db locks`" in busy.value.hint
     holder.rollback()
     act(people, ruler, grant)
+
+
+def test_who_cannot_finish_is_told_that_a_part_is_done(
+    people: People, ruler: Someone, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)
+    grant = granted(people.operator(ruler), UPDATE, UpdateUser(ruler.email))
+    opened("greedy").execute("LOCK bazar.users IN ACCESS EXCLUSIVE MODE")
+
+    with (
+        System(people.target, REQUEST_ID) as system,
+        pytest.raises(BackendUnavailable) as busy,
+        system.database().transaction(grant, finishing=True) as connection,
+    ):
+        connection.exec_driver_sql("SELECT FROM bazar.users")
+
+    assert "nothing was written" not in busy.value.message
+    assert "a part of it is done already: run the same command again" in busy.value.hint

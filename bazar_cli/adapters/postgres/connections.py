@@ -13,14 +13,20 @@ LOCK_WAIT_SECONDS = 15
 """How long a statement waits for a row or table that another session has locked."""
 
 
-def begin(*, read_only: bool) -> str:
+def begin(*, read_only: bool, snapshot: bool = False) -> str:
     """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its time limit.
 
     A limit of the session would stay with the server's process behind a transaction pooler, and one among the options
-    of the connection a pooler may refuse. What only reads has one snapshot for all its statements.
+    of the connection a pooler may refuse.
+
+    Parameters: `snapshot` gives all statements the same one, taken once bazar's tables, which must be there, are not
+    locked: `bazar db reset` makes them anew, and a snapshot of before would show the new ones empty.
     """
-    kind = "ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "READ WRITE"
-    return f"BEGIN {kind}; SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"
+    level, wait = "READ COMMITTED", ""
+    if snapshot:
+        level, wait = "REPEATABLE READ", "; LOCK TABLE bazar.users IN ACCESS SHARE MODE"
+    kind = f"ISOLATION LEVEL {level} READ {'ONLY' if read_only else 'WRITE'}"
+    return f"BEGIN {kind}; SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'{wait}"
 
 
 def connect(url: Secret, **options: Any) -> psycopg.Connection:

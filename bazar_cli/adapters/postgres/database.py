@@ -17,7 +17,7 @@ import psycopg
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.access import Grant, Operator, Role, Sealed
-from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 CONNECT_SECONDS = 10
+_PARTLY_DONE = "a part of it is done already: run the same command again, and it goes on where this one stopped"
 
 # What the plan must still have is locked row by row, not counted: a count would be that of before the wait.
 _RIGHTS_NOW = """
@@ -53,12 +54,13 @@ class Database:
 
     @contextmanager
     def read(self, grant: Grant) -> Generator[Connection]:
-        """Open a read-only transaction with one snapshot for all its queries.
+        """Open a read-only transaction with one snapshot for all its queries; by bootstrap, with one for each.
 
         Raises: Sealed without a Grant; BackendUnavailable, Conflict as `translate` says.
         """
         _demand(grant)
-        with self._begin(read_only=True) as connection:
+        # By bootstrap the tables may be missing; otherwise the operator was found in them.
+        with self._begin(begin(read_only=True, snapshot=not grant.bootstrap)) as connection:
             yield connection
 
     @contextmanager
@@ -69,15 +71,21 @@ class Database:
         first, so that rights taken away since the gate looked count at once; not so when `finishing` what was
         rightly begun at the other system.
 
-        Raises: Sealed without a Grant that writes; Conflict `access.changed`; and as `translate` says.
+        Raises: Sealed without a Grant that writes; Conflict `access.changed`; and as `translate` says, whose hint
+        tells, when `finishing`, that a part is done.
         """
         _demand(grant)
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
-        with self._begin(read_only=False, commit=not grant.dry_run) as connection:
-            if not grant.bootstrap and not finishing:
-                check_kept(connection, grant)
-            yield connection
+        try:
+            with self._begin(begin(read_only=False), commit=not grant.dry_run) as connection:
+                if not grant.bootstrap and not finishing:
+                    check_kept(connection, grant)
+                yield connection
+        except BackendUnavailable as error:
+            if finishing:
+                error.hint = f"{_PARTLY_DONE}; {error.hint}"
+            raise
 
     @contextmanager
     def connect_for_gate(self, *, writes: bool = False) -> Generator[psycopg.Connection]:
@@ -107,14 +115,14 @@ class Database:
             self._driver = None
 
     @contextmanager
-    def _begin(self, *, read_only: bool, commit: bool = True) -> Generator[Connection]:
+    def _begin(self, opening: str, *, commit: bool = True) -> Generator[Connection]:
         from sqlalchemy.exc import DBAPIError
 
         try:
             connection = self._connect()
             transaction = connection.begin()
             try:
-                connection.exec_driver_sql(begin(read_only=read_only))
+                connection.exec_driver_sql(opening)
                 yield connection
             except BaseException:  # Ctrl-C too rolls back
                 transaction.rollback()

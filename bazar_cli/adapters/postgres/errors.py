@@ -59,7 +59,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
     if sqlstate in _BUSY:
         return BackendUnavailable(
             "postgres.busy",
-            f"the database {where} gave up the command: {_BUSY[sqlstate]}; nothing was written",
+            f"the database {where} gave up the command: {_BUSY[sqlstate]}",
             hint=f"run it again{_WHO_HOLDS_IT if sqlstate == _LOCKED else ''}",
             details={"sqlstate": sqlstate},
         )
