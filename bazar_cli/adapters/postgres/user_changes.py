@@ -133,7 +133,8 @@ def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: u
 
 
 def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Give the lease back and leave what is pending for the next run."""
+    """Give the lease back and leave what is pending for the next run; no long wait for that, it runs out by itself."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
     connection.execute(
         text("UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE id = :id AND lease_owner = :lease"),
         {"id": user_id, "lease": lease},
