@@ -195,15 +195,6 @@ class Waited:
     milliseconds: int
 
 
-def no_database() -> Conflict:
-    """The error for a database that the server proves not to have."""
-    return Conflict(
-        "db.no_database",
-        "the database of this target does not exist",
-        hint="run `bazar db create` as SUPERUSER_EMAIL, then `bazar db migrate`",
-    )
-
-
 def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
     """Refuse what takes away on a database that is protected, unless bazar has nothing there yet.
 
