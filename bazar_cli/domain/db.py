@@ -172,6 +172,8 @@ class RolledBack:
     applied: tuple[AppliedRevision, ...]
     """Applied again, by `db redo`."""
     would_revert: tuple[Revision, ...]
+    would_apply: tuple[Revision, ...]
+    """Again, of a dry run of `db redo`; `pending` is what stays unapplied."""
     pending: tuple[Revision, ...]
     lost_tables: tuple[LostTable, ...]
     lost_columns: tuple[str, ...]
