@@ -135,6 +135,8 @@ class Migrated:
     holder: str | None
     """Who held the migration lock while this run waited."""
     sql: str | None = None
+    would_apply: tuple[Revision, ...] | None = None
+    """Those of `pending` that were asked for; None where this was no dry run."""
 
 
 @dataclass(frozen=True)

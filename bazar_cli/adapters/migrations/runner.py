@@ -132,7 +132,8 @@ class Migrator:
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
         sql, pending = self._sql(before.current, pending, request)
-        return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
+        before = self.judged(before)
+        return Migrated(before.place, before.current, before.head, (), before.pending, 0, None, sql, pending)
 
     def judged(self, status: MigrationStatus) -> MigrationStatus:
         """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
@@ -154,7 +155,8 @@ class Migrator:
         refuse_pooler_port(self._url)
         before = self.status()
         if not self._chosen(before, request) and not _unmarked(before):
-            return Migrated(before.place, before.current, before.head, (), (), 0, None)
+            before = self.judged(before)
+            return Migrated(before.place, before.current, before.head, (), before.pending, 0, None)
         applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
             now = self._status_under_lock(session)
