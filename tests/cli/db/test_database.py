@@ -65,6 +65,9 @@ def test_env_alone_shows_the_marker(admin: Bazar, target: Target) -> None:
     assert f"environment\t{environment}\n" in admin("db", "env").ok().out
     neither = admin("db", "env", "set", "staging", *JSON)
     assert (neither.code, neither.error["code"]) == (2, "usage.missing")
+    assert neither.error["message"] == "`bazar db env set` needs --protected or --unprotected"
+    both = admin("db", "env", "set", "staging", "--protected", "--unprotected", *JSON)
+    assert (both.code, both.out, both.error["code"]) == (2, "", "usage.invalid")
 
 
 def test_locks_are_listed_and_ended(admin: Bazar, target: Target) -> None:
