@@ -195,3 +195,15 @@ def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_p
     assert "warning: applied revisions have other files now" in done.err
     assert log_of(url, "0005") == [("up", True, True), ("down", True, True), ("up", True, True)]
     later("db", "status", "--check").ok()
+
+
+def test_redo_whose_way_up_reads_rows_can_only_be_run(here: tuple[Bazar, str], tmp_path: Path) -> None:
+    bazar, url = here
+    release = Release(tmp_path / "release")
+    reads = "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")"
+    release.add("0005", reads, "op.execute('SELECT 1')")
+    later = release.on(bazar)
+    later("db", "migrate").ok()
+    assert later("db", "redo", "--dry-run", "-o", "json").error["code"] == "db.revision_needs_data"
+    later("db", "redo", "--yes").ok()
+    assert [direction for direction, *_ in log_of(url, "0005")] == ["up", "down", "up"]
