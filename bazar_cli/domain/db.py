@@ -135,6 +135,8 @@ class Migrated:
     holder: str | None
     """Who held the migration lock while this run waited."""
     sql: str | None = None
+    would_apply: tuple[Revision, ...] | None = None
+    """Those of `pending` that were asked for; None where this was no dry run."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ class RolledBack:
     applied: tuple[AppliedRevision, ...]
     """Applied again, by `db redo`."""
     would_revert: tuple[Revision, ...]
+    would_apply: tuple[Revision, ...]
+    """Again, of a dry run of `db redo`; `pending` is what stays unapplied."""
     pending: tuple[Revision, ...]
     lost_tables: tuple[LostTable, ...]
     lost_columns: tuple[str, ...]
@@ -193,15 +197,6 @@ class Waited:
 
     place: Place
     milliseconds: int
-
-
-def no_database() -> Conflict:
-    """The error for a database that the server proves not to have."""
-    return Conflict(
-        "db.no_database",
-        "the database of this target does not exist",
-        hint="run `bazar db create` as SUPERUSER_EMAIL, then `bazar db migrate`",
-    )
 
 
 def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -56,6 +56,17 @@ class Target:
     migration_url: Secret | None = None
     superuser_email: str | None = None
     superuser_password: Secret | None = None
+    database_variable: str = "DATABASE_URL"
+    """What names `database_url`, for texts."""
+
+    @property
+    def to_migrate(self) -> Target:
+        """The pair as whoever migrates sees it: its database over DATABASE_MIGRATION_URL, where that is set."""
+        if self.migration_url is None:
+            return self
+        return replace(
+            self, database_url=self.migration_url, migration_url=None, database_variable="DATABASE_MIGRATION_URL"
+        )
 
     @property
     def session_name(self) -> str:

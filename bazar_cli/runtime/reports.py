@@ -26,7 +26,7 @@ class Reporter:
         self._debug = debug
         self._redactor = redactor
         self.annotates = False
-        """Whether an error is an annotation of GitHub Actions as well."""
+        """Whether an error for people is an annotation of GitHub Actions as well; one for scripts is JSON alone."""
         self.complete: Callable[[str], str] = lambda hint: hint
         """Makes the commands of a hint ones for the target in use, once that is known."""
 
@@ -53,9 +53,6 @@ class Reporter:
     def _write(
         self, code: str, message: str, hint: str, exit_code: int, details: Mapping[str, object], extra: str
     ) -> None:
-        if self.annotates:
-            told = self._redactor.hide(f"{message}\n{hint}" if hint else message)
-            say(actions.annotation(code, told))
         if self._machine:
             content = {
                 "code": code,
@@ -68,6 +65,9 @@ class Reporter:
             shown = {"error": self._redactor.hide_in(content)}
             say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))
             return
+        if self.annotates:
+            told = self._redactor.hide(f"{message}\n{hint}" if hint else message)
+            say(actions.annotation(code, told))
         say(self._redactor.hide(f"error: {message}" + (f"\nhint: {hint}" if hint else "") + extra))
 
     def _traceback(self, error: BaseException) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from uuid import UUID
 
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.database import urls_differ
-from bazar_cli.domain.db import no_database
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
 from bazar_cli.services.system import System
@@ -143,7 +141,7 @@ class Gate:
 
         sight = _look(self._system, identity)
         if sight.ground is Ground.NO_DATABASE and not spec.without_database:
-            raise no_database()
+            raise _no_database(self._system)
         if spec.bootstrap and not sight.superuser_exists:
             _check_migration_url(self._system)
         return sight
@@ -167,7 +165,7 @@ class Gate:
         from bazar_cli.adapters.postgres.gate import Ground
 
         if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
-            raise no_database() if sight.ground is Ground.NO_DATABASE else _not_migrated()
+            raise _no_database(self._system) if sight.ground is Ground.NO_DATABASE else _not_migrated()
         return Denial(
             code="access.unknown_operator",
             message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
@@ -202,7 +200,7 @@ def has_superuser(system: System, *, needs_database: bool = False) -> bool:
 
     sight = _look(system, None)
     if needs_database and sight.ground is Ground.NO_DATABASE:
-        raise no_database()
+        raise _no_database(system)
     if not sight.superuser_exists:
         _check_migration_url(system)
     return sight.superuser_exists
@@ -237,10 +235,9 @@ def _check_migration_url(system: System) -> None:
     """
     from bazar_cli.services.system import System
 
-    url = system.target.migration_url
-    if url is None:
+    if system.target.migration_url is None:
         return
-    with System(replace(system.target, database_url=url, migration_url=None), system.request_id) as migrated:
+    with System(system.target.to_migrate, system.request_id) as migrated:
         if _look(migrated, None).superuser_exists:
             raise urls_differ()
 
@@ -254,6 +251,12 @@ def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:
         " run the command again",
         details=nobody.details,
     )
+
+
+def _no_database(system: System) -> Conflict:
+    from bazar_cli.adapters.postgres.errors import absent
+
+    return absent(system.target)
 
 
 def _not_migrated() -> Conflict:

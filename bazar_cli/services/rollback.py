@@ -43,15 +43,17 @@ def redo(system: System, grant: Grant, request: Redo, notify: Notify = lambda _t
 
 
 def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
+    again = isinstance(request, Redo)
+
     def allowed(status: MigrationStatus) -> None:
-        refuse_protected(status, "rolling back", embedded=system.target.source.embedded)
+        refuse_protected(status, "redoing" if again else "rolling back", embedded=system.target.source.embedded)
 
     reverter = system.reverter(grant)
     status = reverter.status()
     allowed(status)
-    again = isinstance(request, Redo)
     steps, to = (1, None) if isinstance(request, Redo) else (request.steps, request.to)
-    seen = reverter.preview(status, reverter.going(status, steps, to))
+    # The SQL of the way up is only shown: where it depends on data, it can still be run.
+    seen = reverter.preview(status, reverter.going(status, steps, to), again=again and grant.dry_run)
     if grant.dry_run or not seen.would_revert:
         return seen
     impact = _impact(seen, again=again, to=to)

@@ -19,6 +19,7 @@ from bazar_cli.adapters.migrations.lock import migration_lock
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
+from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.target import TargetKind, TargetSource
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ END $secure$
 def run(alembic_context: ModuleType) -> None:
     """Run the migrations that Alembic was asked for, on- or offline.
 
-    Raises: CommandError when no database URL is configured; UsageError for one that cannot be used.
+    Raises: CommandError when no database URL is configured, or one that cannot be used.
     """
     context = cast("Any", alembic_context)
     config = context.config
@@ -99,11 +100,14 @@ def run(alembic_context: ModuleType) -> None:
 
 
 def _url_from_environment() -> Secret:
+    # A CommandError is the one error of which Alembic's own command shows the text alone.
     for name in ("DATABASE_MIGRATION_URL", "DATABASE_URL"):
         if os.environ.get(name):
             source = TargetSource(TargetKind.ENVIRONMENT, "the environment")
-            return checked_database(name, os.environ[name], source, plaintext_hosts(os.environ))
-    # The one error of which Alembic's own command shows the text alone.
+            try:
+                return checked_database(name, os.environ[name], source, plaintext_hosts(os.environ))
+            except UsageError as error:
+                raise CommandError(f"{error.message}; {error.hint}") from error
     raise CommandError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")
 
 

@@ -67,14 +67,18 @@ class Reverter(Migrator):
             )
         return tuple(reversed(status.applied[max(kept, 0) :]))
 
-    def preview(self, status: MigrationStatus, going: tuple[Revision, ...]) -> RolledBack:
-        """Return what would go, with its SQL. Writes nothing.
+    def preview(self, status: MigrationStatus, going: tuple[Revision, ...], *, again: bool = False) -> RolledBack:
+        """Return what would go, with its SQL; with `again` also what would be applied anew. Writes nothing.
 
         Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
         from bazar_cli.adapters.migrations.rendering import rendered
 
-        sql, going = rendered(self._down(going), going) if going else ("", going)
+        down, going = rendered(self._down(going), going) if going else ("", going)
+        sql, coming = down, tuple[Revision, ...]()
+        if again and going:
+            up, coming = self._sql(self._below(going[-1]), going[::-1], Migrate())
+            sql = f"{down}\n{up}"
         status = self.judged(status)
         return RolledBack(
             place=status.place,
@@ -83,9 +87,10 @@ class Reverter(Migrator):
             reverted=(),
             applied=(),
             would_revert=going,
+            would_apply=coming,
             pending=status.pending,
-            lost_tables=self._lost_tables(sql),
-            lost_columns=_lost_columns(sql),
+            lost_tables=self._lost_tables(down),
+            lost_columns=_lost_columns(down),
             waited_ms=0,
             holder=None,
             sql=sql,
@@ -133,6 +138,7 @@ class Reverter(Migrator):
             reverted=tuple(reverted),
             applied=tuple(applied),
             would_revert=(),
+            would_apply=(),
             pending=after.pending,
             lost_tables=seen.lost_tables,
             lost_columns=seen.lost_columns,

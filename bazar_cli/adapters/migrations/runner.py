@@ -18,7 +18,7 @@ import psycopg
 from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
-from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.db import (
     LOCAL,
@@ -32,7 +32,6 @@ from bazar_cli.domain.db import (
     Place,
     Revision,
     disagreement,
-    no_database,
 )
 from bazar_cli.domain.errors import UsageError
 
@@ -77,9 +76,9 @@ class Migrator:
     """
 
     def __init__(self, target: Target, grant: Grant | None = None) -> None:
-        self._target = target
+        self._target = target.to_migrate
         self._grant = grant
-        self._url = target.migration_url or target.database_url
+        self._url = self._target.database_url
         self._location = script_location()
         self._revisions = revisions(self._location)
 
@@ -94,7 +93,7 @@ class Migrator:
                 return self._status(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
-                raise no_database() from error
+                raise absent(self._target) from error
             raise translate(error, self._target) from error
 
     def _status(self, connection: psycopg.Connection) -> MigrationStatus:
@@ -133,7 +132,8 @@ class Migrator:
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
         sql, pending = self._sql(before.current, pending, request)
-        return Migrated(before.place, before.current, before.head, (), pending, 0, None, sql)
+        before = self.judged(before)
+        return Migrated(before.place, before.current, before.head, (), before.pending, 0, None, sql, pending)
 
     def judged(self, status: MigrationStatus) -> MigrationStatus:
         """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
@@ -155,7 +155,8 @@ class Migrator:
         refuse_pooler_port(self._url)
         before = self.status()
         if not self._chosen(before, request) and not _unmarked(before):
-            return Migrated(before.place, before.current, before.head, (), (), 0, None)
+            before = self.judged(before)
+            return Migrated(before.place, before.current, before.head, (), before.pending, 0, None)
         applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
             now = self._status_under_lock(session)

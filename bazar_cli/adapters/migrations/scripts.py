@@ -197,7 +197,7 @@ def _reading(target: Target) -> Generator[Connection]:
     from sqlalchemy.exc import DBAPIError
 
     def opener() -> psycopg.Connection:
-        url = target.migration_url or target.database_url
+        url = target.to_migrate.database_url
         opened = connect(url, connect_timeout=10, prepare_threshold=None, application_name="bazar db revision")
         opened.read_only = True
         return opened
@@ -210,4 +210,4 @@ def _reading(target: Target) -> Generator[Connection]:
             connection.dialect.default_schema_name = "public"
             yield connection
     except DBAPIError as error:
-        raise translate(error, target) from error
+        raise translate(error, target.to_migrate) from error

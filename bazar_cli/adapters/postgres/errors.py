@@ -55,7 +55,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
             details={"sqlstate": sqlstate},
         )
     if sqlstate == "42501":
-        return _privilege(where, _first_line(cause), sqlstate)
+        return _privilege(target, _first_line(cause), sqlstate)
     if sqlstate in _BUSY:
         return BackendUnavailable(
             "postgres.busy",
@@ -64,7 +64,7 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
             details={"sqlstate": sqlstate},
         )
     if sqlstate in {"28P01", "28000"}:
-        return _refused(where, cause)
+        return _refused(where, cause, target)
     if sqlstate is not None and sqlstate[:2] in _UNAVAILABLE:
         return BackendUnavailable(
             "postgres.unavailable",
@@ -86,14 +86,23 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
 
 def users_hidden(target: Target) -> Conflict:
     """The error for a role whom row security may keep from seeing users: what it sees is no proof of who is there."""
-    return _privilege(address(target.database_url), "row security hides users from it", None)
+    return _privilege(target, "row security hides users from it", None)
 
 
-def _privilege(where: str, reason: str, sqlstate: str | None) -> Conflict:
+def absent(target: Target) -> Conflict:
+    """The error for a database that the server proves not to have."""
+    return Conflict(
+        "db.no_database",
+        f"the database {address(target.database_url)} does not exist",
+        hint=f"check {target.database_variable}, or run `bazar db create` as SUPERUSER_EMAIL, then `bazar db migrate`",
+    )
+
+
+def _privilege(target: Target, reason: str, sqlstate: str | None) -> Conflict:
     return Conflict(
         "postgres.privilege",
-        f"the database user of {where} may not do this: {reason}",
-        hint="use the owner of the schema bazar in DATABASE_URL",
+        f"the database user of {address(target.database_url)} may not do this: {reason}",
+        hint=f"use the owner of the schema bazar in {target.database_variable}",
         details={"sqlstate": sqlstate},
     )
 
@@ -101,11 +110,11 @@ def _privilege(where: str, reason: str, sqlstate: str | None) -> Conflict:
 def _unreachable(where: str, cause: psycopg.Error, target: Target) -> BazarError:
     text = str(cause)
     if "password authentication failed" in text or "no pg_hba.conf entry" in text:
-        return _refused(where, cause)
+        return _refused(where, cause, target)
     hint = (
         "start it with `bazar local start`"
         if _is_embedded(target)
-        else "check DATABASE_URL and the network, then try again; `bazar doctor` looks at both systems"
+        else f"check {target.database_variable} and the network, then try again; `bazar doctor` looks at both systems"
     )
     return BackendUnavailable(
         "postgres.unavailable", f"the database {where} is not reachable: {_first_line(cause)}", hint=hint
@@ -116,11 +125,11 @@ def _is_embedded(target: Target) -> bool:
     return target.source.name == "local"
 
 
-def _refused(where: str, cause: BaseException | None) -> BazarError:
+def _refused(where: str, cause: BaseException | None, target: Target) -> BazarError:
     return BackendUnavailable(
         "postgres.refused",
         f"the database {where} refused the sign-in: {_first_line(cause)}",
-        hint="check user and password in DATABASE_URL, then try again",
+        hint=f"check user and password in {target.database_variable}, then try again",
     )
 
 

@@ -41,8 +41,8 @@ class Server:
     """Where the database of one target is, over DATABASE_MIGRATION_URL where it is set: a pooler knows no other."""
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._url = target.migration_url or target.database_url
+        self._target = target.to_migrate
+        self._url = self._target.database_url
         self.database = database_of(self._url)
         self.host = str(conninfo_to_dict(self._url.reveal()).get("host") or "localhost")
 
@@ -75,7 +75,8 @@ class Server:
                     raise Conflict(
                         "db.may_not_create",
                         f"the database user may not create {self.database}",
-                        hint="give the role of DATABASE_URL the attribute CREATEDB, or let the server's owner do it",
+                        hint=f"give the role of {self._target.database_variable} the attribute CREATEDB, or let the"
+                        " server's owner do it",
                         details={"database": self.database},
                     ) from error
                 raise

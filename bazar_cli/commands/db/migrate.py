@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated
+from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated, Revision
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.db import MIGRATED, summary
@@ -46,14 +46,25 @@ def run(
     done = run.perform(
         lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request, only_shows=sql
     )
-    if not (done.applied or done.pending or sql):
-        run.notice("nothing is pending")
-    if run.options.dry_run and done.pending:
-        run.notice(f"pending: {', '.join(f'{r.id} ({r.message})' for r in done.pending)}")
+    if not (done.applied or done.would_apply or sql):
+        run.notice(_nothing(done, revision))
+    if run.options.dry_run and done.would_apply:
+        run.notice(f"would apply: {_named(done.would_apply)}")
     _tell_of_marker(run, request, done.place.marker)
     if not sql:
         run.summarize(summary(done))
     run.show(done)
+
+
+def _nothing(done: Migrated, revision: str | None) -> str:
+    if not done.pending:
+        return "nothing is pending"
+    past = "" if revision is None or revision == done.current else f", past {revision}"
+    return f"nothing to do: the database is at {done.current}{past}; pending: {_named(done.pending)}"
+
+
+def _named(revisions: tuple[Revision, ...]) -> str:
+    return ", ".join(f"{r.id} ({r.message})" for r in revisions)
 
 
 def _tell_of_marker(run: Run[Migrated], request: Migrate, marker: Marker | None) -> None:

@@ -14,7 +14,8 @@ from bazar_cli.services import rollback
 def run(run: Run[RolledBack]) -> None:
     """Take the newest revision back and apply it again, as after an edit of its file.
 
-    What goes is said first, and asked; --yes answers. A protected database refuses, whatever the options.
+    What goes is said first, and asked; --yes answers; --dry-run shows the SQL of both ways. A protected database
+    refuses, whatever the options.
     """
 
     def ask(agreed: Impact | None) -> Redo:

@@ -241,7 +241,10 @@ def test_database_that_does_not_exist_is_named_and_nothing_is_created(
     for words in (MIGRATE, (*MIGRATE, "--dry-run"), ("db", "status", *JSON)):
         assert failed(bazar(*words)) == failed(signed_in(*words)) == (6, "db.no_database"), words
     assert failed(signed_in("users", "list", *JSON)) == (6, "db.no_database")
-    assert failed(system.bazar.having(DATABASE_MIGRATION_URL=gone)("db", "status", *JSON)) == (6, "db.no_database")
+    elsewhere = system.bazar.having(DATABASE_MIGRATION_URL=gone)("db", "status", *JSON)
+    assert failed(elsewhere) == (6, "db.no_database")
+    assert "/no_such_database does not exist" in elsewhere.error["message"]
+    assert elsewhere.error["hint"].startswith("check DATABASE_MIGRATION_URL, or ")
     assert people.identities(system.email) == []
 
 

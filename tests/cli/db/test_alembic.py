@@ -79,3 +79,12 @@ def test_without_a_database_it_says_what_to_set() -> None:
     assert done.returncode != 0
     assert "set DATABASE_URL" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_url_that_cannot_be_used_is_refused_in_a_sentence() -> None:
+    done = alembic("postgresql://someone:very-secret@db.example.com/postgres", "upgrade", "head")
+    said = done.stderr + done.stdout
+    assert done.returncode not in {0, 1}
+    assert "FAILED: DATABASE_URL would send secrets to db.example.com unencrypted" in said
+    assert "BAZAR_ALLOW_PLAINTEXT=db.example.com" in said
+    assert not [word for word in ("Traceback", "very-secret") if word in said]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import closing
@@ -24,7 +25,8 @@ def test_from_no_database_to_none(first: On, postgres_url: str, as_user: Callabl
     try:
         nowhere = bazar("db", "migrate", *JSON)
         assert (nowhere.code, nowhere.error["code"]) == (6, "db.no_database")
-        assert "`bazar db create`" in nowhere.error["hint"]
+        assert re.fullmatch(rf"the database \S+/{name} does not exist", nowhere.error["message"])
+        assert nowhere.error["hint"].startswith("check DATABASE_URL, or run `bazar db create`")
         stranger = people.user()
         strange = as_user(stranger).having(DATABASE_URL=bazar.environ["DATABASE_URL"], BAZAR_NO_INPUT="1")
         refused = strange("db", "create", *JSON)
@@ -63,6 +65,9 @@ def test_env_alone_shows_the_marker(admin: Bazar, target: Target) -> None:
     assert f"environment\t{environment}\n" in admin("db", "env").ok().out
     neither = admin("db", "env", "set", "staging", *JSON)
     assert (neither.code, neither.error["code"]) == (2, "usage.missing")
+    assert neither.error["message"] == "`bazar db env set` needs --protected or --unprotected"
+    both = admin("db", "env", "set", "staging", "--protected", "--unprotected", *JSON)
+    assert (both.code, both.out, both.error["code"]) == (2, "", "usage.invalid")
 
 
 def test_locks_are_listed_and_ended(admin: Bazar, target: Target) -> None:

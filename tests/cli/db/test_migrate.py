@@ -155,11 +155,21 @@ def test_steps_and_revisions(first: On, fresh_database: Databases) -> None:
     part = bazar("db", "migrate", "--steps", "1", "-o", "json").ok().json
     assert ([a["revision"] for a in part["applied"]], part["current"]) == (ALL[:1], ALL[0])
     assert [r["revision"] for r in part["pending"]] == ALL[1:]
-    assert bazar("db", "migrate", ALL[0], "-o", "json").ok().json["applied"] == []
-    assert bazar("db", "migrate", "--dry-run").code == 0
+    one = bazar("db", "migrate", ALL[1], "--dry-run", "-o", "json").ok()
+    assert [r["revision"] for r in one.json["would_apply"]] == ALL[1:2]
+    assert [r["revision"] for r in one.json["pending"]] == ALL[1:]
+    assert (f"would apply: {ALL[1]} (" in one.err, ALL[2] in one.err) == (True, False)
+    bazar("db", "migrate", ALL[1]).ok()
+    for revision, where in ((ALL[0], f"{ALL[1]}, past {ALL[0]}"), (ALL[1], ALL[1])):
+        for words in ((), ("--dry-run",)):
+            none = bazar("db", "migrate", revision, *words, "-o", "json").ok()
+            assert (none.json["applied"], none.json.get("would_apply", [])) == ([], [])
+            assert [(r["revision"], r["destructive"]) for r in none.json["pending"]] == [(r, False) for r in ALL[2:]]
+            assert f"nothing to do: the database is at {where}; pending: {ALL[2]} (" in none.err
     assert bazar("db", "migrate", "head", "-o", "json").ok().json["current"] == HEAD
     email = bazar.environ["SUPERUSER_EMAIL"].lower()
-    assert events_of(url) == [(None, ALL[0], ALL[:1], email), (ALL[0], HEAD, ALL[1:], email)]
+    way = [(None, ALL[0], ALL[:1]), (ALL[0], ALL[1], ALL[1:2]), (ALL[1], HEAD, ALL[2:])]
+    assert events_of(url) == [(*step, email) for step in way]
 
 
 def test_dry_run_tells_what_is_pending_and_writes_nothing(
@@ -170,7 +180,8 @@ def test_dry_run_tells_what_is_pending_and_writes_nothing(
     assert [r["revision"] for r in done.json["pending"]] == ALL
     assert (done.json["applied"], done.json["current"]) == ([], None)
     assert "nothing was written" in done.err
-    assert f"pending: {ALL[0]} (" in done.err
+    assert [r["revision"] for r in done.json["would_apply"]] == ALL
+    assert f"would apply: {ALL[0]} (" in done.err
     assert [r["transactional"] for r in done.json["pending"]] == [True] * len(ALL)
     assert "CREATE TABLE bazar.users" in done.json["sql"]
     assert known(url)("db", "migrate", "--dry-run").ok().out.rstrip() == done.json["sql"].rstrip()

@@ -130,6 +130,11 @@ def test_dry_run_shows_the_sql_and_writes_nothing(here: tuple[Bazar, str], verb:
     done = bazar("db", verb, "--dry-run", "-o", "json").ok()
     assert "DROP TABLE bazar.migration_log" in done.json["sql"]
     assert [(r["revision"], r["destructive"]) for r in done.json["would_revert"]] == [(LAST, True)]
+    anew = [(LAST, False)] if verb == "redo" else []
+    assert [(r["revision"], r["destructive"]) for r in done.json["would_apply"]] == anew
+    assert done.json["pending"] == []
+    assert ("CREATE TABLE bazar.migration_log" in done.json["sql"].partition("DROP TABLE")[2]) == bool(anew)
+    assert [t["table"] for t in done.json["lost_tables"]] == ["bazar.migration_log"]
     assert (done.json["reverted"], done.json["current"]) == ([], LAST)
     assert bazar("db", verb, "--dry-run").ok().out.rstrip() == done.json["sql"].rstrip()
     assert dump_of(url) == before
@@ -147,6 +152,7 @@ def test_protected_database_refuses_whatever_is_given(
         refused = bazar("db", verb, *words, "-o", "json")
         code = "db.protected" if protected else "db.unmarked"
         assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
+        assert f": {'redoing' if verb == 'redo' else 'rolling back'} is refused" in refused.error["message"]
     assert ("has lost its marker" in refused.error["message"]) == (protected is None)
     assert dump_of(url) == before
 
@@ -180,7 +186,24 @@ def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_p
     later("db", "migrate").ok()
     path.write_text(path.read_text() + "# edited\n")
     assert later("db", "migrate", "-o", "json").error["code"] == "db.revision_changed"
+    path.write_text(path.read_text().replace("extra (id int)", "extra (id bigint)"))
+    seen = later("db", "redo", "--dry-run", "-o", "json").ok().json
+    assert ([r["revision"] for r in seen["would_apply"]], seen["current"]) == (["0005"], "0005")
+    assert seen["sql"].index("DROP TABLE bazar.extra") < seen["sql"].index("CREATE TABLE bazar.extra (id bigint)")
+    assert log_of(url, "0005") == [("up", True, True)]
     done = later("db", "redo", "--yes", "-o", "json").ok()
     assert "warning: applied revisions have other files now" in done.err
     assert log_of(url, "0005") == [("up", True, True), ("down", True, True), ("up", True, True)]
     later("db", "status", "--check").ok()
+
+
+def test_redo_whose_way_up_reads_rows_can_only_be_run(here: tuple[Bazar, str], tmp_path: Path) -> None:
+    bazar, url = here
+    release = Release(tmp_path / "release")
+    reads = "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")"
+    release.add("0005", reads, "op.execute('SELECT 1')")
+    later = release.on(bazar)
+    later("db", "migrate").ok()
+    assert later("db", "redo", "--dry-run", "-o", "json").error["code"] == "db.revision_needs_data"
+    later("db", "redo", "--yes").ok()
+    assert [direction for direction, *_ in log_of(url, "0005")] == ["up", "down", "up"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.cli.db.conftest import On
+from tests.support.cli import Bazar
 from tests.support.tree import ALL
 
 _FILES_ONLY = {"db heads", "db history", "db merge", "db revision"}
@@ -30,3 +33,18 @@ def test_traceback_has_no_password_either(first: On) -> None:
     assert (done.code, done.out) == (7, "")
     assert "Traceback" in done.err
     assert _SECRET not in done.err
+
+
+def test_url_that_failed_is_the_one_that_is_named(admin: Bazar, first: On, fresh_database: Callable[..., str]) -> None:
+    wrong = f"postgresql://someone:{_SECRET}@127.0.0.1:1/elsewhere"
+    runs = [
+        (admin, "DATABASE_MIGRATION_URL", ("status", "migrate", "rollback", "reset", "create")),
+        (first(fresh_database()), "DATABASE_MIGRATION_URL", ("migrate",)),
+        (admin, "DATABASE_URL", ("status",)),
+    ]
+    for bazar, variable, verbs in runs:
+        for verb in verbs:
+            done = bazar.having(**{variable: wrong})("db", verb, "--no-input", "-o", "json")
+            assert (done.code, done.error["code"], _SECRET in done.err) == (7, "postgres.unavailable", False), verb
+            assert done.error["message"].startswith("the database 127.0.0.1:1/elsewhere is not reachable: "), verb
+            assert done.error["hint"].startswith(f"check {variable} and the network"), verb

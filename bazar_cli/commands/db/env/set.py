@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.database import SET_MARKER, DatabaseMarker, SetMarker
+from bazar_cli.domain.errors import UsageError
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.database import MARKER
@@ -24,14 +25,24 @@ from bazar_cli.services import database
 def run(
     run: Run[DatabaseMarker],
     name: Annotated[str, Argument(help="of the environment, such as staging")],
-    protected: Annotated[bool, Option("--protected/--unprotected", help="whether destructive commands refuse to run")],
+    protected: Annotated[bool, Option("--protected", help="let destructive commands refuse to run")] = False,
+    unprotected: Annotated[bool, Option("--unprotected", help="let destructive commands work")] = False,
     confirm: Annotated[
         str | None, Option("--confirm", help="the name of the database, typed again", metavar="DB")
     ] = None,
 ) -> None:
     """Name the database's environment, and protect it from destructive commands or not.
 
-    The marker travels with the data: a copy of a protected database is protected.
+    One of --protected and --unprotected is needed. The marker travels with the data: a copy of a protected database is
+    protected.
     """
+    if protected and unprotected:
+        raise UsageError("usage.invalid", "--protected and --unprotected exclude each other", hint="give one of them")
+    if not (protected or unprotected):
+        raise UsageError(
+            "usage.missing",
+            "`bazar db env set` needs --protected or --unprotected",
+            hint="`bazar db env set --help` shows the usage",
+        )
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to mark it")
     run.show(run.perform(database.set_marker, SetMarker(name, protected, typed)))
