@@ -83,6 +83,9 @@ def test_nothing_of_a_supabase_project_is_lost(alone: People) -> None:
         "materialized view auth.per_plan",
         "view public.a_count",
         'policy "reads all"',
+        'rule "keeps all"',
+        'statistics storage."Names"',
+        "statistics auth.of_plans",
         "trigger keeps_all",
         "publication bazar_test_changes with bazar.users",
     }
@@ -163,19 +166,35 @@ def test_rows_that_would_refer_to_nothing_keep_the_tables(alone: People) -> None
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "named"),
     [
-        "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
-        "CREATE TABLE public.t (u bazar.users)",
-        "CREATE TABLE public.t (n bigint DEFAULT bazar.seal_audit(1))",
+        (
+            "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
+            "function public.f(bazar.users) depends on type bazar.users",
+        ),
+        ("CREATE TABLE public.t (u bazar.users)", "column u of table public.t depends on type bazar.users"),
+        ("CREATE TABLE public.t (u bazar.users[])", "column u of table public.t depends on type bazar.users[]"),
+        ("CREATE TABLE public.t () INHERITS (bazar.users)", "table public.t depends on table bazar.users"),
+        (
+            "CREATE VIEW public.v AS SELECT email FROM bazar.users; CREATE TABLE public.t (v public.v)",
+            "column v of table public.t depends on type public.v",
+        ),
+        (
+            "CREATE TABLE public.t (n bigint DEFAULT bazar.seal_audit(1))",
+            "default value for column n of table public.t depends on function bazar.seal_audit(integer)",
+        ),
     ],
 )
-def test_what_cannot_be_put_back_keeps_the_tables(alone: People, statement: str) -> None:
+def test_what_cannot_be_put_back_keeps_the_tables_and_is_named_alone(
+    alone: People, statement: str, named: str
+) -> None:
     ruler = alone.superuser()
-    alone.sql(statement)
+    alone.sql("CREATE TRIGGER theirs BEFORE DELETE ON bazar.users EXECUTE FUNCTION bazar.audit_refuse_change()")
+    for part in statement.split("; "):
+        alone.sql(part)
     with refused(alone, Conflict, "db.needed_by_others") as error:
         run(alone, ruler)
-    assert " depends on " in error.message
+    assert error.details == {"dependents": [named]}
 
 
 def test_view_of_a_column_that_does_not_come_again_keeps_the_tables(alone: People) -> None:
