@@ -1,8 +1,8 @@
 """What others built on bazar's tables and functions: how to take it off, and how to put it back as it was.
 
 Views, foreign keys, triggers and policies that lie outside; policies, triggers, rules, extended statistics and comments
-that others put on bazar's own tables; the publications that these are in. Definitions come from the server's own functions, which write every
-name with its schema where the search path has none: whoever calls sets it to `pg_catalog`.
+that others put on bazar's own tables; the publications that these are in. Definitions come from the server's own
+functions, which write every name with its schema where the search path has none: whoever calls sets it to `pg_catalog`.
 """
 
 from __future__ import annotations
