@@ -12,7 +12,7 @@ from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import MigrationStatus, disagreement, refuse_protected
-from bazar_cli.domain.errors import Refused
+from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.reset import DatabaseReset, ResetDatabase, ResetPlan
 from bazar_cli.domain.seed import Seed
 from bazar_cli.services import created_identities, seeding
@@ -26,16 +26,24 @@ Notify = Callable[[str], None]
 
 
 def reset(
-    system: System, grant: Grant, request: ResetDatabase, notify: Notify = lambda _text: None
+    system: System,
+    grant: Grant,
+    request: ResetDatabase,
+    notify: Notify = lambda _text: None,
+    ready: Callable[[], None] = lambda: None,
 ) -> DatabaseReset | Impact:
     """Drop what bazar owns and make it anew, keeping the marker and the operator as the one superuser.
 
-    A dry run returns what would go; without the name, where somebody can type it, the impact comes back.
-    Raises: Refused `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict `db.urls_differ`;
-    BackendUnavailable `db.identities_left`; and see `adapters.migrations.rebuild`.
+    A dry run tries all of it, takes it back, and returns what would go; without the name, where somebody can type it,
+    the impact comes back. Parameters: `ready` raises what stops the work that follows, before anything goes.
+    Raises: Refused `db.transaction_pooler`, `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict
+    `db.urls_differ`; BackendUnavailable `db.identities_left`; and see `adapters.migrations.rebuild`.
     """
     grant.demand(use_cases.RESET)
+    from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
     from bazar_cli.adapters.migrations.rebuild import as_held
+
+    refuse_pooler_port(system.target.migration_url or system.target.database_url)
 
     def allowed(status: MigrationStatus) -> None:
         refuse_protected(status, "resetting", embedded=system.target.source.embedded)
@@ -61,8 +69,11 @@ def reset(
     if wrong is not None:
         # No reason to refuse: with the tables, the disagreement goes.
         notify(f"warning: {wrong.message}")
+    ready()
     if grant.dry_run:
         notify(f"{doing} {goes}")
+        notify("Trying the reset, and taking it back")
+        rebuilder.rehearse(grant, allowed, notify)
         return _would_be(plan, grant, counted)
 
     def clear(deployment: UUID | None) -> int:
@@ -77,16 +88,36 @@ def reset(
     return done
 
 
-def reset_and_seed(gate: Gate, request: ResetDatabase, seed: Seed, notify: Notify) -> DatabaseReset | Impact:
+def reset_and_seed(
+    gate: Gate, request: ResetDatabase, seed: Seed, notify: Notify, *, dry_run: bool = False
+) -> DatabaseReset | Impact:
     """Reset as the gate allows it, and then make the demo data, whose changes the gate is asked for one by one.
 
-    Where making it fails the reset stays done: `bazar db seed` goes on. Raises: as `reset` and `seeding.seed`.
+    What stops the demo data and is known before stops the reset too, and its dry run. Where making it fails later the
+    reset stays done: `bazar db seed` goes on. Raises: as `reset`, `seeding.prepare` and `seeding.seed`.
     """
-    done = gate.perform(lambda system, grant, asked: reset(system, grant, asked, notify), use_cases.RESET, request)
-    if isinstance(done, Impact):
+
+    def perform(system: System, grant: Grant, asked: ResetDatabase) -> DatabaseReset | Impact:
+        return reset(system, grant, asked, notify, lambda: _can_be_made(gate, grant, seed))
+
+    done = gate.perform(perform, use_cases.RESET, request, dry_run=dry_run)
+    if isinstance(done, Impact) or dry_run:
         return done
     notify("The tables are made anew; making the demo data")
     return replace(done, seeded=seeding.seed(gate, seed, notify))
+
+
+def _can_be_made(gate: Gate, grant: Grant, seed: Seed) -> None:
+    """Raise what stops the demo data, as far as it can be known before the reset."""
+    if grant.bootstrap:
+        # Nobody rules here: whoever is to be the superuser may not look before the reset makes them one.
+        return
+    try:
+        seeding.prepare(gate, seed, dry_run=True, emptied=True)
+    except Conflict as conflict:
+        # The reset makes both: tables of another revision cannot be looked in, and what no marker stamped is nobody's.
+        if conflict.code not in {"db.not_migrated", "db.no_marker"}:
+            raise
 
 
 def _protected_once_made(plan: ResetPlan) -> Refused:

@@ -76,8 +76,8 @@ class SeedPlan:
         return any(part.outcome in WRITTEN for part in (*self.organizations, *self.users))
 
 
-def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID) -> SeedPlan:
-    """Compare both systems with what is wanted.
+def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID, *, emptied: bool = False) -> SeedPlan:
+    """Compare both systems with what is wanted; `emptied` takes all rows but the operator's for gone.
 
     Raises: Conflict `seed.identity_taken` where an address has an identity that is not this Bazar's, or is another
     user's here; BackendUnavailable.
@@ -89,6 +89,8 @@ def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID)
     with system.database().read(grant) as connection:
         stored = seeding.users(connection, emails)
         names = seeding.organizations(connection, [o.slug for o in data.organizations])
+    if emptied:
+        stored, names = {e: u for e, u in stored.items() if u.id == grant.operator.id}, {}
     found = _identities(system, grant, data.users, stored, ids)
     # Of two identities with one address, which single sign-on allows, the own one counts.
     living = sorted((i for i in found if not i.is_deleted), key=lambda i: i.deployment == deployment)
@@ -96,6 +98,8 @@ def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID)
     by_id = {identity.id: identity for identity in found}
     with system.database().read(grant) as connection:
         taken = seeding.taken_ids(connection, [*ids, *by_id])
+    if emptied:
+        taken &= {grant.operator.id}
     comparison = _Comparison(deployment, by_email, by_id, taken)
     users = tuple(comparison.of(user, stored.get(user.email)) for user in data.users)
     if comparison.refused:

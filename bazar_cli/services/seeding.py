@@ -102,22 +102,28 @@ def seed(gate: Gate, request: Seed, tell: Callable[[str], None], *, dry_run: boo
     return prepared.seeded() if dry_run else carry_out(gate, prepared, tell)
 
 
-def prepare(gate: Gate, request: Seed, *, dry_run: bool) -> Prepared:
+def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) -> Prepared:
     """Look at both systems; return what a run would do, having written nothing.
 
+    Parameters: `emptied` asks for what it would do once a reset took all rows but the operator's.
     Raises: Refused `db.protected`, `db.unmarked`; UsageError `seed.users_invalid`; Conflict `seed.identity_taken`;
     Denied, also where the operator lacks what one of the changes needs; BackendUnavailable.
     """
-    prepared = gate.perform(_prepare, use_cases.SEED, request, dry_run=dry_run)
+    prepared = gate.perform(
+        lambda system, grant, asked: _prepare(system, grant, asked, emptied=emptied),
+        use_cases.SEED,
+        request,
+        dry_run=dry_run,
+    )
     _may_do_all(gate, prepared.plan, dry_run=dry_run)
     return prepared
 
 
-def _prepare(system: System, grant: Grant, request: Seed) -> Prepared:
+def _prepare(system: System, grant: Grant, request: Seed, *, emptied: bool) -> Prepared:
     grant.demand(use_cases.SEED)
     data = wanted(request)
     place, environment, deployment = _allowed(system, grant)
-    return Prepared(place, environment, deployment, request, foresee(system, grant, data, deployment))
+    return Prepared(place, environment, deployment, request, foresee(system, grant, data, deployment, emptied=emptied))
 
 
 def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Seeded:

@@ -83,6 +83,9 @@ def test_nothing_of_a_supabase_project_is_lost(alone: People) -> None:
         "materialized view auth.per_plan",
         "view public.a_count",
         'policy "reads all"',
+        'rule "keeps all"',
+        'statistics storage."Names"',
+        "statistics auth.of_plans",
         "trigger keeps_all",
         "publication bazar_test_changes with bazar.users",
     }
@@ -157,31 +160,51 @@ def test_rows_that_would_refer_to_nothing_keep_the_tables(alone: People) -> None
         "rows": 1,
         "values": [str(other.id)],
     }
+    with refused(alone, Conflict, "db.rows_refer"):
+        run(alone, ruler, dry_run=True)
     alone.sql("DELETE FROM public.files WHERE owner_id = %s", other.id)
     run(alone, ruler)
     assert alone.sql("SELECT owner_id FROM public.files") == [{"owner_id": ruler.id}]
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "named"),
     [
-        "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
-        "CREATE TABLE public.t (u bazar.users)",
-        "CREATE TABLE public.t (n bigint DEFAULT bazar.seal_audit(1))",
+        (
+            "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
+            "function public.f(bazar.users) depends on type bazar.users",
+        ),
+        ("CREATE TABLE public.t (u bazar.users)", "column u of table public.t depends on type bazar.users"),
+        ("CREATE TABLE public.t (u bazar.users[])", "column u of table public.t depends on type bazar.users[]"),
+        ("CREATE TABLE public.t () INHERITS (bazar.users)", "table public.t depends on table bazar.users"),
+        (
+            "CREATE VIEW public.v AS SELECT email FROM bazar.users; CREATE TABLE public.t (v public.v)",
+            "column v of table public.t depends on type public.v",
+        ),
+        (
+            "CREATE TABLE public.t (n bigint DEFAULT bazar.seal_audit(1))",
+            "default value for column n of table public.t depends on function bazar.seal_audit(integer)",
+        ),
     ],
 )
-def test_what_cannot_be_put_back_keeps_the_tables(alone: People, statement: str) -> None:
+def test_what_cannot_be_put_back_keeps_the_tables_and_is_named_alone(alone: People, statement: str, named: str) -> None:
     ruler = alone.superuser()
-    alone.sql(statement)
+    alone.sql("CREATE TRIGGER theirs BEFORE DELETE ON bazar.users EXECUTE FUNCTION bazar.audit_refuse_change()")
+    for part in statement.split("; "):
+        alone.sql(part)
     with refused(alone, Conflict, "db.needed_by_others") as error:
+        run(alone, ruler, dry_run=True)
+    assert error.details == {"dependents": [named]}
+    with refused(alone, Conflict, "db.needed_by_others"):
         run(alone, ruler)
-    assert " depends on " in error.message
 
 
 def test_view_of_a_column_that_does_not_come_again_keeps_the_tables(alone: People) -> None:
     ruler = alone.superuser()
     alone.sql("ALTER TABLE bazar.users ADD COLUMN by_hand text")
     alone.sql("CREATE VIEW public.v AS SELECT by_hand FROM bazar.users")
+    with refused(alone, Conflict, "db.not_restorable"):
+        run(alone, ruler, dry_run=True)
     with refused(alone, Conflict, "db.not_restorable") as error:
         run(alone, ruler)
     assert "view public.v" in error.message
@@ -215,6 +238,16 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
     alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", ruler.id)
     with refused(alone, Conflict, "access.changed"):
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+
+
+def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone: People) -> None:
+    ruler = alone.superuser()
+    # Nobody listens there: whoever connects ends with `postgres.unavailable`.
+    target = replace(alone.target, migration_url=Secret("postgresql://nobody@127.0.0.1:6543/nowhere"))
+    with People(target) as astray:
+        for dry_run in (False, True):
+            with refused(alone, Refused, "db.transaction_pooler"):
+                run(astray, ruler, dry_run=dry_run)
 
 
 def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
@@ -266,6 +299,8 @@ def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPat
         reader.execute("SELECT FROM bazar.users")
         with refused(alone, BackendUnavailable, "postgres.busy") as error:
             run(alone, ruler)
+        with refused(alone, BackendUnavailable, "postgres.busy"):
+            run(alone, ruler, dry_run=True)
     assert "the reset needs stayed locked" in error.message
     assert "a long report" in error.message
 

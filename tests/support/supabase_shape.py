@@ -50,6 +50,15 @@ _SHAPE = """
     COMMENT ON TRIGGER keeps_all ON auth.users IS 'off';
     CREATE TRIGGER theirs AFTER INSERT ON bazar.users FOR EACH ROW EXECUTE FUNCTION bazar.theirs();
 
+    CREATE TABLE storage.log (plan text);
+    CREATE RULE "keeps all" AS ON INSERT TO bazar.plans DO ALSO
+        (INSERT INTO storage.log VALUES (NEW.name); INSERT INTO storage.log VALUES (NULL));
+    COMMENT ON RULE "keeps all" ON bazar.plans IS 'theirs';
+    ALTER TABLE bazar.plans ENABLE ALWAYS RULE "keeps all";
+    CREATE STATISTICS storage."Names" (dependencies, mcv) ON name, email FROM bazar.users;
+    ALTER STATISTICS storage."Names" SET STATISTICS 50;
+    COMMENT ON STATISTICS storage."Names" IS 'of the reports';
+    CREATE STATISTICS storage.lower ON lower(email) FROM bazar.users;
     CREATE TABLE storage.objects (id int PRIMARY KEY, owner uuid, body vector(2));
     ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
     INSERT INTO storage.objects VALUES (1, gen_random_uuid(), '[1,2]');
@@ -66,6 +75,7 @@ _SHAPE = """
     CREATE VIEW public.a_count AS SELECT count(*) AS n FROM public.members;
     CREATE MATERIALIZED VIEW auth.per_plan AS
         SELECT p.name, (SELECT count(*) FROM public.members) AS n FROM bazar.plans p;
+    CREATE STATISTICS auth.of_plans ON name, n FROM auth.per_plan;
     CREATE UNIQUE INDEX per_plan_name ON auth.per_plan (name);
     COMMENT ON INDEX auth.per_plan_name IS 'for REFRESH CONCURRENTLY';
     CREATE MATERIALIZED VIEW public.empty AS SELECT * FROM bazar.operators WITH NO DATA;

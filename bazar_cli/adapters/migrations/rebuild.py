@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -87,9 +88,7 @@ class Rebuilder(Migrator):
         Raises: Conflict `db.needed_by_others`, `db.not_restorable`, `db.rows_refer`, `db.revision_failed`,
         `access.changed`; UsageError `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
         """
-        refuse_pooler_port(self._url)
-        self._refuse_mixed(self._revisions)
-        parts = next((i for i, r in enumerate(self._revisions) if not r.transactional), len(self._revisions))
+        parts = self._in_one()
         applied: list[AppliedRevision] = []
         gone: list[_Gone] = []
         with self._migrating(Migrate(), notify) as session:
@@ -103,7 +102,7 @@ class Rebuilder(Migrator):
             if clear is not None:
                 # Nobody brings identities back: what would stop the rest is found before they go.
                 notify("Trying the reset before identities are deleted")
-                session.run_whole("the reset", lambda: once(lambda _text: None, commits=False))
+                session.run_whole("the reset", lambda: once(_unsaid, commits=False))
                 cleared = clear(gone[0].deployment)
             session.run_whole("the reset", once)
             moves = self._moves(session, self._log())
@@ -125,6 +124,39 @@ class Rebuilder(Migrator):
             identities=cleared,
             waited_ms=session.lock.milliseconds,
             holder=session.lock.holder,
+        )
+
+    def rehearse(self, grant: Grant, allowed: Allowed, notify: Callable[[str], None]) -> None:
+        """Do under the same locks what `rebuild` does in its one transaction, and take all of it back.
+
+        A revision that runs without a transaction, and those after it, are not tried: nothing takes them back.
+        Raises: as `rebuild`.
+        """
+        revisions = self._revisions[: self._in_one()]
+        with self._migrating(Migrate(), notify) as session:
+
+            def once() -> None:
+                self._once(session, grant, allowed, revisions, [], _unsaid, None, commits=False)
+
+            session.run_whole("the reset", once)
+
+    def _in_one(self) -> int:
+        """How many revisions the transaction of a reset takes. Raises: as `rebuild`, before anything is opened."""
+        refuse_pooler_port(self._url)
+        self._refuse_mixed(self._revisions)
+        return next((i for i, r in enumerate(self._revisions) if not r.transactional), len(self._revisions))
+
+    def _migrating(self, request: Migrate, notify: Callable[[str], None]) -> AbstractContextManager[MigratingSession]:
+        from bazar_cli.adapters.migrations.session import migrating
+
+        return migrating(
+            self._target,
+            self._url,
+            lock_wait=request.lock_wait,
+            lock_timeout=request.lock_timeout,
+            settings=self._settings_for(request),
+            notify=notify,
+            name="bazar db reset",
         )
 
     def _once(
@@ -236,6 +268,10 @@ class Rebuilder(Migrator):
         after = {"revision": revisions[-1].id if revisions else None, "identities_deleted": cleared}
         database = session.driver.info.dbname
         audit.record(session.connection, grant, audit.Change("database", database, before=before, after=after))
+
+
+def _unsaid(_text: str) -> None:
+    """Of what is taken back nobody is told that it was done."""
 
 
 def as_held(status: MigrationStatus, tables: Sequence[object]) -> MigrationStatus:

@@ -183,16 +183,17 @@ def migrating(
     lock_timeout: float,
     settings: Mapping[str, str],
     notify: Callable[[str], None],
+    name: str = "bazar db migrate",
 ) -> Generator[MigratingSession]:
     """Open the connection and hold the migration lock for the block.
 
-    Parameters: `settings` are set for the session. Raises: Refused `db.transaction_pooler`; BackendUnavailable
-    `db.lock_timeout`; as `translate` says.
+    Parameters: `settings` are set for the session; `name` is what others see of it. Raises: Refused
+    `db.transaction_pooler`; BackendUnavailable `db.lock_timeout`; as `translate` says.
     """
 
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: open_to_migrate(url, "bazar db migrate", settings),
+        creator=lambda: open_to_migrate(url, name, settings),
         poolclass=NullPool,
         hide_parameters=True,
     )

@@ -1,8 +1,8 @@
 """What others built on bazar's tables and functions: how to take it off, and how to put it back as it was.
 
-Views, foreign keys, triggers and policies that lie outside; policies, triggers and comments that others put on bazar's
-own tables; the publications that these are in. Definitions come from the server's own functions, which write every
-name with its schema where the search path has none: whoever calls sets it to `pg_catalog`.
+Views, foreign keys, triggers and policies that lie outside; policies, triggers, rules, extended statistics and comments
+that others put on bazar's own tables; the publications that these are in. Definitions come from the server's own
+functions, which write every name with its schema where the search path has none: whoever calls sets it to `pg_catalog`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,22 @@ _TRIGGERS = """
       AND (t.tgrelid = ANY(%(views)s) OR (t.tgrelid = ANY(%(rels)s)) <> (t.tgfoid = ANY(%(routines)s)))
     ORDER BY relation, name
 """
+_RULES = """
+    SELECT r.oid, r.ev_class::regclass::text AS relation, quote_ident(r.rulename) AS name,
+           pg_get_ruledef(r.oid) AS definition,
+           CASE r.ev_enabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' END
+           AS state
+    FROM pg_rewrite r WHERE r.ev_class = ANY(%(rels)s) AND r.rulename <> '_RETURN'
+    ORDER BY relation, name
+"""
+_STATISTICS = """
+    SELECT s.oid, format('%%I.%%I', n.nspname, s.stxname) AS name, s.stxrelid::regclass::text AS relation,
+           quote_ident(pg_get_userbyid(s.stxowner)) AS owner, pg_get_statisticsobjdef(s.oid) AS definition,
+           nullif(s.stxstattarget, -1) AS target
+    FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+    WHERE s.stxrelid = ANY(%(rels)s) OR s.stxrelid = ANY(%(views)s)
+    ORDER BY name
+"""
 _POLICIES = f"""
     {_ARRAYS}
     SELECT p.oid, p.polrelid::regclass::text AS relation, quote_ident(p.polname) AS name,
@@ -121,6 +137,11 @@ _COMMENTS = """
             SELECT format('TRIGGER %%I ON %%s', tgname, tgrelid::regclass) FROM pg_trigger WHERE oid = d.objoid)
         WHEN d.classoid = 'pg_policy'::regclass THEN (
             SELECT format('POLICY %%I ON %%s', polname, polrelid::regclass) FROM pg_policy WHERE oid = d.objoid)
+        WHEN d.classoid = 'pg_rewrite'::regclass THEN (
+            SELECT format('RULE %%I ON %%s', rulename, ev_class::regclass) FROM pg_rewrite WHERE oid = d.objoid)
+        WHEN d.classoid = 'pg_statistic_ext'::regclass THEN (
+            SELECT format('STATISTICS %%s.%%I', stxnamespace::regnamespace, stxname)
+            FROM pg_statistic_ext WHERE oid = d.objoid)
         END AS place, d.description
     FROM pg_description d
     WHERE d.objoid = ANY(%(oids)s)
@@ -136,6 +157,17 @@ _SETTINGS = """
     FROM pg_class c WHERE c.oid = ANY(%(rels)s) AND c.relkind IN ('r', 'p')
     ORDER BY name
 """
+
+
+_CATALOGS = {
+    "view": "pg_class",
+    "materialized view": "pg_class",
+    "foreign key": "pg_constraint",
+    "trigger": "pg_trigger",
+    "policy": "pg_policy",
+    "rule": "pg_rewrite",
+    "statistics": "pg_statistic_ext",
+}
 
 
 @dataclass(frozen=True)
@@ -156,6 +188,11 @@ class Dependent:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    @property
+    def catalog(self) -> str | None:
+        """The catalog where `oid` is; None for what has no number here."""
+        return _CATALOGS.get(self.kind)
 
 
 @dataclass(frozen=True)
@@ -190,7 +227,8 @@ def built_on(connection: psycopg.Connection, relations: list[int], routines: lis
         )
         for oid, relation, name, definition, orphans in connection.execute(_FOREIGN_KEYS, ours).fetchall()
     ]
-    found = (*_policies(connection, ours), *_triggers(connection, ours), *keys, *views, *_published(connection, ours))
+    on_ours = (*_rules(connection, ours), *_statistics(connection, ours), *_published(connection, ours))
+    found = (*_policies(connection, ours), *_triggers(connection, ours), *keys, *views, *on_ours)
     said = [*relations, *routines, *types, *(one.oid for one in found if one.oid)]
     comments = connection.execute(_COMMENTS, {"oids": said}).fetchall()
     settings = [
@@ -247,6 +285,19 @@ def _policies(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Ite
     for oid, relation, name, on_ours, definition in connection.execute(_POLICIES.encode(), ours).fetchall():
         drop = None if on_ours else f"DROP POLICY {name} ON {relation}"
         yield Dependent("policy", f"{name} of {relation}", drop, (definition,), oid)
+
+
+def _rules(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:
+    for oid, relation, name, definition, state in connection.execute(_RULES, ours).fetchall():
+        states = (f"ALTER TABLE {relation} {state} RULE {name}",) if state else ()
+        yield Dependent("rule", f"{name} of {relation}", None, (definition, *states), oid)
+
+
+def _statistics(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:
+    for oid, name, relation, owner, definition, target in connection.execute(_STATISTICS, ours).fetchall():
+        targets = () if target is None else (f"ALTER STATISTICS {name} SET STATISTICS {target}",)
+        create = (definition, *targets, f"ALTER STATISTICS {name} OWNER TO {owner}")
+        yield Dependent("statistics", f"{name} of {relation}", None, create, oid)
 
 
 def _published(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.owned import Thing
 
 _SHOWN = 5
+_CATALOGS = {"relation": "pg_class", "routine": "pg_proc", "type": "pg_type"}
+# Parts go with their whole: columns' sequences, row types, indexes, and a table's own triggers.
+_OUTSIDE = """
+    WITH RECURSIVE known (class, oid) AS (
+        SELECT class::regclass::oid, oid FROM unnest(%(classes)s::text[], %(oids)s::oid[]) AS k (class, oid)
+        UNION
+        SELECT d.classid, d.objid FROM known k JOIN pg_depend d ON d.refclassid = k.class AND d.refobjid = k.oid
+        WHERE d.deptype IN ('a', 'i', 'P', 'S')
+    )
+    SELECT DISTINCT format('%%s depends on %%s', pg_describe_object(d.classid, d.objid, d.objsubid),
+                           pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)) AS text
+    FROM known k JOIN pg_depend d ON d.refclassid = k.class AND d.refobjid = k.oid
+    WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT class, oid FROM known)
+    ORDER BY text
+"""
 
 
 def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents: Dependents) -> tuple[Dependent, ...]:
@@ -28,20 +43,21 @@ def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents
     waiting += [(f"DROP TABLE {', '.join(tables)}", None)] if tables else []
     waiting += [(f"DROP {t.command} {t.shown}", None) for t in things if t.command != "TABLE"]
     taken: list[Dependent] = []
+    refusal: psycopg.errors.DependentObjectsStillExist | None = None
     while waiting:
         stuck: list[tuple[str, Dependent | None]] = []
-        reasons: list[str] = []
         for statement, dependent in waiting:
             try:
                 with connection.transaction():
                     connection.execute(statement.encode())
             except psycopg.errors.DependentObjectsStillExist as error:
                 stuck.append((statement, dependent))
-                reasons += (error.diag.message_detail or str(error)).splitlines()
+                refusal = error
             else:
                 taken += [dependent] if dependent is not None else []
         if len(stuck) == len(waiting):
-            raise _needed(reasons)
+            assert refusal is not None, "what is stuck was refused"
+            raise _needed(_built_by_others(connection, things, dependents) or _said(refusal)) from refusal
         waiting = stuck
     return (*reversed(taken), *(d for d in dependents.found if d.drop is None))
 
@@ -100,6 +116,21 @@ def _rows_refer(connection: psycopg.Connection, key: Dependent) -> Conflict:
         hint="delete those rows, or let them refer to nothing, then run the command again; nothing was done",
         details={"dependent": str(key), "rows": count, "values": values},
     )
+
+
+def _built_by_others(connection: psycopg.Connection, things: Sequence[Thing], dependents: Dependents) -> list[str]:
+    """Name what stands on things, or on what would be put back, and is neither nor a part of them.
+
+    What the server refuses names more: things that wait for others of the same.
+    """
+    known = [(_CATALOGS[thing.kind], thing.oid) for thing in things]
+    known += [(d.catalog, d.oid) for d in dependents.found if d.catalog is not None]
+    classes, oids = [catalog for catalog, _ in known], [oid for _, oid in known]
+    return [str(text) for (text,) in connection.execute(_OUTSIDE, {"classes": classes, "oids": oids}).fetchall()]
+
+
+def _said(refusal: psycopg.errors.DependentObjectsStillExist) -> list[str]:
+    return (refusal.diag.message_detail or str(refusal)).splitlines()
 
 
 def _needed(reasons: Sequence[str]) -> Conflict:

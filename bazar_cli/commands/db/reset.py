@@ -35,17 +35,20 @@ def run(
     """Drop all that bazar owns in the database and make it anew: at the head, without rows.
 
     The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its tables
-    is made again. All of it happens, or nothing does; the demo data of --seed is made after that. A protected database
-    refuses, whatever the options.
+    is made again. All of it happens, or nothing does; the demo data of --seed is made after that. --dry-run tries it
+    and takes it back. A protected database refuses, whatever the options.
     """
 
     demo = Seed(password=seed_password(run.environ)) if seed else None
 
     def ask(name: str | None, *, asks: bool) -> DatabaseReset | Impact:
         request = ResetDatabase(name, identities, seed, asks)
-        if demo is not None and not run.options.dry_run:
-            return reset.reset_and_seed(run.gate, request, demo, run.notice)
-        return run.perform(lambda system, grant, asked: reset.reset(system, grant, asked, run.notice), request)
+        if demo is None:
+            return run.perform(lambda system, grant, asked: reset.reset(system, grant, asked, run.notice), request)
+        found = reset.reset_and_seed(run.gate, request, demo, run.notice, dry_run=run.options.dry_run)
+        if run.options.dry_run:
+            run.notice("dry run: nothing was written")
+        return found
 
     done = ask(confirm, asks=run.prompter.possible)
     if isinstance(done, Impact):

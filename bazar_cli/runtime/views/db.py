@@ -63,6 +63,7 @@ def reset_summary(done: DatabaseReset) -> list[tuple[str, str]]:
         *((f"dropped {t.name}", f"{t.rows} rows") for t in done.tables),
         *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
         ("superuser", done.superuser),
+        *([("identities", f"{done.identities} deleted at Supabase")] if done.identities is not None else []),
         *([("demo data", seeded_cell(done.seeded))] if done.seeded else []),
         ("revision", done.current or "none"),
     ]

@@ -16,7 +16,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
-from tests.cli.db.conftest import On, marker_of, schema_of
+from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
@@ -60,20 +60,20 @@ def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Pa
     ask(url, "INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), 'a@example.com')")
     there = bazar.having(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
 
-    done = there("db", "reset", "--confirm", name_of(url), *JSON).ok()
+    done = there("db", "reset", "--identities", "--confirm", name_of(url), *JSON).ok()
 
     result = done.json
     assert (result["previous"], result["current"], result["head"]) == (HEAD, HEAD, HEAD)
     assert ([r["revision"] for r in result["applied"]], result["pending"]) == (ALL, [])
     assert {"table": "bazar.users", "rows": 2} in result["lost_tables"]
-    assert (result["left_alone"], result["recreated"], result["identities"]) == ([], [], None)
+    assert (result["left_alone"], result["recreated"], result["identities"]) == ([], [], 0)
     assert (result["audit"], result["marker"]) == (
         {"events": 0, "head": None},
         {"environment": "local", "protected": False},
     )
     assert f"Applying {HEAD}" in done.err
-    assert "identities of 1 users stay at Supabase" in done.err
     assert "| dropped bazar.users | 2 rows |" in summary.read_text()
+    assert "| identities | 0 deleted at Supabase |" in summary.read_text()
     assert schema_of(url) == before
     assert [u["email"] for u in bazar("users", "list", *JSON).ok().json["items"]] == [result["superuser"]]
     bazar("audit", "verify").ok()
@@ -134,6 +134,8 @@ def test_empty_database_ends_migrated(first: On, fresh_database: Databases) -> N
     url = fresh_database()
     bazar = first(url)
     assert bazar("db", "reset", "--confirm", "another", *JSON).code == 10
+    assert bazar("db", "reset", "--dry-run", *JSON).ok().json["current"] is None
+    assert not has_schema(url)
     done = bazar("db", "reset", *JSON).ok()
     assert (done.json["previous"], done.json["current"], done.json["lost_tables"]) == (None, HEAD, [])
     assert marker_of(url) == ("production", True)
@@ -152,6 +154,9 @@ def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Database
     if not view:
         ask(url, "DROP VIEW bazar.operators")
     bazar = first(url)
+    before = dump(url)
+    bazar("db", "reset", "--seed", "--dry-run", *JSON).ok()
+    assert dump(url) == before
     done = bazar("db", "reset", "--seed", "--identities", "--confirm", name_of(url), *JSON).ok().json
     me = bazar("users", "me", *JSON).ok().json
     assert (me["email"], me["plan"], me["is_superuser"]) == (bazar.environ["SUPERUSER_EMAIL"].lower(), "premium", True)
@@ -173,7 +178,9 @@ def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tup
     assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
 
     first = bazar(*words, *JSON).ok().json["seeded"]
-    again = bazar(*words, *JSON).ok().json["seeded"]
+    second = bazar(*words, *JSON).ok()
+    assert f"identities of {len(DEMO.users)} users stay at Supabase" in second.err
+    again = second.json["seeded"]
     users = [{u["id"] for u in done["users"]} for done in (first, again)]
     assert (first["created"], first["taken_back"]) == (len(users[0]), 0)
     assert (again["created"], again["taken_back"]) == (0, len(users[0]))
@@ -185,14 +192,31 @@ def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tup
 
 
 @pytest.mark.usefixtures("without_demo")
-def test_demo_data_that_cannot_be_made_leaves_the_reset(here: tuple[Bazar, str], people: People) -> None:
+def test_demo_data_that_cannot_be_made_keeps_the_tables(here: tuple[Bazar, str], people: People) -> None:
     bazar, url = here
-    people.identity(Someone(uuid.uuid4(), DEMO.users[0].email))
-    ask(url, "INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), 'a@example.com')")
-    done = bazar("db", "reset", "--seed", "--confirm", name_of(url), *JSON)
-    assert (done.code, done.error["code"]) == (6, "seed.identity_taken")
-    assert "The tables are made anew; making the demo data" in done.err
-    assert ask(url, "SELECT count(*) FROM bazar.users") == [(1,)]
+    first = Someone(uuid.uuid4(), DEMO.users[0].email)
+    people.identity(first)
+    # A row that goes is no reason to leave its identity to the demo data, which would find it without.
+    ask(url, f"INSERT INTO bazar.users (id, email) VALUES ('{first.id}', '{first.email}')")
+    before = dump(url)
+    for words in (("--confirm", name_of(url)), ("--dry-run",)):
+        done = bazar("db", "reset", "--seed", *words, *JSON)
+        assert (done.code, done.out, done.error["code"]) == (6, "", "seed.identity_taken"), words
+        assert dump(url) == before
+
+
+@pytest.mark.usefixtures("without_demo")
+def test_user_who_goes_does_not_keep_an_address_from_the_demo_data(here: tuple[Bazar, str], people: People) -> None:
+    bazar, url = here
+    ((deployment,),) = ask(url, "SELECT id::text FROM bazar.deployment")
+    first = Someone(uuid.uuid4(), DEMO.users[0].email)
+    people.identity(first, app_metadata={"bazar": {"deployment": deployment, "origin": "created"}})
+    ask(url, f"INSERT INTO bazar.users (id, email) VALUES ('{first.id}', 'moved@example.com')")
+    assert bazar("db", "seed", "--dry-run", *JSON).error["code"] == "seed.identity_taken"
+    dry = bazar("db", "reset", "--seed", "--dry-run", *JSON).ok()
+    assert "dry run: nothing was written" in dry.err
+    done = bazar("db", "reset", "--seed", "--confirm", name_of(url), *JSON).ok().json["seeded"]
+    assert done["taken_back"] == 1
 
 
 def test_demo_data_on_an_empty_database_is_refused_before_it_is_made(first: On, fresh_database: Databases) -> None:
@@ -236,7 +260,7 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
 
 
 _ACTIVE = (
-    "SELECT pid FROM pg_stat_activity WHERE application_name = 'bazar db migrate' AND datname = current_database()"
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'bazar db reset' AND datname = current_database()"
     " AND ltrim(query) LIKE '{}'"
 )
 
