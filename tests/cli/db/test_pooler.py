@@ -26,10 +26,10 @@ _LEFT = """
 """
 
 
-@pytest.fixture
-def by_pooler(embedded_target: Target) -> Generator[str]:
+@pytest.fixture(params=["transaction", "session"])
+def by_pooler(embedded_target: Target, request: pytest.FixtureRequest) -> Generator[str]:
     """The worker's database by way of a pooler with two connections."""
-    with pooled(embedded_target.database_url.reveal(), "transaction", size=SERVERS) as url:
+    with pooled(embedded_target.database_url.reveal(), request.param, size=SERVERS) as url:
         yield url
 
 
