@@ -124,8 +124,14 @@ class Run(Generic[T]):
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
         dry_run = self.options.dry_run or only_shows
         result = self.gate.perform(service, self.spec, request, dry_run=dry_run)
-        self._tell_dry_run()
+        self.tell_dry_run()
         return result
+
+    def tell_dry_run(self) -> bool:
+        """Say that nothing was written, where it was a dry run; return whether it was."""
+        if self.options.dry_run:
+            self.notice("dry run: nothing was written")
+        return self.options.dry_run
 
     def perform_agreed(
         self, service: Callable[[System, Grant, Request], R | Impact], ask: Callable[[Impact | None], Request]
@@ -308,10 +314,6 @@ class Run(Generic[T]):
         found = self._renderer.pages(self._shown_by(), _ready(pages))
         if not found and not self.machine:
             self.notice("no results")
-
-    def _tell_dry_run(self) -> None:
-        if self.options.dry_run:
-            self.notice("dry run: nothing was written")
 
     def _shown_by(self) -> View[T]:
         assert self._view is not None, f"{self.spec.name} shows a result and declares no view"

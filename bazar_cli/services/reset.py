@@ -43,7 +43,7 @@ def reset(
     from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
     from bazar_cli.adapters.migrations.rebuild import as_held
 
-    refuse_pooler_port(system.target.migration_url or system.target.database_url)
+    refuse_pooler_port(system.target.to_migrate.database_url)
 
     def allowed(status: MigrationStatus) -> None:
         refuse_protected(status, "resetting", embedded=system.target.source.embedded)

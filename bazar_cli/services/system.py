@@ -39,8 +39,7 @@ class System:
 
         Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant:
-            raise Sealed("the Supabase admin client was asked for without a Grant")
+        _demand(grant, "the Supabase admin client was")
         read_only = grant.dry_run or not grant.spec.writes
         if read_only not in self._admins:
             from bazar_cli.adapters.supabase.admin import AdminClient
@@ -53,8 +52,7 @@ class System:
 
         Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant:
-            raise Sealed("the migrations were asked for without a Grant")
+        _demand(grant, "the migrations were")
         from bazar_cli.adapters.migrations.runner import Migrator
 
         return Migrator(self.target, grant)
@@ -64,8 +62,7 @@ class System:
 
         Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant:
-            raise Sealed("the migrations were asked for without a Grant")
+        _demand(grant, "the migrations were")
         from bazar_cli.adapters.migrations.reverter import Reverter
 
         return Reverter(self.target, grant)
@@ -75,8 +72,7 @@ class System:
 
         Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant:
-            raise Sealed("the migrations were asked for without a Grant")
+        _demand(grant, "the migrations were")
         from bazar_cli.adapters.migrations.rebuild import Rebuilder
 
         return Rebuilder(self.target, grant)
@@ -86,8 +82,7 @@ class System:
 
         Raises: Sealed without a Grant.
         """
-        if type(grant) is not Grant:
-            raise Sealed("the server was asked for without a Grant")
+        _demand(grant, "the server was")
         from bazar_cli.adapters.postgres.server import Server
 
         return Server(self.target)
@@ -108,3 +103,9 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _demand(grant: Grant, what: str) -> None:
+    # A caller may hand over anything at run time; the type alone guards nothing.
+    if type(grant) is not Grant:
+        raise Sealed(f"{what} asked for without a Grant")

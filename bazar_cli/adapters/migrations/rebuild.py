@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -51,6 +50,8 @@ class _Gone:
 
 class Rebuilder(Migrator):
     """The way of one target's database back to its first day."""
+
+    _session_name = "bazar db reset"
 
     def preview(self, grant: Grant, status: MigrationStatus) -> ResetPlan:
         """Return what would go and what would stay. Writes nothing. Raises: as `translate` says."""
@@ -145,19 +146,6 @@ class Rebuilder(Migrator):
         refuse_pooler_port(self._url)
         self._refuse_mixed(self._revisions)
         return next((i for i, r in enumerate(self._revisions) if not r.transactional), len(self._revisions))
-
-    def _migrating(self, request: Migrate, notify: Callable[[str], None]) -> AbstractContextManager[MigratingSession]:
-        from bazar_cli.adapters.migrations.session import migrating
-
-        return migrating(
-            self._target,
-            self._url,
-            lock_wait=request.lock_wait,
-            lock_timeout=request.lock_timeout,
-            settings=self._settings_for(request),
-            notify=notify,
-            name="bazar db reset",
-        )
 
     def _once(
         self,

@@ -75,6 +75,9 @@ class Migrator:
     Parameters: `grant` is of whoever migrates, for the log.
     """
 
+    _session_name = "bazar db migrate"
+    """What others see of the session that migrates, as in `bazar db locks`."""
+
     def __init__(self, target: Target, grant: Grant | None = None) -> None:
         self._target = target.to_migrate
         self._grant = grant
@@ -206,6 +209,7 @@ class Migrator:
             lock_timeout=request.lock_timeout,
             settings=self._settings_for(request),
             notify=notify,
+            name=self._session_name,
         )
 
     def _log(self, before: str | None = None, pending: tuple[Revision, ...] = ()) -> MigrationLog:

@@ -183,7 +183,7 @@ def migrating(
     lock_timeout: float,
     settings: Mapping[str, str],
     notify: Callable[[str], None],
-    name: str = "bazar db migrate",
+    name: str,
 ) -> Generator[MigratingSession]:
     """Open the connection and hold the migration lock for the block.
 

@@ -23,7 +23,5 @@ def run(
     grant = run.authorize(None)
     password = run.read_password("New password", from_stdin=password_stdin, twice=True)
     auth.change_password(run.system, grant, run.identities, ChangePassword(password))
-    if run.options.dry_run:
-        run.notice("dry run: nothing was written")
-    else:
+    if not run.tell_dry_run():
         run.notice(f"the password of {grant.operator.email} is changed; other sessions have ended")

@@ -24,6 +24,6 @@ def run(
     made = migration_files.merge(MergeHeads(message, run.options.dry_run))
     if made.path is None:
         run.notice(f"nothing to merge: {made.down[0]} is the only head")
-    elif run.options.dry_run:
-        run.notice("dry run: nothing was written")
+    else:
+        run.tell_dry_run()
     run.show(made)

@@ -46,8 +46,7 @@ def run(
         if demo is None:
             return run.perform(lambda system, grant, asked: reset.reset(system, grant, asked, run.notice), request)
         found = reset.reset_and_seed(run.gate, request, demo, run.notice, dry_run=run.options.dry_run)
-        if run.options.dry_run:
-            run.notice("dry run: nothing was written")
+        run.tell_dry_run()
         return found
 
     done = ask(confirm, asks=run.prompter.possible)

@@ -39,6 +39,6 @@ def run(
         made = migration_files.revision(request)
     if made.path is None:
         run.notice("nothing differs from the models; no file was written")
-    elif dry_run:
-        run.notice("dry run: nothing was written")
+    else:
+        run.tell_dry_run()
     run.show(made)

@@ -49,9 +49,7 @@ def run(
 
 def _tell(run: Run[Seeded], done: Seeded) -> None:
     """Say what is not as wanted, and that nothing was to be done where nothing was."""
-    if run.options.dry_run:
-        run.notice("dry run: nothing was written")
-    elif not done.writes and not done.partly_done:
+    if not run.tell_dry_run() and not done.writes and not done.partly_done:
         run.notice("all of it was there already; nothing was changed")
     for text in warnings(done):
         run.warn(text)
