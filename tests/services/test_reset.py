@@ -356,12 +356,12 @@ def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Rel
     ruler = alone.superuser()
     path = release.add("0005", "op.execute('CREATE TABLE bazar.extra (id int)')")
     migrate(alone)
-    path.write_text(path.read_text().replace("bazar.extra (id int)", "bazar.other AS SELECT 1 / 0 AS id"))
+    release.rewrite(path, "bazar.extra (id int)", "bazar.other AS SELECT 1 / 0 AS id")
     assert release.revisions == [*ALL, "0005"]
     with refused(alone, Conflict, "db.revision_failed") as error:
         run(alone, ruler)
     assert (error.details["revision"], "nothing was done" in error.message) == ("0005", True)
-    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
+    release.rewrite(path, "1 / 0", "1 / 1")
     assert release.revisions == [*ALL, "0005"]
     assert run(alone, ruler).current == "0005"
     there = "SELECT to_regclass('bazar.extra') IS NULL AS extra, to_regclass('bazar.other') IS NULL AS other"
@@ -385,7 +385,7 @@ def test_revision_without_a_transaction_follows_what_is_kept(alone: People, rele
         {"environment": "tests", "protected": False}
     ]
     assert alone.sql("SELECT email FROM public.v") == [{"email": ruler.email}]
-    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
+    release.rewrite(path, "1 / 0", "1 / 1")
     migrate(alone)
     assert [a.revision.id for a in run(alone, ruler).applied] == [*ALL, "0005", "0006"]
     assert alone.sql("SELECT use_case FROM bazar.audit_events") == [{"use_case": "db.reset"}]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -53,6 +54,17 @@ class Release:
         path.write_text("\n".join(lines) + "\n")
         known_files.cache_clear()
         return path
+
+    def rewrite(self, path: Path, old: str, new: str) -> None:
+        """Replace a text in a revision's file.
+
+        Its bytecode goes too: by time in whole seconds and size Python may take that of before for that of now.
+        """
+        text = path.read_text()
+        assert old in text, f"{path.name} has no {old!r}"
+        path.write_text(text.replace(old, new))
+        Path(cache_from_source(str(path))).unlink(missing_ok=True)
+        known_files.cache_clear()
 
     def add_concurrent(self, revision: str, index: str, table: str = "bazar.users", column: str = "name") -> Path:
         """Write a revision that makes an index without a transaction."""

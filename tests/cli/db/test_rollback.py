@@ -186,7 +186,7 @@ def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_p
     later("db", "migrate").ok()
     path.write_text(path.read_text() + "# edited\n")
     assert later("db", "migrate", "-o", "json").error["code"] == "db.revision_changed"
-    path.write_text(path.read_text().replace("extra (id int)", "extra (id bigint)"))
+    release.rewrite(path, "extra (id int)", "extra (id bigint)")
     seen = later("db", "redo", "--dry-run", "-o", "json").ok().json
     assert ([r["revision"] for r in seen["would_apply"]], seen["current"]) == (["0005"], "0005")
     assert seen["sql"].index("DROP TABLE bazar.extra") < seen["sql"].index("CREATE TABLE bazar.extra (id bigint)")
