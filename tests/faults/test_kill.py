@@ -18,13 +18,13 @@ from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
-from tests.support.waiting import until, until_waiting
+from tests.support.waiting import until
 
-# Leases run out, and the doctor goes about, for all users of the database: on another target workers share it.
+# The doctor mends whatever a killed command left: on another target workers share the database.
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("kill")]
 
 Email = Callable[[str], str]
-OURS = "FROM pg_stat_activity WHERE application_name = 'bazar' AND datname = current_database()"
+BLOCKED_BY = "SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
 DOCTOR = ("doctor", "--fix", "--yes", "-o", "json")
 
 
@@ -55,7 +55,7 @@ def test_create_is_finished_by_running_it_again(
     (row,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     assert row["pending"] == "create"
     assert len(people.identities(email)) == (1 if arrives else 0)
-    people.leases_run_out()
+    people.lease_runs_out(email)
     user = admin(*words).ok().json
     assert (user["id"], user["pending"]) == (str(row["id"]), None)
     (identity,) = people.identities(email)
@@ -71,7 +71,7 @@ def test_delete_is_finished_by_running_it_again(admin: Bazar, target: Target, pe
     words = ("users", "delete", someone.email, "--confirm", someone.email)
     killed(admin, target, "DELETE", "/admin/users", words, arrives=arrives)
     assert (people.row(someone) or {})["pending"] == "delete"
-    people.leases_run_out()
+    people.lease_runs_out(someone)
     admin(*words).ok()
     assert people.row(someone) is None
     assert people.identities(someone.email) == []
@@ -88,7 +88,7 @@ def test_invitation_is_finished(
     killed(admin, target, "POST", path, words, arrives=arrives)
     (row,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     assert row["pending"] == "invite"
-    people.leases_run_out()
+    people.lease_runs_out(email)
     admin(*(words if healer == "again" else DOCTOR))
     (after,) = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     (identity,) = people.identities(email)
@@ -105,7 +105,7 @@ def test_adoption_is_finished(admin: Bazar, target: Target, people: People, arri
     words = ("users", "adopt", someone.email, "-o", "json")
     killed(admin, target, "PUT", f"/admin/users/{someone.id}", words, arrives=arrives)
     assert (people.row(someone) or {})["pending"] == "create"
-    people.leases_run_out()
+    people.lease_runs_out(someone)
     admin(*(words if healer == "again" else DOCTOR))
     row = people.row(someone) or {}
     assert (row["pending"], row["origin"]) == (None, "adopted")
@@ -123,7 +123,7 @@ def test_a_hash_stays_as_the_run_that_reached_supabase_gave_it(
     first, second = (bcrypt.hashpw(password, bcrypt.gensalt(4)).decode() for password in (b"the first", b"the second"))
     words = ("users", "create", email, "--password-hash-stdin", "-o", "json")
     killed(admin, target, "POST", "/admin/users", words, arrives=arrives, stdin=first)
-    people.leases_run_out()
+    people.lease_runs_out(email)
     again = admin(*words, stdin=second).ok()
     assert people.signs_in(email, "the first") == arrives
     assert people.signs_in(email, "the second") == (not arrives)
@@ -170,7 +170,7 @@ def test_a_change_is_finished_by_running_it_again(
     before = len(people.events(someone.id))
     killed(admin, target, "PUT", "/admin/users", words, arrives=arrives)
     assert (people.row(someone) or {})["pending"] == kind
-    people.leases_run_out()
+    people.lease_runs_out(someone)
     admin(*words).ok()
     row = people.row(someone) or {}
     assert (row["pending"], row["state"]) == (None, "suspended" if kind == "suspend" else "active")
@@ -186,12 +186,13 @@ def test_an_organization_is_deleted_whole_or_not_at_all(admin: Bazar, people: Pe
     with psycopg.connect(people.target.database_url.reveal()) as holder:
         holder.execute("SELECT 1 FROM bazar.memberships WHERE user_id = %s FOR UPDATE", (member.id,))
         with admin.start(*words) as process:
-            until_waiting(people, 1)
+            until(lambda: people.sql(BLOCKED_BY, holder.info.backend_pid))
+            ((session,),) = (row.values() for row in people.sql(BLOCKED_BY, holder.info.backend_pid))
             process.send_signal(signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
         holder.rollback()
     # Its session goes on to the end of the statement, and finds then that nobody is there to commit it.
-    until(lambda: not people.sql(f"SELECT 1 {OURS}"))
+    until(lambda: not people.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", session))
     assert len(people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s", org.id)) == 1
     assert people.events(org.id) == []
     admin(*words).ok()

@@ -203,8 +203,15 @@ class People:
         """Let Supabase refuse somebody for an hour."""
         self.auth("PUT", f"/admin/users/{someone.id}", {"ban_duration": "1h"}).raise_for_status()
 
+    def lease_runs_out(self, user: Someone | str) -> None:
+        """Let the lease that a dead command has on one user, or address, run out, as 20 s would."""
+        who = ("id", user.id) if isinstance(user, Someone) else ("email", user)
+        end = "UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL"
+        assert self.sql(f"{end} AND {who[0]} = %s RETURNING 1", who[1]), f"nobody has a lease on {user}"
+
     def leases_run_out(self) -> None:
-        """Let every dead command's lease run out, as 20 s would."""
+        """Let every lease run out: of a database that no other worker has living commands in."""
+        assert "BAZAR_TEST_DATABASE_URL" not in os.environ, "workers share this database: lease_runs_out(email)"
         self.sql("UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL")
 
     def seed_plans(self) -> None:
