@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.support.people import People
 
-_NEVER_SECONDS = 60
+_NEVER_SECONDS = 180
 """No limit of speed: what should wait and does not is told, instead of a hang."""
 
 
 def until(fact: Callable[[], object]) -> None:
-    """Wait for a fact."""
+    """Wait for a fact; fail when it never comes true."""
+    end = time.monotonic() + _NEVER_SECONDS
     while not fact():
+        assert time.monotonic() < end, "waited for what never came"
         time.sleep(0.01)
 
 
