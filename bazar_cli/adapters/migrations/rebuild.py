@@ -108,7 +108,7 @@ class Rebuilder(Migrator):
             session.run_whole("the reset", once)
             moves = self._moves(session, self._log())
             applied += self._apply(session, self._revisions[parts:], moves, notify, applied)
-        after, (was,) = self.status(), gone
+            after, (was,) = self._status_under_lock(session), gone
         return DatabaseReset(
             place=after.place,
             previous=was.previous,

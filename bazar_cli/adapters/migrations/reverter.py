@@ -124,7 +124,8 @@ class Reverter(Migrator):
             moves = self._moves(session, MigrationLog(self._grant, audited=True))
             reverted = self._revert(session, seen.would_revert, moves, notify)
             applied = self._apply(session, seen.would_revert[::-1] if again else (), moves, notify)
-        after = self.judged(self.status())
+            after = self._status_under_lock(session)
+        after = self.judged(after)
         return RolledBack(
             place=after.place,
             current=after.current,

@@ -167,7 +167,8 @@ class Migrator:
             moves = self._moves(session, log)
             applied = self._apply(session, pending, moves, notify)
             self._mark(session.connection, notify)
-        after = self.judged(self.status())
+            after = self._status_under_lock(session)
+        after = self.judged(after)
         return Migrated(
             after.place,
             after.current,

@@ -95,7 +95,7 @@ class MigratingSession:
         """Move the database over revisions, each in its own transaction; start one again that a lock stopped.
 
         Parameters: `move` takes their names from an iterator and moves over each before it asks for the next one;
-        `told` gets each revision before it begins; for errors, `resume` says how to go on, and `before` what this run applied.
+        `told` gets each revision before it begins; `resume` and `before` say how to go on and what was applied.
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
         moved: list[AppliedRevision] = []
@@ -138,6 +138,7 @@ class MigratingSession:
         while True:
             try:
                 with self._guarded(attempt, self._lock_timeout):
+                    self.connection.commit()
                     move()
             except _OF_STATEMENTS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: translate(error, self._target))
@@ -149,7 +150,10 @@ class MigratingSession:
 
     @contextmanager
     def _guarded(self, attempt: _Attempt, patience: float) -> Generator[None]:
-        """For the block, hold the migration lock for sure, and see who blocks what waits for a table."""
+        """For the block, hold the migration lock for sure, and see who blocks what waits for a table.
+
+        It begins in a transaction.
+        """
         self.lock.check(patience)
         with self._watch.over() as attempt.watched:
             yield
