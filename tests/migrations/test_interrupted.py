@@ -115,6 +115,15 @@ def test_revisions_before_the_one_that_fails_stay_and_the_next_run_goes_on(
     assert [a.revision.id for a in done.applied] == ["0006", "0007"]
 
 
+def test_a_run_that_fails_has_closed_the_table_of_alembic(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database()
+    release.add("0005", "op.execute('SELECT 1 / 0')")
+    with pytest.raises(Conflict) as failed:
+        migrate(url)
+    assert failed.value.details["applied"] == release.revisions[:-1]
+    assert ask(url, "SELECT relrowsecurity FROM pg_class WHERE oid = 'bazar.alembic_version'::regclass") == [(True,)]
+
+
 def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     ask(url, "CREATE TABLE public.pace AS SELECT 60 AS seconds")

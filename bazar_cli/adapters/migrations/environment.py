@@ -7,6 +7,7 @@ from DATABASE_MIGRATION_URL or DATABASE_URL, locked the same way.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from alembic.util import CommandError
@@ -119,14 +120,12 @@ def _log_of(config: Any) -> MigrationLog:
 def _migrate(context: Any, connection: Connection) -> None:
     fresh, closed = _open_schema(connection)
     connection.commit()
-    log = _configure(context, connection)
+    _configure(context, connection, *(() if closed else (_close_table,)))
     with invalid_indexes_dropped(connection), context.begin_transaction():
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
-    # `bazar db` comes here once a revision: where the table is closed, and not emptied now, there is nothing to do.
-    if not (closed and log.heads):
-        _close_or_drop(connection, fresh=fresh)
+    _close_or_drop(connection, fresh=fresh)
 
 
 def _migrate_within(context: Any, connection: Connection) -> None:
@@ -149,7 +148,7 @@ def _open_schema(connection: Connection) -> tuple[bool, bool]:
     return bool(fresh), bool(closed)
 
 
-def _configure(context: Any, connection: Connection) -> MigrationLog:
+def _configure(context: Any, connection: Connection, *on_apply: Callable[..., None]) -> None:
     log = _log_of(context.config)
     context.configure(
         connection=connection,
@@ -161,10 +160,15 @@ def _configure(context: Any, connection: Connection) -> MigrationLog:
         include_object=only_our_objects,
         compare_server_default=False,
         transaction_per_migration=True,
-        on_version_apply=log,
+        on_version_apply=(log, *on_apply),
     )
     log.start()
-    return log
+
+
+def _close_table(*, ctx: Any, heads: set[str], **_rest: object) -> None:
+    """Close Alembic's table in the transaction of the first revision: others may fail, or this process be killed."""
+    if heads:
+        ctx.connection.execute(text(_SECURE))
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:

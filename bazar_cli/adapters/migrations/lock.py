@@ -57,10 +57,9 @@ class LockWait:
 
         A pooler that hands out another process at each transaction would let two migrators work at once. From here on
         it waits `lock_timeout` seconds at most for each other lock; a process that is not ours keeps its own limit.
-        Raises: BackendUnavailable `db.lock_lost`.
+        Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
         row = self._connection.execute(_KEPT, {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}).one()
-        self._connection.commit()
         if row.pid != self.pid or not row.kept:
             raise BackendUnavailable(
                 "db.lock_lost",

@@ -70,8 +70,6 @@ class MigrationLog:
         self._way = way
         self._earlier: dict[str, _Row] = {}
         self._there = False
-        self.heads: frozenset[str] = frozenset()
-        """Where the database is after the last step of this run; empty before the first one, and at base."""
         self._wall = datetime.now(timezone.utc)
         self._clock = time.monotonic()
 
@@ -83,7 +81,6 @@ class MigrationLog:
     def __call__(self, *, ctx: Any, step: Any, heads: set[str], run_args: dict[str, Any]) -> None:
         """Log one step: the hook's own parameters. A stamp runs no file, and is no row."""
         del run_args
-        self.heads = frozenset(heads)
         if not step.is_stamp:
             row = self._row(ctx, step)
             self._there = (self._there and step.is_upgrade) or _has_log(ctx, step)

@@ -1,8 +1,8 @@
-"""Moving a database over one revision at a time: each alone, so that it can be retried, and the files read once."""
+"""Moving a database over revisions: the files read once, and the caller between any two of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -14,26 +14,28 @@ if TYPE_CHECKING:
 
 
 class Moves:
-    """What `alembic upgrade` and `downgrade` do to the next revision, whichever of several that is.
+    """What `alembic upgrade` and `downgrade` do, over the revisions that an iterator names.
 
-    Alembic's commands read every file anew at each call, so that fifty revisions would read 2,500.
+    Alembic's commands read every file anew at each call, so that fifty revisions one by one would read 2,500. Here the
+    next revision is asked for when the one before it is committed.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._directory = ScriptDirectory.from_config(config)
 
-    def up(self, revision: str) -> None:
-        """Apply a revision whose ancestors are applied. Raises: as its code does."""
-        self._run(revision, MigrationStep.upgrade_from_script)
+    def up(self, revisions: Iterable[str]) -> None:
+        """Apply revisions, each after its ancestors. Raises: as their code does, and the iterator."""
+        self._run(revisions, MigrationStep.upgrade_from_script)
 
-    def down(self, revision: str) -> None:
-        """Take a revision back that no applied one follows. Raises: as its code does."""
-        self._run(revision, MigrationStep.downgrade_from_script)
+    def down(self, revisions: Iterable[str]) -> None:
+        """Take revisions back that no other applied one follows. Raises: as `up`."""
+        self._run(revisions, MigrationStep.downgrade_from_script)
 
-    def _run(self, revision: str, step: Callable[..., Any]) -> None:
-        def steps(_current: object, _context: object) -> list[Any]:
-            return [step(self._directory.revision_map, self._directory.get_revision(revision))]
+    def _run(self, revisions: Iterable[str], step: Callable[..., Any]) -> None:
+        def steps(_current: object, _context: object) -> Iterator[Any]:
+            for revision in revisions:
+                yield step(self._directory.revision_map, self._directory.get_revision(revision))
 
-        with EnvironmentContext(self._config, self._directory, fn=steps, destination_rev=revision):
+        with EnvironmentContext(self._config, self._directory, fn=steps):
             self._directory.run_env()

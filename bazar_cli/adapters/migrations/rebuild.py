@@ -7,7 +7,7 @@ without CASCADE, so that what is not known here ends the transaction instead of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -107,9 +107,8 @@ class Rebuilder(Migrator):
                 cleared = clear(gone[0].deployment)
             session.run_whole("the reset", once)
             moves = self._moves(session, self._log())
-            for revision in self._revisions[parts:]:
-                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
-        after, (was,) = self.status(), gone
+            applied += self._apply(session, self._revisions[parts:], moves, notify, applied)
+            after, (was,) = self._status_under_lock(session), gone
         return DatabaseReset(
             place=after.place,
             previous=was.previous,
@@ -227,15 +226,22 @@ class Rebuilder(Migrator):
 
         from bazar_cli.adapters.migrations.session import failed_within
 
-        moves = self._moves(session, self._log(), within=True)
-        for revision in revisions:
-            notify(f"Applying {revision.id}: {revision.message}")
-            started = time.monotonic()
-            try:
-                moves.up(revision.id)
-            except DBAPIError as error:
-                raise failed_within(error, revision) from error
-            applied.append(AppliedRevision(revision, round((time.monotonic() - started) * 1000), 0))
+        if not revisions:
+            return
+        at, began = revisions[0], time.monotonic()
+
+        def course() -> Iterator[str]:
+            nonlocal at, began
+            for at in revisions:
+                notify(f"Applying {at.id}: {at.message}")
+                began = time.monotonic()
+                yield at.id
+                applied.append(AppliedRevision(at, round((time.monotonic() - began) * 1000), 0))
+
+        try:
+            self._moves(session, self._log(), within=True).up(course())
+        except DBAPIError as error:
+            raise failed_within(error, at) from error
 
     def _record(
         self,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -112,8 +111,6 @@ class Reverter(Migrator):
         from bazar_cli.adapters.migrations.log import MigrationLog
 
         refuse_pooler_port(self._url)
-        reverted: list[AppliedRevision] = []
-        applied: list[AppliedRevision] = []
         with self._migrating(Migrate(), notify) as session:
             status = self._status_under_lock(session)
             allowed(status)
@@ -125,12 +122,10 @@ class Reverter(Migrator):
                 )
             self._refuse_mixed(seen.would_revert)
             moves = self._moves(session, MigrationLog(self._grant, audited=True))
-            for revision in seen.would_revert:
-                done = [r.revision.id for r in reverted]
-                reverted.append(self._revert(session, revision, seen.would_revert[-1], moves, notify, done))
-            for revision in reversed(seen.would_revert) if again else ():
-                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
-        after = self.judged(self.status())
+            reverted = self._revert(session, seen.would_revert, moves, notify)
+            applied = self._apply(session, seen.would_revert[::-1] if again else (), moves, notify)
+            after = self._status_under_lock(session)
+        after = self.judged(after)
         return RolledBack(
             place=after.place,
             current=after.current,
@@ -147,19 +142,10 @@ class Reverter(Migrator):
         )
 
     def _revert(
-        self,
-        session: MigratingSession,
-        revision: Revision,
-        last: Revision,
-        moves: Moves,
-        notify: Callable[[str], None],
-        done: list[str],
-    ) -> AppliedRevision:
-        notify(f"Rolling back {revision.id}: {revision.message}")
-        started = time.monotonic()
-        resume = f"mend what it says; then `bazar db rollback --to {self._below(last)}` goes on"
-        retries = session.run(revision, lambda: moves.down(revision.id), done, resume)
-        return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
+        self, session: MigratingSession, revisions: Sequence[Revision], moves: Moves, notify: Callable[[str], None]
+    ) -> list[AppliedRevision]:
+        resume = f"mend what it says; then `bazar db rollback --to {self._below(revisions[-1])}` goes on"
+        return session.run(revisions, moves.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
 
     def _below(self, revision: Revision) -> str:
         known = [r.id for r in self._revisions]

@@ -7,8 +7,7 @@ both.
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -160,17 +159,16 @@ class Migrator:
         if not self._chosen(before, request) and not _unmarked(before):
             before = self.judged(before)
             return Migrated(before.place, before.current, before.head, (), before.pending, 0, None)
-        applied: list[AppliedRevision] = []
         with self._migrating(request, notify) as session:
             now = self._status_under_lock(session)
             pending = self._chosen(now, request)
             self._refuse_mixed(pending)
             log = self._log(now.current, pending)
             moves = self._moves(session, log)
-            for revision in pending:
-                applied.append(self._apply(session, revision, moves, notify, [a.revision.id for a in applied]))
+            applied = self._apply(session, pending, moves, notify)
             self._mark(session.connection, notify)
-        after = self.judged(self.status())
+            after = self._status_under_lock(session)
+        after = self.judged(after)
         return Migrated(
             after.place,
             after.current,
@@ -262,15 +260,12 @@ class Migrator:
     def _apply(
         self,
         session: MigratingSession,
-        revision: Revision,
+        revisions: Sequence[Revision],
         moves: Moves,
         notify: Callable[[str], None],
-        done: list[str],
-    ) -> AppliedRevision:
-        notify(f"Applying {revision.id}: {revision.message}")
-        started = time.monotonic()
-        retries = session.run(revision, lambda: moves.up(revision.id), done)
-        return AppliedRevision(revision, round((time.monotonic() - started) * 1000), retries)
+        before: Sequence[AppliedRevision] = (),
+    ) -> list[AppliedRevision]:
+        return session.run(revisions, moves.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
 
     def _sql(
         self, current: str | None, pending: tuple[Revision, ...], request: Migrate

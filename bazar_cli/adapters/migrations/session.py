@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from bazar_cli.adapters.migrations.blockers import BlockerWatch, named
+from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watched, named
 from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.db import AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
@@ -28,8 +30,28 @@ _RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
+_OF_STATEMENTS = (DBAPIError, PendingRollbackError, psycopg.Error)
 _OF_THE_REVISION = frozenset({"postgres.unexpected", "db.not_migrated"})
 """Errors of a statement that mean something else in a command than in a revision."""
+
+
+@dataclass
+class _Attempt:
+    """One try of something that a lock may stop: how often it was tried before, and since when."""
+
+    number: int = 0
+    began: float = field(default_factory=time.monotonic)
+    watched: Watched | None = None
+
+    @property
+    def blockers(self) -> tuple[Blocker, ...]:
+        """Who held what it waited for."""
+        return () if self.watched is None else self.watched.blockers
+
+    @property
+    def milliseconds(self) -> int:
+        """The time since the first try."""
+        return round((time.monotonic() - self.began) * 1000)
 
 
 class MigratingSession:
@@ -42,9 +64,9 @@ class MigratingSession:
     def __init__(
         self,
         target: Target,
-        url: Secret,
         connection: Connection,
         lock: LockWait,
+        watch: BlockerWatch,
         lock_timeout: float,
         lock_wait: float,
         notify: Callable[[str], None],
@@ -52,7 +74,7 @@ class MigratingSession:
         self.connection = connection
         self.lock = lock
         self._target = target
-        self._url = url
+        self._watch = watch
         self._lock_timeout = lock_timeout
         self._lock_wait = lock_wait
         self._notify = notify
@@ -62,69 +84,110 @@ class MigratingSession:
         """The same connection without SQLAlchemy."""
         return cast("psycopg.Connection", self.connection.connection.driver_connection)
 
-    def run(self, revision: Revision, move: Callable[[], None], done: list[str], resume: str = _RESUME) -> int:
-        """Move the database over one revision; return how often a lock made it start again.
+    def run(
+        self,
+        revisions: Sequence[Revision],
+        move: Callable[[Iterator[str]], None],
+        told: Callable[[Revision], None],
+        resume: str = _RESUME,
+        before: Sequence[AppliedRevision] = (),
+    ) -> list[AppliedRevision]:
+        """Move the database over revisions, each in its own transaction; start one again that a lock stopped.
 
-        Parameters: `done` names the revisions that this run has moved over, and `resume` says how to go on, for errors.
+        Parameters: `move` takes their names from an iterator and moves over each before it asks for the next one;
+        `told` gets each revision before it begins; `resume` and `before` say how to go on and what was applied.
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
-        patience = self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
+        moved: list[AppliedRevision] = []
+        attempt = _Attempt()
 
-        def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
-            return self._failed(error, sqlstate, revision, done, resume)
+        def course() -> Generator[str]:
+            nonlocal attempt
+            for revision in revisions[len(moved) :]:
+                if attempt.number == 0:
+                    told(revision)
+                with self._guarded(attempt, self._patience(revision)):
+                    yield revision.id
+                moved.append(AppliedRevision(revision, attempt.milliseconds, attempt.number))
+                attempt = _Attempt()
 
-        # What runs without a transaction may have left half of itself: that is for the next run to look at.
-        again = revision.transactional
-        return self._try(revision.id, move, {"revision": revision.id, "applied": done}, patience, failed, again=again)
+        while len(moved) < len(revisions):
+            steps = course()
+            try:
+                move(steps)
+            except _OF_STATEMENTS as raised:
+                revision = revisions[len(moved)]
+                facts = {"revision": revision.id, "applied": [m.revision.id for m in (*before, *moved)]}
 
-    def run_whole(self, what: str, move: Callable[[], None]) -> int:
-        """Do something in one transaction of its own; return how often a lock made it start again.
+                def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
+                    return self._failed(error, sqlstate, revision, facts, resume)  # noqa: B023 - called at once
+
+                # What runs without a transaction may have left half of itself: that is for the next run to look at.
+                self._wait_or_raise(raised, revision.id, attempt, facts, failed, again=revision.transactional)
+            finally:
+                steps.close()
+        return moved
+
+    def run_whole(self, what: str, move: Callable[[], None]) -> None:
+        """Do something in one transaction of its own; start it again when a lock stopped it.
 
         Parameters: `what` names it, at the start of a sentence. Raises: BackendUnavailable `db.lock_lost`,
         `postgres.busy`; as `translate` says, and what `move` raises.
         """
-        facts = dict[str, object]()
-        return self._try(what, move, facts, self._lock_timeout, lambda error, _: translate(error, self._target))
+        attempt = _Attempt()
+        while True:
+            try:
+                with self._guarded(attempt, self._lock_timeout):
+                    self.connection.commit()
+                    move()
+            except _OF_STATEMENTS as raised:
+                self._wait_or_raise(raised, what, attempt, {}, lambda error, _: translate(error, self._target))
+            else:
+                return
 
-    def _try(
+    def _patience(self, revision: Revision) -> float:
+        return self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
+
+    @contextmanager
+    def _guarded(self, attempt: _Attempt, patience: float) -> Generator[None]:
+        """For the block, hold the migration lock for sure, and see who blocks what waits for a table.
+
+        It begins in a transaction.
+        """
+        self.lock.check(patience)
+        with self._watch.over() as attempt.watched:
+            yield
+
+    def _wait_or_raise(
         self,
+        raised: Exception,
         what: str,
-        move: Callable[[], None],
+        attempt: _Attempt,
         facts: Mapping[str, object],
-        patience: float,
         failed: Callable[[DBAPIError | psycopg.Error, str | None], BazarError],
         *,
         again: bool = True,
-    ) -> int:
-        for attempt in range(RETRIES + 1):
-            self.lock.check(patience)
-            watch = BlockerWatch(self._url, self.lock.pid, patience, lambda who: self._notify(f"Waiting for {who}"))
-            try:
-                with watch:
-                    move()
-            except (DBAPIError, PendingRollbackError, psycopg.Error) as raised:
-                error = _of_the_database(raised)
-                self.connection.rollback()
-                sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
-                if sqlstate in _BUSY and again and attempt < RETRIES:
-                    self._notify(f"{what} waited too long for {named(watch.found)}; trying again")
-                    time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
-                    continue
-                if sqlstate in _BUSY:
-                    raise _busy(what, sqlstate, watch, facts) from raised
-                raise failed(error, sqlstate) from raised
-            return attempt
-        raise AssertionError("the last attempt returns or raises")
+    ) -> None:
+        error = _of_the_database(raised)
+        self.connection.rollback()
+        sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+        if sqlstate not in _BUSY:
+            raise failed(error, sqlstate) from raised
+        if not again or attempt.number == RETRIES:
+            raise _busy(what, sqlstate, attempt.blockers, facts) from raised
+        self._notify(f"{what} waited too long for {named(attempt.blockers)}; trying again")
+        attempt.number += 1
+        time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
 
     def _failed(
         self,
         error: DBAPIError | psycopg.Error,
         sqlstate: str | None,
         revision: Revision,
-        done: list[str],
+        facts: Mapping[str, object],
         resume: str,
     ) -> BazarError:
-        facts = {"revision": revision.id, "sqlstate": sqlstate, "applied": done}
+        facts = {**facts, "sqlstate": sqlstate}
         said = translate(error, self._target)
         if said.code in _OF_THE_REVISION:
             left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
@@ -155,12 +218,14 @@ def failed_within(error: DBAPIError, revision: Revision) -> Exception:
     )
 
 
-def _busy(what: str, sqlstate: str | None, watch: BlockerWatch, facts: Mapping[str, object]) -> BackendUnavailable:
+def _busy(
+    what: str, sqlstate: str | None, blockers: tuple[Blocker, ...], facts: Mapping[str, object]
+) -> BackendUnavailable:
     return BackendUnavailable(
         "postgres.busy",
-        f"a table that {what} needs stayed locked by {named(watch.found)}",
+        f"a table that {what} needs stayed locked by {named(blockers)}",
         hint="end what holds it, then run the command again",
-        details={**facts, "sqlstate": sqlstate, "blockers": [blocker.details for blocker in watch.found]},
+        details={**facts, "sqlstate": sqlstate, "blockers": [blocker.details for blocker in blockers]},
     )
 
 
@@ -191,6 +256,9 @@ def migrating(
     `db.transaction_pooler`; BackendUnavailable `db.lock_timeout`; as `translate` says.
     """
 
+    def waiting(who: str) -> None:
+        notify(f"Waiting for {who}")
+
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: open_to_migrate(url, name, settings),
@@ -200,8 +268,9 @@ def migrating(
     try:
         with (
             engine.connect() as connection,
-            migration_lock(connection, lock_wait, lambda holder: notify(f"Waiting for {holder}")) as lock,
+            migration_lock(connection, lock_wait, waiting) as lock,
+            BlockerWatch(url, lock.pid, lock_timeout, waiting) as watch,
         ):
-            yield MigratingSession(target, url, connection, lock, lock_timeout, lock_wait, notify)
+            yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, notify)
     except DBAPIError as error:
         raise translate(error, target) from error
