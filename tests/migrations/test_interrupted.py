@@ -18,7 +18,7 @@ from bazar_cli.adapters.migrations import session
 from bazar_cli.adapters.migrations.lock import KEY
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db import Migrate, Migrated
-from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError
 from tests.support.postgres import ScratchPostgres, target_of
 from tests.support.release import Release
 
@@ -122,6 +122,24 @@ def test_a_run_that_fails_has_closed_the_table_of_alembic(fresh_database: Databa
         migrate(url)
     assert failed.value.details["applied"] == release.revisions[:-1]
     assert ask(url, "SELECT relrowsecurity FROM pg_class WHERE oid = 'bazar.alembic_version'::regclass") == [(True,)]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_what_fails_around_the_revisions_is_told_as_it_is(
+    fresh_database: Databases, release: Release, where: str
+) -> None:
+    url = fresh_database(migrated=True)
+    release.add("0005", "op.execute('CREATE TABLE bazar.first (id int)')")
+    fails = "context.config.attributes['connection'].exec_driver_sql('SELECT 1 / 0')"
+    lines = (fails, "run(context)") if where == "before" else ("run(context)", fails)
+    entry = release.migrations / "env.py"
+    entry.write_text(entry.read_text().replace("run(context)", "\n".join(lines)))
+    with pytest.raises(BazarError) as failed:
+        migrate(url)
+    expected = ("postgres.unexpected", "0005") if where == "after" else ("db.revision_failed", "0004")
+    assert (failed.value.code, revision_of(url)) == expected
+    assert "division by zero" in failed.value.message
+    assert lock_is_free(url)
 
 
 def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, release: Release) -> None:

@@ -106,24 +106,32 @@ class MigratingSession:
             for revision in revisions[len(moved) :]:
                 if attempt.number == 0:
                     told(revision)
-                with self._guarded(attempt, self._patience(revision)):
+                # In the transaction of the revision, which Alembic goes on with.
+                self.lock.check(self._patience(revision))
+                with self._watch.over() as attempt.watched:
                     yield revision.id
                 moved.append(AppliedRevision(revision, attempt.milliseconds, attempt.number))
                 attempt = _Attempt()
 
+        def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
+            return self._failed(error, sqlstate, revision, facts(), resume)
+
+        def facts() -> dict[str, object]:
+            return {"revision": revision.id, "applied": [m.revision.id for m in (*before, *moved)]}
+
         while len(moved) < len(revisions):
+            revision = revisions[len(moved)]
+            self._check(self._patience(revision))
             steps = course()
             try:
                 move(steps)
             except _OF_STATEMENTS as raised:
+                if len(moved) == len(revisions):
+                    # What Alembic ends a run with; a lock stops it no second time.
+                    raise translate(_of_the_database(raised), self._target) from raised
                 revision = revisions[len(moved)]
-                facts = {"revision": revision.id, "applied": [m.revision.id for m in (*before, *moved)]}
-
-                def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
-                    return self._failed(error, sqlstate, revision, facts, resume)  # noqa: B023 - called at once
-
                 # What runs without a transaction may have left half of itself: that is for the next run to look at.
-                self._wait_or_raise(raised, revision.id, attempt, facts, failed, again=revision.transactional)
+                self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
             finally:
                 steps.close()
         return moved
@@ -137,8 +145,8 @@ class MigratingSession:
         attempt = _Attempt()
         while True:
             try:
-                with self._guarded(attempt, self._lock_timeout):
-                    self.connection.commit()
+                self._check(self._lock_timeout)
+                with self._watch.over() as attempt.watched:
                     move()
             except _OF_STATEMENTS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: translate(error, self._target))
@@ -148,15 +156,9 @@ class MigratingSession:
     def _patience(self, revision: Revision) -> float:
         return self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
 
-    @contextmanager
-    def _guarded(self, attempt: _Attempt, patience: float) -> Generator[None]:
-        """For the block, hold the migration lock for sure, and see who blocks what waits for a table.
-
-        It begins in a transaction.
-        """
+    def _check(self, patience: float) -> None:
         self.lock.check(patience)
-        with self._watch.over() as attempt.watched:
-            yield
+        self.connection.commit()
 
     def _wait_or_raise(
         self,
