@@ -60,7 +60,7 @@ def refused(people: People, kind: type[BazarError], code: str) -> Generator[Baza
     with pytest.raises(kind) as error:
         yield caught
     assert error.value.code == code, error.value
-    caught.message, caught.details = error.value.message, error.value.details
+    caught.message, caught.hint, caught.details = error.value.message, error.value.hint, error.value.details
     assert dump(url_of(people)) == before
 
 
@@ -197,6 +197,46 @@ def test_what_cannot_be_put_back_keeps_the_tables_and_is_named_alone(alone: Peop
     assert error.details == {"dependents": [named]}
     with refused(alone, Conflict, "db.needed_by_others"):
         run(alone, ruler)
+
+
+def test_views_whose_rules_refer_to_each_other_are_put_back(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE VIEW public.a AS SELECT id, email FROM bazar.users",
+        "CREATE VIEW public.b AS SELECT id, email FROM public.a",
+        "CREATE RULE to_b AS ON INSERT TO public.a DO INSTEAD INSERT INTO public.b VALUES (new.id, new.email)",
+        'CREATE RULE "to a" AS ON DELETE TO public.b DO INSTEAD DELETE FROM public.a WHERE a.id = old.id',
+        "COMMENT ON RULE to_b ON public.a IS 'in a circle'",
+    ):
+        alone.sql(statement)
+    seen = ("--exclude-table-data=bazar.*",)
+    before = dump(url_of(alone), *seen)
+    done = run(alone, ruler)
+    assert dump(url_of(alone), *seen) == before
+    assert {'rule "to a" of public.b', "rule to_b of public.a", "view public.a", "view public.b"} <= {*done.dependents}
+
+
+def test_views_that_select_from_each_other_keep_the_tables_and_are_named_alone(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE VIEW public.below AS SELECT email FROM bazar.users",
+        "CREATE VIEW public.a AS SELECT email FROM public.below",
+        "CREATE MATERIALIZED VIEW public.m AS SELECT email FROM public.a",
+        'CREATE VIEW public."B" AS SELECT email FROM public.m',
+        "CREATE VIEW public.above AS SELECT email FROM public.a",
+        'CREATE OR REPLACE VIEW public.a AS SELECT email FROM public.below UNION ALL SELECT email FROM public."B"',
+    ):
+        alone.sql(statement)
+    for dry_run in (True, False):
+        with refused(alone, Conflict, "db.needed_by_others") as error:
+            run(alone, ruler, dry_run=dry_run)
+        assert error.details == {"dependents": ['view public."B"', "view public.a", "materialized view public.m"]}
+        assert 'view public."B", view public.a, materialized view public.m stand on each other' in error.message
+        assert "nothing was done" in error.hint
+        assert '`DROP VIEW public."B", public.a CASCADE`' in error.hint
+        assert "create them anew" in error.hint
+    alone.sql('DROP VIEW public."B", public.a CASCADE')
+    assert run(alone, ruler).dependents == ("view public.below",)
 
 
 def test_view_of_a_column_that_does_not_come_again_keeps_the_tables(alone: People) -> None:
