@@ -30,6 +30,7 @@ from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import REQUEST_ID, People, Someone, an_address, granted
+from tests.support.postgres import name_of
 from tests.support.release import Release
 from tests.support.supabase_shape import dump, make_roles, shape
 
@@ -42,12 +43,8 @@ def url_of(people: People) -> str:
     return people.target.database_url.reveal()
 
 
-def name_of(people: People) -> str:
-    return people.sql("SELECT current_database() AS name")[0]["name"]
-
-
 def run(people: People, operator: Someone, *, dry_run: bool = False, **asked: Any) -> DatabaseReset:
-    request = ResetDatabase(confirm=name_of(people), **asked)
+    request = ResetDatabase(confirm=name_of(url_of(people)), **asked)
     done = people.run(operator, reset, RESET, request, dry_run=dry_run)
     assert not isinstance(done, Impact)
     return done
@@ -277,7 +274,7 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
     grant = granted(alone.operator(ruler), RESET)
     alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", ruler.id)
     with refused(alone, Conflict, "access.changed"):
-        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
 def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone: People) -> None:
@@ -296,7 +293,7 @@ def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
     assert grant is not None
     alone.superuser()
     with refused(alone, Conflict, "access.changed"):
-        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
 def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_database: Databases) -> None:
@@ -306,7 +303,7 @@ def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_da
         there.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
         there.sql("INSERT INTO bazar.users SELECT (jsonb_populate_record(NULL::bazar.users, %s)).*", _row(alone, ruler))
         with refused(there, Conflict, "db.urls_differ"):
-            astray.run(ruler, reset, RESET, ResetDatabase(confirm=name_of(there)))
+            astray.run(ruler, reset, RESET, ResetDatabase(confirm=name_of(url_of(there))))
 
 
 def _row(people: People, someone: Someone) -> Jsonb:
@@ -379,7 +376,7 @@ def test_from_a_revision_that_this_release_does_not_have(
     assert "other files than those of this release migrated it" in error.message
     assert "with the rest: bazar.extra;" in error.message
 
-    request = ResetDatabase(confirm=name_of(alone))
+    request = ResetDatabase(confirm=name_of(url_of(alone)))
     done = alone.run(ruler, lambda system, grant, asked: reset(system, grant, asked, told.append), RESET, request)
 
     assert isinstance(done, DatabaseReset)

@@ -19,7 +19,7 @@ from tests.cli.db.conftest import On, has_schema
 from tests.cli.db.test_alembic import alembic
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
-from tests.support.postgres import drop_database, limited_role, sibling, target_of
+from tests.support.postgres import drop_database, limited_role, name_of, sibling, target_of
 from tests.support.supabase_shape import dump
 
 JSON = ("-o", "json")
@@ -273,7 +273,7 @@ def test_reset_takes_the_row_with_another_id_away(first: On, root: Someone, fres
     url = fresh_database(migrated=True)
     with named(first(url), root) as (bazar, there):
         there.user(email=root.email)
-        bazar("db", "reset", "--confirm", urlsplit(url).path[1:], "--no-input", *JSON).ok()
+        bazar("db", "reset", "--confirm", name_of(url), "--no-input", *JSON).ok()
         assert users(url) == [(str(root.id), root.email, "premium", True)]
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
-from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
+from tests.cli.db.conftest import On, as_ruler, has_schema, marker_of, people_apart, schema_of
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone, an_address
-from tests.support.postgres import create_database, drop_database, sibling
+from tests.support.postgres import create_database, drop_database, name_of, sibling
 from tests.support.release import Release
 from tests.support.supabase_shape import dump
 from tests.support.waiting import until
@@ -30,10 +28,6 @@ Databases = Callable[..., str]
 ALL = [r.id for r in revisions(script_location())]
 HEAD = ALL[-1]
 JSON = ("-o", "json")
-
-
-def name_of(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
 
 
 def ask(url: str, query: str) -> list[tuple[object, ...]]:
@@ -46,12 +40,8 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
 def here(nobody: Bazar, target: Target, fresh_database: Databases) -> tuple[Bazar, str]:
     """`bazar` signed in as the superuser of an unprotected database at the head."""
     url = fresh_database(migrated=True)
-    # The template's stamp is that of every other database of the run, whose identities --identities would delete.
-    ask(url, "UPDATE bazar.deployment SET id = gen_random_uuid()")
-    with People(replace(target, database_url=Secret(url))) as people:
-        ruler = people.superuser()
-        people.identity(ruler)
-        return nobody.on(people.target).having(BAZAR_TOKEN=people.access_token(ruler)), url
+    with people_apart(target, url) as apart:
+        return as_ruler(nobody, apart), url
 
 
 def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Path) -> None:
