@@ -130,7 +130,8 @@ class Gate:
             target = self._system.target
             if target.superuser_email is None or target.superuser_password is None:
                 raise _no_first_superuser(nobody) from nobody
-        return self._identities.superuser(create=create)
+        user_id = id_of_address(self._system, target.superuser_email)
+        return self._identities.superuser(create=create, user_id=user_id)
 
     def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
         """What Postgres has for this command.
@@ -153,7 +154,8 @@ class Gate:
         `bazar db migrate`; looking before is part of that. The nil UUID is nobody's id.
         """
         email = (self._system.target.superuser_email or "").lower()
-        grant = decide_bootstrap(UUID(int=0), email, spec, self._system.request_id, dry_run=True)
+        user_id = id_of_address(self._system, email) or UUID(int=0)
+        grant = decide_bootstrap(user_id, email, spec, self._system.request_id, dry_run=True)
         assert grant is not None, f"{spec.name} is no bootstrap command"
         return grant
 
@@ -204,6 +206,16 @@ def has_superuser(system: System, *, needs_database: bool = False) -> bool:
     if not sight.superuser_exists:
         _check_migration_url(system)
     return sight.superuser_exists
+
+
+def id_of_address(system: System, email: str) -> UUID | None:
+    """Return the id that the first superuser's address has in Postgres; None where it has none.
+
+    The caller has proven that no superuser exists. Raises: BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.gate import find_id
+
+    return find_id(system.database(), system.target, email.lower())
 
 
 def is_ruled(system: System) -> bool | None:

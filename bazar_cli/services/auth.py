@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users import check_superuser, checked_password, normalized_email
-from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser
+from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser, id_of_address
 from bazar_cli.services.bootstrap import claim_by
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one, and an
     identity that Supabase does not know yet is created with SUPERUSER_PASSWORD.
     Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
-    Conflict `db.no_database`, before an identity is created for a database that is not there; BackendUnavailable.
+    Conflict `db.no_database`, before an identity is created for a database that is not there, `users.email_differs`,
+    `users.email_exists`; BackendUnavailable.
     """
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -43,7 +44,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
             if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(system, email, request):
                 raise
             check_superuser(None, request.password)
-            client.create_confirmed(email, request.password)
+            client.create_confirmed(email, request.password, id_of_address(system, email))
             session = client.sign_in(email, request.password)
     sessions = Sessions.of(system.target, environ)
     try:
@@ -60,6 +61,12 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     except BackendUnavailable as error:
         # The sign-in itself is done and kept; what Postgres knows is for later commands to find out.
         return replace(_who(system, identity, None), note=error.message)
+    except Conflict:
+        # What ends with an error signs nobody in.
+        with sessions.lock():
+            sessions.forget()
+            _end(system, session)
+        raise
 
 
 def logout(system: System, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:

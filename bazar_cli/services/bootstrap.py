@@ -10,6 +10,17 @@ if TYPE_CHECKING:
     from bazar_cli.services.system import System
 
 
+def check_claim(system: System, grant: Grant) -> None:
+    """See that the operator of a bootstrap Grant can become the first superuser, before anything is done for it.
+
+    Raises: Conflict `users.email_exists`; BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.bootstrap import refuse_other_id
+
+    with system.database().read(grant) as connection:
+        refuse_other_id(connection, grant.operator.id, grant.operator.email)
+
+
 def claim_by(system: System, grant: Grant) -> bool:
     """Make the operator of a bootstrap Grant the first superuser; False when there is one already.
 

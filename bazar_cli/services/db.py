@@ -20,6 +20,7 @@ from bazar_cli.domain.db import (
     checked_seconds,
 )
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.services.bootstrap import check_claim, claim_by
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -42,7 +43,7 @@ def migrate(
 
     A bootstrap run then makes the operator the first superuser.
     Raises: see `adapters.migrations.runner`; UsageError `db.steps_and_revision`, `db.steps_invalid`,
-    `db.environment_name`, `usage.invalid_value`.
+    `db.environment_name`, `usage.invalid_value`; Conflict `users.email_exists`.
     """
     grant.demand(use_cases.MIGRATE)
     if request.steps is not None and request.revision is not None:
@@ -57,13 +58,13 @@ def migrate(
     checked_seconds("--lock-timeout", request.lock_timeout, least=SHORTEST_LOCK_SECONDS)
     if request.environment is not None:
         checked_environment(request.environment)
+    if grant.bootstrap:
+        check_claim(system, grant)
     migrator = system.migrator(grant)
     if grant.dry_run or request.sql:
         return migrator.plan(request)
     result = migrator.migrate(request, notify)
     if grant.bootstrap:
-        from bazar_cli.services.bootstrap import claim_by
-
         claim_by(system, grant)
     return result
 

@@ -13,6 +13,7 @@ from bazar_cli.domain.users import check_superuser
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from uuid import UUID
 
     from bazar_cli.adapters.supabase.tokens import Claims, TokenVerifier
     from bazar_cli.domain.secrets import Secret
@@ -82,13 +83,15 @@ class Identities:
                 raise
         return renewed if self._asked_auth else self._confirmed(renewed)
 
-    def superuser(self, *, create: bool) -> Identity | None:
+    def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
+
+        Parameters: `user_id` is the id that the address has in Postgres, which a new identity gets too.
 
         Nothing is written to disk, and an existing password is never changed. The caller has proven that no
         superuser exists. Returns None, without `create`, for an address that the service key proves to be free.
         Raises: UsageError for credentials that Supabase could not take; NotSignedIn `auth.not_signed_in`,
-        `auth.invalid_credentials`.
+        `auth.invalid_credentials`; Conflict `users.email_differs`.
         """
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
@@ -104,8 +107,8 @@ class Identities:
                     raise
                 check_superuser(None, password)
                 if create:
-                    client.create_confirmed(email, password)
-                elif not client.knows(email):
+                    client.create_confirmed(email, password, user_id)
+                elif not client.knows(email, user_id):
                     return None
                 # Another run may have created it meanwhile.
                 try:

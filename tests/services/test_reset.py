@@ -30,6 +30,7 @@ from bazar_cli.domain.target import Target
 from bazar_cli.services.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import REQUEST_ID, People, Someone, an_address, granted
+from tests.support.postgres import name_of
 from tests.support.release import Release
 from tests.support.supabase_shape import dump, make_roles, shape
 
@@ -42,12 +43,8 @@ def url_of(people: People) -> str:
     return people.target.database_url.reveal()
 
 
-def name_of(people: People) -> str:
-    return people.sql("SELECT current_database() AS name")[0]["name"]
-
-
 def run(people: People, operator: Someone, *, dry_run: bool = False, **asked: Any) -> DatabaseReset:
-    request = ResetDatabase(confirm=name_of(people), **asked)
+    request = ResetDatabase(confirm=name_of(url_of(people)), **asked)
     done = people.run(operator, reset, RESET, request, dry_run=dry_run)
     assert not isinstance(done, Impact)
     return done
@@ -60,7 +57,7 @@ def refused(people: People, kind: type[BazarError], code: str) -> Generator[Baza
     with pytest.raises(kind) as error:
         yield caught
     assert error.value.code == code, error.value
-    caught.message, caught.details = error.value.message, error.value.details
+    caught.message, caught.hint, caught.details = error.value.message, error.value.hint, error.value.details
     assert dump(url_of(people)) == before
 
 
@@ -199,6 +196,46 @@ def test_what_cannot_be_put_back_keeps_the_tables_and_is_named_alone(alone: Peop
         run(alone, ruler)
 
 
+def test_views_whose_rules_refer_to_each_other_are_put_back(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE VIEW public.a AS SELECT id, email FROM bazar.users",
+        "CREATE VIEW public.b AS SELECT id, email FROM public.a",
+        "CREATE RULE to_b AS ON INSERT TO public.a DO INSTEAD INSERT INTO public.b VALUES (new.id, new.email)",
+        'CREATE RULE "to a" AS ON DELETE TO public.b DO INSTEAD DELETE FROM public.a WHERE a.id = old.id',
+        "COMMENT ON RULE to_b ON public.a IS 'in a circle'",
+    ):
+        alone.sql(statement)
+    seen = ("--exclude-table-data=bazar.*",)
+    before = dump(url_of(alone), *seen)
+    done = run(alone, ruler)
+    assert dump(url_of(alone), *seen) == before
+    assert {'rule "to a" of public.b', "rule to_b of public.a", "view public.a", "view public.b"} <= {*done.dependents}
+
+
+def test_views_that_select_from_each_other_keep_the_tables_and_are_named_alone(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE VIEW public.below AS SELECT email FROM bazar.users",
+        "CREATE VIEW public.a AS SELECT email FROM public.below",
+        "CREATE MATERIALIZED VIEW public.m AS SELECT email FROM public.a",
+        'CREATE VIEW public."B" AS SELECT email FROM public.m',
+        "CREATE VIEW public.above AS SELECT email FROM public.a",
+        'CREATE OR REPLACE VIEW public.a AS SELECT email FROM public.below UNION ALL SELECT email FROM public."B"',
+    ):
+        alone.sql(statement)
+    for dry_run in (True, False):
+        with refused(alone, Conflict, "db.needed_by_others") as error:
+            run(alone, ruler, dry_run=dry_run)
+        assert error.details == {"dependents": ['view public."B"', "view public.a", "materialized view public.m"]}
+        assert 'view public."B", view public.a, materialized view public.m stand on each other' in error.message
+        assert "nothing was done" in error.hint
+        assert '`DROP VIEW public."B", public.a CASCADE`' in error.hint
+        assert "create them anew" in error.hint
+    alone.sql('DROP VIEW public."B", public.a CASCADE')
+    assert run(alone, ruler).dependents == ("view public.below",)
+
+
 def test_view_of_a_column_that_does_not_come_again_keeps_the_tables(alone: People) -> None:
     ruler = alone.superuser()
     alone.sql("ALTER TABLE bazar.users ADD COLUMN by_hand text")
@@ -237,7 +274,7 @@ def test_rights_are_looked_at_again_with_the_tables_locked(alone: People) -> Non
     grant = granted(alone.operator(ruler), RESET)
     alone.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", ruler.id)
     with refused(alone, Conflict, "access.changed"):
-        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
 def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone: People) -> None:
@@ -256,7 +293,7 @@ def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
     assert grant is not None
     alone.superuser()
     with refused(alone, Conflict, "access.changed"):
-        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(alone)))
+        alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
 def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_database: Databases) -> None:
@@ -266,7 +303,7 @@ def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_da
         there.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
         there.sql("INSERT INTO bazar.users SELECT (jsonb_populate_record(NULL::bazar.users, %s)).*", _row(alone, ruler))
         with refused(there, Conflict, "db.urls_differ"):
-            astray.run(ruler, reset, RESET, ResetDatabase(confirm=name_of(there)))
+            astray.run(ruler, reset, RESET, ResetDatabase(confirm=name_of(url_of(there))))
 
 
 def _row(people: People, someone: Someone) -> Jsonb:
@@ -339,7 +376,7 @@ def test_from_a_revision_that_this_release_does_not_have(
     assert "other files than those of this release migrated it" in error.message
     assert "with the rest: bazar.extra;" in error.message
 
-    request = ResetDatabase(confirm=name_of(alone))
+    request = ResetDatabase(confirm=name_of(url_of(alone)))
     done = alone.run(ruler, lambda system, grant, asked: reset(system, grant, asked, told.append), RESET, request)
 
     assert isinstance(done, DatabaseReset)

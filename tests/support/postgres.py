@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 
@@ -124,6 +124,11 @@ def target_of(url: str, supabase_url: str = "http://127.0.0.1:1", key: str = "no
 def sibling(url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{quote(name, safe='')}").geturl()
+
+
+def name_of(url: str) -> str:
+    """Return the name of the database of a URL."""
+    return unquote(urlsplit(url).path[1:])
 
 
 def create_database(url: str, name: str, template: str | None = None) -> str:

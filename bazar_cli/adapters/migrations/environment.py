@@ -76,6 +76,7 @@ def run(alembic_context: ModuleType) -> None:
             version_table_schema=SCHEMA,
             transaction_per_migration=True,
             on_version_apply=_log_of(config),
+            starting_rev=config.attributes.get("applied"),
         )
         context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         with context.begin_transaction():

@@ -285,11 +285,13 @@ class Migrator:
     def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
         from alembic import command
 
-        starts = [current or "base", *(revision.id for revision in pending)]
+        # Two, before a merge of them was applied; Alembic's own range takes one revision to start from.
+        before = current.split(", ") if current else []
 
         def render(script: Script, place: int) -> None:
             config = self._config(None, script, script.output)
-            command.upgrade(config, f"{starts[place]}:{pending[-1].id}", sql=True)
+            config.attributes["applied"] = [*before, *(revision.id for revision in pending[:place])]
+            command.upgrade(config, pending[-1].id, sql=True)
 
         return render
 

@@ -22,6 +22,7 @@ _RULED = text(
     "SELECT EXISTS (SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active'"
     " AND pending IS DISTINCT FROM 'delete')"
 )
+_TABLES = text("SELECT to_regclass('bazar.users') IS NOT NULL")
 _OTHER_ID = text("SELECT id FROM bazar.users WHERE lower(email) = :email AND id <> :id")
 _BEFORE = text("SELECT email, plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR UPDATE")
 _CLAIM = text(
@@ -57,8 +58,7 @@ def claim_superuser(database: Database, grant: Grant, user_id: uuid.UUID, email:
 
 def refuse_ruled(connection: Connection, grant: Grant) -> None:
     """Make sure, for a bootstrap Grant, that there is still no superuser. Raises: Conflict `access.changed`."""
-    there = connection.execute(text("SELECT to_regclass('bazar.users')")).scalar_one() is not None
-    if there and connection.execute(_RULED).scalar_one():
+    if connection.execute(_TABLES).scalar_one() and connection.execute(_RULED).scalar_one():
         raise Conflict(
             "access.changed",
             f"a superuser came while the command ran: {grant.operator.email} has no rights by being SUPERUSER_EMAIL any"
@@ -67,17 +67,25 @@ def refuse_ruled(connection: Connection, grant: Grant) -> None:
         )
 
 
-def _claim(connection: Connection, grant: Grant, user_id: uuid.UUID, email: str) -> bool:
-    if connection.execute(_RULED).scalar_one():
-        return False
+def refuse_other_id(connection: Connection, user_id: uuid.UUID, email: str) -> None:
+    """Make sure that no user has the address with another id. Raises: Conflict `users.email_exists`."""
+    if not connection.execute(_TABLES).scalar_one():
+        return
     other = connection.execute(_OTHER_ID, {"id": user_id, "email": email}).scalar_one_or_none()
     if other is not None:
         raise Conflict(
             "users.email_exists",
-            f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}",
-            hint="delete the stale row in bazar.users, or use another SUPERUSER_EMAIL",
+            f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}: it is made no superuser",
+            hint="set another SUPERUSER_EMAIL; or, if nobody needs the identity at Supabase, delete it there: the next"
+            " run makes it anew with the id of Postgres",
             details={"postgres_id": str(other), "supabase_id": str(user_id)},
         )
+
+
+def _claim(connection: Connection, grant: Grant, user_id: uuid.UUID, email: str) -> bool:
+    if connection.execute(_RULED).scalar_one():
+        return False
+    refuse_other_id(connection, user_id, email)
     found = connection.execute(_BEFORE, {"id": user_id}).mappings().one_or_none()
     connection.execute(_CLAIM, {"id": user_id, "email": email})
     after: dict[str, object] = {"email": email, "plan": "premium", "is_superuser": True}

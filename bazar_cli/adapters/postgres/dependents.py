@@ -1,8 +1,9 @@
 """What others built on bazar's tables and functions: how to take it off, and how to put it back as it was.
 
-Views, foreign keys, triggers and policies that lie outside; policies, triggers, rules, extended statistics and comments
-that others put on bazar's own tables; the publications that these are in. Definitions come from the server's own
-functions, which write every name with its schema where the search path has none: whoever calls sets it to `pg_catalog`.
+Views with their rules, foreign keys, triggers and policies that lie outside; policies, triggers, rules, extended
+statistics and comments that others put on bazar's own tables; the publications that these are in. Definitions come from
+the server's own functions, which write every name with its schema where the search path has none: whoever calls sets it
+to `pg_catalog`.
 """
 
 from __future__ import annotations
@@ -43,8 +44,6 @@ _VIEWS = f"""
                  FROM pg_attrdef f JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
                  WHERE f.adrelid = c.oid ORDER BY f.adnum) AS defaults,
            ARRAY(SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid ORDER BY 1) AS indexes,
-           ARRAY(SELECT pg_get_ruledef(r.oid) FROM pg_rewrite r
-                 WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' ORDER BY r.rulename) AS rules,
            CASE WHEN c.relkind = 'm' AND c.relispopulated
                 THEN format('REFRESH MATERIALIZED VIEW %%s', c.oid::regclass) END AS filled
     FROM found JOIN pg_class c USING (oid) LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
@@ -77,10 +76,10 @@ _TRIGGERS = """
 """
 _RULES = """
     SELECT r.oid, r.ev_class::regclass::text AS relation, quote_ident(r.rulename) AS name,
-           pg_get_ruledef(r.oid) AS definition,
+           pg_get_ruledef(r.oid) AS definition, r.ev_class = ANY(%(rels)s) AS on_ours,
            CASE r.ev_enabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' END
            AS state
-    FROM pg_rewrite r WHERE r.ev_class = ANY(%(rels)s) AND r.rulename <> '_RETURN'
+    FROM pg_rewrite r WHERE (r.ev_class = ANY(%(rels)s) OR r.ev_class = ANY(%(views)s)) AND r.rulename <> '_RETURN'
     ORDER BY relation, name
 """
 _STATISTICS = """
@@ -227,8 +226,11 @@ def built_on(connection: psycopg.Connection, relations: list[int], routines: lis
         )
         for oid, relation, name, definition, orphans in connection.execute(_FOREIGN_KEYS, ours).fetchall()
     ]
-    on_ours = (*_rules(connection, ours), *_statistics(connection, ours), *_published(connection, ours))
-    found = (*_policies(connection, ours), *_triggers(connection, ours), *keys, *views, *on_ours)
+    rules = [*_rules(connection, ours)]
+    # Rules of views, which may refer to views that stand on these, are off before and back after all views.
+    of_views = [rule for rule in rules if rule.drop is not None]
+    parts = (*(r for r in rules if r.drop is None), *_statistics(connection, ours), *_published(connection, ours))
+    found = (*of_views, *_policies(connection, ours), *_triggers(connection, ours), *keys, *views, *parts)
     said = [*relations, *routines, *types, *(one.oid for one in found if one.oid)]
     comments = connection.execute(_COMMENTS, {"oids": said}).fetchall()
     settings = [
@@ -268,9 +270,9 @@ def _literal(connection: psycopg.Connection, text: str) -> str:
 
 def _views(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:
     rows = connection.execute(_VIEWS.encode(), ours).fetchall()
-    for oid, name, owner, kind, made, defaults, indexes, rules, filled in rows:
+    for oid, name, owner, kind, made, defaults, indexes, filled in rows:
         owned = f"ALTER TABLE {name} OWNER TO {owner}"
-        create = (made, *defaults, *indexes, *rules, owned)
+        create = (made, *defaults, *indexes, owned)
         yield Dependent(kind.lower(), name, f"DROP {kind} {name}", create, oid, fill=filled)
 
 
@@ -288,9 +290,10 @@ def _policies(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Ite
 
 
 def _rules(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:
-    for oid, relation, name, definition, state in connection.execute(_RULES, ours).fetchall():
+    for oid, relation, name, definition, on_ours, state in connection.execute(_RULES, ours).fetchall():
         states = (f"ALTER TABLE {relation} {state} RULE {name}",) if state else ()
-        yield Dependent("rule", f"{name} of {relation}", None, (definition, *states), oid)
+        drop = None if on_ours else f"DROP RULE {name} ON {relation}"
+        yield Dependent("rule", f"{name} of {relation}", drop, (definition, *states), oid)
 
 
 def _statistics(connection: psycopg.Connection, ours: dict[str, list[int]]) -> Iterable[Dependent]:

@@ -33,6 +33,7 @@ _SUPERUSER = """
                    AND state = 'active' AND pending IS DISTINCT FROM 'delete') AS found,
         pg_catalog.row_security_active('bazar.users') AS filtered
 """
+_OF_ADDRESS = "SELECT id FROM bazar.operators WHERE lower(email) = %s"
 _DENIAL = """
     INSERT INTO bazar.audit_events
         (id, operator_id, operator_email, use_case, outcome, target_type, target_id, organization_id, reason, after,
@@ -87,6 +88,21 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
         if ground is None:
             raise
         return Sight(ground)
+
+
+def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
+    """Read the id of the user with an address, which is in lower case; None where there is none.
+
+    Raises: as `look`.
+    """
+    try:
+        with database.connect_for_gate() as connection:
+            row = connection.execute(_OF_ADDRESS, (email,)).fetchone()
+    except BazarError as error:
+        if _missing(error, target) is None:
+            raise
+        return None
+    return None if row is None else uuid.UUID(str(row[0]))
 
 
 def append_denial(

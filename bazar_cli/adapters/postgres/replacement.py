@@ -30,6 +30,19 @@ _OUTSIDE = """
     WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT class, oid FROM known)
     ORDER BY text
 """
+# Only what SELECTs: the other rules of views are off when this is asked.
+_IN_CIRCLES = """
+    WITH RECURSIVE way (upper, lower) AS (
+        SELECT r.ev_class, d.refobjid FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+        WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+          AND r.ev_class = ANY(%(views)s) AND d.refobjid = ANY(%(views)s) AND d.refobjid <> r.ev_class
+        UNION
+        SELECT way.upper, d.refobjid FROM way JOIN pg_rewrite r ON r.ev_class = way.lower
+            JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY(%(views)s) AND d.refobjid <> r.ev_class
+    )
+    SELECT DISTINCT upper FROM way WHERE upper = lower
+"""
 
 
 def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents: Dependents) -> tuple[Dependent, ...]:
@@ -57,6 +70,9 @@ def take_off(connection: psycopg.Connection, things: Sequence[Thing], dependents
                 taken += [dependent] if dependent is not None else []
         if len(stuck) == len(waiting):
             assert refusal is not None, "what is stuck was refused"
+            circle = _in_circles(connection, [d for _, d in stuck if d is not None])
+            if circle:
+                raise _on_each_other(circle) from refusal
             raise _needed(_built_by_others(connection, things, dependents) or _said(refusal)) from refusal
         waiting = stuck
     return (*reversed(taken), *(d for d in dependents.found if d.drop is None))
@@ -127,6 +143,24 @@ def _built_by_others(connection: psycopg.Connection, things: Sequence[Thing], de
     known += [(d.catalog, d.oid) for d in dependents.found if d.catalog is not None]
     classes, oids = [catalog for catalog, _ in known], [oid for _, oid in known]
     return [str(text) for (text,) in connection.execute(_OUTSIDE, {"classes": classes, "oids": oids}).fetchall()]
+
+
+def _in_circles(connection: psycopg.Connection, stuck: Sequence[Dependent]) -> list[Dependent]:
+    """Return those of the views that select, over others or not, from themselves."""
+    found = connection.execute(_IN_CIRCLES, {"views": [d.oid for d in stuck if d.catalog == "pg_class"]}).fetchall()
+    return [d for d in stuck if (d.oid,) in found]
+
+
+def _on_each_other(views: Sequence[Dependent]) -> Conflict:
+    # A materialized view is none of DROP VIEW, and goes with the views below it.
+    names = ", ".join(view.name for view in views if view.kind == "view")
+    return Conflict(
+        "db.needed_by_others",
+        f"{', '.join(map(str, views))} stand on each other, so that none of them can be made before the others",
+        hint=f"`DROP VIEW {names} CASCADE`, run the command again, then create them anew with what stood on them;"
+        " nothing was done",
+        details={"dependents": [str(view) for view in views]},
+    )
 
 
 def _said(refusal: psycopg.errors.DependentObjectsStillExist) -> list[str]:

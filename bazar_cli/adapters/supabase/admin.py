@@ -18,10 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, explained, key_headers, open_http, retry_after, unavailable
-from bazar_cli.adapters.supabase.listing import find_user, unreadable, user_pages
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, retry_after, unavailable
+from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
 from bazar_cli.domain.access import Sealed
-from bazar_cli.domain.identities import BAN, NOBODY, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _LARGE_PAGE = 1000
 """For reading all: the server counts its whole table for every page."""
 _TOO_MANY = 429
-_NOT_FOUND = 404
 _BAN_DURATION = f"{BAN // timedelta(hours=1)}h"
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
@@ -187,20 +186,9 @@ class AdminClient:
 
         Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
         """
-        # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
+        found = get_user(self._http, self._target, user_id)
         try:
-            response = self._http.get(
-                f"{auth_url(self._target)}/admin/users/{user_id}", headers=key_headers(self._target)
-            )
-        except httpx.HTTPError as error:
-            raise unavailable(self._target, error) from error
-        code, message = explained(response)
-        if response.status_code == _NOT_FOUND and code == NOBODY:
-            return None
-        if not response.is_success:
-            raise unreadable(self._target, response, message)
-        try:
-            return _listed(response.json())
+            return None if found is None else _listed(found)
         except (KeyError, TypeError, ValueError) as error:
             raise unavailable(self._target, "its answer is no identity") from error
 

@@ -22,8 +22,8 @@ from bazar_cli.adapters.supabase.http import (
     unavailable,
     user_headers,
 )
-from bazar_cli.adapters.supabase.listing import find_user
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, UsageError
+from bazar_cli.adapters.supabase.listing import find_user, get_user
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 
@@ -86,17 +86,21 @@ class AuthClient:
                     raise _session_expired() from error
                 raise
 
-    def create_confirmed(self, email: str, password: Secret) -> None:
+    def create_confirmed(self, email: str, password: Secret, user_id: uuid.UUID | None) -> None:
         """Create the identity of the first superuser, if the address is free; an existing one stays as it is.
 
         Whether it was free shows in the sign-in that follows: the server answers 422 or, in a race, 500.
-        Raises: BackendUnavailable; Conflict `supabase.key_refused`.
+        Parameters: `user_id` is the id that the user with the address has in Postgres, if there is one.
+        Raises: BackendUnavailable; Conflict `supabase.key_refused`, `users.email_differs`.
         """
+        self._check_address(user_id, email)
         from supabase_auth import SyncGoTrueAdminAPI
         from supabase_auth.errors import AuthApiError
 
         api = SyncGoTrueAdminAPI(url=auth_url(self._target), headers=key_headers(self._target), http_client=self._http)
-        attributes = {"email": email, "password": password.reveal(), "email_confirm": True}
+        attributes: dict[str, object] = {"email": email, "password": password.reveal(), "email_confirm": True}
+        if user_id is not None:
+            attributes["id"] = str(user_id)
         with self._translated("creating the first superuser"):
             try:
                 api.create_user(cast("AdminUserAttributes", attributes))
@@ -104,11 +108,12 @@ class AuthClient:
                 if error.code != "email_exists" and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
 
-    def knows(self, email: str) -> bool:
+    def knows(self, email: str, user_id: uuid.UUID | None) -> bool:
         """Say whether an identity has the address of the first superuser, which the service key can tell.
 
-        Raises: BackendUnavailable; Conflict `supabase.key_refused`.
+        Raises: as `create_confirmed`, for an identity that could not be created.
         """
+        self._check_address(user_id, email)
         return find_user(self._http, self._target, email.lower()) is not None
 
     def get_user(self, access_token: Secret) -> tuple[uuid.UUID, str]:
@@ -137,6 +142,21 @@ class AuthClient:
         Raises: NotSignedIn `auth.session_revoked` when it has ended before; BackendUnavailable.
         """
         self._as_user("POST", "logout", access_token, params={"scope": scope})
+
+    def _check_address(self, user_id: uuid.UUID | None, email: str) -> None:
+        """See that no identity with another address has the id."""
+        email = email.lower()
+        found = None if user_id is None else get_user(self._http, self._target, user_id)
+        if found is None or str(found.get("email") or "").lower() == email:
+            return
+        other = "was deleted and keeps it" if found.get("deleted_at") else f"has the address {found.get('email')}"
+        raise Conflict(
+            "users.email_differs",
+            f"{email} is in Postgres with the id {user_id}, and the identity with this id at Supabase {other};"
+            " nothing was written",
+            hint=f"give it {email} again in the Supabase dashboard, or set another SUPERUSER_EMAIL, and run it again",
+            details={"user_id": str(user_id), "supabase_email": found.get("email")},
+        )
 
     def _library(self) -> SyncGoTrueClient:
         from supabase_auth import SyncGoTrueClient

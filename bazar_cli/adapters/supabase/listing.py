@@ -1,19 +1,22 @@
-"""Supabase Auth's list of identities, page by page."""
+"""Supabase Auth's identities as the service key reads them: the list, page by page, and one by id."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import httpx
 
 from bazar_cli.adapters.supabase.http import (
     auth_url,
+    explained,
     key_headers,
     key_refused,
     retry_after,
     unavailable,
 )
+from bazar_cli.domain.identities import NOBODY
 
 if TYPE_CHECKING:
     from bazar_cli.domain.errors import BazarError
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _PAGE = 200
 _TOO_MANY = 429
+_NOT_FOUND = 404
 
 
 def user_pages(
@@ -64,6 +68,24 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
             if str(user.get("email", "")).lower() == email:
                 return user
     return None
+
+
+def get_user(http: httpx.Client, target: Target, user_id: UUID) -> dict[str, Any] | None:
+    """Return the identity with this id, None when there is none. Raises: as `user_pages`."""
+    # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
+    try:
+        response = http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target))
+    except httpx.HTTPError as error:
+        raise unavailable(target, error) from error
+    code, message = explained(response)
+    if response.status_code == _NOT_FOUND and code == NOBODY:
+        return None
+    if not response.is_success:
+        raise unreadable(target, response, message)
+    try:
+        return cast("dict[str, Any]", response.json())
+    except ValueError as error:
+        raise unavailable(target, "its answer is no identity") from error
 
 
 def unreadable(target: Target, response: httpx.Response, message: str) -> BazarError:

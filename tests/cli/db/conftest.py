@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +77,24 @@ def known(first: On, people: People) -> On:
     someone = people.user()
     people.identity(someone)
     return lambda url: first(url).having(SUPERUSER_EMAIL=someone.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
+
+
+@contextmanager
+def people_apart(target: Target, url: str) -> Generator[People]:
+    """Lend the people of a migrated database, which gets a stamp of its own.
+
+    The template's is that of every other database of the run, whose identities --identities would delete.
+    """
+    with People(replace(target, database_url=Secret(url))) as apart:
+        apart.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
+        yield apart
+
+
+def as_ruler(bazar: Bazar, apart: People) -> Bazar:
+    """`bazar` as the only superuser of that database."""
+    someone = apart.superuser()
+    apart.identity(someone)
+    return bazar.on(apart.target).having(BAZAR_TOKEN=apart.access_token(someone))
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.domain.access import Role
 from bazar_cli.domain.db import Migrate
 from bazar_cli.domain.permissions import Plan
 from tests.cli.db.conftest import On, has_schema
 from tests.cli.db.test_alembic import alembic
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
-from tests.support.postgres import drop_database, limited_role, sibling, target_of
+from tests.support.postgres import drop_database, limited_role, name_of, sibling, target_of
+from tests.support.supabase_shape import dump
 
 JSON = ("-o", "json")
 MIGRATE = ("db", "migrate", "--no-input", *JSON)
@@ -208,6 +210,93 @@ def test_last_superuser_comes_back_by_the_own_address(
         known = there.everything()
         assert failed(bazar(*MIGRATE)) == (4, "auth.user_banned")
         assert there.everything() == known
+
+
+WAYS = {
+    "migrate": MIGRATE,
+    "dry run": (*MIGRATE, "--dry-run"),
+    "login": ("auth", "login", "--email", "SUPERUSER_EMAIL", "--password-stdin", *JSON),
+}
+
+
+def bootstraps(bazar: Bazar, way: str) -> Done:
+    words = [bazar.environ.get(word, word) for word in WAYS[way]]
+    return bazar(*words, stdin=bazar.environ["SUPERUSER_PASSWORD"] if way == "login" else "")
+
+
+@pytest.mark.parametrize("way", ["migrate", "login"])
+def test_user_whose_identity_is_lost_gets_it_back_with_the_same_id(
+    way: str, first: On, people: People, fresh_database: Databases
+) -> None:
+    url = fresh_database(migrated=True)
+    bazar = first(url)
+    email = bazar.environ["SUPERUSER_EMAIL"].lower()
+    with People(target_of(url)) as there:
+        lost = there.user({there.org(): Role.OWNER}, email=email)
+        before = dump(url)
+        bootstraps(bazar, "dry run").ok()
+        assert (people.identities(email), dump(url)) == ([], before)
+        bootstraps(bazar, way).ok()
+        assert [identity["id"] for identity in people.identities(email)] == [lost.id]
+        assert users(url) == [(str(lost.id), email, "premium", True)]
+        assert [(e["operator_id"], e["reason"]) for e in there.events(lost.id)] == [(lost.id, "bootstrap")]
+    me = bazar("users", "me", "--no-input", *JSON).ok().json
+    assert (me["id"], [o["role"] for o in me["organizations"]]) == (str(lost.id), ["owner"])
+
+
+@pytest.mark.parametrize("revision", [ALL[0], ALL[-1]])
+def test_identity_with_another_id_than_the_row_stops_before_anything_is_done(
+    revision: str, first: On, root: Someone, people: People, fresh_database: Databases
+) -> None:
+    at_revision(url := fresh_database(), revision)
+    with named(first(url), root) as (bazar, there):
+        row = there.user(email=root.email)
+        before = dump(url)
+        for way in WAYS:
+            done = bootstraps(bazar, way)
+            assert failed(done) == (6, "users.email_exists"), way
+            for part in (root.email, str(root.id), str(row.id)):
+                assert part in done.error["message"], way
+            assert done.error["details"] == {"postgres_id": str(row.id), "supabase_id": str(root.id)}
+            assert "another SUPERUSER_EMAIL" in done.error["hint"]
+            assert (dump(url), [i["id"] for i in people.identities(root.email)]) == (before, [root.id]), way
+            assert bazar("auth", "logout", *JSON).ok().json["was_signed_in"] is False, way
+        bazar("db", "status", *JSON).ok()
+        # The next step of the hint.
+        people.auth("DELETE", f"/admin/users/{root.id}").raise_for_status()
+        bootstraps(bazar, "migrate").ok()
+        assert [i["id"] for i in people.identities(root.email)] == [row.id]
+        assert users(url) == [(str(row.id), root.email, "premium", True)]
+
+
+def test_reset_takes_the_row_with_another_id_away(first: On, root: Someone, fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    with named(first(url), root) as (bazar, there):
+        there.user(email=root.email)
+        bazar("db", "reset", "--confirm", name_of(url), "--no-input", *JSON).ok()
+        assert users(url) == [(str(root.id), root.email, "premium", True)]
+
+
+def test_id_whose_identity_has_another_address_gets_no_second_one(
+    first: On, root: Someone, people: People, fresh_database: Databases
+) -> None:
+    url = fresh_database(migrated=True)
+    bazar = first(url)
+    email = bazar.environ["SUPERUSER_EMAIL"].lower()
+    with People(target_of(url)) as there:
+        there.user(email=email)
+        there.sql("UPDATE bazar.users SET id = %s", root.id)
+    before = dump(url)
+    for way in WAYS:
+        done = bootstraps(bazar, way)
+        assert failed(done) == (6, "users.email_differs"), way
+        for part in (email, root.email, str(root.id)):
+            assert part in done.error["message"], way
+        assert "another SUPERUSER_EMAIL" in done.error["hint"]
+        assert (people.identities(email), dump(url)) == ([], before), way
+    people.auth("PUT", f"/admin/users/{root.id}", {"email": email, "email_confirm": True}).raise_for_status()
+    bootstraps(bazar.having(SUPERUSER_PASSWORD=OLD_PASSWORD), "migrate").ok()
+    assert users(url) == [(str(root.id), email, "premium", True)]
 
 
 @pytest.mark.parametrize("hidden", ["the schema", "the rows", "the database", "the search path"])

@@ -5,20 +5,19 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
+from tests.cli.db.conftest import as_ruler, people_apart
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, an_address
+from tests.support.postgres import name_of
 from tests.support.release import Release
 from tests.support.waiting import until
 
-Databases = Callable[..., str]
 JSON = ("-o", "json")
 _GATE = """
     DO $$ BEGIN
@@ -31,32 +30,25 @@ _WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AN
 
 
 @pytest.fixture
-def people(target: Target, fresh_database: Databases) -> Generator[People]:
-    """People in an unprotected database at the head, with a stamp of its own."""
-    with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as alone:
-        alone.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
+def apart(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
+    """People in an unprotected database at the head."""
+    with people_apart(target, fresh_database(migrated=True)) as alone:
         yield alone
 
 
 @pytest.fixture
-def ruler(people: People, nobody: Bazar) -> Bazar:
+def ruler(apart: People, nobody: Bazar) -> Bazar:
     """`bazar` as its only superuser."""
-    someone = people.superuser()
-    people.identity(someone)
-    return nobody.on(people.target).having(BAZAR_TOKEN=people.access_token(someone))
-
-
-def name_of(people: People) -> str:
-    return str(people.sql("SELECT current_database() AS name")[0]["name"])
+    return as_ruler(nobody, apart)
 
 
 @contextmanager
-def slow_reset(people: People, ruler: Bazar, release: Release) -> Generator[Callable[[], None]]:
+def slow_reset(apart: People, ruler: Bazar, release: Release) -> Generator[Callable[[], None]]:
     """A reset that is held in the middle of its transaction until another command waits for it."""
     release.add("0005", f'op.execute("""{_GATE}""")')
-    with psycopg.connect(people.target.database_url.reveal(), autocommit=True) as holder:
+    with psycopg.connect(apart.target.database_url.reveal(), autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(4711)")
-        process = release.start(ruler, "db", "reset", "--confirm", name_of(people), "-q")
+        process = release.start(ruler, "db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")
         try:
             until(lambda: holder.execute(_HELD).fetchone())
 
@@ -77,31 +69,34 @@ def slow_reset(people: People, ruler: Bazar, release: Release) -> Generator[Call
     [("users", "list"), ("db", "env"), ("users", "create", an_address("new"))],
     ids=["a list", "the marker", "a change"],
 )
-def test_who_comes_meanwhile_is_known(people: People, ruler: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
-    with slow_reset(people, ruler, Release(tmp_path / "release")) as let_go:
+def test_who_comes_meanwhile_is_known(apart: People, ruler: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
+    with slow_reset(apart, ruler, Release(tmp_path / "release")) as let_go:
         begun = ruler.start(*words, *JSON)
         let_go()
         code, err = end(begun)
     assert code == 0, err
 
 
-def test_nobody_else_becomes_a_superuser_meanwhile(people: People, ruler: Bazar, nobody: Bazar, tmp_path: Path) -> None:
-    late = people.user()
-    people.identity(late)
-    bootstrap = nobody.on(people.target).having(SUPERUSER_EMAIL=late.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
-    with slow_reset(people, ruler, Release(tmp_path / "release")) as let_go:
+def test_nobody_else_becomes_a_superuser_meanwhile(apart: People, ruler: Bazar, nobody: Bazar, tmp_path: Path) -> None:
+    late = apart.user()
+    apart.identity(late)
+    bootstrap = nobody.on(apart.target).having(SUPERUSER_EMAIL=late.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
+    with slow_reset(apart, ruler, Release(tmp_path / "release")) as let_go:
         begun = bootstrap.start("db", "migrate", "--no-input", *JSON)
         let_go()
         code, err = end(begun)
     assert code == 5, err
     assert "access.unknown_operator" in err
-    superusers = people.sql("SELECT email FROM bazar.users WHERE is_superuser")
+    superusers = apart.sql("SELECT email FROM bazar.users WHERE is_superuser")
     assert len(superusers) == 1
     assert superusers[0]["email"] != late.email
 
 
-def test_of_two_resets_at_once_one_waits_for_the_other(people: People, ruler: Bazar) -> None:
-    begun = [ruler.start("db", "reset", "--confirm", name_of(people), "-q", *JSON) for _ in range(2)]
+def test_of_two_resets_at_once_one_waits_for_the_other(apart: People, ruler: Bazar) -> None:
+    begun = [
+        ruler.start("db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q", *JSON)
+        for _ in range(2)
+    ]
     ended = [end(process) for process in begun]
     assert [code for code, _ in ended] == [0, 0], ended
 

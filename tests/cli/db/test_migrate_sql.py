@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.people import People
+from tests.support.release import Release
+from tests.support.supabase_shape import dump
 
 Databases = Callable[..., str]
 
@@ -64,3 +68,53 @@ def test_dry_run_with_sql_prints_it(known: On, fresh_database: Databases) -> Non
     done = bazar("db", "migrate", "--sql", "--dry-run").ok()
     assert "CREATE TABLE bazar.users" in done.out
     assert done.out == bazar("db", "migrate", "--sql").ok().out
+
+
+def beside(release: Release, revision: str, up: str) -> None:
+    """Write a revision beside the last one, after the same: two heads."""
+    *_, below, last = release.revisions
+    path = release.add(revision, up)
+    release.rewrite(path, f"down_revision = {last!r}", f"down_revision = {below!r}")
+
+
+def test_two_heads_are_said_by_a_dry_run_as_by_the_run(first: On, fresh_database: Databases, tmp_path: Path) -> None:
+    url = fresh_database(migrated=True)
+    release = Release(tmp_path / "release")
+    release.add("0005", 'op.execute("CREATE TABLE bazar.left_side (id int)")')
+    beside(release, "0006", 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    bazar = release.on(first(url))
+    before = dump(url)
+    texts: set[str] = set()
+    for words in ((), ("--dry-run",), ("--sql",), ("0005", "--dry-run"), ("--steps", "1", "--dry-run")):
+        done = bazar("db", "migrate", "--no-input", *words)
+        assert (done.code, done.out) == (6, ""), words
+        texts.add(done.err)
+        assert bazar("db", "migrate", "--no-input", *words, "-o", "json").error["code"] == "db.two_heads", words
+    (text,) = texts
+    assert "error: the migration files have 2 heads: 0005 (Added 0005) and 0006 (Added 0006)\n" in text
+    assert "hint: join them with `bazar db merge` in a checkout\n" in text
+    assert dump(url) == before
+
+
+@pytest.mark.parametrize("at", ["one side", "both sides"])
+def test_sql_of_a_merge_is_what_the_run_does(at: str, first: On, fresh_database: Databases, tmp_path: Path) -> None:
+    url = fresh_database(migrated=True)
+    release = Release(tmp_path / "release")
+    release.add("0005", 'op.execute("CREATE TABLE bazar.left_side (id int)")')
+    beside(release, "0006", 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    for revision in ("0005", "0006") if at == "both sides" else ("0005",):
+        made = release.alembic(url, "upgrade", revision)
+        assert made.returncode == 0, made.stderr
+    made = release.alembic(url, "merge", "-m", "join", "--rev-id", "0007", "heads")
+    assert made.returncode == 0, made.stderr
+    bazar = release.on(first(url))
+    dry = bazar("db", "migrate", "--dry-run", "--no-input", "-o", "json").ok().json
+    coming = ["0007"] if at == "both sides" else ["0006", "0007"]
+    assert [(r["revision"], r["destructive"]) for r in dry["would_apply"]] == [(name, False) for name in coming]
+    assert "left_side" not in dry["sql"]
+    run_sql(url, dry["sql"])
+    with psycopg.connect(url, autocommit=True) as connection:
+        at_head = connection.execute("SELECT version_num FROM bazar.alembic_version").fetchall()
+        assert at_head == [("0007",)]
+        assert connection.execute("SELECT to_regclass('bazar.right_side') IS NULL").fetchone() == (False,)
+    assert bazar("db", "migrate", "--no-input", "-o", "json").ok().json["applied"] == []

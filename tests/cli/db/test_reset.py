@@ -5,22 +5,21 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
-from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
+from tests.cli.db.conftest import On, as_ruler, has_schema, marker_of, people_apart, schema_of
+from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
-from tests.support.people import People, Someone
-from tests.support.postgres import create_database, drop_database, sibling
+from tests.support.people import People, Someone, an_address
+from tests.support.postgres import create_database, drop_database, name_of, sibling
 from tests.support.release import Release
 from tests.support.supabase_shape import dump
 from tests.support.waiting import until
@@ -29,10 +28,6 @@ Databases = Callable[..., str]
 ALL = [r.id for r in revisions(script_location())]
 HEAD = ALL[-1]
 JSON = ("-o", "json")
-
-
-def name_of(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
 
 
 def ask(url: str, query: str) -> list[tuple[object, ...]]:
@@ -45,12 +40,8 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
 def here(nobody: Bazar, target: Target, fresh_database: Databases) -> tuple[Bazar, str]:
     """`bazar` signed in as the superuser of an unprotected database at the head."""
     url = fresh_database(migrated=True)
-    # The template's stamp is that of every other database of the run, whose identities --identities would delete.
-    ask(url, "UPDATE bazar.deployment SET id = gen_random_uuid()")
-    with People(replace(target, database_url=Secret(url))) as people:
-        ruler = people.superuser()
-        people.identity(ruler)
-        return nobody.on(people.target).having(BAZAR_TOKEN=people.access_token(ruler)), url
+    with people_apart(target, url) as apart:
+        return as_ruler(nobody, apart), url
 
 
 def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Path) -> None:
@@ -263,6 +254,45 @@ _ACTIVE = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'bazar db reset' AND datname = current_database()"
     " AND ltrim(query) LIKE '{}'"
 )
+
+
+@pytest.mark.parametrize(("nth", "arrives"), [(1, False), (2, True)], ids=["before Supabase acted", "after it did"])
+def test_killed_while_identities_go_it_is_finished_by_running_it_again(
+    here: tuple[Bazar, str], people: People, nth: int, arrives: bool
+) -> None:
+    bazar, url = here
+    emails = [an_address("goes") for _ in range(3)]
+    for email in emails:
+        bazar("users", "create", email, *JSON).ok()
+    adopted = Someone(uuid.uuid4(), an_address("adopted"))
+    people.identity(adopted)
+    bazar("users", "adopt", adopted.email, *JSON).ok()
+    before = dump(url)
+    words = ("db", "reset", "--identities", "--confirm", name_of(url), *JSON)
+
+    def left() -> int:
+        return sum(len(people.identities(email)) for email in emails)
+
+    with auth_proxy(people.target) as proxy:
+        for _ in range(nth - 1):
+            proxy.add(Fault("DELETE", "/admin/users/.*", passes=True))
+        hold = proxy.hold("DELETE", "/admin/users/.*", acts=arrives)
+        assert hold.held is not None
+        with bazar.having(SUPABASE_URL=proxy.target.supabase_url).start(*words) as process:
+            assert hold.held.wait(60)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+    assert left() == (gone := len(emails) - nth + (not arrives))
+    assert dump(url) == before
+
+    done = bazar(*words).ok().json
+    assert (done["identities"], left()) == (gone, 0)
+    assert len(people.identities(adopted.email)) == 1
+    assert ask(url, "SELECT email FROM bazar.users") == [(done["superuser"],)]
+    told = "SELECT use_case, outcome, (after ->> 'identities_deleted')::int FROM bazar.audit_events"
+    assert ask(url, told) == [("db.reset", "done", gone)]
+    assert [u["email"] for u in bazar("users", "list", *JSON).ok().json["items"]] == [done["superuser"]]
+    bazar("audit", "verify").ok()
 
 
 def test_installed_package_needs_no_file_of_a_checkout(first: On, fresh_database: Databases, tmp_path: Path) -> None:
