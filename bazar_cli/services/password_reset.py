@@ -125,7 +125,7 @@ def _asked(
         if unknown.rate_limited:
             from bazar_cli.adapters.supabase.http import mails_limited
 
-            error = mails_limited(what, details)
+            error = mails_limited(what, unknown.retry_after, details)
             _undone(system, grant, change, error)
             raise error from unknown
         raise BackendUnavailable(

@@ -11,7 +11,6 @@ from bazar_cli.adapters.supabase.http import (
     auth_url,
     key_headers,
     key_refused,
-    retry_after,
     unavailable,
 )
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _PAGE = 200
-_TOO_MANY = 429
 
 
 def user_pages(
@@ -71,7 +69,4 @@ def unreadable(target: Target, response: httpx.Response, message: str) -> BazarE
     status = response.status_code
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return key_refused(message, {"status": status})
-    error = unavailable(target, f"{status} {message}")
-    if status == _TOO_MANY:
-        error.details |= {"status": status, "retry_after": retry_after(response)}
-    return error
+    return unavailable(target, f"{status} {message}", response)
