@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from shlex import quote
 
 from bazar_cli.domain.access import Scope, public, requires
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import Conflict, Refused, UsageError
 from bazar_cli.domain.permissions import Permission
@@ -226,7 +226,7 @@ def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str
             details=details,
         )
     if marker.protected:
-        unprotect = f"bazar db env set {quote(marker.environment)} --unprotected --confirm {quote(database)}"
+        unprotect = command_line("db env set", marker.environment, unprotected=True, confirm=database)
         raise Refused(
             "db.protected",
             f"{database} on {host} is marked {marker.environment}, protected: {doing} is refused",

@@ -95,7 +95,7 @@ class OutcomeUnknown(Exception):
     seconds, where it says so.
     """
 
-    def __init__(self, message: str, *, rate_limited: bool = False, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, rate_limited: bool = False, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.rate_limited = rate_limited
         self.retry_after = retry_after

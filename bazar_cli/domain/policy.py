@@ -7,7 +7,6 @@ Only the gate imports this module; an import contract holds it.
 from __future__ import annotations
 
 from datetime import timedelta
-from shlex import quote
 from uuid import UUID
 
 from bazar_cli.domain.access import (
@@ -22,6 +21,7 @@ from bazar_cli.domain.access import (
     UserState,
     mint,
 )
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.permissions import WHO_CHANGES_PLANS, Permission, Plan
 
 
@@ -115,7 +115,7 @@ def _not_in_plan(operator: Operator, spec: Spec, missing: list[Permission]) -> D
     where = f"{plans} has it" if having else "no plan has it"
     change = (
         f"{WHO_CHANGES_PLANS} can move {operator.email} to {plans}:"
-        f" `bazar plans assign {quote(operator.email)} {having[0]}`"
+        f" `{command_line('plans assign', operator.email, having[0])}`"
         if having
         else f"{WHO_CHANGES_PLANS} can add it to a plan: `bazar plans grant {operator.plan} {missing[0]}`"
     )

@@ -6,11 +6,11 @@ Each rule returns nothing when it allows, and raises Denied with the reason when
 from __future__ import annotations
 
 from collections.abc import Mapping
-from shlex import quote
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import Denied
 from bazar_cli.domain.permissions import WHO_CHANGES_PLANS, Permission, Plan
 from bazar_cli.domain.plans import Explanation, Step, Verdict
@@ -261,11 +261,13 @@ _Judged: TypeAlias = "tuple[Step, tuple[str, ...]]"
 
 def _by_state(user: User) -> _Judged:
     if user.state is not UserState.ACTIVE:
-        restore = f"`bazar users restore {quote(user.email)}` ({_who_restores(user)})"
+        restore = f"`{command_line('users restore', user.email)}` ({_who_restores(user)})"
         return Step("state", user.state.value, ok=False, why=f"{user.email} is suspended"), (restore,)
     if user.pending is Pending.DELETE:
         why = f"{user.email} is being deleted"
-        restore = f"`bazar users restore {quote(user.email)}` ({_who_restores(user)}; while Supabase has the identity)"
+        restore = (
+            f"`{command_line('users restore', user.email)}` ({_who_restores(user)}; while Supabase has the identity)"
+        )
         return Step("state", "being deleted", ok=False, why=why), (restore,)
     return Step("state", user.state.value, ok=True, why="in service"), ()
 
@@ -282,7 +284,7 @@ def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
     if user.plan in having:
         return Step("plan", plan, ok=True, why=f"the plan {name} has {permission}"), ()
     where = f"{' or '.join(p.value.capitalize() for p in having)} has it" if having else "no plan has it"
-    moves = [f"`bazar plans assign {quote(user.email)} {having[0]}` ({WHO_CHANGES_PLANS})"] if having else []
+    moves = [f"`{command_line('plans assign', user.email, having[0])}` ({WHO_CHANGES_PLANS})"] if having else []
     edit = f"`bazar plans grant {plan} {permission}` ({WHO_CHANGES_PLANS}; for everybody on {name})"
     why = f"the plan {name} does not have {permission}; {where}"
     return Step("plan", plan, ok=False, why=why), (*moves, f"or {edit}" if moves else edit)
@@ -294,7 +296,7 @@ def _by_platform(user: User, permission: Permission) -> _Judged:
         return Step("superuser", value, ok=True, why="a superuser may use it everywhere"), ()
     if permission not in _PLATFORM:
         return Step("superuser", value, ok=True, why=f"{permission} is not for superusers only"), ()
-    promote = f"`bazar users promote {quote(user.email)} --confirm {quote(user.email)}` ({WHO_CHANGES_PLANS})"
+    promote = f"`{command_line('users promote', user.email, confirm=user.email)}` ({WHO_CHANGES_PLANS})"
     return Step("superuser", value, ok=False, why=f"only superusers may use it: {permission}"), (promote,)
 
 
@@ -322,7 +324,8 @@ def _by_organization(user: User, organization: Organization | None, permission: 
     if membership is None:
         # Who shares no organization with the user does not find them.
         finds = f"{above} of {slug} who shares an organization with them, or " if user.organizations else ""
-        add = f"`bazar orgs members add {slug} {quote(user.email)} --role {needed}` ({finds}a superuser, {plan})"
+        command = command_line("orgs members add", slug, user.email, role=needed)
+        add = f"`{command}` ({finds}a superuser, {plan})"
         outside = Step("organization", slug, ok=False, why=f"{user.email} is no member of {slug}")
         return (outside, (add,)), (Step("role", None, ok=False, why=f"it needs the role {needed} or higher"), ())
     inside = Step("organization", slug, ok=True, why=f"a member of {slug}"), ()
@@ -330,7 +333,7 @@ def _by_organization(user: User, organization: Organization | None, permission: 
     if held.rank < needed.rank:
         why = f"{permission} in {slug} needs the role {needed}, not {held}"
         who = f"{above} of {slug}, or a superuser, {plan}"
-        update = f"`bazar orgs members update {slug} {quote(user.email)} --role {needed}` ({who})"
+        update = f"`{command_line('orgs members update', slug, user.email, role=needed)}` ({who})"
         return inside, (Step("role", held.value, ok=False, why=why), (update,))
     why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
     return inside, (Step("role", held.value, ok=True, why=why), ())

@@ -7,7 +7,6 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from shlex import quote
 from uuid import UUID
 
 from bazar_cli.domain.access import (
@@ -20,6 +19,7 @@ from bazar_cli.domain.access import (
     requires,
     signed_in,
 )
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
@@ -369,11 +369,11 @@ def checked_password(secret: Secret) -> Secret:
 
 def password_lost(user: User) -> BazarError:
     """The error for a generated password that standard output did not take: nobody will ever know it."""
-    address = quote(user.email)
+    delete = command_line("users delete", user.email, confirm=user.email)
     return BazarError(
         "output.unwritable",
         f"{user.email} was created, but the generated password is lost: it could not be written to standard output",
-        hint=f"delete the user and create it again: `bazar users delete {address} --confirm {address}`; or let"
+        hint=f"delete the user and create it again: `{delete}`; or let"
         " the user set a password by the sign-in page's password recovery",
         details={"user_id": str(user.id), "email": user.email},
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
+from bazar_cli.domain.command_lines import option
 from bazar_cli.registry import TREE, Leaf
 
-_COMMAND = re.compile(r"`bazar ([^`]+)`")
+_PART = r"""(?:'[^']*'|"[^"]*"|[^`'"])"""
+"""A character of a command, or a quoted text in it: a value may hold a backtick, or what looks like `--`."""
+_COMMAND = re.compile(rf"`bazar ({_PART}+?)( -- {_PART}+)?`")
 _WITHOUT_TARGET = frozenset({"local", "completion", "help"})
 """Groups that speak to no target; `config profiles` is one more."""
 _NAMED = frozenset({"--profile", "--env-file", "--help"})
@@ -21,12 +23,17 @@ def with_target(text: str, profile: str | None, env_file: Path | None) -> str:
     is found again.
     """
     if profile is not None:
-        flag = f" --profile {shlex.quote(profile)}"
+        flag = option("profile", profile)
     elif env_file is not None:
-        flag = f" --env-file {shlex.quote(str(env_file))}"
+        flag = option("env-file", str(env_file))
     else:
         return text
-    return _COMMAND.sub(lambda found: f"`bazar {found[1]}{flag if _takes_target(found[1]) else ''}`", text)
+
+    def named(found: re.Match[str]) -> str:
+        target = f" {flag}" if _takes_target(found[1]) else ""
+        return f"`bazar {found[1]}{target}{found[2] or ''}`"
+
+    return _COMMAND.sub(named, text)
 
 
 def _takes_target(command: str) -> bool:

@@ -71,6 +71,8 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
         near = sorted(error.possibilities or ())
         if near:
             hint = f"did you mean {' or '.join(near)}? {hint}"
+        else:
+            hint += "; a value that begins with a hyphen goes behind `--`, and behind all options"
         return UsageError("usage.unknown_option", f"`{path}` has no option {error.option_name}", hint=hint)
     if isinstance(error, MissingParameter) and error.param is not None:
         name = error.param.name.upper().replace("_", "-")

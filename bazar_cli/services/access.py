@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from uuid import UUID
 
+from bazar_cli.domain import limits
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.database import urls_differ
-from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
 from bazar_cli.services.system import System
 
@@ -79,11 +80,15 @@ class Gate:
     ) -> Result:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
-        Raises: as `authorize`, and what the use case raises.
+        Raises: as `authorize`, and what the use case raises; where Supabase limits how often it is asked, the error
+        says when to try again.
         """
         grant = self.authorize(spec, request, dry_run)
         try:
             return use_case(self._system, grant, request)
+        except BackendUnavailable as unavailable:
+            limits.tell(unavailable)
+            raise
         except Denied as denied:
             if not dry_run:
                 from bazar_cli.adapters.postgres.gate import append_denial

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, UsageError
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
@@ -235,7 +235,9 @@ def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -
             details={"identity_id": str(identity.id), "email": email, "deployment": str(identity.deployment)},
         )
     if identity.email != email:
-        there = f"`bazar users adopt {quote(identity.email)}`" if identity.email else "one by which it can be adopted"
+        there = (
+            f"`{command_line('users adopt', identity.email)}`" if identity.email else "one by which it can be adopted"
+        )
         raise _another_address(
             identity, email, f"change it back there and run the command again, or take it in as {there}"
         )

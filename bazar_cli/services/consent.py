@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Grant
+from bazar_cli.domain.command_lines import command_line, option
 from bazar_cli.domain.errors import Refused
 
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str
     """
     if grant.dry_run if confirm is None else confirm.lower() == user.email:
         return
-    email = quote(user.email)
     raise Refused(
         "users.confirm_mismatch",
         f"{doing} {user.email} needs its email as confirmation{not_it(confirm)}",
-        hint=f"to do it: `bazar users {verb} {email} --confirm {email}`",
+        hint=f"to do it: `{command_line(f'users {verb}', user.email, confirm=user.email)}`",
         details={"user_id": str(user.id), **as_detail(confirm)},
     )
 
@@ -71,6 +70,6 @@ def confirmed_by_database(
     raise Refused(
         "db.confirm_mismatch",
         f"{doing} needs the name of the database as confirmation{not_it(confirm)}" + (f". {goes}" if goes else ""),
-        hint=f"to do it: `{command} --confirm {quote(database)}`",
+        hint=f"to do it: `{command} {option('confirm', database)}`",
         details={"database": database, **details, **as_detail(confirm)},
     )

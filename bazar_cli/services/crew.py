@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from bazar_cli.domain import limits
 from bazar_cli.domain.errors import BackendUnavailable
-from bazar_cli.domain.identities import OutcomeUnknown
 
 if TYPE_CHECKING:
     from bazar_cli.services.access import Gate
@@ -30,7 +30,6 @@ _LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 300.0
 """How long one change waits, in all, for a Supabase that limits how often it is asked."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-_TOO_MANY = 429
 
 
 class Crew:
@@ -81,6 +80,7 @@ class Crew:
     def patiently(self, change: Callable[[], T]) -> T:
         """Run one change, and again after a pause while Supabase limits how often it is asked.
 
+        Parameters: `change` passes the gate, whose errors say that it was limited.
         Raises: what `change` raises, also when it was limited for too long or the command is to end.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -88,9 +88,9 @@ class Crew:
             try:
                 return change()
             except BackendUnavailable as error:
-                limited, named = _limited(error)
+                named = limits.pause_of(error)
                 until = time.monotonic() + (pause if named is None else named)
-                if not limited or until > deadline:
+                if not limits.is_limited(error) or until > deadline:
                     raise
                 while time.monotonic() < until:
                     if self.stops():
@@ -116,16 +116,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _limited(error: BaseException) -> tuple[bool, float | None]:
-    """Whether it was Supabase's 429 that ended a change, and in how many seconds it wants to be asked again."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OutcomeUnknown) and found.rate_limited:
-            return True, found.retry_after
-        if isinstance(found, BackendUnavailable) and found.details.get("status") == _TOO_MANY:
-            pause = found.details.get("retry_after")
-            return True, pause if isinstance(pause, float) else None
-        found = found.__cause__
-    return False, None

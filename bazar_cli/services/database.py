@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import database as use_cases
 from bazar_cli.domain.access import Grant
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.database import (
     CreateDatabase,
     CreatedDatabase,
@@ -57,13 +57,15 @@ def set_marker(system: System, grant: Grant, request: SetMarker) -> DatabaseMark
     with system.database().transaction(grant) as connection:
         before = markers.hold(connection)
         same = (before.environment, before.protected) == (request.environment, request.protected)
-        flag = "--protected" if request.protected else "--unprotected"
+        mark = "protected" if request.protected else "unprotected"
         confirmed_by_database(
             grant,
             before.database,
             request.confirm,
-            f"marking {before.database} as {request.environment}, {flag.removeprefix('--')},",
-            f"bazar db env set {quote(request.environment)} {flag}",
+            f"marking {before.database} as {request.environment}, {mark},",
+            command_line(
+                "db env set", request.environment, protected=request.protected, unprotected=not request.protected
+            ),
             needed=not same,
         )
         if same:

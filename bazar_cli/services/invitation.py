@@ -66,7 +66,8 @@ def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendU
     if unknown.rate_limited:
         from bazar_cli.adapters.supabase.http import mails_limited
 
-        return mails_limited(f"the invitation of {wanted.email}", {"user_id": str(begun.id), "email": wanted.email})
+        details = {"user_id": str(begun.id), "email": wanted.email}
+        return mails_limited(f"the invitation of {wanted.email}", unknown.retry_after, details)
     return unfinished(wanted.email, begun, f"whether it invited {wanted.email}: {unknown}")
 
 

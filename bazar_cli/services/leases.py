@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.access import Grant, Pending
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_pending
@@ -111,7 +111,7 @@ def taken_over(email: str, what: str) -> Conflict:
     return Conflict(
         "users.taken_over",
         f"this command was held up, and meanwhile another one {what} ({email})",
-        hint=f"look at the user with `bazar users get {quote(email)}`, then decide",
+        hint=f"look at the user with `{command_line('users get', email)}`, then decide",
         details={"email": email},
     )
 

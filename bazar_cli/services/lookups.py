@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.permissions import Plan
 
@@ -45,15 +45,15 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
     Parameters: `adopted` says that the identity was at Supabase first, so that a pending creation is an adoption.
     """
     commands = {
-        Pending.CREATE: f"`bazar users create {quote(email)}`, with the options it had,",
-        Pending.INVITE: f"`bazar users create {quote(email)} --invite`, with the options it had,",
-        Pending.DELETE: f"`bazar users delete {quote(email)} --confirm {quote(email)}`",
-        Pending.SUSPEND: f"`bazar users suspend {quote(email)} --reason TEXT --yes`",
-        Pending.RESTORE: f"`bazar users restore {quote(email)}`",
-        Pending.EMAIL: f"`bazar users update {quote(email)} --email {quote(email)}`",
+        Pending.CREATE: f"`{command_line('users create', email)}`, with the options it had,",
+        Pending.INVITE: f"`{command_line('users create', email, invite=True)}`, with the options it had,",
+        Pending.DELETE: f"`{command_line('users delete', email, confirm=email)}`",
+        Pending.SUSPEND: f"`{command_line('users suspend', email, reason='TEXT', yes=True)}`",
+        Pending.RESTORE: f"`{command_line('users restore', email)}`",
+        Pending.EMAIL: f"`{command_line('users update', email, email=email)}`",
     }
     if adopted:
-        commands[Pending.CREATE] = f"`bazar users adopt {quote(email)}`, with the options it had,"
+        commands[Pending.CREATE] = f"`{command_line('users adopt', email)}`, with the options it had,"
     command = commands.get(pending, "the command that began it")
     return Conflict(
         "users.pending",
@@ -65,7 +65,7 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
 
 def same_address(email: str) -> str:
     """What to do where the identity of the user with this address has another one, for superusers."""
-    return f"make both the same first: `bazar users update {quote(email)} --email {quote(email)}` sets it at Supabase"
+    return f"make both the same first: `{command_line('users update', email, email=email)}` sets it at Supabase"
 
 
 def user_changed_since(user: User, since: datetime) -> Conflict:

@@ -6,12 +6,12 @@ row and want the other's: Postgres ends one of them, which tries again and sees 
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import members as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import COMING_OR_GOING, Grant, Role
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.members import AddMember, ListMembers, Member, MemberChange, RemoveMember, UpdateMember
@@ -128,7 +128,7 @@ def _impact(request: RemoveMember, organization: Organization, user: User, role:
     return Impact(
         text=f"{user.email} would no longer be {role} of {organization.slug}",
         question=f"Remove {user.email} from {organization.slug}?",
-        command=f"bazar orgs members remove {quote(request.organization)} {quote(request.user)} --yes",
+        command=command_line("orgs members remove", request.organization, request.user, yes=True),
         subject=(str(organization.id), str(user.id), role.value),
         details={"organization": organization.slug, "user_id": str(user.id), "role": role.value},
     )
@@ -179,18 +179,20 @@ def _recorded(
 
 
 def _differs(organization: Organization, user: User, current: Role, wanted: Role) -> Conflict:
+    update = command_line("orgs members update", organization.slug, user.email, role=wanted)
     return Conflict(
         "members.differs",
         f"{user.email} is {current} of {organization.slug} already",
-        hint=f"to change the role: `bazar orgs members update {organization.slug} {quote(user.email)} --role {wanted}`",
+        hint=f"to change the role: `{update}`",
         details={"organization": organization.slug, "role": current.value},
     )
 
 
 def _no_member(organization: Organization, user: User, wanted: Role) -> NotFound:
+    add = command_line("orgs members add", organization.slug, user.email, role=wanted)
     return NotFound(
         "members.not_found",
         f"{user.email} is no member of {organization.slug}",
-        hint=f"to add them: `bazar orgs members add {organization.slug} {quote(user.email)} --role {wanted}`",
+        hint=f"to add them: `{add}`",
         details={"organization": organization.slug, "user": user.email},
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import COMING_OR_GOING, Grant, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.orgs import (
     CreatedOrganization,
@@ -53,8 +53,7 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Created
         owner_id = _owner(connection, grant, request)
         created = organizations.insert(connection, time_ordered_uuid(), slug, name, owner_id)
         if created is None:
-            owner = () if request.owner is None else ("--owner", request.owner)
-            raise _slug_exists(connection, slug, ("create", name, *owner))
+            raise _slug_exists(connection, slug, "orgs create", name, owner=request.owner)
         after = {"slug": slug, "name": name, "owner": str(owner_id)}
         audit.record(connection, grant, audit.Change("organization", created.id, created.id, before=None, after=after))
         return CreatedOrganization(created, foretold=grant.dry_run)
@@ -130,8 +129,8 @@ def update(system: System, grant: Grant, request: UpdateOrganization) -> Updated
             return UpdatedOrganization(held, changed=False)
         changed = organizations.change(connection, held.id, after["slug"], after["name"])
         if changed is None:
-            name = () if request.name is None else ("--name", after["name"])
-            raise _slug_exists(connection, after["slug"], ("update", held.slug, *name))
+            name = None if request.name is None else after["name"]
+            raise _slug_exists(connection, after["slug"], "orgs update", held.slug, name=name)
         audit.record(connection, grant, audit.Change("organization", held.id, held.id, before, after))
         return UpdatedOrganization(changed, changed=True)
 
@@ -221,20 +220,21 @@ def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolutio
         )
 
 
-def _slug_exists(connection: Connection, slug: str, words: tuple[str, ...]) -> Conflict:
+def _slug_exists(connection: Connection, slug: str, command: str, named: str, **options: str | None) -> Conflict:
     """The conflict that two organizations would share a slug, with a free one.
 
-    Parameters: `words` are the command that was run, after `bazar orgs`, without its slug.
+    Parameters: `command` was run, with the argument `named` and these options, and a slug.
     """
     from bazar_cli.adapters.postgres import organizations
 
     free = organizations.free_slug(connection, slug)
+    again = command_line(command, named, **options, slug=free)
     if free is None:
         hint = "choose another with --slug"
-    elif any("`" in word for word in words) or words[1].startswith("-"):
+    elif "`" in again:
         hint = f"{free} is free: run it again with --slug {free}"
     else:
-        hint = f"{free} is free: `bazar orgs {' '.join(map(quote, words))} --slug {free}`"
+        hint = f"{free} is free: `{again}`"
     return Conflict(
         "orgs.slug_exists",
         f"an organization with the slug {slug} exists already",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.secrets import Secret
@@ -71,7 +71,7 @@ def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> Us
         raise Conflict(
             "users.suspended",
             f"{user.email} is suspended, and Supabase Auth lets nobody in who is",
-            hint=f"restore the user first: `bazar users restore {quote(user.email)}`",
+            hint=f"restore the user first: `{command_line('users restore', user.email)}`",
             details={"user_id": str(user.id)},
         )
     return users.seen(connection, grant.reach, user.id)
@@ -88,12 +88,11 @@ def _has_identity(admin: AdminClient, user: User) -> None:
 
 def identity_missing(user: User) -> Conflict:
     """The error for a user whom Supabase does not know."""
-    email = quote(user.email)
+    delete = command_line("users delete", user.email, confirm=user.email)
     return Conflict(
         "users.identity_missing",
         f"{user.email} has no identity at Supabase",
-        hint=f"delete and create the user anew: `bazar users delete {email} --confirm {email}`,"
-        f" then `bazar users create {email}`",
+        hint=f"delete and create the user anew: `{delete}`, then `{command_line('users create', user.email)}`",
         details={"user_id": str(user.id), "email": user.email},
     )
 
@@ -126,7 +125,7 @@ def _asked(
         if unknown.rate_limited:
             from bazar_cli.adapters.supabase.http import mails_limited
 
-            error = mails_limited(what, details)
+            error = mails_limited(what, unknown.retry_after, details)
             _undone(system, grant, change, error)
             raise error from unknown
         raise BackendUnavailable(

@@ -7,12 +7,12 @@ do now. So nothing is done to what changed after somebody looked.
 from __future__ import annotations
 
 from dataclasses import replace
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import plans as use_cases
 from bazar_cli.domain import scope
 from bazar_cli.domain.access import COMING_OR_GOING, Grant
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.permissions import Plan, in_order
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
@@ -113,7 +113,7 @@ def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...])
     return Impact(
         text="; ".join(texts),
         question=f"Move {user.email} to {names[1]}?",
-        command=f"bazar plans assign {quote(user.email)} {plan} --yes",
+        command=command_line("plans assign", user.email, plan, yes=True),
         subject=(str(user.id), user.email, user.plan.value, plan.value, str(ruled), *lost),
         users=1,
         details={

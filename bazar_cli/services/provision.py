@@ -7,10 +7,10 @@ the row's lease; a call to Supabase begins only while that lease outlasts it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Grant, Pending, Role
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 from bazar_cli.domain.identities import IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
@@ -124,7 +124,7 @@ def finish_existing(
             "users.email_differs",
             f"the identity of {wanted.email} has the address {existing.email} at Supabase",
             hint="change it back there, or delete both:"
-            f" `bazar users delete {quote(wanted.email)} --confirm {quote(wanted.email)}`",
+            f" `{command_line('users delete', wanted.email, confirm=wanted.email)}`",
             details={"user_id": str(begun.id), "email": wanted.email, "supabase_email": existing.email},
         )
     if not ours:
@@ -234,7 +234,7 @@ def _only_at_supabase(email: str) -> Conflict:
     return Conflict(
         "users.email_at_supabase",
         f"{email} has an identity at Supabase that is no user of this Bazar",
-        hint=f"use another address, or let a superuser take the identity in: `bazar users adopt {quote(email)}`",
+        hint=f"use another address, or let a superuser take the identity in: `{command_line('users adopt', email)}`",
         details={"email": email},
     )
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from bazar_cli.domain import reset as use_cases
 from bazar_cli.domain.access import Grant
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.db import MigrationStatus, disagreement, refuse_protected
@@ -57,8 +58,7 @@ def reset(
     doing, goes, database = _doing(plan), _goes(plan, request, counted, grant), plan.place.database
     if request.seed and not plan.tables and not system.target.source.embedded:
         raise _protected_once_made(plan)
-    options = [*(["--identities"] if request.identities else []), *(["--seed"] if request.seed else [])]
-    command = " ".join(["bazar db reset", *options])
+    command = command_line("db reset", identities=request.identities, seed=request.seed)
     if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
         return Impact(f"{doing} {goes}", f"Type {database} to reset it", command, (database,))
     details, needed = _details(plan, counted), bool(plan.tables)

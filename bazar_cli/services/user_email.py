@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users import ChangedUser, UpdateUser, User, checked_name, normalized_email
@@ -338,7 +338,7 @@ def _no_identity(move: _Move) -> Conflict:
     return Conflict(
         "users.no_identity",
         f"Supabase has no identity of {kept}, whose address could be changed",
-        hint=f"delete the user and create them anew: `bazar users delete {quote(kept)} --confirm {quote(kept)}`",
+        hint=f"delete the user and create them anew: `{command_line('users delete', kept, confirm=kept)}`",
         details={"user_id": str(move.id), "email": kept},
     )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
 from bazar_cli.domain import user_sessions as use_cases
 from bazar_cli.domain.access import Grant
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.identities import end_of_tokens
 from bazar_cli.domain.user_sessions import OfUser, RevokedSessions, UserSession
@@ -111,7 +111,7 @@ def _named(grant: Grant, request: OfUser) -> str:
 
 
 def _unreadable(grant: Grant, user: User, what: str) -> Conflict:
-    suspend = f"bazar users suspend {quote(user.email)} --reason TEXT"
+    suspend = command_line("users suspend", user.email, reason="TEXT")
     own = user.id == grant.operator.id
     instead = "end all of yours with `bazar auth logout --everywhere`" if own else f"keep them out with `{suspend}`"
     return Conflict(

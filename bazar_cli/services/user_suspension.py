@@ -9,12 +9,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor, scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
@@ -207,7 +207,7 @@ def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _
 
     existing = admin.get(doomed.id)
     if existing is None or existing.is_deleted or not identity_of.is_theirs(existing, doomed, doomed.addresses):
-        confirm = f"bazar users delete {quote(doomed.email)} --confirm {quote(doomed.email)}"
+        confirm = command_line("users delete", doomed.email, confirm=doomed.email)
         raise Conflict(
             "users.identity_gone",
             f"{doomed.email} cannot be restored: Supabase has no identity of this user any more",
@@ -265,7 +265,7 @@ def _impact(user: User, request: SuspendUser) -> Impact:
     return Impact(
         text=f"{user.email} would be banned at Supabase Auth, their sessions ended, and every command of bazar refused",
         question=f"Suspend {user.email}?",
-        command=f"bazar users suspend {quote(request.user)} --reason {quote(request.reason)} --yes",
+        command=command_line("users suspend", request.user, reason=request.reason, yes=True),
         subject=(str(user.id),),
         details={"user_id": str(user.id), "email": user.email},
     )

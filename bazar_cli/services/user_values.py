@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Grant, Membership, UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import Organization
 from bazar_cli.domain.users import CreateUser, User
@@ -69,7 +69,7 @@ def differs(email: str, different: list[str], what: str) -> Conflict:
     return Conflict(
         "users.differs",
         f"{what.format(email=email)} exists already, with another {' and '.join(different)}",
-        hint=f"look at it with `bazar users get {quote(email)}`",
+        hint=f"look at it with `{command_line('users get', email)}`",
         details={"email": email, "different": different},
     )
 

@@ -41,6 +41,17 @@ def test_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_commands_to_paste_are_made_in_one_place() -> None:
+    # Whoever quotes values for a command by themselves forgets those that begin with a hyphen.
+    shells = {str(path.relative_to(ROOT / "bazar_cli")) for path in SOURCES if "shlex" in path.read_text()}
+    assert shells == {
+        "domain/command_lines.py",
+        "adapters/files.py",  # chmod
+        "runtime/unknown.py",  # the words that were typed, in another order
+        "runtime/views/local.py",  # export NAME=value
+    }
+
+
 def test_registry_names_modules_that_exist() -> None:
     # The linter does not see imports by name.
     for _, leaf in ALL.values():

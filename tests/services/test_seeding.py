@@ -399,15 +399,16 @@ def test_what_one_user_cannot_have_leaves_the_others_alone(demo: Demo, people: P
     assert len(demo.ids(data)) == len(data.users) - 3
 
 
+@pytest.mark.parametrize("page", [False, True], ids=["json", "page of a gateway"])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/admin/users"), ("PUT", "/admin/users/.*")])
 def test_supabase_that_limits_is_asked_again_when_it_says(
-    demo: Demo, people: People, method: str, path: str, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, people: People, method: str, path: str, page: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What it says itself counts, and not the pause of who says nothing.
     monkeypatch.setattr("bazar_cli.services.crew._FIRST_PAUSE", 3600.0)
     data = cast()
     with auth_proxy(people.target) as proxy, People(proxy.target) as there:
-        fault = proxy.add(Fault(method, path, status=429, retry_after="1"))
+        fault = proxy.add(Fault(method, path, status=429, retry_after="1", page=page))
         began = time.monotonic()
         assert outcomes(Demo(there, demo.operator).seed(data)) == [CREATED] * 4
         assert time.monotonic() - began >= 1

@@ -37,9 +37,11 @@ class Fault:
     times: int | None = 1
     """How many requests it meets; None for all."""
     retry_after: str | None = None
-    """In how many seconds the answer wants to be asked again."""
+    """In how many seconds, or when, the answer wants to be asked again."""
     passes: bool = False
     """Nothing goes wrong with these: the first ones before a fault that meets the next."""
+    page: bool = False
+    """Whether the answer is the page of a gateway, in place of one in JSON."""
     lasting: bool = False
     """Once it met a request, every later one to any endpoint ends like it, and is not acted on."""
     held: threading.Event | None = None
@@ -169,6 +171,8 @@ def auth_proxy(target: Target) -> Generator[AuthProxy]:
         headers = {"X-Supabase-Api-Version": "2024-01-01"}
         if fault.retry_after is not None:
             headers["Retry-After"] = fault.retry_after
+        if fault.page:
+            return httpx.Response(fault.status, html="<html>Slow down</html>", headers=headers)
         return httpx.Response(fault.status, json=content, headers=headers)
 
     proxy = AuthProxy(target)

@@ -18,10 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, retry_after, unavailable
+from bazar_cli.adapters.supabase.http import Limits, auth_url, key_headers, open_http, unavailable
 from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
 from bazar_cli.domain.access import Sealed
 from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.limits import TOO_MANY
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _LARGE_PAGE = 1000
 """For reading all: the server counts its whole table for every page."""
-_TOO_MANY = 429
 _BAN_DURATION = f"{BAN // timedelta(hours=1)}h"
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
@@ -51,9 +51,7 @@ class AdminClient:
         self._target = target
         self._read_only = read_only
         self._http = open_http(target)
-        # The library's errors do not hold the answer's headers.
-        self._http.event_hooks = {"response": [self._note_pause]}
-        self._retry_after: float | None = None
+        self._limits = Limits(self._http)
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
@@ -210,9 +208,6 @@ class AdminClient:
         """Close the connections."""
         self._http.close()
 
-    def _note_pause(self, response: httpx.Response) -> None:
-        self._retry_after = retry_after(response)
-
     def _change(self, user_id: uuid.UUID, attributes: Mapping[str, Any]) -> StoredIdentity | None:
         try:
             with self._writing():
@@ -233,21 +228,21 @@ class AdminClient:
     def _writing(self) -> Generator[None]:
         if self._read_only:
             raise Sealed("a dry run tried to write to Supabase Auth")
+        limits = self._limits
         try:
             yield
         except AuthRetryableError as error:
             raise OutcomeUnknown(error.message or "no answer") from error
         except AuthApiError as error:
-            if error.status == _TOO_MANY or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-                limited = error.status == _TOO_MANY
-                pause = self._retry_after if limited else None
+            if limits.met or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
                 raise OutcomeUnknown(
-                    f"{error.status} {error.message}", rate_limited=limited, retry_after=pause
+                    f"{error.status} {error.message}", rate_limited=limits.met, retry_after=limits.pause
                 ) from error
             raise IdentityRefused(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             # No JSON, or an odd body after a success: it may have acted.
-            raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
+            said = f"{TOO_MANY} by a gateway" if limits.met else "an answer that is none of Supabase Auth's"
+            raise OutcomeUnknown(said, rate_limited=limits.met, retry_after=limits.pause) from error
 
 
 def _listed(user: Mapping[str, Any]) -> StoredIdentity:

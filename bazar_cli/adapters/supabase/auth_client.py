@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from bazar_cli.adapters.supabase.http import (
+    Limits,
     auth_url,
     explained,
     key_headers,
@@ -24,6 +25,7 @@ from bazar_cli.adapters.supabase.http import (
 )
 from bazar_cli.adapters.supabase.listing import find_user, get_user
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
+from bazar_cli.domain.limits import TOO_MANY, as_details, when
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 
@@ -49,6 +51,7 @@ class AuthClient:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._http = open_http(target)
+        self._limits = Limits(self._http)
 
     def __enter__(self) -> AuthClient:
         return self
@@ -196,6 +199,8 @@ class AuthClient:
         except AuthApiError as error:
             raise self._problem(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
+            if self._limits.met:
+                raise self._limited() from error
             raise unavailable(self._target, f"an answer that is none of Supabase Auth's while {doing}") from error
 
     def _problem(self, status: int, code: str | None, message: str) -> BazarError:
@@ -216,12 +221,8 @@ class AuthClient:
                 "the access token is not valid: Supabase Auth refuses it, or it has expired there",
                 hint="sign in again: `bazar auth login`",
             )
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return BackendUnavailable(
-                "supabase.rate_limited",
-                "Supabase Auth limits how often one may sign in or refresh",
-                hint="wait a minute and try again; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints",
-            )
+        if status == TOO_MANY:
+            return self._limited()
         if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
             return UsageError(
                 "auth.password_refused",
@@ -232,6 +233,15 @@ class AuthClient:
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return key_refused(message, {"status": status})
         return unavailable(self._target, f"{status} {message}")
+
+    def _limited(self) -> BackendUnavailable:
+        pause = self._limits.pause
+        return BackendUnavailable(
+            "supabase.rate_limited",
+            "Supabase Auth limits how often one may sign in or refresh",
+            hint=f"{when(pause)}; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints",
+            details=as_details(pause),
+        )
 
 
 def _session_expired() -> NotSignedIn:

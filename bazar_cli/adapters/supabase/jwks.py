@@ -89,7 +89,7 @@ class KeySet:
         if response.status_code == HTTPStatus.NOT_FOUND:
             return []
         if not response.is_success:
-            raise unavailable(self._target, f"{response.status_code} for its key set")
+            raise unavailable(self._target, f"{response.status_code} for its key set", response)
         try:
             return _keys(response.json())
         except (ValueError, KeyError, TypeError, AttributeError) as error:

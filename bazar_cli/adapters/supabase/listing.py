@@ -13,7 +13,6 @@ from bazar_cli.adapters.supabase.http import (
     explained,
     key_headers,
     key_refused,
-    retry_after,
     unavailable,
 )
 from bazar_cli.domain.identities import NOBODY
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _PAGE = 200
-_TOO_MANY = 429
 _NOT_FOUND = 404
 
 
@@ -93,7 +91,4 @@ def unreadable(target: Target, response: httpx.Response, message: str) -> BazarE
     status = response.status_code
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return key_refused(message, {"status": status})
-    error = unavailable(target, f"{status} {message}")
-    if status == _TOO_MANY:
-        error.details |= {"status": status, "retry_after": retry_after(response)}
-    return error
+    return unavailable(target, f"{status} {message}", response)

@@ -37,7 +37,7 @@ def probe_auth(target: Target) -> AuthProbe:
             health = http.get(f"{auth_url(target)}/health", headers=key_headers(target))
             now = datetime.now(timezone.utc)
             if not health.is_success and health.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise unavailable(target, f"{health.status_code} for its health")
+                raise unavailable(target, f"{health.status_code} for its health", health)
             nobody = http.get(f"{auth_url(target)}/admin/users/{_NOBODY}", headers=key_headers(target))
     except httpx.HTTPError as error:
         raise unavailable(target, error) from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Annotated
 
 from typer import Option
 
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.seed import SEED, Seed, Seeded, seed_password
 from bazar_cli.domain.seed_file import FILE_BYTES, parse
@@ -39,8 +39,8 @@ def run(
     dry_run = run.options.dry_run
     prepared = seeding.prepare(run.gate, request, dry_run=dry_run)
     if prepared.plan.writes and not dry_run:
-        words = [*(["--file", quote(file)] if file else []), *(["--users", str(users)] if users else []), "--yes"]
-        run.agree(prepared.impact(f"bazar db seed {' '.join(words)}"))
+        again = command_line("db seed", file=file, users=str(users) if users else None, yes=True)
+        run.agree(prepared.impact(again))
     done = prepared.seeded() if dry_run else seeding.carry_out(run.gate, prepared, run.notice)
     _tell(run, done)
     run.show(done)

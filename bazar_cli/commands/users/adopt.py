@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Annotated
 
 from typer import Argument, Option
 
 from bazar_cli.domain.access import UserState
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.users import ADOPT, AdoptedUser, AdoptUser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
@@ -43,9 +43,9 @@ def run(
         run.notice(f"{user.email} is banned at Supabase, and so suspended here")
     if done.ban_ended is not None:
         lasts = "would last" if run.options.dry_run else "lasts"
-        restore = f"bazar users restore {quote(user.email)}"
+        restore = command_line("users restore", user.email)
         run.notice(f"the ban was to end at {rfc3339(done.ban_ended)}; now it {lasts} until `{restore}`")
     if not done.confirmed:
-        reset = f"bazar users reset-password {quote(user.email)}"
+        reset = command_line("users reset-password", user.email)
         run.notice(f"{user.email} was never confirmed and cannot sign in yet: `{reset}` mails a link that confirms it")
     run.show(done)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Annotated
 
 from typer import Argument, Option
 
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import PROMOTE, ChangeSuperuser, User
 from bazar_cli.runtime.command import command
@@ -39,6 +39,6 @@ def run(
     if not promoted.changed:
         run.notice(f"{ruler.email} is a superuser already; nothing was changed")
     if ruler.plan is not Plan.PREMIUM:
-        move = f"bazar plans assign {quote(ruler.email)} premium"
+        move = command_line("plans assign", ruler.email, Plan.PREMIUM)
         run.notice(f"{ruler.email} is on {ruler.plan.value.capitalize()} and may do no more than that: `{move}`")
     run.show(ruler)
