@@ -15,7 +15,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, an_address
-from tests.support.release import Release
+from tests.support.release import NEXT, Release
 from tests.support.waiting import until
 
 Databases = Callable[..., str]
@@ -47,7 +47,7 @@ def name_of(people: People) -> str:
 @contextmanager
 def slow_reset(people: People, ruler: Bazar, release: Release) -> Generator[Callable[[int], None]]:
     """A reset that is held in the middle of its transaction until so many others wait for it."""
-    release.add("0005", f'op.execute("{_GATE}")')
+    release.add(NEXT, f'op.execute("{_GATE}")')
     with psycopg.connect(people.target.database_url.reveal(), autocommit=True) as holder:
 
         def waiting(count: int) -> None:
