@@ -19,6 +19,8 @@ _LARGE = 10
 """One user in so many belongs to the large organization."""
 _PREMIUM, _PLUS = 50, 8
 _SUSPENDED = 1000
+DELETIONS = 50_000
+"""So many users are gone: one half was in one organization of twenty, the others were in any."""
 _SAME_MOMENT = 20
 """So many users in a row were created at the same microsecond, as a bulk import does."""
 
@@ -50,6 +52,18 @@ _LARGE_MEMBERS = """
     WHERE o.slug = 'crowd-0' AND u.email LIKE 'user%%@crowd.example.com'
       AND ('x' || right(u.id::text, 6))::bit(24)::int %% %(large)s = 0
 """
+_DELETED = """
+    INSERT INTO bazar.audit_events (id, operator_id, operator_email, use_case, outcome, target_type, target_id, before,
+                                    request_id, occurred_at)
+    SELECT gen_random_uuid(), %(operator)s, 'root@crowd.example.com', 'users.delete', 'done', 'user',
+           gen_random_uuid(), jsonb_build_object(
+               'email', 'gone' || n || '@crowd.example.com', 'name', 'Gone ' || n, 'plan', 'free', 'organizations',
+               jsonb_build_array(jsonb_build_object('id', o.id, 'slug', o.slug, 'role', 'member'))),
+           md5(n::text), now() - (%(deletions)s - n) * interval '137 seconds'
+    FROM generate_series(1, %(deletions)s) AS n
+    JOIN bazar.organizations o
+        ON o.slug = 'crowd-' || CASE WHEN n %% 2 = 0 THEN 8 ELSE n * 7919::bigint %% %(organizations)s + 1 END
+"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,8 @@ class Crowd:
     """The slug of an organization of twenty."""
     large: str
     """The slug of an organization of a tenth of all users."""
+    left: str
+    """The slug of an organization of twenty that half of all deleted users were in."""
     cursors: dict[tuple[UserSort, int], str]
     """Where a page of fifty starts, by order and number."""
 
@@ -79,9 +95,11 @@ def crowd(database_url: str, users: int, pages: tuple[int, ...]) -> Crowd:
         "every": _IN_ORGANIZATIONS,
         "small": SMALL,
         "large": _LARGE,
+        "deletions": DELETIONS,
+        "operator": uuid.uuid4(),
     }
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for statement in (_USERS, _ORGANIZATIONS, _MEMBERS, _LARGE_MEMBERS):
+        for statement in (_USERS, _ORGANIZATIONS, _MEMBERS, _LARGE_MEMBERS, _DELETED):
             connection.execute(statement.encode(), values)
         connection.execute("VACUUM (ANALYZE)")
         cursors = {(sort, page): _cursor(connection, sort, page) for sort in UserSort for page in pages if page > 1}
@@ -89,7 +107,7 @@ def crowd(database_url: str, users: int, pages: tuple[int, ...]) -> Crowd:
             "SELECT id, email FROM bazar.users ORDER BY created_at, id OFFSET %s LIMIT 1", (users // 2,)
         ).fetchone()
         assert row is not None
-        return Crowd(users, row[1], row[0], "crowd-7", "crowd-0", cursors)
+        return Crowd(users, row[1], row[0], "crowd-7", "crowd-0", "crowd-8", cursors)
 
 
 def _cursor(connection: psycopg.Connection, sort: UserSort, page: int) -> str:

@@ -1,4 +1,4 @@
-"""Measure lists and look-ups at a million users, all in one run: `python -m benchmarks.large_lists`.
+"""Measure lists and look-ups among a million users and 50,000 deleted ones: `python -m benchmarks.large_lists`.
 
 A page far behind has to cost what the first one costs, and a look-up has to be an index probe: the page shows the
 times of fresh processes and the plans that Postgres chose for the very statements that bazar sends.
@@ -13,24 +13,27 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.rows import tuple_row
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from bazar_cli.domain import audit as audit_cases
 from bazar_cli.domain import users as use_cases
+from bazar_cli.domain.audit import ListEvents
 from bazar_cli.domain.users import GetUser, ListUsers, UserSort
-from bazar_cli.services import users
+from bazar_cli.services import audit, users
 from benchmarks.cases import PYTHON
-from benchmarks.crowd import Crowd, crowd
+from benchmarks.crowd import DELETIONS, Crowd, crowd
 from benchmarks.measure import Case, Kind, measure
 from benchmarks.report import Settings, setting, table
 from benchmarks.stack import BAZAR, Stage, stage
 from tests.support.people import People, Someone
 from tests.support.postgres import target_of
 
+_Request: TypeAlias = GetUser | ListUsers | ListEvents
 _RESULTS = Path(__file__).parent / "results" / "large_lists.md"
 _PAGES = (1, 1_000, 10_000)
 _AIM = 1.15
@@ -42,13 +45,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_lists", description=__doc__)
     parser.add_argument("--users", type=int, default=1_000_000, help="how many users (default 1,000,000)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds that count (default 15)")
+    parser.add_argument("--only", default="", help="only what has this word in its name; its page is named after it")
     given = parser.parse_args()
     pages = tuple(page for page in _PAGES if page * 50 <= given.users)
     with stage() as stood:
         print(f"writing {given.users:,} users", file=sys.stderr)
         made = crowd(stood.database_url, given.users, pages)
         settings = Settings(given.rounds, 3, load=os.getloadavg()[0])
-        chosen = _cases(stood, made, pages)
+        chosen = _only(given.only, _cases(stood, made, pages))
         times = measure(
             chosen,
             stood.folder,
@@ -56,29 +60,42 @@ def main() -> None:
             warm_ups=3,
             on_round=lambda number: print(f"round {number} of {given.rounds}", file=sys.stderr),
         )
-        plans = _plans(stood, made, pages)
+        plans = [(name, plan) for name, plan in _plans(stood, made, pages) if given.only in name]
+    peers = ["## The same page by OFFSET, a minimal script of the same libraries", table(chosen, times, Kind.PEER)]
     text = "\n\n".join(
         [
             "# Lists and look-ups at a million users",
-            _about(given.users),
+            _about(given.users, given.only),
             setting(settings),
             "## bazar",
             table(chosen, times, Kind.BAZAR),
-            "## The same page by OFFSET, a minimal script of the same libraries",
-            table(chosen, times, Kind.PEER),
+            *(peers if any(case.kind is Kind.PEER for case in chosen) else ()),
             "## The plans that Postgres chose",
             *(f"{name}:\n\n```\n{plan}\n```" for name, plan in plans),
         ]
     )
-    _RESULTS.write_text(text + "\n", encoding="utf-8")
+    name = f"{_RESULTS.stem}_{given.only}" if given.only else _RESULTS.stem
+    _RESULTS.with_stem(name).write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def _about(count: int) -> str:
+def _only(word: str, cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """The cases with this word in their names, and the floors that these need."""
+    wanted = {case.name for case in cases if word in case.name}
+    for case in reversed(cases):
+        if case.name in wanted and case.floor is not None:
+            wanted.add(case.floor)
+    return tuple(case for case in cases if case.name in wanted)
+
+
+def _about(count: int, only: str) -> str:
+    command = f"python -m benchmarks.large_lists{f' --only {only}' if only else ''}"
     return (
-        f"Written by `python -m benchmarks.large_lists`, with {count:,} users, one in five of them in an organization"
-        " of twenty and one in ten in a large one. A page has 50 users. The floor of each page is the first page of"
-        " the same list; that of the others is `users get` by id."
+        f"Written by `{command}`, with {count:,} users, one in five of them in an organization of twenty and one in ten"
+        " in a large one. A page has 50 users. The floor of each page is the first page of the same list; that of the"
+        f" others is `users get` by id. The audit log has the deletions of {DELETIONS:,} users: one half was in one"
+        " organization of twenty, the others were in any; the floor of what an admin sees of them is what a superuser"
+        " sees."
     )
 
 
@@ -89,6 +106,8 @@ def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...
     def bazar(name: str, *words: str, floor: str | None = None, aim: float | None = None) -> Case:
         return Case(Kind.BAZAR, name, (str(BAZAR), "users", *words, "-o", "json"), environ, floor, aim)
 
+    everything = "audit list, as a superuser"
+    events = (str(BAZAR), "audit", "list", "-o", "json")
     found = [
         Case(Kind.FLOOR, PYTHON, (sys.executable, "-c", "pass"), stood.plain),
         bazar(probe, "get", str(made.some_id)),
@@ -108,6 +127,10 @@ def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...
         bazar("users list --state suspended (one in 1,000)", "list", "--state", "suspended", floor=probe),
         bazar("users list --search (one user)", "list", "--search", made.some_email[:12], floor=probe),
     ]
+    found.append(Case(Kind.BAZAR, everything, events, environ, probe))
+    for what, slug in (("a few", made.small), ("half", made.left)):
+        name = f"audit list, as an admin who sees {what} of the deletions"
+        found.append(Case(Kind.BAZAR, name, events, stood.as_admin_of(slug), everything, _AIM))
     minimal = {**stood.from_environment, "JWKS_FILE": str(stood.key_file), "PYTHONPATH": str(Path.cwd())}
     first = "page 1 by OFFSET"
     for page in pages:
@@ -137,7 +160,16 @@ def _plans(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> list[tuple[str,
             )
             for number in range(2)
         )
-        requests: list[tuple[str, Someone, GetUser | ListUsers]] = [
+        few, half = (
+            _user(
+                people,
+                "id = (SELECT m.user_id FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id"
+                " WHERE o.slug = %s AND m.role = 'admin')",
+                slug,
+            )
+            for slug in (made.small, made.left)
+        )
+        requests: list[tuple[str, Someone, _Request]] = [
             ("users get, by id", ruler, GetUser(str(made.some_id))),
             ("users get, by email", ruler, GetUser(made.some_email)),
             ("users get, by email, as an owner of twenty", owner, GetUser(owner.email)),
@@ -153,6 +185,8 @@ def _plans(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> list[tuple[str,
             ),
             ("users list, as an owner of twenty", owner, ListUsers()),
             ("users list, as a member of the large organization", large, ListUsers()),
+            ("audit list, as an admin who sees a few of the deletions", few, ListEvents()),
+            ("audit list, as an admin who sees half of the deletions", half, ListEvents()),
         ]
         return [(name, _plan(people, who, request)) for name, who, request in requests]
 
@@ -162,13 +196,16 @@ def _user(people: People, where: str, *values: object) -> Someone:
     return Someone(uuid.UUID(str(row["id"])), row["email"])
 
 
-def _plan(people: People, who: Someone, request: GetUser | ListUsers) -> str:
+def _plan(people: People, who: Someone, request: _Request) -> str:
+    table_read = "FROM bazar.audit_events e" if isinstance(request, ListEvents) else "FROM bazar.users u"
     with _sent() as statements:
         if isinstance(request, GetUser):
             people.run(who, users.get, use_cases.GET, request)
+        elif isinstance(request, ListEvents):
+            people.run(who, audit.list_page, audit_cases.LIST, request)
         else:
             people.run(who, users.list_page, use_cases.LIST, request)
-    ((statement, values),) = [found for found in statements if "FROM bazar.users u" in found[0]]
+    ((statement, values),) = [found for found in statements if table_read in found[0]]
     with psycopg.connect(people.target.database_url.reveal(), row_factory=tuple_row) as connection:
         explained = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) {statement}"
         return "\n".join(str(line) for (line,) in connection.execute(explained.encode(), values))

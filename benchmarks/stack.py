@@ -34,7 +34,7 @@ class Stage:
     """An empty working folder: no env file lies in it."""
     email: str
     """The operator, a superuser on Premium, who also is the user that is looked up."""
-    database_url: str
+    target: Target
     key_file: Path
     """Where bazar keeps the key set of the Auth service, already filled."""
     plain: Mapping[str, str]
@@ -43,6 +43,23 @@ class Stage:
     """The target and the access token in environment variables."""
     from_profile: Mapping[str, str]
     """The access token in BAZAR_TOKEN, the target in the active profile."""
+
+    @property
+    def database_url(self) -> str:
+        """Where the database is."""
+        return self.target.database_url.reveal()
+
+    def as_admin_of(self, slug: str) -> Mapping[str, str]:
+        """The environment of an admin of an organization, made for it, with the target in the active profile."""
+        with People(self.target) as people:
+            someone = people.user(plan=Plan.PREMIUM)
+            people.sql(
+                "INSERT INTO bazar.memberships SELECT id, %s, 'admin' FROM bazar.organizations WHERE slug = %s",
+                someone.id,
+                slug,
+            )
+            people.identity(someone)
+            return {**self.from_profile, "BAZAR_TOKEN": people.access_token(someone)}
 
 
 @contextmanager
@@ -81,7 +98,7 @@ def _set(target: Target, home: Path) -> Stage:
     return Stage(
         folder=folder,
         email=operator.email,
-        database_url=target.database_url.reveal(),
+        target=target,
         key_file=_warm_key_file(data / "cache", folder, signed_in),
         plain=plain,
         from_environment={**signed_in, **values},

@@ -17,7 +17,7 @@ from bazar_cli.adapters.migrations.lock import KEY
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
-from tests.support.release import Release
+from tests.support.release import NEXT, Release
 
 HEAD = revisions(script_location())[-1].id
 Databases = Callable[..., str]
@@ -58,7 +58,7 @@ def test_four_at_once_make_one_index_concurrently(
     first: Callable[[str], Bazar], fresh_database: Databases, release: Release, migrated: bool
 ) -> None:
     url = fresh_database(migrated=migrated)
-    release.add_concurrent("0005", "users_name_idx")
+    release.add_concurrent(NEXT, "users_name_idx")
     bazar = first(url)
 
     processes = [release.start(bazar, "db", "migrate", "-o", "json") for _ in range(4)]
@@ -66,7 +66,7 @@ def test_four_at_once_make_one_index_concurrently(
 
     assert [code for _, _, code in ended] == [0, 0, 0, 0], [err for _, err, _ in ended]
     applied = [a["revision"] for out, _, _ in ended for a in json.loads(out)["applied"]]
-    assert sorted(applied) == (["0005"] if migrated else release.revisions)
+    assert sorted(applied) == ([NEXT] if migrated else release.revisions)
     with psycopg.connect(url) as connection:
         valid = connection.execute(
             "SELECT indisvalid FROM pg_index WHERE indexrelid = 'bazar.users_name_idx'::regclass"
@@ -84,7 +84,7 @@ def test_killed_in_the_middle_of_a_statement(
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE public.pace AS SELECT 600 AS seconds")
         sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
-        release.add("0005", f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
+        release.add(NEXT, f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
 
         process = release.start(bazar, "db", "migrate")
         wait_for(url, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(seconds)%'", 60)
@@ -100,4 +100,4 @@ def test_killed_in_the_middle_of_a_statement(
 
         connection.execute("UPDATE public.pace SET seconds = 0")
     again = release.on(bazar)("db", "migrate", "-o", "json").ok().json
-    assert ([a["revision"] for a in again["applied"]], again["current"]) == (["0005"], "0005")
+    assert ([a["revision"] for a in again["applied"]], again["current"]) == ([NEXT], NEXT)

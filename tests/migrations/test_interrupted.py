@@ -20,7 +20,7 @@ from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError
 from tests.support.postgres import ScratchPostgres, target_of
-from tests.support.release import Release
+from tests.support.release import ADDED, HEAD, NEXT, Release
 
 Databases = Callable[..., str]
 WRITES = "ROW EXCLUSIVE"
@@ -96,28 +96,28 @@ def test_revisions_before_the_one_that_fails_stay_and_the_next_run_goes_on(
     fresh_database: Databases, release: Release
 ) -> None:
     url = fresh_database(migrated=True)
-    release.add("0005", "op.execute('CREATE TABLE bazar.first (id int)')")
-    release.add("0006", "op.execute('CREATE TABLE bazar.second (id int)')\nop.execute('SELECT 1 / 0')")
-    release.add("0007", "op.execute('CREATE TABLE bazar.third (id int)')")
+    release.add(NEXT, "op.execute('CREATE TABLE bazar.first (id int)')")
+    release.add(ADDED[1], "op.execute('CREATE TABLE bazar.second (id int)')\nop.execute('SELECT 1 / 0')")
+    release.add(ADDED[2], "op.execute('CREATE TABLE bazar.third (id int)')")
 
     with pytest.raises(Conflict) as failed:
         migrate(url)
 
     assert failed.value.code == "db.revision_failed"
-    assert failed.value.details == {"revision": "0006", "sqlstate": "22012", "applied": ["0005"]}
-    assert revision_of(url) == "0005"
+    assert failed.value.details == {"revision": ADDED[1], "sqlstate": "22012", "applied": [NEXT]}
+    assert revision_of(url) == NEXT
     made = "SELECT to_regclass('bazar.first') IS NULL, to_regclass('bazar.second') IS NULL"
     assert ask(url, made) == [(False, True)]
     assert lock_is_free(url)
 
-    release.rewrite(release.file("0006"), "1 / 0", "1 / 1")
+    release.rewrite(release.file(ADDED[1]), "1 / 0", "1 / 1")
     done = migrate(url)
-    assert [a.revision.id for a in done.applied] == ["0006", "0007"]
+    assert [a.revision.id for a in done.applied] == [ADDED[1], ADDED[2]]
 
 
 def test_a_run_that_fails_has_closed_the_table_of_alembic(fresh_database: Databases, release: Release) -> None:
     url = fresh_database()
-    release.add("0005", "op.execute('SELECT 1 / 0')")
+    release.add(NEXT, "op.execute('SELECT 1 / 0')")
     with pytest.raises(Conflict) as failed:
         migrate(url)
     assert failed.value.details["applied"] == release.revisions[:-1]
@@ -129,14 +129,14 @@ def test_what_fails_around_the_revisions_is_told_as_it_is(
     fresh_database: Databases, release: Release, where: str
 ) -> None:
     url = fresh_database(migrated=True)
-    release.add("0005", "op.execute('CREATE TABLE bazar.first (id int)')")
+    release.add(NEXT, "op.execute('CREATE TABLE bazar.first (id int)')")
     fails = "context.config.attributes['connection'].exec_driver_sql('SELECT 1 / 0')"
     lines = (fails, "run(context)") if where == "before" else ("run(context)", fails)
     entry = release.migrations / "env.py"
     entry.write_text(entry.read_text().replace("run(context)", "\n".join(lines)))
     with pytest.raises(BazarError) as failed:
         migrate(url)
-    expected = ("postgres.unexpected", "0005") if where == "after" else ("db.revision_failed", "0004")
+    expected = ("postgres.unexpected", NEXT) if where == "after" else ("db.revision_failed", HEAD)
     assert (failed.value.code, revision_of(url)) == expected
     assert "division by zero" in failed.value.message
     assert lock_is_free(url)
@@ -146,7 +146,7 @@ def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, rel
     url = fresh_database(migrated=True)
     ask(url, "CREATE TABLE public.pace AS SELECT 60 AS seconds")
     release.add(
-        "0005", "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT pg_sleep(seconds) FROM pace')"
+        NEXT, "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT pg_sleep(seconds) FROM pace')"
     )
 
     with in_background(url) as migrating:
@@ -155,12 +155,12 @@ def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, rel
         with pytest.raises(BackendUnavailable) as ended:
             migrating.result()
 
-    assert (ended.value.code, ended.value.details["revision"]) == ("postgres.unavailable", "0005")
+    assert (ended.value.code, ended.value.details["revision"]) == ("postgres.unavailable", NEXT)
     until(lambda: lock_is_free(url), 5)
-    assert revision_of(url) == "0004"
+    assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
     ask(url, "UPDATE public.pace SET seconds = 0")
-    assert migrate(url).current == "0005"
+    assert migrate(url).current == NEXT
 
 
 @pytest.mark.long
@@ -173,17 +173,17 @@ def test_a_server_process_that_is_killed(release: Release) -> None:
         ask(url, "CREATE TABLE public.pace AS SELECT 600 AS seconds")
         ask(url, "CHECKPOINT")  # the servers of the tests commit lazily, and a crash takes what was last
         sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
-        release.add("0005", f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
+        release.add(NEXT, f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
         with in_background(url) as migrating:
             until(lambda: running(url, "SELECT pg_sleep"))
             os.kill(running(url, "SELECT pg_sleep")[0], signal.SIGKILL)
             with pytest.raises(BackendUnavailable):
                 migrating.result()
         until(lambda: answers(url))
-        assert (revision_of(url), lock_is_free(url)) == ("0004", True)
+        assert (revision_of(url), lock_is_free(url)) == (HEAD, True)
         assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
         ask(url, "UPDATE public.pace SET seconds = 0")
-        assert migrate(url).current == "0005"
+        assert migrate(url).current == NEXT
     finally:
         server.stop()
 
@@ -195,7 +195,7 @@ _ALTER = "op.execute('CREATE TABLE bazar.kept_once (id int)')\nop.execute('ALTER
 
 def test_a_table_that_is_released_is_waited_for(fresh_database: Databases, release: Release) -> None:
     url, told = fresh_database(migrated=True), list[str]()
-    release.add("0005", _ALTER)
+    release.add(NEXT, _ALTER)
 
     with report(url) as connection:
 
@@ -216,7 +216,7 @@ def test_who_keeps_a_table_is_named_and_readers_wait_no_longer_than_the_timeout(
 ) -> None:
     url = fresh_database(migrated=True)
     monkeypatch.setattr(session, "RETRIES", 1)
-    release.add("0005", _ALTER)
+    release.add(NEXT, _ALTER)
     request = replace(IMPATIENT, lock_timeout=0.8)
 
     with report(url) as connection, in_background(url, request) as migrating:
@@ -233,20 +233,20 @@ def test_who_keeps_a_table_is_named_and_readers_wait_no_longer_than_the_timeout(
     blockers = cast("list[dict[str, object]]", busy.value.details["blockers"])
     assert [(b["pid"], b["application"]) for b in blockers] == [(pid, "a long report")]
     assert waited < 0.8 + 0.7
-    assert revision_of(url) == "0004"
+    assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.kept_once')") == [(None,)]
 
 
 def test_the_lock_must_still_be_held_before_each_revision(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
-    release.add("0005", "op.execute('SELECT pg_advisory_unlock_all()')")
-    release.add("0006", "op.execute('CREATE TABLE bazar.unguarded (id int)')")
+    release.add(NEXT, "op.execute('SELECT pg_advisory_unlock_all()')")
+    release.add(ADDED[1], "op.execute('CREATE TABLE bazar.unguarded (id int)')")
 
     with pytest.raises(BackendUnavailable) as lost:
         migrate(url)
 
     assert lost.value.code == "db.lock_lost"
-    assert revision_of(url) == "0005"
+    assert revision_of(url) == NEXT
 
 
 # -- without a transaction ----------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
     fresh_database: Databases, release: Release, again: str
 ) -> None:
     url = fresh_database(migrated=True)
-    release.add_concurrent("0005", "users_name_idx")
+    release.add_concurrent(NEXT, "users_name_idx")
 
     with report(url, WRITES), in_background(url) as migrating:
         until(lambda: validity(url, "users_name_idx") == [False])
@@ -265,22 +265,22 @@ def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
         ask(url, "SELECT pg_terminate_backend(%s)", *running(url, "CREATE INDEX"))
         with pytest.raises(BackendUnavailable):
             migrating.result()
-    assert (validity(url, "users_name_idx"), revision_of(url)) == ([False], "0004")
+    assert (validity(url, "users_name_idx"), revision_of(url)) == ([False], HEAD)
     until(lambda: lock_is_free(url), 5)
 
     if again == "bazar":
-        assert migrate(url).current == "0005"
+        assert migrate(url).current == NEXT
     else:
         done = release.alembic(url, "upgrade", "head")
         assert done.returncode == 0, done.stderr
 
-    assert (validity(url, "users_name_idx"), revision_of(url)) == ([True], "0005")
-    assert ask(url, "SELECT count(*) FROM bazar.migration_log WHERE revision = '0005'") == [(1,)]
+    assert (validity(url, "users_name_idx"), revision_of(url)) == ([True], NEXT)
+    assert ask(url, f"SELECT count(*) FROM bazar.migration_log WHERE revision = '{NEXT}'") == [(1,)]
 
 
 def test_an_index_that_must_wait_too_long_is_not_tried_again(fresh_database: Databases, release: Release) -> None:
     url, told = fresh_database(migrated=True), list[str]()
-    release.add_concurrent("0005", "users_name_idx")
+    release.add_concurrent(NEXT, "users_name_idx")
 
     with report(url, WRITES), pytest.raises(BackendUnavailable) as busy:
         migrate(url, replace(IMPATIENT, lock_wait=1), told.append)
@@ -289,13 +289,13 @@ def test_an_index_that_must_wait_too_long_is_not_tried_again(fresh_database: Dat
     assert "a long report" in busy.value.message
     assert not any("trying again" in said for said in told)
     assert any(said.startswith("Waiting for pid") for said in told)
-    assert migrate(url).current == "0005"
+    assert migrate(url).current == NEXT
     assert validity(url, "users_name_idx") == [True]
 
 
 def test_an_index_of_that_name_that_is_whole_stays(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
-    release.add_concurrent("0005", "users_name_idx")
+    release.add_concurrent(NEXT, "users_name_idx")
     ask(url, "CREATE INDEX users_name_idx ON bazar.users (name)")
     before = ask(url, "SELECT 'bazar.users_name_idx'::regclass::oid")
 
@@ -327,10 +327,10 @@ def test_what_is_not_alone_or_not_repeatable_is_not_begun(
     fresh_database: Databases, release: Release, up: str, head: str, flaw: str
 ) -> None:
     url = fresh_database(migrated=True)
-    release.add("0005", up, head=head)
+    release.add(NEXT, up, head=head)
 
     with pytest.raises(UsageError) as refused:
         migrate(url)
 
     assert (refused.value.code, flaw in refused.value.message) == ("db.revision_form", True)
-    assert (revision_of(url), validity(url, "i")) == ("0004", [])
+    assert (revision_of(url), validity(url, "i")) == (HEAD, [])

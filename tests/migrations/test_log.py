@@ -18,7 +18,7 @@ from bazar_cli.domain.db import MIGRATE, Migrate
 from bazar_cli.domain.errors import Conflict
 from tests.support.people import an_operator, granted
 from tests.support.postgres import migrate, target_of
-from tests.support.release import Release
+from tests.support.release import ADDED, HEAD, NEXT, Release
 
 ALL = revisions(script_location())
 Databases = Callable[..., str]
@@ -33,10 +33,10 @@ def up_to(url: str, revision: str) -> None:
     Migrator(target_of(url)).migrate(Migrate(revision), lambda _text: None)
 
 
-def redo(url: str) -> None:
+def take_back(url: str, *, to: str | None = None, again: bool = False) -> None:
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
-    reverter.revert(seen, lambda _status: None, lambda _text: None, again=True)
+    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), None if to else 1, to))
+    reverter.revert(seen, lambda _status: None, lambda _text: None, again=again)
 
 
 def changed(url: str) -> list[str]:
@@ -50,16 +50,16 @@ def audited(url: str) -> list[tuple[Any, ...]]:
 
 def test_a_run_that_ends_well_leaves_one_event(fresh_database: Databases, release: Release) -> None:
     url, grant = fresh_database(), granted(an_operator(superuser=True), MIGRATE)
-    release.add_concurrent("0005", "users_name")
-    path = release.add("0006", "op.execute('SELECT 1 / 0')")
+    release.add_concurrent(NEXT, "users_name")
+    path = release.add(ADDED[1], "op.execute('SELECT 1 / 0')")
 
     def run(revision: str | None = None) -> None:
         request = Migrate(revision, environment="staging", protected=True)
         Migrator(target_of(url), grant).migrate(request, lambda _text: None)
 
     run("0002")
-    run("0005")
-    run("0005")
+    run(NEXT)
+    run(NEXT)
     with pytest.raises(Conflict):
         run()
     release.rewrite(path, "1 / 0", "1")
@@ -71,8 +71,8 @@ def test_a_run_that_ends_well_leaves_one_event(fresh_database: Databases, releas
 
     assert audited(url) == [
         ("db.migrate", {"revision": None}, {"revision": "0002", "revisions": ["0001", "0002"]}),
-        ("db.migrate", {"revision": "0002"}, {"revision": "0005", "revisions": ["0003", "0004", "0005"]}),
-        ("db.migrate", {"revision": "0005"}, {"revision": "0006", "revisions": ["0006"]}),
+        ("db.migrate", {"revision": "0002"}, {"revision": NEXT, "revisions": [*(r.id for r in ALL[2:]), NEXT]}),
+        ("db.migrate", {"revision": NEXT}, {"revision": ADDED[1], "revisions": [ADDED[1]]}),
         ("db.migrate", None, {"environment": "staging", "protected": True}),
     ]
 
@@ -99,12 +99,12 @@ def test_plain_alembic_logs_the_same(fresh_database: Databases, tmp_path: Path) 
         (r.id, r.checksum, None) for r in ALL
     ]
 
-    down = checkout.alembic(url, "downgrade", "0004")
+    down = checkout.alembic(url, "downgrade", HEAD)
     assert down.returncode == 0, down.stderr
-    checkout.add("0005", "pass")
+    checkout.add(NEXT, "pass")
     assert checkout.alembic(url, "upgrade", "head").returncode == 0
     assert checkout.alembic(url, "downgrade", "-1").returncode == 0
-    assert [r["direction"] for r in log_of(url) if r["revision"] == "0005"] == ["up", "down"]
+    assert [r["direction"] for r in log_of(url) if r["revision"] == NEXT] == ["up", "down"]
 
 
 def test_what_was_applied_before_the_log_has_no_checksum(fresh_database: Databases) -> None:
@@ -121,35 +121,36 @@ def test_what_was_applied_before_the_log_has_no_checksum(fresh_database: Databas
 
 def test_a_log_that_was_taken_back_is_written_anew(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
-    redo(url)
+    take_back(url, to="0003")
+    migrate(url)
 
-    assert [r["checksum"] for r in log_of(url)] == [None, None, None, ALL[3].checksum]
+    assert [r["checksum"] for r in log_of(url)] == [None, None, None, *(r.checksum for r in ALL[3:])]
 
 
 def test_a_revision_that_fails_leaves_no_row(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
-    release.add("0005", "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT 1 / 0')")
+    release.add(NEXT, "op.execute('CREATE TABLE bazar.half (id int)')\nop.execute('SELECT 1 / 0')")
 
     with pytest.raises(Conflict) as failed:
         up_to(url, "head")
 
-    assert (failed.value.code, failed.value.details["revision"]) == ("db.revision_failed", "0005")
+    assert (failed.value.code, failed.value.details["revision"]) == ("db.revision_failed", NEXT)
     assert "division by zero" in failed.value.message
     assert [r["revision"] for r in log_of(url)] == [r.id for r in ALL]
 
 
 def test_only_the_file_of_the_last_time_counts(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
-    path = release.add("0005", "pass")
+    path = release.add(NEXT, "pass")
     up_to(url, "head")
     path.write_text(path.read_text() + "# changed\n")
     known_files.cache_clear()
-    assert changed(url) == ["0005"]
+    assert changed(url) == [NEXT]
     with pytest.raises(Conflict) as refused:
         up_to(url, "head")
     assert refused.value.code == "db.revision_changed"
 
-    redo(url)
+    take_back(url, again=True)
 
     assert changed(url) == []
 
@@ -171,8 +172,8 @@ def test_the_script_of_a_plan_writes_the_log(fresh_database: Databases) -> None:
 @pytest.mark.long
 def test_scripts_of_plain_alembic_keep_the_log_where_there_is_one(fresh_database: Databases, tmp_path: Path) -> None:
     url, checkout = fresh_database(migrated=True), Release(tmp_path / "release")
-    checkout.add("0005", "pass")
-    for words in (("upgrade", "0004:0005"), ("downgrade", "0005:0004"), ("downgrade", "0004:base")):
+    checkout.add(NEXT, "pass")
+    for words in (("upgrade", f"{HEAD}:{NEXT}"), ("downgrade", f"{NEXT}:{HEAD}"), ("downgrade", "0004:base")):
         done = checkout.alembic(url, *words, "--sql")
         assert done.returncode == 0, done.stderr
         assert ("INSERT INTO bazar.migration_log (revision, direction, checksum" in done.stdout) == (

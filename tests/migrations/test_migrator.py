@@ -23,7 +23,7 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refu
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import TargetKind, TargetSource
 from tests.support.postgres import target_of
-from tests.support.release import Release
+from tests.support.release import ADDED, NEXT, Release
 
 ALL = revisions(script_location())
 HEAD = ALL[-1].id
@@ -265,36 +265,33 @@ def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -
 def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     drop = "op.drop_column('deployment', 'created_at', schema='bazar')"
-    release.add("0005", "op.execute(\"COMMENT ON TABLE bazar.users IS 'DROP TABLE x'\")", drop)
-    release.add("0006", drop, "op.execute('SELECT 1')")
-    release.add("0007", "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")")
-    release.add("0008", "op.execute('DELETE FROM bazar.memberships')")
-    release.add("0009", "op.alter_column('users', 'plan', comment='more', schema='bazar')")
+    release.add(NEXT, "op.execute(\"COMMENT ON TABLE bazar.users IS 'DROP TABLE x'\")", drop)
+    release.add(ADDED[1], drop, "op.execute('SELECT 1')")
+    release.add(ADDED[2], "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")")
+    release.add(ADDED[3], "op.execute('DELETE FROM bazar.memberships')")
+    release.add(ADDED[4], "op.alter_column('users', 'plan', comment='more', schema='bazar')")
     migrator = Migrator(target_of(url))
 
     status = migrator.status()
 
     assert {r.destructive for r in status.pending} == {None}
     seen = [(r.id, r.destructive) for r in migrator.judged(status).pending]
-    assert seen == [("0005", False), ("0006", True), ("0007", None), ("0008", True), ("0009", False)]
-    plan = migrator.plan(Migrate("0006"))
+    assert seen == [(NEXT, False), (ADDED[1], True), (ADDED[2], None), (ADDED[3], True), (ADDED[4], False)]
+    plan = migrator.plan(Migrate(ADDED[1]))
     assert [(r.id, r.destructive) for r in plan.would_apply or ()] == seen[:2]
     assert [(r.id, r.destructive) for r in plan.pending] == seen
     with pytest.raises(Conflict) as unknown:
         migrator.plan(Migrate())
-    assert (unknown.value.code, unknown.value.details) == ("db.revision_needs_data", {"revision": "0007"})
-    part = migrator.migrate(Migrate("0006"), lambda _text: None)
+    assert (unknown.value.code, unknown.value.details) == ("db.revision_needs_data", {"revision": ADDED[2]})
+    part = migrator.migrate(Migrate(ADDED[1]), lambda _text: None)
     assert [(r.id, r.destructive) for r in part.pending] == seen[2:]
 
     reverter = Reverter(target_of(url))
-    back = reverter.preview(reverter.status(), reverter.going(reverter.status(), 4, None))
+    back = reverter.preview(reverter.status(), reverter.going(reverter.status(), None, ALL[1].id))
 
-    assert [(r.id, r.destructive) for r in back.would_revert] == [
-        ("0006", False),
-        ("0005", True),
-        ("0004", True),
-        ("0003", False),
-    ]
+    seen = [(r.id, r.destructive) for r in back.would_revert]
+    assert seen[:2] == [(ADDED[1], False), (NEXT, True)]
+    assert seen[-2:] == [("0004", True), ("0003", False)]
 
 
 # -- one at a time ------------------------------------------------------------------------------------------

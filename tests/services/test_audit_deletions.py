@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import random
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
 from bazar_cli.adapters.postgres import audit as log
+from bazar_cli.adapters.postgres import audit_log
 from bazar_cli.domain import audit as use_cases
 from bazar_cli.domain import users as user_cases
 from bazar_cli.domain.access import Role
@@ -103,3 +113,111 @@ def test_a_slug_that_another_organization_has_by_now_reveals_nothing(people: Peo
         {acme.slug: "admin"},
         [place(acme, Role.MEMBER)],
     ]
+
+
+# -- among many others -----------------------------------------------------------------------------------------
+
+_DELETED = """
+    INSERT INTO bazar.audit_events
+        (id, operator_id, operator_email, use_case, outcome, target_type, target_id, before, request_id, occurred_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'a@b', 'users.delete', 'done', 'user', gen_random_uuid(),
+           jsonb_build_object('organizations', (
+               SELECT coalesce(jsonb_agg(jsonb_build_object('id', i, 'slug', 's', 'role', 'member')), '[]')
+               FROM unnest(%s::uuid[]) i)),
+           %s, now() - n / 3 * interval '1 s'
+    FROM generate_series(1, %s) n
+"""
+
+
+@pytest.mark.parametrize("recent", [1, 4, 1000])
+def test_pages_are_the_same_wherever_the_deletions_lie(
+    people: People, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    """Whether a page is full of the newest deletions or is looked for by organization, it goes on where one ended."""
+    monkeypatch.setattr(audit_log, "RECENT", recent)
+    acme, beta, gamma, other = (people.org() for _ in range(4))
+    reader, dice = reader_in(people, acme, beta, gamma), random.Random(recent)  # noqa: S311
+    places = [[acme], [beta], [acme, beta], [other], [acme, other], [gamma, other], []]
+    for number in range(40):
+        people.sql(_DELETED, [o.id for o in dice.choice(places)], f"{acme.slug}-{number}", 1)
+    # Of one who is there, under the same id, there is another lane.
+    there, elsewhere = (e["id"] for e in _of(people, acme, "LIMIT 2"))
+    people.sql(
+        "INSERT INTO bazar.users (id, email) SELECT target_id::uuid, target_id || '@example.com'"
+        " FROM bazar.audit_events WHERE id = ANY (%s)",
+        [there, elsewhere],
+    )
+    people.sql(
+        "INSERT INTO bazar.memberships SELECT %s, target_id::uuid, 'member' FROM bazar.audit_events WHERE id = %s",
+        gamma.id,
+        there,
+    )
+
+    mine = [
+        one["id"]
+        for one in _of(people, acme, "")
+        if one["id"] != elsewhere and (one["id"] == there or {acme.id, beta.id, gamma.id} & set(one["organizations"]))
+    ]
+    for limit in (1, 2, 3, 7, 50):
+        pages: list[uuid.UUID] = []
+        cursor: str | None = None
+        while True:
+            asked = ListEvents(EventFilters(), limit=limit, cursor=cursor)
+            found = people.run(reader, audit.list_page, use_cases.LIST, asked)
+            pages += [one.id for one in found.items]
+            cursor = found.next_cursor
+            if cursor is None:
+                break
+        assert pages == mine, limit
+
+
+def _of(people: People, acme: Org, end: str) -> list[dict[str, Any]]:
+    """The deletions of one test, the newest first."""
+    return people.sql(
+        "SELECT id, ARRAY(SELECT (o ->> 'id')::uuid FROM jsonb_array_elements(before -> 'organizations') o)"
+        f" AS organizations FROM bazar.audit_events WHERE request_id LIKE %s ORDER BY occurred_at DESC, seq DESC {end}",
+        f"{acme.slug}-%",
+    )
+
+
+@pytest.mark.parametrize(("own", "others"), [(5, 4 * audit_log.RECENT), (4 * audit_log.RECENT, 5)])
+def test_a_page_passes_over_few_deletions(alone: People, own: int, others: int) -> None:
+    mine, theirs = alone.org(), alone.org()
+    reader = reader_in(alone, mine)
+    alone.sql(_DELETED, [mine.id], "mine", own)
+    alone.sql(_DELETED, [theirs.id], "theirs", others)
+    alone.sql("ANALYZE")
+
+    with sent() as statements:
+        found = alone.run(reader, audit.list_page, use_cases.LIST, ListEvents())
+
+    assert [one.request_id for one in found.items] == ["mine"] * min(own, 50)
+    [(statement, values)] = [one for one in statements if "bazar.audit_events" in one[0]]
+    with psycopg.connect(alone.target.database_url.reveal()) as connection:
+        [(plan,)] = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), values).fetchall()
+    steps = list(nodes(plan[0]["Plan"]))
+    assert "audit_events_deleted_from_idx" in {step.get("Index Name") for step in steps}
+    passed = [step["Actual Rows"] + step.get("Rows Removed by Filter", 0) for step in steps]
+    assert max(passed) <= audit_log.RECENT
+
+
+@contextmanager
+def sent() -> Generator[list[tuple[str, Any]]]:
+    """Collect the statements that are sent within the block, as the driver gets them."""
+    statements: list[tuple[str, Any]] = []
+
+    def before(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        statements.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", before)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", before)
+
+
+def nodes(plan: dict[str, Any]) -> Generator[dict[str, Any]]:
+    """Every step of a plan."""
+    yield plan
+    for step in plan.get("Plans", ()):
+        yield from nodes(step)

@@ -31,7 +31,7 @@ from bazar_cli.services.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import REQUEST_ID, People, Someone, an_address, granted
 from tests.support.postgres import name_of
-from tests.support.release import Release
+from tests.support.release import ADDED, NEXT, Release
 from tests.support.supabase_shape import dump, make_roles, shape
 
 Databases = Callable[..., str]
@@ -362,7 +362,7 @@ def test_from_a_revision_that_this_release_does_not_have(
 ) -> None:
     ruler, told = alone.superuser(), list[str]()
     schema = dump(url_of(alone), "--schema=bazar", "--schema-only")
-    release.add("0005", "op.execute('CREATE TABLE bazar.extra (user_id uuid REFERENCES bazar.users)')")
+    release.add(NEXT, "op.execute('CREATE TABLE bazar.extra (user_id uuid REFERENCES bazar.users)')")
     migrate(alone)
     make_roles(url_of(alone))
     alone.sql("INSERT INTO bazar.extra SELECT id FROM bazar.users")
@@ -380,8 +380,8 @@ def test_from_a_revision_that_this_release_does_not_have(
     done = alone.run(ruler, lambda system, grant, asked: reset(system, grant, asked, told.append), RESET, request)
 
     assert isinstance(done, DatabaseReset)
-    assert any(text.startswith("warning: the database is at revision 0005") for text in told)
-    assert (done.previous, done.current, done.strangers) == ("0005", HEAD, ("bazar.theirs",))
+    assert any(text.startswith(f"warning: the database is at revision {NEXT}") for text in told)
+    assert (done.previous, done.current, done.strangers) == (NEXT, HEAD, ("bazar.theirs",))
     assert LostTable("bazar.extra", 1) in done.tables
     alone.sql("DROP TABLE bazar.theirs")
     assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
@@ -391,16 +391,16 @@ def test_from_a_revision_that_this_release_does_not_have(
 
 def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Release) -> None:
     ruler = alone.superuser()
-    path = release.add("0005", "op.execute('CREATE TABLE bazar.extra (id int)')")
+    path = release.add(NEXT, "op.execute('CREATE TABLE bazar.extra (id int)')")
     migrate(alone)
     release.rewrite(path, "bazar.extra (id int)", "bazar.other AS SELECT 1 / 0 AS id")
-    assert release.revisions == [*ALL, "0005"]
+    assert release.revisions == [*ALL, NEXT]
     with refused(alone, Conflict, "db.revision_failed") as error:
         run(alone, ruler)
-    assert (error.details["revision"], "nothing was done" in error.message) == ("0005", True)
+    assert (error.details["revision"], "nothing was done" in error.message) == (NEXT, True)
     release.rewrite(path, "1 / 0", "1 / 1")
-    assert release.revisions == [*ALL, "0005"]
-    assert run(alone, ruler).current == "0005"
+    assert release.revisions == [*ALL, NEXT]
+    assert run(alone, ruler).current == NEXT
     there = "SELECT to_regclass('bazar.extra') IS NULL AS extra, to_regclass('bazar.other') IS NULL AS other"
     assert alone.sql(there) == [{"extra": True, "other": False}]
     assert not Migrator(alone.target).status().changed
@@ -410,21 +410,21 @@ def test_revision_without_a_transaction_follows_what_is_kept(alone: People, rele
     ruler = alone.superuser()
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users")
-    release.add_concurrent("0005", "users_name_idx")
-    path = release.add("0006", "op.execute('CREATE TABLE bazar.extra AS SELECT 1 / 0 AS id')")
+    release.add_concurrent(NEXT, "users_name_idx")
+    path = release.add(ADDED[1], "op.execute('CREATE TABLE bazar.extra AS SELECT 1 / 0 AS id')")
 
     with pytest.raises(Conflict) as failed:
         run(alone, ruler)
 
-    assert (failed.value.code, failed.value.details["applied"]) == ("db.revision_failed", [*ALL, "0005"])
-    assert Migrator(alone.target).status().current == "0005"
+    assert (failed.value.code, failed.value.details["applied"]) == ("db.revision_failed", [*ALL, NEXT])
+    assert Migrator(alone.target).status().current == NEXT
     assert alone.sql("SELECT environment, protected FROM bazar.deployment") == [
         {"environment": "tests", "protected": False}
     ]
     assert alone.sql("SELECT email FROM public.v") == [{"email": ruler.email}]
     release.rewrite(path, "1 / 0", "1 / 1")
     migrate(alone)
-    assert [a.revision.id for a in run(alone, ruler).applied] == [*ALL, "0005", "0006"]
+    assert [a.revision.id for a in run(alone, ruler).applied] == [*ALL, NEXT, ADDED[1]]
     assert alone.sql("SELECT use_case FROM bazar.audit_events") == [{"use_case": "db.reset"}]
 
 

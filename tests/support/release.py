@@ -15,6 +15,12 @@ import bazar_cli
 from bazar_cli.adapters.migrations.location import known_files, paths, revisions, script_location
 from tests.support.cli import Bazar, Done
 
+HEAD = revisions(script_location())[-1].id
+"""The newest revision of this checkout."""
+ADDED = tuple(f"{int(HEAD) + number:04d}" for number in range(1, 6))
+"""The names of revisions that tests add after it."""
+NEXT = ADDED[0]
+
 
 class Release:
     """A folder that looks like a checkout: migrations are found beside the package, wherever it is imported from."""

@@ -8,7 +8,6 @@ the deletions of those with whom they shared one: that event names the organizat
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,15 +37,15 @@ _ABOUT_COLLEAGUES = (
     """e.target_id = u.id AND e.target_type = 'user' AND e.organization_id IS NULL AND e.outcome <> 'denied'
        AND e.operator_id IS DISTINCT FROM :oneself""",
 )
-# Who is there is found by the lane above, or has nothing to do with the reader any more.
-_DELETED_COLLEAGUES = (
-    "",
-    """e.use_case = 'users.delete' AND e.outcome = 'done' AND e.organization_id IS NULL
+# Of those who were in one of the reader's organizations; `audit_events_deleted_from_idx` has these conditions.
+_DELETED_COLLEAGUES = """e.use_case = 'users.delete' AND e.outcome = 'done' AND e.organization_id IS NULL
        AND e.operator_id IS DISTINCT FROM :oneself
-       AND e.before -> 'organizations' @> ANY (CAST(:deleted_from AS jsonb[]))
-       AND NOT EXISTS (SELECT 1 FROM bazar.users u
-                       WHERE u.id = CASE e.use_case WHEN 'users.delete' THEN e.target_id::uuid END)""",
-)
+       AND jsonb_path_query_array(e.before, '$.organizations[*].id') ?| CAST(:organizations AS text[])"""
+# Who is there is found by the lane above, or has nothing to do with the reader any more.
+_GONE = """NOT EXISTS (SELECT 1 FROM bazar.users u
+                       WHERE u.id = CASE e.use_case WHEN 'users.delete' THEN e.target_id::uuid END)"""
+RECENT = 1000
+"""A page is looked for among so many of the newest deletions, and only then among all that the reader may see."""
 _NAMES = ("coalesce(e.before ->> 'email', e.before ->> 'slug')", "coalesce(e.after ->> 'email', e.after ->> 'slug')")
 _ACTIONS = text(
     """
@@ -149,13 +148,15 @@ def _within(reach: Reach, selection: Selection, *, limit: int | None, also: str 
     else:
         conditions += [f"e.{column} = ANY (CAST(:{name} AS {kind}[]))" for column, (name, kind) in asked.items()]
         own = [str(i) for i in sorted(reach.organization_ids)]
-        deleted_from = [json.dumps([{"id": i}]) for i in own]
-        values |= {"oneself": reach.user_id, "organizations": own, "deleted_from": deleted_from}
-        lanes = [_IN_ORGANIZATIONS, _BY_ONESELF, _ABOUT_COLLEAGUES, _DELETED_COLLEAGUES]
+        values |= {"oneself": reach.user_id, "organizations": own}
+        lanes = [_IN_ORGANIZATIONS, _BY_ONESELF, _ABOUT_COLLEAGUES]
     where = " AND ".join([*conditions, also])
     if limit is not None:
         values["limit"] = limit
-    return " UNION ALL ".join(_lane(source, f"{own} AND {where}", limit) for source, own in lanes), values
+    found = [_lane(source, f"{own} AND {where}", limit) for source, own in lanes]
+    if not reach.everything:
+        found.append(_deletions(where, also, limit))
+    return " UNION ALL ".join(found), values
 
 
 def _lane(source: str, where: str, limit: int | None) -> str:
@@ -164,6 +165,31 @@ def _lane(source: str, where: str, limit: int | None) -> str:
         return f"({select} {f'{source}, ' if source else ''}{tables} WHERE {where})"
     ended = f"{select} {tables} WHERE {where} ORDER BY e.occurred_at DESC, e.seq DESC LIMIT :limit"
     return f"(SELECT e.* FROM {source} CROSS JOIN LATERAL ({ended}) e)" if source else f"({ended})"  # noqa: S608
+
+
+def _deletions(where: str, also: str, limit: int | None) -> str:
+    """The lane of deletions: no index has them both by organization and in order.
+
+    Where many of the newest are the reader's they fill the page; else the reader's own are found and sorted.
+    """
+    theirs = f"{_DELETED_COLLEAGUES} AND {where}"
+    if limit is None:
+        return _lane("", f"{theirs} AND {_GONE}", None)
+    order = "ORDER BY e.occurred_at DESC, e.seq DESC"
+    # OFFSET 0: all are found by the index, whatever the planner expects, then sorted, then looked up to the page's end.
+    return f"""(
+        WITH recent AS MATERIALIZED (
+            SELECT {_COLUMNS} FROM (
+                SELECT e.* FROM bazar.audit_events e WHERE e.use_case = 'users.delete' AND {also}
+                {order} LIMIT {RECENT}) e
+            WHERE {theirs} AND {_GONE} {order} LIMIT :limit
+        ), few AS (SELECT count(*) < :limit AS few FROM recent)
+        SELECT * FROM recent WHERE NOT (SELECT few FROM few)
+        UNION ALL
+        (SELECT e.* FROM (
+            SELECT e.* FROM (SELECT {_COLUMNS} FROM bazar.audit_events e
+                             WHERE (SELECT few FROM few) AND {theirs} OFFSET 0) e {order} OFFSET 0) e
+         WHERE {_GONE} {order} LIMIT :limit))"""  # noqa: S608 - constants
 
 
 def _filtered(selection: Selection) -> tuple[list[str], dict[str, Any]]:

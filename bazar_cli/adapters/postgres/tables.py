@@ -162,6 +162,14 @@ for _side in ("before", "after"):
         postgresql_where=text(f"{_name} IS NOT NULL"),
         _table=audit_events,
     )
+Index(
+    "audit_events_deleted_from_idx",
+    text("jsonb_path_query_array(before, '$.organizations[*].id')"),
+    postgresql_using="gin",
+    postgresql_with={"fastupdate": "off"},
+    postgresql_where=text("use_case = 'users.delete' AND outcome = 'done' AND organization_id IS NULL"),
+    _table=audit_events,
+)
 
 audit_unsealed = Table(
     "audit_unsealed",

@@ -15,7 +15,7 @@ from tests.cli.db.conftest import as_ruler, people_apart
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, an_address
 from tests.support.postgres import name_of
-from tests.support.release import Release
+from tests.support.release import NEXT, Release
 from tests.support.waiting import until
 
 JSON = ("-o", "json")
@@ -45,7 +45,7 @@ def ruler(apart: People, nobody: Bazar) -> Bazar:
 @contextmanager
 def slow_reset(apart: People, ruler: Bazar, release: Release) -> Generator[Callable[[], None]]:
     """A reset that is held in the middle of its transaction until another command waits for it."""
-    release.add("0005", f'op.execute("""{_GATE}""")')
+    release.add(NEXT, f'op.execute("""{_GATE}""")')
     with psycopg.connect(apart.target.database_url.reveal(), autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(4711)")
         process = release.start(ruler, "db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")

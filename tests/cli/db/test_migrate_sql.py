@@ -10,8 +10,10 @@ import pytest
 
 from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.people import People
-from tests.support.release import Release
+from tests.support.release import ADDED, Release
 from tests.support.supabase_shape import dump
+
+LEFT, RIGHT, JOINED = ADDED[:3]
 
 Databases = Callable[..., str]
 
@@ -80,18 +82,18 @@ def beside(release: Release, revision: str, up: str) -> None:
 def test_two_heads_are_said_by_a_dry_run_as_by_the_run(first: On, fresh_database: Databases, tmp_path: Path) -> None:
     url = fresh_database(migrated=True)
     release = Release(tmp_path / "release")
-    release.add("0005", 'op.execute("CREATE TABLE bazar.left_side (id int)")')
-    beside(release, "0006", 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')
+    beside(release, RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")')
     bazar = release.on(first(url))
     before = dump(url)
     texts: set[str] = set()
-    for words in ((), ("--dry-run",), ("--sql",), ("0005", "--dry-run"), ("--steps", "1", "--dry-run")):
+    for words in ((), ("--dry-run",), ("--sql",), (LEFT, "--dry-run"), ("--steps", "1", "--dry-run")):
         done = bazar("db", "migrate", "--no-input", *words)
         assert (done.code, done.out) == (6, ""), words
         texts.add(done.err)
         assert bazar("db", "migrate", "--no-input", *words, "-o", "json").error["code"] == "db.two_heads", words
     (text,) = texts
-    assert "error: the migration files have 2 heads: 0005 (Added 0005) and 0006 (Added 0006)\n" in text
+    assert f"error: the migration files have 2 heads: {LEFT} (Added {LEFT}) and {RIGHT} (Added {RIGHT})\n" in text
     assert "hint: join them with `bazar db merge` in a checkout\n" in text
     assert dump(url) == before
 
@@ -100,21 +102,21 @@ def test_two_heads_are_said_by_a_dry_run_as_by_the_run(first: On, fresh_database
 def test_sql_of_a_merge_is_what_the_run_does(at: str, first: On, fresh_database: Databases, tmp_path: Path) -> None:
     url = fresh_database(migrated=True)
     release = Release(tmp_path / "release")
-    release.add("0005", 'op.execute("CREATE TABLE bazar.left_side (id int)")')
-    beside(release, "0006", 'op.execute("CREATE TABLE bazar.right_side (id int)")')
-    for revision in ("0005", "0006") if at == "both sides" else ("0005",):
+    release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')
+    beside(release, RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    for revision in (LEFT, RIGHT) if at == "both sides" else (LEFT,):
         made = release.alembic(url, "upgrade", revision)
         assert made.returncode == 0, made.stderr
-    made = release.alembic(url, "merge", "-m", "join", "--rev-id", "0007", "heads")
+    made = release.alembic(url, "merge", "-m", "join", "--rev-id", JOINED, "heads")
     assert made.returncode == 0, made.stderr
     bazar = release.on(first(url))
     dry = bazar("db", "migrate", "--dry-run", "--no-input", "-o", "json").ok().json
-    coming = ["0007"] if at == "both sides" else ["0006", "0007"]
+    coming = [JOINED] if at == "both sides" else [RIGHT, JOINED]
     assert [(r["revision"], r["destructive"]) for r in dry["would_apply"]] == [(name, False) for name in coming]
     assert "left_side" not in dry["sql"]
     run_sql(url, dry["sql"])
     with psycopg.connect(url, autocommit=True) as connection:
         at_head = connection.execute("SELECT version_num FROM bazar.alembic_version").fetchall()
-        assert at_head == [("0007",)]
+        assert at_head == [(JOINED,)]
         assert connection.execute("SELECT to_regclass('bazar.right_side') IS NULL").fetchone() == (False,)
     assert bazar("db", "migrate", "--no-input", "-o", "json").ok().json["applied"] == []

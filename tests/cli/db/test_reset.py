@@ -20,7 +20,7 @@ from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone, an_address
 from tests.support.postgres import create_database, drop_database, name_of, sibling
-from tests.support.release import Release
+from tests.support.release import NEXT, Release
 from tests.support.supabase_shape import dump
 from tests.support.waiting import until
 
@@ -225,7 +225,7 @@ _SLEEP = """op.execute("SELECT pg_sleep(seconds) FROM public.pace WHERE at = 're
 def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_path: Path, at: str) -> None:
     bazar, url = here
     release = Release(tmp_path / "release")
-    release.add("0005", _SLEEP)
+    release.add(NEXT, _SLEEP)
     ask(url, "CREATE TABLE public.pace (at text, seconds int); INSERT INTO public.pace VALUES ('revision', 0)")
     view = "SELECT u.email, pg_sleep(p.seconds)::text AS slept FROM bazar.users u JOIN public.pace p ON p.at = 'view'"
     ask(url, f"CREATE MATERIALIZED VIEW public.slow AS {view}")
@@ -247,7 +247,7 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
     assert dump(url) == before
     ask(url, "UPDATE public.pace SET seconds = 0")
     release.on(bazar)("db", "reset", "--confirm", name_of(url)).ok()
-    assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [("0005",)]
+    assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [(NEXT,)]
 
 
 _ACTIVE = (

@@ -13,10 +13,12 @@ from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.devstack.binaries import prepare
 from tests.cli.db.conftest import On, schema_of
 from tests.support.cli import Bazar
-from tests.support.release import Release
+from tests.support.release import NEXT, Release
 
 ALL = [r.id for r in revisions(script_location())]
 LAST, BEFORE = ALL[-1], ALL[-2]
+LOG = "0004"
+"""The revision that makes a table, and loses it with its rows when it is taken back."""
 Databases = Callable[..., str]
 BOTH = pytest.mark.parametrize("verb", ["rollback", "redo"])
 
@@ -27,6 +29,15 @@ def here(first: On, fresh_database: Databases) -> tuple[Bazar, str]:
     url = fresh_database()
     bazar = first(url)
     bazar("db", "migrate", "--env", "local", "--unprotected").ok()
+    return bazar, url
+
+
+@pytest.fixture
+def at_log(first: On, fresh_database: Databases) -> tuple[Bazar, str]:
+    """The same, at the revision that makes the log of migrations."""
+    url = fresh_database()
+    bazar = first(url)
+    bazar("db", "migrate", LOG, "--env", "local", "--unprotected").ok()
     return bazar, url
 
 
@@ -110,32 +121,32 @@ def test_redo_leaves_the_same_schema_and_both_rows(here: tuple[Bazar, str]) -> N
 
 
 @BOTH
-def test_without_consent_nothing_is_written_and_all_that_goes_is_said(here: tuple[Bazar, str], verb: str) -> None:
-    bazar, url = here
+def test_without_consent_nothing_is_written_and_all_that_goes_is_said(at_log: tuple[Bazar, str], verb: str) -> None:
+    bazar, url = at_log
     before = dump_of(url)
     refused = bazar("db", verb, "-o", "json")
     details = refused.error["details"]
     assert (refused.code, refused.out, refused.error["code"]) == (10, "", "input.consent")
-    assert (details["current"], details["would_revert"]) == (LAST, [LAST])
-    assert details["lost_tables"] == [{"table": "bazar.migration_log", "rows": len(ALL)}]
+    assert (details["current"], details["would_revert"]) == (LOG, [LOG])
+    assert details["lost_tables"] == [{"table": "bazar.migration_log", "rows": ALL.index(LOG) + 1}]
     assert f"bazar db {verb} {'--steps 1 ' if verb == 'rollback' else ''}--yes" in refused.error["hint"]
     assert "bazar.migration_log (about " in refused.error["message"]
     assert dump_of(url) == before
 
 
 @BOTH
-def test_dry_run_shows_the_sql_and_writes_nothing(here: tuple[Bazar, str], verb: str) -> None:
-    bazar, url = here
+def test_dry_run_shows_the_sql_and_writes_nothing(at_log: tuple[Bazar, str], verb: str) -> None:
+    bazar, url = at_log
     before = dump_of(url)
     done = bazar("db", verb, "--dry-run", "-o", "json").ok()
     assert "DROP TABLE bazar.migration_log" in done.json["sql"]
-    assert [(r["revision"], r["destructive"]) for r in done.json["would_revert"]] == [(LAST, True)]
-    anew = [(LAST, False)] if verb == "redo" else []
+    assert [(r["revision"], r["destructive"]) for r in done.json["would_revert"]] == [(LOG, True)]
+    anew = [(LOG, False)] if verb == "redo" else []
     assert [(r["revision"], r["destructive"]) for r in done.json["would_apply"]] == anew
-    assert done.json["pending"] == []
+    assert [r["revision"] for r in done.json["pending"]] == ALL[ALL.index(LOG) + 1 :]
     assert ("CREATE TABLE bazar.migration_log" in done.json["sql"].partition("DROP TABLE")[2]) == bool(anew)
     assert [t["table"] for t in done.json["lost_tables"]] == ["bazar.migration_log"]
-    assert (done.json["reverted"], done.json["current"]) == ([], LAST)
+    assert (done.json["reverted"], done.json["current"]) == ([], LOG)
     assert bazar("db", verb, "--dry-run").ok().out.rstrip() == done.json["sql"].rstrip()
     assert dump_of(url) == before
 
@@ -179,21 +190,19 @@ def test_first_revision_stays(here: tuple[Bazar, str]) -> None:
 def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_path: Path) -> None:
     bazar, url = here
     release = Release(tmp_path / "release")
-    path = release.add(
-        "0005", "op.execute('CREATE TABLE bazar.extra (id int)')", "op.execute('DROP TABLE bazar.extra')"
-    )
+    path = release.add(NEXT, "op.execute('CREATE TABLE bazar.extra (id int)')", "op.execute('DROP TABLE bazar.extra')")
     later = release.on(bazar)
     later("db", "migrate").ok()
     path.write_text(path.read_text() + "# edited\n")
     assert later("db", "migrate", "-o", "json").error["code"] == "db.revision_changed"
     release.rewrite(path, "extra (id int)", "extra (id bigint)")
     seen = later("db", "redo", "--dry-run", "-o", "json").ok().json
-    assert ([r["revision"] for r in seen["would_apply"]], seen["current"]) == (["0005"], "0005")
+    assert ([r["revision"] for r in seen["would_apply"]], seen["current"]) == ([NEXT], NEXT)
     assert seen["sql"].index("DROP TABLE bazar.extra") < seen["sql"].index("CREATE TABLE bazar.extra (id bigint)")
-    assert log_of(url, "0005") == [("up", True, True)]
+    assert log_of(url, NEXT) == [("up", True, True)]
     done = later("db", "redo", "--yes", "-o", "json").ok()
     assert "warning: applied revisions have other files now" in done.err
-    assert log_of(url, "0005") == [("up", True, True), ("down", True, True), ("up", True, True)]
+    assert log_of(url, NEXT) == [("up", True, True), ("down", True, True), ("up", True, True)]
     later("db", "status", "--check").ok()
 
 
@@ -201,9 +210,9 @@ def test_redo_whose_way_up_reads_rows_can_only_be_run(here: tuple[Bazar, str], t
     bazar, url = here
     release = Release(tmp_path / "release")
     reads = "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")"
-    release.add("0005", reads, "op.execute('SELECT 1')")
+    release.add(NEXT, reads, "op.execute('SELECT 1')")
     later = release.on(bazar)
     later("db", "migrate").ok()
     assert later("db", "redo", "--dry-run", "-o", "json").error["code"] == "db.revision_needs_data"
     later("db", "redo", "--yes").ok()
-    assert [direction for direction, *_ in log_of(url, "0005")] == ["up", "down", "up"]
+    assert [direction for direction, *_ in log_of(url, NEXT)] == ["up", "down", "up"]
