@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +89,12 @@ def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
             applied.add(name)
             waiting += downs.get(name, ())
     return frozenset(applied)
+
+
+def tips(location: Path, names: Sequence[str]) -> list[str]:
+    """Return those of the revisions that none of the others follows, as Alembic's table has them."""
+    followed = {down for file in known_files(location) if file.revision.id in names for down in file.down}
+    return [name for name in names if name not in followed]
 
 
 @lru_cache(maxsize=4)

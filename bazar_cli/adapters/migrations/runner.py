@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location
+from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location, tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
@@ -290,7 +290,7 @@ class Migrator:
 
         def render(script: Script, place: int) -> None:
             config = self._config(None, script, script.output)
-            config.attributes["applied"] = [*before, *(revision.id for revision in pending[:place])]
+            config.attributes["applied"] = tips(self._location, [*before, *(r.id for r in pending[:place])])
             command.upgrade(config, pending[-1].id, sql=True)
 
         return render
