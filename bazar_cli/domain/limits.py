@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bazar_cli.domain.errors import BackendUnavailable
-from bazar_cli.domain.identities import OutcomeUnknown
 
 TOO_MANY = 429
 
@@ -44,6 +43,8 @@ def tell(error: BackendUnavailable) -> None:
 
 def _pauses(error: BaseException) -> Iterator[int | None]:
     """The pause of each limit that led to an error, the last one first: a look-up may be limited as well."""
+    from bazar_cli.domain.identities import OutcomeUnknown
+
     earlier: BaseException | None = error
     while earlier is not None:
         if isinstance(earlier, OutcomeUnknown) and earlier.rate_limited:

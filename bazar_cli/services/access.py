@@ -13,7 +13,6 @@ from uuid import UUID
 
 from bazar_cli.domain import limits
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
-from bazar_cli.domain.database import urls_differ
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
 from bazar_cli.services.system import System
@@ -256,6 +255,8 @@ def _check_migration_url(system: System) -> None:
         return
     with System(system.target.to_migrate, system.request_id) as migrated:
         if _look(migrated, None).superuser_exists:
+            from bazar_cli.domain.database import urls_differ
+
             raise urls_differ()
 
 

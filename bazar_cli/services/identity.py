@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
-from bazar_cli.domain.users import check_superuser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +93,7 @@ class Identities:
         `auth.invalid_credentials`; Conflict `users.email_differs`.
         """
         from bazar_cli.adapters.supabase.auth_client import AuthClient
+        from bazar_cli.domain.users import check_superuser
 
         email, password = self._target.superuser_email, self._target.superuser_password
         if email is None or password is None:

@@ -16,7 +16,6 @@ from psycopg.rows import dict_row
 from bazar_cli.adapters.postgres.errors import users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
-from bazar_cli.domain.audit import asked_target
 from bazar_cli.domain.errors import BazarError
 from bazar_cli.domain.permissions import Permission, Plan
 
@@ -114,6 +113,8 @@ def append_denial(
     found it within the operator's reach: what lies beyond is not looked for.
     """
     import json
+
+    from bazar_cli.domain.audit import asked_target
 
     target_type, target_id = asked_target(request) or ("command", None)
     with database.connect_for_gate(writes=True) as connection:

@@ -12,7 +12,7 @@ from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
 from bazar_cli.domain.seed import Seed, seed_password
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import db as views
+from bazar_cli.runtime.views import reset as views
 from bazar_cli.runtime.views.seed import warnings
 from bazar_cli.services import reset
 
@@ -53,7 +53,7 @@ def run(
     if isinstance(done, Impact):
         done = ask(run.prompter.name(None, f"{done.text}. {done.question}") or "", asks=False)
     assert not isinstance(done, Impact), "only who can be asked is asked"
-    run.summarize(views.reset_summary(done))
+    run.summarize(views.summary(done))
     for text in warnings(done.seeded) if done.seeded else ():
         run.warn(text)
     run.show(done)

@@ -12,16 +12,15 @@ from bazar_cli.domain.db import (
     RolledBack,
     Waited,
 )
-from bazar_cli.domain.reset import DatabaseReset
 from bazar_cli.runtime.views.base import Value, View
-from bazar_cli.runtime.views.seed import seeded_cell, seeded_fields
 
 
 def _revision(revision: Revision) -> dict[str, Value]:
     return {"revision": revision.id, "message": revision.message}
 
 
-def _pending(revision: Revision) -> dict[str, Value]:
+def pending_fields(revision: Revision) -> dict[str, Value]:
+    """A pending revision, for machines."""
     return {**_revision(revision), "transactional": revision.transactional, "destructive": revision.destructive}
 
 
@@ -30,21 +29,25 @@ def _changed(changed: ChangedRevision) -> dict[str, Value]:
     return {**_revision(changed.revision), **both}
 
 
-def _applied(applied: AppliedRevision) -> dict[str, Value]:
+def applied_fields(applied: AppliedRevision) -> dict[str, Value]:
+    """A revision that was applied, for machines."""
     return {**_revision(applied.revision), "duration_ms": applied.milliseconds, "retries": applied.retries}
 
 
-def _marker(marker: Marker | None) -> dict[str, Value] | None:
+def marker_fields(marker: Marker | None) -> dict[str, Value] | None:
+    """The marker of a database, for machines."""
     return None if marker is None else {"environment": marker.environment, "protected": marker.protected}
 
 
-def _marker_cell(marker: Marker | None) -> str:
+def marker_cell(marker: Marker | None) -> str:
+    """The same in a table."""
     if marker is None:
         return "no marker"
     return f"{marker.environment}, {'protected' if marker.protected else 'unprotected'}"
 
 
-def _names(revisions: tuple[Revision, ...]) -> str:
+def names(revisions: tuple[Revision, ...]) -> str:
+    """Revisions in a table."""
     return " ".join(f"{r.id} ({r.message})" for r in revisions)
 
 
@@ -52,28 +55,16 @@ def _steps(revisions: tuple[Revision, ...]) -> str:
     return " ".join(f"{r.id} ({r.message}{', destructive' * bool(r.destructive)})" for r in revisions)
 
 
-def _times(applied: tuple[AppliedRevision, ...]) -> str:
+def times(applied: tuple[AppliedRevision, ...]) -> str:
+    """Applied revisions in a table."""
     return " ".join(f"{a.revision.id} ({a.milliseconds} ms)" for a in applied)
-
-
-def reset_summary(done: DatabaseReset) -> list[tuple[str, str]]:
-    """The same of a reset."""
-    return [
-        ("database", f"{done.place.database} on {done.place.host}, {_marker_cell(done.place.marker)}"),
-        *((f"dropped {t.name}", f"{t.rows} rows") for t in done.tables),
-        *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
-        ("superuser", done.superuser),
-        *([("identities", f"{done.identities} deleted at Supabase")] if done.identities is not None else []),
-        *([("demo data", seeded_cell(done.seeded))] if done.seeded else []),
-        ("revision", done.current or "none"),
-    ]
 
 
 def summary(done: Migrated | RolledBack) -> list[tuple[str, str]]:
     """What a run did, for people who read the summary of a CI job."""
     reverted = done.reverted if isinstance(done, RolledBack) else ()
     return [
-        ("database", f"{done.place.database} on {done.place.host}, {_marker_cell(done.place.marker)}"),
+        ("database", f"{done.place.database} on {done.place.host}, {marker_cell(done.place.marker)}"),
         *((f"rolled back {r.revision.id}", f"{r.revision.message} ({r.milliseconds} ms)") for r in reverted),
         *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
         *((f"pending {p.id}", p.message) for p in done.pending),
@@ -86,39 +77,39 @@ STATUS: View[MigrationStatus] = View(
         "host": lambda s: s.place.host,
         "database": lambda s: s.place.database,
         "server_version": lambda s: s.place.server_version,
-        "marker": lambda s: _marker(s.place.marker),
+        "marker": lambda s: marker_fields(s.place.marker),
         "current": lambda s: s.current,
         "head": lambda s: s.head,
         "applied": lambda s: [_revision(r) for r in s.applied],
-        "pending": lambda s: [_pending(r) for r in s.pending],
+        "pending": lambda s: [pending_fields(r) for r in s.pending],
         "unknown_revision": lambda s: s.unknown,
         "changed": lambda s: [_changed(c) for c in s.changed],
     },
     cells={
-        "marker": lambda s: _marker_cell(s.place.marker),
-        "applied": lambda s: _names(s.applied),
+        "marker": lambda s: marker_cell(s.place.marker),
+        "applied": lambda s: names(s.applied),
         "pending": lambda s: _steps(s.pending),
-        "changed": lambda s: _names(tuple(c.revision for c in s.changed)),
+        "changed": lambda s: names(tuple(c.revision for c in s.changed)),
     },
 )
 MIGRATED: View[Migrated] = View(
     fields={
         "host": lambda m: m.place.host,
         "database": lambda m: m.place.database,
-        "marker": lambda m: _marker(m.place.marker),
+        "marker": lambda m: marker_fields(m.place.marker),
         "current": lambda m: m.current,
         "head": lambda m: m.head,
-        "applied": lambda m: [_applied(a) for a in m.applied],
-        "would_apply": lambda m: None if m.would_apply is None else [_pending(r) for r in m.would_apply],
-        "pending": lambda m: [_pending(r) for r in m.pending],
+        "applied": lambda m: [applied_fields(a) for a in m.applied],
+        "would_apply": lambda m: None if m.would_apply is None else [pending_fields(r) for r in m.would_apply],
+        "pending": lambda m: [pending_fields(r) for r in m.pending],
         "waited_ms": lambda m: m.waited_ms,
         "holder": lambda m: m.holder,
         "sql": lambda m: m.sql,
     },
     optional=frozenset({"would_apply", "sql"}),
     cells={
-        "marker": lambda m: _marker_cell(m.place.marker),
-        "applied": lambda m: _times(m.applied),
+        "marker": lambda m: marker_cell(m.place.marker),
+        "applied": lambda m: times(m.applied),
         "would_apply": lambda m: _steps(m.would_apply or ()),
         "pending": lambda m: _steps(m.pending),
     },
@@ -128,14 +119,14 @@ ROLLED_BACK: View[RolledBack] = View(
     fields={
         "host": lambda r: r.place.host,
         "database": lambda r: r.place.database,
-        "marker": lambda r: _marker(r.place.marker),
+        "marker": lambda r: marker_fields(r.place.marker),
         "current": lambda r: r.current,
         "head": lambda r: r.head,
-        "reverted": lambda r: [_applied(a) for a in r.reverted],
-        "applied": lambda r: [_applied(a) for a in r.applied],
-        "would_revert": lambda r: [_pending(v) for v in r.would_revert],
-        "would_apply": lambda r: [_pending(v) for v in r.would_apply],
-        "pending": lambda r: [_pending(v) for v in r.pending],
+        "reverted": lambda r: [applied_fields(a) for a in r.reverted],
+        "applied": lambda r: [applied_fields(a) for a in r.applied],
+        "would_revert": lambda r: [pending_fields(v) for v in r.would_revert],
+        "would_apply": lambda r: [pending_fields(v) for v in r.would_apply],
+        "pending": lambda r: [pending_fields(v) for v in r.pending],
         "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.lost_tables],
         "lost_columns": lambda r: list(r.lost_columns),
         "waited_ms": lambda r: r.waited_ms,
@@ -144,9 +135,9 @@ ROLLED_BACK: View[RolledBack] = View(
     },
     optional=frozenset({"sql"}),
     cells={
-        "marker": lambda r: _marker_cell(r.place.marker),
-        "reverted": lambda r: _times(r.reverted),
-        "applied": lambda r: _times(r.applied),
+        "marker": lambda r: marker_cell(r.place.marker),
+        "reverted": lambda r: times(r.reverted),
+        "applied": lambda r: times(r.applied),
         "would_revert": lambda r: _steps(r.would_revert),
         "would_apply": lambda r: _steps(r.would_apply),
         "pending": lambda r: _steps(r.pending),
@@ -154,37 +145,6 @@ ROLLED_BACK: View[RolledBack] = View(
         "lost_columns": lambda r: " ".join(r.lost_columns),
     },
     raw=lambda r: r.sql,
-)
-RESET: View[DatabaseReset] = View(
-    fields={
-        "host": lambda r: r.place.host,
-        "database": lambda r: r.place.database,
-        "marker": lambda r: _marker(r.place.marker),
-        "previous": lambda r: r.previous,
-        "current": lambda r: r.current,
-        "head": lambda r: r.head,
-        "applied": lambda r: [_applied(a) for a in r.applied],
-        "pending": lambda r: [_pending(p) for p in r.pending],
-        "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.tables],
-        "left_alone": lambda r: list(r.strangers),
-        "recreated": lambda r: list(r.dependents),
-        "superuser": lambda r: r.superuser,
-        "audit": lambda r: None if r.audit is None else {"events": r.audit.events, "head": r.audit.head},
-        "identities": lambda r: r.identities,
-        "seeded": lambda r: None if r.seeded is None else seeded_fields(r.seeded),
-        "waited_ms": lambda r: r.waited_ms,
-        "holder": lambda r: r.holder,
-    },
-    cells={
-        "marker": lambda r: _marker_cell(r.place.marker),
-        "applied": lambda r: _times(r.applied),
-        "pending": lambda r: _names(r.pending),
-        "lost_tables": lambda r: " ".join(f"{t.name} ({t.rows} rows)" for t in r.tables),
-        "left_alone": lambda r: " ".join(r.strangers),
-        "recreated": lambda r: ", ".join(r.dependents),
-        "audit": lambda r: "" if r.audit is None else f"{r.audit.events} events, head {r.audit.head or 'none'}",
-        "seeded": lambda r: "" if r.seeded is None else seeded_cell(r.seeded),
-    },
 )
 WAITED: View[Waited] = View(
     fields={
