@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import dedent, indent
@@ -42,10 +42,13 @@ class Release:
         """The file of a revision."""
         return paths(self.migrations)[revision]
 
-    def add(self, revision: str, up: str, down: str = "pass", head: str = "") -> Path:
-        """Write one more revision after the last, and return its file."""
+    def add(
+        self, revision: str, up: str, down: str = "pass", head: str = "", follows: Sequence[str] = ()
+    ) -> Path:
+        """Write one more revision after the last, or after those of `follows`, and return its file."""
         path = self.migrations / "versions" / f"{revision}_added.py"
-        down_revision = self.revisions[-1]
+        downs = tuple(follows) or (self.revisions[-1],)
+        (down_revision,) = downs if len(downs) == 1 else (downs,)
         lines = [
             f'"""Added {revision}."""',
             "from alembic import op",

@@ -18,10 +18,14 @@ class Moves:
 
     Alembic's commands read every file anew at each call, so that fifty revisions one by one would read 2,500. Here the
     next revision is asked for when the one before it is committed.
+
+    Parameters: with `as_sql` the statements are written to the configuration's output, from the revisions on that its
+    attribute `applied` names.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, as_sql: bool = False) -> None:
         self._config = config
+        self._as_sql = as_sql
         self._directory = ScriptDirectory.from_config(config)
 
     def up(self, revisions: Iterable[str]) -> None:
@@ -37,5 +41,5 @@ class Moves:
             for revision in revisions:
                 yield step(self._directory.revision_map, self._directory.get_revision(revision))
 
-        with EnvironmentContext(self._config, self._directory, fn=steps):
+        with EnvironmentContext(self._config, self._directory, fn=steps, as_sql=self._as_sql):
             self._directory.run_env()

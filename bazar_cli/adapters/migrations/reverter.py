@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from bazar_cli.adapters.migrations.location import tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.connections import connect
@@ -73,10 +74,11 @@ class Reverter(Migrator):
         """
         from bazar_cli.adapters.migrations.rendering import rendered
 
-        down, going = rendered(self._down(going), going) if going else ("", going)
+        down, going = rendered(self._down(status, going), going) if going else ("", going)
         sql, coming = down, tuple[Revision, ...]()
         if again and going:
-            up, coming = self._sql(self._below(going[-1]), going[::-1], Migrate())
+            left = ", ".join(tips(self._location, _without(status, going)))
+            up, coming = self._sql(left or None, going[::-1], Migrate())
             sql = f"{down}\n{up}"
         status = self.judged(status)
         return RolledBack(
@@ -151,12 +153,9 @@ class Reverter(Migrator):
         known = [r.id for r in self._revisions]
         return known[known.index(revision.id) - 1]
 
-    def _down(self, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        from alembic import command
-
+    def _down(self, status: MigrationStatus, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
         def render(script: Script, place: int) -> None:
-            config = self._config(None, script, script.output)
-            command.downgrade(config, f"{going[place].id}:{self._below(going[-1])}", sql=True)
+            self._written(script, _without(status, going[:place])).down(r.id for r in going[place:])
 
         return render
 
@@ -170,6 +169,11 @@ class Reverter(Migrator):
                 return estimated_rows(connection, names)
         except psycopg.Error as error:
             raise translate(error, self._target) from error
+
+
+def _without(status: MigrationStatus, gone: Sequence[Revision]) -> list[str]:
+    taken = {revision.id for revision in gone}
+    return [r.id for r in status.applied if r.id not in taken]
 
 
 def _lost_columns(sql: str) -> tuple[str, ...]:

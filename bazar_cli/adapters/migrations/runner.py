@@ -283,17 +283,22 @@ class Migrator:
         return "\n".join([*lines, "", sql]), seen
 
     def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        from alembic import command
-
-        # Two, before a merge of them was applied; Alembic's own range takes one revision to start from.
+        # Two, before a merge of them was applied.
         before = current.split(", ") if current else []
 
         def render(script: Script, place: int) -> None:
-            config = self._config(None, script, script.output)
-            config.attributes["applied"] = tips(self._location, [*before, *(r.id for r in pending[:place])])
-            command.upgrade(config, pending[-1].id, sql=True)
+            applied = [*before, *(r.id for r in pending[:place])]
+            self._written(script, applied).up(r.id for r in pending[place:])
 
         return render
+
+    def _written(self, script: Script, applied: Sequence[str]) -> Moves:
+        """The way to write what moves over revisions do, where these and their ancestors are applied."""
+        from bazar_cli.adapters.migrations.moves import Moves
+
+        config = self._config(None, script, script.output)
+        config.attributes["applied"] = tips(self._location, applied)
+        return Moves(config, as_sql=True)
 
     def _config(self, connection: Connection | None, log: MigrationLog, output: io.StringIO | None = None) -> Any:
         from alembic.config import Config

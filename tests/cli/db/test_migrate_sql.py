@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.people import People
-from tests.support.release import ADDED, Release
+from tests.support.release import ADDED, HEAD, Release
 from tests.support.supabase_shape import dump
 
 LEFT, RIGHT, JOINED = ADDED[:3]
@@ -72,18 +72,11 @@ def test_dry_run_with_sql_prints_it(known: On, fresh_database: Databases) -> Non
     assert done.out == bazar("db", "migrate", "--sql").ok().out
 
 
-def beside(release: Release, revision: str, up: str) -> None:
-    """Write a revision beside the last one, after the same: two heads."""
-    *_, below, last = release.revisions
-    path = release.add(revision, up)
-    release.rewrite(path, f"down_revision = {last!r}", f"down_revision = {below!r}")
-
-
 def test_two_heads_are_said_by_a_dry_run_as_by_the_run(first: On, fresh_database: Databases, tmp_path: Path) -> None:
     url = fresh_database(migrated=True)
     release = Release(tmp_path / "release")
     release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')
-    beside(release, RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    release.add(RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")', follows=(HEAD,))
     bazar = release.on(first(url))
     before = dump(url)
     texts: set[str] = set()
@@ -103,7 +96,7 @@ def test_sql_of_a_merge_is_what_the_run_does(at: str, first: On, fresh_database:
     url = fresh_database(migrated=True)
     release = Release(tmp_path / "release")
     release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')
-    beside(release, RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")')
+    release.add(RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")', follows=(HEAD,))
     for revision in (LEFT, RIGHT) if at == "both sides" else (LEFT,):
         made = release.alembic(url, "upgrade", revision)
         assert made.returncode == 0, made.stderr

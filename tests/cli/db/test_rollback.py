@@ -12,8 +12,8 @@ import pytest
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.devstack.binaries import prepare
 from tests.cli.db.conftest import On, schema_of
-from tests.support.cli import Bazar
-from tests.support.release import NEXT, Release
+from tests.support.cli import Bazar, Done
+from tests.support.release import ADDED, HEAD, NEXT, Release
 
 ALL = [r.id for r in revisions(script_location())]
 LAST, BEFORE = ALL[-1], ALL[-2]
@@ -216,3 +216,77 @@ def test_redo_whose_way_up_reads_rows_can_only_be_run(here: tuple[Bazar, str], t
     assert later("db", "redo", "--dry-run", "-o", "json").error["code"] == "db.revision_needs_data"
     later("db", "redo", "--yes").ok()
     assert [direction for direction, *_ in log_of(url, NEXT)] == ["up", "down", "up"]
+
+
+# -- over a merge -------------------------------------------------------------------------------------------
+
+LEFT, RIGHT, JOINED = ADDED[:3]
+
+
+def table(name: str) -> tuple[str, str]:
+    return f"op.execute('CREATE TABLE bazar.{name} (id int)')", f"op.execute('DROP TABLE bazar.{name}')"
+
+
+@pytest.fixture
+def forked(here: tuple[Bazar, str], tmp_path: Path) -> tuple[Callable[..., Done], str]:
+    """A release with two revisions side by side and their merge, on a database at its head."""
+    bazar, url = here
+    release = Release(tmp_path / "release")
+    release.add(LEFT, *table("left_side"))
+    release.add(RIGHT, *table("right_side"), follows=(HEAD,))
+    release.add(JOINED, *table("joined"), follows=(LEFT, RIGHT))
+    run = release.on(bazar)
+    run("db", "migrate").ok()
+    return run, url
+
+
+def state_of(url: str) -> tuple[list[str], list[str]]:
+    """The revisions that a database is at, and which of the tables are there."""
+    with psycopg.connect(url) as connection:
+        at = connection.execute("SELECT version_num FROM bazar.alembic_version ORDER BY 1").fetchall()
+        names = ["left_side", "right_side", "joined"]
+        there = connection.execute(
+            "SELECT n FROM unnest(%s::text[]) AS n WHERE to_regclass('bazar.' || n) IS NOT NULL", (names,)
+        ).fetchall()
+    return [row[0] for row in at], [row[0] for row in there]
+
+
+@pytest.mark.parametrize(
+    ("words", "gone", "at", "there"),
+    [
+        ((), [JOINED], [LEFT, RIGHT], ["left_side", "right_side"]),
+        (("--steps", "2"), [JOINED, RIGHT], [LEFT], ["left_side"]),
+        (("--to", RIGHT), [JOINED], [LEFT, RIGHT], ["left_side", "right_side"]),
+        (("--to", LEFT), [JOINED, RIGHT], [LEFT], ["left_side"]),
+        (("--to", HEAD), [JOINED, RIGHT, LEFT], [HEAD], []),
+    ],
+)
+def test_a_merge_is_rolled_back_as_its_sql_says(
+    forked: tuple[Callable[..., Done], str], words: tuple[str, ...], gone: list[str], at: list[str], there: list[str]
+) -> None:
+    bazar, url = forked
+    dry = bazar("db", "rollback", *words, "--dry-run", "-o", "json").ok().json
+    assert [r["revision"] for r in dry["would_revert"]] == gone
+    assert state_of(url)[0] == [JOINED]
+    done = bazar("db", "rollback", *words, "--yes", "-o", "json").ok().json
+    assert [r["revision"] for r in done["reverted"]] == gone
+    assert done["lost_tables"] == dry["lost_tables"]
+    assert state_of(url) == (at, there)
+    assert done["current"] == ", ".join(at)
+    bazar("db", "migrate").ok()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(dry["sql"].encode())
+    assert state_of(url) == (at, there)
+
+
+def test_a_merge_is_applied_anew(forked: tuple[Callable[..., Done], str]) -> None:
+    bazar, url = forked
+    dry = bazar("db", "redo", "--dry-run", "-o", "json").ok().json
+    done = bazar("db", "redo", "--yes", "-o", "json").ok().json
+    assert [r["revision"] for r in dry["would_revert"]] == [JOINED] == [r["revision"] for r in done["reverted"]]
+    assert [r["revision"] for r in dry["would_apply"]] == [JOINED] == [r["revision"] for r in done["applied"]]
+    everything = [JOINED], ["left_side", "right_side", "joined"]
+    assert state_of(url) == everything
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(dry["sql"].encode())
+    assert state_of(url) == everything
