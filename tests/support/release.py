@@ -42,9 +42,7 @@ class Release:
         """The file of a revision."""
         return paths(self.migrations)[revision]
 
-    def add(
-        self, revision: str, up: str, down: str = "pass", head: str = "", follows: Sequence[str] = ()
-    ) -> Path:
+    def add(self, revision: str, up: str, down: str = "pass", head: str = "", follows: Sequence[str] = ()) -> Path:
         """Write one more revision after the last, or after those of `follows`, and return its file."""
         path = self.migrations / "versions" / f"{revision}_added.py"
         downs = tuple(follows) or (self.revisions[-1],)
