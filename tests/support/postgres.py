@@ -178,6 +178,8 @@ def limited_role(url: str, option: str, *grants: str) -> Generator[str]:
             f"CREATE ROLE {role} LOGIN {option}",
             f"GRANT USAGE ON SCHEMA auth, bazar TO {role}",
             f"GRANT ALL ON ALL TABLES IN SCHEMA bazar TO {role}",
+            # Every 64th event seals those before it.
+            f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA bazar TO {role}",
             *(f"GRANT {grant} TO {role}" for grant in grants),
             _ROWS.format(role=role),
         ):
