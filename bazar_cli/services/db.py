@@ -62,10 +62,13 @@ def migrate(
         check_claim(system, grant)
     migrator = system.migrator(grant)
     if grant.dry_run or request.sql:
-        return migrator.plan(request)
+        plan = migrator.plan(request)
+        if grant.bootstrap and not request.sql:
+            notify(f"{grant.operator.email} would become the first superuser of this Bazar")
+        return plan
     result = migrator.migrate(request, notify)
-    if grant.bootstrap:
-        claim_by(system, grant)
+    if grant.bootstrap and claim_by(system, grant):
+        notify(f"{grant.operator.email} is now the first superuser of this Bazar")
     return result
 
 

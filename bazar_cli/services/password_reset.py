@@ -123,9 +123,10 @@ def _asked(
         raise error from refusal
     except OutcomeUnknown as unknown:
         if unknown.rate_limited:
-            from bazar_cli.adapters.supabase.http import mails_limited
+            from bazar_cli.adapters.supabase.http import links_limited, mails_limited
 
-            error = mails_limited(what, unknown.retry_after, details)
+            limited = links_limited if request.print_link else mails_limited
+            error = limited(what, unknown.retry_after, details)
             _undone(system, grant, change, error)
             raise error from unknown
         raise BackendUnavailable(

@@ -164,7 +164,7 @@ def _goes(plan: ResetPlan, request: ResetDatabase, counted: int | None, grant: G
     if plan.audit is not None:
         texts.append(f"the audit log of {plan.audit.events} events goes, whose head is {plan.audit.head or 'none'}")
     if plan.superusers:
-        texts.append(f"{plan.superusers} other superusers go")
+        texts.append("1 other superuser goes" if plan.superusers == 1 else f"{plan.superusers} other superusers go")
     if request.identities:
         number = "the" if counted is None else f"{counted}"
         texts.append(f"{number} identities that this Bazar created are deleted at Supabase")

@@ -69,7 +69,8 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
 def told(seen: RolledBack, *, again: bool) -> str:
     """Return in sentences what rolling back takes away."""
     names = ", ".join(f"{r.id} ({r.message})" for r in seen.would_revert)
-    texts = [f"{names} of {seen.place.database} on {seen.place.host} {'is redone' if again else 'is rolled back'}"]
+    verb = f"{'is' if len(seen.would_revert) == 1 else 'are'} {'redone' if again else 'rolled back'}"
+    texts = [f"{names} of {seen.place.database} on {seen.place.host} {verb}"]
     if seen.lost_tables:
         texts.append(
             "dropped with what they hold: " + ", ".join(f"{t.name} (about {t.rows} rows)" for t in seen.lost_tables)

@@ -135,12 +135,15 @@ def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _
             raise _unfinished(user, unknown) from unknown
 
 
+_HELD = ". If it never succeeds, a foreign key on auth.users (files in Storage, a table of yours) may hold the identity"
+
+
 def _unfinished(user: User, unknown: Exception) -> BazarError:
+    limited = isinstance(unknown, OutcomeUnknown) and unknown.rate_limited
     return BackendUnavailable(
         "users.delete_unfinished",
         f"Supabase Auth did not delete {user.email}: {unknown}",
-        hint="run the same command again: it goes on where this one stopped. If it never succeeds, a foreign"
-        " key on auth.users (files in Storage, a table of yours) may hold the identity",
+        hint="run the same command again: it goes on where this one stopped" + ("" if limited else _HELD),
         details={"user_id": str(user.id), "email": user.email},
     )
 

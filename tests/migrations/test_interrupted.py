@@ -124,6 +124,22 @@ def test_a_run_that_fails_has_closed_the_table_of_alembic(fresh_database: Databa
     assert ask(url, "SELECT relrowsecurity FROM pg_class WHERE oid = 'bazar.alembic_version'::regclass") == [(True,)]
 
 
+@pytest.mark.parametrize("error", ["RuntimeError('boom')", "KeyError('boom')"])
+def test_what_the_code_of_a_revision_raises_is_told_with_the_revision(
+    fresh_database: Databases, release: Release, error: str
+) -> None:
+    url = fresh_database(migrated=True)
+    release.add(NEXT, "op.execute('CREATE TABLE bazar.first (id int)')")
+    release.add(ADDED[1], f"op.execute('CREATE TABLE bazar.second (id int)')\nraise {error}")
+    with pytest.raises(Conflict) as failed:
+        migrate(url)
+    assert (failed.value.code, failed.value.details["applied"]) == ("db.revision_failed", [NEXT])
+    assert failed.value.details["revision"] == ADDED[1]
+    assert error.partition("(")[0] in failed.value.message
+    assert ask(url, "SELECT to_regclass('bazar.first') IS NULL, to_regclass('bazar.second') IS NULL") == [(False, True)]
+    assert lock_is_free(url)
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_what_fails_around_the_revisions_is_told_as_it_is(
     fresh_database: Databases, release: Release, where: str

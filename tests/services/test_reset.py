@@ -389,6 +389,14 @@ def test_from_a_revision_that_this_release_does_not_have(
     migrate(alone)
 
 
+def test_what_the_code_of_a_revision_raises_stops_it(alone: People, release: Release) -> None:
+    ruler = alone.superuser()
+    release.add(NEXT, "raise KeyError('boom')")
+    with refused(alone, Conflict, "db.revision_failed") as error:
+        run(alone, ruler)
+    assert error.message == f"revision {NEXT} failed, and nothing was done: KeyError: 'boom'"
+
+
 def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Release) -> None:
     ruler = alone.superuser()
     path = release.add(NEXT, "op.execute('CREATE TABLE bazar.extra (id int)')")

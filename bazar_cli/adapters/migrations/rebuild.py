@@ -25,6 +25,7 @@ from bazar_cli.adapters.postgres.dependents import Dependents, built_on, restore
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.replacement import fill, put_back, take_off
 from bazar_cli.domain.db import AppliedRevision, LostTable, Migrate, MigrationStatus, Revision, disagreement
+from bazar_cli.domain.errors import BazarError
 from bazar_cli.domain.reset import AuditLog, DatabaseReset, ResetPlan
 
 if TYPE_CHECKING:
@@ -222,8 +223,6 @@ class Rebuilder(Migrator):
         applied: list[AppliedRevision],
         notify: Callable[[str], None],
     ) -> None:
-        from sqlalchemy.exc import DBAPIError
-
         from bazar_cli.adapters.migrations.session import failed_within
 
         if not revisions:
@@ -240,7 +239,9 @@ class Rebuilder(Migrator):
 
         try:
             self._moves(session, self._log(), within=True).up(course())
-        except DBAPIError as error:
+        except BazarError:
+            raise
+        except Exception as error:
             raise failed_within(error, at) from error
 
     def _record(

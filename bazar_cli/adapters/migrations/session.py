@@ -132,6 +132,14 @@ class MigratingSession:
                 revision = revisions[len(moved)]
                 # What runs without a transaction may have left half of itself: that is for the next run to look at.
                 self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
+            except BazarError:
+                raise
+            except Exception as raised:
+                if len(moved) == len(revisions):
+                    raise
+                self.connection.rollback()
+                revision = revisions[len(moved)]
+                raise _failed_revision(revision, _said(raised), facts(), resume) from raised
             finally:
                 steps.close()
         return moved
@@ -192,15 +200,19 @@ class MigratingSession:
         facts = {**facts, "sqlstate": sqlstate}
         said = translate(error, self._target)
         if said.code in _OF_THE_REVISION:
-            left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
-            return Conflict(
-                "db.revision_failed",
-                f"revision {revision.id} failed, and {left}: {first_line(error)}",
-                hint=resume,
-                details=facts,
-            )
+            return _failed_revision(revision, first_line(error), facts, resume)
         said.details.update(facts)
         return said
+
+
+def _failed_revision(revision: Revision, why: str, facts: Mapping[str, object], resume: str) -> Conflict:
+    left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
+    return Conflict(
+        "db.revision_failed",
+        f"revision {revision.id} failed, and {left}: {why}",
+        hint=resume,
+        details={**facts},
+    )
 
 
 def first_line(error: DBAPIError | psycopg.Error) -> str:
@@ -208,16 +220,25 @@ def first_line(error: DBAPIError | psycopg.Error) -> str:
     return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
 
 
-def failed_within(error: DBAPIError, revision: Revision) -> Exception:
+def failed_within(error: Exception, revision: Revision) -> Exception:
     """Return the error for a revision that failed in a larger transaction; what a lock did stays what it is."""
-    if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
-        return error
+    facts: dict[str, object] = {"revision": revision.id, "applied": []}
+    if isinstance(error, DBAPIError):
+        if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
+            return error
+        facts["sqlstate"] = getattr(error.orig, "sqlstate", None)
+    why = first_line(error) if isinstance(error, DBAPIError) else _said(error)
     return Conflict(
         "db.revision_failed",
-        f"revision {revision.id} failed, and nothing was done: {first_line(error)}",
+        f"revision {revision.id} failed, and nothing was done: {why}",
         hint="mend the revision, then run the command again",
-        details={"revision": revision.id, "sqlstate": getattr(error.orig, "sqlstate", None), "applied": []},
+        details=facts,
     )
+
+
+def _said(error: Exception) -> str:
+    """What code of a revision's own raised: its kind says more than its text alone."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _busy(

@@ -76,8 +76,8 @@ def refuse_other_id(connection: Connection, user_id: uuid.UUID, email: str) -> N
         raise Conflict(
             "users.email_exists",
             f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}: it is made no superuser",
-            hint="set another SUPERUSER_EMAIL; or, if nobody needs the identity at Supabase, delete it there: the next"
-            " run makes it anew with the id of Postgres",
+            hint="set another SUPERUSER_EMAIL; or, if nobody needs the identity at Supabase, delete it there and run it"
+            " again, which makes it anew with the id of Postgres where that is free",
             details={"postgres_id": str(other), "supabase_id": str(user_id)},
         )
 

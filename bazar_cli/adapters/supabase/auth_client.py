@@ -40,6 +40,9 @@ _SIGN_IN = {
     "user_banned": ("auth.user_banned", "this user is banned at Supabase Auth"),
     "email_not_confirmed": ("auth.email_not_confirmed", "the email address was never confirmed"),
 }
+_SIGNING_IN, _REFRESHING = "signing in", "refreshing"
+_IN_LOOPS = frozenset({_SIGNING_IN, _REFRESHING})
+"""What a loop does once for all its commands, where Supabase limits it."""
 _REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned"})
 _BAD_TOKEN = frozenset({"bad_jwt", "no_authorization"})
 """Of the token alone, which is over by Auth's clock or signed by a key it gave up: the session may live."""
@@ -67,7 +70,7 @@ class AuthClient:
         Raises: NotSignedIn `auth.invalid_credentials`, `auth.user_banned`, `auth.email_not_confirmed`;
         BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; Conflict `supabase.key_refused`.
         """
-        with self._translated("signing in"):
+        with self._translated(_SIGNING_IN):
             credentials: Any = {"email": email, "password": password.reveal()}
             asked = _now()
             return _session(self._library().sign_in_with_password(credentials), asked)
@@ -79,7 +82,7 @@ class AuthClient:
         """
         from supabase_auth.errors import AuthApiError
 
-        with self._translated("refreshing"):
+        with self._translated(_REFRESHING):
             asked = _now()
             try:
                 return _session(self._library().refresh_session(refresh_token.reveal()), asked)
@@ -197,13 +200,13 @@ class AuthClient:
         except AuthRetryableError as error:
             raise unavailable(self._target, error.message or "no answer") from error
         except AuthApiError as error:
-            raise self._problem(error.status, error.code, error.message) from error
+            raise self._problem(error.status, error.code, error.message, signs_in=doing in _IN_LOOPS) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:
             if self._limits.met:
-                raise self._limited() from error
+                raise self._limited(doing in _IN_LOOPS) from error
             raise unavailable(self._target, f"an answer that is none of Supabase Auth's while {doing}") from error
 
-    def _problem(self, status: int, code: str | None, message: str) -> BazarError:
+    def _problem(self, status: int, code: str | None, message: str, *, signs_in: bool = False) -> BazarError:
         if code in _SIGN_IN and status == HTTPStatus.BAD_REQUEST:
             own, reason = _SIGN_IN[code]
             return NotSignedIn(own, f"sign-in refused: {reason}", hint=_sign_in_hint(code))
@@ -222,7 +225,7 @@ class AuthClient:
                 hint="sign in again: `bazar auth login`",
             )
         if status == TOO_MANY:
-            return self._limited()
+            return self._limited(signs_in)
         if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
             return UsageError(
                 "auth.password_refused",
@@ -234,12 +237,14 @@ class AuthClient:
             return key_refused(message, {"status": status})
         return unavailable(self._target, f"{status} {message}")
 
-    def _limited(self) -> BackendUnavailable:
+    def _limited(self, signs_in: bool) -> BackendUnavailable:
         pause = self._limits.pause
+        what = "one may sign in or refresh" if signs_in else "it is asked"
+        once = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints" if signs_in else ""
         return BackendUnavailable(
             "supabase.rate_limited",
-            "Supabase Auth limits how often one may sign in or refresh",
-            hint=f"{when(pause)}; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints",
+            f"Supabase Auth limits how often {what}",
+            hint=f"{when(pause)}{once}",
             details=as_details(pause),
         )
 

@@ -82,9 +82,18 @@ class Limits:
 
 def mails_limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
     """Return the error for a mail that Supabase Auth does not send now. `what` says which."""
+    return _limited(f"it sends mails, and did not send {what}", pause, details)
+
+
+def links_limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
+    """Return the error for a link that Supabase Auth does not make now. `what` says which."""
+    return _limited(f"it is asked, and did not make {what}", pause, details)
+
+
+def _limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
     return BackendUnavailable(
         "supabase.rate_limited",
-        f"Supabase Auth limits how often it sends mails, and did not send {what}",
+        f"Supabase Auth limits how often {what}",
         hint=f"{when(pause)}; the project's limits are in its Auth settings",
         details={**details, **as_details(pause)},
     )

@@ -41,8 +41,8 @@ def probe_auth(target: Target) -> AuthProbe:
             nobody = http.get(f"{auth_url(target)}/admin/users/{_NOBODY}", headers=key_headers(target))
     except httpx.HTTPError as error:
         raise unavailable(target, error) from error
-    if nobody.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise unavailable(target, f"{nobody.status_code} from its admin API")
+    if nobody.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or nobody.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise unavailable(target, f"{nobody.status_code} from its admin API", nobody)
     accepted = nobody.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     return AuthProbe(_version(health), accepted, _skew(health.headers.get("date"), now))
 

@@ -100,7 +100,9 @@ def test_from_every_start_to_one_superuser(
         assert f"knows {root.email} with another password than SUPERUSER_PASSWORD" in refused.error["message"]
         assert "never changes the password" in refused.error["hint"]
 
+        assert f"{email} would become the first superuser of this Bazar" in bazar(*MIGRATE, "--dry-run").ok().err
         done = bazar(*MIGRATE).ok()
+        assert f"{email} is now the first superuser of this Bazar" in done.err
         pending = ALL[ALL.index(start) + 1 :] if start in ALL else [] if start == "plain alembic" else ALL
         assert [r["revision"] for r in done.json["applied"]] == pending
         (identity,) = people.identities(email)

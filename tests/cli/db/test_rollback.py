@@ -279,6 +279,22 @@ def test_a_merge_is_rolled_back_as_its_sql_says(
     assert state_of(url) == (at, there)
 
 
+def test_both_sides_go_on_from_where_a_rollback_over_the_merge_ended(forked: tuple[Callable[..., Done], str]) -> None:
+    bazar, url = forked
+    bazar("db", "rollback", "--yes").ok()
+    again = bazar("db", "redo", "--yes", "-o", "json").ok().json
+    assert [r["revision"] for r in again["applied"]] == [RIGHT]
+    assert state_of(url) == ([LEFT, RIGHT], ["left_side", "right_side"])
+    dry = bazar("db", "rollback", "--to", HEAD, "--dry-run", "-o", "json").ok().json
+    done = bazar("db", "rollback", "--to", HEAD, "--yes", "-o", "json").ok().json
+    assert [r["revision"] for r in dry["would_revert"]] == [RIGHT, LEFT] == [r["revision"] for r in done["reverted"]]
+    assert state_of(url) == ([HEAD], [])
+    written = bazar("db", "migrate", RIGHT, "--sql").ok().out
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(written.encode())
+    assert state_of(url) == ([LEFT, RIGHT], ["left_side", "right_side"])
+
+
 def test_a_merge_is_applied_anew(forked: tuple[Callable[..., Done], str]) -> None:
     bazar, url = forked
     dry = bazar("db", "redo", "--dry-run", "-o", "json").ok().json
