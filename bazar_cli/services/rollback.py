@@ -54,15 +54,17 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
     steps, to = (1, None) if isinstance(request, Redo) else (request.steps, request.to)
     # The SQL of the way up is only shown: where it depends on data, it can still be run.
     seen = reverter.preview(status, reverter.going(status, steps, to), again=again and grant.dry_run)
-    if grant.dry_run or not seen.would_revert:
+    if not seen.would_revert:
+        return seen
+    changed = disagreement(status)
+    if changed is not None and request.agreed is None:
+        # No reason to refuse: with what goes, the disagreement may go.
+        notify(f"warning: {changed.message}")
+    if grant.dry_run:
         return seen
     impact = _impact(seen, again=again, to=to)
     if request.agreed is None or not request.agreed.covers(impact):
         return impact
-    changed = disagreement(status)
-    if changed is not None:
-        # No reason to refuse: with what goes, the disagreement may go.
-        notify(f"warning: {changed.message}")
     return reverter.revert(seen, allowed, notify, again=again)
 
 
