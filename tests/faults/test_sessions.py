@@ -160,11 +160,14 @@ def test_others_go_on_when_the_refresher_is_killed(
             assert wire.held.wait(60)
             # Stopped, it cannot see that its request times out: it is alive and holds the lock.
             refresher.send_signal(signal.SIGSTOP)
-            assert refresh_tokens(people, member)[stored["refresh_token"]] is arrives
-            with running(bazar, [ME] * (TWENTY - 1)) as commands:
-                until(lambda: holders(lock_file(bazar)) == TWENTY)
-                refresher.send_signal(signal.SIGKILL)
-                ended = [command.result() for command in commands]
+            try:
+                assert refresh_tokens(people, member)[stored["refresh_token"]] is arrives
+                with running(bazar, [ME] * (TWENTY - 1)) as commands:
+                    until(lambda: holders(lock_file(bazar)) == TWENTY)
+                    refresher.send_signal(signal.SIGKILL)
+                    ended = [command.result() for command in commands]
+            finally:
+                refresher.kill()  # whatever failed: stopped it would never end
             assert refresher.wait() == -signal.SIGKILL
         assert outcomes(ended) == {(0, f"{member.id}\n", "")}
         assert wire.requests.count(REFRESH) == 2

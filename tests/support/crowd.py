@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.cli import Bazar, Done
@@ -33,11 +33,16 @@ def until(fact: Callable[[], bool]) -> None:
 
 def holders(path: Path) -> int:
     """How many processes have a file open: of a lock, the one that holds it and those that wait."""
-    found: set[str] = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if link.readlink() == path:
-                found.add(link.parts[2])
-        except OSError:
-            continue  # it was closed, its process has ended, or it is another user's
-    return len(found)
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        # What is looked at may be gone: a file was closed, its process has ended, or it is another user's.
+        with suppress(OSError):
+            found += any(_leads_to(link, path) for link in (process / "fd").iterdir())
+    return found
+
+
+def _leads_to(link: Path, path: Path) -> bool:
+    try:
+        return link.readlink() == path
+    except OSError:
+        return False
