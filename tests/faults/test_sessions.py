@@ -23,9 +23,10 @@ from tests.support import keyrings
 from tests.support.auth_proxy import held_wire
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
-from tests.support.crowd import holders, running, until
+from tests.support.crowd import holders, running
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import REFRESH, Wire, wire_to
+from tests.support.waiting import until
 
 ME = ("users", "me", "-o", "ids")
 TWENTY = 20

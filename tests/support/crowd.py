@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.cli import Bazar, Done
-
-_SECONDS = 120
-"""No time limit of a test: only so that a hang ends the run with a trace."""
-_POLL_SECONDS = 0.02
 
 
 @contextmanager
@@ -21,14 +16,6 @@ def running(bazar: Bazar, commands: Sequence[Sequence[str]], stdin: str = "") ->
     bazar("--version").ok()  # the process that forks them is there before any thread asks for it
     with ThreadPoolExecutor(len(commands)) as pool:
         yield [pool.submit(bazar, *words, stdin=stdin) for words in commands]
-
-
-def until(fact: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + _SECONDS
-    while not fact():
-        assert time.monotonic() < deadline, "it never became so"
-        time.sleep(_POLL_SECONDS)
 
 
 def holders(path: Path) -> int:

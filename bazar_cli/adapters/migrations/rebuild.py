@@ -227,10 +227,10 @@ class Rebuilder(Migrator):
 
         if not revisions:
             return
-        at, began = revisions[0], time.monotonic()
+        at = revisions[0]
 
         def course() -> Iterator[str]:
-            nonlocal at, began
+            nonlocal at
             for at in revisions:
                 notify(f"Applying {at.id}: {at.message}")
                 began = time.monotonic()
@@ -241,7 +241,7 @@ class Rebuilder(Migrator):
             self._moves(session, self._log(), within=True).up(course())
         except BazarError:
             raise
-        except Exception as error:
+        except Exception as error:  # a revision is code of its own, which may raise anything
             raise failed_within(error, at) from error
 
     def _record(

@@ -121,6 +121,7 @@ class MigratingSession:
 
         while len(moved) < len(revisions):
             revision = revisions[len(moved)]
+            # What Alembic asks before its first step waits no longer for a lock either.
             self._check(self._patience(revision))
             steps = course()
             try:
@@ -134,7 +135,7 @@ class MigratingSession:
                 self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
             except BazarError:
                 raise
-            except Exception as raised:
+            except Exception as raised:  # a revision is code of its own, which may raise anything
                 if len(moved) == len(revisions):
                     raise
                 self.connection.rollback()
