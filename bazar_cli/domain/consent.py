@@ -15,7 +15,7 @@ class Impact:
     """
 
     text: str
-    """What goes, in sentences for people."""
+    """What the change does, in sentences for people. --yes shows it in a real run, so it is true there too."""
     question: str
     command: str
     """The same change as a command line, with consent."""

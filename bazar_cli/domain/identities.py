@@ -12,6 +12,9 @@ from bazar_cli.domain.secrets import Secret
 STAMP = "bazar"
 """The key in `app_metadata` that says which deployment made or adopted an identity (design section 4)."""
 
+CREATED, ADOPTED = "created", "adopted"
+"""The origins in a stamp: the deployment made the identity, or took in one that was there."""
+
 BAN = timedelta(hours=876_000)
 """A hundred years: how long whom bazar suspends is banned; Supabase Auth knows no ban without an end."""
 
@@ -24,7 +27,7 @@ class NewIdentity:
     email: str
     deployment: UUID
     origin: str
-    """`created` or `adopted`."""
+    """CREATED or ADOPTED."""
     password: Secret | None
     password_hash: Secret | None
     """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
@@ -47,7 +50,7 @@ class StoredIdentity:
     """The address was confirmed: by its owner, or by who created it."""
     invited_at: datetime | None = None
     origin: str | None = None
-    """The stamp's origin: `created` or `adopted`; whoever may write identities may have put anything there."""
+    """The stamp's origin. It may be any text: others can write identities too."""
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
 

@@ -196,13 +196,19 @@ class SuspendedUser:
     """False: was suspended already, and nothing was written or asked."""
     has_identity: bool = True
     sessions_ended: int | None = None
-    """None where sessions cannot be ended, because the Auth database is not proven readable."""
+    """None where sessions could not be ended: `auth.sessions` is not proven to be the project's, or the database user
+    may not delete there."""
     tokens_issued: bool = True
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None = None
     """The latest end of an access token issued before the ban; None where there is none, or none can tell."""
     resumed: bool = False
     """Another run began it: the reason that it gave is the one on record, and not this one's."""
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether sessions from before are still at Supabase, where the ban alone stops them."""
+        return self.changed and self.has_identity and self.tokens_issued and self.sessions_ended is None
 
 
 @dataclass(frozen=True)

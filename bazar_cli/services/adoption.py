@@ -15,7 +15,7 @@ from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending, Role, UserState
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, UsageError
-from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import ADOPTED, CREATED, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.users import AdoptedUser, AdoptUser, CreateUser, User, checked_name, normalized_email
 from bazar_cli.services import agreement, leases
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.services.system import System
-
-_ORIGIN = "adopted"
 
 
 def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
@@ -201,14 +199,14 @@ def _complete(system: System, grant: Grant, admin: AdminClient, begun: Begun) ->
     try:
         identity = _fit(existing, email, begun)
         leases.keep(system, grant, begun)
-        state, ban_ended = _state_of(identity), _end_of_ban(identity)
-        _stamp(admin, email, begun, ban=ban_ended is not None)
+        state, ban_ended, origin = _state_of(identity), _end_of_ban(identity), _origin_of(identity, begun)
+        _stamp(admin, email, begun, origin, ban=ban_ended is not None)
     except (NotFound, Conflict, UsageError) as error:
         # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
         if existing is None or existing.deployment != begun.deployment:
             undo(system, grant, email, begun, error)
         raise
-    user = _settle(system, grant, admin, email, begun, state, banned=ban_ended is not None)
+    user = _settle(system, grant, admin, email, begun, state, origin, banned=ban_ended is not None)
     return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed, ban_ended=ban_ended)
 
 
@@ -243,10 +241,10 @@ def _refuse_unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -
         )
 
 
-def _stamp(admin: AdminClient, email: str, begun: Begun, *, ban: bool) -> None:
+def _stamp(admin: AdminClient, email: str, begun: Begun, origin: str, *, ban: bool) -> None:
     """Stamp the identity, and with `ban` let its ban last, in one request."""
     try:
-        admin.stamp(begun.id, begun.deployment, _ORIGIN, ban=ban)
+        admin.stamp(begun.id, begun.deployment, origin, ban=ban)
     except IdentityRefused as refusal:
         raise _vanished(email) if refusal.nobody else refused(email, refusal) from refusal
     except OutcomeUnknown as unknown:
@@ -259,7 +257,15 @@ def _stamp(admin: AdminClient, email: str, begun: Begun, *, ban: bool) -> None:
 
 
 def _settle(
-    system: System, grant: Grant, admin: AdminClient, email: str, begun: Begun, state: UserState, *, banned: bool
+    system: System,
+    grant: Grant,
+    admin: AdminClient,
+    email: str,
+    begun: Begun,
+    state: UserState,
+    origin: str,
+    *,
+    banned: bool,
 ) -> User:
     """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides.
 
@@ -269,7 +275,7 @@ def _settle(
 
     with system.database().transaction(grant, finishing=True) as connection:
         # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
-        user_changes.set_adopted_state(connection, begun.id, begun.lease, state)
+        user_changes.write_adopted(connection, begun.id, begun.lease, state, origin)
         settled = user_changes.settle(connection, begun.id, Pending.CREATE, begun.lease)
         user = users.find(connection, grant.reach, str(begun.id))
     if user is None:
@@ -288,6 +294,12 @@ def _settle(
 
 def _state_of(identity: StoredIdentity) -> UserState:
     return UserState.SUSPENDED if identity.is_banned(datetime.now(timezone.utc)) else UserState.ACTIVE
+
+
+def _origin_of(identity: StoredIdentity, begun: Begun) -> str:
+    """Return the origin to stamp: an identity that this deployment created stays one, as after `db reset`."""
+    ours = identity.deployment == begun.deployment
+    return CREATED if ours and identity.origin == CREATED else ADOPTED
 
 
 def _end_of_ban(identity: StoredIdentity) -> datetime | None:

@@ -11,13 +11,12 @@ from uuid import UUID
 
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.errors import BackendUnavailable
-from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.identities import CREATED, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
     from bazar_cli.domain.identities import StoredIdentity
     from bazar_cli.services.system import System
 
-_CREATED = "created"
 _GIVES_UP_AFTER = 3
 """So many answers in a row that say nothing: then Supabase is away, and asking on would take hours."""
 _SHOWN = 100
@@ -74,7 +73,7 @@ def _found(system: System, grant: Grant, deployment: UUID | None) -> dict[UUID, 
 
 
 def _goes(identity: StoredIdentity, deployment: UUID) -> bool:
-    return identity.deployment == deployment and identity.origin == _CREATED and not identity.is_deleted
+    return identity.deployment == deployment and identity.origin == CREATED and not identity.is_deleted
 
 
 def _left(deleted: int, left: dict[UUID, dict[str, object]]) -> BackendUnavailable:

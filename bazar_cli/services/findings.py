@@ -85,8 +85,8 @@ _MISMATCHES: Mapping[Mismatch, tuple[str, Health, str, str]] = {
     Mismatch.IDENTITIES_WITHOUT_USER: (
         "every identity of this Bazar has a user",
         Health.FAILED,
-        "{rows}: this Bazar made the identity, and has no user with its id",
-        "look at them in the Supabase dashboard; bazar never deletes an identity by itself",
+        "{rows}: the identity has the stamp of this Bazar, which has no user with its id",
+        "make it a user again, with its id: `bazar users adopt EMAIL`; or delete it in the Supabase dashboard",
     ),
     Mismatch.EMAILS_DIFFER: (
         "every user signs in with the address that is shown here",

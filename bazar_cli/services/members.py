@@ -126,7 +126,7 @@ def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange 
 
 def _impact(request: RemoveMember, organization: Organization, user: User, role: Role) -> Impact:
     return Impact(
-        text=f"{user.email} would no longer be {role} of {organization.slug}",
+        text=f"this removes the role {role} of {user.email} in {organization.slug}",
         question=f"Remove {user.email} from {organization.slug}?",
         command=command_line("orgs members remove", request.organization, request.user, yes=True),
         subject=(str(organization.id), str(user.id), role.value),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.access import Grant, Pending, Role
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
-from bazar_cli.domain.identities import IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.identities import CREATED, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import User
@@ -23,8 +23,6 @@ from bazar_cli.services.passwords import hash_of_no_password
 if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.services.system import System
-
-_ORIGIN = "created"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
         id=begun.id,
         email=wanted.email,
         deployment=begun.deployment,
-        origin=_ORIGIN,
+        origin=CREATED,
         password=wanted.plain,
         password_hash=None if wanted.plain else wanted.bcrypt_hash or hash_of_no_password(),
         confirmed=not wanted.invite,

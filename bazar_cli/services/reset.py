@@ -82,8 +82,8 @@ def reset(
     done = rebuilder.rebuild(grant, allowed, clear if request.identities else None, notify)
     if not request.identities and plan.created_users:
         notify(
-            f"the identities of {plan.created_users} users stay at Supabase: creating or adopting a user with such an"
-            " address takes it back, and --identities would have deleted them"
+            f"the identities that this Bazar created ({plan.created_users}) stay at Supabase: `bazar users adopt EMAIL`"
+            " makes one a user again, with its id; `bazar db reset --identities` deletes them"
         )
     return done
 

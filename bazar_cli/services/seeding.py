@@ -59,10 +59,10 @@ class Prepared:
         counts = {outcome: self.plan.count(outcome) for outcome in Outcome if outcome is not Outcome.FAILED}
         made = [_counted(len(new), "organization")] if new else []
         made += [_counted(counts[Outcome.CREATED], "user")] if counts[Outcome.CREATED] else []
-        texts = [f"{' and '.join(made)} would be created"] if made else []
+        texts = [f"this creates {' and '.join(made)}"] if made else []
         for outcome in (Outcome.TAKEN_BACK, Outcome.COMPLETED):
             if counts[outcome]:
-                texts.append(f"{_counted(counts[outcome], 'user')} would be {outcome.value.replace('-', ' ')}")
+                texts.append(f"{_counted(counts[outcome], 'user')} to be {outcome.value.replace('-', ' ')}")
         return Impact(
             text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
             question="Make this demo data?",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import scope
@@ -40,10 +40,11 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
         return _begin(connection, grant, request, lease)
 
     with leases.claimed(system, grant, intent) as doomed:
-        if not grant.dry_run:
-            _remove_identity(system, grant, admin, doomed)
-            _finish(system, grant, doomed)
-    return doomed.user
+        if grant.dry_run:
+            return doomed.user
+        _remove_identity(system, grant, admin, doomed)
+        _finish(system, grant, doomed)
+    return replace(doomed.user, pending=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         lease=lease,
         deployment=users.deployment(connection),
         adopted=held.adopted,
-        user=users.seen(connection, grant.reach, user.id),
+        user=replace(users.seen(connection, grant.reach, user.id), pending=user.pending),
         addresses=identity_of.addresses(connection, user),
     )
 

@@ -145,7 +145,7 @@ def _begin_suspension(
 
     Parameters: `drifted` says that Supabase does not have the ban of whoever is suspended already.
     """
-    from bazar_cli.adapters.postgres import audit, user_changes, users
+    from bazar_cli.adapters.postgres import audit, identities, user_changes, users
 
     held = users.hold(connection, grant.reach, request.user)
     if held is None:
@@ -161,7 +161,7 @@ def _begin_suspension(
     if not suspended:
         invariants.keep_ruler(connection, user)
         invariants.keep_owners(connection, user)
-    impact = _impact(user, request)
+    impact = _impact(user, request, ends_sessions=identities.may_end_sessions(connection, grant.session_id))
     if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
         return impact
     if not suspended:
@@ -261,9 +261,10 @@ def _ban_change(user: User, *, banned: bool, reason: str | None = None) -> audit
     return audit.Change("user", user.id, before={"banned": not banned}, after={"banned": banned}, reason=reason)
 
 
-def _impact(user: User, request: SuspendUser) -> Impact:
+def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
+    sessions = "ends their sessions" if ends_sessions else "cannot end their sessions"
     return Impact(
-        text=f"{user.email} would be banned at Supabase Auth, their sessions ended, and every command of bazar refused",
+        text=f"suspending {user.email} bans them at Supabase Auth, {sessions}, and refuses them every command of bazar",
         question=f"Suspend {user.email}?",
         command=command_line("users suspend", request.user, reason=request.reason, yes=True),
         subject=(str(user.id),),

@@ -93,6 +93,8 @@ def _faults(stage: Stage, row: Row, operator: str, process: Series) -> list[str]
         run = Run(row.line, done.json if done.out else {}, operator_id, played.before)
         trace = NOTHING if run.has("--dry-run") else TRACES[row.command](run)
         faults += [f"  {operator}: {fault}" for fault in unlike(played.before, played.after, trace, operator_id)]
+        if " would " in done.err and not run.has("--dry-run"):
+            faults.append(f"  {operator}: a real run says what it would do: {done.err}")
     else:
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
         faults += [

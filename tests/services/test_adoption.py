@@ -50,12 +50,12 @@ def stamp_of(people: People, someone: Someone) -> object:
     return identity["app_metadata"].get("bazar")
 
 
-def is_adopted(people: People, someone: Someone) -> None:
+def is_adopted(people: People, someone: Someone, origin: str = "adopted") -> None:
     """One user, one identity with its stamp and its password, one event."""
     row = people.row(someone)
     assert row is not None
-    assert (row["email"], row["origin"], row["pending"], row["lease_owner"]) == (someone.email, "adopted", None, None)
-    assert stamp_of(people, someone) == {"deployment": marker(people), "origin": "adopted"}
+    assert (row["email"], row["origin"], row["pending"], row["lease_owner"]) == (someone.email, origin, None, None)
+    assert stamp_of(people, someone) == {"deployment": marker(people), "origin": origin}
     assert people.signs_in(someone.email, OLD_PASSWORD)
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("users.adopt", "done")]
 
@@ -165,10 +165,11 @@ def test_an_unconfirmed_identity_is_said_to_be_one(people: People) -> None:
     assert (people.row(someone) or {})["pending"] is None
 
 
-def test_an_identity_of_ours_without_a_user_is_adopted(people: People) -> None:
-    someone = stranger(people, bazar={"deployment": marker(people), "origin": "created"})
+@pytest.mark.parametrize(("stamped", "kept"), [("created", "created"), ("adopted", "adopted"), ("?", "adopted")])
+def test_identity_with_our_stamp_keeps_its_origin(people: People, stamped: str, kept: str) -> None:
+    someone = stranger(people, bazar={"deployment": marker(people), "origin": stamped})
     adopt(people, people.superuser(), someone.email)
-    is_adopted(people, someone)
+    is_adopted(people, someone, kept)
 
 
 # -- what is refused ----------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_user_goes_from_both_systems(people: People) -> None:
 
     gone = delete(people, people.superuser(), someone)
 
-    assert gone.id == someone.id
+    assert (gone.id, gone.pending) == (someone.id, None)
     assert people.row(someone) is None
     assert people.sql("SELECT 1 FROM bazar.memberships WHERE user_id = %s", someone.id) == []
     assert people.identities(someone.email) == []
@@ -121,14 +121,15 @@ def test_a_user_in_an_unfinished_change_can_be_deleted(people: People, pending: 
     assert people.row(someone) is None
 
 
-def test_a_dry_run_shows_who_would_go_and_writes_nothing(people: People) -> None:
-    someone, ruler = people.user(name="Ada"), people.superuser()
+@pytest.mark.parametrize("pending", [None, Pending.DELETE])
+def test_a_dry_run_shows_who_would_go_and_writes_nothing(people: People, pending: Pending | None) -> None:
+    someone, ruler = people.user(name="Ada", pending=pending), people.superuser()
     people.identity(someone)
     before = people.everything()
 
     planned = delete(people, ruler, someone, dry_run=True)
 
-    assert (planned.id, planned.name) == (someone.id, "Ada")
+    assert (planned.id, planned.name, planned.pending) == (someone.id, "Ada", pending)
     assert people.everything() == before
 
 

@@ -163,7 +163,7 @@ def test_sessions_end_where_the_operators_own_is_found(people: People, ruler: So
     done = people.run_with(grant, user_suspension.suspend, request)
 
     assert isinstance(done, SuspendedUser)
-    assert done.sessions_ended == 2
+    assert (done.sessions_ended, done.keeps_sessions) == (2, False)
     assert people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id) == []
     assert len(people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", ruler.id)) == 1
     assert done.tokens_valid_until is not None
@@ -202,14 +202,14 @@ def test_a_database_user_who_cannot_end_sessions_bans_alone(
         with System(limited, REQUEST_ID) as system:
             done = user_suspension.suspend(system, grant, request)
     assert isinstance(done, SuspendedUser)
-    assert done.sessions_ended is None
+    assert (done.sessions_ended, done.keeps_sessions) == (None, True)
     assert not people.signs_in(someone.email, OLD_PASSWORD)
     assert len(people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id)) == 1
 
 
 def test_who_never_signed_in_has_no_token(people: People, ruler: Someone, someone: Someone) -> None:
     done = suspend(people, ruler, someone)
-    assert (done.tokens_issued, done.tokens_valid_until) == (False, None)
+    assert (done.tokens_issued, done.tokens_valid_until, done.keeps_sessions) == (False, None, False)
 
 
 # -- a ban that somebody set or lifted at Supabase ----------------------------------------------------------

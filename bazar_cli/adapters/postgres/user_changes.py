@@ -158,11 +158,11 @@ def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None
     )
 
 
-def set_adopted_state(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID, state: UserState) -> None:
-    """Write the state that an identity has at Supabase while this command adopts it."""
+def write_adopted(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID, state: UserState, origin: str) -> None:
+    """Write the state and the origin that an identity has at Supabase while this command adopts it."""
     connection.execute(
-        text("UPDATE bazar.users SET state = :state WHERE id = :id AND lease_owner = :lease"),
-        {"id": user_id, "lease": lease, "state": state.value},
+        text("UPDATE bazar.users SET state = :state, origin = :origin WHERE id = :id AND lease_owner = :lease"),
+        {"id": user_id, "lease": lease, "state": state.value, "origin": origin},
     )
 
 

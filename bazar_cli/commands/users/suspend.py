@@ -29,8 +29,9 @@ def run(
 ) -> None:
     """Ban a user in both systems, end their sessions, and say until when issued access tokens live.
 
-    Sessions are ended where the Auth database is proven readable; the ban alone ends sign-in and refresh. A run
-    that was cut off is finished by running the same command again; `bazar users restore` takes it back.
+    Sessions are ended where DATABASE_URL may delete from auth.sessions of the same project. Elsewhere a warning
+    says so, and `sessions_ended` is null: the ban stops sign-in and refresh, and a restore lets both work again. A
+    run that was cut off is finished by running the same command again; `bazar users restore` takes it back.
     """
 
     def ask(agreed: Impact | None) -> SuspendUser:
@@ -40,3 +41,8 @@ def run(
     run.show(suspended)
     for text in what_suspending_ends(suspended):
         run.notice(text)
+    if suspended.keeps_sessions and not run.options.dry_run:
+        run.warn(
+            f"the sessions of {suspended.user.email} could not be ended, because DATABASE_URL has no right to end them;"
+            " after `bazar users restore` their refresh tokens work again"
+        )

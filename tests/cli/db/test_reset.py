@@ -170,7 +170,7 @@ def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tup
 
     first = bazar(*words, *JSON).ok().json["seeded"]
     second = bazar(*words, *JSON).ok()
-    assert f"identities of {len(DEMO.users)} users stay at Supabase" in second.err
+    assert f"created ({len(DEMO.users)}) stay at Supabase: `bazar users adopt EMAIL`" in second.err
     again = second.json["seeded"]
     users = [{u["id"] for u in done["users"]} for done in (first, again)]
     assert (first["created"], first["taken_back"]) == (len(users[0]), 0)
@@ -180,6 +180,22 @@ def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tup
     assert (cleared["identities"], cleared["seeded"]["created"]) == (len(users[0]), len(users[0]))
     assert ask(url, "SELECT count(*) FROM bazar.users") == [(len(users[0]) + 1,)]
     assert bazar("db", "seed", "--yes", *JSON).ok().json["existing"] == len(users[0])
+
+
+def test_user_taken_in_again_after_a_reset_is_still_one_that_was_created(here: tuple[Bazar, str]) -> None:
+    bazar, url = here
+    words = ("db", "reset", "--confirm", name_of(url))
+    email = an_address("ada")
+    created = bazar("users", "create", email, *JSON).ok().json
+    said = "the identities that this Bazar created (1) stay at Supabase: `bazar users adopt EMAIL`"
+    assert said in bazar(*words, *JSON).ok().err
+    assert bazar("users", "create", email, *JSON).error["code"] == "users.email_at_supabase"
+    assert bazar("users", "adopt", email, *JSON).ok().json["id"] == created["id"]
+    assert said in bazar(*words, *JSON).ok().err
+    [orphans] = [c for c in bazar("doctor", *JSON).json["items"] if c["check"] == "identities-without-user"]
+    assert (orphans["count"], "`bazar users adopt EMAIL`" in orphans["remedy"]) == (1, True)
+    bazar("users", "adopt", email).ok()
+    assert bazar(*words, "--identities", *JSON).ok().json["identities"] == 1
 
 
 @pytest.mark.usefixtures("without_demo")

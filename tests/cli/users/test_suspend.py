@@ -12,6 +12,7 @@ from bazar_cli.domain.permissions import Plan
 from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.postgres import limited_role
 
 pytestmark = pytest.mark.live
 
@@ -46,6 +47,34 @@ def test_suspend_says_what_it_ended_and_until_when(admin: Bazar, people: People,
 def test_suspend_ends_the_sessions(admin: Bazar, people: People, someone: Someone) -> None:
     assert admin("users", "suspend", someone.email, *REASON, "--yes", "-o", "json").ok().json["sessions_ended"] == 1
     assert people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id) == []
+
+
+@pytest.mark.embedded
+def test_suspend_warns_of_sessions_that_it_cannot_end(admin: Bazar, people: People, someone: Someone) -> None:
+    session = people.auth("POST", "/token?grant_type=password", {"email": someone.email, "password": OLD_PASSWORD})
+    readable = "SELECT ON auth.users, auth.sessions"
+    with limited_role(people.target.database_url.reveal(), "BYPASSRLS", readable) as url:
+        words = ("users", "suspend", someone.email, *REASON, "--yes", "-q", "-o", "json")
+        planned = admin.having(DATABASE_URL=url)(*words, "--dry-run").ok()
+        done = admin.having(DATABASE_URL=url)(*words).ok()
+    assert (done.json["sessions_ended"], planned.err) == (None, "")
+    assert f"warning: the sessions of {someone.email} could not be ended" in done.err
+    assert "their refresh tokens work again" in done.err
+    admin("users", "restore", someone.email).ok()
+    old = {"refresh_token": session.json()["refresh_token"]}
+    assert people.auth("POST", "/token?grant_type=refresh_token", old).status_code == 200
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("grants", "said"), [("SELECT", "cannot end their sessions"), ("ALL", "ends their sessions")])
+def test_suspend_says_before_whether_sessions_end(
+    admin: Bazar, people: People, someone: Someone, grants: str, said: str
+) -> None:
+    with limited_role(
+        people.target.database_url.reveal(), "BYPASSRLS", f"{grants} ON auth.users, auth.sessions"
+    ) as url:
+        asked = admin.having(DATABASE_URL=url)("users", "suspend", someone.email, *REASON, "-o", "json")
+    assert (asked.code, said in asked.error["message"]) == (10, True)
 
 
 def test_suspend_without_consent_names_the_command(admin: Bazar, people: People, someone: Someone) -> None:

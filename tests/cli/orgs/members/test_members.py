@@ -90,7 +90,7 @@ def test_remove_asks_and_is_repeatable(owner: Bazar, people: People, acme: Org) 
     words = ("orgs", "members", "remove", acme.slug, who.email)
     asked = owner(*words, "-o", "json")
     assert (asked.code, asked.out, asked.error["code"]) == (10, "", "input.consent")
-    told = f"{who.email} would no longer be admin of {acme.slug}. Remove {who.email} from {acme.slug}?"
+    told = f"this removes the role admin of {who.email} in {acme.slug}. Remove {who.email} from {acme.slug}?"
     assert asked.error["message"] == f"{told} Nothing was done"
     assert asked.error["details"] == {"organization": acme.slug, "user_id": str(who.id), "role": "admin"}
     assert f"`bazar {' '.join(words)} --yes`" in asked.error["hint"]
@@ -114,7 +114,7 @@ def test_remove_on_a_terminal(admin: Bazar, people: People, acme: Org) -> None:
     program, *words = admin.command("orgs", "members", "remove", acme.slug, who.email)
     screen: Any = terminal.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30)
     with closing(screen):
-        screen.expect(r"would no longer be member of .* Remove .* from .*\? \[y/N\] ")
+        screen.expect(r"this removes the role member of .* Remove .* from .*\? \[y/N\] ")
         screen.sendline("y")
         screen.expect(terminal.EOF)
     assert screen.exitstatus == 0
