@@ -11,6 +11,7 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
+from bazar_cli.adapters.postgres import rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.domain.access import Reach, Role
 from bazar_cli.domain.orgs import ListOrganizations, Organization, slugs_like
@@ -27,7 +28,7 @@ _COLUMNS = """
 
 
 class Lock(str, Enum):
-    """How an organization's row is held until the transaction ends; whoever locks members too locks it first."""
+    """How an organization's row is held until the transaction ends; in which order is said in `rights`."""
 
     KEEP = "FOR KEY SHARE"
     """It is not deleted, nor its slug changed."""
@@ -46,7 +47,10 @@ def find(connection: Connection, reach: Reach, reference: str) -> Organization |
 
 
 def hold(connection: Connection, reach: Reach, reference: str, lock: Lock = Lock.KEEP) -> Organization | None:
-    """Like `find`, and locks the organization until the transaction ends."""
+    """Like `find`, and locks the organization until the transaction ends.
+
+    Raises: RightsChanged when there is none, and the reach is another one by now.
+    """
     where, values = _reached(reach)
     column, value = _by(reference)
     locked = connection.execute(
@@ -54,6 +58,7 @@ def hold(connection: Connection, reach: Reach, reference: str, lock: Lock = Lock
         {**values, **value},
     ).scalar_one_or_none()
     if locked is None:
+        rights.compare_reach(connection, reach)
         return None
     return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": locked}).one())
 
