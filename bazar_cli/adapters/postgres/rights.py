@@ -8,10 +8,11 @@ in this order:
 2. the lock of those who rule, where a superuser is taken out of service (`users.other_active_superusers`)
 3. organizations by id: to keep them, to change who belongs to them, or to change them (`organizations.Lock`)
 4. plans, by position
-5. memberships, by organization and user: the operator's, to read each that the row rules ask for (`role_keeper`)
+5. memberships by organization and user, each after its user or organization: the operator's, to read those that the
+   row rules ask for (`role_keeper`), and those that are written
 
-What is written after that needs no other lock than those that were taken. A foreign key keeps a user, organization or
-plan that is locked as strongly by then; the event of a change is the last thing that a transaction writes.
+What a foreign key keeps of a user or organization is locked as strongly by then; the event of a change comes last.
+Where a circle is left, as of two who take from Plus the permission that both rest on, `leases.when_free` tries again.
 """
 
 from __future__ import annotations
