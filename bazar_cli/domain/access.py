@@ -6,7 +6,8 @@ policy (`domain/policy.py`) decides by it and the row rules (`domain/scope.py`) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -210,7 +211,40 @@ class Reach:
 
     everything: bool
     user_id: UUID
-    organization_ids: frozenset[UUID]
+    roles: Mapping[UUID, Role]
+    """The operator's organizations, with the role in each."""
+
+    @property
+    def organization_ids(self) -> frozenset[UUID]:
+        """The operator's organizations."""
+        return frozenset(self.roles)
+
+
+class LockedRoles:
+    """The operator's roles for the row rules: inside a transaction each is locked and compared before it is told.
+
+    So a decision rests on the roles that it asked for, and on no other.
+    """
+
+    def __init__(self, roles: Mapping[UUID, Role]) -> None:
+        self._roles = roles
+        self._keep: Callable[[UUID, Role | None], None] | None = None
+
+    def get(self, organization_id: UUID) -> Role | None:
+        """Return the role in an organization, None outside of it. Raises: RightsChanged inside a transaction."""
+        role = self._roles.get(organization_id)
+        if self._keep is not None:
+            self._keep(organization_id, role)
+        return role
+
+    @contextmanager
+    def kept_by(self, keep: Callable[[UUID, Role | None], None]) -> Generator[None]:
+        """Let `keep` lock each role that is asked for in this block, and compare it."""
+        self._keep = keep
+        try:
+            yield
+        finally:
+            self._keep = None
 
 
 @dataclass(frozen=True)
@@ -249,11 +283,25 @@ class Grant:
     """What of the operator's plan the decision rests on: whoever writes looks whether the plan still has it."""
     token_lifetime: timedelta | None = None
     """How long access tokens of the project live, by the operator's own; None where it does not say."""
+    named_users: frozenset[str] = frozenset()
+    """Ids and addresses of users in the request: a transaction locks them and the operator in one order."""
+    _roles: LockedRoles = field(default_factory=lambda: LockedRoles({}), repr=False, compare=False)
     seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
             raise Sealed(f"a Grant for {self.spec.name} was made outside the gate")
+
+    def role_in(self, organization_id: UUID) -> Role | None:
+        """The operator's role in an organization, None outside of it; a transaction keeps it until its end.
+
+        Raises: RightsChanged inside a transaction, where the role is another one by now.
+        """
+        return self._roles.get(organization_id)
+
+    def keeping_roles(self, keep: Callable[[UUID, Role | None], None]) -> AbstractContextManager[None]:
+        """Let `keep` lock each role that the row rules ask for in this block, and compare it."""
+        return self._roles.kept_by(keep)
 
     def demand(self, spec: Spec) -> None:
         """Refuse to serve another use case than the one granted.
@@ -274,13 +322,21 @@ def mint(
     session_id: str | None = None,
     permissions: frozenset[Permission] = frozenset(),
     token_lifetime: timedelta | None = None,
+    named_users: frozenset[str] = frozenset(),
 ) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
-    reach = Reach(
-        everything=operator.is_superuser,
-        user_id=operator.id,
-        organization_ids=frozenset(m.organization_id for m in operator.memberships),
-    )
+    roles = {m.organization_id: m.role for m in operator.memberships}
     return Grant(
-        operator, spec, reach, request_id, dry_run, bootstrap, session_id, permissions, token_lifetime, seal=_SEAL
+        operator,
+        spec,
+        Reach(everything=operator.is_superuser, user_id=operator.id, roles=roles),
+        request_id,
+        dry_run,
+        bootstrap,
+        session_id,
+        permissions,
+        token_lifetime,
+        named_users,
+        LockedRoles(roles),
+        seal=_SEAL,
     )

@@ -78,6 +78,29 @@ class Conflict(BazarError):
     exit_code = ExitCode.CONFLICT
 
 
+class OutOfReach(NotFound):
+    """No user or organization has this name, or it is none that the operator may see."""
+
+
+class RightsChanged(Conflict):
+    """The operator's rights were changed since the gate read them.
+
+    Parameters: `refusal` is how the command ended with the new rights; without it the rights changed once more.
+    """
+
+    def __init__(self, refusal: BazarError | None = None) -> None:
+        happened = "your rights changed while the command ran"
+        if refusal is None:
+            super().__init__("access.changed", f"{happened}, and it stopped", hint="run it again")
+        else:
+            super().__init__(
+                "access.changed",
+                f"{happened}, and nothing was written: {refusal.message}",
+                hint=refusal.hint,
+                details={**refusal.details, "refusal": refusal.code},
+            )
+
+
 class BackendUnavailable(BazarError):
     """Postgres or Supabase Auth is unreachable or timed out; trying again may help."""
 

@@ -24,6 +24,9 @@ from bazar_cli.domain.access import (
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.permissions import WHO_CHANGES_PLANS, Permission, Plan
 
+_USER_FIELDS = ("user", "owner", "email")
+"""The fields of requests that name a user."""
+
 
 def decide(
     operator: Operator,
@@ -63,6 +66,7 @@ def decide(
         session_id=session_id,
         permissions=needed,
         token_lifetime=token_lifetime,
+        named_users=_named_users(request),
     )
 
 
@@ -91,6 +95,12 @@ def _names_operator(operator: Operator, spec: Spec, request: object) -> bool:
     if not spec.oneself:
         return False
     return str(getattr(request, spec.oneself)).lower() in {operator.email, str(operator.id)}
+
+
+def _named_users(request: object) -> frozenset[str]:
+    """The users whom a request names, each by id or address; the doctor's request is the id alone."""
+    named = {request} if isinstance(request, UUID) else {getattr(request, name, None) for name in _USER_FIELDS}
+    return frozenset(str(one).lower() for one in named if one)
 
 
 def _counts(rule: FieldRule, value: object) -> bool:

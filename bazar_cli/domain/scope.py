@@ -91,9 +91,19 @@ def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) ->
     """
     if grant.operator.is_superuser:
         return
-    own = grant.operator.role_in(organization_id)
+    own = grant.role_in(organization_id)
     if not _manages(own, role):
         raise _role_too_low(own, slug, f"make someone {role} of {slug}", role)
+
+
+def may_see_user(grant: Grant, target: User) -> None:
+    """See that the operator still shares an organization with a user whom they found within reach.
+
+    Raises: RightsChanged inside a transaction, where they share it no more.
+    """
+    if not grant.operator.is_superuser and grant.operator.id != target.id:
+        shared = grant.reach.organization_ids.intersection(m.organization_id for m in target.organizations)
+        grant.role_in(min(shared))
 
 
 def may_change_member(grant: Grant, user_id: UUID, organization: Organization, current: Role, wanted: Role) -> None:
@@ -103,7 +113,7 @@ def may_change_member(grant: Grant, user_id: UUID, organization: Organization, c
     """
     if grant.operator.is_superuser or (grant.operator.id == user_id and wanted.rank <= current.rank):
         return
-    own = grant.operator.role_in(organization.id)
+    own = grant.role_in(organization.id)
     if not _manages(own, current):
         raise _role_too_low(own, organization.slug, f"change the role of the {current} of {organization.slug}", current)
     may_give_role(grant, organization.id, organization.slug, wanted)
@@ -116,7 +126,7 @@ def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, c
     """
     if grant.operator.is_superuser or grant.operator.id == user_id:
         return
-    own = grant.operator.role_in(organization.id)
+    own = grant.role_in(organization.id)
     if not _manages(own, current):
         raise _role_too_low(own, organization.slug, f"remove the {current} from {organization.slug}", current)
 
@@ -128,7 +138,7 @@ def may_write_organization(grant: Grant, organization: Organization, permission:
     """
     if grant.operator.is_superuser:
         return
-    own, needed = grant.operator.role_in(organization.id), _ROLE_NEEDED[permission]
+    own, needed = grant.role_in(organization.id), _ROLE_NEEDED[permission]
     if own is None or own.rank < needed.rank:
         verb = "delete" if permission is Permission.ORGS_DELETE else "change"
         raise _role_too_low(own, organization.slug, f"{verb} {organization.slug}", needed)
@@ -183,8 +193,8 @@ def _above(grant: Grant, target: User, of_superusers: str, of_nobodys: str, doin
             f"{target.email} belongs to no organization; only {of_nobodys}",
             hint="ask a superuser to run it",
         )
-    for membership in target.organizations:
-        own = operator.role_in(membership.organization_id)
+    for membership in sorted(target.organizations, key=lambda m: m.organization_id):
+        own = grant.role_in(membership.organization_id)
         if own is None or own.rank < Role.ADMIN.rank or own.rank <= membership.role.rank:
             raise Denied(
                 "access.role",

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from bazar_cli.domain import limits
 from bazar_cli.domain.access import Access, Denial, Grant, Operator, Spec
-from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn, OutOfReach, RightsChanged
 from bazar_cli.domain.policy import command_of, decide, decide_bootstrap
 from bazar_cli.services.system import System
 
@@ -79,12 +79,20 @@ class Gate:
     ) -> Result:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
-        Raises: as `authorize`, and what the use case raises; where Supabase limits how often it is asked, the error
-        says when to try again.
+        Where the operator's rights changed before anything was written, both are done once more with the new rights.
+        Raises: as `authorize`, and what the use case raises; RightsChanged when the new rights do not allow it; where
+        Supabase limits how often it is asked, the error says when to try again.
         """
         grant = self.authorize(spec, request, dry_run)
+        database = self._system.database()
+        commits = database.commits
         try:
-            return use_case(self._system, grant, request)
+            try:
+                return use_case(self._system, grant, request)
+            except RightsChanged:
+                if database.commits > commits:
+                    raise
+            return self._again(use_case, spec, request, dry_run=dry_run)
         except BackendUnavailable as unavailable:
             limits.tell(unavailable)
             raise
@@ -96,6 +104,21 @@ class Gate:
                 database, identity = self._system.database(), self._identities.current()
                 append_denial(database, identity, spec, request, denial, self._system.request_id)
             raise
+
+    def _again(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
+        """Decide with the rights of now, and run the use case if they allow it.
+
+        Raises: RightsChanged when they do not, or changed again; and what the use case raises.
+        """
+        identity = self._identities.current()
+        decision = self._decide(identity, self._sight(identity, spec), spec, request, dry_run=dry_run)
+        if isinstance(decision, Denial):
+            refusal = Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+            raise RightsChanged(refusal)
+        try:
+            return use_case(self._system, decision, request)
+        except (Denied, OutOfReach) as refusal:
+            raise RightsChanged(refusal) from refusal
 
     @contextmanager
     def beside(self) -> Generator[Gate]:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import Conflict, NotFound
+from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach
 from bazar_cli.domain.permissions import Plan
 
 if TYPE_CHECKING:
     from bazar_cli.domain.users import User
 
 
-def user_not_found(reference: str) -> NotFound:
+def user_not_found(reference: str) -> OutOfReach:
     """No user by this id or email, or none within the operator's reach: the text tells nobody which."""
-    return NotFound(
+    return OutOfReach(
         "users.not_found",
         f"no user {reference!r} within your reach",
         hint="name a user by id or email; `bazar users list` shows those you can see",
@@ -24,9 +24,9 @@ def user_not_found(reference: str) -> NotFound:
     )
 
 
-def organization_not_found(reference: str) -> NotFound:
+def organization_not_found(reference: str) -> OutOfReach:
     """No organization by this id or slug, or none within the operator's reach."""
-    return NotFound(
+    return OutOfReach(
         "orgs.not_found",
         f"no organization {reference!r} within your reach",
         hint="name an organization by id or slug; `bazar orgs list` shows those you can see",

@@ -1,8 +1,4 @@
-"""Members of organizations: the use cases.
-
-The organization's row is locked first, then the user's. Two operators who change each other's role hold their own
-row and want the other's: Postgres ends one of them, which tries again and sees what the other one did.
-"""
+"""Members of organizations: the use cases."""
 
 from __future__ import annotations
 
@@ -57,6 +53,7 @@ def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
         organization = _held(connection, grant, request.organization, organizations.Lock.KEEP)
         scope.may_give_role(grant, organization.id, organization.slug, request.role)
         user = _held_user(connection, grant, request.user)
+        scope.may_see_user(grant, user)
         current = _role_in(user, organization)
         if current is None:
             memberships.insert(connection, organization.id, user.id, request.role)

@@ -121,7 +121,7 @@ def update(system: System, grant: Grant, request: UpdateOrganization) -> Updated
     given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
 
     def step(connection: Connection) -> UpdatedOrganization:
-        held = _held(connection, grant, request.organization)
+        held = _held(connection, grant, request.organization, wanted_slug=given.get("slug"))
         scope.may_write_organization(grant, held, Permission.ORGS_UPDATE)
         before = {"slug": held.slug, "name": held.name}
         after = before | given
@@ -182,10 +182,11 @@ def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolu
     return leases.when_free(step, system, grant)
 
 
-def _held(connection: Connection, grant: Grant, reference: str) -> Organization:
+def _held(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
     from bazar_cli.adapters.postgres import organizations
 
-    held = organizations.hold(connection, grant.reach, reference, organizations.Lock.CHANGE)
+    change = organizations.Lock.CHANGE
+    held = organizations.hold(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
     if held is None:
         raise organization_not_found(reference)
     return held

@@ -82,12 +82,13 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     user = held.user
     scope.may_write_user(grant, user)
     leases.refuse_pending(held, COMING_OR_GOING)
+    if request.plan is not user.plan:
+        invariants.keep_ruler(connection, user)
     table = plans.keep(connection, user.plan, request.plan)
     if request.plan not in table:
         raise plan_not_found(request.plan)
     if request.plan is user.plan:
         return AssignedPlan(user, user.plan, (), ())
-    invariants.keep_ruler(connection, user)
     lost = in_order(table[user.plan] - table[request.plan])
     gained = in_order(table[request.plan] - table[user.plan])
     impact = _impact_on_user(grant, user, request.plan, lost)

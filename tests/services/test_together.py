@@ -1,6 +1,6 @@
 """Two commands on one user or organization at the same moment: one waits or loses, says why, and nothing is halved.
 
-Each pair has passed the gate, and holds what it locks first, before either gets what both want.
+Each pair has passed the gate, and has a transaction, before either locks anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bazar_cli.adapters.postgres import users as user_rows
+from bazar_cli.adapters.postgres import rights
 from bazar_cli.domain import members as of_members
 from bazar_cli.domain import orgs as of_orgs
 from bazar_cli.domain import plans as of_plans
@@ -55,14 +55,14 @@ Act = Callable[[], object]
 
 @pytest.fixture
 def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let two commands wait for each other, once, before either locks its user.
+    """Let two commands wait for each other, once, before either locks anything.
 
     Parameters: `after` is a module and a function of it that both have left by then.
     """
 
     def arrange(after: tuple[object, str] | None = None) -> None:
         left, before, mine = threading.Barrier(2, timeout=30), threading.Barrier(2, timeout=30), threading.local()
-        hold = user_rows.hold
+        hold = rights.hold_operator
 
         def held(*arguments: Any) -> Any:
             if getattr(mine, "left", after is None) and not getattr(mine, "met", False):
@@ -70,7 +70,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 before.wait()
             return hold(*arguments)
 
-        monkeypatch.setattr(user_rows, "hold", held)
+        monkeypatch.setattr(rights, "hold_operator", held)
         if after is None:
             return
         original = getattr(*after)
@@ -183,8 +183,8 @@ def test_whoever_meets_a_living_command_waits_for_it(people: People, ruler: Some
 
 
 @pytest.mark.parametrize("what", ["renames", "resets", "revokes", "founds"])
-def test_a_deadlock_ends_no_command(people: People, meet: Callable[..., None], what: str) -> None:
-    """Each holds its operator's row, so that no right goes meanwhile, and wants the other's to itself."""
+def test_two_who_act_on_each_other_both_do_it(people: People, meet: Callable[..., None], what: str) -> None:
+    """Each keeps its operator's row, so that no right goes meanwhile, and wants the other's to itself."""
     me, other = people.superuser(), people.superuser()
     for one in (me, other):
         people.identity(one)

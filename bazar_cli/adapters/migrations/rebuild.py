@@ -25,7 +25,7 @@ from bazar_cli.adapters.postgres.dependents import Dependents, built_on, restore
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.replacement import fill, put_back, take_off
 from bazar_cli.domain.db import AppliedRevision, LostTable, Migrate, MigrationStatus, Revision, disagreement
-from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.errors import BazarError, Conflict, RightsChanged
 from bazar_cli.domain.reset import AuditLog, DatabaseReset, ResetPlan
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Rebuilder(Migrator):
         commits: bool,
     ) -> _Gone:
         from bazar_cli.adapters.postgres.bootstrap import refuse_ruled
-        from bazar_cli.adapters.postgres.database import check_kept
+        from bazar_cli.adapters.postgres.rights import hold_operator
 
         operator, driver = grant.operator, session.driver
         with session.connection.begin() as transaction:
@@ -168,7 +168,12 @@ class Rebuilder(Migrator):
             owned = self._locked(driver)
             status = self._status(driver)
             allowed(as_held(status, owned.tables))
-            (refuse_ruled if grant.bootstrap else check_kept)(session.connection, grant)
+            try:
+                (refuse_ruled if grant.bootstrap else hold_operator)(session.connection, grant)
+            except RightsChanged as changed:
+                if cleared is None:
+                    raise
+                raise _changed_too_late(cleared) from changed
             rows = kept.kept_of(driver, operator.id)
             audit = kept.audit_log(driver, sealing=True)
             counts = kept.counted(driver, owned.tables)
@@ -263,6 +268,16 @@ class Rebuilder(Migrator):
         after = {"revision": revisions[-1].id if revisions else None, "identities_deleted": cleared}
         database = session.driver.info.dbname
         audit.record(session.connection, grant, audit.Change("database", database, before=before, after=after))
+
+
+def _changed_too_late(identities: int) -> Conflict:
+    return Conflict(
+        "access.changed",
+        f"your rights changed while the command ran, after it had deleted {identities} identities at Supabase;"
+        " the database is as it was",
+        hint="ask a superuser to run it again",
+        details={"identities": identities},
+    )
 
 
 def _unsaid(_text: str) -> None:

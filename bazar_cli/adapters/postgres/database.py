@@ -16,8 +16,8 @@ import psycopg
 
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.domain.access import Grant, Operator, Role, Sealed
-from bazar_cli.domain.errors import BackendUnavailable, Conflict
+from bazar_cli.domain.access import Grant, Sealed
+from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 _PARTLY_DONE = "a part of it is done already: run the same command again, and it goes on where this one stopped"
-
-# What the plan must still have is locked row by row, not counted: a count would be that of before the wait.
-_RIGHTS_NOW = """
-    WITH operator AS (SELECT plan, state, pending, is_superuser FROM bazar.users WHERE id = :id FOR SHARE),
-         kept AS (SELECT permission FROM bazar.plan_permissions
-                  WHERE plan = :plan AND permission = ANY(:permissions) FOR KEY SHARE)
-    SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
-"""
-# A statement of its own: in one with the row above it would show the roles of before the wait for that row.
-_ROLES_NOW = "SELECT organization_id, role FROM bazar.memberships WHERE user_id = :id FOR SHARE"
 
 
 class Database:
@@ -46,6 +36,8 @@ class Database:
     """
 
     def __init__(self, target: Target) -> None:
+        self.commits = 0
+        """How many transactions that write were committed."""
         self._target = target
         self._engine: Engine | None = None
         self._driver: psycopg.Connection | None = None
@@ -67,21 +59,27 @@ class Database:
     def transaction(self, grant: Grant, *, finishing: bool = False) -> Generator[Connection]:
         """Open a transaction that commits at the end of the block; a dry run's is always rolled back.
 
-        The operator's row and roles, and what the Grant rests on of their plan, are locked and compared with it
-        first, so that rights taken away since the gate looked count at once; not so when `finishing` what was
-        rightly begun at the other system.
+        What the Grant rests on of the operator and their plan is locked and compared with it first, each of their
+        roles when a row rule asks for it (`adapters.postgres.rights`), so that rights taken away since the gate
+        looked count at once; not so when `finishing` what was rightly begun at the other system.
 
-        Raises: Sealed without a Grant that writes; Conflict `access.changed`; and as `translate` says, whose hint
-        tells, when `finishing`, that a part is done.
+        Raises: Sealed without a Grant that writes; RightsChanged; and as `translate` says, whose hint tells, when
+        `finishing`, that a part is done.
         """
         _demand(grant)
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
         try:
             with self._begin(begin(read_only=False), commit=not grant.dry_run) as connection:
-                if not grant.bootstrap and not finishing:
-                    check_kept(connection, grant)
-                yield connection
+                if grant.bootstrap or finishing:
+                    yield connection
+                else:
+                    from bazar_cli.adapters.postgres import rights
+
+                    rights.hold_operator(connection, grant)
+                    with grant.keeping_roles(rights.role_keeper(connection, grant)):
+                        yield connection
+            self.commits += not grant.dry_run
         except BackendUnavailable as error:
             if finishing:
                 error.hint = f"{_PARTLY_DONE}; {error.hint}"
@@ -189,40 +187,3 @@ def _demand(grant: Grant) -> None:
     # A caller may hand over anything at run time; the type alone guards nothing.
     if type(grant) is not Grant:
         raise Sealed("Postgres was asked for without a Grant")
-
-
-def check_kept(connection: Connection, grant: Grant) -> None:
-    """Lock the operator's row and roles, and make sure that the Grant's ground is still there.
-
-    Raises: Conflict `access.changed`.
-    """
-    from sqlalchemy import text
-
-    operator = grant.operator
-    needed = {permission.value for permission in grant.permissions}
-    given = {"id": operator.id, "plan": operator.plan.value, "permissions": sorted(needed)}
-    row = connection.execute(text(_RIGHTS_NOW), given).one_or_none()
-    # What was gained meanwhile, such as an organization that another command made, takes nothing away.
-    kept = row is not None and (
-        (row.plan, row.state) == (operator.plan.value, operator.state.value)
-        and (row.pending is None or row.pending == (operator.pending and operator.pending.value))
-        and row.is_superuser >= operator.is_superuser
-        and needed <= set(row.permissions)
-        and _keeps_roles(connection, operator)
-    )
-    if not kept:
-        raise Conflict(
-            "access.changed",
-            f"the rights of {operator.email} changed while the command ran; nothing was written",
-            hint="run it again",
-        )
-
-
-def _keeps_roles(connection: Connection, operator: Operator) -> bool:
-    from sqlalchemy import text
-
-    if not operator.memberships:
-        return True
-    rows = connection.execute(text(_ROLES_NOW), {"id": operator.id}).all()
-    ranks = {row.organization_id: Role(row.role).rank for row in rows}
-    return all(ranks.get(m.organization_id, 0) >= m.role.rank for m in operator.memberships)

@@ -11,6 +11,7 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
+from bazar_cli.adapters.postgres import rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.domain.access import Reach, Role
 from bazar_cli.domain.orgs import ListOrganizations, Organization, slugs_like
@@ -27,7 +28,7 @@ _COLUMNS = """
 
 
 class Lock(str, Enum):
-    """How an organization's row is held until the transaction ends; whoever locks members too locks it first."""
+    """How an organization's row is held until the transaction ends; in which order is said in `rights`."""
 
     KEEP = "FOR KEY SHARE"
     """It is not deleted, nor its slug changed."""
@@ -45,15 +46,27 @@ def find(connection: Connection, reach: Reach, reference: str) -> Organization |
     return None if row is None else _organization(row)
 
 
-def hold(connection: Connection, reach: Reach, reference: str, lock: Lock = Lock.KEEP) -> Organization | None:
-    """Like `find`, and locks the organization until the transaction ends."""
+def hold(
+    connection: Connection, reach: Reach, reference: str, lock: Lock = Lock.KEEP, *, wanted_slug: str | None = None
+) -> Organization | None:
+    """Like `find`, and locks the organization until the transaction ends.
+
+    Parameters: `wanted_slug` is the one that it is to get: who has that is locked too, so that two may swap theirs.
+    Raises: RightsChanged when there is none, and the reach is another one by now.
+    """
     where, values = _reached(reach)
     column, value = _by(reference)
-    locked = connection.execute(
-        text(f"SELECT o.id FROM bazar.organizations o WHERE {column} AND {where} {lock.value}"),  # noqa: S608 - constants
-        {**values, **value},
-    ).scalar_one_or_none()
+    also = "" if wanted_slug is None else "OR o.slug = :wanted_slug"
+    rows = connection.execute(
+        text(
+            f"SELECT o.id, {column} AND {where} AS found FROM bazar.organizations o"  # noqa: S608 - constants
+            f" WHERE ({column} AND {where}) {also} ORDER BY o.id {lock.value}"
+        ),
+        {**values, **value, "wanted_slug": wanted_slug},
+    ).all()
+    locked = next((row.id for row in rows if row.found), None)
     if locked is None:
+        rights.compare_reach(connection, reach)
         return None
     return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": locked}).one())
 
@@ -119,6 +132,8 @@ def change(connection: Connection, organization_id: uuid.UUID, slug: str, name: 
 
 def delete(connection: Connection, organization_id: uuid.UUID) -> None:
     """Delete an organization; its memberships go with it."""
+    in_order = "SELECT 1 FROM bazar.memberships WHERE organization_id = :id ORDER BY user_id FOR UPDATE"
+    connection.execute(text(f"SELECT count(*) FROM ({in_order}) AS held"), {"id": organization_id})  # noqa: S608 - constant
     connection.execute(text("DELETE FROM bazar.organizations WHERE id = :id"), {"id": organization_id})
 
 

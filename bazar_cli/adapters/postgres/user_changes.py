@@ -144,7 +144,18 @@ def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> Non
 def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
     """Delete the row with its memberships; False when this command no longer holds it."""
     removed = connection.execute(
-        text("DELETE FROM bazar.users WHERE id = :id AND pending = :pending AND lease_owner = :lease"),
+        text(
+            """
+            WITH doomed AS (
+                SELECT id FROM bazar.users WHERE id = :id AND pending = :pending AND lease_owner = :lease FOR UPDATE
+            ),
+            held AS (
+                SELECT 1 FROM bazar.memberships WHERE user_id IN (SELECT id FROM doomed)
+                ORDER BY organization_id FOR UPDATE
+            )
+            DELETE FROM bazar.users WHERE id IN (SELECT id FROM doomed) AND (SELECT count(*) FROM held) >= 0
+            """
+        ),
         {"id": user_id, "pending": pending.value, "lease": lease},
     )
     return removed.rowcount == 1

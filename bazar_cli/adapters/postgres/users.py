@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from bazar_cli.adapters.postgres import rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.domain.access import COMING_OR_GOING, Membership, Pending, Reach, Role, UserState
 from bazar_cli.domain.database import no_marker
@@ -37,8 +38,15 @@ _AMONG_FEW = """
              SELECT r.user_id FROM bazar.memberships r
              WHERE r.organization_id = ANY(CAST(:organizations AS uuid[])))
 """
+_KEEP_ORGANIZATIONS = text(
+    """
+    SELECT id FROM bazar.organizations WHERE id IN (SELECT organization_id FROM bazar.memberships WHERE user_id = :id)
+    ORDER BY id FOR KEY SHARE
+    """
+)
 _FEW = 5_000
 """So many members are sorted faster than as many users of a million are passed over for a page of theirs."""
+_RULERS_KEY = 0x62617A6172_01
 _SORT_KEYS = {UserSort.CREATED: ("u.created_at", "timestamptz"), UserSort.EMAIL: ("u.email", "text")}
 
 
@@ -82,7 +90,11 @@ def find_whole(connection: Connection, reach: Reach, reference: str) -> User | N
 
 
 def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
-    """Lock the user by id or email until the transaction ends; None when there is none within reach."""
+    """Lock the user by id or email until the transaction ends; None when there is none within reach.
+
+    Within a reach their organizations stay too: who deletes one comes first, and the user is not in it any more.
+    Raises: RightsChanged when there is none, and the reach is another one by now.
+    """
     _, values = _reached(reach)
     where = "" if reach.everything else f"AND {_WITHIN_REACH}"
     column, value = _by(reference)
@@ -90,7 +102,15 @@ def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
         text(f"SELECT u.id FROM bazar.users u WHERE {column} {where} FOR UPDATE OF u"),  # noqa: S608 - constants
         {**values, **value},
     ).scalar_one_or_none()
-    return None if locked is None else _held(connection, locked)
+    if locked is not None and (reach.everything or locked == reach.user_id):
+        return _held(connection, locked)
+    if locked is not None:
+        connection.execute(_KEEP_ORGANIZATIONS, {"id": locked})
+        held = _held(connection, locked)
+        if not reach.organization_ids.isdisjoint(m.organization_id for m in held.user.organizations):
+            return held
+    rights.compare_reach(connection, reach)
+    return None
 
 
 def hold_email(connection: Connection, email: str) -> Held | None:
@@ -176,18 +196,20 @@ def deployment(connection: Connection) -> uuid.UUID:
 
 
 def other_active_superusers(connection: Connection, user_id: uuid.UUID) -> int:
-    """Count, and lock, the active superusers on Premium beside this user."""
-    return len(
-        connection.execute(
-            text(
-                """
-                SELECT id FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active'
-                AND pending IS DISTINCT FROM 'delete' AND id <> :id ORDER BY id FOR NO KEY UPDATE
-                """
-            ),
-            {"id": user_id},
-        ).all()
-    )
+    """Count the active superusers on Premium beside this user, once nobody else is taking one out of service.
+
+    That is one lock of its own, which all who do it take: the rows of the others are what their own commands need.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RULERS_KEY})
+    return connection.execute(
+        text(
+            """
+            SELECT count(*) FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active'
+            AND pending IS DISTINCT FROM 'delete' AND id <> :id
+            """
+        ),
+        {"id": user_id},
+    ).scalar_one()
 
 
 def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tuple[str, ...]:

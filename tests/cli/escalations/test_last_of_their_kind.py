@@ -149,17 +149,60 @@ def test_superuser_who_is_demoted_before_the_write_writes_nothing(
     assert len(people.identities(world.alone.email)) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE bazar.memberships SET role = 'admin' WHERE user_id = %(id)s",
+        "UPDATE bazar.users SET is_superuser = false WHERE id = %(id)s",
+        "UPDATE bazar.users SET pending = 'email' WHERE id = %(id)s",
+        "DELETE FROM bazar.organizations WHERE slug = %(other)s",
+        "UPDATE bazar.users SET plan = 'plus' WHERE id = %(id)s",
+    ],
+    ids=["owner to admin", "superuser to owner", "address in change", "another organization", "premium to plus"],
+)
+@pytest.mark.parametrize("org", ["of the operator", "also of the member"])
+def test_operator_whose_other_rights_change_goes_on(realm: Realm, change: str, org: str) -> None:
+    """With the rights of now the same is allowed, so that nobody runs it again."""
+    realm.people.sql("INSERT INTO bazar.plan_permissions VALUES ('plus', 'users:update')")
+    acme, other = realm.people.org(), realm.people.org()
+    me = realm.people.user({acme: Role.OWNER, other: Role.OWNER}, plan=Plan.PREMIUM, superuser="superuser" in change)
+    roles = {acme: Role.MEMBER} if org == "of the operator" else {acme: Role.MEMBER, other: Role.MEMBER}
+    member = realm.people.user(roles)
+    words = ("users", "update", member.email, "--name", "Grace")
+    done = changed_meanwhile(realm.people, realm.as_user(me), me, change, words, other=other.slug).ok()
+    assert done.json["name"] == "Grace"
+    [event] = realm.people.events(member.id)
+    assert (event["outcome"], event["operator_id"]) == ("done", me.id)
+
+
+def test_denial_with_the_rights_of_now_says_why(as_user: AsUser, people: People, world: World) -> None:
+    me = people.user({world.acme: Role.ADMIN}, plan=Plan.PREMIUM)
+    words = ("users", "update", world.member.email, "--name", "Pwned")
+    change = "UPDATE bazar.users SET plan = 'free' WHERE id = %(id)s"
+    error = changed_meanwhile(people, as_user(me), me, change, words).error
+    assert error["message"].startswith("your rights changed while the command ran, and nothing was written: ")
+    assert "needs users:update, which your plan Free does not have" in error["message"]
+    assert (error["details"]["refusal"], error["details"]["plans_with_it"]) == ("access.plan", ["premium"])
+
+
 def lost_meanwhile(people: People, bazar: Bazar, me: Someone, change: str, words: tuple[str, ...]) -> tuple[int, str]:
+    """Run a command whose operator loses a right meanwhile; return how it fails."""
+    done = changed_meanwhile(people, bazar, me, change, words)
+    return done.code, done.error["code"]
+
+
+def changed_meanwhile(
+    people: People, bazar: Bazar, me: Someone, change: str, words: tuple[str, ...], **values: object
+) -> Done:
     """Run a command that passes the gate before `change` is committed, and writes after."""
     bazar("users", "me").ok()
     with psycopg.connect(people.target.database_url.reveal()) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", (me.id,))
-        other.execute(change.encode(), {"id": me.id})
+        other.execute(change.encode(), {"id": me.id, **values})
         running = pool.submit(bazar, *words, *JSON)
         until_waiting(people, 1)
         other.commit()
-        done = running.result()
-    return done.code, done.error["code"]
+        return running.result()
 
 
 def test_permission_taken_from_a_plan_is_gone_at_once(realm: Realm) -> None:

@@ -1,0 +1,125 @@
+"""What a Grant rests on, locked and compared inside the transaction that writes; and the order of all locks.
+
+Commands that run at the same moment wait for each other, and none of them in a circle, because each takes its locks
+in this order:
+
+1. users by id: those that the request names, to write them, and the operator, to read them (`hold_operator`, the first
+   statement of the transaction); with them what the operator's plan allows
+2. the lock of those who rule, where a superuser is taken out of service (`users.other_active_superusers`)
+3. organizations by id: to keep them, to change who belongs to them, or to change them (`organizations.Lock`)
+4. plans, by position
+5. memberships by organization and user, each after its user or organization: the operator's, to read those that the
+   row rules ask for (`role_keeper`), and those that are written
+
+What a foreign key keeps of a user or organization is locked as strongly by then; the event of a change comes last.
+Where a circle is left, as of two who take from Plus the permission that both rest on, `leases.when_free` tries again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection, text
+
+from bazar_cli.domain.access import Grant, Pending, Reach, Role
+from bazar_cli.domain.errors import RightsChanged
+
+# One statement, in which each part begins when the one before has its locks: a part with a lock is never inlined, and
+# a count reads all of it. What the plan must still have is locked row by row: a count would be that of before a wait.
+_HOLD_OPERATOR = """
+    WITH named AS (
+        SELECT id FROM bazar.users
+        WHERE (id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[]))) AND id <> :operator
+    ),
+    before AS (
+        SELECT id FROM bazar.users WHERE id IN (SELECT id FROM named) AND id < :operator ORDER BY id FOR UPDATE
+    ),
+    operator AS (
+        SELECT plan, state, pending, is_superuser FROM bazar.users
+        WHERE id = :operator AND (SELECT count(*) FROM before) >= 0 FOR {strength}
+    ),
+    after AS (
+        SELECT id FROM bazar.users
+        WHERE id IN (SELECT id FROM named) AND id > :operator AND (SELECT count(*) FROM operator) >= 0
+        ORDER BY id FOR UPDATE
+    ),
+    kept AS (
+        SELECT permission FROM bazar.plan_permissions
+        WHERE plan = :plan AND permission = ANY(:permissions) AND (SELECT count(*) FROM after) >= 0 FOR KEY SHARE
+    )
+    SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
+"""
+_ROLE = text(
+    "SELECT role FROM bazar.memberships WHERE organization_id = :organization AND user_id = :operator FOR SHARE"
+)
+_ROLES = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :operator")
+
+
+def hold_operator(connection: Connection, grant: Grant) -> None:
+    """Lock the operator and the users that the request names, and compare the operator with the Grant.
+
+    Of an operator that is what every decision rests on: plan, state, the superuser flag and the permissions of the plan
+    that were needed. Roles are compared when a row rule asks for one (`role_keeper`).
+    Raises: RightsChanged.
+    """
+    operator = grant.operator
+    ids, emails = _references(grant.named_users)
+    oneself = operator.id in ids or operator.email in emails
+    needed = {permission.value for permission in grant.permissions}
+    row = connection.execute(
+        text(_HOLD_OPERATOR.format(strength="UPDATE" if oneself else "SHARE")),
+        {
+            "ids": [str(one) for one in ids],
+            "emails": emails,
+            "operator": operator.id,
+            "plan": operator.plan.value,
+            "permissions": sorted(needed),
+        },
+    ).one_or_none()
+    kept = row is not None and (
+        (row.plan, row.state, row.is_superuser) == (operator.plan.value, operator.state.value, operator.is_superuser)
+        and (row.pending == Pending.DELETE.value) == (operator.pending is Pending.DELETE)
+        and needed <= set(row.permissions)
+    )
+    if not kept:
+        raise RightsChanged
+
+
+def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Role | None], None]:
+    """Return what locks the operator's role in an organization and compares it with the one that the gate read.
+
+    Who deletes the organization, or changes the role, has it locked, and waits. Raises, when called: RightsChanged.
+    """
+
+    def keep(organization_id: uuid.UUID, role: Role | None) -> None:
+        values = {"organization": organization_id, "operator": grant.operator.id}
+        if connection.execute(_ROLE, values).scalar_one_or_none() != (role and role.value):
+            raise RightsChanged
+
+    return keep
+
+
+def compare_reach(connection: Connection, reach: Reach) -> None:
+    """Make sure, before something is said to be out of reach, that the reach is what the gate read.
+
+    Raises: RightsChanged.
+    """
+    if reach.everything:
+        return
+    rows = connection.execute(_ROLES, {"operator": reach.user_id}).all()
+    if {row.organization_id: Role(row.role) for row in rows} != dict(reach.roles):
+        raise RightsChanged
+
+
+def _references(names: Iterable[str]) -> tuple[list[uuid.UUID], list[str]]:
+    """Part names of users into ids and addresses; Postgres may not take anything else as text."""
+    ids: list[uuid.UUID] = []
+    emails: list[str] = []
+    for name in sorted(names):
+        try:
+            ids.append(uuid.UUID(name))
+        except ValueError:
+            if name.isascii() and "\0" not in name:
+                emails.append(name)
+    return ids, emails

@@ -1,0 +1,249 @@
+"""All locks are taken in one order (`adapters.postgres.rights`): no two commands wait for each other in a circle.
+
+Every pair of use cases that write runs at once on the same rows, in lockstep: after each statement that locks or
+writes, each of the two waits for the other to do one more, unless that one waits for a lock. So two that lock the same
+rows in another order meet in a deadlock nearly always, not once in a thousand runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import threading
+import uuid
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from bazar_cli import domain
+from bazar_cli.domain import audit as of_audit
+from bazar_cli.domain import database as of_database
+from bazar_cli.domain import doctor as of_doctor
+from bazar_cli.domain import members as of_members
+from bazar_cli.domain import orgs as of_orgs
+from bazar_cli.domain import plans as of_plans
+from bazar_cli.domain import user_sessions as of_sessions
+from bazar_cli.domain import users as of_users
+from bazar_cli.domain.access import Role, Spec
+from bazar_cli.domain.audit import VerifyLog
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.database import SetMarker
+from bazar_cli.domain.members import AddMember, RemoveMember, UpdateMember
+from bazar_cli.domain.orgs import CreateOrganization, DeleteOrganization, UpdateOrganization
+from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.plans import AssignPlan, EditPlan
+from bazar_cli.domain.user_sessions import OfUser
+from bazar_cli.domain.users import (
+    AdoptUser,
+    ChangeSuperuser,
+    CreateUser,
+    DeleteUser,
+    ResetPassword,
+    RestoreUser,
+    SuspendUser,
+    UpdateUser,
+)
+from bazar_cli.services import (
+    adoption,
+    audit,
+    database,
+    members,
+    orgs,
+    password_reset,
+    plan_changes,
+    superusers,
+    user_creation,
+    user_deletion,
+    user_sessions,
+    user_suspension,
+    users,
+)
+from tests.support.people import Org, People, Someone, an_address
+from tests.support.together import at_once
+
+WHOLE_DATABASE = {"auth.login", "doctor"} | {
+    f"db.{verb}"
+    for verb in ("create", "drop", "locks", "merge", "migrate", "redo", "reset", "revision", "rollback", "seed")
+}
+"""They lock tables or nothing at all, have the migration lock, or are made of the others."""
+ONE_EVENT = {"auth.password"}
+"""It writes nothing in Postgres but its event."""
+_LOCKS = re.compile(r"\b(FOR (NO KEY )?(KEY )?(UPDATE|SHARE)|INSERT INTO|UPDATE|DELETE FROM|pg_advisory_xact_lock)\b")
+_LOCKSTEP_SECONDS = 0.05
+"""How long one waits for the other's next statement: that one may have ended, or wait for a lock."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two operators, each of whom does something to the other, their organization or what both share."""
+
+    people: People
+    me: Someone
+    other: Someone
+    shared: Org
+    mine: Org
+    theirs: Org
+    guest: Someone
+    """A member of the organization that the operators share, and of `mine` and `theirs`."""
+    outsider: Someone
+
+    def run(self, service: Any, spec: Spec, request: Any) -> object:
+        """Do it as somebody does who agrees to what it takes away."""
+        with People(self.people.target) as own:
+            found = own.run(self.me, service, spec, request)
+            while isinstance(found, Impact):
+                found = own.run(self.me, service, spec, replace(request, agreed=found))
+            return found
+
+
+Act = Callable[[Side], object]
+ACTS: dict[str, Act] = {
+    "orgs.create": lambda s: s.run(
+        orgs.create, of_orgs.CREATE, CreateOrganization(f"New {uuid.uuid4().hex}", owner=s.other.email)
+    ),
+    "orgs.update": lambda s: s.run(orgs.update, of_orgs.UPDATE, UpdateOrganization(str(s.mine.id), slug=s.theirs.slug)),
+    "orgs.delete": lambda s: s.run(orgs.delete, of_orgs.DELETE, DeleteOrganization(str(s.theirs.id), s.theirs.slug)),
+    "orgs.delete shared": lambda s: s.run(
+        orgs.delete, of_orgs.DELETE, DeleteOrganization(str(s.shared.id), s.shared.slug)
+    ),
+    "orgs.members.add": lambda s: s.run(members.add, of_members.ADD, AddMember(s.shared.slug, s.outsider.email)),
+    "orgs.members.update": lambda s: s.run(
+        members.update, of_members.UPDATE, UpdateMember(s.shared.slug, s.other.email, Role.ADMIN)
+    ),
+    "orgs.members.remove": lambda s: s.run(
+        members.remove, of_members.REMOVE, RemoveMember(s.shared.slug, s.other.email)
+    ),
+    "orgs.members.remove oneself": lambda s: s.run(
+        members.remove, of_members.REMOVE, RemoveMember(s.shared.slug, s.me.email)
+    ),
+    "plans.assign": lambda s: s.run(plan_changes.assign, of_plans.ASSIGN, AssignPlan(s.other.email, Plan.PLUS)),
+    "plans.grant": lambda s: s.run(
+        plan_changes.grant_permission, of_plans.GRANT, EditPlan(Plan.FREE, Permission.FILES_EXECUTE)
+    ),
+    "plans.revoke": lambda s: s.run(
+        plan_changes.revoke_permission, of_plans.REVOKE, EditPlan(Plan.PREMIUM, Permission.USERS_DELETE)
+    ),
+    "users.adopt": lambda s: s.run(adoption.adopt, of_users.ADOPT, AdoptUser(an_address(), organization=s.shared.slug)),
+    "users.create": lambda s: s.run(
+        user_creation.create, of_users.CREATE, CreateUser(s.other.email, organization=s.shared.slug)
+    ),
+    "users.create new": lambda s: s.run(
+        user_creation.create, of_users.CREATE, CreateUser(f"new.{s.guest.email}", organization=s.shared.slug)
+    ),
+    "users.delete": lambda s: s.run(user_deletion.delete, of_users.DELETE, DeleteUser(str(s.other.id), s.other.email)),
+    "users.delete guest": lambda s: s.run(
+        user_deletion.delete, of_users.DELETE, DeleteUser(s.guest.email, s.guest.email)
+    ),
+    "users.demote": lambda s: s.run(superusers.demote, of_users.DEMOTE, ChangeSuperuser(s.other.email, s.other.email)),
+    "users.promote": lambda s: s.run(
+        superusers.promote, of_users.PROMOTE, ChangeSuperuser(s.guest.email, s.guest.email)
+    ),
+    "users.reset-password": lambda s: s.run(
+        password_reset.reset, of_users.RESET_PASSWORD, ResetPassword(s.other.email)
+    ),
+    "users.restore": lambda s: s.run(user_suspension.restore, of_users.RESTORE, RestoreUser(str(s.other.id))),
+    "users.sessions.revoke": lambda s: s.run(user_sessions.revoke, of_sessions.REVOKE, OfUser(str(s.other.id))),
+    "users.suspend": lambda s: s.run(user_suspension.suspend, of_users.SUSPEND, SuspendUser(s.other.email, "left")),
+    "users.update": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.other.email, "Grace")),
+    "users.update guest": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
+    "users.update oneself": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
+    "users.update email": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
+    "doctor.fix": lambda s: s.run(user_suspension.finish, of_doctor.FIX, s.other.id),
+    "audit.verify": lambda s: s.run(audit.verify, of_audit.VERIFY, VerifyLog()),
+    "db.env.set": lambda s: s.run(
+        database.set_marker, of_database.SET_MARKER, SetMarker("tests", protected=False, confirm=None)
+    ),
+}
+"""Every use case that writes rows, in the way in which it meets most of the others."""
+OF_MEMBERS = frozenset(
+    name
+    for name in ACTS
+    if not name.startswith(("plans.", "users.adopt", "users.demote", "users.promote", "doctor", "audit", "db."))
+    and name not in {"orgs.create", "users.update email"}
+)
+"""What somebody may do who is no superuser."""
+
+
+def test_every_use_case_that_writes_is_among_them() -> None:
+    specs = {
+        value.name
+        for module in pkgutil.walk_packages(domain.__path__, "bazar_cli.domain.")
+        for value in vars(importlib.import_module(module.name)).values()
+        if isinstance(value, Spec) and value.writes
+    }
+    assert specs - WHOLE_DATABASE - ONE_EVENT == {name.partition(" ")[0] for name in ACTS}
+
+
+class Lockstep:
+    """Lets two threads take their locks in turns, and hears of each deadlock."""
+
+    def __init__(self) -> None:
+        self.deadlocks: list[str] = []
+        self._meets = threading.Barrier(2)
+
+    def after(self, _connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        """Wait for the other's next lock."""
+        if _LOCKS.search(statement):
+            try:
+                self._meets.wait(_LOCKSTEP_SECONDS)
+            except threading.BrokenBarrierError:
+                self._meets.reset()
+
+    def failed(self, context: ExceptionContext) -> None:
+        """Note a deadlock."""
+        if getattr(context.original_exception, "sqlstate", None) == "40P01":
+            self.deadlocks.append(str(context.statement))
+
+
+@pytest.fixture
+def lockstep() -> Generator[Lockstep]:
+    """Watch every statement of this process."""
+    watch = Lockstep()
+    event.listen(Engine, "after_cursor_execute", watch.after)
+    event.listen(Engine, "handle_error", watch.failed)
+    yield watch
+    event.remove(Engine, "after_cursor_execute", watch.after)
+    event.remove(Engine, "handle_error", watch.failed)
+
+
+def sides(people: People, *, superusers: bool) -> tuple[Side, Side]:
+    """Make two operators who meet each other in organizations of both; with ids in either order."""
+    people.seed_plans()
+    shared, mine, theirs = (people.org() for _ in range(3))
+    roles = {shared: Role.OWNER, mine: Role.OWNER, theirs: Role.OWNER}
+    me, other = (people.user(roles, plan=Plan.PREMIUM, superuser=superusers) for _ in range(2))
+    guest = people.user(dict.fromkeys(roles, Role.MEMBER))
+    outsider = people.user({mine: Role.MEMBER, theirs: Role.MEMBER})
+    return (
+        Side(people, me, other, shared, mine, theirs, guest, outsider),
+        Side(people, other, me, shared, theirs, mine, guest, outsider),
+    )
+
+
+def met(people: People, lockstep: Lockstep, first: str, second: str, *, superusers: bool) -> list[str]:
+    """Run a pair at once; return how each ended, deadlocks included."""
+    one, two = sides(people, superusers=superusers)
+    ends = at_once(lambda: ACTS[first](one), lambda: ACTS[second](two))
+    deadlocks = ["deadlock" for _ in lockstep.deadlocks]
+    lockstep.deadlocks.clear()
+    return [*ends, *deadlocks]
+
+
+@pytest.mark.parametrize("superusers", [True, False], ids=["superusers", "owners"])
+def test_no_two_wait_for_each_other_in_a_circle(alone: People, lockstep: Lockstep, superusers: bool) -> None:
+    alone.superuser()
+    acts = sorted(ACTS) if superusers else sorted(OF_MEMBERS)
+    wrong = {
+        pair: ends
+        for pair in combinations_with_replacement(acts, 2)
+        if {"deadlock", "postgres.busy", "users.busy"}.intersection(
+            ends := met(alone, lockstep, *pair, superusers=superusers)
+        )
+    }
+    assert wrong == {}
