@@ -25,6 +25,7 @@ from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission, Plan
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import normalized
 
 CREATE = requires(
     "users.create",
@@ -298,7 +299,7 @@ def checked_name(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    name = unicodedata.normalize("NFC", text.strip())
+    name = normalized(text).strip()
     if _has_controls(name):
         raise UsageError(
             "users.name_invalid",
@@ -323,7 +324,7 @@ def checked_reason(text: str) -> str:
 
     Raises: UsageError `users.reason_invalid` for control characters, more than 500 characters, or none to see.
     """
-    reason = unicodedata.normalize("NFC", text.strip())
+    reason = normalized(text).strip()
     broken = ""
     if _has_controls(reason):
         broken = "has control characters"

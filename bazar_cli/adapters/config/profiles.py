@@ -17,6 +17,7 @@ from bazar_cli.adapters.config.secret_store import SecretStore
 from bazar_cli.adapters.files import exclusive_lock, private_folder, refuse_open_folder, replaced_private
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
+from bazar_cli.domain.texts import normalized
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 SECRET_NAMES = ("SUPABASE_KEY", "DATABASE_URL", "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL", "SUPERUSER_PASSWORD")
@@ -53,7 +54,7 @@ class Profiles:
             if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise _unreadable(self.path, "other users can change it", f"chmod 600 '{self.path}'")
             refuse_open_folder(self._folder)
-            content = _parse(self.path.read_text(encoding="utf-8"))
+            content = _parse(normalized(self.path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return ProfileFile()
         except (OSError, ValueError) as error:

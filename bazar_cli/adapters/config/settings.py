@@ -66,7 +66,7 @@ class FileVariables(TargetVariables):
 
 def variables_of_file(path: Path) -> dict[str, str]:
     """Return what an env file sets, taken literally. Raises: OSError, UnicodeDecodeError."""
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
         values = dotenv_values(stream=stream, interpolate=False)
     return FileVariables(**{name: value or None for name, value in values.items()}).given()
