@@ -166,7 +166,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
     if len(rows) <= request.limit:
         return Page(users, None)
     last = users[-1]
-    value = last.email if request.sort is UserSort.EMAIL else last.created_at.isoformat()
+    value = last.email if request.sort is UserSort.EMAIL else last.created_at
     return Page(users, encode(Position(request.sort.value, value, last.id)))
 
 
