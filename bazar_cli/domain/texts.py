@@ -8,6 +8,7 @@ What is not text stays as it is, byte for byte: paths, URLs, keys, and passwords
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 BYTE_ORDER_MARK = "\ufeff"
 _TEXTS = frozenset({"BAZAR_ALLOW_PLAINTEXT", "BAZAR_OUTPUT", "BAZAR_PROFILE", "SUPERUSER_EMAIL"})
@@ -55,6 +56,16 @@ def without_mark(text: str) -> str:
 def normalized_bytes(content: bytes) -> bytes:
     """Return the bytes of UTF-8 source without a byte order mark, with `\\n` as line ends, and nothing else changed."""
     return content.removeprefix(BYTE_ORDER_MARK.encode()).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def from_json(text: str | bytes, **options: Any) -> Any:
+    """Return what a JSON text holds. Raises: ValueError, also for one that is nested too deeply."""
+    import json
+
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:

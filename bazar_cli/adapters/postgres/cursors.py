@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import cast
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import from_json
 
 _NONE_OF_OURS = "it is none that bazar printed"
 
@@ -41,7 +42,7 @@ def decode(cursor: str, order: str, *, by_time: bool, sortable: bool = False) ->
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         # More values, fewer, or of other types, raise one of these errors or are encoded in another way.
-        made_for, key, last = cast("list[str]", json.loads(raw))
+        made_for, key, last = cast("list[str]", from_json(raw))
         position = Position(made_for, key, uuid.UUID(last))
         if by_time and made_for == order:
             position = replace(position, key=datetime.fromisoformat(key))
@@ -49,7 +50,7 @@ def decode(cursor: str, order: str, *, by_time: bool, sortable: bool = False) ->
             raise ValueError("Postgres takes no NUL")
         if encode(position) != cursor:
             raise ValueError("written in another way than bazar writes it")
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
     if made_for != order:
         raise _invalid(cursor, f"it belongs to another list or order ({str(made_for)[:20]}, not {order})", sortable)
