@@ -236,6 +236,15 @@ def read_text(path: Path, limit: int, *, named: str) -> str:
         return decoded(stream.read(limit + 1), limit, named=named)
 
 
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return what a file holds. Raises: OSError, EFBIG for more than `limit` bytes: a device may never end."""
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
+
+
 def decoded(content: bytes, limit: int, *, named: str) -> str:
     """Return the text that `limit` bytes at most hold, without a byte order mark.
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from bazar_cli.adapters.files import write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.texts import from_json
 
 DEFAULT_SUPERUSER = "admin@bazar.test"
 _PASSWORD_BYTES = 18
@@ -46,7 +47,7 @@ def load(path: Path) -> Credentials | None:
     Raises Conflict `local.credentials_unreadable` for a file that is damaged or may not be read.
     """
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
         database_url = raw["database_url"]
         return Credentials(
             stack_id=str(raw["stack_id"]),

@@ -32,6 +32,7 @@ from bazar_cli.adapters.files import (
 )
 from bazar_cli.devstack import processes
 from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.texts import from_json
 
 LOOPBACK = "127.0.0.1"
 LOG_BYTES = 5 * 1024 * 1024
@@ -179,7 +180,7 @@ class BackgroundService:
 
     def _last_state(self) -> ServiceState | None:
         try:
-            raw: dict[str, Any] = json.loads(self._state_file.read_text(encoding="utf-8"))
+            raw: dict[str, Any] = from_json(self._state_file.read_text(encoding="utf-8"))
             return ServiceState(
                 int(raw["pid"]),
                 int(raw["port"]),

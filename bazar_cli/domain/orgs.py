@@ -13,6 +13,7 @@ from bazar_cli.domain.access import FieldRule, Role, Scope, requires
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission
+from bazar_cli.domain.texts import composed, normalized
 from bazar_cli.domain.users import NAME_MAX
 
 CREATE = requires(
@@ -133,7 +134,7 @@ def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:
     """
     # An apostrophe, the name's own or one that stands for a letter such as the soft sign, parts no word.
     spoken = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in _APOSTROPHES.sub("", name))
-    ascii_name = _APOSTROPHES.sub("", in_ascii(unicodedata.normalize("NFC", spoken))).lower()
+    ascii_name = _APOSTROPHES.sub("", in_ascii(composed(spoken))).lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_MAX].strip("-")
     if not slug:
         raise UsageError(
@@ -184,7 +185,7 @@ def checked_org_name(name: str) -> str:
 
     Raises: UsageError `orgs.name_invalid` when nothing of it shows, it is too long or holds control characters.
     """
-    text = unicodedata.normalize("NFC", name.strip())
+    text = normalized(name).strip()
     kinds = {unicodedata.category(c) for c in text}
     if all(kind[0] in "CZ" for kind in kinds):
         problem = f"{name[:40]!r} has nothing that can be seen"

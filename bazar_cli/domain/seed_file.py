@@ -5,7 +5,6 @@ Every value that breaks a rule is named with its place; nothing is guessed, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar, cast
@@ -15,6 +14,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs import checked_org_name, checked_slug
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.seed import USERS_MAX, SeedData, SeedMembership, SeedOrganization, SeedUser
+from bazar_cli.domain.texts import from_json
 from bazar_cli.domain.users import checked_name, normalized_email
 
 FILE_BYTES = 32 * 1024 * 1024
@@ -33,12 +33,11 @@ def parse(text: str, named: str) -> SeedData:
     Raises: UsageError `seed.file_unreadable` for a text that is no JSON, `seed.file_invalid` with every wrong value.
     """
     try:
-        content: object = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        content: object = from_json(text, object_pairs_hook=_once)
+    except ValueError as error:
         raise UsageError(
             "seed.file_unreadable",
-            f"{named} is no JSON: {reason}",
+            f"{named} is no JSON: {error}",
             hint='write {"organizations": [{"slug", "name"}], "users": [{"email", ...}]}',
         ) from error
     reader = _Reader()

@@ -25,6 +25,7 @@ from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission, Plan
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import normalized
 
 CREATE = requires(
     "users.create",
@@ -304,7 +305,7 @@ def checked_name(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    name = unicodedata.normalize("NFC", text.strip())
+    name = normalized(text).strip()
     if _has_controls(name):
         raise UsageError(
             "users.name_invalid",
@@ -329,7 +330,7 @@ def checked_reason(text: str) -> str:
 
     Raises: UsageError `users.reason_invalid` for control characters, more than 500 characters, or none to see.
     """
-    reason = unicodedata.normalize("NFC", text.strip())
+    reason = normalized(text).strip()
     broken = ""
     if _has_controls(reason):
         broken = "has control characters"
@@ -401,19 +402,30 @@ def check_superuser(email: str | None, password: Secret | None) -> None:
         raise UsageError(error.code, f"{name}: {error.message}", hint=f"correct {name}") from error
 
 
-_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}", re.A)
+BCRYPT_COSTS = range(4, 16)
+"""From bcrypt's least to 3.4 s of the Auth server for a sign-in (measured at 15); each step doubles that."""
 
 
 def checked_hash(secret: Secret) -> Secret:
-    """Return the hash if it has bcrypt's shape (Supabase Auth answers 500 to a malformed one).
+    """Return the hash if it is bcrypt's and of a cost that the Auth server can bear.
 
+    Supabase Auth answers 500 to a malformed hash, and takes any cost: at 31 one sign-in would run for two days.
     Raises: UsageError `users.password_hash_invalid`.
     """
-    if not _BCRYPT.fullmatch(secret.reveal()):
+    found = _BCRYPT.fullmatch(secret.reveal())
+    if found is None:
         raise UsageError(
             "users.password_hash_invalid",
-            "the password hash is not a bcrypt hash ($2a$, $2b$ or $2y$, cost 04 to 31, 53 characters)",
+            "the password hash is not a bcrypt hash ($2a$, $2b$ or $2y$, a cost of two digits, 53 characters)",
             hint="pass one line such as $2b$10$... on standard input",
+        )
+    if int(found["cost"]) not in BCRYPT_COSTS:
+        raise UsageError(
+            "users.password_hash_invalid",
+            f"the password hash has cost {found['cost']}; {BCRYPT_COSTS[0]} to {BCRYPT_COSTS[-1]} are allowed:"
+            f" a sign-in at {BCRYPT_COSTS[-1]} takes the Auth server seconds, and each step doubles that",
+            hint="hash the password again with a cost of 10 to 12, or let the user set a new one: --invite",
         )
     return secret
 

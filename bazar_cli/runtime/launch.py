@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.domain.texts import environment
 from bazar_cli.registry import Leaf
 from bazar_cli.runtime import actions, reports, streams
 from bazar_cli.runtime.command import Verb
@@ -29,6 +30,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     Parameters: `words` lead to the leaf, `arguments` follow them.
     """
     streams.use_utf8()
+    environ = environment(environ)
     request_id = os.urandom(16).hex()
     debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
     redactor = Redactor(environ)

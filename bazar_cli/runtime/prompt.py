@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import normalized, password
 from bazar_cli.runtime.escape import escaped
 from bazar_cli.runtime.streams import is_on, is_terminal, tell
 
@@ -25,10 +26,10 @@ class Prompter:
         """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
         self._demand(question, option)
         tell(f"{escaped(question)}: ")
-        line = sys.stdin.readline()
-        if not line.strip():
+        answer = _answer()
+        if not answer:
             raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
-        return line.strip()
+        return answer
 
     def secret(self, question: str, *, option: str, twice: bool = False) -> Secret:
         """Ask for a secret without showing it; `twice` guards against slips.
@@ -38,10 +39,16 @@ class Prompter:
         import getpass
 
         self._demand(question, option)
-        answer = getpass.getpass(f"{question}: ", stream=sys.stderr)
+        try:
+            answer = password(getpass.getpass(f"{question}: ", stream=sys.stderr))
+            again = password(getpass.getpass(f"{question} again: ", stream=sys.stderr)) if twice and answer else answer
+        except EOFError:
+            answer = again = ""
+        except UnicodeDecodeError:
+            raise _not_utf8("what was typed") from None
         if not answer:
             raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
-        if twice and getpass.getpass(f"{question} again: ", stream=sys.stderr) != answer:
+        if again != answer:
             raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
         return Secret(answer)
 
@@ -55,7 +62,7 @@ class Prompter:
             return
         if self.possible:
             tell(f"{escaped(question)} [y/N] ")
-            if sys.stdin.readline().strip().lower() in _YES:
+            if _answer().lower() in _YES:
                 return
             raise Refused("input.consent", "not confirmed; nothing was done", details=details)
         message = f"{question} Nothing was done"
@@ -66,7 +73,7 @@ class Prompter:
         if given is not None or not self.possible:
             return given
         tell(f"{escaped(question)}: ")
-        return sys.stdin.readline().strip()
+        return _answer()
 
     def _demand(self, question: str, option: str) -> None:
         if not self.possible:
@@ -77,26 +84,37 @@ class Prompter:
             )
 
 
-def secret_from_stdin(what: str) -> Secret:
-    """Return the first line of standard input, without its line break.
+def _answer() -> str:
+    """Return what a person typed. Raises: UsageError `input.too_long`, `input.encoding`."""
+    return normalized(_line("what was typed")).strip()
 
-    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`.
-    """
+
+def _line(what: str) -> str:
     line = sys.stdin.buffer.readline(_STDIN_LIMIT + 1)
     if len(line) > _STDIN_LIMIT:
         raise UsageError(
-            "input.too_long",
-            f"the first line of standard input is no {what}: it is too long",
-            hint=f"pipe the {what} in, as one line",
+            "input.too_long", f"{what} is longer than {_STDIN_LIMIT // 1024} KiB", hint="give it as one short line"
         )
     try:
-        text = line.decode("utf-8").rstrip("\r\n")
+        return line.decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(
-            "input.encoding",
-            f"the {what} on standard input is no UTF-8 text",
-            hint="check the encoding of the file or terminal that it comes from",
-        ) from None
+        raise _not_utf8(what) from None
+
+
+def _not_utf8(what: str) -> UsageError:
+    return UsageError(
+        "input.encoding",
+        f"{what} is no UTF-8 text",
+        hint="check the encoding of the file or terminal that it comes from",
+    )
+
+
+def secret_from_stdin(what: str) -> Secret:
+    """Return the first line of standard input, without a byte order mark and its line end.
+
+    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`.
+    """
+    text = password(_line(f"the {what} on standard input"))
     if not text:
         raise UsageError("input.empty", f"standard input holds no {what}", hint=f"pipe the {what} in, as one line")
     return Secret(text)

@@ -15,6 +15,7 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import normalized
 from bazar_cli.runtime import actions
 from bazar_cli.runtime.hints import with_target
 from bazar_cli.runtime.options import Options
@@ -294,10 +295,10 @@ class Run(Generic[T]):
 
         if file == "-":
             named = "standard input"
-            return decoded(sys.stdin.buffer.read(limit + 1), limit, named=named), named
+            return normalized(decoded(sys.stdin.buffer.read(limit + 1), limit, named=named)), named
         if not file:
             raise UsageError("usage.invalid_value", "--file is empty", hint="name a file, or - for standard input")
-        return read_text(current_folder() / file, limit, named=file), file
+        return normalized(read_text(current_folder() / file, limit, named=file)), file
 
     def read_hash(self) -> Secret:
         """Read a password hash from standard input. Raises: UsageError `input.*`."""

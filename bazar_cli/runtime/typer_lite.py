@@ -18,9 +18,11 @@ import typer
 from typer._click.exceptions import MissingParameter, NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from bazar_cli.domain.texts import Verbatim, normalized
+
 __all__ = ["LiteCommand", "MissingParameter", "NoSuchOption", "UsageError", "build"]
 
-_PLAIN = (str, int, float, bool, Path)
+_PLAIN = (str, int, float, bool, Path, Verbatim)
 
 
 def _process(parameter: TyperOption | TyperArgument, context: typer.Context, value: Any) -> tuple[bool, Any]:
@@ -49,6 +51,8 @@ def _bare(annotation: Any) -> Any:
 
 
 def _converted(parameter: TyperOption | TyperArgument, context: typer.Context, kind: Any, value: Any) -> Any:
+    if kind is str:
+        return normalized(value)
     if isinstance(value, kind):
         return value
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.command_lines import command_line, option
 from bazar_cli.domain.errors import Refused
+from bazar_cli.domain.texts import composed
 
 if TYPE_CHECKING:
     from bazar_cli.domain.users import User
@@ -65,7 +66,7 @@ def confirmed_by_database(
     where nothing changes; `goes` is a sentence about what would go, `details` the same for machines.
     Raises: Refused `db.confirm_mismatch`, with the exact command.
     """
-    if (grant.dry_run or not needed) if confirm is None else confirm == database:
+    if (grant.dry_run or not needed) if confirm is None else composed(confirm) == composed(database):
         return
     raise Refused(
         "db.confirm_mismatch",

@@ -319,6 +319,15 @@ def test_a_search_looks_into_addresses_and_names(people: People) -> None:
     assert listed(people, me, ListUsers(search="nobody of this name")) == []
 
 
+@pytest.mark.parametrize("typed", ["ZOE\u0308", "Zo\u00eb"])
+@pytest.mark.parametrize("stored", ["Zoe\u0308", "Zo\u00eb"])
+def test_a_search_finds_a_name_in_either_form_of_unicode(people: People, stored: str, typed: str) -> None:
+    acme = people.org()
+    me, found = people.user({acme: Role.ADMIN}), people.user({acme: Role.MEMBER}, name=f"{stored} of Acme")
+
+    assert emails(listed(people, me, ListUsers(search=typed))) == {found.email}
+
+
 def test_a_search_in_capitals_finds_the_address(people: People) -> None:
     me = people.user({people.org(): Role.MEMBER})
 

@@ -479,3 +479,10 @@ def test_a_target_hides_its_secrets(shell: Shell) -> None:
     assert "hunter22" not in repr(target)
     assert "key of" not in repr(target)
     assert "toor" not in repr(target)
+
+
+def test_an_env_file_without_end_is_refused(shell: Shell) -> None:
+    with pytest.raises(UsageError, match="File too large") as refused:
+        resolve_target(TargetChoice(env_file=Path("/dev/zero")), os.environ, shell.cwd)
+
+    assert refused.value.code == "target.env_file"

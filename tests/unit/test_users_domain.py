@@ -197,7 +197,10 @@ def test_a_password_that_is_no_text_is_refused(text: str) -> None:
 # -- hash ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [HASH, HASH.replace("2b", "2a"), HASH.replace("2b", "2y"), HASH.replace("10", "04")])
+TAKEN = [HASH, HASH.replace("2b", "2a"), HASH.replace("2b", "2y"), *(HASH.replace("10", c) for c in ("04", "15"))]
+
+
+@pytest.mark.parametrize("text", TAKEN)
 def test_a_bcrypt_hash_is_taken(text: str) -> None:
     assert checked_hash(Secret(text)).reveal() == text
 
@@ -213,6 +216,9 @@ def test_a_bcrypt_hash_is_taken(text: str) -> None:
         HASH.replace("2b", "2x"),
         HASH.replace("10", "03"),
         HASH.replace("10", "32"),
+        HASH.replace("10", "\u0661\u0660"),
+        "$argon2id$v=19$m=1048576,t=3,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "$argon2id$v=19$m=4294967295,t=21,p=17$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     ],
 )
 def test_what_is_no_bcrypt_hash_is_refused_without_repeating_it(text: str) -> None:
@@ -233,3 +239,13 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
     assert "hunter22" not in f"{secret} {secret!r} {[secret]}"
     assert secret == Secret("hunter22")
     assert secret != Secret("hunter23")
+
+
+@pytest.mark.parametrize("cost", [0, 3, *range(16, 32), 99])
+def test_a_hash_whose_sign_ins_cost_too_much_or_too_little_is_refused_with_the_reason(cost: int) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_hash(Secret(HASH.replace("10", f"{cost:02d}")))
+
+    assert refused.value.code == "users.password_hash_invalid"
+    assert f"has cost {cost:02d}; 4 to 15 are allowed" in refused.value.message
+    assert "each step doubles" in refused.value.message

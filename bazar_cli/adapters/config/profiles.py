@@ -17,6 +17,7 @@ from bazar_cli.adapters.config.secret_store import SecretStore
 from bazar_cli.adapters.files import exclusive_lock, private_folder, refuse_open_folder, replaced_private
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
+from bazar_cli.domain.texts import from_json, normalized
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 SECRET_NAMES = ("SUPABASE_KEY", "DATABASE_URL", "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL", "SUPERUSER_PASSWORD")
@@ -53,7 +54,7 @@ class Profiles:
             if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise _unreadable(self.path, "other users can change it", f"chmod 600 '{self.path}'")
             refuse_open_folder(self._folder)
-            content = _parse(self.path.read_text(encoding="utf-8"))
+            content = _parse(normalized(self.path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return ProfileFile()
         except (OSError, ValueError) as error:
@@ -78,7 +79,7 @@ class Profiles:
             raise unknown_profile(name, profiles)
         secret_name = f"profile:{self._folder}:{name}"
         try:
-            secrets: object = json.loads(self._secrets.get(secret_name) or "{}")
+            secrets: object = from_json(self._secrets.get(secret_name) or "{}")
         except ValueError:
             secrets = None
         if not _is_table_of_text(secrets):
@@ -166,7 +167,10 @@ def _parse(text: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(text)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _unreadable(path: Path | str, reason: str, hint: str) -> UsageError:

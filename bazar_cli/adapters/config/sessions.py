@@ -15,6 +15,7 @@ from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
+from bazar_cli.domain.texts import from_json
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -51,7 +52,7 @@ class Sessions:
         if text is None:
             return None
         try:
-            content = json.loads(text)
+            content = from_json(text)
             if content["auth"] != self._auth:
                 return None
             ends = datetime.fromisoformat(content["expires_at"])

@@ -5,6 +5,7 @@ Sources are never mixed: one class reads the process environment, the other one 
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -14,6 +15,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from bazar_cli.adapters.files import read_bytes
+
+_FILE_BYTES = 1024 * 1024
 
 
 class TargetVariables(BaseSettings):
@@ -66,7 +71,7 @@ class FileVariables(TargetVariables):
 
 def variables_of_file(path: Path) -> dict[str, str]:
     """Return what an env file sets, taken literally. Raises: OSError, UnicodeDecodeError."""
-    with path.open(encoding="utf-8") as stream:
-        # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
-        values = dotenv_values(stream=stream, interpolate=False)
+    text = read_bytes(path, _FILE_BYTES).decode("utf-8-sig")
+    # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
+    values = dotenv_values(stream=StringIO(text), interpolate=False)
     return FileVariables(**{name: value or None for name, value in values.items()}).given()

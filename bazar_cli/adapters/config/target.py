@@ -12,6 +12,7 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.domain.texts import environment
 
 ENV_FILES = (Path(".env"), Path("docker/server/.env"))
 """The default env files, below the current folder."""
@@ -90,7 +91,7 @@ def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -
     if any(environ.get(name) for name in _REQUIRED):
         from bazar_cli.adapters.config.settings import EnvironmentVariables
 
-        return TargetSource(TargetKind.ENVIRONMENT, "the environment"), EnvironmentVariables().given()
+        return TargetSource(TargetKind.ENVIRONMENT, "the environment"), environment(EnvironmentVariables().given())
     for name in ENV_FILES:
         if (cwd / name).is_file():
             found = _of_file(cwd / name)
@@ -113,7 +114,7 @@ def _of_file(path: Path) -> dict[str, str]:
     from bazar_cli.adapters.config.settings import variables_of_file
 
     try:
-        return variables_of_file(path)
+        return environment(variables_of_file(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(

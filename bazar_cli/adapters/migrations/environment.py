@@ -22,6 +22,7 @@ from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, on
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.target import TargetKind, TargetSource
+from bazar_cli.domain.texts import environment
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,11 +104,12 @@ def run(alembic_context: ModuleType) -> None:
 
 def _url_from_environment() -> Secret:
     # A CommandError is the one error of which Alembic's own command shows the text alone.
+    values = environment(os.environ)
     for name in ("DATABASE_MIGRATION_URL", "DATABASE_URL"):
-        if os.environ.get(name):
+        if values.get(name):
             source = TargetSource(TargetKind.ENVIRONMENT, "the environment")
             try:
-                return checked_database(name, os.environ[name], source, plaintext_hosts(os.environ))
+                return checked_database(name, values[name], source, plaintext_hosts(values))
             except UsageError as error:
                 raise CommandError(f"{error.message}; {error.hint}") from error
     raise CommandError("set DATABASE_URL (or DATABASE_MIGRATION_URL) to the database to migrate")

@@ -13,6 +13,7 @@ import bazar_cli
 from bazar_cli.domain.db import Revision
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.migration_files import RevisionFile, two_heads
+from bazar_cli.domain.texts import BYTE_ORDER_MARK, normalized_bytes
 
 _PACKAGED = "_migrations"
 
@@ -127,8 +128,30 @@ def paths(location: Path) -> dict[str, Path]:
 
 
 def checksum(path: Path | str) -> str:
-    """Return the SHA-256 of a revision's file, byte by byte, in hexadecimal digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Return the SHA-256 of a revision's file, in hexadecimal digits: as it is without a BOM and with `\\n` line ends.
+
+    Git and editors change both, and Python reads the file the same.
+    """
+    return checksum_of(Path(path).read_bytes())
+
+
+def checksum_of(content: bytes) -> str:
+    """Return the checksum of a revision whose file holds this."""
+    return _digest(normalized_bytes(content))
+
+
+def is_checksum_of(path: Path, known: str) -> bool:
+    """Whether `known` is the checksum of a file, taken now or byte by byte, as earlier releases took it.
+
+    Those stored another one where a checkout had a BOM or other line ends.
+    """
+    text = normalized_bytes(path.read_bytes())
+    marks, ends = (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
+    return any(known == _digest(mark + text.replace(b"\n", end)) for mark in marks for end in ends)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _header(path: Path) -> RevisionFile:
@@ -146,7 +169,7 @@ def _header(path: Path) -> RevisionFile:
         ) from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
     transactional = values.get("transactional", True) is not False
-    found = Revision(revision, message.rstrip("."), hashlib.sha256(content).hexdigest(), transactional)
+    found = Revision(revision, message.rstrip("."), checksum_of(content), transactional)
     return RevisionFile(found, downs, path.name)
 
 

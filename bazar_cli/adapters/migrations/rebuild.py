@@ -219,7 +219,9 @@ class Rebuilder(Migrator):
 
         files = paths(self._location)
         texts = written(self._up(None, self._revisions), self._revisions).items()
-        return made_by("\n".join(files[name].read_text() if sql is None else sql for name, sql in texts))
+        return made_by(
+            "\n".join(files[name].read_text(encoding="utf-8-sig") if sql is None else sql for name, sql in texts)
+        )
 
     def _migrate_within(
         self,

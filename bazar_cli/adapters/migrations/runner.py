@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import applied_by, paths, revisions, script_location, tips
+from bazar_cli.adapters.migrations.location import applied_by, is_checksum_of, paths, revisions, script_location, tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
@@ -114,7 +114,7 @@ class Migrator:
             applied=applied,
             pending=() if unknown else tuple(r for r in self._revisions if r.id not in ids),
             unknown=unknown,
-            changed=() if unknown else _changed(applied, logged),
+            changed=() if unknown else self._changed(applied, logged),
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
@@ -300,6 +300,11 @@ class Migrator:
         config.attributes["applied"] = tips(self._location, applied)
         return Moves(config, as_sql=True)
 
+    def _changed(self, applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[ChangedRevision, ...]:
+        others = [r for r in applied if logged.get(r.id, r.checksum) != r.checksum]
+        files = paths(self._location) if others else {}
+        return tuple(ChangedRevision(r, logged[r.id]) for r in others if not is_checksum_of(files[r.id], logged[r.id]))
+
     def _config(self, connection: Connection | None, log: MigrationLog, output: io.StringIO | None = None) -> Any:
         from alembic.config import Config
 
@@ -329,10 +334,6 @@ def _logged(connection: psycopg.Connection) -> dict[str, str]:
     """The checksums with which revisions were applied, where the log has them."""
     rows = connection.execute(_LOGGED).fetchall()
     return {str(revision): str(known) for revision, direction, known in rows if direction == "up" and known}
-
-
-def _changed(applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[ChangedRevision, ...]:
-    return tuple(ChangedRevision(r, logged[r.id]) for r in applied if logged.get(r.id, r.checksum) != r.checksum)
 
 
 def _marker(connection: psycopg.Connection) -> Marker | None:

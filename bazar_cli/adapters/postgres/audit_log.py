@@ -118,7 +118,7 @@ def page(connection: Connection, reach: Reach, selection: Selection, request: Li
     found = tuple(_event(row) for row in rows[: request.limit])
     if len(rows) <= request.limit:
         return Page(found, None)
-    return Page(found, encode(Position(_ORDER, found[-1].occurred_at.isoformat(), found[-1].id)))
+    return Page(found, encode(Position(_ORDER, found[-1].occurred_at, found[-1].id)))
 
 
 def stream(connection: Connection, reach: Reach, selection: Selection) -> Iterator[tuple[AuditEvent, ...]]:

@@ -38,4 +38,5 @@ def connect(url: Secret, **options: Any) -> psycopg.Connection:
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
-    return psycopg.connect(url.reveal(), **options)
+    # Text is sent as UTF-8, whatever the database or the role has set: the server says what it cannot store.
+    return psycopg.connect(url.reveal(), client_encoding="utf8", **options)

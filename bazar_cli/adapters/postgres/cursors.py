@@ -3,59 +3,57 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import cast
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import from_json
 
 _NONE_OF_OURS = "it is none that bazar printed"
 
 
 @dataclass(frozen=True)
 class Position:
-    """The last item of a page: the order it was listed in, its sort key as text, its id."""
+    """The last item of a page: the order it was listed in, its sort key, its id."""
 
     order: str
-    key: str
+    key: datetime | str
     id: uuid.UUID
 
 
 def encode(position: Position) -> str:
     """Return the position as URL-safe text."""
-    raw = json.dumps([position.order, position.key, str(position.id)], separators=(",", ":"))
+    key = position.key
+    text = key.astimezone(timezone.utc).isoformat() if isinstance(key, datetime) else key
+    raw = json.dumps([position.order, text, str(position.id)], separators=(",", ":"))
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, order: str, *, by_time: bool, sortable: bool = False) -> Position:
-    """Return the position of a cursor that `encode` made for a list in the same order.
+    """Return the position of a cursor that `encode` made for a list in the same order; no other text is one.
 
-    Parameters: `by_time` says that the sort key must be a time; Postgres would refuse another one; `sortable` that
-    the list has --sort.
+    Parameters: `by_time` says that the sort key is a time; `sortable` that the list has --sort.
 
     Raises: UsageError `list.cursor_invalid`.
     """
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        values: object = json.loads(raw)
-        if not isinstance(values, list):
-            raise ValueError("a cursor holds a list")
-        made_for, key, last = cast("list[str]", values)
-        position = Position(str(made_for), str(key), uuid.UUID(last))
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        # More values, fewer, or of other types, raise one of these errors or are encoded in another way.
+        made_for, key, last = cast("list[str]", from_json(raw))
+        position = Position(made_for, key, uuid.UUID(last))
+        if by_time and made_for == order:
+            position = replace(position, key=datetime.fromisoformat(key))
+        elif b"\0" in key.encode():
+            raise ValueError("Postgres takes no NUL")
+        if encode(position) != cursor:
+            raise ValueError("written in another way than bazar writes it")
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
-    if by_time and position.order == order:
-        try:
-            datetime.fromisoformat(position.key)
-        except ValueError as error:
-            raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
-    if "\0" in position.key:
-        raise _invalid(cursor, _NONE_OF_OURS, sortable)
-    if position.order != order:
-        raise _invalid(cursor, f"it belongs to another list or order ({position.order}, not {order})", sortable)
+    if made_for != order:
+        raise _invalid(cursor, f"it belongs to another list or order ({str(made_for)[:20]}, not {order})", sortable)
     return position
 
 

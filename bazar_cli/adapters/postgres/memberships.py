@@ -46,7 +46,7 @@ def page(connection: Connection, organization_id: uuid.UUID, request: ListMember
     if len(rows) <= request.limit:
         return Page(members, None)
     last = members[-1]
-    return Page(members, encode(Position(_ORDER, last.joined_at.isoformat(), last.user_id)))
+    return Page(members, encode(Position(_ORDER, last.joined_at, last.user_id)))
 
 
 def insert(connection: Connection, organization_id: uuid.UUID, user_id: uuid.UUID, role: Role) -> None:

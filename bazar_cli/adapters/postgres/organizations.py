@@ -89,7 +89,7 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
     if len(rows) <= request.limit:
         return Page(organizations, None)
     last = organizations[-1]
-    return Page(organizations, encode(Position(_ORDER, last.created_at.isoformat(), last.id)))
+    return Page(organizations, encode(Position(_ORDER, last.created_at, last.id)))
 
 
 def insert(

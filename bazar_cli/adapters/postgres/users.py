@@ -15,6 +15,7 @@ from bazar_cli.domain.access import COMING_OR_GOING, Membership, Pending, Reach,
 from bazar_cli.domain.database import no_marker
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.texts import composed, decomposed
 from bazar_cli.domain.users import ListUsers, User, UserSort
 
 # Fragments are constants; values travel as parameters only.
@@ -165,8 +166,10 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
         filters.append("u.state = :state")
         values["state"] = request.state.value
     if request.search:
-        filters.append(r"(u.email LIKE :search ESCAPE '\' OR u.name ILIKE :search ESCAPE '\')")
-        values["search"] = f"%{_escaped(request.search.lower())}%"
+        # A name that another program stored may be decomposed, which looks the same.
+        forms = {composed(request.search.lower()), decomposed(request.search.lower())}
+        filters.append("(u.email LIKE ANY (:search) OR u.name ILIKE ANY (:search))")
+        values["search"] = [f"%{_escaped(form)}%" for form in sorted(forms)]
     if request.created_since is not None:
         filters.append("u.created_at >= :since")
         values["since"] = request.created_since
@@ -183,7 +186,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
     if len(rows) <= request.limit:
         return Page(users, None)
     last = users[-1]
-    value = last.email if request.sort is UserSort.EMAIL else last.created_at.isoformat()
+    value = last.email if request.sort is UserSort.EMAIL else last.created_at
     return Page(users, encode(Position(request.sort.value, value, last.id)))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bazar_cli.adapters.files import private_folder, write_private
 from bazar_cli.domain.errors import BackendUnavailable, BazarError
+from bazar_cli.domain.texts import from_json
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -67,7 +68,7 @@ class KeySet:
                 found = os.fstat(stream.fileno())
                 if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                     return [], STALE_SECONDS
-                content = json.load(stream)
+                content = from_json(stream.read())
             if content["url"] != self._target.supabase_url:
                 return [], STALE_SECONDS
             return _keys(content), self._clock() - float(content["fetched_at"])

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.audit import EXPORT, AuditEvent
+from bazar_cli.domain.texts import Verbatim
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.event_filters import EventOptions
 from bazar_cli.runtime.run import Run
@@ -25,7 +26,7 @@ from bazar_cli.services import audit
 def run(
     run: Run[AuditEvent],
     which: EventOptions,
-    file: Annotated[str | None, Argument(help="a new file, readable by you alone; - or none for a pipe")] = None,
+    file: Annotated[Verbatim | None, Argument(help="a new file, readable by you alone; - or none for a pipe")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="replace FILE if it is there")] = False,
 ) -> None:
     """Write all events that you can see, oldest first, as JSON Lines unless -o says csv, json, yaml or ids."""

@@ -10,6 +10,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.seed import SEED, Seed, Seeded, seed_password
 from bazar_cli.domain.seed_file import FILE_BYTES, parse
+from bazar_cli.domain.texts import Verbatim
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
 from bazar_cli.runtime.views.seed import SEEDED, warnings
@@ -24,7 +25,7 @@ from bazar_cli.services import seeding
 def run(
     run: Run[Seeded],
     file: Annotated[
-        str | None, Option("--file", help="make what this JSON file says, or - standard input", metavar="FILE")
+        Verbatim | None, Option("--file", help="make what this JSON file says, or - standard input", metavar="FILE")
     ] = None,
     users: Annotated[int, Option("--users", help="generate so many more users (default 0)", metavar="N")] = 0,
 ) -> int:

@@ -10,6 +10,7 @@ from bazar_cli.devstack import stack
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.local import START
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import Verbatim
 from bazar_cli.domain.users import check_superuser
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
@@ -26,7 +27,7 @@ from bazar_cli.services.setup import Prepared, prepare
 def run(
     run: Run[Started],
     database_url: Annotated[
-        str | None, Option("--database-url", help="run only the Auth service, beside this Postgres", metavar="URL")
+        Verbatim | None, Option("--database-url", help="run only the Auth service, beside this Postgres", metavar="URL")
     ] = None,
 ) -> None:
     """Start Postgres and an Auth service on this machine, migrate, and sign in as profile `local`.

@@ -6,12 +6,13 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from bazar_cli.domain.target import Target
-from tests.cli.db.conftest import On, marker_of
+from tests.cli.db.conftest import On, as_ruler, marker_of, people_apart
 from tests.support.cli import Bazar
 from tests.support.people import People
 from tests.support.postgres import drop_database, sibling
@@ -54,6 +55,27 @@ def test_from_no_database_to_none(first: On, postgres_url: str, as_user: Callabl
         assert bazar(*drop).error["code"] == "db.no_database"
     finally:
         drop_database(postgres_url, name)
+
+
+def test_database_name_is_confirmed_in_either_form_of_unicode(
+    nobody: Bazar, target: Target, postgres_url: str, fresh_database: Callable[..., str]
+) -> None:
+    url = fresh_database(migrated=True)
+    decomposed, composed = f"zoe\u0308_{secrets.token_hex(6)}", "zo\u00eb"
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" RENAME TO "{decomposed}"'.encode())
+    try:
+        with people_apart(target, sibling(postgres_url, decomposed)) as apart:
+            bazar = as_ruler(nobody, apart)
+        mark = ("db", "env", "set", "staging", "--unprotected", *JSON)
+        shown = bazar(*mark)
+        assert (shown.code, shown.error["details"]["database"]) == (10, decomposed)
+        for typed in (decomposed, decomposed.replace("zoe\u0308", composed)):
+            assert bazar(*mark, "--dry-run", "--confirm", typed).ok().json["database"] == decomposed
+        assert bazar(*mark, "--dry-run", "--confirm", decomposed.replace("\u0308", "")).code == 10
+    finally:
+        drop_database(postgres_url, decomposed)
 
 
 def test_env_alone_shows_the_marker(admin: Bazar, target: Target) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
 
@@ -75,6 +76,28 @@ def test_wrong_password_of_the_superuser(empty: tuple[Bazar, str]) -> None:
     done = empty[0].having(SUPERUSER_PASSWORD="not-the-one")("db", "status", "-o", "json")
     assert (done.code, done.error["code"]) == (4, "auth.invalid_credentials")
     assert "not-the-one" not in done.err
+
+
+@pytest.mark.parametrize("stored_by_bytes", [False, True])
+def test_applied_revisions_of_a_checkout_with_other_line_ends(
+    known: On, fresh_database: Databases, tmp_path: Path, stored_by_bytes: bool
+) -> None:
+    url = fresh_database(migrated=True)
+    bazar, release = known(url), Release(tmp_path / "release")
+    for path in (release.migrations / "versions").glob("*.py"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+        if stored_by_bytes:
+            with psycopg.connect(url) as connection:
+                connection.execute(
+                    "UPDATE bazar.migration_log SET checksum = %s WHERE revision = %s AND checksum IS NOT NULL",
+                    (sha256(path.read_bytes()).hexdigest(), path.name[:4]),
+                )
+
+    status = release.on(bazar)("db", "status", "--check", "-o", "json").ok()
+    bazar("db", "status", "--check").ok()
+
+    assert (status.json["changed"], status.json["pending"]) == ([], [])
+    assert release.on(bazar)("db", "migrate", "-o", "json").ok().json["applied"] == []
 
 
 def test_applied_revision_with_another_file(known: On, fresh_database: Databases, tmp_path: Path) -> None:

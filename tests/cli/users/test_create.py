@@ -15,6 +15,7 @@ pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 Email = Callable[[str], str]
+JSON = ("-o", "json")
 
 
 def test_one_object_and_one_id_in_both_systems(admin: Bazar, people: People, unique_email: Email) -> None:
@@ -27,6 +28,18 @@ def test_one_object_and_one_id_in_both_systems(admin: Bazar, people: People, uni
     assert (row["name"], row["pending"], user["state"], user["plan"]) == ("Ada Lovelace", None, "active", "free")
     assert people.signs_in(email, user["password"])
     assert done.err == ""
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff"])
+@pytest.mark.parametrize("after", ["", "\n", "\r\n"])
+def test_password_of_a_pipe_is_the_one_that_was_typed(
+    admin: Bazar, people: People, unique_email: Email, before: str, after: str
+) -> None:
+    email, password = unique_email("zoe"), " Zoe\u0308-secret-1A "
+    given = f"{before}{password}{after}".encode()
+    user = admin("users", "create", email, "--name", " Zoe\u0308 ", "--password-stdin", *JSON, stdin=given).ok().json
+    assert user["name"] == "Zo\u00eb"
+    assert people.signs_in(email, password)
 
 
 def test_free_operator_is_denied_with_an_explanation_and_leaves_one_event(

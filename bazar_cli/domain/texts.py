@@ -1,0 +1,88 @@
+"""Text as it comes in, made the same whatever program or keyboard wrote it.
+
+Each channel calls this once, where its text arrives: arguments in `runtime.typer_lite`, data on standard input and in
+files in `runtime.run`, answers in `runtime.prompt`, environment variables, env files and profiles in `environment`.
+What is not text stays as it is, byte for byte: paths, URLs, keys, and passwords but for what a pipe adds to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BYTE_ORDER_MARK = "\ufeff"
+_TEXTS = frozenset({"BAZAR_ALLOW_PLAINTEXT", "BAZAR_OUTPUT", "BAZAR_PROFILE", "SUPERUSER_EMAIL"})
+_PASSWORDS = frozenset({"BAZAR_SEED_PASSWORD", "SUPERUSER_PASSWORD"})
+_CREDENTIALS = frozenset(
+    {"BAZAR_TOKEN", "DATABASE_MIGRATION_URL", "DATABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_KEY", "SUPABASE_URL"}
+)
+
+
+class Verbatim(str):
+    """A value of the command line that is not normalized: a path or a URL."""
+
+    __slots__ = ()
+
+
+def normalized(text: str) -> str:
+    """Return a text without a byte order mark, with `\\n` as its line ends, in composed Unicode (NFC)."""
+    text = without_mark(text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return composed(text)
+
+
+def composed(text: str) -> str:
+    """Return a text in composed Unicode (NFC)."""
+    return text if text.isascii() else _in_form("NFC", text)
+
+
+def decomposed(text: str) -> str:
+    """Return a text in decomposed Unicode (NFD): as another program may have stored it."""
+    return text if text.isascii() else _in_form("NFD", text)
+
+
+def password(text: str) -> str:
+    """Return a password without what a pipe or an editor adds: a byte order mark, and one line end."""
+    text = without_mark(text)
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def without_mark(text: str) -> str:
+    """Return a text without a byte order mark at its beginning."""
+    return text.removeprefix(BYTE_ORDER_MARK)
+
+
+def normalized_bytes(content: bytes) -> bytes:
+    """Return the bytes of UTF-8 source without a byte order mark, with `\\n` as line ends, and nothing else changed."""
+    return content.removeprefix(BYTE_ORDER_MARK.encode()).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def from_json(text: str | bytes, **options: Any) -> Any:
+    """Return what a JSON text holds. Raises: ValueError, also for one that is nested too deeply."""
+    import json
+
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def environment(values: Mapping[str, str]) -> dict[str, str]:
+    """Return named values with those of bazar's own variables as they are meant, the others as they are."""
+    return {name: _value(name, value) for name, value in values.items()}
+
+
+def _value(name: str, value: str) -> str:
+    if name in _TEXTS:
+        return normalized(value)
+    if name in _PASSWORDS:
+        return password(value)
+    return without_mark(value) if name in _CREDENTIALS else value
+
+
+def _in_form(form: str, text: str) -> str:
+    # A listing, `--version` and most commands never need it.
+    import unicodedata
+
+    return unicodedata.normalize(form, text)  # pyright: ignore[reportArgumentType] - one of its forms

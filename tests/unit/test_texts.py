@@ -1,0 +1,219 @@
+"""Text as it comes in: the same whatever program wrote it, and passwords as they were typed."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bazar_cli.adapters.config.profiles import Profiles
+from bazar_cli.adapters.config.target import TargetChoice, resolve_target
+from bazar_cli.adapters.migrations.location import checksum, checksum_of, is_checksum_of, paths, script_location
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import BYTE_ORDER_MARK, composed, environment, normalized, password
+from bazar_cli.runtime.options import Options
+from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
+from bazar_cli.runtime.topics import TOPICS
+
+DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
+REVISIONS = sorted(paths(script_location()).values())
+VARIABLES = re.findall(r"^  ([A-Z]+_[A-Z_]+)  ", TOPICS["environment"], re.M)
+AS_IT_IS = {"BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"}
+"""Paths, whose bytes name a file, and switches."""
+
+
+class Stream:
+    """Standard input that holds these bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self) -> bool:
+        return True
+
+
+@given(st.text())
+def test_a_normalized_text_is_composed_has_one_kind_of_line_end_and_stays_so(text: str) -> None:
+    found = normalized(text)
+
+    assert normalized(found) == found or text.startswith(BYTE_ORDER_MARK * 2)
+    assert unicodedata.is_normalized("NFC", found)
+    assert "\r" not in found
+    assert normalized(unicodedata.normalize("NFD", text)) == found
+    assert normalized(f"{BYTE_ORDER_MARK}{text}") == found or text.startswith(BYTE_ORDER_MARK)
+
+
+@given(st.text())
+def test_of_a_password_only_the_mark_and_one_line_end_are_taken(text: str) -> None:
+    typed = text.replace("\n", "").removeprefix(BYTE_ORDER_MARK).removesuffix("\r")
+
+    for end in ("\n", "\r\n", ""):
+        assert password(f"{typed}{end}") == typed
+        assert password(f"{BYTE_ORDER_MARK}{typed}{end}") == typed
+    assert password(f" {typed} ") == f" {typed} "
+
+
+# -- standard input and prompts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", ["", BYTE_ORDER_MARK])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line"])
+@pytest.mark.parametrize(
+    "typed", [DECOMPOSED, COMPOSED, " with spaces\t", "holds a\rline end", "\u212bngstr\u00f6m", "\u00a0"]
+)
+def test_a_password_of_a_pipe_is_taken_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch, typed: str, end: str, mark: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Stream(f"{mark}{typed}{end}".encode()))
+
+    assert secret_from_stdin("password").reveal() == typed
+
+
+@pytest.mark.parametrize("typed", [DECOMPOSED, " with spaces "])
+def test_a_password_typed_at_a_prompt_is_taken_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda *_words, **_options: typed)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+
+    assert a_prompter(monkeypatch, b"").secret("Password", option="--password-stdin", twice=True).reveal() == typed
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(EOFError(), "input.empty"), (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "input.encoding")],
+)
+def test_a_password_that_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, code: str
+) -> None:
+    def fail(*_words: object, **_options: object) -> str:
+        raise failure
+
+    monkeypatch.setattr("getpass.getpass", fail)
+
+    with pytest.raises(UsageError) as refused:
+        a_prompter(monkeypatch, b"").secret("Password", option="--password-stdin")
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("typed", [f" {DECOMPOSED} \r\n", f"{BYTE_ORDER_MARK}{COMPOSED}\n", f"{COMPOSED}"])
+def test_an_answer_is_text(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    given = typed.encode()
+
+    assert a_prompter(monkeypatch, given).text("Email", option="--email") == COMPOSED
+    assert a_prompter(monkeypatch, given).name(None, "Type the name") == COMPOSED
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"\xff\n", "input.encoding"), (b"x" * 70_000, "input.too_long")])
+def test_an_answer_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, typed: bytes, code: str) -> None:
+    asks: tuple[Callable[[Prompter], object], ...] = (
+        lambda prompter: prompter.text("Email", option="--email"),
+        lambda prompter: prompter.name(None, "Type the name"),
+        lambda prompter: prompter.consent("Really?", command="bazar"),
+    )
+    for ask in asks:
+        with pytest.raises(UsageError) as refused:
+            ask(a_prompter(monkeypatch, typed))
+        assert refused.value.code == code
+
+
+def a_prompter(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Prompter:
+    monkeypatch.setattr(sys, "stdin", Stream(content))
+    return Prompter({}, no_input=Options().no_input, yes=False)
+
+
+# -- environment, env files, profiles -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_variable_is_a_text_a_password_a_credential_or_taken_as_it_is(name: str) -> None:
+    given = f"{BYTE_ORDER_MARK}{DECOMPOSED}\r\n"
+    secret = name.endswith(("_PASSWORD", "_KEY", "_TOKEN", "_URL"))
+
+    found = environment({name: given})[name]
+
+    if name in AS_IT_IS:
+        assert found == given
+    elif name.endswith("_PASSWORD"):
+        assert found == DECOMPOSED
+    else:
+        assert found == (f"{DECOMPOSED}\r\n" if secret else f"{COMPOSED}\n")
+
+
+def test_variables_of_other_programs_are_taken_as_they_are() -> None:
+    given = {"PATH": f"{BYTE_ORDER_MARK}{DECOMPOSED}\r\n"}
+
+    assert environment(given) == given
+
+
+def test_an_env_file_may_begin_with_a_mark_and_end_its_lines_in_any_way(tmp_path: Path) -> None:
+    lines = [
+        "SUPABASE_URL=https://x.supabase.co",
+        "SUPABASE_KEY=key",
+        "DATABASE_URL=postgresql://localhost/bazar",
+        f"SUPERUSER_EMAIL={DECOMPOSED}@example.com",
+        f"SUPERUSER_PASSWORD={DECOMPOSED}",
+    ]
+    path = tmp_path / DECOMPOSED
+    path.write_bytes((BYTE_ORDER_MARK + "\r\n".join(lines)).encode())
+
+    target = resolve_target(TargetChoice(env_file=Path(DECOMPOSED)), {}, tmp_path)
+
+    assert target.superuser_email == f"{COMPOSED}@example.com"
+    assert target.superuser_password is not None
+    assert target.superuser_password.reveal() == DECOMPOSED
+
+
+def test_the_file_of_profiles_may_have_been_edited_by_hand(tmp_path: Path) -> None:
+    text = f'active = "{DECOMPOSED}"\n[profiles."{DECOMPOSED}"]\nsupabase_url = "https://x.supabase.co"\n'
+    (tmp_path / "profiles.toml").write_bytes((BYTE_ORDER_MARK + text.replace("\n", "\r\n")).encode())
+    (tmp_path / "profiles.toml").chmod(0o600)
+    tmp_path.chmod(0o700)
+
+    found = Profiles({"BAZAR_CONFIG_DIR": str(tmp_path)}).read()
+
+    assert (found.active, list(found.profiles)) == (COMPOSED, [COMPOSED])
+
+
+# -- revisions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", ["", BYTE_ORDER_MARK])
+@pytest.mark.parametrize("path", REVISIONS, ids=lambda path: path.stem)
+def test_a_revision_has_one_checksum_however_it_was_checked_out(
+    tmp_path: Path, path: Path, mark: str, end: bytes
+) -> None:
+    other = tmp_path / path.name
+    other.write_bytes(mark.encode() + path.read_bytes().replace(b"\n", end))
+
+    assert checksum(other) == checksum(path)
+    assert is_checksum_of(path, checksum_of_bytes(other))
+    assert is_checksum_of(other, checksum_of_bytes(path))
+
+
+@given(st.binary(max_size=40), st.integers(0, 40), st.binary(min_size=1, max_size=3))
+def test_a_revision_with_any_other_change_has_another_checksum(content: bytes, at: int, added: bytes) -> None:
+    edited = content[:at] + added + content[at:]
+    same = as_python_reads(edited) == as_python_reads(content)
+
+    assert (checksum_of(edited) == checksum_of(content)) == same
+
+
+def as_python_reads(content: bytes) -> bytes:
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="latin-1", newline=None).read()
+    return text.encode("latin-1").removeprefix(BYTE_ORDER_MARK.encode())
+
+
+def checksum_of_bytes(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
+    assert composed("lone \udc80 half") == "lone \udc80 half"
