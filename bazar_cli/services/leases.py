@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import BackendUnavailable, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_pending
 
@@ -203,5 +203,5 @@ def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID
     try:
         with system.database().transaction(grant, finishing=True) as connection:
             user_changes.release(connection, user_id, lease)
-    except (BackendUnavailable, Conflict):
+    except (BackendUnavailable, Conflict, UsageError):
         return

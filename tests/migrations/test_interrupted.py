@@ -152,7 +152,7 @@ def test_what_fails_around_the_revisions_is_told_as_it_is(
     entry.write_text(entry.read_text().replace("run(context)", "\n".join(lines)))
     with pytest.raises(BazarError) as failed:
         migrate(url)
-    expected = ("postgres.unexpected", NEXT) if where == "after" else ("db.revision_failed", HEAD)
+    expected = ("postgres.rejected", NEXT) if where == "after" else ("db.revision_failed", HEAD)
     assert (failed.value.code, revision_of(url)) == expected
     assert "division by zero" in failed.value.message
     assert lock_is_free(url)

@@ -31,7 +31,7 @@ _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
 _OF_STATEMENTS = (DBAPIError, PendingRollbackError, psycopg.Error)
-_OF_THE_REVISION = frozenset({"postgres.unexpected", "db.not_migrated"})
+_OF_THE_REVISION = frozenset({"postgres.unexpected", "postgres.rejected", "db.not_migrated"})
 """Errors of a statement that mean something else in a command than in a revision."""
 
 
