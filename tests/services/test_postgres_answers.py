@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bazar_cli.adapters.postgres.probe import probe
+from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain import orgs as use_cases
 from bazar_cli.domain.db import Wait
 from bazar_cli.domain.errors import BazarError, ExitCode
@@ -191,6 +192,16 @@ def test_wait_ends_at_once_where_waiting_does_not_help(door: Door, name: str, mo
     with pytest.raises(BazarError) as caught:
         db.wait(target_of(url(door)), Wait(60))
     assert caught.value.code == ("db.wait_timeout" if code == "db.no_database" else code)
+
+
+@pytest.mark.xdist_group("door")
+def test_a_template_of_another_collation_version_is_the_servers_fault(door: Door) -> None:
+    with psycopg.connect(door.url, autocommit=True) as connection:
+        connection.execute("UPDATE pg_database SET datcollversion = '0.1' WHERE datname = 'template1'")
+    with pytest.raises(BazarError) as caught:
+        Server(target_of(door.at(database="new"))).create()
+    assert (caught.value.code, caught.value.exit_code) == ("postgres.fault", ExitCode.CONFLICT)
+    assert "collation version" in caught.value.message
 
 
 @contextmanager
