@@ -128,6 +128,15 @@ def test_a_refused_connection_says_whether_it_may_pass(text: str, expected: tupl
         assert "User does not have CONNECT privilege" in found.message
 
 
+def test_a_url_that_libpq_cannot_read_is_not_repeated() -> None:
+    url = "postgresql://x:very-secret@[::1/shop"
+    with pytest.raises(psycopg.ProgrammingError, match="very-secret") as caught:
+        psycopg.connect(url)
+    found = translate(caught.value, target_of(url))
+    assert (found.code, found.exit_code) == _URL
+    assert "very-secret" not in f"{found.message}{found.hint}{found.details}"
+
+
 def test_the_last_attempt_that_says_why_decides() -> None:
     refused = 'FATAL:  password authentication failed for user "x"'
     texts = {

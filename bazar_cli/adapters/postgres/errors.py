@@ -35,6 +35,7 @@ _BUSY = {
     "25P04": "its transaction took longer than the server allows",
 }
 _WHO_HOLDS_IT = "; `bazar db locks` shows who holds what, and where it cannot pass either, pg_locks in psql does"
+_UNREADABLE = "an unreadable database URL"
 _OF_POOLERS = ("08", "28", "XX")
 """Classes under which poolers send their own texts, also on a connection that is open."""
 
@@ -44,7 +45,7 @@ def address(database_url: Secret) -> str:
     try:
         parts = conninfo_to_dict(database_url.reveal())
     except psycopg.ProgrammingError:
-        return "an unreadable database URL"
+        return _UNREADABLE
     host, port = parts.get("host") or "localhost", parts.get("port")
     return f"{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
 
@@ -56,6 +57,9 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
     """
     cause = error if isinstance(error, psycopg.Error) else error.orig
     said = said_by(error)
+    if address(target.database_url) == _UNREADABLE:
+        # libpq quotes what it could not read, perhaps a password.
+        return _bad_url(Said(None, "libpq cannot read it"), target)
     if said.sqlstate is None or (said.sqlstate[:2] in _OF_POOLERS and _ended_the_session(cause)):
         known = refusal_in(str(cause))
         if known is not None:
@@ -186,7 +190,7 @@ def _refused(said: Said, target: Target) -> BazarError:
 def _bad_url(said: Said, target: Target) -> BazarError:
     return UsageError(
         "postgres.url",
-        f"{target.database_variable} does not lead to {address(target.database_url)}: {said.text}",
+        f"{target.database_variable} ({address(target.database_url)}) cannot be used: {said.text}",
         hint=said.advice(f"correct the options behind the ? in {target.database_variable}"),
         details={"sqlstate": said.sqlstate},
     )
