@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
-from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.domain.urls import broken_rule, taken_apart
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 _CONNECT_SECONDS = 5
-# A server on its way up says so; every other refusal (password, database, pg_hba.conf) is final.
-_PASSING = re.compile(r"starting up|shutting down|not yet accepting|recovery|too many clients|reserved", re.I)
 
 
 def check_url(url: str) -> str:
@@ -37,44 +35,53 @@ def address(url: str) -> str:
     return f"postgresql://{user}{host}{port}{parts.path}"
 
 
-def try_connect(url: str) -> str:
-    """Try to connect once; return "" or why not, without the password."""
-    import psycopg
-
-    from bazar_cli.adapters.postgres.connections import connect
-
+def is_reachable(url: str) -> bool:
+    """Say whether one connection can be made."""
     try:
-        connect(Secret(url), connect_timeout=_CONNECT_SECONDS).close()
-    except psycopg.Error as error:
-        return _shown(str(error), url)
-    return ""
+        _connect(url)
+    except BazarError:
+        return False
+    return True
 
 
 def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECONDS) -> None:
     """Wait until the Postgres at `url` takes connections.
 
-    Raises BackendUnavailable `local.database_unavailable` after `seconds`, at once when it refuses for good.
+    Raises BackendUnavailable `local.database_unavailable` after `seconds`; at once what does not pass by waiting, as
+    `adapters.postgres.errors.translate` says.
     """
     deadline = time.monotonic() + seconds
     told = False
-    while reason := try_connect(url):
-        final = "FATAL" in reason and not _PASSING.search(reason)
-        if final or time.monotonic() > deadline:
-            raise BackendUnavailable(
-                "local.database_unavailable",
-                f"The database at {address(url)} does not take connections: {reason}",
-                hint="check the URL given with --database-url, and that the server runs",
-            )
+    while True:
+        try:
+            return _connect(url)
+        except BackendUnavailable as error:
+            if time.monotonic() > deadline:
+                raise BackendUnavailable(
+                    "local.database_unavailable",
+                    f"The database at {address(url)} does not take connections: {error.message}",
+                    hint="check the URL given with --database-url, and that the server runs",
+                ) from error
+        except Conflict as error:
+            if error.code == "db.no_database":
+                error.hint = "check the URL given with --database-url, or create the database first"
+            raise
         if not told:
             notify(f"Waiting for the database at {address(url)}")
             told = True
         time.sleep(_PAUSE_SECONDS)
 
 
-def _shown(text: str, url: str) -> str:
-    # libpq does not quote a password, but it does quote parts of a URL that it cannot read.
-    line = " ".join(text.split())
-    password = urlsplit(url).password
-    for secret in {password, unquote(password)} if password else set[str]():
-        line = line.replace(secret, "***")
-    return line.replace(url, address(url))
+def _connect(url: str) -> None:
+    import psycopg
+
+    from bazar_cli.adapters.postgres.connections import connect
+    from bazar_cli.adapters.postgres.errors import translate
+
+    try:
+        connect(Secret(url), connect_timeout=_CONNECT_SECONDS).close()
+    except psycopg.Error as error:
+        source = TargetSource(TargetKind.ENVIRONMENT, "--database-url")
+        raise translate(
+            error, Target(source, "", Secret(""), Secret(url), database_variable="--database-url")
+        ) from error

@@ -83,7 +83,7 @@ def postgres_status(postgres: EmbeddedPostgres, paths: StackPaths) -> ComponentS
 
 def external_status(url: str) -> ComponentStatus:
     """Look at a Postgres that is somebody else's."""
-    reachable = external.try_connect(url) == ""
+    reachable = external.is_reachable(url)
     found = ComponentState.RUNNING if reachable else ComponentState.UNHEALTHY
     return ComponentStatus("postgres", found, None, external.address(url), None, None)
 

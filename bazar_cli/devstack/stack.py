@@ -131,7 +131,8 @@ def start(
     `database_url` the Auth service runs beside that Postgres, which is waited for, 60 s at most.
     Raises UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
     `local.credentials_unreadable`; BackendUnavailable `local.postgres_failed`, `local.auth_failed`,
-    `local.database_unavailable`; UsageError `local.extra_missing`; StoreUnusable `files.*`.
+    `local.database_unavailable`; UsageError `local.extra_missing`; StoreUnusable `files.*`; for a `database_url` that
+    refuses for good as `external.wait_for`.
     """
     if database_url is not None:
         external.check_url(database_url)

@@ -95,10 +95,18 @@ class OutcomeUnknown(Exception):
 
     The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
     Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later; `retry_after` in how many
-    seconds, where it says so.
+    seconds, where it says so; `failed_inside` that it answered 500, as where its own database raised an error.
     """
 
-    def __init__(self, message: str, *, rate_limited: bool = False, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rate_limited: bool = False,
+        retry_after: int | None = None,
+        failed_inside: bool = False,
+    ) -> None:
         super().__init__(message)
+        self.failed_inside = failed_inside
         self.rate_limited = rate_limited
         self.retry_after = retry_after

@@ -365,13 +365,24 @@ def checked_password(secret: Secret) -> Secret:
             "the password is no UTF-8 text",
             hint="check the encoding of the terminal or file that it comes from",
         ) from None
-    if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES or "\0" in secret.reveal():
+    refuse_nul(secret)
+    if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES:
         raise UsageError(
             "users.password_invalid",
-            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} without NUL are allowed",
+            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} are allowed",
             hint="choose another password, or let --generate-password make one",
         )
     return secret
+
+
+def refuse_nul(secret: Secret) -> None:
+    """Refuse a password, also one to sign in with, that holds a NUL character. Raises: UsageError."""
+    if "\0" in secret.reveal():
+        raise UsageError(
+            "users.password_invalid",
+            "the password holds a NUL character (U+0000), which no password may",
+            hint="check the file or program that it comes from; text in UTF-16 is full of them, UTF-8 is wanted",
+        )
 
 
 def password_lost(user: User) -> BazarError:

@@ -339,6 +339,6 @@ def _unfinished(email: str, begun: Begun, unknown: Exception) -> BackendUnavaila
     return BackendUnavailable(
         "users.adopt_unfinished",
         f"Supabase Auth did not say whether it wrote the stamp of this Bazar on {email}: {unknown}",
-        hint="run the same command again: it goes on where this one stopped",
+        hint=leases.advice(begun, unknown),
         details={"user_id": str(begun.id), "email": email},
     )

@@ -66,6 +66,7 @@ def take_up(
         lease=lease,
         deployment=users.deployment(connection),
         adopted=held.adopted,
+        resumed=True,
     )
     return held, claim
 

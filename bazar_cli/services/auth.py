@@ -61,7 +61,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     except BackendUnavailable as error:
         # The sign-in itself is done and kept; what Postgres knows is for later commands to find out.
         return replace(_who(system, identity, None), note=error.message)
-    except Conflict:
+    except (Conflict, UsageError):
         # What ends with an error signs nobody in.
         with sessions.lock():
             sessions.forget()

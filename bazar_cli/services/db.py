@@ -19,7 +19,7 @@ from bazar_cli.domain.db import (
     checked_environment,
     checked_seconds,
 )
-from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, UsageError
 from bazar_cli.services.bootstrap import check_claim, claim_by
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def migrate(
 def wait(target: Target, request: Wait) -> Waited:
     """Return when the database accepts connections.
 
-    Raises: UsageError `usage.invalid_value`; BackendUnavailable `db.wait_timeout` with the last reason after
-    `request.timeout` seconds.
+    Raises: UsageError `usage.invalid_value`; at once what does not pass by waiting, as `probe` says; BackendUnavailable
+    `db.wait_timeout` with the last reason after `request.timeout` seconds.
     """
     from bazar_cli.adapters.postgres.probe import probe
 
@@ -85,7 +85,10 @@ def wait(target: Target, request: Wait) -> Waited:
     while True:
         try:
             place = probe(target)
-        except BackendUnavailable as error:
+        except BazarError as error:
+            # Another step may create the database meanwhile.
+            if not isinstance(error, BackendUnavailable) and error.code != "db.no_database":
+                raise
             if time.monotonic() - started > request.timeout:
                 raise BackendUnavailable(
                     "db.wait_timeout",

@@ -59,7 +59,7 @@ def _found_invited(admin: AdminClient, wanted: Wanted, begun: Begun, unknown: Ou
     try:
         return _needs_none(admin.get(begun.id))
     except BackendUnavailable as silent:
-        raise unfinished(wanted.email, begun, f"whether it invited {wanted.email}: {unknown}") from silent
+        raise unfinished(wanted.email, begun, f"whether it invited {wanted.email}", unknown) from silent
 
 
 def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendUnavailable:
@@ -68,7 +68,7 @@ def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendU
 
         details = {"user_id": str(begun.id), "email": wanted.email}
         return mails_limited(f"the invitation of {wanted.email}", unknown.retry_after, details)
-    return unfinished(wanted.email, begun, f"whether it invited {wanted.email}: {unknown}")
+    return unfinished(wanted.email, begun, f"whether it invited {wanted.email}", unknown)
 
 
 def _refused(wanted: Wanted, begun: Begun, refusal: IdentityRefused) -> BazarError:

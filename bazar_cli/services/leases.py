@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.access import Grant, Pending
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import BackendUnavailable, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
+from bazar_cli.domain.identities import OutcomeUnknown
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.lookups import user_pending
 
@@ -31,6 +32,12 @@ WAIT_SECONDS = 30.0
 """Longer than a lease: whoever holds one has ended or lost it by then."""
 CALL_WITHIN_SECONDS = 8.0
 """A lease lasts 20 s and a call to Supabase 10 s at most."""
+AGAIN = "run the same command again: it goes on where this one stopped"
+_IN_THE_WAY = (
+    "If it fails like this again, a trigger or a foreign key on auth.users, as of a table of yours, may raise the"
+    " error: the logs of Auth and Postgres name it, and `SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid ="
+    " 'auth.users'::regclass AND NOT tgisinternal;` in psql lists the triggers"
+)
 _POLL_SECONDS = (0.05, 0.25)
 _DEADLOCK = "40P01"
 
@@ -61,6 +68,8 @@ class Claim:
     deployment: uuid.UUID
     adopted: bool = False
     """The identity was at Supabase first, and the row took its id."""
+    resumed: bool = False
+    """An earlier run of the same change left it unfinished."""
     since: Since = field(default_factory=Since)
     """When the lease was taken: a process may be stopped, or its machine asleep, for longer than it lasts."""
 
@@ -114,6 +123,16 @@ def taken_over(email: str, what: str) -> Conflict:
         hint=f"look at the user with `{command_line('users get', email)}`, then decide",
         details={"email": email},
     )
+
+
+def advice(claim: Claim, unknown: Exception) -> str:
+    """Return what to do about a change of which nobody knows whether Supabase made it.
+
+    A 500 may be a race that passes. Where an earlier run ended unfinished too, something stands in the way.
+    """
+    if claim.resumed and isinstance(unknown, OutcomeUnknown) and unknown.failed_inside:
+        return f"{AGAIN}. {_IN_THE_WAY}"
+    return AGAIN
 
 
 def out_of_reach(email: str) -> Conflict:
@@ -203,5 +222,5 @@ def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID
     try:
         with system.database().transaction(grant, finishing=True) as connection:
             user_changes.release(connection, user_id, lease)
-    except (BackendUnavailable, Conflict):
+    except (BackendUnavailable, Conflict, UsageError):
         return

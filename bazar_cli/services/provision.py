@@ -44,7 +44,6 @@ class Begun(leases.Claim):
     """A row whose identity is to be made, and how it is to be stamped."""
 
     pending: Pending = Pending.CREATE
-    resumed: bool
 
 
 def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
@@ -94,14 +93,14 @@ def _find_out(
         existing = admin.get(begun.id)
         stranger = admin.find_by_email(wanted.email) if existing is None else None
     except BackendUnavailable as silent:
-        raise unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from silent
+        raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown) from silent
     if existing is not None:
         return finish_existing(system, grant, admin, wanted, begun, existing)
     if stranger is not None and stranger.id == begun.id:
         return finish_existing(system, grant, admin, wanted, begun, stranger)
     if stranger is not None:
         raise taken(system, grant, wanted.email, begun, stranger) from unknown
-    raise unfinished(wanted.email, begun, f"whether it created {wanted.email}: {unknown}") from unknown
+    raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown) from unknown
 
 
 def finish_existing(
@@ -144,17 +143,18 @@ def finish_existing(
         except IdentityRefused as refusal:
             raise refused(wanted.email, refusal) from refusal
         except OutcomeUnknown as unknown:
-            what = f"whether it set the password of {wanted.email}: {unknown}"
-            raise unfinished(wanted.email, begun, what) from unknown
+            raise unfinished(
+                wanted.email, begun, f"whether it set the password of {wanted.email}", unknown
+            ) from unknown
     return True
 
 
-def unfinished(email: str, begun: Begun, unsaid: str) -> BackendUnavailable:
+def unfinished(email: str, begun: Begun, unsaid: str, unknown: Exception) -> BackendUnavailable:
     """The error for an outcome that nobody knows: the row waits for the next run."""
     return BackendUnavailable(
         "users.create_unfinished",
-        f"Supabase Auth did not say {unsaid}",
-        hint="run the same command again: it goes on where this one stopped",
+        f"Supabase Auth did not say {unsaid}: {unknown}",
+        hint=leases.advice(begun, unknown),
         details={"user_id": str(begun.id), "email": email},
     )
 
@@ -256,8 +256,8 @@ def settle(
             try:
                 admin.delete(begun.id)
             except (IdentityRefused, OutcomeUnknown) as error:
-                what = f"whether it took back the identity of {wanted.email}, deleted meanwhile: {error}"
-                raise unfinished(wanted.email, begun, what) from error
+                what = f"whether it took back the identity of {wanted.email}, deleted meanwhile"
+                raise unfinished(wanted.email, begun, what, error) from error
         raise leases.taken_over(wanted.email, "deleted the user")
     if not settled and held.user.pending is not None:
         raise leases.taken_over(wanted.email, "is in the middle of a change of the user")

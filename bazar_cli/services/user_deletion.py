@@ -90,6 +90,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
         lease=lease,
         deployment=users.deployment(connection),
         adopted=held.adopted,
+        resumed=user.pending is Pending.DELETE,
         user=replace(users.seen(connection, grant.reach, user.id), pending=user.pending),
         addresses=identity_of.addresses(connection, user),
     )
@@ -114,7 +115,7 @@ def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _
     try:
         existing = None if doomed.adopted else admin.get(user.id)
     except BackendUnavailable as silent:
-        raise _unfinished(user, silent) from silent
+        raise _unfinished(doomed, silent) from silent
     if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
         return
     leases.keep(system, grant, doomed)
@@ -133,19 +134,15 @@ def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _
         except BackendUnavailable:
             gone = False
         if not gone:
-            raise _unfinished(user, unknown) from unknown
+            raise _unfinished(doomed, unknown) from unknown
 
 
-_HELD = ". If it never succeeds, a foreign key on auth.users (files in Storage, a table of yours) may hold the identity"
-
-
-def _unfinished(user: User, unknown: Exception) -> BazarError:
-    limited = isinstance(unknown, OutcomeUnknown) and unknown.rate_limited
+def _unfinished(doomed: _Doomed, unknown: Exception) -> BazarError:
     return BackendUnavailable(
         "users.delete_unfinished",
-        f"Supabase Auth did not delete {user.email}: {unknown}",
-        hint="run the same command again: it goes on where this one stopped" + ("" if limited else _HELD),
-        details={"user_id": str(user.id), "email": user.email},
+        f"Supabase Auth did not delete {doomed.email}: {unknown}",
+        hint=leases.advice(doomed, unknown),
+        details={"user_id": str(doomed.id), "email": doomed.email},
     )
 
 

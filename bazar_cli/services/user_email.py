@@ -178,7 +178,12 @@ def _moving(connection: Connection, grant: Grant, held: Held, email: str, lease:
 
     user = held.user
     claim = leases.Claim(
-        id=user.id, email=email, pending=Pending.EMAIL, lease=lease, deployment=users.deployment(connection)
+        id=user.id,
+        email=email,
+        pending=Pending.EMAIL,
+        lease=lease,
+        deployment=users.deployment(connection),
+        resumed=user.pending is Pending.EMAIL and email == user.email,
     )
     before = user.email if email != user.email else audit.address_before(connection, user.id, email)
     seen = replace(users.seen(connection, grant.reach, user.id), pending=None)
@@ -194,6 +199,7 @@ def _move(held: Held, claim: leases.Claim, user: User, before: str | None, *, dr
         deployment=claim.deployment,
         adopted=held.adopted,
         since=claim.since,
+        resumed=claim.resumed,
         user=user,
         before=before,
         drifted=drifted,
@@ -367,6 +373,6 @@ def _unfinished(move: _Move, unknown: Exception) -> BackendUnavailable:
     return BackendUnavailable(
         "users.email_unfinished",
         f"Supabase Auth did not say whether it changed the address to {move.email}: {unknown}",
-        hint="run the same command again: it goes on where this one stopped",
+        hint=leases.advice(move, unknown),
         details={"user_id": str(move.id), "email": move.email},
     )

@@ -38,8 +38,6 @@ class _Claim(leases.Claim):
 
     user: User
     addresses: frozenset[str]
-    resumed: bool = False
-    """Another run began it, and gave the reason."""
 
 
 def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
@@ -169,8 +167,7 @@ def _begin_suspension(
         audit.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         audit.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
-    resumed = suspended and user.pending is Pending.SUSPEND
-    return replace(_take(connection, grant, held, Pending.SUSPEND, lease), resumed=resumed)
+    return _take(connection, grant, held, Pending.SUSPEND, lease)
 
 
 def _begin_restoring(
@@ -240,6 +237,7 @@ def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, le
         lease=lease,
         deployment=users.deployment(connection),
         adopted=held.adopted,
+        resumed=user.pending is pending,
         user=seen if pending is Pending.DELETE else replace(seen, pending=None),
         addresses=identity_of.addresses(connection, user),
     )
@@ -363,7 +361,7 @@ def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:
 
 def _unfinished(claim: leases.Claim, unknown: Exception) -> BazarError:
     details = {"user_id": str(claim.id), "email": claim.email}
-    hint = "run the same command again: it goes on where this one stopped"
+    hint = leases.advice(claim, unknown)
     if claim.pending is Pending.SUSPEND:
         what = f"{claim.email} is suspended here, but Supabase Auth did not say whether it banned them: {unknown}"
         return BackendUnavailable("users.suspend_unfinished", what, hint=hint, details=details)

@@ -140,6 +140,17 @@ def test_what_the_code_of_a_revision_raises_is_told_with_the_revision(
     assert lock_is_free(url)
 
 
+def test_a_failed_revision_is_told_as_postgres_tells_it(fresh_database: Databases, release: Release) -> None:
+    url = fresh_database(migrated=True)
+    release.add(NEXT, "op.execute('DROP TABLE bazar.organizations')")
+    with pytest.raises(Conflict) as failed:
+        migrate(url)
+    assert failed.value.code == "db.revision_failed"
+    assert "other objects depend on it (constraint memberships_organization_id_fkey" in failed.value.message
+    assert "\n" not in failed.value.message
+    assert failed.value.hint.startswith("Use DROP ... CASCADE to drop the dependent objects too; mend what it says")
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_what_fails_around_the_revisions_is_told_as_it_is(
     fresh_database: Databases, release: Release, where: str
@@ -152,7 +163,7 @@ def test_what_fails_around_the_revisions_is_told_as_it_is(
     entry.write_text(entry.read_text().replace("run(context)", "\n".join(lines)))
     with pytest.raises(BazarError) as failed:
         migrate(url)
-    expected = ("postgres.unexpected", NEXT) if where == "after" else ("db.revision_failed", HEAD)
+    expected = ("postgres.rejected", NEXT) if where == "after" else ("db.revision_failed", HEAD)
     assert (failed.value.code, revision_of(url)) == expected
     assert "division by zero" in failed.value.message
     assert lock_is_free(url)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import quote
 
 import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
@@ -65,6 +68,26 @@ def test_before_everything_is_pending(fresh_database: Databases) -> None:
     assert status.place.marker is None
     assert status.place.database in url
     assert tables(url) == []
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_hint_for_a_role_that_may_not_make_the_schema_helps(fresh_database: Databases, which: int) -> None:
+    """Each of its two statements, pasted as it is, lets the role migrate."""
+    url, role = fresh_database(), f'O"dd-{secrets.token_hex(4)}'
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        try:
+            limited = f"{url}{'&' if '?' in url else '?'}options={quote(f'-crole={role}')}"
+            with pytest.raises(Conflict) as refused:
+                migrate(limited)
+            assert refused.value.code == "postgres.privilege"
+            statements = refused.value.hint.split("`")[1::2]
+            assert len(statements) == 2
+            owner.execute(statements[which].encode())
+            assert len(migrate(limited).applied) == len(ALL)
+        finally:
+            owner.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 def test_after_everything_is_applied(fresh_database: Databases) -> None:

@@ -254,9 +254,10 @@ def test_address_of_a_database_holds_no_password() -> None:
 def test_refusal_for_good_is_not_waited_for(postgres_url: str) -> None:
     told = list[str]()
     gone = postgres_url.replace("/postgres?", "/no_such_database?")
-    with pytest.raises(BackendUnavailable) as refused:
+    with pytest.raises(Conflict) as refused:
         external.wait_for(gone, told.append)
-    assert refused.value.code == "local.database_unavailable"
+    assert refused.value.code == "db.no_database"
+    assert "--database-url" in refused.value.hint
     assert "no_such_database" in refused.value.message
     assert told == []
 

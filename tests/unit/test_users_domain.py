@@ -186,6 +186,12 @@ def test_a_password_that_supabase_would_not_take_is_refused_without_repeating_it
     assert not text or text not in f"{refused.value.message}{refused.value.hint}{refused.value.details}"
 
 
+def test_a_nul_in_a_password_is_named() -> None:
+    """Also where its length is right: text in UTF-16, as some shells pipe it, has one at every other place."""
+    with pytest.raises(UsageError, match="NUL character"):
+        checked_password(Secret("password".encode("utf-16-le").decode()))
+
+
 @pytest.mark.parametrize("text", ["latin1\udce4", "half\ud83d pair"])
 def test_a_password_that_is_no_text_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:

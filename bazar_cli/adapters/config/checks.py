@@ -17,7 +17,8 @@ _LOOPBACK = frozenset({"localhost", ""})
 _ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
 _SSL_MODES = _ENCRYPTED | {"disable", "allow", "prefer"}
 _KEY = re.compile(r"[!-~]+")
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NUL = re.compile("\0|%00")
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
 _ELSEWHERE = frozenset({"service", "servicefile"})
 """Parameters that name another source, which would be mixed in."""
@@ -66,6 +67,8 @@ def checked_database(name: str, url: str, source: TargetSource, allowed: frozens
     Parameters: `allowed` are hosts that may get plain text.
     Raises: UsageError `target.url_invalid`, `target.parameter_unknown`, `target.plaintext_refused`.
     """
+    if _NUL.search(url):
+        raise _invalid(name, source, "neither its password nor another part may hold a NUL character (U+0000, %00)")
     url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
     parts = taken_apart(url)
     if parts is None or parts.scheme != "postgresql":

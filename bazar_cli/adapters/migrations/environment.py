@@ -20,7 +20,7 @@ from bazar_cli.adapters.migrations.lock import migration_lock
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
-from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.errors import Conflict, UsageError
 from bazar_cli.domain.target import TargetKind, TargetSource
 from bazar_cli.domain.texts import environment
 
@@ -37,8 +37,10 @@ _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
 # its name and takes every table for missing.
 _BEFORE = text(
     """
-    SELECT to_regnamespace(:schema) IS NULL,
-           coalesce((SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass(:version_table)), false)
+    SELECT to_regnamespace(:schema) IS NULL AS fresh,
+           coalesce((SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass(:version_table)), false) AS closed,
+           has_database_privilege(current_database(), 'CREATE') AS may_create,
+           quote_ident(current_database()) AS database, quote_ident(current_user) AS role
     FROM set_config('search_path', 'public', false)
     """
 )
@@ -143,12 +145,23 @@ def _migrate_within(context: Any, connection: Connection) -> None:
 
 
 def _open_schema(connection: Connection) -> tuple[bool, bool]:
-    """Make the schema where it is missing; say whether it was, and whether Alembic's table is closed to others."""
-    fresh, closed = connection.execute(_BEFORE, {"schema": SCHEMA, "version_table": _TABLE}).one()
+    """Make the schema where it is missing; say whether it was, and whether Alembic's table is closed to others.
+
+    Raises: Conflict `postgres.privilege` where the role may not make it.
+    """
+    found = connection.execute(_BEFORE, {"schema": SCHEMA, "version_table": _TABLE}).one()
     connection.dialect.default_schema_name = "public"
-    if fresh:
+    if found.fresh:
+        if not found.may_create:
+            raise Conflict(
+                "postgres.privilege",
+                f"the role {found.role} may not create the schema {SCHEMA} in the database {found.database}",
+                hint=f"let the owner of the database run `GRANT CREATE ON DATABASE {found.database} TO {found.role};`,"
+                f" or an administrator in that database `CREATE SCHEMA {SCHEMA} AUTHORIZATION {found.role};`, then run"
+                " the command again",
+            )
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    return bool(fresh), bool(closed)
+    return bool(found.fresh), bool(found.closed)
 
 
 def _configure(context: Any, connection: Connection, *on_apply: Callable[..., None]) -> None:

@@ -17,6 +17,7 @@ from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watche
 from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.said import Said, said_by
 from bazar_cli.domain.db import AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
@@ -31,7 +32,7 @@ _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
 _OF_STATEMENTS = (DBAPIError, PendingRollbackError, psycopg.Error)
-_OF_THE_REVISION = frozenset({"postgres.unexpected", "db.not_migrated"})
+_OF_THE_REVISION = frozenset({"postgres.unexpected", "postgres.rejected", "db.not_migrated"})
 """Errors of a statement that mean something else in a command than in a revision."""
 
 
@@ -201,7 +202,8 @@ class MigratingSession:
         facts = {**facts, "sqlstate": sqlstate}
         said = translate(error, self._target)
         if said.code in _OF_THE_REVISION:
-            return _failed_revision(revision, first_line(error), facts, resume)
+            own = said_by(error)
+            return _failed_revision(revision, own.text, facts, own.advice(resume))
         said.details.update(facts)
         return said
 
@@ -216,11 +218,6 @@ def _failed_revision(revision: Revision, why: str, facts: Mapping[str, object], 
     )
 
 
-def first_line(error: DBAPIError | psycopg.Error) -> str:
-    """Return the server's sentence about an error."""
-    return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
-
-
 def failed_within(error: Exception, revision: Revision) -> Exception:
     """Return the error for a revision that failed in a larger transaction; what a lock did stays what it is."""
     facts: dict[str, object] = {"revision": revision.id, "applied": []}
@@ -228,11 +225,11 @@ def failed_within(error: Exception, revision: Revision) -> Exception:
         if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
             return error
         facts["sqlstate"] = getattr(error.orig, "sqlstate", None)
-    why = first_line(error) if isinstance(error, DBAPIError) else _said(error)
+    own = said_by(error) if isinstance(error, DBAPIError) else Said(None, _said(error))
     return Conflict(
         "db.revision_failed",
-        f"revision {revision.id} failed, and nothing was done: {why}",
-        hint="mend the revision, then run the command again",
+        f"revision {revision.id} failed, and nothing was done: {own.text}",
+        hint=own.advice("mend the revision, then run the command again"),
         details=facts,
     )
 

@@ -17,10 +17,11 @@ import psycopg
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.access import Grant, Sealed
-from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.errors import BazarError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.exc import DBAPIError
 
     from bazar_cli.domain.target import Target
 
@@ -69,21 +70,16 @@ class Database:
         _demand(grant)
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
-        try:
-            with self._begin(begin(read_only=False), commit=not grant.dry_run) as connection:
-                if grant.bootstrap or finishing:
-                    yield connection
-                else:
-                    from bazar_cli.adapters.postgres import rights
+        with self._begin(begin(read_only=False), commit=not grant.dry_run, finishing=finishing) as connection:
+            if grant.bootstrap or finishing:
+                yield connection
+            else:
+                from bazar_cli.adapters.postgres import rights
 
-                    rights.hold_operator(connection, grant)
-                    with grant.keeping_roles(rights.role_keeper(connection, grant)):
-                        yield connection
-            self.commits += not grant.dry_run
-        except BackendUnavailable as error:
-            if finishing:
-                error.hint = f"{_PARTLY_DONE}; {error.hint}"
-            raise
+                rights.hold_operator(connection, grant)
+                with grant.keeping_roles(rights.role_keeper(connection, grant)):
+                    yield connection
+        self.commits += not grant.dry_run
 
     @contextmanager
     def connect_for_gate(self, *, writes: bool = False) -> Generator[psycopg.Connection]:
@@ -113,7 +109,7 @@ class Database:
             self._driver = None
 
     @contextmanager
-    def _begin(self, opening: str, *, commit: bool = True) -> Generator[Connection]:
+    def _begin(self, opening: str, *, commit: bool = True, finishing: bool = False) -> Generator[Connection]:
         from sqlalchemy.exc import DBAPIError
 
         try:
@@ -132,9 +128,15 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 self.close()
-            raise translate(error, self._target) from error
+            raise self._translated(error, finishing=finishing) from error
         except psycopg.Error as error:
-            raise translate(error, self._target) from error
+            raise self._translated(error, finishing=finishing) from error
+
+    def _translated(self, error: DBAPIError | psycopg.Error, *, finishing: bool) -> BazarError:
+        said = translate(error, self._target)
+        if finishing:
+            said.hint = f"{_PARTLY_DONE}; {said.hint}"
+        return said
 
     def _connect(self) -> Connection:
         driver = self._open()

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from bazar_cli.adapters.postgres.errors import users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
-from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.permissions import Permission, Plan
 
 if TYPE_CHECKING:
@@ -181,6 +181,9 @@ def _missing(error: BazarError, target: Target) -> Ground | None:
         return Ground.NOT_MIGRATED
     if sqlstate == _NO_DATABASE:
         return Ground.NO_DATABASE
+    if isinstance(error, UsageError):
+        # Nothing is tried again with a password that was refused: a server may count such attempts.
+        return None
     if isinstance(cause, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
         return Ground.NO_DATABASE
     return None

@@ -28,7 +28,8 @@ MAINTENANCE = ("postgres", "template1")
 def probe(target: Target) -> Place:
     """Connect once and return where that was.
 
-    Raises: BackendUnavailable `postgres.unavailable`, `postgres.refused`.
+    Raises: BackendUnavailable `postgres.unavailable`; UsageError `postgres.refused`, `postgres.url`; Conflict
+    `postgres.not_admitted`, `postgres.tls`, `db.no_database`.
     """
     try:
         with connect(target.database_url, connect_timeout=_SECONDS) as connection:

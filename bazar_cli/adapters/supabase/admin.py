@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -236,7 +237,10 @@ class AdminClient:
         except AuthApiError as error:
             if limits.met or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
                 raise OutcomeUnknown(
-                    f"{error.status} {error.message}", rate_limited=limits.met, retry_after=limits.pause
+                    f"{error.status} {error.message}",
+                    rate_limited=limits.met,
+                    retry_after=limits.pause,
+                    failed_inside=error.status == HTTPStatus.INTERNAL_SERVER_ERROR,
                 ) from error
             raise IdentityRefused(error.status, error.code, error.message) from error
         except (AuthError, ValidationError, httpx.HTTPError) as error:

@@ -28,6 +28,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, No
 from bazar_cli.domain.limits import TOO_MANY, as_details, when
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
+from bazar_cli.domain.users import refuse_nul
 
 if TYPE_CHECKING:
     from supabase_auth import SyncGoTrueClient
@@ -68,8 +69,10 @@ class AuthClient:
         """Sign in with email and password.
 
         Raises: NotSignedIn `auth.invalid_credentials`, `auth.user_banned`, `auth.email_not_confirmed`;
-        BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; Conflict `supabase.key_refused`.
+        BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; Conflict `supabase.key_refused`; UsageError
+        `users.password_invalid` for what cannot be a password.
         """
+        refuse_nul(password)
         with self._translated(_SIGNING_IN):
             credentials: Any = {"email": email, "password": password.reveal()}
             asked = _now()

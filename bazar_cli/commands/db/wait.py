@@ -18,5 +18,8 @@ def run(
     run: Run[Waited],
     timeout: Annotated[float, Option("--timeout", help="seconds (default 60)", metavar="S")] = 60.0,
 ) -> None:
-    """Wait until the database accepts connections; exit code 7 when it does not in time."""
+    """Wait until the database accepts connections; exit code 7 when it does not in time.
+
+    What waiting does not mend, as a wrong password, ends it at once.
+    """
     run.show(db.wait(run.target, Wait(timeout)))

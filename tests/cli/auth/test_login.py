@@ -102,6 +102,7 @@ BAD = {
     "an empty line": (b"\r\nsecond", "input.empty"),
     "no text": (b"\xff\xfe\n", "input.encoding"),
     "too long": (b"x" * 70_000, "input.too_long"),
+    "a NUL": (b"secret\0word\n", "users.password_invalid"),
 }
 
 

@@ -41,6 +41,7 @@ def test_new_password_ends_the_other_sessions(
 BAD = {
     "5 bytes": ("12345", "users.password_invalid", "5 bytes"),
     "73 bytes": ("é" * 36 + "x", "users.password_invalid", "73 bytes"),
+    "a NUL": ("secret\0word", "users.password_invalid", "NUL character"),
     "the same": (OLD_PASSWORD, "auth.password_refused", "different from the old"),
     "none": ("", "input.empty", "no password"),
 }

@@ -319,7 +319,7 @@ def test_what_cannot_be_seen_is_not_taken_for_missing(
             there.sql(f"DROP POLICY {role} ON bazar.users")
         elif hidden == "the database":
             there.sql(f"REVOKE CONNECT ON DATABASE {urlsplit(url).path[1:]} FROM PUBLIC")
-            expected = (7, "postgres.unavailable")
+            expected = (6, "postgres.not_admitted")
         else:
             limited, expected = f"{url}&options=-csearch_path%3Dnowhere", (4, "auth.invalid_credentials")
         late = an_address("late")

@@ -75,7 +75,7 @@ URLS = {
 
 def test_database_url_that_cannot_be_used(home: Bazar, postgres_url: str) -> None:
     gone = postgres_url.replace("/postgres?", "/not_there?").replace("://bazar@", "://bazar:very-secret@")
-    for url, code, name in (*URLS.values(), (gone, 7, "local.database_unavailable")):
+    for url, code, name in (*URLS.values(), (gone, 6, "db.no_database")):
         done = home(*START, "--database-url", url)
         assert (done.code, done.out, done.error["code"]) == (code, "", name)
         assert "very-secret" not in done.err
