@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
+from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ class Identities:
         # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
+        if too_much := surplus("BAZAR_TOKEN", token.reveal()):
+            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.mend)
         try:
             claims = self._verify(token, of_this_issuer=found)
         except NotSignedIn as refusal:
@@ -191,8 +194,16 @@ class Identities:
     def _of_credentials(self, email: str, password: Secret) -> Identity:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-        with AuthClient(self._target) as client:
-            return self._of_sign_in(client.sign_in(email, password))
+        try:
+            with AuthClient(self._target) as client:
+                return self._of_sign_in(client.sign_in(email, password))
+        except NotSignedIn as refusal:
+            too_much = surplus("SUPERUSER_PASSWORD", password.reveal(), any_character=True)
+            if refusal.code != "auth.invalid_credentials" or too_much is None:
+                raise
+            raise NotSignedIn(
+                refusal.code, f"{refusal.message}; of SUPERUSER_PASSWORD, {too_much.what}", hint=too_much.mend
+            ) from refusal
 
     def _superuser_of_environment(self) -> tuple[str, Secret] | None:
         """SUPERUSER_* count only when the process environment is the target and nobody could be asked.
