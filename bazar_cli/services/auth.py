@@ -122,7 +122,7 @@ def _is_of(sessions: Sessions, identity: Identity) -> bool:
     """Whether the stored session is this user's: BAZAR_TOKEN may speak for somebody else."""
     try:
         stored = sessions.load()
-    except NotSignedIn:
+    except (NotSignedIn, BackendUnavailable):
         # One that nobody can read: whose it is shows only where it was this command's own.
         return identity.source is IdentitySource.SESSION
     return stored is not None and stored.user_id == identity.user_id

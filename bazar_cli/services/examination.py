@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.doctor import Check, Health
 from bazar_cli.domain.errors import BazarError, NotSignedIn
-from bazar_cli.services import config
 from bazar_cli.services.access import describe_operator
 from bazar_cli.services.findings import failed, skipped
 
@@ -29,9 +28,10 @@ _OLDEST_POSTGRES = 13
 
 def profiles(environ: Mapping[str, str]) -> Check:
     """Read the profiles of this machine. Raises: UsageError."""
-    found = config.profiles(environ)
-    active = next((p.name for p in found if p.active), None)
-    names = ", ".join(f"{p.name} (active)" if p.name == active else p.name for p in found)
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    found = Profiles(environ).read()
+    names = ", ".join(f"{name} (active)" if name == found.active else name for name in sorted(found.profiles))
     return Check("profiles", Health.OK, names or "none")
 
 
