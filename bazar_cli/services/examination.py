@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.doctor import Check, Health
-from bazar_cli.domain.errors import BazarError, NotSignedIn
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn
 from bazar_cli.services.access import describe_operator
 from bazar_cli.services.findings import failed, skipped
 
@@ -65,6 +65,11 @@ def session(identities: Identities, system: System) -> Check:
         if error.code == "auth.not_signed_in":
             return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
         raise
+    unconfirmed = ""
+    try:
+        identity = identities.confirm(identity)
+    except (BackendUnavailable, Conflict):
+        unconfirmed = "; Supabase Auth does not say whether the session still holds"
     operator = describe_operator(system, identity)
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
@@ -74,7 +79,8 @@ def session(identities: Identities, system: System) -> Check:
         remedy = f"ask {operator.restored_by} to restore you"
         return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)
     role = ", superuser" if operator.is_superuser else ""
-    return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")
+    who = f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}"
+    return Check("session", Health.OK, f"{who}{unconfirmed}")
 
 
 def _postgres(found: DatabaseProbe) -> Check:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, StoreUnusable
 from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
 
@@ -50,6 +50,7 @@ class Identities:
         self._settings = settings
         self._clock = clock
         self._known: Identity | None = None
+        self._begun: list[Session] = []
         self._asked_auth = False
         self._renewed = False
         self._verifier: TokenVerifier | None = None
@@ -84,6 +85,24 @@ class Identities:
                 # Somebody else signed in meanwhile: nothing of this command is for them to do.
                 raise
         return renewed if self._asked_auth else self._confirmed(renewed)
+
+    def handed_out(self) -> Identity:
+        """Return the identity as `current`, for whoever goes on using its token: its session outlives the command."""
+        identity = self.current()
+        self._begun.clear()
+        return identity
+
+    def close(self) -> None:
+        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure changes nothing of its result."""
+        while self._begun:
+            try:
+                ended = end_session(self._target, self._begun.pop())
+            except BazarError:
+                ended = None
+            if ended is None:
+                import logging
+
+                logging.getLogger(__name__).debug("the session of this command could not be ended at Supabase Auth")
 
     def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
@@ -260,6 +279,7 @@ class Identities:
         return replace(found, expires_at=session.expires_at)
 
     def _of_sign_in(self, session: Session) -> Identity:
+        self._begun.append(session)
         claims = self._verify(session.access_token, ends=session.expires_at)
         self._asked_auth = True
         return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
@@ -276,6 +296,24 @@ class Identities:
         claims = self._verifier.verify(token, of_this_issuer=of_this_issuer, ends=ends)
         self._asked_auth = self._asked_auth or claims.asked_auth
         return claims
+
+
+def end_session(target: Target, session: Session) -> bool | None:
+    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    try:
+        with AuthClient(target) as client:
+            try:
+                client.sign_out(session.access_token, "local")
+            except NotSignedIn:
+                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
+                client.sign_out(client.refresh(session.refresh_token).access_token, "local")
+    except NotSignedIn:
+        return True
+    except BackendUnavailable:
+        return None
+    return True
 
 
 def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:

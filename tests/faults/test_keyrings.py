@@ -17,14 +17,6 @@ VARIABLE = "PYTHON_KEYRING_BACKEND"
 
 
 @pytest.fixture
-def root(people: People) -> Someone:
-    """A superuser on Premium, known to both systems."""
-    made = people.superuser()
-    people.identity(made)
-    return made
-
-
-@pytest.fixture
 def bazar(tmp_path: Path, target: Target) -> Bazar:
     """`bazar` with a keyring that works, as a desktop has it."""
     places = {"BAZAR_CONFIG_DIR": "", "XDG_CONFIG_HOME": str(tmp_path / "xdg"), "HOME": str(tmp_path)}
