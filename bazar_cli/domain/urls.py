@@ -48,7 +48,7 @@ class Url:
 def taken_apart(url: str) -> Url | None:
     """Return the parts of a URL; None for what is no URL, or can be read in two ways."""
     found = _URL.fullmatch(url)
-    if found is None:
+    if found is None or not url.isprintable():
         return None
     parts = found.groupdict()
     return Url(parts["scheme"], parts["user"], parts["password"], parts["hosts"], parts["path"] or "", parts["query"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bazar_cli.adapters.config.folders import config_dir, data_dir
 from bazar_cli.adapters.config.settings import MalformedLine, variables_of_file
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target, target_from
 from bazar_cli.domain.errors import UsageError
@@ -194,6 +195,20 @@ def test_what_stands_around_a_value_is_named(name: str, around: str, said: str) 
     assert said.replace("{name}", name) in error.message
     assert name in error.hint
     assert "hunter22" not in f"{error.message}{error.hint}{error.details}"
+
+
+def test_password_that_stands_on_the_line_of_the_address_is_not_repeated(tmp_path: Path) -> None:
+    error = refusal(tmp_path, f"{WHOLE}SUPERUSER_EMAIL=ada@example.com SUPERUSER_PASSWORD=hunter22\n")
+
+    assert (error.code, "no spaces" in error.message) == ("users.email_invalid", True)
+
+
+@pytest.mark.parametrize("name", ["BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR"])
+def test_folder_in_quotes_is_named(name: str) -> None:
+    folder = {"BAZAR_CONFIG_DIR": config_dir, "BAZAR_DATA_DIR": data_dir}[name]
+
+    with pytest.raises(UsageError, match=f"{name} cannot be used: it begins and ends with quotes"):
+        folder({name: '"/var/lib/bazar"'})
 
 
 def test_values_themselves_have_nothing_around_them() -> None:

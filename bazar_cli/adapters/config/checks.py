@@ -43,7 +43,12 @@ def checked_key(name: str, key: str, source: TargetSource) -> Secret:
 
 def checked_email(email: str | None, source: TargetSource) -> str | None:
     """Return SUPERUSER_EMAIL, where it is given. Raises: UsageError `users.email_invalid`."""
-    _refuse_surplus("users.email_invalid", "SUPERUSER_EMAIL", email or "", source)
+    name, code = "SUPERUSER_EMAIL", "users.email_invalid"
+    _refuse_surplus(code, name, email or "", source)
+    if email and len(email.split()) > 1:
+        # Not repeated: on one line with it may stand SUPERUSER_PASSWORD.
+        rule = "an address has no spaces"
+        raise UsageError(code, f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
     return email
 
 

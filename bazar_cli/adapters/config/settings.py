@@ -73,6 +73,8 @@ def variables_of_file(path: Path) -> dict[str, str]:
     Raises: MalformedLine; OSError, UnicodeDecodeError.
     """
     text = path.read_text(encoding="utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "another encoding, or no text")
     if not any(name in text for name in TargetVariables.model_fields):
         return {}
     # `dotenv_values` would leave out what it cannot read, and replace ${NAME} by what the process environment has.
