@@ -50,11 +50,11 @@ def load(path: Path) -> Credentials | None:
         raw: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
         database_url = raw["database_url"]
         return Credentials(
-            stack_id=str(raw["stack_id"]),
-            superuser_email=str(raw["superuser_email"]),
-            superuser_password=str(raw["superuser_password"]),
-            keys=AuthKeys(**{str(name): str(value) for name, value in raw["keys"].items()}),
-            database_url=None if database_url is None else str(database_url),
+            stack_id=_text(raw["stack_id"]),
+            superuser_email=_text(raw["superuser_email"]),
+            superuser_password=_text(raw["superuser_password"]),
+            keys=AuthKeys(**{name: _text(value) for name, value in raw["keys"].items()}),
+            database_url=None if database_url is None else _text(database_url),
         )
     except FileNotFoundError:
         return None
@@ -64,6 +64,13 @@ def load(path: Path) -> Credentials | None:
             f"the embedded stack's credentials in {path} cannot be read ({type(error).__name__})",
             hint="restore the file, or start over with empty data: bazar local reset",
         ) from None
+
+
+def _text(value: object) -> str:
+    """Raises: TypeError for nothing, or for what is no text."""
+    if not isinstance(value, str) or not value:
+        raise TypeError("a field without text")
+    return value
 
 
 def save(path: Path, credentials: Credentials) -> None:

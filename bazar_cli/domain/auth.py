@@ -61,8 +61,10 @@ class WhoAmI:
     expires_at: datetime
     claimed: bool = False
     """This sign-in made the user the first superuser."""
+    confirmed: bool = True
+    """Supabase Auth said, for this command, that the session holds."""
     note: str | None = None
-    """Why plan and role are not known."""
+    """Why that, or plan and role, are not known."""
 
 
 @dataclass(frozen=True)

@@ -43,4 +43,5 @@ class Profile:
     active: bool
     supabase_url: str
     superuser_email: str | None
-    signed_in: bool
+    signed_in: bool | None
+    """Whether a session is stored; None where the keyring does not say."""

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from bazar_cli.domain.surplus import surplus
+
 HIDDEN = "***"
+_DRIVER = re.compile(r"postgres(?:ql)?(\+[a-z0-9_]{1,20})://", re.IGNORECASE)
 _HOST = r"(?:\[[0-9A-Za-z:.%]*\]|[^/?#@,:\[\]\s]*)(?::[0-9]*)?"
 # A special character of a password that is not percent-encoded fits nowhere here. Programs do not agree on what such
 # a URL means, so that a part of the password would count, and be shown, as something else.
@@ -45,7 +48,7 @@ class Url:
 def taken_apart(url: str) -> Url | None:
     """Return the parts of a URL; None for what is no URL, or can be read in two ways."""
     found = _URL.fullmatch(url)
-    if found is None:
+    if found is None or not url.isprintable():
         return None
     parts = found.groupdict()
     return Url(parts["scheme"], parts["user"], parts["password"], parts["hosts"], parts["path"] or "", parts["query"])
@@ -80,6 +83,10 @@ def broken_rule(url: str, form: str) -> str:
     Parameters: `form` is what such a URL looks like.
     """
     scheme = form.partition("://")[0]
+    if found := surplus("URL", url):
+        return found.what
+    if driver := _DRIVER.match(url):
+        return f"its scheme names a driver ({driver[1]}), which only the program that uses it understands"
     if not url.startswith(f"{scheme}://"):
         return f"it must look like {form}"
     if any(c.isspace() or not c.isprintable() for c in url):

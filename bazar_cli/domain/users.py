@@ -25,6 +25,7 @@ from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.permissions import Permission, Plan
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.texts import normalized
 
 CREATE = requires(
@@ -398,7 +399,7 @@ def password_lost(user: User) -> BazarError:
 
 
 def check_superuser(email: str | None, password: Secret | None) -> None:
-    """Refuse SUPERUSER_EMAIL or SUPERUSER_PASSWORD, where given, that Supabase Auth could not take.
+    """Refuse SUPERUSER_EMAIL or SUPERUSER_PASSWORD, where given, that Supabase Auth could not take or nobody means.
 
     Raises: UsageError `users.email_invalid`, `users.password_invalid`, naming the variable.
     """
@@ -411,6 +412,8 @@ def check_superuser(email: str | None, password: Secret | None) -> None:
             checked_password(password)
     except UsageError as error:
         raise UsageError(error.code, f"{name}: {error.message}", hint=f"correct {name}") from error
+    if password is not None and (found := surplus(name, password.reveal(), any_character=True)):
+        raise UsageError("users.password_invalid", f"{name}: {found.what}", hint=found.mend)
 
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}", re.A)

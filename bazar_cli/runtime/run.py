@@ -157,9 +157,13 @@ class Run(Generic[T]):
         return impact
 
     def close(self) -> None:
-        """Close what was opened."""
-        if "system" in self.__dict__:
-            self.system.close()
+        """Close what was opened, and end the session that was begun for this command alone."""
+        try:
+            if "system" in self.__dict__:
+                self.system.close()
+        finally:
+            if "identities" in self.__dict__:
+                self.identities.close()
 
     # -- output -------------------------------------------------------------------------------------------
 

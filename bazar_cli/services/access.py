@@ -149,14 +149,19 @@ class Gate:
 
         None, without `create`, when the first one is still to be created at Supabase.
         """
+        target = self._system.target
         try:
             return self._identities.current()
-        except NotSignedIn as nobody:
-            if not spec.bootstrap or self._sight(None, spec).superuser_exists:
+        except (NotSignedIn, BackendUnavailable) as nobody:
+            says_nobody = isinstance(nobody, NotSignedIn)
+            if not spec.bootstrap or not (says_nobody or nobody.code == "keyring.unavailable"):
                 raise
-            target = self._system.target
+            if self._sight(None, spec).superuser_exists:
+                raise
             if target.superuser_email is None or target.superuser_password is None:
-                raise _no_first_superuser(nobody) from nobody
+                if says_nobody:
+                    raise _no_first_superuser(nobody) from nobody
+                raise
         user_id = id_of_address(self._system, target.superuser_email)
         return self._identities.superuser(create=create, user_id=user_id)
 

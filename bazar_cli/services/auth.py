@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users import check_superuser, checked_password, normalized_email
 from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser, id_of_address
 from bazar_cli.services.bootstrap import claim_by
+from bazar_cli.services.identity import end_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +54,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
             sessions.save(session)
     except (BackendUnavailable, StoreUnusable):
         # A session that cannot be kept here must not live on at Supabase.
-        _end(system, session)
+        end_session(system.target, session)
         raise
     identity = _identity(session, sessions)
     try:
@@ -65,7 +67,7 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
         # What ends with an error signs nobody in.
         with sessions.lock():
             sessions.forget()
-            _end(system, session)
+            end_session(system.target, session)
         raise
 
 
@@ -96,7 +98,7 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
             # Looked at again: a refresh or a sign-in may have stored another one while this waited.
             stored = sessions.load()
             sessions.forget()
-            ended = stored is not None and _end(system, stored)
+            ended = stored is not None and end_session(system.target, stored)
     except NotSignedIn:
         # A file that nobody can read holds no session that could be ended; removing it is what was asked.
         sessions.forget()
@@ -122,37 +124,27 @@ def _is_of(sessions: Sessions, identity: Identity) -> bool:
     """Whether the stored session is this user's: BAZAR_TOKEN may speak for somebody else."""
     try:
         stored = sessions.load()
-    except NotSignedIn:
+    except (NotSignedIn, BackendUnavailable):
         # One that nobody can read: whose it is shows only where it was this command's own.
         return identity.source is IdentitySource.SESSION
     return stored is not None and stored.user_id == identity.user_id
 
 
-def _end(system: System, session: Session) -> bool | None:
-    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
-
-    try:
-        with AuthClient(system.target) as client:
-            try:
-                client.sign_out(session.access_token, "local")
-            except NotSignedIn:
-                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
-                client.sign_out(client.refresh(session.refresh_token).access_token, "local")
-    except NotSignedIn:
-        return True
-    except BackendUnavailable:
-        return None
-    return True
-
-
 def status(system: System, identities: Identities) -> WhoAmI:
     """Return who is signed in, from which source, until when, and what Postgres knows of them.
 
-    Raises: NotSignedIn when nobody is; BackendUnavailable when Postgres cannot say plan and role.
+    Supabase confirms the session as for a command that writes. Where it does not answer, or refuses the key, `note`
+    says why.
+    Raises: NotSignedIn when nobody is, or the session was revoked; BackendUnavailable when Postgres cannot say plan
+    and role, or only Supabase can tell whose the token is.
     """
-    identity = identities.current()
-    return _who(system, identity, describe_operator(system, identity))
+    identity, note = identities.current(), None
+    try:
+        identity = identities.confirm(identity)
+    except (BackendUnavailable, Conflict) as error:
+        note = error.message
+    who = _who(system, identity, describe_operator(system, identity))
+    return replace(who, confirmed=note is None, note=note)
 
 
 def refresh(system: System, grant: Grant, identities: Identities) -> WhoAmI:
@@ -174,7 +166,7 @@ def refresh(system: System, grant: Grant, identities: Identities) -> WhoAmI:
 def token(grant: Grant, identities: Identities) -> AccessToken:
     """Return the access token of this command's identity, renewed when it had less than a minute left."""
     grant.demand(use_cases.TOKEN)
-    identity = identities.current()
+    identity = identities.handed_out()
     return AccessToken(identity.access_token, identity.expires_at)
 
 
@@ -211,8 +203,8 @@ def _claim(system: System, environ: Mapping[str, str], identity: Identity) -> bo
     from bazar_cli.services.identity import Identities, SignInSettings
 
     # The session that was just stored speaks, and nothing else that the shell may hold.
-    gate = Gate(system, Identities(system.target, SignInSettings(environ)))
-    return claim_by(system, gate.authorize(use_cases.CLAIM, None))
+    with closing(Identities(system.target, SignInSettings(environ))) as identities:
+        return claim_by(system, Gate(system, identities).authorize(use_cases.CLAIM, None))
 
 
 def _is_first_superuser(system: System, email: str, request: Login) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.config import LOCAL_PROFILE, Place, Profile, Setting
-from bazar_cli.domain.errors import NotSignedIn, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.domain.urls import HIDDEN, without_password
 
@@ -195,11 +195,16 @@ def origin(source: TargetSource) -> str:
     return "environment" if source.kind is TargetKind.ENVIRONMENT else f"{source.kind} {source.name}"
 
 
-def _is_signed_in(environ: Mapping[str, str], name: str, supabase_url: str) -> bool:
-    """Whether a session of this target is stored; one that cannot be read is `doctor`'s to explain."""
+def _is_signed_in(environ: Mapping[str, str], name: str, supabase_url: str) -> bool | None:
+    """Whether a session of this target is stored; one that cannot be read is `doctor`'s to explain.
+
+    None where the keyring does not say: a locked one keeps nobody from seeing and choosing profiles.
+    """
     from bazar_cli.adapters.config.sessions import Sessions
 
     try:
         return Sessions(name, supabase_url, environ).load() is not None
     except NotSignedIn:
         return False
+    except BackendUnavailable:
+        return None

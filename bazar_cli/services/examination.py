@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Pending
 from bazar_cli.domain.doctor import Check, Health
-from bazar_cli.domain.errors import BazarError, NotSignedIn
-from bazar_cli.services import config
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn
 from bazar_cli.services.access import describe_operator
 from bazar_cli.services.findings import failed, skipped
 
@@ -29,9 +28,10 @@ _OLDEST_POSTGRES = 13
 
 def profiles(environ: Mapping[str, str]) -> Check:
     """Read the profiles of this machine. Raises: UsageError."""
-    found = config.profiles(environ)
-    active = next((p.name for p in found if p.active), None)
-    names = ", ".join(f"{p.name} (active)" if p.name == active else p.name for p in found)
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    found = Profiles(environ).read()
+    names = ", ".join(f"{name} (active)" if name == found.active else name for name in sorted(found.profiles))
     return Check("profiles", Health.OK, names or "none")
 
 
@@ -65,6 +65,11 @@ def session(identities: Identities, system: System) -> Check:
         if error.code == "auth.not_signed_in":
             return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
         raise
+    unconfirmed = ""
+    try:
+        identity = identities.confirm(identity)
+    except (BackendUnavailable, Conflict):
+        unconfirmed = "; Supabase Auth does not say whether the session still holds"
     operator = describe_operator(system, identity)
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
@@ -74,7 +79,8 @@ def session(identities: Identities, system: System) -> Check:
         remedy = f"ask {operator.restored_by} to restore you"
         return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)
     role = ", superuser" if operator.is_superuser else ""
-    return Check("session", Health.OK, f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}")
+    who = f"{operator.email}, plan {operator.plan.value}{role}, from {identity.source}"
+    return Check("session", Health.OK, f"{who}{unconfirmed}")
 
 
 def _postgres(found: DatabaseProbe) -> Check:

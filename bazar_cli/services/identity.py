@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, StoreUnusable
+from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ REFRESH_BEFORE = timedelta(seconds=60)
 """A token that ends sooner than this is renewed first, so that no command loses it half-way."""
 _RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
 """What says nothing against the session: its token's key was rotated away, or the clocks differ."""
+_WITHOUT_SESSION = frozenset({"auth.session_expired", "keyring.unavailable"})
+"""What does not stop a command that brings its own credentials."""
 
 
 def _now() -> datetime:
@@ -47,6 +50,7 @@ class Identities:
         self._settings = settings
         self._clock = clock
         self._known: Identity | None = None
+        self._begun: list[Session] = []
         self._asked_auth = False
         self._renewed = False
         self._verifier: TokenVerifier | None = None
@@ -81,6 +85,24 @@ class Identities:
                 # Somebody else signed in meanwhile: nothing of this command is for them to do.
                 raise
         return renewed if self._asked_auth else self._confirmed(renewed)
+
+    def handed_out(self) -> Identity:
+        """Return the identity as `current`, for whoever goes on using its token: its session outlives the command."""
+        identity = self.current()
+        self._begun.clear()
+        return identity
+
+    def close(self) -> None:
+        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure changes nothing of its result."""
+        while self._begun:
+            try:
+                ended = end_session(self._target, self._begun.pop())
+            except BazarError:
+                ended = None
+            if ended is None:
+                import logging
+
+                logging.getLogger(__name__).debug("the session of this command could not be ended at Supabase Auth")
 
     def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
@@ -145,9 +167,9 @@ class Identities:
         credentials = self._superuser_of_environment()
         try:
             identity = self._of_store()
-        except NotSignedIn as ended:
-            # A session that has ended is none; without credentials its own text says more.
-            if ended.code != "auth.session_expired" or credentials is None:
+        except (NotSignedIn, BackendUnavailable) as ended:
+            # A session that has ended, or is locked away, is none; without credentials its own text says more.
+            if ended.code not in _WITHOUT_SESSION or credentials is None:
                 raise
             identity = None
         if identity is not None:
@@ -160,6 +182,8 @@ class Identities:
         # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
+        if too_much := surplus("BAZAR_TOKEN", token.reveal()):
+            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.mend)
         try:
             claims = self._verify(token, of_this_issuer=found)
         except NotSignedIn as refusal:
@@ -191,8 +215,16 @@ class Identities:
     def _of_credentials(self, email: str, password: Secret) -> Identity:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-        with AuthClient(self._target) as client:
-            return self._of_sign_in(client.sign_in(email, password))
+        try:
+            with AuthClient(self._target) as client:
+                return self._of_sign_in(client.sign_in(email, password))
+        except NotSignedIn as refusal:
+            too_much = surplus("SUPERUSER_PASSWORD", password.reveal(), any_character=True)
+            if refusal.code != "auth.invalid_credentials" or too_much is None:
+                raise
+            raise NotSignedIn(
+                refusal.code, f"{refusal.message}; of SUPERUSER_PASSWORD, {too_much.what}", hint=too_much.mend
+            ) from refusal
 
     def _superuser_of_environment(self) -> tuple[str, Secret] | None:
         """SUPERUSER_* count only when the process environment is the target and nobody could be asked.
@@ -247,6 +279,7 @@ class Identities:
         return replace(found, expires_at=session.expires_at)
 
     def _of_sign_in(self, session: Session) -> Identity:
+        self._begun.append(session)
         claims = self._verify(session.access_token, ends=session.expires_at)
         self._asked_auth = True
         return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
@@ -263,6 +296,24 @@ class Identities:
         claims = self._verifier.verify(token, of_this_issuer=of_this_issuer, ends=ends)
         self._asked_auth = self._asked_auth or claims.asked_auth
         return claims
+
+
+def end_session(target: Target, session: Session) -> bool | None:
+    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    try:
+        with AuthClient(target) as client:
+            try:
+                client.sign_out(session.access_token, "local")
+            except NotSignedIn:
+                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
+                client.sign_out(client.refresh(session.refresh_token).access_token, "local")
+    except NotSignedIn:
+        return True
+    except BackendUnavailable:
+        return None
+    return True
 
 
 def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:

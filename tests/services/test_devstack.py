@@ -160,7 +160,8 @@ def credentials(data_dir: Path, running: Stack) -> Generator[Path]:
     assert start(data_dir).service_key == running.service_key
 
 
-BROKEN = ["", "{", "[]", '{"stack_id": 1}', '{"stack_id": "x", "keys": 3}']
+NO_TEXT = '{"stack_id": "x", "superuser_email": null, "superuser_password": "x", "keys": {}, "database_url": null}'
+BROKEN = ["", "{", "[]", '{"stack_id": 1}', '{"stack_id": "x", "keys": 3}', NO_TEXT]
 
 
 @pytest.mark.parametrize("content", BROKEN)

@@ -145,6 +145,15 @@ def test_bad_token_does_not_fall_back_to_the_session(machine: Machine, someone: 
     assert machine.refused(Signer.stranger().sign(claims_of(someone))) == "auth.token_invalid"
 
 
+def test_superuser_password_that_stands_in_quotes_is_named_where_it_is_refused(
+    machine: Machine, someone: Someone
+) -> None:
+    quoted = machine.on(as_superuser(machine.target, someone.email, Secret(f"'{OLD_PASSWORD}'")))
+    with pytest.raises(NotSignedIn, match="begins and ends with quotes") as refused:
+        quoted.identities().current()
+    assert (refused.value.code, OLD_PASSWORD in refused.value.message) == ("auth.invalid_credentials", False)
+
+
 def test_superuser_of_the_environment_leaves_nothing_on_disk(machine: Machine, someone: Someone) -> None:
     machine = machine.on(as_superuser(machine.target, someone.email))
     found = machine.identities().current()

@@ -235,6 +235,10 @@ def test_a_profile_file_that_others_can_read_holds_nothing_secret_and_is_used(pr
         b"profiles = 5",
         b"[profiles]\nstaging = 5",
         b"[profiles.staging]\nsupabase_url = 5",
+        b"activ = 'staging'",
+        b"active = 'staging'\n[profile.staging]\nsupabase_url = 'https://x.supabase.co'",
+        b"[profiles.staging]\nSUPABASE_URL = 'https://x.supabase.co'",
+        b"[profiles.staging]\nsupabase_url = 'https://x.supabase.co'\ndatabase_url = 'postgresql:///x'",
     ],
 )
 def test_a_broken_profile_file_is_named_and_kept(profiles: Profiles, content: bytes) -> None:

@@ -228,13 +228,15 @@ def test_an_env_file_that_says_half_is_not_passed_over(shell: Shell) -> None:
     assert shell.refusal().code == "target.incomplete"
 
 
-@pytest.mark.parametrize("make", ["nothing", "folder", "bytes"])
+@pytest.mark.parametrize("make", ["nothing", "folder", "bytes", "UTF-16"])
 def test_an_env_file_that_cannot_be_read_is_named(shell: Shell, make: str) -> None:
     path = shell.cwd / "named.env"
     if make == "folder":
         path.mkdir()
     if make == "bytes":
         path.write_bytes(b"SUPABASE_URL=\xff\xfe")
+    if make == "UTF-16":
+        path.write_text("SUPABASE_URL=https://x.supabase.co\n", encoding="utf-16-le")
 
     refusal = shell.refusal(env_file="named.env")
 
@@ -364,6 +366,8 @@ def test_the_rule_that_a_supabase_url_breaks_is_named(shell: Shell, url: str, ru
         ("postgresql://u:hunter\0x2@localhost/x", "may hold a NUL character"),
         ("postgresql://u:hunter%0x2@localhost/x", "% itself is written %25"),
         ("postgresql://u:hunter 22@localhost/x", "no space"),
+        ("postgresql://u:hunter22@localhost/x\0?sslmode=require", "may hold a NUL character"),
+        ("postgresql://u:hunter\u200b22@localhost/x", "no control character"),
         ("postgresql:u:hunter22@localhost/x", "must look like postgresql://"),
         ("u:hunter22@localhost/x", "must look like postgresql://"),
         ("postgresql://u:hunter22@localhost:99999/x", "1 to 65535"),
@@ -375,7 +379,9 @@ def test_the_rule_that_a_supabase_url_breaks_is_named(shell: Shell, url: str, ru
     ],
 )
 def test_the_rule_that_a_database_url_breaks_is_named(shell: Shell, name: str, url: str, rule: str) -> None:
-    refusal = shell.refuses(**{name: f"'{url}'"})
+    shell.profiles.save("staging", values(**{name: url}), activate=True)
+
+    refusal = shell.refusal()
 
     assert refusal.code == "target.url_invalid"
     assert rule in refusal.message

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import TargetSource
 from bazar_cli.domain.urls import bad_host, bad_port, broken_rule, taken_apart
 
@@ -31,6 +32,7 @@ def plaintext_hosts(environ: Mapping[str, str]) -> frozenset[str]:
 
 def checked_key(name: str, key: str, source: TargetSource) -> Secret:
     """Return a key that can stand in an HTTP header. Raises: UsageError `target.key_invalid`."""
+    _refuse_surplus("target.key_invalid", name, key, source)
     if not _KEY.fullmatch(key):
         raise UsageError(
             "target.key_invalid",
@@ -40,6 +42,17 @@ def checked_key(name: str, key: str, source: TargetSource) -> Secret:
     return Secret(key)
 
 
+def checked_email(email: str | None, source: TargetSource) -> str | None:
+    """Return SUPERUSER_EMAIL, where it is given. Raises: UsageError `users.email_invalid`."""
+    name, code = "SUPERUSER_EMAIL", "users.email_invalid"
+    _refuse_surplus(code, name, email or "", source)
+    if email and len(email.split()) > 1:
+        # Not repeated: on one line with it may stand SUPERUSER_PASSWORD.
+        rule = "an address has no spaces"
+        raise UsageError(code, f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
+    return email
+
+
 def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) -> str:
     """Return the URL without a slash or Auth's path at its end.
 
@@ -47,6 +60,7 @@ def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) ->
     Raises: UsageError `target.url_invalid`, `target.plaintext_refused`.
     """
     name, parts = "SUPABASE_URL", taken_apart(url)
+    _refuse_surplus("target.url_invalid", name, url, source)
     if any(c in url for c in "@?#"):
         raise _invalid(name, source, "it must not hold a user, a password, a query or a fragment")
     if parts is None or parts.scheme not in {"http", "https"} or "," in parts.hosts or not parts.host:
@@ -69,10 +83,11 @@ def checked_database(name: str, url: str, source: TargetSource, allowed: frozens
     """
     if _NUL.search(url):
         raise _invalid(name, source, "neither its password nor another part may hold a NUL character (U+0000, %00)")
+    _refuse_surplus("target.url_invalid", name, url, source)
     url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
     parts = taken_apart(url)
     if parts is None or parts.scheme != "postgresql":
-        raise _invalid(name, source, broken_rule(url, _DATABASE_FORM))
+        raise _invalid(name, source, broken_rule(url, _DATABASE_FORM), f"write {name} as {_DATABASE_FORM}")
     if _BAD_PERCENT.search(url):
         raise _invalid(name, source, "a % must be followed by two hexadecimal digits; a % itself is written %25")
     read = _as_libpq(name, url, parts.query or "", source)
@@ -148,8 +163,14 @@ def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str
     return {key: str(value) for key, value in read.items() if value is not None}
 
 
-def _invalid(name: str, source: TargetSource, rule: str) -> UsageError:
-    return UsageError("target.url_invalid", f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
+def _refuse_surplus(code: str, name: str, value: str, source: TargetSource) -> None:
+    if found := surplus(name, value):
+        raise UsageError(code, f"{name} of {source} cannot be used: {found.what}", hint=found.mend)
+
+
+def _invalid(name: str, source: TargetSource, rule: str, mend: str = "") -> UsageError:
+    mend = mend or f"correct {name} there"
+    return UsageError("target.url_invalid", f"{name} of {source} cannot be used: {rule}", hint=mend)
 
 
 def _plaintext(name: str, host: str, what: str) -> UsageError:

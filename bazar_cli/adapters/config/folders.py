@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bazar_cli.domain.errors import StoreUnusable
+from bazar_cli.domain.surplus import surplus
 
 _NAME = "bazar"
 
@@ -31,6 +32,8 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _absolute(name: str, given: str) -> Path:
+    if found := surplus(name, given, any_character=True):
+        raise StoreUnusable("files.unwritable", f"{name} cannot be used: {found.what}", hint=found.mend)
     try:
         return Path(given).expanduser().absolute()
     except FileNotFoundError:

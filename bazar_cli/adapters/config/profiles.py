@@ -22,6 +22,8 @@ from bazar_cli.domain.texts import from_json, normalized
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 SECRET_NAMES = ("SUPABASE_KEY", "DATABASE_URL", "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL", "SUPERUSER_PASSWORD")
 PLAIN_NAMES = ("SUPABASE_URL", "SUPERUSER_EMAIL")
+_KEYS = ("active", "profiles")
+_PROFILE_KEYS = tuple(name.lower() for name in PLAIN_NAMES)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Profiles:
     def read(self) -> ProfileFile:
         """Return the file's content; no file is an empty one.
 
-        Raises: UsageError `config.unreadable` with the line where TOML broke, or the chmod to type; StoreUnusable
-        `files.folder_open` where somebody else could have put the file there.
+        Raises: UsageError `config.unreadable` with the line where TOML broke, the unknown key, or the chmod to type;
+        StoreUnusable `files.folder_open` where somebody else could have put the file there.
         """
         try:
             if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -67,7 +69,17 @@ class Profiles:
         found = cast("dict[str, object]", table)
         if not all(_is_table_of_text(values) for values in found.values()):
             raise _unreadable(self.path, "a profile in it is no table of texts", f"mend or remove '{self.path}'")
-        return ProfileFile(active, cast("dict[str, dict[str, str]]", found))
+        profiles = cast("dict[str, dict[str, str]]", found)
+        keys = [key for key in content if key not in _KEYS]
+        keys += [f"profiles.{n}.{key}" for n, values in profiles.items() for key in values if key not in _PROFILE_KEYS]
+        if keys:
+            # Whoever wrote it meant something by it, which would not be done.
+            raise _unreadable(
+                self.path,
+                f"{keys[0][:80]!r} is no key of it; known are {', '.join((*_KEYS, *_PROFILE_KEYS))}",
+                f"correct the key in '{self.path}'; `bazar config profiles add` keeps keys and database URLs elsewhere",
+            )
+        return ProfileFile(active, profiles)
 
     def values(self, name: str) -> dict[str, str]:
         """Return a profile's values by their environment names, secrets included.

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 
 from bazar_cli.adapters.config.folders import config_dir
+from bazar_cli.adapters.config.system_keyring import SystemKeyring
 from bazar_cli.adapters.files import private_folder, refuse_open_folder, write_private
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
+from bazar_cli.domain.errors import NotSignedIn, StoreUnusable
 
-_SERVICE = "bazar"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -24,10 +23,14 @@ class SecretStore:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._folder = config_dir(environ) / "secrets"
-        self._keyring = not environ.get("BAZAR_CONFIG_DIR") and keyring_is_likely(environ)
+        self._environ = environ
+
+    @cached_property
+    def _keyring(self) -> SystemKeyring | None:
+        return None if self._environ.get("BAZAR_CONFIG_DIR") else SystemKeyring.find(self._environ)
 
     def where(self, name: str) -> Path | str:
-        """Return where a secret is kept: a path, or `keyring`."""
+        """Return where a secret is kept: a path, or `keyring`. Raises: BackendUnavailable `keyring.unavailable`."""
         return "keyring" if self._keyring else self._path(name)
 
     def get(self, name: str) -> str | None:
@@ -37,8 +40,7 @@ class SecretStore:
         StoreUnusable `files.folder_open`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
-            with _asking_keyring() as keyring:
-                return keyring.get_password(_SERVICE, name)
+            return self._keyring.get(name)
         path = self._path(name)
         try:
             with path.open("rb") as stream:
@@ -58,28 +60,32 @@ class SecretStore:
             raise _unreadable(path, reason, f"make it readable, or remove '{path}' and sign in again") from error
 
     def set(self, name: str, value: str) -> None:
-        """Keep a secret, replacing the one of this name.
+        """Keep a secret, replacing the one of this name; it is read back before it counts as kept.
 
         Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
-            with _asking_keyring() as keyring:
-                keyring.set_password(_SERVICE, name, value)
+            self._keyring.set(name, value)
             return
         self._make_folder()
-        with _writing(self._path(name)):
-            write_private(self._path(name), value)
+        path = self._path(name)
+        with _writing(path):
+            write_private(path, value)
+        try:
+            kept, reason = self.get(name) == value, "it does not keep what is written"
+        except NotSignedIn as unreadable:
+            kept, reason = False, unreadable.message
+        if not kept:
+            path.unlink(missing_ok=True)
+            raise _unwritable(path, reason)
 
     def delete(self, name: str) -> None:
-        """Forget a secret; one that is not there is forgotten already.
+        """Forget a secret, also a file of a time without keyring; one that is not there is forgotten already.
 
         Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
-            with _asking_keyring() as keyring:
-                if keyring.get_password(_SERVICE, name) is not None:
-                    keyring.delete_password(_SERVICE, name)
-            return
+            self._keyring.delete(name)
         with _writing(self._path(name)):
             self._path(name).unlink(missing_ok=True)
 
@@ -100,49 +106,19 @@ class SecretStore:
 
 
 @contextmanager
-def _asking_keyring() -> Generator[ModuleType]:
-    import keyring
-    from keyring.errors import KeyringError
-
-    try:
-        yield keyring
-    except KeyringError as error:
-        # The text comes from a library that was given the secret: it goes no further.
-        raise BackendUnavailable(
-            "keyring.unavailable",
-            f"the keyring of this system refuses: {type(error).__name__}",
-            hint="unlock the keyring and try again, or keep secrets in files of a folder: set BAZAR_CONFIG_DIR",
-        ) from None
-
-
-@contextmanager
 def _writing(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnusable(
-            "files.unwritable",
-            f"the secret file {path} cannot be changed: {error.strerror}",
-            hint="free the path, or choose another folder with BAZAR_CONFIG_DIR",
-        ) from error
+        raise _unwritable(path, error.strerror) from error
 
 
-def keyring_is_likely(environ: Mapping[str, str]) -> bool:
-    """Say whether a keyring can be there, without importing the library that would tell (128-250 ms)."""
-    if environ.get("PYTHON_KEYRING_BACKEND"):
-        return "fail" not in environ["PYTHON_KEYRING_BACKEND"] and "null" not in environ["PYTHON_KEYRING_BACKEND"]
-    if sys.platform == "darwin":
-        return True
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    bus = bool(environ.get("DBUS_SESSION_BUS_ADDRESS")) or bool(runtime and (Path(runtime) / "bus").exists())
-    return bus and _has_usable_backend()
-
-
-def _has_usable_backend() -> bool:
-    import keyring
-    from keyring.backends import fail
-
-    return not isinstance(keyring.get_keyring(), fail.Keyring)
+def _unwritable(path: Path, reason: str | None) -> StoreUnusable:
+    return StoreUnusable(
+        "files.unwritable",
+        f"the secret file {path} cannot be changed: {reason}",
+        hint="free the path, or choose another folder with BAZAR_CONFIG_DIR",
+    )
 
 
 def _unreadable(path: Path, reason: str, hint: str) -> NotSignedIn:

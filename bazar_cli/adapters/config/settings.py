@@ -5,10 +5,11 @@ Sources are never mixed: one class reads the process environment, the other one 
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -70,8 +71,53 @@ class FileVariables(TargetVariables):
 
 
 def variables_of_file(path: Path) -> dict[str, str]:
-    """Return what an env file sets, taken literally. Raises: OSError, UnicodeDecodeError."""
+    """Return what an env file sets, taken literally; of a name that stands there twice the last counts.
+
+    A file that names no variable of a target is another program's, and sets none whatever its form.
+    Raises: MalformedLine; OSError, UnicodeDecodeError.
+    """
     text = read_bytes(path, _FILE_BYTES).decode("utf-8-sig")
-    # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
-    values = dotenv_values(stream=StringIO(text), interpolate=False)
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "another encoding, or no text")
+    if not any(name in text for name in TargetVariables.model_fields):
+        return {}
+    # `dotenv_values` would leave out what it cannot read, and replace ${NAME} by what the process environment has.
+    values = dict(map(_checked, parse_stream(StringIO(text))))
     return FileVariables(**{name: value or None for name, value in values.items()}).given()
+
+
+class MalformedLine(ValueError):
+    """A line of an env file that sets nothing, or not only what it seems to. Its text may be a secret."""
+
+    def __init__(self, binding: Binding, reason: str) -> None:
+        text = binding.original.string
+        blank = text[: len(text) - len(text.lstrip())]
+        self.line = binding.original.line + len(_LINE_BREAK.findall(blank))
+        """Counted from 1."""
+        self.reason = reason
+        super().__init__(f"line {self.line}: {reason}")
+
+
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_BEGINNING = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)\s*(?P<quote>=\s*['\"])?")
+_INSIDE = re.compile(rf"[\r\n]\s*(?:export\s+)?(?:{'|'.join(TargetVariables.model_fields)})\s*=")
+_FORM = "it is no NAME=value"
+
+
+def _checked(binding: Binding) -> tuple[str, str | None]:
+    """Return name and value of a line; comments and blank lines have the name "". Raises: MalformedLine."""
+    text = binding.original.string
+    if binding.error:
+        found = _BEGINNING.match(text)
+        if found and found["quote"]:
+            raise MalformedLine(binding, f"the quote of {found['name']} is not closed, or text follows it")
+        raise MalformedLine(binding, _FORM)
+    if binding.key is None:
+        return "", None
+    if binding.value is None or not _NAME.fullmatch(binding.key):
+        raise MalformedLine(binding, _FORM)
+    if _INSIDE.search(text.lstrip()):
+        # The quote is closed by the next one, further down: what stands between would be lost.
+        raise MalformedLine(binding, f"the quote of {binding.key} is not closed before the next variable")
+    return binding.key, binding.value

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bazar_cli.adapters.config.checks import checked_database, checked_key, checked_supabase, plaintext_hosts
+from bazar_cli.adapters.config.checks import (
+    checked_database,
+    checked_email,
+    checked_key,
+    checked_supabase,
+    plaintext_hosts,
+)
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.domain.errors import UsageError
@@ -37,7 +43,7 @@ def resolve_target(
 
     Parameters: `hide` is told of its values before anything is said of them.
     Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.unknown_profile`,
-    `target.env_file`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`.
+    `target.env_file`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`, `users.email_invalid`.
     """
     source, values = target_values(choice, environ, cwd)
     hide(values)
@@ -63,7 +69,7 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
         database_url=checked_database("DATABASE_URL", values["DATABASE_URL"], source, allowed),
         anon_key=checked_key("SUPABASE_ANON_KEY", anon, source) if anon else None,
         migration_url=checked_database("DATABASE_MIGRATION_URL", migration, source, allowed) if migration else None,
-        superuser_email=values.get("SUPERUSER_EMAIL"),
+        superuser_email=checked_email(values.get("SUPERUSER_EMAIL"), source),
         superuser_password=_secret(values.get("SUPERUSER_PASSWORD")),
     )
 
@@ -111,10 +117,19 @@ def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -
 
 
 def _of_file(path: Path) -> dict[str, str]:
-    from bazar_cli.adapters.config.settings import variables_of_file
+    from bazar_cli.adapters.config.settings import MalformedLine, variables_of_file
 
     try:
         return environment(variables_of_file(path))
+    except MalformedLine as malformed:
+        # Its cause may show the line, which may be a secret.
+        raise UsageError(
+            "target.env_file",
+            f"line {malformed.line} of the env file {path} cannot be read: {malformed.reason}",
+            hint="write the line as NAME=value, with the whole value in single quotes where it has spaces, quotes or #;"
+            " --profile or another --env-file chooses another target",
+            details={"file": str(path), "line": malformed.line},
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(

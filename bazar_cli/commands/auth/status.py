@@ -11,5 +11,11 @@ from bazar_cli.services import auth
 
 @command(STATUS, view=WHO, examples=("bazar auth status", "bazar auth status -o json --fields email,expires_at"))
 def run(run: Run[WhoAmI]) -> None:
-    """Show who is signed in, from which source, until when; exit code 4 when nobody is."""
-    run.show(auth.status(run.system, run.identities))
+    """Show who is signed in, from which source, until when; exit code 4 when nobody is.
+
+    Supabase Auth is asked whether the session still holds; where it does not answer, `confirmed` is false.
+    """
+    who = auth.status(run.system, run.identities)
+    if who.note is not None:
+        run.warn(f"it is not known whether the session still holds: {who.note}")
+    run.show(who)

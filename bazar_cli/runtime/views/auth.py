@@ -24,6 +24,7 @@ WHO: View[WhoAmI] = View(
         "source": lambda w: w.source.value,
         "stored_in": lambda w: str(w.stored_in) if w.stored_in else None,
         "expires_at": lambda w: rfc3339(w.expires_at),
+        "confirmed": lambda w: w.confirmed,
     },
     identifier=lambda w: str(w.user_id),
     cells={"organizations": lambda w: ";".join(f"{m.slug}:{m.role.value}" for m in w.organizations)},

@@ -194,7 +194,7 @@ def test_looking_as_a_new_address_is_over_once_somebody_rules(
 
 
 UNUSABLE = {
-    "no address": ({"SUPERUSER_EMAIL": "not an email"}, "users.email_invalid", "SUPERUSER_EMAIL: 'not an email'"),
+    "no address": ({"SUPERUSER_EMAIL": "not an email"}, "users.email_invalid", "SUPERUSER_EMAIL of the environment"),
     "too long": ({"SUPERUSER_PASSWORD": "a" * 71 + "é"}, "users.password_invalid", "SUPERUSER_PASSWORD: the password"),
     "too short": ({"SUPERUSER_PASSWORD": "five5"}, "users.password_invalid", "SUPERUSER_PASSWORD: the password"),
 }

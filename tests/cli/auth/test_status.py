@@ -10,9 +10,11 @@ import pytest
 
 from bazar_cli.domain.access import Role
 from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.target import Target
 from tests.cli.auth.support import session_file, sign_in, stored_session
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
+from tests.support.tokens import USER, wire_to
 
 pytestmark = pytest.mark.live
 
@@ -37,6 +39,7 @@ def test_who_from_where_until_when(signed_out: Bazar, people: People) -> None:
         "supabase_url": signed_out.environ["SUPABASE_URL"],
         "source": "session",
         "stored_in": str(session_file(signed_out)),
+        "confirmed": True,
     }
     table = signed_out("auth", "status").ok().out
     assert someone.email in table
@@ -61,6 +64,29 @@ def test_superuser_of_the_environment(signed_out: Bazar, root: Someone) -> None:
     done = bazar("auth", "status", "-o", "json", "--fields", "email,is_superuser,source").ok()
     assert done.json == {"email": root.email, "is_superuser": True, "source": "SUPERUSER_EMAIL"}
     assert not (bazar.home / "config").exists()
+
+
+def test_session_that_was_revoked(signed_out: Bazar, member: Someone) -> None:
+    sign_in(signed_out, member).ok()
+    sign_in(signed_out.having(BAZAR_CONFIG_DIR=str(signed_out.home / "elsewhere")), member).ok()
+    token = signed_out("auth", "token").ok().out.strip()
+    signed_out.having(BAZAR_CONFIG_DIR=str(signed_out.home / "elsewhere"))("auth", "logout", "--everywhere").ok()
+    for bazar in (signed_out, signed_out.having(BAZAR_TOKEN=token)):
+        done = bazar("auth", "status", "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (4, "", "auth.session_revoked")
+        assert done.error["hint"]
+
+
+@pytest.mark.embedded  # of a service that signs with a secret, only it can tell whose a token is
+def test_auth_that_does_not_answer(signed_out: Bazar, member: Someone, target: Target) -> None:
+    with wire_to(target) as wire:
+        bazar = signed_out.on(wire.target)
+        sign_in(bazar, member).ok()
+        assert bazar("users", "me", "-o", "ids").ok().out == f"{member.id}\n"  # fills the cache of keys
+        wire.answers[USER] = None
+        done = bazar("auth", "status", "-o", "json", "--fields", "email,confirmed").ok()
+    assert done.json == {"email": member.email, "confirmed": False}
+    assert done.err.startswith("warning: it is not known whether the session still holds: Supabase Auth at ")
 
 
 def test_identity_of_no_user(as_user: Callable[[Someone], Bazar], unique_email: Callable[[str], str]) -> None:

@@ -30,6 +30,7 @@ BROKEN = {
     "no profile file": b"profiles = 3\n",
     "no table inside": b"[profiles]\nstaging = 1\n",
     "no text inside": b"[profiles.staging]\nsupabase_url = 3\n",
+    "a key that nobody reads": b"[profiles.staging]\nsupabase_ulr = 'x'\n",
 }
 
 

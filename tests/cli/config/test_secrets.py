@@ -27,6 +27,8 @@ BROKEN = {
     "line break": ("SUPABASE_KEY", "sb_secret_hunter22\n"),
     "space": ("SUPABASE_KEY", "sb_secret_hunter22 "),
     "accent": ("SUPABASE_KEY", "sb_secret_hunter22\u00e9"),
+    "left in quotes": ("DATABASE_URL", '"postgresql://u:hunter22@localhost/x"'),
+    "SQLAlchemy's driver": ("DATABASE_URL", "postgresql+psycopg://u:hunter22@localhost/x"),
     "anon key": ("SUPABASE_ANON_KEY", "sb_publishable_hunter22\n"),
     "two dots": ("SUPABASE_URL", "https://exa..mple.com"),
     "long host": ("SUPABASE_URL", f"https://{'a' * 300}.com"),
@@ -74,14 +76,25 @@ def test_a_url_without_a_host_is_shown_as_it_is(nobody: Bazar) -> None:
     assert next(i["value"] for i in found if i["name"] == "DATABASE_URL") == "postgresql:///x"
 
 
-@pytest.mark.parametrize("end", ["\n", " ", "\u00e9"])
-def test_a_token_that_no_header_can_hold(signed_out: Bazar, people: People, end: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("{}\n", "ends with a line break"),
+        ("{} ", "ends with white space"),
+        (" {}", "begins with white space"),
+        ('"{}"', "begins and ends with quotes"),
+        ("BAZAR_TOKEN={}", "begins with BAZAR_TOKEN="),
+        ("{}\u00e9", "no JSON Web Token"),
+    ],
+)
+def test_a_token_that_no_header_can_hold(signed_out: Bazar, people: People, form: str, said: str) -> None:
     someone = people.user()
     people.identity(someone)
     token = people.access_token(someone)
-    bazar = signed_out.having(BAZAR_TOKEN=token + end)
+    bazar = signed_out.having(BAZAR_TOKEN=form.format(token))
     done, told = bazar("users", "me", "-o", "json"), bazar("users", "me", "--debug")
     assert (done.code, done.error["code"]) == (4, "auth.token_invalid")
+    assert said in done.error["message"]
     assert token not in done.err + told.err
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from bazar_cli.domain.permissions import Plan
+from tests.cli.auth.support import sign_in
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
 
@@ -123,6 +124,17 @@ def test_wrong_service_key(signed_out: Bazar) -> None:
 def test_token_that_nobody_signed(signed_out: Bazar) -> None:
     done = signed_out.having(BAZAR_TOKEN="not.a.token")("doctor", "-o", "json")
     assert findings(done) == {"session": "failed"}
+
+
+def test_session_that_was_revoked(signed_out: Bazar, people: People) -> None:
+    someone = people.user()
+    people.identity(someone)
+    sign_in(signed_out, someone).ok()
+    token = signed_out("auth", "token").ok().out.strip()
+    signed_out("auth", "logout", "--everywhere").ok()
+    done = signed_out.having(BAZAR_TOKEN=token)("doctor", "-o", "json")
+    assert findings(done) == {"session": "failed"}
+    assert "no longer accepts the session" in checks(done)["session"]["detail"]
     assert "not.a.token" not in done.out
 
 

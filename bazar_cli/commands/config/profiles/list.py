@@ -12,4 +12,7 @@ from bazar_cli.services import config
 @command(PROFILES_LIST, view=PROFILE, examples=("bazar config profiles list", "bazar config profiles list -o ids"))
 def run(run: Run[Profile]) -> None:
     """List the profiles, by name."""
-    run.show_all(config.profiles(run.environ))
+    found = config.profiles(run.environ)
+    if any(profile.signed_in is None for profile in found):
+        run.warn("the keyring does not answer, so it is not known where a session is stored")
+    run.show_all(found)
