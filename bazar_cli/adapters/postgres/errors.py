@@ -122,8 +122,8 @@ def _busy(said: Said, target: Target) -> BazarError:
     reason = _BUSY.get(said.sqlstate or "", "another session is in its way")
     return BackendUnavailable(
         "postgres.busy",
-        f"the database {address(target.database_url)} gave up the command: {reason}: {said.message}",
-        hint=f"run it again{_WHO_HOLDS_IT if said.sqlstate == _LOCKED else ''}",
+        f"the database {address(target.database_url)} gave up the command: {reason}: {said.text}",
+        hint=said.advice(f"run it again{_WHO_HOLDS_IT if said.sqlstate == _LOCKED else ''}"),
         details={"sqlstate": said.sqlstate},
     )
 
