@@ -12,7 +12,6 @@ from typing import Any, get_args, get_type_hints
 
 from bazar_cli.domain.errors import BazarError
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.runtime import streams
 from bazar_cli.runtime.command import Verb
 from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.redact import Redactor
@@ -35,7 +34,6 @@ def leaf_candidates(
 
     Parameters: `path` leads to the command, `given` stands between it and `word`.
     """
-    streams.use_utf8()
     try:
         return _Completion(leaf, path, environ).of(given, word)
     except BazarError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TextIO, TypeVar
@@ -14,7 +13,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
 from bazar_cli.runtime import tables
 from bazar_cli.runtime.escape import escaped, escaped_json
-from bazar_cli.runtime.streams import draws, flush, is_terminal, write
+from bazar_cli.runtime.streams import draws, is_terminal, lost, results
 from bazar_cli.runtime.views.base import Value, View
 
 T = TypeVar("T")
@@ -47,7 +46,7 @@ class Renderer:
         self.format = chosen
         self.fields = fields
         self._environ = environ
-        self._stream = stream or sys.stdout
+        self._stream = stream or results()
 
     def check(self, view: View[Any]) -> None:
         """Refuse, before anything is done, what cannot be shown.
@@ -81,12 +80,17 @@ class Renderer:
         else:
             rows = [(name, text) for name in names for text in _lines(view, item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))
-        flush(self._stream)
+        self._stream.flush()
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why what was written did not arrive."""
+        return lost(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
         """Write a list, one page after the other as they arrive; memory holds one page.
 
-        Returns how many items there were.
+        It ends where nobody takes the results any more. Returns how many items there were.
         """
         names = view.chosen(self.fields)
         count = 0
@@ -96,6 +100,8 @@ class Renderer:
             for page in given:
                 count += len(page.items)
                 yield page
+                if self.lost:
+                    return
 
         pages = counted()
         if self.format is Format.JSON:
@@ -148,7 +154,7 @@ class Renderer:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
-                flush(self._stream)
+                self._stream.flush()
                 continue
             rows = [[self._cell(view, item, name) for name in names] for item in page.items]
             bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
@@ -193,7 +199,7 @@ class Renderer:
         self._write(text + "\n")
 
     def _write(self, text: str) -> None:
-        write(self._stream, text)
+        self._stream.write(text)
 
 
 def neutralised(cell: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.runtime.escape import escaped
-from bazar_cli.runtime.streams import is_on, is_terminal, tell
+from bazar_cli.runtime.streams import is_on, is_terminal, messages, tell
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
@@ -38,10 +38,11 @@ class Prompter:
         import getpass
 
         self._demand(question, option)
-        answer = getpass.getpass(f"{question}: ", stream=sys.stderr)
+        question = escaped(question)
+        answer = getpass.getpass(f"{question}: ", stream=messages())
         if not answer:
             raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
-        if twice and getpass.getpass(f"{question} again: ", stream=sys.stderr) != answer:
+        if twice and getpass.getpass(f"{question} again: ", stream=messages()) != answer:
             raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
         return Secret(answer)
 

@@ -18,6 +18,8 @@ import typer
 from typer._click.exceptions import MissingParameter, NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from bazar_cli.runtime.streams import results
+
 __all__ = ["LiteCommand", "MissingParameter", "NoSuchOption", "UsageError", "build"]
 
 _PLAIN = (str, int, float, bool, Path)
@@ -91,11 +93,14 @@ class LiteCommand(TyperCommand):
         option = super().get_help_option(ctx)
         if type(option) is TyperOption:
             option.__class__ = LiteOption
+            option.callback = self._show_help
         return option
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
-        """Write the whole help text at once."""
-        formatter.write(self.help_text(self))
+    def _show_help(self, ctx: Any, _option: object, asked: bool) -> None:
+        """Write the help as results are written; Typer's own goes to `sys.stdout`."""
+        if asked and not ctx.resilient_parsing:
+            results().write(self.help_text(self))
+            ctx.exit()
 
 
 def build(callback: Callable[..., Any], help_text: Callable[[TyperCommand], str]) -> LiteCommand:
