@@ -33,8 +33,16 @@ class Format(str, Enum):
         return self.value
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""What a spreadsheet takes for the start of a formula, and the quote that marks our own mending."""
+# What a spreadsheet takes for a sign that starts a formula, also in the width and forms of Asian scripts.
+_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
+# Some programs leave out what nobody sees; and the quote of a CSV field, where the field begins before this cell.
+_UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
+_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
+"""Where a formula may begin, and where a quote stands that would be taken for one of ours.
+
+A spreadsheet whose list separator is not the comma takes the file apart at that one, and at every line break, within
+the quotes of a cell too.
+"""
 
 
 class Renderer:
@@ -180,11 +188,10 @@ class Renderer:
         self._write(shown)
 
     def _yaml(self, value: Value) -> str:
-        import yaml
+        from bazar_cli.runtime.yaml_text import yaml_text
 
         # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
-        unicode = not is_terminal(self._stream)
-        return yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode, width=10_000)
+        return yaml_text(value, unicode=not is_terminal(self._stream))
 
     def _identify(self, view: View[T], item: T) -> None:
         assert view.identifier is not None, "checked before the command acted"
@@ -205,9 +212,10 @@ class Renderer:
 def neutralised(cell: str) -> str:
     """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
 
-    A cell that starts with a quote gets another one, so that the import can take exactly one away.
+    A quote of the cell's own in such a place gets another one. So an import has the cell again by taking one quote
+    away at the start, and behind every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
     """
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return _FORMULA.sub("'", cell)
 
 
 def _pretty(record: Value) -> str:
