@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.urls import without_secrets
 from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.runtime.command import Verb
 from bazar_cli.runtime.options import Options
@@ -171,7 +172,8 @@ class _Completion:
         from bazar_cli.adapters.config.profiles import Profiles
 
         profiles = Profiles(self._environ).read().profiles
-        return [(name, str(profiles[name].get("supabase_url", ""))) for name in sorted(profiles) if _is_word(name)]
+        urls = {name: str(profiles[name].get("supabase_url", "")) for name in sorted(profiles)}
+        return [(name, without_secrets(url)) for name, url in urls.items() if _is_word(name)]
 
 
 def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> Candidates:
