@@ -34,9 +34,9 @@ class LeafText:
     """What of a composite command asks the gate by itself."""
 
 
-def leaf_help(text: LeafText, command: TyperCommand) -> str:
+def leaf_help(text: LeafText, command: TyperCommand, environ: Mapping[str, str]) -> str:
     """Return the whole help text of a command."""
-    width = min(_MAX_WIDTH, streams.columns(streams.results()))
+    width = min(_MAX_WIDTH, streams.columns(streams.results(), environ))
     documentation = inspect.cleandoc(text.body.__doc__ or "")
     purpose, _, details = documentation.partition("\n\n")
     params: list[Any] = list(command.params)

@@ -137,9 +137,9 @@ def _unbuffered(descriptor: int) -> TextIO:
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
-def columns(stream: TextIO) -> int:
+def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
     """Return the width to draw in: COLUMNS, else the terminal's, else 80."""
-    given = os.environ.get("COLUMNS", "")
+    given = environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return int(given)
     try:

@@ -35,7 +35,7 @@ def table(
     )
     for name in names or [""] * len(rows[0]):
         drawn.add_column(name.upper(), overflow="fold")
-    if bars is not None and not _has_room(names, rows, columns(stream)):
+    if bars is not None and not _has_room(names, rows, columns(stream, environ)):
         bars = None
     if bars is not None:
         drawn.add_column("", min_width=_SHORTEST_BAR, max_width=_LONGEST_BAR, ratio=1)
@@ -75,7 +75,7 @@ def _drawn(what: object, stream: TextIO, environ: Mapping[str, str]) -> str:
         force_terminal=True,
         no_color=not colour,
         color_system="standard" if colour else None,
-        width=columns(stream),
+        width=columns(stream, environ),
     )
     with console.capture() as captured:
         console.print(what)

@@ -106,4 +106,4 @@ def help_on(words: Sequence[str], context: Context) -> str:
         return listing(node, list(words))
     verb: Verb[Any] = import_module(node.module).run
     path = " ".join(["bazar", *words])
-    return leaf_help(verb.text(path), verb.command(path, lambda _run: None, context))
+    return leaf_help(verb.text(path), verb.command(path, lambda _run: None, context), context.environ)
