@@ -46,16 +46,17 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
 
     path = " ".join(["bazar", *words])
     try:
-        verb: Verb[Any] = import_module(leaf.module).run
-        command = verb.command(path, start, Context(environ, request_id, redactor))
-        code = _invoke(command, path, arguments)
+        try:
+            verb: Verb[Any] = import_module(leaf.module).run
+            command = verb.command(path, start, Context(environ, request_id, redactor))
+            code = _invoke(command, path, arguments)
+        finally:
+            for run in runs:
+                run.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
         code, failure = reporter.unexpected(error), "internal.unexpected"
-    finally:
-        for run in runs:
-            run.close()
     out.flush()
     lost = streams.lost(out)
     # A reader that has gone has seen enough: that is no error of anybody's.
