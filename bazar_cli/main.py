@@ -65,6 +65,9 @@ def _alone(group: Group) -> Leaf:
 
 
 def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
+    from bazar_cli.runtime.streams import keep_results
+
+    keep_results()  # before any library is imported
     from bazar_cli.runtime.launch import run_leaf
 
     return run_leaf(leaf, path, arguments, os.environ)
@@ -89,10 +92,11 @@ def _print(text: str) -> int:
     except BrokenPipeError:
         from bazar_cli.runtime.streams import silence
 
-        silence(sys.stdout)
+        silence(1)
     except OSError as error:
         from bazar_cli.runtime import reports, streams
 
+        streams.silence(1)
         unwritable = streams.unwritable(error, "send it to where there is room")
         return reports.of_words(sys.argv[1:], os.environ).report(unwritable)
     return 0

@@ -342,7 +342,8 @@ class EmbeddedPostgres:
         last = [line.strip() for line in lines if line.strip()][-5:]
         return BackendUnavailable(
             "local.postgres_failed",
-            "\n  ".join([f"{what}.", *last]),
+            f"{what}.",
+            below=last,
             hint=f"the log is {log}",
             details={"log": str(log), "last_lines": last},
         )

@@ -249,7 +249,8 @@ class BackgroundService:
         lines = [_without_secrets(line, config) for line in tail(self.log, 5) if line.strip()]
         return BackendUnavailable(
             "local.auth_failed",
-            "\n  ".join([f"The {self._name} service {what}.", *lines]),
+            f"The {self._name} service {what}.",
+            below=lines,
             hint=f"the log is {self.log}",
             details={"log": str(self.log), "last_lines": lines},
         )

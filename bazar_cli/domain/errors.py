@@ -5,7 +5,7 @@ An error is raised where the fact is known and travels untouched to `main`, whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -31,15 +31,25 @@ class BazarError(Exception):
     """What happened, what to do next, and a stable code for scripts.
 
     Parameters: `code` is `noun.reason` and never changes; `message` names the value and the rule; `hint` is
-    the next step; `details` are JSON values for machines. None of them may hold a secret.
+    the next step; `details` are JSON values for machines; `below` are lines below the message. Message, hint and each
+    of these are shown as one line: a line break in what they quote is escaped. None of them may hold a secret.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
-    def __init__(self, code: str, message: str, *, hint: str = "", details: Mapping[str, object] | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, object] | None = None,
+        below: Sequence[str] = (),
+    ) -> None:
+        self.lines = (message, *(f"  {line}" for line in below))
+        self.message = "\n".join(self.lines)
+        super().__init__(self.message)
         self.code = code
-        self.message = message
         self.hint = hint
         self.details: dict[str, object] = dict(details or {})
 

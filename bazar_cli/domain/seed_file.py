@@ -58,13 +58,14 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _invalid(named: str, faults: list[tuple[str, str]]) -> UsageError:
-    lines = [f"  {place}: {rule}" for place, rule in faults[:_SHOWN]]
+    lines = [f"{place}: {rule}" for place, rule in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
-        lines.append(f"  and {len(faults) - _SHOWN} more")
+        lines.append(f"and {len(faults) - _SHOWN} more")
     many = "1 wrong value" if len(faults) == 1 else f"{len(faults)} wrong values"
     return UsageError(
         "seed.file_invalid",
-        "\n".join([f"{named} has {many}, and nothing was written", *lines]),
+        f"{named} has {many}, and nothing was written",
+        below=lines,
         hint="correct the file and run the command again",
         details={
             "count": len(faults),

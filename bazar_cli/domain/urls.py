@@ -38,6 +38,16 @@ class Url:
     query: str | None
 
     @property
+    def is_web(self) -> bool:
+        """Whether user and query can be nothing but keys for somebody on the way: Supabase takes neither."""
+        return self.scheme in {"http", "https"}
+
+    @property
+    def pairs(self) -> list[str]:
+        """The parameters of the query."""
+        return [] if self.query is None else self.query.split("&")
+
+    @property
     def host(self) -> str:
         """The host without port and brackets, where there is one alone."""
         if self.hosts.startswith("["):
@@ -54,27 +64,27 @@ def taken_apart(url: str) -> Url | None:
     return Url(parts["scheme"], parts["user"], parts["password"], parts["hosts"], parts["path"] or "", parts["query"])
 
 
-def without_password(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return a URL as it may be shown; what cannot be taken apart is hidden whole."""
     parts = taken_apart(url)
     if parts is None:
-        return HIDDEN
-    user = "" if parts.user is None else parts.user + (f":{HIDDEN}" if parts.password is not None else "") + "@"
-    pairs = [] if parts.query is None else parts.query.split("&")
-    # A password may stand in the query too, where libpq takes it as a parameter.
-    shown = [f"{p.partition('=')[0]}={HIDDEN}" if _is_password(p) else p for p in pairs]
+        return url and HIDDEN
+    user = parts.user and (HIDDEN if parts.is_web else parts.user)
+    account = "" if user is None else user + (f":{HIDDEN}" if parts.password is not None else "") + "@"
+    shown = [HIDDEN if parts.is_web else f"{p.partition('=')[0]}={HIDDEN}" if _is_secret(p) else p for p in parts.pairs]
     query = "" if parts.query is None else f"?{'&'.join(shown)}"
-    return f"{parts.scheme}://{user}{parts.hosts}{parts.path}{query}"
+    return f"{parts.scheme}://{account}{parts.hosts}{parts.path}{query}"
 
 
-def passwords_of(url: str) -> list[str]:
+def secrets_of(url: str) -> list[str]:
     """Return the texts of a URL that must not be shown, as they are written there."""
     parts = taken_apart(url)
     if parts is None:
-        head = url.rpartition("@")[0].removeprefix("postgresql:").removeprefix("postgres:").removeprefix("//")
-        return [url, head.partition(":")[2]]
-    query = (parts.query or "").split("&")
-    return [parts.password or "", *(p.partition("=")[2] for p in query if _is_password(p))]
+        head = re.sub(r"\A(?:[a-z]+:(?=//)|postgres(?:ql)?:)?(?://)?", "", url.rpartition("@")[0])
+        return [url, head.partition(":")[2], *re.split("[?#]", url)[1:]]
+    if parts.is_web:
+        return [parts.user or "", parts.password or "", *parts.pairs, *(p.partition("=")[2] for p in parts.pairs)]
+    return [parts.password or "", *(p.partition("=")[2] for p in parts.pairs if _is_secret(p))]
 
 
 def broken_rule(url: str, form: str) -> str:
@@ -122,5 +132,6 @@ def bad_port(port: str) -> str:
     return ""
 
 
-def _is_password(pair: str) -> bool:
-    return "password" in pair.partition("=")[0].lower()
+def _is_secret(pair: str) -> bool:
+    """Say whether a parameter of libpq is one: it takes passwords in the query too."""
+    return any(word in pair.partition("=")[0].lower() for word in ("password", "secret", "token"))

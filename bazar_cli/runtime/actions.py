@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bazar_cli.runtime.escape import escaped
+
 _SUMMARY = "GITHUB_STEP_SUMMARY"
 _MARKUP = frozenset("\\`*_|<>[]#&~$")
 
@@ -17,9 +19,10 @@ def is_there(environ: Mapping[str, str]) -> bool:
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
-def annotation(title: str, text: str) -> str:
-    """Return the line that makes an error an annotation; one line, whatever the text holds."""
-    return f"::error title={_escaped(title).replace(':', '%3A').replace(',', '%2C')}::{_escaped(text)}"
+def annotation(title: str, lines: Sequence[str]) -> str:
+    """Return the command that makes an error an annotation of these lines; what they quote breaks none of them."""
+    named = _encoded(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::error title={named}::{'%0A'.join(map(_encoded, lines))}"
 
 
 def add_to_summary(environ: Mapping[str, str], title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -32,8 +35,8 @@ def add_to_summary(environ: Mapping[str, str], title: str, rows: Sequence[tuple[
         file.write("\n".join([f"### {_cell(title)}", "", "| | |", "|---|---|", *table, "", ""]))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _encoded(text: str) -> str:
+    return escaped(text).replace("%", "%25")
 
 
 def _cell(text: str) -> str:

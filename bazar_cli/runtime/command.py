@@ -51,7 +51,7 @@ class Verb(Generic[T]):
         parameters = [*own, *common]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}
-        return build(callback, lambda command: leaf_help(self.text(path), command))
+        return build(callback, lambda command: leaf_help(self.text(path), command, context.environ))
 
     def text(self, path: str) -> LeafText:
         """Return what the command says of itself, under the name that users call it by."""

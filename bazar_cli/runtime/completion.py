@@ -24,10 +24,13 @@ def complete(words: list[str]) -> str:
         if below is None:
             return ""
         if isinstance(below, Leaf):
-            from bazar_cli.runtime.leaf_completion import leaf_candidates
+            from bazar_cli.runtime.streams import prints_as_messages
 
-            path, given = before[: index + 1], before[index + 1 :]
-            return _lines(leaf_candidates(below, path, given, word, os.environ))
+            with prints_as_messages():
+                from bazar_cli.runtime.leaf_completion import leaf_candidates
+
+                path, given = before[: index + 1], before[index + 1 :]
+                return _lines(leaf_candidates(below, path, given, word, os.environ))
         node = below
     return _lines(_names(node, word, root=not before))
 

@@ -15,11 +15,6 @@ def escaped(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
-def escaped_lines(text: str) -> str:
-    """Return `text` escaped, its line breaks kept: for texts of our own that quote data."""
-    return "\n".join(escaped(line) for line in text.split("\n"))
-
-
 def escaped_json(text: str) -> str:
     """Return a JSON text with the unsafe characters that JSON itself allows written as `\\uXXXX`.
 

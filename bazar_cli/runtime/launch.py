@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -23,13 +22,15 @@ from bazar_cli.runtime.typer_lite import LiteCommand, MissingParameter, NoSuchOp
 _EXTRA = "Got unexpected extra argument(s)"
 """How Typer begins; the words follow, in brackets."""
 
+_LOST = "the command itself was done; look at its result again, or make room and repeat it"
+
 
 def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command and return its exit code; an interrupt travels on as KeyboardInterrupt.
 
     Parameters: `words` lead to the leaf, `arguments` follow them.
     """
-    streams.use_utf8()
+    out = streams.results()
     environ = environment(environ)
     request_id = os.urandom(16).hex()
     debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
@@ -37,7 +38,6 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     machine = reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
     reporter.annotates = words[:1] == ["db"] and actions.is_there(environ)
-    reports.install(reporter)
     runs: list[Run[Any]] = []
     failure = ""
 
@@ -48,19 +48,23 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
 
     path = " ".join(["bazar", *words])
     try:
-        verb: Verb[Any] = import_module(leaf.module).run
-        command = verb.command(path, start, Context(environ, request_id, redactor))
-        code = _invoke(command, path, arguments)
-        streams.flush(sys.stdout)
+        try:
+            verb: Verb[Any] = import_module(leaf.module).run
+            command = verb.command(path, start, Context(environ, request_id, redactor))
+            code = _invoke(command, path, arguments)
+        finally:
+            for run in runs:
+                run.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
-    except BrokenPipeError:
-        # The reader has seen enough: that is no error of anybody's.
-        streams.silence(sys.stdout)
-        code = ExitCode.DONE
-    finally:
-        for run in runs:
-            run.close()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
+        code, failure = reporter.unexpected(error), "internal.unexpected"
+    out.flush()
+    lost = streams.lost(out)
+    # A reader that has gone has seen enough: that is no error of anybody's.
+    if lost and not failure and not isinstance(lost, BrokenPipeError):
+        unwritable = streams.unwritable(lost, _LOST if runs else "send the help to where there is room")
+        code, failure = reporter.report(unwritable, code), unwritable.code
     for run in runs:
         run.tell_end(code, failure)
     return code
@@ -100,14 +104,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
                 hint="check the terminal's or the script's encoding",
             )
     try:
-        try:
-            parsed = command.make_context(path, list(arguments))
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            # Parsing writes nothing but the help.
-            raise streams.unwritable(error, "send the help to where there is room") from error
-        with parsed as context:
+        with command.make_context(path, list(arguments)) as context:
             return int(command.invoke(context) or ExitCode.DONE)
     except typer.Exit as ended:
         return ended.exit_code
@@ -116,17 +113,16 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
 
 
 def _start_logs(run: Run[Any], *, debug: bool) -> None:
-    options = run.options
-    if not (debug or options.log_file or options.log_format):
-        return
     from bazar_cli.runtime import logs
 
+    options = run.options
+    asked = debug or options.log_file or options.log_format
     run.tell_end = logs.start(
         run.redactor,
         logs.LogSettings(
             request_id=run.request_id,
             command=run.spec.name,
-            to_stderr=debug or options.log_file is None,
+            to_stderr=bool(asked and (debug or options.log_file is None)),
             format=options.log_format or LogFormat.TEXT,
             file=options.log_file,
         ),

@@ -11,8 +11,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.urls import without_secrets
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.runtime import streams
 from bazar_cli.runtime.command import Verb
 from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.redact import Redactor
@@ -35,7 +35,6 @@ def leaf_candidates(
 
     Parameters: `path` leads to the command, `given` stands between it and `word`.
     """
-    streams.use_utf8()
     try:
         return _Completion(leaf, path, environ).of(given, word)
     except BazarError:
@@ -173,7 +172,8 @@ class _Completion:
         from bazar_cli.adapters.config.profiles import Profiles
 
         profiles = Profiles(self._environ).read().profiles
-        return [(name, str(profiles[name].get("supabase_url", ""))) for name in sorted(profiles) if _is_word(name)]
+        urls = {name: str(profiles[name].get("supabase_url", "")) for name in sorted(profiles)}
+        return [(name, without_secrets(url)) for name, url in urls.items() if _is_word(name)]
 
 
 def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> Candidates:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bazar_cli.domain.access import Access, FieldRule, Scope, Spec
 from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.runtime import streams
 from bazar_cli.runtime.options import NAMES
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class LeafText:
     """What of a composite command asks the gate by itself."""
 
 
-def leaf_help(text: LeafText, command: TyperCommand) -> str:
+def leaf_help(text: LeafText, command: TyperCommand, environ: Mapping[str, str]) -> str:
     """Return the whole help text of a command."""
-    width = min(_MAX_WIDTH, shutil.get_terminal_size().columns)
+    width = min(_MAX_WIDTH, streams.columns(streams.results(), environ))
     documentation = inspect.cleandoc(text.body.__doc__ or "")
     purpose, _, details = documentation.partition("\n\n")
     params: list[Any] = list(command.params)

@@ -1,27 +1,33 @@
-"""Log lines: on standard error with --debug, in a file with --log-file; text or JSON, with the request id."""
+"""Log lines: on standard error with --debug, in a file with --log-file; text or JSON, with the request id.
+
+Those of libraries and of migrations too, and their warnings, go there and nowhere else, whatever they set up for
+themselves: without --debug and --log-file nobody sees them.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.runtime.escape import escaped_lines
+from bazar_cli.runtime.escape import escaped
 from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.streams import say, silence
+from bazar_cli.runtime.streams import messages, say
 
 _TEXT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s] %(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
 # Statements and requests of the libraries help to understand; their debug level shows parameters.
 _LEVELS = {"bazar_cli": logging.DEBUG, "httpx": logging.INFO, "alembic": logging.INFO}
-
+_OTHERS = logging.WARNING
 
 _log = logging.getLogger(__name__)
 
@@ -44,19 +50,16 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], Non
     """
     handlers: list[logging.Handler] = []
     if settings.to_stderr:
-        handlers.append(_ToStandardError(sys.stderr))
+        handlers.append(logging.StreamHandler(messages()))
     if settings.file is not None:
         handlers.append(_file_handler(settings.file))
     formatter = _formatter(settings.format, redactor)
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(_with_request(settings.request_id, redactor))
-    for name, level in _LEVELS.items():
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        logger.propagate = False
-        for handler in handlers:
-            logger.addHandler(handler)
+    for name, level in _LEVELS.items() if handlers else ():
+        logging.getLogger(name).setLevel(level)
+    _take_all(handlers)
     began = time.monotonic()
     _log.info("%s begins", settings.command)
     for handler in handlers:
@@ -67,18 +70,39 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], Non
         took = (time.monotonic() - began) * 1000
         why = f" ({error})" if error else ""
         _log.info("%s ends with exit code %d%s after %d ms", settings.command, code, why, took)
+        for handler in handlers:
+            with suppress(OSError):  # a file that takes no more lines was told of
+                handler.close()
 
     return end
 
 
-class _ToStandardError(logging.StreamHandler[TextIO]):
-    """Log lines on standard error; where nobody reads them they go nowhere."""
+def _take_all(handlers: list[logging.Handler]) -> None:
+    """Send every record, every warning and what ends a thread to these handlers alone.
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-            return
-        silence(self.stream)
+    Handlers of the root logger would do it, but `logging.basicConfig(force=True)` takes them away, and another
+    handler writes on standard error what is neither asked for nor redacted.
+    """
+
+    def take(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: ARG001 - a method
+        if record.levelno >= _LEVELS.get(record.name.partition(".")[0], _OTHERS):
+            for handler in handlers:
+                handler.handle(record)
+
+    def warned(text: Warning | str, kind: type[Warning], file: str, line: int, *_rest: object) -> None:
+        logging.getLogger("py.warnings").warning("%s:%d: %s: %s", file, line, kind.__name__, text)
+
+    def thread_ended(end: threading.ExceptHookArgs) -> None:
+        name = end.thread.name if end.thread else "?"
+        _log.error("thread %s ended", name, exc_info=end.exc_value)
+
+    def not_raised(what: sys.UnraisableHookArgs) -> None:
+        _log.error("%s: %r", what.err_msg or "ignored", what.object, exc_info=what.exc_value)
+
+    logging.Logger.callHandlers = take
+    warnings.showwarning = warned
+    threading.excepthook = thread_ended
+    sys.unraisablehook = not_raised
 
 
 class _ToFile(logging.FileHandler):
@@ -119,6 +143,16 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     )
 
 
+class _TextFormatter(logging.Formatter):
+    """One line for a record; those of a traceback begin with a bar."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return escaped(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n| ".join(map(escaped, super().format(record).split("\n")))
+
+
 def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
     formatter: logging.Formatter
     if log_format is LogFormat.JSON:
@@ -128,14 +162,12 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
         shape = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
         formatter = JsonFormatter(shape, datefmt=_TIME + "Z", rename_fields=names)
     else:
-        formatter = logging.Formatter(_TEXT, datefmt=_TIME)
+        formatter = _TextFormatter(_TEXT, datefmt=_TIME)
     formatter.converter = time.gmtime
-    plain = formatter.format
-
-    def safe(record: logging.LogRecord) -> str:
-        return escaped_lines(redactor.hide(plain(record)))
-
-    formatter.format = safe
+    plain, traced = formatter.format, formatter.formatException
+    # Before it becomes JSON, which may write a secret in another way, and once more what is none of these.
+    formatter.formatException = lambda ei: redactor.hide(str(traced(ei)))
+    formatter.format = lambda record: redactor.hide(plain(record))
     return formatter
 
 
@@ -144,7 +176,14 @@ def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
         def filter(self, record: logging.LogRecord) -> bool:
             record.request_id = request_id
             # Before the line becomes JSON, which may write a secret in another way.
-            record.msg, record.args = redactor.hide(record.getMessage()), None
+            record.msg, record.args = redactor.hide(_text(record)), None
             return True
 
     return RequestFilter()
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - what a library logs may not fit its own format, and stops nothing
+        return f"{record.msg} {record.args}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TextIO, TypeVar
@@ -14,7 +13,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
 from bazar_cli.runtime import tables
 from bazar_cli.runtime.escape import escaped, escaped_json
-from bazar_cli.runtime.streams import draws, flush, is_terminal, write
+from bazar_cli.runtime.streams import draws, is_terminal, lost, results
 from bazar_cli.runtime.views.base import Value, View
 
 T = TypeVar("T")
@@ -34,8 +33,16 @@ class Format(str, Enum):
         return self.value
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""What a spreadsheet takes for the start of a formula, and the quote that marks our own mending."""
+# What a spreadsheet takes for a sign that starts a formula, also in the width and forms of Asian scripts.
+_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
+# Some programs leave out what nobody sees; and the quote of a CSV field, where the field begins before this cell.
+_UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
+_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
+"""Where a formula may begin, and where a quote stands that would be taken for one of ours.
+
+A spreadsheet whose list separator is not the comma takes the file apart at that one, and at every line break, within
+the quotes of a cell too.
+"""
 
 
 class Renderer:
@@ -47,7 +54,7 @@ class Renderer:
         self.format = chosen
         self.fields = fields
         self._environ = environ
-        self._stream = stream or sys.stdout
+        self._stream = stream or results()
 
     def check(self, view: View[Any]) -> None:
         """Refuse, before anything is done, what cannot be shown.
@@ -81,12 +88,17 @@ class Renderer:
         else:
             rows = [(name, text) for name in names for text in _lines(view, item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))
-        flush(self._stream)
+        self._stream.flush()
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why what was written did not arrive."""
+        return lost(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
         """Write a list, one page after the other as they arrive; memory holds one page.
 
-        Returns how many items there were.
+        It ends where nobody takes the results any more. Returns how many items there were.
         """
         names = view.chosen(self.fields)
         count = 0
@@ -96,6 +108,8 @@ class Renderer:
             for page in given:
                 count += len(page.items)
                 yield page
+                if self.lost:
+                    return
 
         pages = counted()
         if self.format is Format.JSON:
@@ -148,7 +162,7 @@ class Renderer:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
-                flush(self._stream)
+                self._stream.flush()
                 continue
             rows = [[self._cell(view, item, name) for name in names] for item in page.items]
             bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
@@ -174,11 +188,10 @@ class Renderer:
         self._write(shown)
 
     def _yaml(self, value: Value) -> str:
-        import yaml
+        from bazar_cli.runtime.yaml_text import yaml_text
 
         # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
-        unicode = not is_terminal(self._stream)
-        return yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode, width=10_000)
+        return yaml_text(value, unicode=not is_terminal(self._stream))
 
     def _identify(self, view: View[T], item: T) -> None:
         assert view.identifier is not None, "checked before the command acted"
@@ -193,15 +206,16 @@ class Renderer:
         self._write(text + "\n")
 
     def _write(self, text: str) -> None:
-        write(self._stream, text)
+        self._stream.write(text)
 
 
 def neutralised(cell: str) -> str:
     """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
 
-    A cell that starts with a quote gets another one, so that the import can take exactly one away.
+    A quote of the cell's own in such a place gets another one. So an import has the cell again by taking one quote
+    away at the start, and behind every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
     """
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return _FORMULA.sub("'", cell)
 
 
 def _pretty(record: Value) -> str:

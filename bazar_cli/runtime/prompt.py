@@ -9,7 +9,7 @@ from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized, password
 from bazar_cli.runtime.escape import escaped
-from bazar_cli.runtime.streams import is_on, is_terminal, tell
+from bazar_cli.runtime.streams import is_on, is_terminal, messages, tell
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
@@ -39,9 +39,10 @@ class Prompter:
         import getpass
 
         self._demand(question, option)
+        question = escaped(question)
         try:
-            answer = password(getpass.getpass(f"{question}: ", stream=sys.stderr))
-            again = password(getpass.getpass(f"{question} again: ", stream=sys.stderr)) if twice and answer else answer
+            answer = password(getpass.getpass(f"{question}: ", stream=messages()))
+            again = password(getpass.getpass(f"{question} again: ", stream=messages())) if twice and answer else answer
         except EOFError:
             answer = again = ""
         except UnicodeDecodeError:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import unquote
 
-from bazar_cli.domain.urls import HIDDEN, passwords_of
+from bazar_cli.domain.urls import HIDDEN, secrets_of
 
 _NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "BAZAR_SEED_PASSWORD", "PGPASSWORD")
-_URLS = ("DATABASE_URL", "DATABASE_MIGRATION_URL")
+_URLS = ("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL")
 _SHORTEST = 4
 """A shorter value would blank out half of every text; no server accepts it as a secret."""
 _LONGEST_WORD = 12
@@ -59,6 +59,6 @@ class Redactor:
         return value
 
     def _remember_url(self, url: str | None) -> None:
-        for password in passwords_of(url) if url else ():
+        for password in secrets_of(url) if url else ():
             self.remember(password)
             self.remember(unquote(password))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 
 from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.runtime import actions
@@ -30,50 +28,52 @@ class Reporter:
         self.complete: Callable[[str], str] = lambda hint: hint
         """Makes the commands of a hint ones for the target in use, once that is known."""
 
-    def report(self, error: BazarError) -> ExitCode:
-        """Write the error and return the exit code."""
+    def report(self, error: BazarError, verdict: int = ExitCode.DONE) -> int:
+        """Write the error and return the exit code: a verdict that was reached before, else the error's own."""
         if self._debug:
             self._traceback(error)
-        code = error.exit_code
-        request = f"\nrequest id: {self._request_id}" if code is ExitCode.BUG else ""
-        self._write(error.code, error.message, self.complete(error.hint), int(code), error.details, request)
+        code = int(verdict or error.exit_code)
+        self._write(error, self.complete(error.hint), code)
         return code
 
-    def unexpected(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """Report a bug; made the interpreter's exception hook, so that the exit code is 1."""
-        del trace
+    def unexpected(self, error: BaseException) -> int:
+        """Report a bug and return the exit code."""
         if self._debug:
             self._traceback(error)
         hint = "this is a bug in bazar: report it with the request id" + (
             "" if self._debug else "; --debug shows where it happened"
         )
-        message = f"unexpected {kind.__name__}: {error}" if str(error) else f"unexpected {kind.__name__}"
-        self._write("internal.unexpected", message, hint, int(ExitCode.BUG), {}, f"\nrequest id: {self._request_id}")
+        kind = type(error).__name__
+        message = f"unexpected {kind}: {error}" if str(error) else f"unexpected {kind}"
+        self._write(BazarError("internal.unexpected", message), hint, ExitCode.BUG)
+        return ExitCode.BUG
 
-    def _write(
-        self, code: str, message: str, hint: str, exit_code: int, details: Mapping[str, object], extra: str
-    ) -> None:
+    def _write(self, error: BazarError, hint: str, exit_code: int) -> None:
         if self._machine:
             content = {
-                "code": code,
-                "message": message,
+                "code": error.code,
+                "message": error.message,
                 "hint": hint,
                 "exit_code": exit_code,
-                "details": details,
+                "details": error.details,
                 "request_id": self._request_id,
             }
             shown = {"error": self._redactor.hide_in(content)}
             say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))
             return
+        hide = self._redactor.hide
         if self.annotates:
-            told = self._redactor.hide(f"{message}\n{hint}" if hint else message)
-            say(actions.annotation(code, told))
-        say(self._redactor.hide(f"error: {message}" + (f"\nhint: {hint}" if hint else "") + extra))
+            say(actions.annotation(error.code, [hide(text) for text in (*error.lines, hint) if text]))
+        first, *below = error.lines
+        lines = [f"error: {first}", *below, *([f"hint: {hint}"] if hint else [])]
+        lines += [f"request id: {self._request_id}"] if error.exit_code is ExitCode.BUG else []
+        say(*map(hide, lines))
 
     def _traceback(self, error: BaseException) -> None:
         import traceback
 
-        say(self._redactor.hide("".join(traceback.format_exception(error)).rstrip()))
+        lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
+        say(*(f"| {self._redactor.hide(line)}" for line in lines))
 
 
 def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
@@ -95,8 +95,3 @@ def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bo
         elif word.startswith("-o") and not word.startswith("--") and len(word) > len("-o"):
             chosen = word[2:].removeprefix("=")
     return chosen in _MACHINE
-
-
-def install(reporter: Reporter) -> None:
-    """Make `reporter` tell of every exception that nobody expected."""
-    sys.excepthook = reporter.unexpected

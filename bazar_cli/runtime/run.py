@@ -22,7 +22,7 @@ from bazar_cli.runtime.options import Options
 from bazar_cli.runtime.output import Format, Renderer
 from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
 from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.streams import say, silence
+from bazar_cli.runtime.streams import say
 from bazar_cli.runtime.views.base import View
 
 if TYPE_CHECKING:
@@ -178,13 +178,9 @@ class Run(Generic[T]):
         Parameters: `or_lost` is raised, with the reason, where standard output does not take what is shown only
         once: not even a reader that has gone ends that quietly.
         """
-        try:
-            self._renderer.one(self._shown_by(), item)
-        except (BrokenPipeError, BazarError) as error:
-            if or_lost is None:
-                raise
-            silence(sys.stdout)
-            raise or_lost from error
+        self._renderer.one(self._shown_by(), item)
+        if or_lost is not None and self._renderer.lost:
+            raise or_lost from self._renderer.lost
 
     def show_all(self, items: tuple[T, ...]) -> None:
         """Write a list that is whole."""
@@ -260,10 +256,10 @@ class Run(Generic[T]):
         """Return a text as it may be told: without secrets, its commands for this target."""
         return self.redactor.hide(with_target(text, self.options.profile, self.options.env_file))
 
-    def notice(self, text: str) -> None:
+    def notice(self, *lines: str) -> None:
         """Say something on standard error, unless --quiet."""
         if not self.options.quiet:
-            say(self.told(text))
+            say(*map(self.told, lines))
 
     def warn(self, text: str) -> None:
         """Say on standard error what must not be missed, --quiet or not."""

@@ -1,17 +1,25 @@
-"""Standard output and error: data to the one, everything else to the other."""
+"""Standard output and error: results to the one, everything else to the other.
+
+From `keep_results` on, file descriptor 1 is standard error too, and results have a descriptor of their own. So no code
+of other people writes among them: a `print` of a migration, a keyring's back end, a C library, a child process.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
 from bazar_cli.domain.errors import BazarError
-from bazar_cli.runtime.escape import escaped_lines
+from bazar_cli.runtime.escape import escaped
 
-_HINT = "the command itself was done; look at its result again, or make room and repeat it"
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_COLUMNS = 80
 _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -32,11 +40,112 @@ def open_closed() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def use_utf8() -> None:
-    """Make both streams UTF-8, and let no character of the data stop a command."""
+class Results(io.TextIOWrapper):
+    """Standard output, for results alone.
+
+    What it does not take, because its reader has gone or a disk is full, ends no command: `lost` says why.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.lost: OSError | None = None
+        lines = os.isatty(descriptor)
+        stream = os.fdopen(descriptor, "wb")
+        super().__init__(stream, encoding="utf-8", errors="backslashreplace", line_buffering=lines)
+
+    def write(self, text: str, /) -> int:
+        """Write a piece of a result."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Send on what was written."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost = self.lost or error
+        silence(self.fileno())
+
+
+class _Messages(io.FileIO):
+    """Standard error. What cannot be written, to a closed pipe or a full disk, stops nobody half-way."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        with suppress(OSError):
+            while rest and (written := super().write(rest)):
+                rest = rest[written:]
+        return length
+
+
+_kept: Results | None = None
+_messages: TextIO | None = None
+
+
+def keep_results() -> Results:
+    """Keep standard output for what is written to the stream that this returns; `print` goes to standard error."""
+    global _kept, _messages
+    sys.stdout.flush()
+    _kept = Results(os.dup(1))
+    os.dup2(2, 1)
+    # By numbers that stay open: other code may close its `sys.stdout` or put another stream in its place.
+    sys.stdout, sys.stderr, _messages = _unbuffered(1), _unbuffered(2), _unbuffered(2)
+    return _kept
+
+
+@contextmanager
+def prints_as_messages() -> Generator[None]:
+    """For the block, send what is printed to standard error; both are UTF-8 from then on."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def results() -> TextIO:
+    """Return the stream of results."""
+    return _kept or sys.stdout
+
+
+def messages() -> TextIO:
+    """Return the stream of everything else."""
+    return _messages or sys.stderr
+
+
+def lost(stream: TextIO) -> OSError | None:
+    """Return why results do not arrive any more: nobody needs the rest of them."""
+    return stream.lost if isinstance(stream, Results) else None
+
+
+def _unbuffered(descriptor: int) -> TextIO:
+    raw = _Messages(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
+    """Return the width to draw in: COLUMNS, else the terminal's, else 80."""
+    given = environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -66,59 +175,28 @@ def is_on(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").strip().lower() not in _OFF
 
 
-def say(text: str) -> None:
-    """Write one message to standard error, control characters in quoted data escaped."""
-    tell(escaped_lines(text) + "\n")
+def say(*lines: str) -> None:
+    """Write one message to standard error, each line of it escaped: what breaks a line in quoted data starts none."""
+    tell("".join(f"{escaped(line)}\n" for line in lines))
 
 
 def tell(text: str) -> None:
-    """Write to standard error as it stands.
-
-    What cannot be written, to a closed pipe or a full disk, stops no command half-way.
-    """
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        silence(sys.stderr)
+    """Write to standard error as it stands."""
+    messages().write(text)
+    messages().flush()
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write a piece of a result. Raises: BrokenPipeError; BazarError `output.unwritable`."""
-    try:
-        stream.write(text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise unwritable(error) from error
+def silence(descriptor: int) -> None:
+    """Point a descriptor at nothing, which takes what is still in a buffer, and the rest."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
-def flush(stream: TextIO) -> None:
-    """Send on what was written. Raises: BrokenPipeError; BazarError `output.unwritable`."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise unwritable(error) from error
-
-
-def unwritable(error: OSError, hint: str = _HINT) -> BazarError:
-    """Return the error for a result that standard output did not take, which is tried no more."""
-    silence(sys.stdout)
+def unwritable(error: OSError, hint: str) -> BazarError:
+    """Return the error for a result that standard output did not take."""
     return BazarError(
         "output.unwritable",
         f"the result could not be written to standard output: {error.strerror}",
         hint=hint,
     )
-
-
-def silence(stream: TextIO) -> None:
-    """Point a stream at nothing, so that the interpreter's last flush of a closed pipe stays quiet."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, stream.fileno())
-    except (OSError, ValueError):
-        return
-    finally:
-        os.close(nothing)

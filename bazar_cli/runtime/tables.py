@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from bazar_cli.runtime.streams import colours, draws
+from bazar_cli.runtime.streams import colours, columns, draws
 
 _SHORTEST_BAR, _LONGEST_BAR = 5, 40
 
@@ -35,7 +35,7 @@ def table(
     )
     for name in names or [""] * len(rows[0]):
         drawn.add_column(name.upper(), overflow="fold")
-    if bars is not None and not _has_room(names, rows):
+    if bars is not None and not _has_room(names, rows, columns(stream, environ)):
         bars = None
     if bars is not None:
         drawn.add_column("", min_width=_SHORTEST_BAR, max_width=_LONGEST_BAR, ratio=1)
@@ -45,12 +45,10 @@ def table(
     return _drawn(drawn, stream, environ)
 
 
-def _has_room(names: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> bool:
-    import shutil
-
-    columns = zip(*([names] if names else []), *rows, strict=True)
-    texts = sum(max(map(len, column)) + 2 for column in columns)
-    return texts + _SHORTEST_BAR <= shutil.get_terminal_size().columns
+def _has_room(names: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int) -> bool:
+    cells = zip(*([names] if names else []), *rows, strict=True)
+    texts = sum(max(map(len, column)) + 2 for column in cells)
+    return texts + _SHORTEST_BAR <= width
 
 
 def key_values(rows: Sequence[tuple[str, str]], stream: TextIO, environ: Mapping[str, str]) -> str:
@@ -69,14 +67,15 @@ def key_values(rows: Sequence[tuple[str, str]], stream: TextIO, environ: Mapping
 
 
 def _drawn(what: object, stream: TextIO, environ: Mapping[str, str]) -> str:
-    import shutil
-
     from rich.console import Console
 
     colour = colours(stream, environ)
-    width = shutil.get_terminal_size().columns
     console = Console(
-        file=stream, force_terminal=True, no_color=not colour, color_system="standard" if colour else None, width=width
+        file=stream,
+        force_terminal=True,
+        no_color=not colour,
+        color_system="standard" if colour else None,
+        width=columns(stream, environ),
     )
     with console.capture() as captured:
         console.print(what)

@@ -70,8 +70,9 @@ OUTPUT
   -o table   for people; on a pipe: tab-separated, nothing cut off
   -o json    one object; a list is {"items": [...], "next_cursor": "..." or null}
   -o jsonl   one object a line
-  -o csv     RFC 4180, UTF-8, with header; cells that a spreadsheet would run start with '
-  -o yaml    as json
+  -o csv     RFC 4180, UTF-8, with header; ' stands before what a spreadsheet would run, at the
+             start of a cell and behind each , ; tab and line break in it
+  -o yaml    as json, for readers of YAML 1.1 and 1.2
   -o ids     ids only, one a line
 
   --fields a,b   chooses and orders columns or keys
@@ -105,4 +106,4 @@ def help_on(words: Sequence[str], context: Context) -> str:
         return listing(node, list(words))
     verb: Verb[Any] = import_module(node.module).run
     path = " ".join(["bazar", *words])
-    return leaf_help(verb.text(path), verb.command(path, lambda _run: None, context))
+    return leaf_help(verb.text(path), verb.command(path, lambda _run: None, context), context.environ)

@@ -19,6 +19,7 @@ from typer._click.exceptions import MissingParameter, NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from bazar_cli.domain.texts import Verbatim, normalized
+from bazar_cli.runtime.streams import results
 
 __all__ = ["LiteCommand", "MissingParameter", "NoSuchOption", "UsageError", "build"]
 
@@ -95,11 +96,14 @@ class LiteCommand(TyperCommand):
         option = super().get_help_option(ctx)
         if type(option) is TyperOption:
             option.__class__ = LiteOption
+            option.callback = self._show_help
         return option
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
-        """Write the whole help text at once."""
-        formatter.write(self.help_text(self))
+    def _show_help(self, ctx: Any, _option: object, asked: bool) -> None:
+        """Write the help as results are written; Typer's own goes to `sys.stdout`."""
+        if asked and not ctx.resilient_parsing:
+            results().write(self.help_text(self))
+            ctx.exit()
 
 
 def build(callback: Callable[..., Any], help_text: Callable[[TyperCommand], str]) -> LiteCommand:

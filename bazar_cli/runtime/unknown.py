@@ -13,7 +13,7 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
     """Report that `word` stands where a command of `group` should; return exit code 2."""
     import difflib
 
-    streams.use_utf8()
+    streams.keep_results()
     command = " ".join(["bazar", *path])
     hint = f"`{command} --help` lists the commands"
     if word.startswith("-"):

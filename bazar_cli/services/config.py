@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.config import LOCAL_PROFILE, Place, Profile, Setting
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.domain.urls import HIDDEN, without_password
+from bazar_cli.domain.urls import HIDDEN, without_secrets
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
@@ -115,7 +115,7 @@ def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
         Profile(
             name=name,
             active=name == content.active,
-            supabase_url=values.get("supabase_url", ""),
+            supabase_url=without_secrets(values.get("supabase_url", "")),
             superuser_email=values.get("superuser_email"),
             signed_in=_is_signed_in(environ, name, values.get("supabase_url", "")),
         )
@@ -187,7 +187,7 @@ def redacted(name: str, value: str | None) -> str | None:
     """Return a value as it may be shown: no secret, no password in a URL."""
     if value is None or name not in _SECRET | _URLS:
         return value
-    return HIDDEN if name in _SECRET else without_password(value)
+    return HIDDEN if name in _SECRET else without_secrets(value)
 
 
 def origin(source: TargetSource) -> str:

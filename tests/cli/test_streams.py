@@ -163,3 +163,29 @@ def test_text_for_shells_is_not_changed_by_the_environment(admin: Bazar) -> None
     token = admin.environ["BAZAR_TOKEN"]
     assert admin.having(BAZAR_OUTPUT="json")("auth", "token").ok().out == f"{token}\n"
     assert admin("auth", "token", "-o", "json").ok().json["access_token"] == token
+
+
+BREAK = "x\nhint: do this\u2028::error::\x85\r\x0b\x1e"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("users", "get", BREAK), ("users", "list", "--limit", BREAK), ("users", "list", "--org", BREAK)),
+        *(("users", "list", f"--{BREAK}"), ("users", BREAK), (BREAK,), (f"--{BREAK}",), ("help", BREAK)),
+        *(("users", "list", "--cursor", BREAK), ("users", "list", "--fields", BREAK), ("users", "list", BREAK)),
+        *(("users", "me", "--profile", BREAK), ("users", "me", "--env-file", BREAK), ("users", "me", "-o", BREAK)),
+        *(("users", "create", BREAK), ("users", "create", "a@b.example.com", "--org", BREAK)),
+        *(("users", "delete", "a@b.example.com", "--confirm", BREAK), ("orgs", "create", BREAK, "--slug", BREAK)),
+        *(("plans", "check", BREAK), ("db", "migrate", BREAK), ("config", "profiles", "use", BREAK)),
+        *(("users", "me", "--log-file", f"/{BREAK}/x"), ("db", "seed", "--file", BREAK)),
+    ],
+    ids=range(23),
+)
+@pytest.mark.embedded
+def test_line_break_in_an_argument_starts_no_line(admin: Bazar, words: tuple[str, ...]) -> None:
+    done = admin.having(GITHUB_ACTIONS="true")(*words)
+    assert done.code in {2, 3}
+    told = [line for line in done.err.splitlines() if not line.startswith("::error title=")]
+    assert [line.partition(" ")[0] for line in told] == ["error:", "hint:"]
+    assert not [line for line in told if line.startswith("hint: do this")]

@@ -23,7 +23,7 @@ try:
     code = main()
 except SystemExit as ended:
     code = ended.code
-print("\\n@@" + json.dumps([code, sorted(sys.modules)]))
+print("\\n@@" + json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 """
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
@@ -41,7 +41,7 @@ def modules_of(*words: str, environ: dict[str, str] | None = None) -> set[str]:
         env={**kept, **(environ or {})},
         check=True,
     )
-    code, modules = json.loads(done.stdout.rpartition("@@")[2])
+    code, modules = json.loads(done.stderr.rpartition("@@")[2])
     assert code == 0, done.stderr
     return set(modules)
 

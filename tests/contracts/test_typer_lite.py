@@ -34,7 +34,7 @@ def echo(
 
 
 def run(*arguments: str) -> Any:
-    command = build(echo, lambda _command: "the help")
+    command = build(echo, lambda _command: "the help\n")
     with command.make_context("echo", list(arguments)) as context:
         return command.invoke(context)
 

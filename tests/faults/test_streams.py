@@ -16,7 +16,7 @@ import pytest
 
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done
-from tests.support.people import People
+from tests.support.people import OLD_PASSWORD, People
 
 Email = Callable[[str], str]
 
@@ -174,6 +174,58 @@ def test_reader_that_has_gone_ends_a_create_without_a_generated_password_quietly
     with unread() as stdout:
         done = admin("users", "create", unique_email("unread"), stdout=stdout)
     assert (done.code, done.err) == (0, "")
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------
+
+
+def ends_without_readers(bazar: Bazar, *words: str) -> list[int]:
+    """Run a command four times, with each of its streams read to the end or by nobody; return the exit codes."""
+    with unread() as out, unread() as err:
+        return [bazar(*words, stdout=stdout, stderr=stderr).code for stdout in (None, out) for stderr in (None, err)]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *((("users", "get", "nobody@example.com", "-o", form), 3) for form in FORMS),
+        (("users", "list", "--all"), 0),
+        (("users", "list", "--fields", "no-such-field"), 2),
+        (("users", "list", "--no-such-option"), 2),
+        (("no-such-command",), 2),
+        *((words, 0) for words in ANSWERS),
+    ],
+    ids=str,
+)
+def test_readers_that_have_gone_change_no_exit_code(admin: Bazar, words: tuple[str, ...], code: int) -> None:
+    assert ends_without_readers(admin, *words) == [code] * 4
+
+
+@pytest.mark.parametrize("form", FORMS[:-1])
+def test_readers_that_have_gone_change_no_permission_check(admin: Bazar, people: People, form: str) -> None:
+    words = ("plans", "check", "db:reset", "--user", people.user().email, "-o", form)
+    assert ends_without_readers(admin, *words) == [9] * 4
+
+
+def test_readers_that_have_gone_change_no_check_of_the_migrations(
+    signed_out_of: Callable[[str], Bazar], fresh_database: Callable[..., str], people: People
+) -> None:
+    known = people.user()
+    people.identity(known)
+    bazar = signed_out_of(fresh_database()).having(SUPERUSER_EMAIL=known.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
+    assert ends_without_readers(bazar, "db", "status", "--check") == [9] * 4
+
+
+def test_readers_that_have_gone_change_no_finding_of_the_doctor(nobody: Bazar) -> None:
+    assert ends_without_readers(nobody, "doctor") == [9] * 4
+
+
+@pytest.mark.parametrize("closed", [">/dev/full", ">&-", ">&- 2>&-"])
+def test_verdict_stands_where_it_cannot_be_written(nobody: Bazar, closed: str) -> None:
+    done = shell(nobody, f'"$@" {closed}', "doctor", "-o", "json")
+    assert done.code == 9
+    if "2>&-" not in closed:
+        assert (done.error["code"], done.error["exit_code"]) == ("output.unwritable", 9)
 
 
 # -- standard error -----------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import pytest
 
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.runtime import logs
 from bazar_cli.runtime.options import LogFormat
 from bazar_cli.runtime.redact import HIDDEN, Redactor
 from bazar_cli.runtime.reports import Reporter
+from tests.support.logged import logged_to
 
 ENVIRON = {
     "SUPABASE_KEY": "sb_secret_service",
@@ -138,20 +138,14 @@ def test_error_report_hides_a_secret(
 @pytest.mark.parametrize("log_format", list(LogFormat))
 def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFormat) -> None:
     path = tmp_path / "bazar.log"
-    redactor = Redactor({"SUPERUSER_PASSWORD": secret})
-    loggers = [logging.getLogger(name) for name in ("bazar_cli", "httpx", "alembic")]
-    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
-    try:
-        logs.start(redactor, logs.LogSettings("r-1", "users.list", to_stderr=False, format=log_format, file=path))
+    with logged_to(path, Redactor({"SUPERUSER_PASSWORD": secret}), log_format):
         logging.getLogger("bazar_cli.tests").warning("the word is %s, over", secret)
-    finally:
-        for logger, level, propagate, handlers in before:
-            for added in set(logger.handlers) - set(handlers):
-                added.close()
-            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
-    line = path.read_text().splitlines()[-1]
-    message = json.loads(line)["message"] if log_format is LogFormat.JSON else line
-    assert f"the word is {HIDDEN}, over" in message
+        logging.getLogger("another.library").error("it failed", exc_info=ValueError(f"not {secret}"))
+    said = path.read_text()
+    assert f"the word is {HIDDEN}, over" in said
+    assert f"ValueError: not {HIDDEN}" in said
+    if log_format is LogFormat.JSON:
+        assert json.loads(said.splitlines()[-3])["message"] == f"the word is {HIDDEN}, over"
 
 
 def test_secret_shows_itself_to_nobody() -> None:

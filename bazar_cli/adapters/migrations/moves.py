@@ -42,4 +42,8 @@ class Moves:
                 yield step(self._directory.revision_map, self._directory.get_revision(revision))
 
         with EnvironmentContext(self._config, self._directory, fn=steps, as_sql=self._as_sql):
-            self._directory.run_env()
+            try:
+                self._directory.run_env()
+            except SystemExit as ended:
+                # A revision ends neither the command nor chooses its exit code.
+                raise RuntimeError(f"it called sys.exit({ended.code!r})") from ended

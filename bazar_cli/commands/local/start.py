@@ -64,13 +64,13 @@ def run(
             data_dir=str(running.data_dir),
         )
     )
-    run.notice(_next(run, prepared))
+    run.notice(*_next(run, prepared))
 
 
-def _next(run: Run[Started], prepared: Prepared | None) -> str:
+def _next(run: Run[Started], prepared: Prepared | None) -> tuple[str, ...]:
     """What to type next; a target of the environment or another active profile comes before `local`."""
     if prepared is None:
-        return 'next: eval "$(bazar local env)", then bazar db migrate'
+        return ('next: eval "$(bazar local env)", then bazar db migrate',)
     elsewhere = any(run.environ.get(n) for n in ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"))
     flag = "" if prepared.active and not elsewhere else f" --profile {LOCAL_PROFILE}"
-    return f"next: bazar users create grace@example.com --generate-password{flag}\n      bazar users list{flag}"
+    return f"next: bazar users create grace@example.com --generate-password{flag}", f"      bazar users list{flag}"

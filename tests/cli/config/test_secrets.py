@@ -31,6 +31,12 @@ BROKEN = {
     "SQLAlchemy's driver": ("DATABASE_URL", "postgresql+psycopg://u:hunter22@localhost/x"),
     "anon key": ("SUPABASE_ANON_KEY", "sb_publishable_hunter22\n"),
     "two dots": ("SUPABASE_URL", "https://exa..mple.com"),
+    "query": ("SUPABASE_URL", "https://project.supabase.co/?apikey=hunter22&debug"),
+    "query without a name": ("SUPABASE_URL", "https://project.supabase.co?hunter22"),
+    "fragment": ("SUPABASE_URL", "https://project.supabase.co/#access_token=hunter22"),
+    "user": ("SUPABASE_URL", "https://hunter22@project.supabase.co"),
+    "user and password": ("SUPABASE_URL", "https://u:hunter22@project.supabase.co"),
+    "query behind a broken host": ("SUPABASE_URL", "https://[project.supabase.co?hunter22"),
     "long host": ("SUPABASE_URL", f"https://{'a' * 300}.com"),
 }
 EACH = pytest.mark.parametrize(("name", "value"), BROKEN.values(), ids=BROKEN.keys())
@@ -74,6 +80,17 @@ def test_a_url_without_a_host_is_shown_as_it_is(nobody: Bazar) -> None:
         "items"
     ]
     assert next(i["value"] for i in found if i["name"] == "DATABASE_URL") == "postgresql:///x"
+
+
+def test_a_profile_that_somebody_edited_shows_no_query(nobody: Bazar) -> None:
+    for name, value in TARGET.items():
+        nobody = nobody.having(**{name: value})
+    nobody("config", "profiles", "add", "mine").ok()
+    path = nobody.home / "config" / "profiles.toml"
+    path.write_text(path.read_text().replace(TARGET["SUPABASE_URL"], f"{TARGET['SUPABASE_URL']}/?apikey=hunter22"))
+    found = nobody("config", "profiles", "list", "-o", "json").ok().json["items"]
+    assert found[0]["supabase_url"] == f"{TARGET['SUPABASE_URL']}/?***"
+    assert "hunter" not in nobody("__complete", "config", "profiles", "use", "").ok().out
 
 
 @pytest.mark.parametrize(

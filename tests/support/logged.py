@@ -1,0 +1,40 @@
+"""Log lines of this process in a file, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bazar_cli.runtime import logs
+from bazar_cli.runtime.options import LogFormat
+from bazar_cli.runtime.redact import Redactor
+
+_TAKEN = (
+    (logging.Logger, "callHandlers"),
+    (warnings, "showwarning"),
+    (threading, "excepthook"),
+    (sys, "unraisablehook"),
+)
+_LOGGERS = ("bazar_cli", "httpx", "alembic")
+
+
+@contextmanager
+def logged_to(path: Path, redactor: Redactor, log_format: LogFormat = LogFormat.TEXT) -> Generator[None]:
+    """Start log lines as a command does, and give back what it takes from the logging of this process."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    with pytest.MonkeyPatch.context() as patch:
+        for place, name in _TAKEN:
+            patch.setattr(place, name, getattr(place, name))
+        settings = logs.LogSettings("r-1", "users.list", to_stderr=False, format=log_format, file=path)
+        end = logs.start(redactor, settings)
+        yield
+        end(0, "")
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
