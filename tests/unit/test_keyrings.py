@@ -140,21 +140,38 @@ def test_name_with_null_in_it_is_a_keyring(choose: Choose, monkeypatch: pytest.M
     assert SecretStore(choose("tests.support.keyrings.NullifyingFailover")).where("session:x") == "keyring"
 
 
-@pytest.mark.parametrize("content", ["[backend]\ndefault-keyring=nonsense.Backend\n", "no section\n", "\xff"])
-def test_broken_settings_of_the_library_are_told(
-    choose: Choose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
-    environ = {**choose(""), "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}
-    monkeypatch.delenv("PYTHON_KEYRING_BACKEND")
+@pytest.fixture
+def by_settings(choose: Choose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
+    """Choose a back end by the settings file of the library, where a session bus is."""
     settings = tmp_path / "python_keyring" / "keyringrc.cfg"
     settings.parent.mkdir()
-    settings.write_bytes(content.encode("latin-1"))
     monkeypatch.setattr("keyring.util.platform_.config_root", lambda: settings.parent)
+    environ = {**choose(""), "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}
+    monkeypatch.delenv("PYTHON_KEYRING_BACKEND")
 
+    def chosen(content: str) -> Mapping[str, str]:
+        settings.write_bytes(content.encode("latin-1"))
+        return environ
+
+    return chosen
+
+
+@pytest.mark.parametrize("content", ["[backend]\ndefault-keyring=nonsense.Backend\n", "no section\n", "\xff"])
+def test_broken_settings_of_the_library_are_told(by_settings: Choose, content: str) -> None:
     with pytest.raises(BackendUnavailable, match="the keyring of this system refuses") as refused:
-        SecretStore(environ).get("session:x")
+        SecretStore(by_settings(content)).get("session:x")
 
     assert refused.value.code == "keyring.unavailable"
+
+
+def test_library_that_was_switched_off_means_the_file(by_settings: Choose, tmp_path: Path) -> None:
+    # What `keyring --disable` writes.
+    store = SecretStore(by_settings("[backend]\ndefault-keyring=keyring.backends.null.Keyring"))
+
+    store.set("session:staging", "kept")
+
+    assert store.get("session:staging") == "kept"
+    assert Path(store.where("session:staging")).is_relative_to(tmp_path)
 
 
 def test_file_of_a_time_without_keyring_is_forgotten_too(choose: Choose) -> None:

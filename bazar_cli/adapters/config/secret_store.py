@@ -76,7 +76,8 @@ class SecretStore:
         except NotSignedIn as unreadable:
             kept, reason = False, unreadable.message
         if not kept:
-            path.unlink(missing_ok=True)
+            with _writing(path):
+                path.unlink(missing_ok=True)
             raise _unwritable(path, reason)
 
     def delete(self, name: str) -> None:
