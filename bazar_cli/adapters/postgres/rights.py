@@ -28,20 +28,15 @@ from bazar_cli.domain.errors import RightsChanged
 # One statement, in which each part begins when the one before has its locks: a part with a lock is never inlined, and
 # a count reads all of it. What the plan must still have is locked row by row: a count would be that of before a wait.
 _HOLD_OPERATOR = """
-    WITH named AS (
-        SELECT id FROM bazar.users
-        WHERE (id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[]))) AND id <> :operator
-    ),
-    before AS (
-        SELECT id FROM bazar.users WHERE id IN (SELECT id FROM named) AND id < :operator ORDER BY id FOR UPDATE
+    WITH before AS (
+        SELECT id FROM bazar.users WHERE {named} AND id < :operator ORDER BY id FOR UPDATE
     ),
     operator AS (
         SELECT plan, state, pending, is_superuser FROM bazar.users
         WHERE id = :operator AND (SELECT count(*) FROM before) >= 0 FOR {strength}
     ),
     after AS (
-        SELECT id FROM bazar.users
-        WHERE id IN (SELECT id FROM named) AND id > :operator AND (SELECT count(*) FROM operator) >= 0
+        SELECT id FROM bazar.users WHERE {named} AND id > :operator AND (SELECT count(*) FROM operator) >= 0
         ORDER BY id FOR UPDATE
     ),
     kept AS (
@@ -50,6 +45,7 @@ _HOLD_OPERATOR = """
     )
     SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
 """
+_NAMED = "(id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[])))"
 _ROLE = text(
     "SELECT role FROM bazar.memberships WHERE organization_id = :organization AND user_id = :operator FOR SHARE"
 )
@@ -68,7 +64,7 @@ def hold_operator(connection: Connection, grant: Grant) -> None:
     oneself = operator.id in ids or operator.email in emails
     needed = {permission.value for permission in grant.permissions}
     row = connection.execute(
-        text(_HOLD_OPERATOR.format(strength="UPDATE" if oneself else "SHARE")),
+        text(_HOLD_OPERATOR.format(named=_NAMED, strength="UPDATE" if oneself else "SHARE")),
         {
             "ids": [str(one) for one in ids],
             "emails": emails,
