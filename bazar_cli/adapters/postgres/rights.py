@@ -18,7 +18,7 @@ Where a circle is left, as of two who take from Plus the permission that both re
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from sqlalchemy import Connection, text
 
@@ -49,7 +49,12 @@ _NAMED = "(id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS 
 _ROLE = text(
     "SELECT role FROM bazar.memberships WHERE organization_id = :organization AND user_id = :operator FOR SHARE"
 )
-_ROLES = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :operator")
+_JOINED = text(
+    """
+    SELECT organization_id FROM bazar.memberships
+    WHERE user_id = :operator AND organization_id = ANY(CAST(:organizations AS uuid[]))
+    """
+)
 
 
 def hold_operator(connection: Connection, grant: Grant) -> None:
@@ -96,15 +101,15 @@ def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Ro
     return keep
 
 
-def compare_reach(connection: Connection, reach: Reach) -> None:
-    """Make sure, before something is said to be out of reach, that the reach is what the gate read.
+def compare_reach(connection: Connection, reach: Reach, organizations: Collection[uuid.UUID]) -> None:
+    """Make sure, before something is said to be out of reach, that the operator is where the gate read that they are.
 
+    Parameters: `organizations` are those on which it rests; memberships in others may come and go.
     Raises: RightsChanged.
     """
-    if reach.everything:
-        return
-    rows = connection.execute(_ROLES, {"operator": reach.user_id}).all()
-    if {row.organization_id: Role(row.role) for row in rows} != dict(reach.roles):
+    values = {"operator": reach.user_id, "organizations": [str(one) for one in organizations]}
+    joined = frozenset[uuid.UUID](connection.execute(_JOINED, values).scalars())
+    if joined != reach.organization_ids.intersection(organizations):
         raise RightsChanged
 
 
