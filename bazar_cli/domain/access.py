@@ -211,13 +211,12 @@ class Reach:
 
     everything: bool
     user_id: UUID
-    roles: Mapping[UUID, Role]
-    """The operator's organizations, with the role in each."""
+    memberships: tuple[Membership, ...]
 
     @property
     def organization_ids(self) -> frozenset[UUID]:
         """The operator's organizations."""
-        return frozenset(self.roles)
+        return frozenset(m.organization_id for m in self.memberships)
 
 
 class LockedRoles:
@@ -329,7 +328,7 @@ def mint(
     return Grant(
         operator,
         spec,
-        Reach(everything=operator.is_superuser, user_id=operator.id, roles=roles),
+        Reach(everything=operator.is_superuser, user_id=operator.id, memberships=operator.memberships),
         request_id,
         dry_run,
         bootstrap,

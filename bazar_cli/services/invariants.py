@@ -1,8 +1,8 @@
 """What no operator may end: the last superuser who rules, the last owner of an organization, and what those who
 rule need of their plan (design section 2).
 
-Each check locks the rows that it counts, so that of two operators at the same moment the second one sees what the
-first one did.
+Each check locks what it counts, so that of two operators at the same moment the second one sees what the first one
+did: the organizations, or for those who rule one lock that all take who end one.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ def keep(system: System, grant: Grant, claim: Claim) -> None:
 def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, finishing: bool = False) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
-    A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a
-    deadlock, as of two operators who delete each other: the next try sees what the other one did.
+    A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a deadlock, which
+    the order of locks (`adapters.postgres.rights`) leaves to very few commands: the next try sees what the other did.
     Raises: Conflict `users.busy` after 30 s; whatever else the step raises.
     """
     deadline = time.monotonic() + WAIT_SECONDS

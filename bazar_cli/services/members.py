@@ -18,6 +18,7 @@ from bazar_cli.services.lookups import organization_not_found, user_not_found
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.postgres.organizations import Lock
+    from bazar_cli.adapters.postgres.users import Held
     from bazar_cli.domain.orgs import Organization
     from bazar_cli.domain.users import User
     from bazar_cli.services.system import System
@@ -45,14 +46,16 @@ def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
     Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `members.differs` for a
     member with another role, `users.pending`.
     """
-    from bazar_cli.adapters.postgres import memberships, organizations
+    from bazar_cli.adapters.postgres import memberships, organizations, users
 
     grant.demand(use_cases.ADD)
 
     def step(connection: Connection) -> MemberChange:
         organization = _held(connection, grant, request.organization, organizations.Lock.KEEP)
+        held = users.hold(connection, grant.reach, request.user)
+        # First whether the operator may at all, then who the user is.
         scope.may_give_role(grant, organization.id, organization.slug, request.role)
-        user = _held_user(connection, grant, request.user)
+        user = _free(held, request.user)
         scope.may_see_user(grant, user)
         current = _role_in(user, organization)
         if current is None:
@@ -141,10 +144,13 @@ def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> O
 
 
 def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
-    """The user, locked; not while they are being created or deleted: who finishes that counts on what they are."""
     from bazar_cli.adapters.postgres import users
 
-    held = users.hold(connection, grant.reach, reference)
+    return _free(users.hold(connection, grant.reach, reference), reference)
+
+
+def _free(held: Held | None, reference: str) -> User:
+    """The user; not while they are being created or deleted: who finishes that counts on what they are."""
     if held is None:
         raise user_not_found(reference)
     leases.refuse_pending(held, COMING_OR_GOING)

@@ -57,7 +57,6 @@ def demote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUse
         invariants.keep_ruler(connection, held.user)
         return _write(connection, grant, held.user, superuser=False)
 
-    # Two who demote each other lock each other's rows: the second one tries again, and finds what the first did.
     return leases.when_free(step, system, grant)
 
 

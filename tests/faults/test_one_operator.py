@@ -52,7 +52,8 @@ def all_of(bazar: Bazar, commands: Sequence[Words]) -> list[Done]:
     """Run commands as `xargs -P 8` does."""
     bazar("--version").ok()  # the process that forks them is there before any thread asks for it
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda words: bazar(*words, "-o", "json"), commands))
+        running = [pool.submit(bazar, *words, "-o", "json") for words in commands]
+        return [future.result() for future in running]
 
 
 def ends(commands: Sequence[Words], done: Sequence[Done]) -> Counter[tuple[str, int, str]]:

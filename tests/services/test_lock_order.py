@@ -1,8 +1,9 @@
 """All locks are taken in one order (`adapters.postgres.rights`): no two commands wait for each other in a circle.
 
-Every pair of use cases that write runs at once on the same rows, in lockstep: after each statement that locks or
-writes, each of the two waits for the other to do one more, unless that one waits for a lock. So two that lock the same
-rows in another order meet in a deadlock nearly always, not once in a thousand runs.
+Each use case that writes runs once while its statements are read: they lock in that order. Pairs of them run at once on
+the same rows, in lockstep: after each statement that locks or writes, each of the two waits for the other to do one
+more, unless that one waits for a lock. So two that lock the same rows in another order meet in a deadlock nearly
+always, not once in a thousand runs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import pkgutil
 import re
 import threading
 import uuid
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -65,7 +67,7 @@ from bazar_cli.services import (
     users,
 )
 from tests.support.people import Org, People, Someone, an_address
-from tests.support.together import at_once
+from tests.support.together import at_once, ended
 
 WHOLE_DATABASE = {"auth.login", "doctor"} | {
     f"db.{verb}"
@@ -180,6 +182,73 @@ def test_every_use_case_that_writes_is_among_them() -> None:
     assert specs - WHOLE_DATABASE - ONE_EVENT == {name.partition(" ")[0] for name in ACTS}
 
 
+# -- each by itself -----------------------------------------------------------------------------------------
+
+_PLACES = (
+    "bazar.users",
+    "pg_advisory_xact_lock",
+    "bazar.organizations",
+    "bazar.plans",
+    "bazar.memberships",
+    "bazar.deployment",
+)
+"""What is locked, in the order of `adapters.postgres.rights`."""
+
+
+@dataclass
+class Locks:
+    """The locks of one transaction: those that break the order."""
+
+    whom: dict[str, str]
+    """The ids of users by their addresses."""
+    broken: list[str] = field(default_factory=list[str])
+    _held: set[str] = field(default_factory=set[str])
+    _last: int = 0
+
+    def after(self, _connection: Connection, cursor: Any, statement: str, parameters: Any, *_rest: object) -> None:
+        """Place the locks of a statement; a lock on a user who is locked already is none."""
+        if statement.startswith("BEGIN"):
+            self._held, self._last = set(), 0
+        if "WITH before AS" in statement:
+            named = {str(one) for one in parameters["ids"]} | {self.whom[email] for email in parameters["emails"]}
+            self._held = named | {str(parameters["operator"])}
+            return
+        locks = re.search(r"\bFOR (NO KEY )?(KEY )?(UPDATE|SHARE)\b|pg_advisory_xact_lock", statement)
+        if locks is None or cursor.rowcount == 0:
+            return
+        _, place = min((statement.find(name), n) for n, name in enumerate(_PLACES) if name in statement)
+        if place == 0:
+            found = {str(row[0]) for row in cursor.fetchall()}
+            cursor.scroll(0, mode="absolute")
+            if self._held and not found <= self._held:
+                self.broken.append(" ".join(statement.split()))
+            self._held |= found
+            return
+        if place < self._last:
+            self.broken.append(" ".join(statement.split()))
+        self._last = max(self._last, place)
+
+
+@pytest.mark.usefixtures("ruler")
+@pytest.mark.parametrize(
+    ("name", "superusers"),
+    [*((name, True) for name in sorted(ACTS)), *((name, False) for name in sorted(OF_MEMBERS))],
+)
+def test_each_takes_its_locks_in_order(people: People, name: str, superusers: bool) -> None:
+    side, _ = sides(people, superusers=superusers)
+    someone = (side.me, side.other, side.guest, side.outsider)
+    locks = Locks(defaultdict(str, {one.email: str(one.id) for one in someone}))
+    event.listen(Engine, "after_cursor_execute", locks.after)
+    try:
+        ended(lambda: ACTS[name](side))
+    finally:
+        event.remove(Engine, "after_cursor_execute", locks.after)
+    assert locks.broken == []
+
+
+# -- two at once --------------------------------------------------------------------------------------------
+
+
 class Lockstep:
     """Lets two threads take their locks in turns, and hears of each deadlock."""
 
@@ -235,15 +304,22 @@ def met(people: People, lockstep: Lockstep, first: str, second: str, *, superuse
     return [*ends, *deadlocks]
 
 
+def in_circles(people: People, lockstep: Lockstep, pairs: Iterable[tuple[str, str]], *, superusers: bool) -> object:
+    """Return the pairs of which one waited for the other in a circle, and how they ended."""
+    people.superuser()
+    wrong = {"deadlock", "postgres.busy", "users.busy"}
+    ends = {pair: met(people, lockstep, *pair, superusers=superusers) for pair in pairs}
+    return {pair: codes for pair, codes in ends.items() if wrong.intersection(codes)}
+
+
 @pytest.mark.parametrize("superusers", [True, False], ids=["superusers", "owners"])
-def test_no_two_wait_for_each_other_in_a_circle(alone: People, lockstep: Lockstep, superusers: bool) -> None:
-    alone.superuser()
-    acts = sorted(ACTS) if superusers else sorted(OF_MEMBERS)
-    wrong = {
-        pair: ends
-        for pair in combinations_with_replacement(acts, 2)
-        if {"deadlock", "postgres.busy", "users.busy"}.intersection(
-            ends := met(alone, lockstep, *pair, superusers=superusers)
-        )
-    }
-    assert wrong == {}
+def test_two_of_a_kind_do_not_wait_in_a_circle(alone: People, lockstep: Lockstep, superusers: bool) -> None:
+    pairs = [(name, name) for name in ACTS if superusers or name in OF_MEMBERS]
+    assert in_circles(alone, lockstep, pairs, superusers=superusers) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("superusers", [True, False], ids=["superusers", "owners"])
+def test_no_two_wait_in_a_circle(alone: People, lockstep: Lockstep, superusers: bool) -> None:
+    names = [name for name in ACTS if superusers or name in OF_MEMBERS]
+    assert in_circles(alone, lockstep, combinations(names, 2), superusers=superusers) == {}

@@ -15,12 +15,12 @@ from bazar_cli.domain import members as use_cases
 from bazar_cli.domain import orgs as org_use_cases
 from bazar_cli.domain.access import Pending, Role, UserState
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.errors import BazarError, Conflict, Denied, NotFound, UsageError
+from bazar_cli.domain.errors import BazarError, Conflict, Denied, NotFound, RightsChanged, UsageError
 from bazar_cli.domain.members import AddMember, ListMembers, Member, MemberChange, RemoveMember, UpdateMember
 from bazar_cli.domain.orgs import DeleteOrganization, UpdateOrganization
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.services import members, orgs
-from tests.support.people import Org, People, Someone
+from tests.support.people import Org, People, Someone, granted
 from tests.support.postgres import target_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -524,3 +524,28 @@ def test_a_denial_says_what_one_is(people: People) -> None:
     with pytest.raises(Denied, match="your role is admin") as denied:
         remove(people, me, org, owner)
     assert denied.value.details == {"organization": org.slug, "role": "owner", "own_role": "admin"}
+
+
+def test_what_is_unknown_stays_unknown_while_other_memberships_come_and_go(people: People) -> None:
+    """Nothing of the answer rests on them: a script that asks for the exit code of an unknown user still gets it."""
+    org, other = people.org(), people.org()
+    me = manager_of(people, {org: Role.OWNER, other: Role.OWNER})
+    request = UpdateMember(org.slug, "nobody@example.com", Role.ADMIN)
+    elsewhere = UpdateMember("no-such-organization", me.email, Role.ADMIN)
+    grants = [granted(people.operator(me), use_cases.UPDATE, asked) for asked in (request, elsewhere)]
+    people.sql("DELETE FROM bazar.organizations WHERE id = %s", other.id)
+    for grant, asked, code in zip(grants, (request, elsewhere), ("users.not_found", "orgs.not_found"), strict=True):
+        with pytest.raises(NotFound) as unknown:
+            people.run_with(grant, members.update, asked)
+        assert unknown.value.code == code
+
+
+@pytest.mark.parametrize("named", ["organization", "user"])
+def test_what_came_into_reach_meanwhile_is_looked_for_again(people: People, named: str) -> None:
+    org, other = people.org(), people.org()
+    me, who = manager_of(people, {org: Role.OWNER}), people.user({other: Role.MEMBER})
+    request = AddMember((other if named == "organization" else org).slug, who.email)
+    grant = granted(people.operator(me), use_cases.ADD, request)
+    people.sql("INSERT INTO bazar.memberships VALUES (%s, %s, 'owner')", other.id, me.id)
+    with pytest.raises(RightsChanged):
+        people.run_with(grant, members.add, request)

@@ -66,7 +66,12 @@ def hold(
     ).all()
     locked = next((row.id for row in rows if row.found), None)
     if locked is None:
-        rights.compare_reach(connection, reach)
+        if not reach.everything:
+            there = connection.execute(text(f"SELECT o.id FROM bazar.organizations o WHERE {column}"), value).scalars()  # noqa: S608 - constants
+            named = (
+                m.organization_id for m in reach.memberships if reference.lower() in (str(m.organization_id), m.slug)
+            )
+            rights.compare_reach(connection, reach, {*there, *named})
         return None
     return _organization(connection.execute(text(f"{_COLUMNS} WHERE o.id = :id"), {"id": locked}).one())
 

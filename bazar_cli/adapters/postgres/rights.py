@@ -18,7 +18,7 @@ Where a circle is left, as of two who take from Plus the permission that both re
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from sqlalchemy import Connection, text
 
@@ -28,20 +28,15 @@ from bazar_cli.domain.errors import RightsChanged
 # One statement, in which each part begins when the one before has its locks: a part with a lock is never inlined, and
 # a count reads all of it. What the plan must still have is locked row by row: a count would be that of before a wait.
 _HOLD_OPERATOR = """
-    WITH named AS (
-        SELECT id FROM bazar.users
-        WHERE (id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[]))) AND id <> :operator
-    ),
-    before AS (
-        SELECT id FROM bazar.users WHERE id IN (SELECT id FROM named) AND id < :operator ORDER BY id FOR UPDATE
+    WITH before AS (
+        SELECT id FROM bazar.users WHERE {named} AND id < :operator ORDER BY id FOR UPDATE
     ),
     operator AS (
         SELECT plan, state, pending, is_superuser FROM bazar.users
         WHERE id = :operator AND (SELECT count(*) FROM before) >= 0 FOR {strength}
     ),
     after AS (
-        SELECT id FROM bazar.users
-        WHERE id IN (SELECT id FROM named) AND id > :operator AND (SELECT count(*) FROM operator) >= 0
+        SELECT id FROM bazar.users WHERE {named} AND id > :operator AND (SELECT count(*) FROM operator) >= 0
         ORDER BY id FOR UPDATE
     ),
     kept AS (
@@ -50,10 +45,16 @@ _HOLD_OPERATOR = """
     )
     SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
 """
+_NAMED = "(id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[])))"
 _ROLE = text(
     "SELECT role FROM bazar.memberships WHERE organization_id = :organization AND user_id = :operator FOR SHARE"
 )
-_ROLES = text("SELECT organization_id, role FROM bazar.memberships WHERE user_id = :operator")
+_JOINED = text(
+    """
+    SELECT organization_id FROM bazar.memberships
+    WHERE user_id = :operator AND organization_id = ANY(CAST(:organizations AS uuid[]))
+    """
+)
 
 
 def hold_operator(connection: Connection, grant: Grant) -> None:
@@ -68,7 +69,7 @@ def hold_operator(connection: Connection, grant: Grant) -> None:
     oneself = operator.id in ids or operator.email in emails
     needed = {permission.value for permission in grant.permissions}
     row = connection.execute(
-        text(_HOLD_OPERATOR.format(strength="UPDATE" if oneself else "SHARE")),
+        text(_HOLD_OPERATOR.format(named=_NAMED, strength="UPDATE" if oneself else "SHARE")),
         {
             "ids": [str(one) for one in ids],
             "emails": emails,
@@ -100,15 +101,15 @@ def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Ro
     return keep
 
 
-def compare_reach(connection: Connection, reach: Reach) -> None:
-    """Make sure, before something is said to be out of reach, that the reach is what the gate read.
+def compare_reach(connection: Connection, reach: Reach, organizations: Collection[uuid.UUID]) -> None:
+    """Make sure, before something is said to be out of reach, that the operator is where the gate read that they are.
 
+    Parameters: `organizations` are those on which it rests; memberships in others may come and go.
     Raises: RightsChanged.
     """
-    if reach.everything:
-        return
-    rows = connection.execute(_ROLES, {"operator": reach.user_id}).all()
-    if {row.organization_id: Role(row.role) for row in rows} != dict(reach.roles):
+    values = {"operator": reach.user_id, "organizations": [str(one) for one in organizations]}
+    joined = frozenset[uuid.UUID](connection.execute(_JOINED, values).scalars())
+    if joined != reach.organization_ids.intersection(organizations):
         raise RightsChanged
 
 

@@ -39,6 +39,9 @@ _AMONG_FEW = """
              SELECT r.user_id FROM bazar.memberships r
              WHERE r.organization_id = ANY(CAST(:organizations AS uuid[])))
 """
+_ORGANIZATIONS_OF = """
+    SELECT m.organization_id FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id WHERE
+"""
 _KEEP_ORGANIZATIONS = text(
     """
     SELECT id FROM bazar.organizations WHERE id IN (SELECT organization_id FROM bazar.memberships WHERE user_id = :id)
@@ -110,7 +113,9 @@ def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
         held = _held(connection, locked)
         if not reach.organization_ids.isdisjoint(m.organization_id for m in held.user.organizations):
             return held
-    rights.compare_reach(connection, reach)
+    if not reach.everything:
+        theirs = connection.execute(text(f"{_ORGANIZATIONS_OF} {column}"), value).scalars().all()
+        rights.compare_reach(connection, reach, theirs)
     return None
 
 
