@@ -8,7 +8,7 @@ What is not text stays as it is, byte for byte: paths, URLs, keys, and passwords
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 BYTE_ORDER_MARK = "\ufeff"
 _TEXTS = frozenset({"BAZAR_ALLOW_PLAINTEXT", "BAZAR_OUTPUT", "BAZAR_PROFILE", "SUPERUSER_EMAIL"})
@@ -81,8 +81,8 @@ def _value(name: str, value: str) -> str:
     return without_mark(value) if name in _CREDENTIALS else value
 
 
-def _in_form(form: str, text: str) -> str:
+def _in_form(form: Literal["NFC", "NFD"], text: str) -> str:
     # A listing, `--version` and most commands never need it.
     import unicodedata
 
-    return unicodedata.normalize(form, text)  # pyright: ignore[reportArgumentType] - one of its forms
+    return unicodedata.normalize(form, text)

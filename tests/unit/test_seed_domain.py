@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bazar_cli.domain.access import Role, UserState
 from bazar_cli.domain.errors import UsageError
@@ -221,3 +224,24 @@ def test_password_is_checked_and_its_variable_named() -> None:
     assert raised.value.code == "users.password_invalid"
     assert "BAZAR_SEED_PASSWORD" in raised.value.message
     assert "short" not in raised.value.message
+
+
+KEYS = ("organizations", "users", "slug", "name", "email", "plan", "role", "state", "owner")
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(("a@b.c", "acme", "free")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional={"organizations": ANYTHING, "users": ANYTHING}) | ANYTHING)
+def test_no_content_is_a_bug(content: object) -> None:
+    with suppress(UsageError):
+        parse(json.dumps(content), "demo.json")
+
+
+@settings(deadline=None)
+@given(st.text() | st.sampled_from(("[" * 100_000, '{"users":' * 100_000, "9" * 5000)))
+def test_no_text_is_a_bug(text: str) -> None:
+    with suppress(UsageError):
+        parse(text, "demo.json")

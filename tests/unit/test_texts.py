@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bazar_cli.adapters.config.profiles import Profiles
@@ -40,6 +40,7 @@ class Stream:
         return True
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_normalized_text_is_composed_has_one_kind_of_line_end_and_stays_so(text: str) -> None:
     found = normalized(text)
@@ -51,6 +52,7 @@ def test_a_normalized_text_is_composed_has_one_kind_of_line_end_and_stays_so(tex
     assert normalized(f"{BYTE_ORDER_MARK}{text}") == found or text.startswith(BYTE_ORDER_MARK)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_of_a_password_only_the_mark_and_one_line_end_are_taken(text: str) -> None:
     typed = text.replace("\n", "").removeprefix(BYTE_ORDER_MARK).removesuffix("\r")
@@ -198,6 +200,16 @@ def test_a_revision_has_one_checksum_however_it_was_checked_out(
     assert is_checksum_of(other, checksum_of_bytes(path))
 
 
+def test_a_checksum_that_was_taken_of_mixed_line_ends_stays_valid(tmp_path: Path) -> None:
+    path = tmp_path / "0009_mixed.py"
+    path.write_bytes(b"revision = '0009'\r\ndown_revision = None\n")
+
+    assert checksum(path) != checksum_of_bytes(path)
+    assert is_checksum_of(path, checksum_of_bytes(path))
+    assert is_checksum_of(path, checksum(path))
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.integers(0, 40), st.binary(min_size=1, max_size=3))
 def test_a_revision_with_any_other_change_has_another_checksum(content: bytes, at: int, added: bytes) -> None:
     edited = content[:at] + added + content[at:]

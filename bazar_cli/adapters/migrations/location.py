@@ -145,9 +145,9 @@ def is_checksum_of(path: Path, known: str) -> bool:
 
     Those stored another one where a checkout had a BOM or other line ends.
     """
-    text = normalized_bytes(path.read_bytes())
-    marks, ends = (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
-    return any(known == _digest(mark + text.replace(b"\n", end)) for mark in marks for end in ends)
+    content = path.read_bytes()
+    text, marks, ends = normalized_bytes(content), (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
+    return known in map(_digest, (content, *(mark + text.replace(b"\n", end) for mark in marks for end in ends)))
 
 
 def _digest(content: bytes) -> str:
