@@ -78,6 +78,10 @@ class Conflict(BazarError):
     exit_code = ExitCode.CONFLICT
 
 
+class KeyRefused(Conflict):
+    """Supabase Auth does not take the service key, and did nothing."""
+
+
 class BackendUnavailable(BazarError):
     """Postgres or Supabase Auth is unreachable or timed out; trying again may help."""
 

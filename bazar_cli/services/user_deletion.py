@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import identity_of, invariants, leases
@@ -110,10 +110,8 @@ def _described(user: User) -> dict[str, object]:
 
 def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
     user = doomed.user
-    try:
+    with leases.begun(lambda silent: _unfinished(user, silent)):
         existing = None if doomed.adopted else admin.get(user.id)
-    except BackendUnavailable as silent:
-        raise _unfinished(user, silent) from silent
     if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
         return
     leases.keep(system, grant, doomed)
@@ -138,7 +136,7 @@ def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _
 _HELD = ". If it never succeeds, a foreign key on auth.users (files in Storage, a table of yours) may hold the identity"
 
 
-def _unfinished(user: User, unknown: Exception) -> BazarError:
+def _unfinished(user: User, unknown: Exception) -> BackendUnavailable:
     limited = isinstance(unknown, OutcomeUnknown) and unknown.rate_limited
     return BackendUnavailable(
         "users.delete_unfinished",
