@@ -72,11 +72,13 @@ NOBODY = "user_not_found"
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing (`adapters.supabase.answers`).
 
-    Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence.
+    Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence; `page` says that
+    something on the way refused it, with a page of its own.
     """
 
-    def __init__(self, status: int, code: str | None, message: str) -> None:
+    def __init__(self, status: int, code: str | None, message: str, *, page: bool = False) -> None:
         super().__init__(message)
+        self.page = page
         self.status = status
         self.code = code
         self.message = message

@@ -39,7 +39,7 @@ def judge(response: httpx.Response) -> None:
     status = response.status_code
     body = _object(response)
     code, message = _explained(body, response)
-    refusal = IdentityRefused(status, code, message)
+    refusal = IdentityRefused(status, code, message, page=body is None)
     in_form = body is not None and status not in {*_MAY_PASS, TOO_MANY}
     if refusal.of_key or (response.is_client_error and in_form and (status != HTTPStatus.NOT_FOUND or refusal.nobody)):
         raise refusal

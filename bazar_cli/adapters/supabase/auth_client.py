@@ -222,7 +222,7 @@ class AuthClient:
                 hint="choose another password",
                 details={"supabase_code": code},
             )
-        if refusal.of_key:
+        if refusal.of_key and not refusal.page:
             return key_refused(refusal)
         return unavailable(self._target, f"{status} {message}")
 
