@@ -209,8 +209,7 @@ def test_an_answer_in_drips_ends_with_the_deadline(
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.03)
     server.answer = lambda: server.drips(drip)
     for name in CALLS:
-        said = unanswered(name, target)
-        assert "took longer than 0.03 s" in said or "timed out" in said
+        assert "took longer than 0.03 s" in unanswered(name, target)
 
 
 @pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS)
@@ -351,8 +350,7 @@ def test_a_handshake_in_drips_ends_with_the_deadline(
     server.reads = False
     server.answer = lambda: server.drips(b"\x16\x03\x03\x40\x00" + bytes(200))
     encrypted = replace(target, supabase_url=target.supabase_url.replace("http:", "https:"))
-    said = unanswered("probe_auth", encrypted)
-    assert "took longer" in said or "timed out" in said
+    assert "took longer" in unanswered("probe_auth", encrypted)
 
 
 def test_a_server_that_does_not_read_on_ends_with_the_deadline(
@@ -361,7 +359,7 @@ def test_a_server_that_does_not_read_on_ends_with_the_deadline(
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.2)
     server.reads = False
     server.answer = lambda: server.drips(b"")
-    with AuthClient(target) as client, pytest.raises(BackendUnavailable, match=r"timed out|took longer"):
+    with AuthClient(target) as client, pytest.raises(BackendUnavailable, match="took longer"):
         client.get_user(Secret("x" * 2**25))
 
 

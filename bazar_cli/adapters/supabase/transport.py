@@ -74,7 +74,7 @@ class _Transport(httpx.BaseTransport):
             headers=request.headers.raw,
             content=request.read(),
         )
-        with _as_httpx():
+        with _as_httpx(self._call.seconds):
             answer = self._pool.handle_request(asked)
             try:
                 body = b"".join(answer.iter_stream())
@@ -95,19 +95,19 @@ class _Call:
     """The call in hand: when it has to be over, and how many bytes may still come."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self.begin()
 
     def begin(self) -> None:
         """Begin the next call."""
-        self._ends = time.monotonic() + self._seconds
+        self._ends = time.monotonic() + self.seconds
         self._room = MOST_BYTES
 
     def left(self, over: type[httpcore.TimeoutException], timeout: float | None = None) -> float:
         """Return how many seconds are left, `timeout` at most, always more than 0. Raises: `over` when none are."""
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise over(f"the call took longer than {self._seconds:g} s")
+            raise over
         return left if timeout is None else min(left, timeout)
 
     def take(self, count: int) -> None:
@@ -207,7 +207,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[str]:
     thread.start()
     thread.join(seconds)
     if not found:
-        raise httpcore.ConnectTimeout(f"the name {host} was not looked up within {seconds:.0f} s")
+        raise httpcore.ConnectTimeout
     if isinstance(found[0], Exception):
         raise httpcore.ConnectError(str(found[0])) from found[0]
     return found[0]
@@ -220,15 +220,12 @@ def _looked_up(host: str, port: int, flags: int = 0) -> list[str]:
 
 
 @contextmanager
-def _as_httpx() -> Generator[None]:
+def _as_httpx(seconds: float) -> Generator[None]:
     try:
         yield
-    except (
-        httpcore.TimeoutException,
-        httpcore.NetworkError,
-        httpcore.ProtocolError,
-        httpcore.UnsupportedProtocol,
-    ) as error:
+    except httpcore.TimeoutException as error:
+        raise httpx.TransportError(f"the call took longer than {seconds:g} s") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         raise httpx.TransportError(str(error) or type(error).__name__) from error
 
 
