@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,11 +88,12 @@ def external_status(url: str) -> ComponentStatus:
 
 
 def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_HEALTH_SECONDS)
-    try:
-        connection.request("GET", f"{AUTH_PREFIX}/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    import httpx
+
+    from bazar_cli.adapters.supabase.transport import open_client
+
+    with open_client(tls=False, seconds=_HEALTH_SECONDS) as http:
+        try:
+            return http.get(f"http://{LOOPBACK}:{port}{AUTH_PREFIX}/health").is_success
+        except httpx.HTTPError:
+            return False

@@ -111,6 +111,10 @@ class RightsChanged(Conflict):
             )
 
 
+class KeyRefused(Conflict):
+    """Supabase Auth does not take the service key, and did nothing."""
+
+
 class BackendUnavailable(BazarError):
     """Postgres or Supabase Auth is unreachable or timed out; trying again may help."""
 

@@ -73,13 +73,15 @@ NOBODY = "user_not_found"
 
 
 class IdentityRefused(Exception):
-    """Supabase Auth said no (4xx) and did nothing.
+    """Supabase Auth said no (4xx) and did nothing (`adapters.supabase.answers`).
 
-    Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence.
+    Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence; `page` says that
+    something on the way refused it, with a page of its own.
     """
 
-    def __init__(self, status: int, code: str | None, message: str) -> None:
+    def __init__(self, status: int, code: str | None, message: str, *, page: bool = False) -> None:
         super().__init__(message)
+        self.page = page
         self.status = status
         self.code = code
         self.message = message
@@ -89,24 +91,31 @@ class IdentityRefused(Exception):
         """Whether Supabase says that there is no such identity."""
         return self.status == HTTPStatus.NOT_FOUND and self.code == NOBODY
 
+    @property
+    def of_key(self) -> bool:
+        """Whether it refused the key, or the token, that the request was made with."""
+        return self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
 
 class OutcomeUnknown(Exception):
-    """Supabase Auth answered 5xx or 429, timed out, or the connection broke: it may have acted or not.
+    """Supabase Auth answered 5xx or 429, or with none of its answers, or not in time: it may have acted or not.
 
     The real server answers 500 for a taken email or id (recorded), so this is no proof of a fault.
-    Parameters: `rate_limited` says that it was 429: Supabase wants to be asked later; `retry_after` in how many
-    seconds, where it says so; `failed_inside` that it answered 500, as where its own database raised an error.
+    Parameters: `status` is the HTTP status of an answer; `retry_after` is in how many seconds Supabase wants to be
+    asked again, where it says so.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        rate_limited: bool = False,
-        retry_after: int | None = None,
-        failed_inside: bool = False,
-    ) -> None:
+    def __init__(self, message: str, *, status: int | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.failed_inside = failed_inside
-        self.rate_limited = rate_limited
+        self.status = status
         self.retry_after = retry_after
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether Supabase limits how often it is asked."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS
+
+    @property
+    def failed_inside(self) -> bool:
+        """Whether it answered 500, as where its own database raised an error."""
+        return self.status == HTTPStatus.INTERNAL_SERVER_ERROR

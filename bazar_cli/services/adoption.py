@@ -56,7 +56,8 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
             found = _fit(admin.get(begun.id), wanted.email, begun)
             user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
             return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed, ban_ended=_end_of_ban(found))
-        return _complete(system, grant, admin, begun)
+        with leases.begun(lambda silent: _unfinished(begun.email, begun, silent)):
+            return _complete(system, grant, admin, begun)
 
 
 def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
@@ -77,7 +78,8 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
         if grant.dry_run:
             ended = _end_of_ban(_fit(admin.get(user_id), begun.email, begun))
         else:
-            ended = _complete(system, grant, admin, begun).ban_ended
+            with leases.begun(lambda silent: _unfinished(begun.email, begun, silent)):
+                ended = _complete(system, grant, admin, begun).ban_ended
     return "" if ended is None else f"banned for good, where the ban would have ended at {ended.isoformat()}"
 
 

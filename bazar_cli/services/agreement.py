@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.access import Grant, Pending, UserState
-from bazar_cli.domain.errors import BazarError
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.services import leases
 from bazar_cli.services.lookups import user_not_found
@@ -134,12 +133,3 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
             raise leases.taken_over(late.email, what) from error
         with system.database().transaction(grant, finishing=True) as connection:
             user_changes.settle(connection, claim.id, claim.pending, claim.lease)
-
-
-def key_refused(refusal: IdentityRefused) -> BazarError | None:
-    """Return the error of a refusal for want of a valid service key; None for any other."""
-    if refusal.status not in {401, 403}:
-        return None
-    from bazar_cli.adapters.supabase.http import key_refused
-
-    return key_refused(refusal.message, {"status": refusal.status, "supabase_code": refusal.code})

@@ -35,7 +35,7 @@ def invite(
     try:
         invited = admin.invite(wanted.email)
     except IdentityRefused as refusal:
-        existing = None if refusal.status in {401, 403} else admin.get(begun.id)
+        existing = admin.get(begun.id)
         if _needs_none(existing):
             return False
         if refusal.code == "email_exists" and existing is None:
@@ -64,7 +64,7 @@ def _found_invited(admin: AdminClient, wanted: Wanted, begun: Begun, unknown: Ou
 
 def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendUnavailable:
     if unknown.rate_limited:
-        from bazar_cli.adapters.supabase.http import mails_limited
+        from bazar_cli.adapters.supabase.answers import mails_limited
 
         details = {"user_id": str(begun.id), "email": wanted.email}
         return mails_limited(f"the invitation of {wanted.email}", unknown.retry_after, details)
@@ -72,14 +72,9 @@ def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendU
 
 
 def _refused(wanted: Wanted, begun: Begun, refusal: IdentityRefused) -> BazarError:
-    details: dict[str, object] = {"status": refusal.status, "supabase_code": refusal.code, "user_id": str(begun.id)}
-    if refusal.status in {401, 403}:
-        from bazar_cli.adapters.supabase.http import key_refused
-
-        return key_refused(refusal.message, details)
     return Conflict(
         "users.invite_refused",
         f"Supabase Auth refused to invite {wanted.email}: {refusal.message}",
         hint="mend the cause, often the project's mail settings, and run the same command again, or delete the user",
-        details=details,
+        details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(begun.id)},
     )

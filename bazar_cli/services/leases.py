@@ -186,6 +186,20 @@ def keep(system: System, grant: Grant, claim: Claim) -> None:
         raise taken_over(claim.email, "went on with the user")
 
 
+@contextmanager
+def begun(unfinished: Callable[[BackendUnavailable], BackendUnavailable]) -> Generator[None]:
+    """Let a look at Supabase that got no answer end as the change does that waits for it: unfinished.
+
+    Raises: `unfinished` of the error, in place of `supabase.unavailable`.
+    """
+    try:
+        yield
+    except BackendUnavailable as silent:
+        if silent.code != "supabase.unavailable":
+            raise
+        raise unfinished(silent) from silent
+
+
 def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, finishing: bool = False) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 

@@ -14,7 +14,7 @@ from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, UserState
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import PasswordReset, ResetPassword, User
@@ -117,13 +117,16 @@ def _asked(
             admin.recovery_mail(user.email)
             return None
         owner, link = admin.recovery_link(user.email)
+    except KeyRefused as error:
+        _undone(system, grant, change, error)
+        raise
     except IdentityRefused as refusal:
         error = _refused(user, what, refusal)
         _undone(system, grant, change, error)
         raise error from refusal
     except OutcomeUnknown as unknown:
         if unknown.rate_limited:
-            from bazar_cli.adapters.supabase.http import links_limited, mails_limited
+            from bazar_cli.adapters.supabase.answers import links_limited, mails_limited
 
             limited = links_limited if request.print_link else mails_limited
             error = limited(what, unknown.retry_after, details)
@@ -153,16 +156,11 @@ def _stranger(user: User, owner: uuid.UUID) -> Conflict:
 
 
 def _refused(user: User, what: str, refusal: IdentityRefused) -> BazarError:
-    details: dict[str, object] = {"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)}
-    if refusal.status in {401, 403}:
-        from bazar_cli.adapters.supabase.http import key_refused
-
-        return key_refused(refusal.message, details)
     return Conflict(
         "users.reset_refused",
         f"Supabase Auth refused {what}: {refusal.message}",
         hint="check the project's Auth settings, or whether the identity is still there with `bazar doctor`",
-        details=details,
+        details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)},
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.access import Grant, Pending, Role
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused, UsageError
 from bazar_cli.domain.identities import CREATED, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.permissions import Plan
 from bazar_cli.domain.secrets import Secret
@@ -67,9 +67,13 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
     )
     try:
         admin.create(identity)
+    except KeyRefused as error:
+        # It did nothing. What an earlier run did cannot be looked up with this key.
+        if not begun.resumed:
+            undo(system, grant, wanted.email, begun, error)
+        raise
     except IdentityRefused as refusal:
-        # A refusal for want of a valid key did nothing, and a look-up would be refused as well.
-        existing = None if refusal.status in {401, 403} and not begun.resumed else admin.get(begun.id)
+        existing = admin.get(begun.id)
         if existing is not None:
             # Refused, and yet there: another command made it, so it has no password of this one, and is that
             # one's to give unless the lease is still this one's.
@@ -159,12 +163,8 @@ def unfinished(email: str, begun: Begun, unsaid: str, unknown: Exception) -> Bac
     )
 
 
-def refused(email: str, refusal: IdentityRefused) -> BazarError:
-    """The error for values, or a key, that Supabase refused."""
-    if refusal.status in {401, 403}:
-        from bazar_cli.adapters.supabase.http import key_refused
-
-        return key_refused(refusal.message, {"status": refusal.status, "supabase_code": refusal.code})
+def refused(email: str, refusal: IdentityRefused) -> UsageError:
+    """The error for values that Supabase refused."""
     return UsageError(
         "users.refused_by_supabase",
         f"Supabase Auth refused {email}: {refusal.message}",

@@ -64,7 +64,7 @@ def finish_all(
             repair = _finish(gate, user, dry_run=dry_run)
         except BackendUnavailable as unavailable:
             # A system that does not answer one user answers none: nobody waits for a timeout each.
-            silent = unavailable if unavailable.code.endswith(".unavailable") else None
+            silent = unavailable if _is_silence(unavailable) else None
             repair = Repair(user, Repaired.LEFT, unavailable.message)
         except BazarError as error:
             repair = Repair(user, Repaired.UNDONE if error.code in _UNDONE else Repaired.LEFT, error.message)
@@ -78,6 +78,12 @@ def finish_all(
         repairs.append(repair)
     places = {user.id: place for place, user in enumerate(pending)}
     return tuple(sorted(repairs, key=lambda repair: places[repair.user.id]))
+
+
+def _is_silence(error: BackendUnavailable) -> bool:
+    """Whether a system gave no answer, now or to the look that followed a change."""
+    causes = (error, error.__cause__)
+    return any(isinstance(e, BackendUnavailable) and e.code.endswith(".unavailable") for e in causes)
 
 
 def _settled_meanwhile(gate: Gate, contended: Sequence[Repair]) -> Sequence[Repair]:

@@ -30,7 +30,7 @@ from bazar_cli.services.ids import time_ordered_uuid
 from bazar_cli.services.invitation import invite
 from bazar_cli.services.lookups import user_not_found, user_pending
 from bazar_cli.services.passwords import generated_password
-from bazar_cli.services.provision import Begun, Wanted, at_supabase, finish_existing, provision, settle
+from bazar_cli.services.provision import Begun, Wanted, at_supabase, finish_existing, provision, settle, unfinished
 from bazar_cli.services.user_values import differences, differs, organization_of, planned, unlike
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def create(system: System, grant: Grant, request: CreateUser, *, chosen_id: uuid
             _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
             foreseen = planned(system, grant, request.organization, wanted, begun.id)
             return CreatedUser(foreseen, created=True, foretold=not begun.resumed, planned=True)
-        password_set = provision(system, grant, admin, wanted, begun)
-        invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
-        user = settle(system, grant, admin, wanted, begun, created_here=password_set)
+        with leases.begun(lambda silent: unfinished(wanted.email, begun, f"whether it has {wanted.email}", silent)):
+            password_set = provision(system, grant, admin, wanted, begun)
+            invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
+            user = settle(system, grant, admin, wanted, begun, created_here=password_set)
     shown = wanted.plain if wanted.generated and password_set else None
     kept = not password_set and (wanted.plain or wanted.bcrypt_hash) is not None
     return CreatedUser(user, created=True, password=shown, invited=invited, password_kept=kept)
@@ -94,11 +95,12 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
             return True
         if grant.dry_run:
             return _would_exist(system, grant, admin, begun.wanted, begun) or begun.wanted.invite
-        existed = admin.get(user_id) is not None
-        created_here = provision(system, grant, admin, begun.wanted, begun)
-        if begun.wanted.invite:
-            invite(system, grant, admin, begun.wanted, begun, created_here=created_here)
-        settle(system, grant, admin, begun.wanted, begun, created_here=created_here)
+        with leases.begun(lambda silent: unfinished(begun.email, begun, f"whether it has {begun.email}", silent)):
+            existed = admin.get(user_id) is not None
+            created_here = provision(system, grant, admin, begun.wanted, begun)
+            if begun.wanted.invite:
+                invite(system, grant, admin, begun.wanted, begun, created_here=created_here)
+            settle(system, grant, admin, begun.wanted, begun, created_here=created_here)
     return existed or begun.wanted.invite
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import scope
 from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.access import Grant, Pending
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users import DeleteUser, User
 from bazar_cli.services import identity_of, invariants, leases
@@ -112,10 +112,8 @@ def _described(user: User) -> dict[str, object]:
 
 def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
     user = doomed.user
-    try:
+    with leases.begun(lambda silent: _unfinished(doomed, silent)):
         existing = None if doomed.adopted else admin.get(user.id)
-    except BackendUnavailable as silent:
-        raise _unfinished(doomed, silent) from silent
     if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
         return
     leases.keep(system, grant, doomed)
@@ -137,7 +135,7 @@ def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _
             raise _unfinished(doomed, unknown) from unknown
 
 
-def _unfinished(doomed: _Doomed, unknown: Exception) -> BazarError:
+def _unfinished(doomed: _Doomed, unknown: Exception) -> BackendUnavailable:
     return BackendUnavailable(
         "users.delete_unfinished",
         f"Supabase Auth did not delete {doomed.email}: {unknown}",

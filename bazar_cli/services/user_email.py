@@ -258,10 +258,8 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
 
 
 def _finish(system: System, grant: Grant, admin: AdminClient, move: _Move) -> User:
-    try:
+    with leases.begun(lambda silent: _unfinished(move, silent)):
         existing = admin.get(move.id)
-    except BackendUnavailable as silent:
-        raise _unfinished(move, silent) from silent
     if existing is None or not _may_be_changed(existing, move):
         raise _undone(system, grant, move, move.before, _no_identity(move))
     asked = existing.email != move.email
@@ -278,9 +276,6 @@ def _ask(system: System, grant: Grant, admin: AdminClient, move: _Move, existing
     try:
         changed = agreement.ask(admin, move)
     except IdentityRefused as refusal:
-        error = agreement.key_refused(refusal)
-        if error is not None:
-            raise error from refusal
         raise _undone(system, grant, move, back, _refused(move, refusal)) from refusal
     except OutcomeUnknown as unknown:
         _find_out(system, grant, admin, move, unknown)

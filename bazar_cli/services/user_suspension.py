@@ -293,7 +293,7 @@ def _ask(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) 
     try:
         return agreement.ask(admin, claim)
     except IdentityRefused as refusal:
-        raise agreement.key_refused(refusal) or _refused(claim, refusal) from refusal
+        raise _refused(claim, refusal) from refusal
     except OutcomeUnknown as unknown:
         try:
             identity = admin.get(claim.id)

@@ -295,13 +295,13 @@ def test_a_look_that_fails_leaves_the_row_for_the_next_run(people: People, heale
     is_adopted(people, someone)
 
 
-@pytest.mark.parametrize("status", [400, 401, 404])
+@pytest.mark.parametrize("status", [400, 401])
 def test_a_refusal_takes_the_row_back(people: People, status: int) -> None:
     someone, ruler = stranger(people), people.superuser()
 
     error = try_with(people, ruler, someone, Fault("PUT", USER, status))
 
-    codes = {400: "users.refused_by_supabase", 401: "supabase.key_refused", 404: "users.refused_by_supabase"}
+    codes = {400: "users.refused_by_supabase", 401: "supabase.key_refused"}
     assert error is not None
     assert error.code == codes[status]
     assert people.row(someone) is None

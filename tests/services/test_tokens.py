@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Generator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import jwt
@@ -210,6 +210,32 @@ def test_another_algorithm_than_the_keys(
 def test_no_token_at_all(wire: Wire, tmp_path: Path, text: str) -> None:
     assert refused(TokenVerifier(wire.target, tmp_path), Secret(text)).code == "auth.token_invalid"
     assert wire.requests == []
+
+
+DEEP = "[" * 20_000
+MANY_DIGITS = "9" * 5_000
+
+
+@pytest.mark.parametrize("part", [DEEP, MANY_DIGITS, f'{{"alg": {DEEP}', f'{{"exp": {MANY_DIGITS}}}'])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_token_that_no_parser_takes(target: Target, tmp_path: Path, part: str, place: int) -> None:
+    parts = ['{"alg": "ES256", "kid": "any"}', '{"exp": 1}']
+    parts[place] = part
+    text = ".".join(base64.urlsafe_b64encode(p.encode()).decode().rstrip("=") for p in parts) + ".x"
+    assert refused(TokenVerifier(target, tmp_path), Secret(text)).code == "auth.token_invalid"
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -1, 10**300, 1e300, "1", []])
+@pytest.mark.parametrize("claim", ["exp", "iat"])
+def test_a_time_that_no_calendar_has(
+    target: Target, someone: Someone, signer: Signer, tmp_path: Path, claim: str, moment: object
+) -> None:
+    payload = {**claims_of(someone), claim: moment}
+    token = unsigned(payload, alg="ES256", kid=signer.kid)
+    soon = datetime.now(timezone.utc) + timedelta(hours=1)
+    with pytest.raises(NotSignedIn) as error:
+        TokenVerifier(target, tmp_path).verify(token, ends=soon)
+    assert error.value.code == "auth.token_invalid"
 
 
 @pytest.mark.parametrize("claims", [[], "text", 5, None])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bazar_cli.domain.target import Target
+from tests.support.asking import ask
 from tests.support.shifted import python_module
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
@@ -26,14 +27,13 @@ _SECONDS = 120
 
 _PROGRAM = """\
 #!{python} -IS
-import json, os, socket, sys
+import os, socket, sys
+sys.path.append({support!r})
+from asking import ask
 request = {{"words": sys.argv[1:], "environ": dict(os.environ), "cwd": os.getcwd()}}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({path!r})
-    text = json.dumps(request).encode() + b"\\n"
-    sent = socket.send_fds(connection, [text], [0, 1, 2])
-    connection.sendall(text[sent:])
-    code = int(connection.recv(16))
+    code = ask(connection, request, [0, 1, 2])
 sys.exit(code if code >= 0 else 128 - code)
 """
 
@@ -89,7 +89,7 @@ class _Zygote:
 
     def program(self, path: Path) -> None:
         """Write a program that hands its words, environment, folder and streams over as a command."""
-        path.write_text(_PROGRAM.format(python=sys.executable, path=self._path))
+        path.write_text(_PROGRAM.format(python=sys.executable, path=self._path, support=str(Path(__file__).parent)))
         path.chmod(0o755)
 
     def end(self) -> None:
@@ -115,10 +115,7 @@ def _run(
         source.write(given)
         source.seek(0)
         streams = [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()]
-        text = json.dumps(request).encode() + b"\n"
-        sent = socket.send_fds(connection, [text], streams)
-        connection.sendall(text[sent:])
-        code = int(connection.recv(16))
+        code = ask(connection, request, streams)
         out.seek(0)
         err.seek(0)
         return Done(code, out.read().decode(), err.read().decode())

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from bazar_cli.adapters.supabase.http import retry_after
+from bazar_cli.adapters.supabase.answers import retry_after
 
 
 def answer(value: str | None) -> httpx.Response:

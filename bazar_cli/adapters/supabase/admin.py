@@ -1,7 +1,7 @@
-"""Supabase Auth's admin API: identities by id, with what each answer proves.
+"""Supabase Auth's admin API: identities by id. What an answer proves is decided in `answers`.
 
-Facts: facts recorded from a real server. A 4xx did nothing; a 5xx may mean a taken email or id; the client
-library raises AuthRetryableError for 502-504, timeouts and broken connections.
+What writes raises IdentityRefused or OutcomeUnknown, and KeyRefused `supabase.key_refused` for a key that Supabase
+Auth does not take; the names of the first two stand at each method.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
-from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
+from supabase_auth.errors import AuthError
 
-from bazar_cli.adapters.supabase.http import Limits, auth_url, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, reading
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http
 from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
 from bazar_cli.domain.access import Sealed
 from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
-from bazar_cli.domain.limits import TOO_MANY
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ class AdminClient:
         self._target = target
         self._read_only = read_only
         self._http = open_http(target)
-        self._limits = Limits(self._http)
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
@@ -150,8 +148,7 @@ class AdminClient:
         Raises: IdentityRefused, OutcomeUnknown.
         """
         with self._writing():
-            invited = self._api.invite_user_by_email(email)
-        return uuid.UUID(invited.user.id)
+            return uuid.UUID(self._api.invite_user_by_email(email).user.id)
 
     def recovery_mail(self, email: str) -> None:
         """Let Supabase mail a link to set the password anew; of an unknown address it says the same.
@@ -178,23 +175,18 @@ class AdminClient:
         """
         with self._writing():
             made = self._api.generate_link(cast("GenerateLinkParams", {"type": "recovery", "email": email}))
-        return uuid.UUID(made.user.id), Secret(made.properties.action_link)
+            return uuid.UUID(made.user.id), Secret(made.properties.action_link)
 
     def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
         """Return the identity with this id, None when there is none.
 
-        Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
+        Raises: BackendUnavailable `supabase.unavailable`; KeyRefused `supabase.key_refused`.
         """
-        found = get_user(self._http, self._target, user_id)
-        try:
-            return None if found is None else _listed(found)
-        except (KeyError, TypeError, ValueError) as error:
-            raise unavailable(self._target, "its answer is no identity") from error
+        return self._read(get_user(self._http, self._target, user_id))
 
     def find_by_email(self, email: str) -> StoredIdentity | None:
         """Return the identity with exactly this address, which is in lower case. Raises: as `get`."""
-        found = find_user(self._http, self._target, email)
-        return None if found is None else self._read(found)
+        return self._read(find_user(self._http, self._target, email))
 
     def every(self) -> Iterator[IdentityPage]:
         """Yield all identities, a page at a time.
@@ -203,7 +195,9 @@ class AdminClient:
         skip another: who needs all of them compares with `total` (facts, section a). Raises: as `get`.
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
-            yield IdentityPage(tuple(self._read(user) for user in users), total)
+            with reading(self._target, "an identity of its list is"):
+                page = IdentityPage(tuple(map(_listed, users)), total)
+            yield page
 
     def close(self) -> None:
         """Close the connections."""
@@ -219,34 +213,24 @@ class AdminClient:
                 return None
             raise
 
-    def _read(self, user: Mapping[str, Any]) -> StoredIdentity:
-        try:
-            return _listed(user)
-        except (KeyError, TypeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-            raise unavailable(self._target, "its list of users is none") from error
+    def _read(self, user: Mapping[str, Any] | None) -> StoredIdentity | None:
+        with reading(self._target, "an identity is"):
+            return None if user is None else _listed(user)
 
     @contextmanager
     def _writing(self) -> Generator[None]:
         if self._read_only:
             raise Sealed("a dry run tried to write to Supabase Auth")
-        limits = self._limits
         try:
             yield
-        except AuthRetryableError as error:
-            raise OutcomeUnknown(error.message or "no answer") from error
-        except AuthApiError as error:
-            if limits.met or error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-                raise OutcomeUnknown(
-                    f"{error.status} {error.message}",
-                    rate_limited=limits.met,
-                    retry_after=limits.pause,
-                    failed_inside=error.status == HTTPStatus.INTERNAL_SERVER_ERROR,
-                ) from error
-            raise IdentityRefused(error.status, error.code, error.message) from error
-        except (AuthError, ValidationError, httpx.HTTPError) as error:
-            # No JSON, or an odd body after a success: it may have acted.
-            said = f"{TOO_MANY} by a gateway" if limits.met else "an answer that is none of Supabase Auth's"
-            raise OutcomeUnknown(said, rate_limited=limits.met, retry_after=limits.pause) from error
+        except IdentityRefused as refusal:
+            if refusal.of_key:
+                raise key_refused(refusal) from refusal
+            raise
+        except AuthError as error:  # what the library makes of an error of httpx
+            raise OutcomeUnknown(error.message) from error
+        except (httpx.HTTPError, *MALFORMED) as error:
+            raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
 
 
 def _listed(user: Mapping[str, Any]) -> StoredIdentity:

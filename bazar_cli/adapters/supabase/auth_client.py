@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from bazar_cli.adapters.supabase.http import (
-    Limits,
-    auth_url,
-    explained,
-    key_headers,
-    key_refused,
-    open_http,
-    public_key,
-    unavailable,
-    user_headers,
-)
+from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, user_headers
 from bazar_cli.adapters.supabase.listing import find_user, get_user
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
-from bazar_cli.domain.limits import TOO_MANY, as_details, when
+from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.limits import as_details, when
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 from bazar_cli.domain.users import refuse_nul
@@ -55,7 +47,6 @@ class AuthClient:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._http = open_http(target)
-        self._limits = Limits(self._http)
 
     def __enter__(self) -> AuthClient:
         return self
@@ -73,7 +64,7 @@ class AuthClient:
         `users.password_invalid` for what cannot be a password.
         """
         refuse_nul(password)
-        with self._translated(_SIGNING_IN):
+        with self._by_library(_SIGNING_IN):
             credentials: Any = {"email": email, "password": password.reveal()}
             asked = _now()
             return _session(self._library().sign_in_with_password(credentials), asked)
@@ -83,16 +74,14 @@ class AuthClient:
 
         Raises: NotSignedIn `auth.session_expired` when Supabase Auth ended the session; as `sign_in`.
         """
-        from supabase_auth.errors import AuthApiError
-
-        with self._translated(_REFRESHING):
+        with self._by_library(_REFRESHING):
             asked = _now()
             try:
                 return _session(self._library().refresh_session(refresh_token.reveal()), asked)
-            except AuthApiError as error:
+            except IdentityRefused as refusal:
                 # A refresh token that has not even the form of one (facts, section a).
-                if error.code == "validation_failed":
-                    raise _session_expired() from error
+                if refusal.code == "validation_failed":
+                    raise _session_expired() from refusal
                 raise
 
     def create_confirmed(self, email: str, password: Secret, user_id: uuid.UUID | None) -> None:
@@ -104,17 +93,19 @@ class AuthClient:
         """
         self._check_address(user_id, email)
         from supabase_auth import SyncGoTrueAdminAPI
-        from supabase_auth.errors import AuthApiError
 
         api = SyncGoTrueAdminAPI(url=auth_url(self._target), headers=key_headers(self._target), http_client=self._http)
         attributes: dict[str, object] = {"email": email, "password": password.reveal(), "email_confirm": True}
         if user_id is not None:
             attributes["id"] = str(user_id)
-        with self._translated("creating the first superuser"):
+        with self._by_library("creating the first superuser"):
             try:
                 api.create_user(cast("AdminUserAttributes", attributes))
-            except AuthApiError as error:
-                if error.code != "email_exists" and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+            except IdentityRefused as refusal:
+                if refusal.code != "email_exists":
+                    raise
+            except OutcomeUnknown as unknown:
+                if unknown.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
 
     def knows(self, email: str, user_id: uuid.UUID | None) -> bool:
@@ -131,26 +122,25 @@ class AuthClient:
         Raises: NotSignedIn `auth.session_revoked`, or `auth.token_invalid` when only the token is refused;
         BackendUnavailable `supabase.unavailable`.
         """
-        response = self._as_user("GET", "user", access_token)
-        try:
-            body = response.json()
+        with self._translated("confirming the session"):
+            body = self._as_user("GET", "user", access_token).json()
             return uuid.UUID(body["id"]), str(body.get("email") or "").lower()
-        except (ValueError, KeyError, TypeError) as error:
-            raise unavailable(self._target, "its answer is none of Supabase Auth's") from error
 
     def set_password(self, access_token: Secret, password: Secret) -> None:
         """Change the password of the token's own user; Supabase keeps this session and ends the others.
 
         Raises: UsageError `auth.password_refused` with Supabase's reason; as `get_user`.
         """
-        self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
+        with self._translated("setting the password"):
+            self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
 
     def sign_out(self, access_token: Secret, scope: str) -> None:
         """End the token's session (`local`), or all of its user's (`global`).
 
         Raises: NotSignedIn `auth.session_revoked` when it has ended before; BackendUnavailable.
         """
-        self._as_user("POST", "logout", access_token, params={"scope": scope})
+        with self._translated("signing out"):
+            self._as_user("POST", "logout", access_token, params={"scope": scope})
 
     def _check_address(self, user_id: uuid.UUID | None, email: str) -> None:
         """See that no identity with another address has the id."""
@@ -180,55 +170,54 @@ class AuthClient:
         )
 
     def _as_user(self, method: str, path: str, access_token: Secret, **request: Any) -> httpx.Response:
-        try:
-            response = self._http.request(
-                method,
-                f"{auth_url(self._target)}/{path}",
-                headers=user_headers(self._target, access_token.reveal()),
-                **request,
-            )
-        except httpx.HTTPError as error:
-            raise unavailable(self._target, error) from error
-        if not response.is_success:
-            raise self._problem(response.status_code, *explained(response))
-        return response
+        headers = user_headers(self._target, access_token.reveal())
+        return self._http.request(method, f"{auth_url(self._target)}/{path}", headers=headers, **request)
+
+    @contextmanager
+    def _by_library(self, doing: str) -> Generator[None]:
+        from supabase_auth.errors import AuthError
+
+        with self._translated(doing):
+            try:
+                yield
+            except AuthError as error:  # what the library makes of an error of httpx
+                raise httpx.TransportError(error.message or "no answer") from error
 
     @contextmanager
     def _translated(self, doing: str) -> Generator[None]:
-        from pydantic import ValidationError
-        from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
-
+        signs_in = doing in _IN_LOOPS
         try:
             yield
-        except AuthRetryableError as error:
-            raise unavailable(self._target, error.message or "no answer") from error
-        except AuthApiError as error:
-            raise self._problem(error.status, error.code, error.message, signs_in=doing in _IN_LOOPS) from error
-        except (AuthError, ValidationError, httpx.HTTPError) as error:
-            if self._limits.met:
-                raise self._limited(doing in _IN_LOOPS) from error
+        except IdentityRefused as refusal:
+            raise self._problem(refusal) from refusal
+        except OutcomeUnknown as unknown:
+            if unknown.rate_limited:
+                raise _limited(unknown.retry_after, signs_in=signs_in) from unknown
+            raise unavailable(self._target, unknown) from unknown
+        except httpx.HTTPError as error:
+            raise unavailable(self._target, error) from error
+        except MALFORMED as error:
             raise unavailable(self._target, f"an answer that is none of Supabase Auth's while {doing}") from error
 
-    def _problem(self, status: int, code: str | None, message: str, *, signs_in: bool = False) -> BazarError:
+    def _problem(self, refusal: IdentityRefused) -> BazarError:
+        status, code, message = refusal.status, refusal.code, refusal.message
         if code in _SIGN_IN and status == HTTPStatus.BAD_REQUEST:
             own, reason = _SIGN_IN[code]
             return NotSignedIn(own, f"sign-in refused: {reason}", hint=_sign_in_hint(code))
         if code is not None and (code.startswith(("refresh_token_", "session_")) and status == HTTPStatus.BAD_REQUEST):
             return _session_expired()
-        if code in _REVOKED and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if code in _REVOKED and refusal.of_key:
             return NotSignedIn(
                 "auth.session_revoked",
                 f"Supabase Auth no longer accepts the session ({code})",
                 hint="sign in again: `bazar auth login`",
             )
-        if code in _BAD_TOKEN and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if code in _BAD_TOKEN and refusal.of_key:
             return NotSignedIn(
                 "auth.token_invalid",
                 "the access token is not valid: Supabase Auth refuses it, or it has expired there",
                 hint="sign in again: `bazar auth login`",
             )
-        if status == TOO_MANY:
-            return self._limited(signs_in)
         if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
             return UsageError(
                 "auth.password_refused",
@@ -236,20 +225,20 @@ class AuthClient:
                 hint="choose another password",
                 details={"supabase_code": code},
             )
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return key_refused(message, {"status": status})
+        if refusal.of_key and not refusal.page:
+            return key_refused(refusal)
         return unavailable(self._target, f"{status} {message}")
 
-    def _limited(self, signs_in: bool) -> BackendUnavailable:
-        pause = self._limits.pause
-        what = "one may sign in or refresh" if signs_in else "it is asked"
-        once = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints" if signs_in else ""
-        return BackendUnavailable(
-            "supabase.rate_limited",
-            f"Supabase Auth limits how often {what}",
-            hint=f"{when(pause)}{once}",
-            details=as_details(pause),
-        )
+
+def _limited(pause: int | None, *, signs_in: bool) -> BackendUnavailable:
+    what = "one may sign in or refresh" if signs_in else "it is asked"
+    once = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints" if signs_in else ""
+    return BackendUnavailable(
+        "supabase.rate_limited",
+        f"Supabase Auth limits how often {what}",
+        hint=f"{when(pause)}{once}",
+        details=as_details(pause),
+    )
 
 
 def _session_expired() -> NotSignedIn:
@@ -273,7 +262,7 @@ def _session(answer: AuthResponse, asked: datetime) -> Session:
     """Return the session of an answer, its end by this machine's clock: that of Auth may be another one."""
     session = answer.session
     if session is None or session.user.email is None:
-        raise httpx.DecodingError("no session in the answer")
+        raise ValueError("no session in the answer")
     return Session(
         user_id=uuid.UUID(session.user.id),
         email=session.user.email.lower(),

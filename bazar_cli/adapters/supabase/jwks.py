@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bazar_cli.adapters.files import private_folder, write_private
-from bazar_cli.domain.errors import BackendUnavailable, BazarError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused
+from bazar_cli.domain.identities import OutcomeUnknown
 from bazar_cli.domain.texts import from_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class KeySet:
     def find(self, kid: str) -> Key | None:
         """Return the key `kid`, None when Auth does not have it. Auth is asked once at most.
 
-        Raises: BackendUnavailable `supabase.unavailable` when Auth is needed and cannot be asked.
+        Raises: BackendUnavailable `supabase.unavailable`, KeyRefused, when Auth is needed and cannot be asked.
         """
         keys, age = self._asked or self._cached()
         key = _by_id(keys, kid)
@@ -53,7 +54,7 @@ class KeySet:
         self._asked = keys, age
         try:
             keys = self._fetch()
-        except BackendUnavailable:
+        except (BackendUnavailable, KeyRefused):
             if key is not None and age < STALE_SECONDS:
                 return key
             raise
@@ -76,25 +77,17 @@ class KeySet:
             return [], STALE_SECONDS
 
     def _fetch(self) -> list[Key]:
-        import httpx
+        from bazar_cli.adapters.supabase.answers import reading
+        from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key
 
-        from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key, unavailable
-
-        try:
-            with open_http(self._target) as http:
-                response = http.get(
-                    f"{auth_url(self._target)}/.well-known/jwks.json", headers={"apikey": public_key(self._target)}
-                )
-        except httpx.HTTPError as error:
-            raise unavailable(self._target, error) from error
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return []
-        if not response.is_success:
-            raise unavailable(self._target, f"{response.status_code} for its key set", response)
-        try:
-            return _keys(response.json())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise unavailable(self._target, "its key set is no JSON Web Key Set") from error
+        url, headers = f"{auth_url(self._target)}/.well-known/jwks.json", {"apikey": public_key(self._target)}
+        with reading(self._target, "its key set is"), open_http(self._target) as http:
+            try:
+                return _keys(http.get(url, headers=headers).json())
+            except OutcomeUnknown as unknown:
+                if unknown.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return []
 
     def _store(self, keys: list[Key]) -> None:
         content = {"url": self._target.supabase_url, "fetched_at": self._clock(), "keys": keys}

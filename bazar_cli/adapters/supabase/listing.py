@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
 
-from bazar_cli.adapters.supabase.http import (
-    auth_url,
-    explained,
-    key_headers,
-    key_refused,
-    unavailable,
-)
-from bazar_cli.domain.identities import NOBODY
+from bazar_cli.adapters.supabase.answers import reading, unavailable
+from bazar_cli.adapters.supabase.http import auth_url, key_headers
+from bazar_cli.domain.identities import IdentityRefused
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.errors import BazarError
     from bazar_cli.domain.target import Target
 
 _PAGE = 200
-_NOT_FOUND = 404
 
 
 def user_pages(
@@ -30,29 +23,25 @@ def user_pages(
 ) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """Yield the pages of the list, each with the total that the server counted; the last one is not full.
 
-    Raises: BackendUnavailable `supabase.unavailable`; Conflict `supabase.key_refused`.
+    Raises: BackendUnavailable `supabase.unavailable`; KeyRefused `supabase.key_refused`.
     """
-    page = 1
+    page, before = 1, None
     while True:
-        try:
+        with reading(target, "its list of users is"):
             response = http.get(
                 f"{auth_url(target)}/admin/users",
                 params={"page": page, "per_page": size, **query},
                 headers=key_headers(target),
             )
-        except httpx.HTTPError as error:
-            raise unavailable(target, error) from error
-        if not response.is_success:
-            raise unreadable(target, response, response.reason_phrase)
-        try:
-            users = cast("list[dict[str, Any]]", response.json()["users"])
+            users = [dict(user) for user in response.json()["users"]]
             total = int(response.headers.get("X-Total-Count") or 0)
-        except (ValueError, KeyError, TypeError) as error:
-            raise unavailable(target, "its list of users is none") from error
+            ids = [user["id"] for user in users]
+        if ids and (ids == before or 0 < 2 * total < (page - 1) * size):
+            raise unavailable(target, "its list of users has no end")
         yield users, total
         if len(users) < size:
             return
-        page += 1
+        page, before = page + 1, ids
 
 
 def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] | None:
@@ -71,24 +60,10 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
 def get_user(http: httpx.Client, target: Target, user_id: UUID) -> dict[str, Any] | None:
     """Return the identity with this id, None when there is none. Raises: as `user_pages`."""
     # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
-    try:
-        response = http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target))
-    except httpx.HTTPError as error:
-        raise unavailable(target, error) from error
-    code, message = explained(response)
-    if response.status_code == _NOT_FOUND and code == NOBODY:
-        return None
-    if not response.is_success:
-        raise unreadable(target, response, message)
-    try:
-        return cast("dict[str, Any]", response.json())
-    except ValueError as error:
-        raise unavailable(target, "its answer is no identity") from error
-
-
-def unreadable(target: Target, response: httpx.Response, message: str) -> BazarError:
-    """The error for a refused read with the service key."""
-    status = response.status_code
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return key_refused(message, {"status": status})
-    return unavailable(target, f"{status} {message}", response)
+    with reading(target, "an identity is"):
+        try:
+            return http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target)).json()
+        except IdentityRefused as refusal:
+            if not refusal.nobody:
+                raise
+            return None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import httpx
 
-from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, unavailable
+from bazar_cli.adapters.supabase.answers import http_date, judge, reading
+from bazar_cli.adapters.supabase.http import auth_url, key_headers
+from bazar_cli.adapters.supabase.transport import open_client
+from bazar_cli.domain.identities import IdentityRefused
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -32,30 +33,22 @@ class AuthProbe:
 
 def probe_auth(target: Target) -> AuthProbe:
     """Ask the health endpoint, then the admin API for nobody. Raises: BackendUnavailable."""
+    with reading(target, "its health is"), open_client(tls=target.supabase_url.startswith("https:")) as http:
+        health = http.get(f"{auth_url(target)}/health", headers=key_headers(target))
+        now = datetime.now(timezone.utc)
+        healthy = _accepted(health)
+        accepted = _accepted(http.get(f"{auth_url(target)}/admin/users/{_NOBODY}", headers=key_headers(target)))
+        said = http_date(health.headers.get("Date", ""))
+        version = str(health.json().get("version") or "") if healthy else ""
+    return AuthProbe(version, accepted, None if said is None else (now - said).total_seconds())
+
+
+def _accepted(answer: httpx.Response) -> bool:
+    """Whether an answer took the key. Raises: what any other refusal means, and an answer that means nothing."""
     try:
-        with open_http(target) as http:
-            health = http.get(f"{auth_url(target)}/health", headers=key_headers(target))
-            now = datetime.now(timezone.utc)
-            if not health.is_success and health.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise unavailable(target, f"{health.status_code} for its health", health)
-            nobody = http.get(f"{auth_url(target)}/admin/users/{_NOBODY}", headers=key_headers(target))
-    except httpx.HTTPError as error:
-        raise unavailable(target, error) from error
-    if nobody.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or nobody.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        raise unavailable(target, f"{nobody.status_code} from its admin API", nobody)
-    accepted = nobody.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    return AuthProbe(_version(health), accepted, _skew(health.headers.get("date"), now))
-
-
-def _version(health: httpx.Response) -> str:
-    try:
-        return str(health.json().get("version") or "")
-    except (ValueError, AttributeError):
-        return ""
-
-
-def _skew(date: str | None, now: datetime) -> float | None:
-    try:
-        return (now - parsedate_to_datetime(date)).total_seconds() if date else None
-    except (ValueError, TypeError):
-        return None
+        judge(answer)
+    except IdentityRefused as refusal:
+        if not refusal.of_key and not refusal.nobody:
+            raise
+        return not refusal.of_key
+    return True

@@ -18,12 +18,19 @@ from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from bazar_cli.domain.target import Target
 
 _ASYMMETRIC = frozenset({"ES256", "ES512", "RS256", "RS512", "EdDSA"})
 """The algorithms that Supabase signs with and publishes keys for (facts, section b)."""
 SKEW_SECONDS = 300
 """How far the clocks of this machine and of Auth may differ, either way, before a token's times are refused."""
+
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyJWT raises beside its own errors for a key of other types, or for deep JSON."""
+_NO_TIME = 253_402_300_800
+"""The first second of the year 10000."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(text)
             unproven: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, *_UNREADABLE) as error:
             raise _invalid("it is no JSON Web Token") from error
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm.lower() == "none":
@@ -88,7 +95,7 @@ class TokenVerifier:
         Raises: NotSignedIn `auth.token_expired` beyond that; `auth.token_invalid` for one of the future.
         """
         expires, issued = unproven.get("exp"), unproven.get("iat", 0)
-        if not isinstance(expires, int | float) or not isinstance(issued, int | float):
+        if not _is_time(expires) or not _is_time(issued):
             raise _invalid("it does not say until when it holds")
         now = self._clock()
         if issued > now + SKEW_SECONDS:
@@ -118,6 +125,11 @@ class TokenVerifier:
         return replace(claims, email=email)
 
 
+def _is_time(value: object) -> TypeGuard[float]:
+    """Whether a claim is a time; NaN is none, nor is one that no calendar has."""
+    return isinstance(value, int | float) and 0 <= value < _NO_TIME
+
+
 def _check_signature(text: str, algorithm: str, key: Key) -> None:
     import jwt
 
@@ -125,7 +137,15 @@ def _check_signature(text: str, algorithm: str, key: Key) -> None:
     options: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
     try:
         jwt.decode(text, jwt.PyJWK(dict(key), algorithm=algorithm).key, algorithms=[algorithm], options=options)
-    except jwt.PyJWTError as error:
+    except (
+        jwt.PyJWTError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise _invalid("its signature is wrong") from error
 
 
@@ -149,7 +169,7 @@ def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
 
 def _lifetime(proven: dict[str, Any]) -> timedelta | None:
     issued, expires = proven.get("iat"), proven["exp"]
-    if not isinstance(issued, int | float) or not isinstance(expires, int | float) or expires <= issued:
+    if not _is_time(issued) or expires <= issued:
         return None
     return timedelta(seconds=expires - issued)
 

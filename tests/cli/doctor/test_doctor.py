@@ -174,7 +174,7 @@ def auth_of_another_time() -> Generator[str]:
     class Late(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             healthy = self.path.endswith("/health")
-            body = b'{"version": "v2.0.0"}' if healthy else b"{}"
+            body = b'{"version": "v2.0.0"}' if healthy else b'{"code": 404, "error_code": "user_not_found"}'
             self.send_response_only(200 if healthy else 404)
             self.send_header("Date", "Mon, 01 Jan 2001 00:00:00 GMT")
             self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,299 @@
+"""The one way to an HTTP service: every call ends within a deadline, and its answer within bounds.
+
+The timeouts of httpx begin anew with each read. Here one deadline holds for a whole call: the look-up of the name,
+connecting, TLS, sending, and an answer in however many pieces. What breaks a bound is a `httpx.RequestError`, like a
+connection that breaks: nobody knows what the service did.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+CALL_SECONDS = 10.0
+"""Below a lease's 20 s, so that a command knows an outcome, or that nobody does, while it holds its lease."""
+MOST_BYTES = 16 * 2**20
+"""Of an answer: as it comes, with all headers and framing, and once more of what it inflates to."""
+MOST_LEVELS = 100
+"""Of objects and lists in each other. The parsers of Python and of pydantic give up at about 900 and 200."""
+_CONNECT_RETRIES = 2
+"""Of connecting only: a request that was sent is never sent twice."""
+_TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
+_KEPT_SECONDS = 5.0
+"""How long a connection without a request is used again."""
+_NO_JSON = "its answer is not JSON as Supabase Auth writes it; something on the way may have answered"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def open_client(*, tls: bool, seconds: float | None = None) -> httpx.Client:
+    """Open the connections of one command. The proxy and netrc settings of the shell are not taken over.
+
+    Parameters: `tls` says whether certificates can be needed: loading the CA bundle takes 44-114 ms. `seconds` is
+    the deadline of each call, `CALL_SECONDS` unless given.
+    """
+    transport = _Transport(httpx.create_ssl_context(verify=tls), seconds or CALL_SECONDS)
+    headers = {"Accept-Encoding": "gzip"}  # what `_inflated` can bound
+    return httpx.Client(transport=transport, headers=headers, trust_env=False, follow_redirects=False)
+
+
+class _Transport(httpx.BaseTransport):
+    """Sends one request after another; the answers are whole when they are returned."""
+
+    def __init__(self, context: ssl.SSLContext, seconds: float) -> None:
+        self._call = _Call(seconds)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            keepalive_expiry=_KEPT_SECONDS,
+            retries=_CONNECT_RETRIES,
+            network_backend=_Network(self._call),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer. Raises: httpx.RequestError, also for one that breaks a bound."""
+        self._call.begin()
+        asked = httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=request.read(),
+        )
+        with _as_httpx(self._call.seconds):
+            answer = self._pool.handle_request(asked)
+            try:
+                body = b"".join(answer.iter_stream())
+            finally:
+                answer.close()
+        headers = httpx.Headers(answer.headers)
+        body = _inflated(body, headers.pop("Content-Encoding", "identity"))
+        whole = httpx.Response(answer.status, headers=headers, content=body)
+        _check(whole)
+        return whole
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+class _Call:
+    """The call in hand: when it has to be over, and how many bytes may still come."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the next call."""
+        self._ends = time.monotonic() + self.seconds
+        self._room = MOST_BYTES
+
+    def left(self, over: type[httpcore.TimeoutException], timeout: float | None = None) -> float:
+        """Return how many seconds are left, `timeout` at most, always more than 0. Raises: `over` when none are."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise over
+        return left if timeout is None else min(left, timeout)
+
+    def take(self, count: int) -> None:
+        """Count bytes that came. Raises: httpcore.RemoteProtocolError when they are too many."""
+        self._room -= count
+        if self._room < 0:
+            raise httpcore.RemoteProtocolError(_TOO_LARGE)
+
+
+class _Network(httpcore.SyncBackend):
+    """Connects within what a call has left."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Try the addresses of a host one after another; each has its share of the time that is left."""
+        addresses = _addresses(host, port, self._call.left(httpcore.ConnectTimeout, timeout))
+        for rest in range(len(addresses), 0, -1):
+            share = self._call.left(httpcore.ConnectTimeout) / rest
+            try:
+                made = super().connect_tcp(addresses[-rest], port, share, local_address, socket_options)
+                return _Stream(made, self._call)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if rest == 1:
+                    raise
+        raise AssertionError("a host that was found has an address")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait before connecting is tried again."""
+        super().sleep(min(seconds, self._call.left(httpcore.ConnectTimeout)))
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads and writes end with the call."""
+
+    def __init__(self, made: httpcore.NetworkStream, call: _Call) -> None:
+        self._made = made
+        self._call = call
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what has come."""
+        data = self._made.read(max_bytes, self._call.left(httpcore.ReadTimeout, timeout))
+        self._call.take(len(data))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write all; the stream's own `write` would give each piece the whole time."""
+        connected: socket.socket = self._made.get_extra_info("socket")
+        while buffer:
+            connected.settimeout(self._call.left(httpcore.WriteTimeout, timeout))
+            try:
+                buffer = buffer[connected.send(buffer) :]
+            except TimeoutError as error:
+                raise httpcore.WriteTimeout(str(error)) from error
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Encrypt the connection; a handshake has one timeout for all of its steps."""
+        left = self._call.left(httpcore.ConnectTimeout, timeout)
+        return _Stream(self._made.start_tls(ssl_context, server_hostname, left), self._call)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._made.close()
+
+    def get_extra_info(self, info: str) -> object:
+        """Return what httpcore asks about the connection."""
+        return self._made.get_extra_info(info)
+
+
+def _addresses(host: str, port: int, seconds: float) -> list[str]:
+    """Return the addresses of a host. The look-up of a name cannot be ended: it is left alone when time is over."""
+    try:
+        return _looked_up(host, port, socket.AI_NUMERICHOST)
+    except OSError:
+        pass
+    found: list[list[str] | Exception] = []
+
+    def look_up() -> None:
+        try:
+            found.append(_looked_up(host, port))
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name can have
+            found.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise httpcore.ConnectTimeout
+    if isinstance(found[0], Exception):
+        raise httpcore.ConnectError(str(found[0])) from found[0]
+    return found[0]
+
+
+def _looked_up(host: str, port: int, flags: int = 0) -> list[str]:
+    known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    # An IPv6 address may need the interface by which it is reached.
+    return [f"{at[0]}%{at[3]}" if len(at) == 4 and at[3] else str(at[0]) for *_, at in known]
+
+
+@contextmanager
+def _as_httpx(seconds: float) -> Generator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TransportError(f"the call took longer than {seconds:g} s") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise httpx.TransportError(str(error) or type(error).__name__) from error
+
+
+def _inflated(body: bytes, coding: str) -> bytes:
+    """Return a body without its content coding."""
+    if coding.lower() in {"", "identity"}:
+        return body
+    if coding.lower() not in {"gzip", "x-gzip"}:
+        raise httpx.DecodingError(f"its answer has a coding that was not asked for: {coding[:40]}")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        inflated = inflater.decompress(body, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise httpx.DecodingError(f"its answer cannot be inflated: {error}") from error
+    if len(inflated) > MOST_BYTES:
+        raise httpx.DecodingError(_TOO_LARGE)
+    if not inflater.eof:
+        raise httpx.DecodingError("its answer ends early")
+    return inflated
+
+
+def _check(answer: httpx.Response) -> None:
+    """Refuse what no client shall see: a redirect, deep JSON, and a success that is not JSON.
+
+    Supabase Auth answers a success with an object, or with nothing and 204. A page with the status 200 comes from
+    something on the way; taken for a success it would say that a user was deleted.
+    """
+    if answer.has_redirect_location:
+        raise httpx.RemoteProtocolError(
+            f"it redirects to {_origin(answer.headers.get('Location', ''))}, and the keys go nowhere else; SUPABASE_URL"
+            " must be the address that answers"
+        )
+    if _is_deep(answer.content):
+        raise httpx.DecodingError(f"its answer nests deeper than {MOST_LEVELS} levels")
+    if answer.is_success and answer.status_code != HTTPStatus.NO_CONTENT:
+        try:
+            whole = json.loads(answer.content.decode(), parse_constant=_no_constant)
+            if _SURROGATE.search(answer.content):
+                json.dumps(whole, ensure_ascii=False).encode()
+        except ValueError as error:  # also of a number with too many digits, and of half a surrogate pair
+            raise httpx.DecodingError(_NO_JSON) from error
+        if not isinstance(whole, dict):
+            raise httpx.DecodingError(_NO_JSON)
+
+
+def _is_deep(body: bytes) -> bool:
+    """Whether JSON nests deeper than is allowed; of anything else the answer means nothing."""
+    if body.count(b"[") + body.count(b"{") <= MOST_LEVELS or body.lstrip()[:1] not in {b"[", b"{"}:
+        return False
+    # Escapes first, then strings, each by a pattern that needs no memory of its own.
+    bare = re.sub(rb'"[^"]*(?:"|\Z)', b"", re.sub(rb"\\.", b"", body, flags=re.DOTALL))
+    level = 0
+    for bracket in re.sub(rb"[^][{}]+", b"", bare):
+        level += 1 if bracket in b"[{" else -1
+        if level > MOST_LEVELS:
+            return True
+    return False
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _origin(location: str) -> str:
+    """Return where a redirect leads, without what may be secret in it."""
+    try:
+        parts = urlsplit(location)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}" if host else "another path"

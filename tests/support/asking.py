@@ -1,0 +1,16 @@
+"""How a command is asked for at the zygote's socket; it imports the standard library only, so that programs can too."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+
+
+def ask(connection: socket.socket, request: Mapping[str, object], streams: Sequence[int]) -> int:
+    """Have one command run with these streams; return its exit code, which is negative for a signal."""
+    text = json.dumps(request).encode() + b"\n"
+    sent = socket.send_fds(connection, [text], list(streams))
+    if sent < len(text):  # else a fast command has closed its end by now, and sending nothing would fail
+        connection.sendall(text[sent:])
+    return int(connection.recv(16))
