@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import db as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import MigrationStatus, Redo, Rollback, RolledBack, disagreement, refuse_protected
+from bazar_cli.domain.db import (
+    MigrationStatus,
+    Redo,
+    Rollback,
+    RolledBack,
+    checked_statement_timeout,
+    disagreement,
+    refuse_protected,
+)
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ def redo(system: System, grant: Grant, request: Redo, notify: Notify = lambda _t
 
 def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
     again = isinstance(request, Redo)
+    checked_statement_timeout(request.statement_timeout)
 
     def allowed(status: MigrationStatus) -> None:
         refuse_protected(status, "redoing" if again else "rolling back", embedded=system.target.source.embedded)
@@ -65,7 +74,7 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
     impact = _impact(seen, again=again, to=to)
     if request.agreed is None or not request.agreed.covers(impact):
         return impact
-    return reverter.revert(seen, allowed, notify, again=again)
+    return reverter.revert(seen, allowed, notify, again=again, statement_timeout=request.statement_timeout)
 
 
 def told(seen: RolledBack, *, again: bool) -> str:

@@ -19,6 +19,7 @@ from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
+from bazar_cli.adapters.postgres.settings import read_only
 from bazar_cli.domain.db import (
     LOCAL,
     PRODUCTION,
@@ -115,6 +116,7 @@ class Migrator:
             pending=() if unknown else tuple(r for r in self._revisions if r.id not in ids),
             unknown=unknown,
             changed=() if unknown else _changed(applied, logged),
+            read_only=read_only(connection),
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
@@ -123,7 +125,7 @@ class Migrator:
             with session.driver.transaction():
                 return self._status(session.driver)
         except psycopg.Error as error:
-            raise translate(error, self._target) from error
+            raise session.translate(error) from error
 
     def plan(self, request: Migrate) -> Migrated:
         """Return what `migrate` would do, with its SQL. Writes nothing.
@@ -205,6 +207,7 @@ class Migrator:
             self._url,
             lock_wait=request.lock_wait,
             lock_timeout=request.lock_timeout,
+            statement_timeout=request.statement_timeout or 0.0,
             settings=self._settings_for(request),
             notify=notify,
             name=self._session_name,

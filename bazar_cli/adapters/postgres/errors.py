@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from bazar_cli.adapters.postgres.settings import stopped
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _BUSY = {
     _LOCKED: "a row or table that it needs is locked by another session",
     "40P01": "it and another session waited for each other",
     "40001": "another session changed the same rows",
-    "57014": "it took too long and was cancelled",
 }
 _WHO_HOLDS_IT = "; `bazar db locks` shows who holds what, and where it cannot pass either, pg_locks in psql does"
 _UNAVAILABLE = frozenset({"08", "53", "57", "58"})
@@ -38,8 +38,10 @@ def address(database_url: Secret) -> str:
     return f"{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
 
 
-def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
+def translate(error: DBAPIError | psycopg.Error, target: Target, *, own_timeout: float | None = None) -> BazarError:
     """Return the domain error for an error of Postgres or of the way to it.
+
+    Parameters: `own_timeout` as of `settings.stopped`.
 
     SQLSTATEs are those of the Postgres manual, appendix A. An error that no rule here knows is a bug of ours
     and comes back as the plain BazarError with exit code 1.
@@ -54,6 +56,9 @@ def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
             hint="run `bazar db status`, then `bazar db migrate`",
             details={"sqlstate": sqlstate},
         )
+    by_setting = stopped(cause, target, where, own_timeout)
+    if by_setting is not None:
+        return by_setting
     if sqlstate == "42501":
         return _privilege(target, _first_line(cause), sqlstate)
     if sqlstate in _BUSY:
