@@ -84,8 +84,8 @@ class ReadOnly:
     standby: bool = False
     place: str | None = None
     """Where the setting was set, such as `on the database app`."""
-    statement: str | None = None
-    """The SQL that takes it back there, with backticks."""
+    undo: str | None = None
+    """The SQL that takes it back there."""
 
     @property
     def reason(self) -> str:
@@ -103,8 +103,8 @@ class ReadOnly:
         """What to do. Parameters: `variable` is the one that holds the URL."""
         if self.standby:
             return f"let {variable} lead to the primary: name all servers, with target_session_attrs=read-write"
-        undo = f"; once there is room, or where it was set by hand: {self.statement}" if self.statement else ""
-        return f"Supabase sets it when the disk is almost full: free disk space or add some{undo}"
+        undo = f"`{self.undo}`" if self.undo else "take it back where it was set"
+        return f"Supabase sets it when the disk is almost full: get room; else, or once there is room: {undo}"
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
     reverter = system.reverter(grant)
     status = reverter.status()
     allowed(status)
+    if not grant.dry_run:
+        reverter.refuse_read_only(status, "nothing is rolled back")
     steps, to = (1, None) if isinstance(request, Redo) else (request.steps, request.to)
     # The SQL of the way up is only shown: where it depends on data, it can still be run.
     seen = reverter.preview(status, reverter.going(status, steps, to), again=again and grant.dry_run)

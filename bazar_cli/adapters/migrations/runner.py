@@ -19,7 +19,7 @@ from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
-from bazar_cli.adapters.postgres.settings import read_only
+from bazar_cli.adapters.postgres.settings import read_only, refused
 from bazar_cli.domain.db import (
     LOCAL,
     PRODUCTION,
@@ -98,6 +98,11 @@ class Migrator:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):
                 raise absent(self._target) from error
             raise translate(error, self._target) from error
+
+    def refuse_read_only(self, status: MigrationStatus, done: str) -> None:
+        """Refuse before anybody is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
+        if status.read_only is not None:
+            raise refused(status.read_only, self._target, done)
 
     def _status(self, connection: psycopg.Connection) -> MigrationStatus:
         tables = _tables(connection)

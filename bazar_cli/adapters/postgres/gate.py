@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from bazar_cli.adapters.postgres.errors import users_hidden
+from bazar_cli.adapters.postgres.errors import translate, users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent, maintenance
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
@@ -116,8 +116,11 @@ def refuse_where_read_only(database: Database, target: Target) -> None:
     except BazarError as error:
         if _missing(error, target) is not Ground.NO_DATABASE:
             raise
-        with maintenance(target.database_url) as connection:
-            refuse_read_only(connection, target)
+        try:
+            with maintenance(target.database_url) as connection:
+                refuse_read_only(connection, target)
+        except psycopg.Error as failed:
+            raise translate(failed, target) from failed
 
 
 def append_denial(

@@ -70,17 +70,16 @@ class _Setting:
             "client": "by the options of the URL",
         }.get(self.source, "by the server")
 
-    def statement(self, change: str) -> str:
-        """The SQL that changes it where it was set; without one, what else to do."""
+    def statement(self, change: str) -> str | None:
+        """The SQL that changes it where it was set; None where no SQL does."""
         role, database = (Identifier(name).as_string(None) for name in (self.role, self.database))
         begins = {
             "database": f"ALTER DATABASE {database}",
             "user": f"ALTER ROLE {role}",
             "database user": f"ALTER ROLE {role} IN DATABASE {database}",
             "global": "ALTER ROLE ALL",
-            "configuration file": "ALTER SYSTEM",
         }
-        return f"`{begins[self.source]} {change}`" if self.source in begins else "change it there"
+        return f"{begins[self.source]} {change}" if self.source in begins else None
 
 
 def read_only(connection: psycopg.Connection) -> ReadOnly | None:
@@ -132,10 +131,11 @@ def stopped(
     if setting is None or setting.off:
         details = {"sqlstate": sqlstate, "setting": name}
         return _gave_up(where, f"{name} ended it, or another session did", "run it again", details)
+    more = setting.statement(f"SET {name} = ...")
     return _gave_up(
         where,
         f"it took longer than {name} allows: {setting.value}, set {setting.place}",
-        f"run it again when the database is less busy, or allow more: {setting.statement(f'SET {name} = ...')}",
+        f"run it again when the database is less busy, or allow more: {f'`{more}`' if more else 'change it there'}",
         {"sqlstate": sqlstate, "setting": name, "value": setting.value, "set": setting.place},
     )
 
@@ -166,7 +166,9 @@ def _as_read_only(setting: _Setting | None) -> ReadOnly | None:
         return None
     if setting.standby:
         return ReadOnly(standby=True)
-    return ReadOnly(place=setting.place, statement=setting.statement("RESET default_transaction_read_only"))
+    undo = setting.statement("RESET default_transaction_read_only")
+    # The session that takes it back has it too.
+    return ReadOnly(place=setting.place, undo=undo and f"SET default_transaction_read_only = off; {undo}")
 
 
 def _ask(target: Target, name: str) -> _Setting | None:
