@@ -121,6 +121,32 @@ class Finding:
     """When the event occurred; of one that is gone, when it was sealed."""
 
 
+class Gap(str, Enum):
+    """What lets a log be changed, or lets new events be lost: the value names the kind."""
+
+    RULE = "rule"
+    TRIGGER_DISABLED = "trigger-disabled"
+    TRIGGER_MISSING = "trigger-missing"
+    TRIGGER_ADDED = "trigger-added"
+    SEQUENCE_AT_END = "sequence-at-end"
+    REPLICA = "replica-session"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Unguarded:
+    """One thing on the tables of the log that must not be so, with the SQL that mends it."""
+
+    kind: Gap
+    table: str
+    name: str
+    """Of the rule, trigger, sequence or setting."""
+    message: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Verification:
     """Whether the log is whole, and the first things that are wrong, in the order of the log."""
@@ -135,6 +161,8 @@ class Verification:
     findings: tuple[Finding, ...]
     out_of_order: tuple[Finding, ...] = ()
     """Events that are more than an hour older than one that was written before them; they break nothing."""
+    unguarded: tuple[Unguarded, ...] = ()
+    """What lets the log be changed or lose events from now on."""
 
     @property
     def whole(self) -> bool:

@@ -22,9 +22,10 @@ PRODUCTION = "production"
 LOCAL = "local"
 
 
+STATEMENT_TIMEOUT = "statement_timeout"
 _LOOKS_FOR_CLIENTS = 14
 DAY_SECONDS = 86_400.0
-SHORTEST_LOCK_SECONDS = 0.001
+SHORTEST_SECONDS = 0.001
 """Postgres counts in milliseconds, and takes none of them for waiting without end."""
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -77,6 +78,36 @@ class Place:
 
 
 @dataclass(frozen=True)
+class ReadOnly:
+    """Why a database takes no writes: a standby server, or `default_transaction_read_only`."""
+
+    standby: bool = False
+    place: str | None = None
+    """Where the setting was set, such as `on the database app`."""
+    undo: str | None = None
+    """The SQL that takes it back there."""
+
+    @property
+    def reason(self) -> str:
+        """The reason for machines."""
+        return "standby" if self.standby else "default_transaction_read_only"
+
+    @property
+    def text(self) -> str:
+        """The reason in a sentence."""
+        if self.standby:
+            return "its server is a standby"
+        return f"default_transaction_read_only is on{f', set {self.place}' if self.place else ''}"
+
+    def remedy(self, variable: str) -> str:
+        """What to do. Parameters: `variable` is the one that holds the URL."""
+        if self.standby:
+            return f"let {variable} lead to the primary: name all servers, with target_session_attrs=read-write"
+        undo = f"`{self.undo}`" if self.undo else "take it back where it was set"
+        return f"Supabase sets it when the disk is almost full: get room; else, or once there is room: {undo}"
+
+
+@dataclass(frozen=True)
 class MigrationStatus:
     """What is applied and what is pending, from the oldest."""
 
@@ -89,6 +120,8 @@ class MigrationStatus:
     """The database is at a revision that this release does not have: a newer bazar migrated it."""
     changed: tuple[ChangedRevision, ...] = ()
     """Applied from other files than those of this release, by the log of migrations."""
+    read_only: ReadOnly | None = None
+    """Why the database takes no writes; None where it does."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +133,9 @@ class GetStatus:
 class Migrate:
     """What `db migrate` was asked.
 
-    Parameters: `revision` None is the head; `steps` counts pending revisions; times are in seconds;
-    `environment` and `protected` mark a database that has no marker yet, None for the target's default.
+    Parameters: `revision` None is the head; `steps` counts pending revisions; times are in seconds, and a
+    `statement_timeout` of None is no limit; `environment` and `protected` mark a database that has no marker yet, None
+    for the target's default.
     """
 
     revision: str | None = None
@@ -109,6 +143,7 @@ class Migrate:
     sql: bool = False
     lock_wait: float = 60.0
     lock_timeout: float = 3.0
+    statement_timeout: float | None = None
     environment: str | None = None
     protected: bool | None = None
 
@@ -141,18 +176,23 @@ class Migrated:
 
 @dataclass(frozen=True)
 class Rollback:
-    """What `db rollback` was asked: so many revisions, all after one, or the newest where both are None."""
+    """What `db rollback` was asked: so many revisions, all after one, or the newest where both are None.
+
+    Parameters: `statement_timeout` as in `Migrate`.
+    """
 
     steps: int | None = None
     to: str | None = None
     agreed: Impact | None = None
+    statement_timeout: float | None = None
 
 
 @dataclass(frozen=True)
 class Redo:
-    """What `db redo` was asked."""
+    """What `db redo` was asked. Parameters: `statement_timeout` as in `Migrate`."""
 
     agreed: Impact | None = None
+    statement_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -274,6 +314,12 @@ def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float
             hint=f"give {option} a number of seconds",
         )
     return seconds
+
+
+def checked_statement_timeout(seconds: float | None) -> None:
+    """See that a limit of statements is one. Raises: UsageError `usage.invalid_value`."""
+    if seconds is not None:
+        checked_seconds("--statement-timeout", seconds, least=SHORTEST_SECONDS)
 
 
 def checked_environment(name: str) -> str:

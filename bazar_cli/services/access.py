@@ -61,8 +61,8 @@ class Gate:
             grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
             if grant is not None and self._is_first_superuser(identity):
                 return grant
-        self._deny(identity, spec, request, sight, decision, dry_run=dry_run)
-        raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+        note = self._deny(identity, spec, request, sight, decision, dry_run=dry_run)
+        raise Denied(decision.code, decision.message, hint=decision.hint + note, details=decision.details)
 
     def offer(self, spec: Spec, request: object) -> Grant | Denial:
         """Return the Grant, or the denial, of a part that nobody asked for by name: nothing is recorded.
@@ -98,11 +98,8 @@ class Gate:
             raise
         except Denied as denied:
             if not dry_run:
-                from bazar_cli.adapters.postgres.gate import append_denial
-
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)
-                database, identity = self._system.database(), self._identities.current()
-                append_denial(database, identity, spec, request, denial, self._system.request_id)
+                denied.hint += self._record(self._identities.current(), spec, request, denial)
             raise
 
     def _again(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
@@ -163,6 +160,8 @@ class Gate:
                     raise _no_first_superuser(nobody) from nobody
                 raise
         user_id = id_of_address(self._system, target.superuser_email)
+        if create:
+            _refuse_where_read_only(self._system)
         return self._identities.superuser(create=create, user_id=user_id)
 
     def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
@@ -209,11 +208,25 @@ class Gate:
 
     def _deny(
         self, identity: Identity, spec: Spec, request: object, sight: Sight, denial: Denial, *, dry_run: bool
-    ) -> None:
-        from bazar_cli.adapters.postgres.gate import Ground, append_denial
+    ) -> str:
+        from bazar_cli.adapters.postgres.gate import Ground
 
-        if sight.ground is Ground.READY and not dry_run:
+        return self._record(identity, spec, request, denial) if sight.ground is Ground.READY and not dry_run else ""
+
+    def _record(self, identity: Identity, spec: Spec, request: object, denial: Denial) -> str:
+        """Append the event of a denial; return what is to be added to its hint.
+
+        A database that takes no writes has no event of it, and denies all the same.
+        """
+        from bazar_cli.adapters.postgres.gate import append_denial
+
+        try:
             append_denial(self._system.database(), identity, spec, request, denial, self._system.request_id)
+        except BackendUnavailable as error:
+            if error.code != "postgres.read_only":
+                raise
+            return f"; {error.message}, and so the audit log does not have this denial"
+        return ""
 
 
 def describe_operator(system: System, identity: Identity) -> Operator | None:
@@ -264,6 +277,12 @@ def awaits_first_superuser(system: System) -> bool:
 
     sight = _look(system, None)
     return sight.ground is Ground.READY and not sight.superuser_exists
+
+
+def _refuse_where_read_only(system: System) -> None:
+    from bazar_cli.adapters.postgres.gate import refuse_where_read_only
+
+    refuse_where_read_only(system.database(), system.target)
 
 
 def _look(system: System, identity: Identity | None) -> Sight:

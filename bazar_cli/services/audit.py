@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -57,11 +58,11 @@ def export(system: System, grant: Grant, filters: EventFilters) -> Iterator[Page
 
 
 def verify(system: System, grant: Grant, request: VerifyLog) -> Verification:
-    """Seal what is committed, unless it is a dry run, and say whether the log is whole.
+    """Seal what is committed, unless it is a dry run, and say whether the log is whole and its tables are guarded.
 
     Raises: UsageError `audit.hash_invalid`.
     """
-    from bazar_cli.adapters.postgres import audit_chain
+    from bazar_cli.adapters.postgres import audit_chain, audit_tables
 
     grant.demand(use_cases.VERIFY)
     expect = checked_seal_hash(request.expect) if request.expect is not None else None
@@ -69,7 +70,8 @@ def verify(system: System, grant: Grant, request: VerifyLog) -> Verification:
         with system.database().transaction(grant) as connection:
             audit_chain.seal(connection)
     with system.database().read(grant) as connection:
-        return audit_chain.verify(connection, expect)
+        found = audit_chain.verify(connection, expect)
+        return replace(found, unguarded=audit_tables.unguarded(connection))
 
 
 def _seen(grant: Grant, events: tuple[AuditEvent, ...]) -> tuple[AuditEvent, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import db as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.db import (
-    SHORTEST_LOCK_SECONDS,
+    SHORTEST_SECONDS,
     GetStatus,
     Migrate,
     Migrated,
@@ -18,6 +18,7 @@ from bazar_cli.domain.db import (
     Waited,
     checked_environment,
     checked_seconds,
+    checked_statement_timeout,
 )
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, UsageError
 from bazar_cli.services.bootstrap import check_claim, claim_by
@@ -55,7 +56,8 @@ def migrate(
     if request.steps is not None and request.steps < 1:
         raise UsageError("db.steps_invalid", f"--steps {request.steps} migrates nothing", hint="give 1 or more")
     checked_seconds("--lock-wait", request.lock_wait)
-    checked_seconds("--lock-timeout", request.lock_timeout, least=SHORTEST_LOCK_SECONDS)
+    checked_seconds("--lock-timeout", request.lock_timeout, least=SHORTEST_SECONDS)
+    checked_statement_timeout(request.statement_timeout)
     if request.environment is not None:
         checked_environment(request.environment)
     if grant.bootstrap:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bazar_cli.services.identity import Identities
     from bazar_cli.services.system import System
 
-REACHED = ("postgres", "supabase", "connection", "clock")
+REACHED = ("postgres", "supabase", "writable", "connection", "clock")
 _SKEW_SECONDS = 60.0
 """Warned of before it hurts: what a session bears is more, but of BAZAR_TOKEN no end was measured."""
 _NO_DIFFERENCE_SECONDS = 2.0
@@ -54,7 +54,7 @@ def reach(target: Target) -> tuple[Check, ...]:
     supabase = failed("supabase", auth) if isinstance(auth, BazarError) else _supabase(target, auth)
     seen = None if isinstance(database, BazarError) else database
     skew = None if isinstance(auth, BazarError) else auth.clock_skew_seconds
-    return (postgres, supabase, connection(target, seen), clock(skew, seen))
+    return (postgres, supabase, writable(target, seen), connection(target, seen), clock(skew, seen))
 
 
 def session(identities: Identities, system: System) -> Check:
@@ -98,6 +98,17 @@ def _supabase(target: Target, found: AuthProbe) -> Check:
         remedy = "set SUPABASE_KEY to the service key (sb_secret_... or the service_role JWT) of this project"
         return Check("supabase", Health.FAILED, f"{where} refuses the service key", remedy)
     return Check("supabase", Health.OK, where)
+
+
+def writable(target: Target, database: DatabaseProbe | None) -> Check:
+    """Whether the database takes writes: not a standby, nor one that an administrator or a full disk made read-only."""
+    if database is None:
+        return skipped(("writable",), "Postgres must answer")[0]
+    found = database.read_only
+    if found is None:
+        return Check("writable", Health.OK, "the database takes writes")
+    said = f"the database takes no writes: {found.text}"
+    return Check("writable", Health.WARNING, said, found.remedy(target.database_variable))
 
 
 def connection(target: Target, database: DatabaseProbe | None) -> Check:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUPERUSERS = "superusers"
 MIGRATIONS, MARKER, PLAN_TABLE = "migrations", "marker", "plan-table"
-INSPECTED = (MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner")
+INSPECTED = (MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner", "audit-tables")
 _FIRST_SUPERUSER = (
     "sign in as SUPERUSER_EMAIL: `bazar db migrate` or `bazar auth login` make the first superuser while there is none"
 )
@@ -37,7 +37,7 @@ class Inspection:
 
     def all(self) -> tuple[Check, ...]:
         """Make every check of Postgres alone, in the order of `INSPECTED`."""
-        looks: tuple[Callable[[Connection], Check], ...] = (_plan_table, _tables_exposed, _without_owner)
+        looks: tuple[Callable[[Connection], Check], ...] = (_plan_table, _tables_exposed, _without_owner, _audit_tables)
         try:
             status = self._system.migrator(self._grant).status()
         except BazarError as error:
@@ -206,4 +206,21 @@ def _without_owner(connection: Connection) -> Check:
         "{rows}: no active owner, so nobody inside can manage owners or delete it",
         "`bazar orgs members update ORG USER --role owner` for a member, else "
         "`bazar orgs members add ORG USER --role owner`",
+    )
+
+
+def _audit_tables(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.audit_tables import unguarded
+
+    name, found = INSPECTED[5], unguarded(connection)
+    if not found:
+        return Check(name, Health.OK, "the audit log is append-only, and takes every event", count=0)
+    rows = tuple(Affected(None, name=f"{gap.table} {gap.name}", note=gap.kind.value) for gap in found)
+    return Check(
+        name,
+        Health.FAILED,
+        "; ".join(gap.message for gap in found[:SHOWN_ROWS]),
+        f"as the owner of the tables: {'; '.join(gap.remedy for gap in found[:SHOWN_ROWS])}",
+        len(rows),
+        rows[:SHOWN_ROWS],
     )

@@ -32,7 +32,7 @@ def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession |
 
     Its end comes before its event, and needs no lock: what it holds may be what an event needs.
     Raises: NotFound `db.session_not_found`; Conflict `db.may_not_terminate`; BackendUnavailable
-    `db.session_stays` after 5 s.
+    `postgres.read_only`, and `db.session_stays` after 5 s.
     """
     grant.demand(use_cases.LOCKS)
     from bazar_cli.adapters.postgres import audit, locks, marker
@@ -46,6 +46,8 @@ def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession |
             return found
         if request.agreed is None or not request.agreed.covers(impact):
             return impact
+        # Of a session that ended there must be an event.
+        system.database().refuse_read_only(grant)
         if not locks.end(connection, found):
             raise _not_found(request.terminate)
     gone = _gone(system, grant, found)

@@ -51,6 +51,8 @@ def reset(
 
     rebuilder = system.rebuilder(grant)
     status = rebuilder.status()
+    if not grant.dry_run:
+        rebuilder.refuse_read_only(status, "nothing was done")
     plan = rebuilder.preview(grant, status)
     allowed(as_held(status, plan.tables))
     _one_database(system, grant, plan)

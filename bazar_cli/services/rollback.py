@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import db as use_cases
 from bazar_cli.domain.access import Grant
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import MigrationStatus, Redo, Rollback, RolledBack, disagreement, refuse_protected
+from bazar_cli.domain.db import (
+    MigrationStatus,
+    Redo,
+    Rollback,
+    RolledBack,
+    checked_statement_timeout,
+    disagreement,
+    refuse_protected,
+)
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ def redo(system: System, grant: Grant, request: Redo, notify: Notify = lambda _t
 
 def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
     again = isinstance(request, Redo)
+    checked_statement_timeout(request.statement_timeout)
 
     def allowed(status: MigrationStatus) -> None:
         refuse_protected(status, "redoing" if again else "rolling back", embedded=system.target.source.embedded)
@@ -51,6 +60,8 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
     reverter = system.reverter(grant)
     status = reverter.status()
     allowed(status)
+    if not grant.dry_run:
+        reverter.refuse_read_only(status, "nothing is rolled back")
     steps, to = (1, None) if isinstance(request, Redo) else (request.steps, request.to)
     # The SQL of the way up is only shown: where it depends on data, it can still be run.
     seen = reverter.preview(status, reverter.going(status, steps, to), again=again and grant.dry_run)
@@ -65,7 +76,7 @@ def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Noti
     impact = _impact(seen, again=again, to=to)
     if request.agreed is None or not request.agreed.covers(impact):
         return impact
-    return reverter.revert(seen, allowed, notify, again=again)
+    return reverter.revert(seen, allowed, notify, again=again, statement_timeout=request.statement_timeout)
 
 
 def told(seen: RolledBack, *, again: bool) -> str:

@@ -42,7 +42,9 @@ def raised() -> dict[str, int]:
 
 
 def test_list_is_complete_and_has_nothing_else() -> None:
-    listed = {code: int(number) for code, number in _ROW.findall((ROOT / "docs" / "errors.md").read_text())}
+    rows = _ROW.findall((ROOT / "docs" / "errors.md").read_text())
+    listed = {code: int(number) for code, number in rows}
+    assert [code for code, _ in rows] == sorted(listed), "a code stands twice, or out of order"
     assert listed == raised()
 
 

@@ -14,9 +14,12 @@ import pytest
 
 from bazar_cli.domain import audit as use_cases
 from bazar_cli.domain.audit import Break, Verification, VerifyLog
+from bazar_cli.domain.doctor import COMPARE, Check, Health
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.services import audit
-from tests.support.people import People, Someone
+from bazar_cli.services.inspection import Inspection
+from bazar_cli.services.system import System
+from tests.support.people import People, Someone, granted
 from tests.support.postgres import target_of
 
 Databases = Callable[..., str]
@@ -61,6 +64,14 @@ def verified(people: People, expect: str | None = None, *, dry_run: bool = True)
     [ruler] = people.sql("SELECT id, email FROM bazar.users WHERE is_superuser LIMIT 1")
     who = Someone(ruler["id"], ruler["email"])
     return people.run(who, audit.verify, use_cases.VERIFY, VerifyLog(expect), dry_run=dry_run)
+
+
+def inspected(people: People) -> dict[str, Check]:
+    """What `doctor` sees of the database, by the names of its checks."""
+    [ruler] = people.sql("SELECT id, email FROM bazar.users WHERE is_superuser LIMIT 1")
+    grant = granted(people.operator(Someone(ruler["id"], ruler["email"])), COMPARE)
+    with System(people.target, "test-request") as system:
+        return {check.name: check for check in Inspection(system, grant).all()}
 
 
 def tamper(people: People, *statements: str) -> None:
@@ -361,3 +372,65 @@ def test_a_sealing_writer_that_is_killed_leaves_no_half_seal(vault: People) -> N
             doomed.execute("SELECT 1")
     found = verified(vault, dry_run=False)
     assert (found.whole, found.events, found.unsealed) == (True, 32, 0)
+
+
+OF_OTHERS = "ON bazar.audit_events FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+GAPS = {
+    "rule": (
+        "CREATE RULE lost AS ON INSERT TO bazar.audit_events DO INSTEAD NOTHING",
+        "the rule lost on bazar.audit_events",
+    ),
+    "rule on the queue": (
+        'CREATE RULE "Also Lost" AS ON INSERT TO bazar.audit_unsealed DO INSTEAD NOTHING',
+        "the rule Also Lost on bazar.audit_unsealed",
+    ),
+    "disabled": (
+        "ALTER TABLE bazar.audit_events DISABLE TRIGGER audit_events_refuse_change",
+        "the trigger audit_events_refuse_change of bazar.audit_events is disabled",
+    ),
+    "disabled but for replicas": (
+        "ALTER TABLE bazar.audit_seals ENABLE REPLICA TRIGGER audit_seals_refuse_truncate",
+        "the trigger audit_seals_refuse_truncate of bazar.audit_seals is disabled",
+    ),
+    "dropped": (
+        "DROP TRIGGER audit_events_queue ON bazar.audit_events",
+        "the trigger audit_events_queue of bazar.audit_events is gone",
+    ),
+    "added": (
+        f"CREATE TRIGGER a BEFORE INSERT {OF_OTHERS}",
+        "the trigger a on bazar.audit_events is not bazar's",
+    ),
+    "at its end": (
+        "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET MAXVALUE 32",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, is at its end",
+    ),
+    "in circles": (
+        "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET CYCLE",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, begins again at its end",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GAPS)
+def test_what_unguards_the_tables_is_named_and_mended(vault: People, what: str) -> None:
+    statement, said = GAPS[what]
+    assert verified(vault).unguarded == ()
+    vault.sql(statement)
+    found = verified(vault)
+    assert found.whole
+    (gap,) = found.unguarded
+    assert gap.message.startswith(said)
+    check = inspected(vault)["audit-tables"]
+    assert (check.status, check.count) == (Health.FAILED, 1)
+    assert gap.remedy in check.remedy
+    if gap.remedy.startswith("create it"):
+        return
+    vault.sql(gap.remedy)
+    insert(vault, 1)
+    assert verified(vault).unguarded == ()
+
+
+def test_others_may_listen(vault: People) -> None:
+    """A trigger after the event changes nothing of it."""
+    vault.sql(f"CREATE TRIGGER z AFTER INSERT {OF_OTHERS}")
+    assert verified(vault).unguarded == ()

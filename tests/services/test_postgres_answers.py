@@ -152,7 +152,6 @@ _AT: dict[str, tuple[Callable[[Door], str], tuple[str, int]]] = {
         lambda d: d.at("?options=-c%20lc_messages%3DC", user="plain", password="right"),
         _URL,
     ),
-    "unknown encoding": (lambda d: d.at("?client_encoding=foo"), _URL),
     "bad value of libpq's": (lambda d: d.at("?target_session_attrs=foo"), _URL),
     "long socket folder": (lambda _: f"postgresql://x@/x?host=/{'n' * 120}", _URL),
     "no database": (lambda d: d.at(database="nowhere"), ("db.no_database", 6)),

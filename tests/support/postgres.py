@@ -50,7 +50,8 @@ class ScratchPostgres:
 
     def __init__(self, settings: Mapping[str, str] = UNSAFE_AND_FAST, *, in_memory: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bazar-tests-")
-        self._server = EmbeddedPostgres(StackPaths.for_data_dir(Path(self._folder.name)), settings)
+        self._paths = StackPaths.for_data_dir(Path(self._folder.name))
+        self._server = EmbeddedPostgres(self._paths, settings)
         self._memory = _folder_in_memory() if in_memory else None
 
     def start(self) -> str:
@@ -73,6 +74,12 @@ class ScratchPostgres:
     def up(self) -> None:
         """Start it again at the same address."""
         assert self._server.start(), "the server was up"
+
+    def become_standby(self) -> None:
+        """Start it again as a standby that no primary sends anything: it takes no writes."""
+        self.down(immediately=False)
+        (self._paths.data / "standby.signal").touch()
+        self.up()
 
     def stop(self) -> None:
         """Stop the server and remove its folders."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import PINNED, connect
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,14 +15,32 @@ if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
 
 _CONNECT_SECONDS = 10
-_LOOKS_FOR_ITS_CLIENT = 140000
+# What is set for a session of an application would end a migration: its limits are its own.
+_OWN: Mapping[str, str] = MappingProxyType(
+    {
+        **PINNED,
+        "default_transaction_isolation": "read committed",
+        "statement_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+    }
+)
+_NEWER = {
+    140000: {
+        # A killed client frees its lock within seconds instead of at the end of its statement.
+        "client_connection_check_interval": "2s",
+        "idle_session_timeout": "0",
+    },
+    170000: {"transaction_timeout": "0"},
+}
 _NONE: Mapping[str, str] = MappingProxyType({})
+_SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
 
 def open_to_migrate(url: Secret, application: str, settings: Mapping[str, str] = _NONE) -> psycopg.Connection:
     """Open a connection outside of any transaction, whose server process is its own.
 
-    Parameters: `application` is what others see of it; `settings` are set for the session.
+    Parameters: `application` is what others see of it; `settings` are set for the session, beside and above those of
+    every migration.
     Raises: Refused `db.transaction_pooler`; psycopg.Error.
     """
     opened = connect(
@@ -31,11 +49,11 @@ def open_to_migrate(url: Secret, application: str, settings: Mapping[str, str] =
     try:
         # Before anything is set: through a pooler it would be set for others.
         refuse_transaction_pooler(url, opened)
-        for name, value in settings.items():
-            opened.execute("SELECT set_config(%s, %s, false)", (name, value))
-        if opened.info.server_version >= _LOOKS_FOR_ITS_CLIENT:
-            # A killed client frees its lock within seconds instead of at the end of its statement.
-            opened.execute("SET client_connection_check_interval = '2s'")
+        own = dict(_OWN)
+        for version, newer in _NEWER.items():
+            own |= newer if opened.info.server_version >= version else {}
+        own |= settings
+        opened.execute(_SET, (list(own), list(own.values())))
         opened.autocommit = False
     except BaseException:  # Ctrl-C too leaves no session behind
         opened.close()

@@ -20,7 +20,7 @@ from bazar_cli.adapters.migrations.owned import Owned, made_by, owned_in
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres import kept, privileges
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.dependents import Dependents, built_on, restored
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.replacement import fill, put_back, take_off
@@ -57,8 +57,8 @@ class Rebuilder(Migrator):
     def preview(self, grant: Grant, status: MigrationStatus) -> ResetPlan:
         """Return what would go and what would stay. Writes nothing. Raises: as `translate` says."""
         try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
-                connection.read_only = True
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
                 connection.execute(_LOCAL_PATH)
                 owned = self._owned(connection, status)
                 superusers, created = kept.others(connection, grant.operator.id)

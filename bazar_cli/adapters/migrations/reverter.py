@@ -11,7 +11,7 @@ import psycopg
 from bazar_cli.adapters.migrations.location import tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.rows import estimated_rows
 from bazar_cli.domain.db import (
@@ -104,16 +104,18 @@ class Reverter(Migrator):
         notify: Callable[[str], None],
         *,
         again: bool,
+        statement_timeout: float | None = None,
     ) -> RolledBack:
         """Take back what `preview` showed, each revision in its own transaction; with `again` apply it anew.
 
-        Parameters: `allowed` is asked under the lock, and raises where the database refuses.
+        Parameters: `allowed` is asked under the lock, and raises where the database refuses; `statement_timeout` as in
+        `Migrate`.
         Raises: Conflict `db.moved`; UsageError `db.revision_form`; as `migrating` and `MigratingSession.run`.
         """
         from bazar_cli.adapters.migrations.log import MigrationLog
 
         refuse_pooler_port(self._url)
-        with self._migrating(Migrate(), notify) as session:
+        with self._migrating(Migrate(statement_timeout=statement_timeout), notify) as session:
             status = self._status_under_lock(session)
             allowed(status)
             if status.current != seen.current:
@@ -164,8 +166,8 @@ class Reverter(Migrator):
         if not names:
             return ()
         try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None) as connection:
-                connection.read_only = True
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
                 return estimated_rows(connection, names)
         except psycopg.Error as error:
             raise translate(error, self._target) from error

@@ -19,6 +19,7 @@ from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
+from bazar_cli.adapters.postgres.settings import read_only, refused
 from bazar_cli.domain.db import (
     LOCAL,
     PRODUCTION,
@@ -98,6 +99,11 @@ class Migrator:
                 raise absent(self._target) from error
             raise translate(error, self._target) from error
 
+    def refuse_read_only(self, status: MigrationStatus, done: str) -> None:
+        """Refuse before anybody is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
+        if status.read_only is not None:
+            raise refused(status.read_only, self._target, done)
+
     def _status(self, connection: psycopg.Connection) -> MigrationStatus:
         tables = _tables(connection)
         found = _current(connection) if tables.version else frozenset[str]()
@@ -115,6 +121,7 @@ class Migrator:
             pending=() if unknown else tuple(r for r in self._revisions if r.id not in ids),
             unknown=unknown,
             changed=() if unknown else self._changed(applied, logged),
+            read_only=read_only(connection),
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
@@ -123,7 +130,7 @@ class Migrator:
             with session.driver.transaction():
                 return self._status(session.driver)
         except psycopg.Error as error:
-            raise translate(error, self._target) from error
+            raise session.translate(error) from error
 
     def plan(self, request: Migrate) -> Migrated:
         """Return what `migrate` would do, with its SQL. Writes nothing.
@@ -205,6 +212,7 @@ class Migrator:
             self._url,
             lock_wait=request.lock_wait,
             lock_timeout=request.lock_timeout,
+            statement_timeout=request.statement_timeout or 0.0,
             settings=self._settings_for(request),
             notify=notify,
             name=self._session_name,

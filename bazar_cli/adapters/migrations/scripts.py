@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bazar_cli.adapters.files import file_errors, locked_folder
 from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.migration_files import NewRevision, RevisionFile, installed_package, two_heads
@@ -198,13 +198,14 @@ def _reading(target: Target) -> Generator[Connection]:
 
     def opener() -> psycopg.Connection:
         url = target.to_migrate.database_url
-        opened = connect(url, connect_timeout=10, prepare_threshold=None, application_name="bazar db revision")
-        opened.read_only = True
-        return opened
+        return connect(
+            url, autocommit=True, connect_timeout=10, prepare_threshold=None, application_name="bazar db revision"
+        )
 
     engine = create_engine("postgresql+psycopg://", creator=opener, poolclass=NullPool, hide_parameters=True)
     try:
         with engine.connect() as connection:
+            connection.exec_driver_sql(begin(read_only=True))
             # As in `environment`: a role named like the schema would make Alembic compare without its name.
             connection.execute(text("SET LOCAL search_path TO public"))
             connection.dialect.default_schema_name = "public"

@@ -18,7 +18,8 @@ from bazar_cli.adapters.migrations.connection import open_to_migrate
 from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.said import Said, said_by
-from bazar_cli.domain.db import AppliedRevision
+from bazar_cli.adapters.postgres.settings import refuse_read_only
+from bazar_cli.domain.db import STATEMENT_TIMEOUT, AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
 _OF_STATEMENTS = (DBAPIError, PendingRollbackError, psycopg.Error)
 _OF_THE_REVISION = frozenset({"postgres.unexpected", "postgres.rejected", "db.not_migrated"})
 """Errors of a statement that mean something else in a command than in a revision."""
+_TAKEN_BACK = frozenset({"postgres.busy", "postgres.read_only"})
+"""Errors after which the server has taken the transaction back, and said so."""
 
 
 @dataclass
@@ -59,7 +62,8 @@ class MigratingSession:
     """A connection that holds the migration lock.
 
     Parameters: `lock_timeout` is how long a statement waits for a table, `lock_wait` how long one does that is
-    alone in its revision and harms nobody by waiting; both in seconds.
+    alone in its revision and harms nobody by waiting, and `statement_timeout` how long it may take, 0 for no limit;
+    all in seconds.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class MigratingSession:
         watch: BlockerWatch,
         lock_timeout: float,
         lock_wait: float,
+        statement_timeout: float,
         notify: Callable[[str], None],
     ) -> None:
         self.connection = connection
@@ -78,12 +83,17 @@ class MigratingSession:
         self._watch = watch
         self._lock_timeout = lock_timeout
         self._lock_wait = lock_wait
+        self._statement_timeout = statement_timeout
         self._notify = notify
 
     @property
     def driver(self) -> psycopg.Connection:
         """The same connection without SQLAlchemy."""
-        return cast("psycopg.Connection", self.connection.connection.driver_connection)
+        return _driver(self.connection)
+
+    def translate(self, error: DBAPIError | psycopg.Error) -> BazarError:
+        """Return the domain error for one of this session, whose limits are its own."""
+        return translate(error, self._target, own_timeout=self._statement_timeout)
 
     def run(
         self,
@@ -130,7 +140,7 @@ class MigratingSession:
             except _OF_STATEMENTS as raised:
                 if len(moved) == len(revisions):
                     # What Alembic ends a run with; a lock stops it no second time.
-                    raise translate(_of_the_database(raised), self._target) from raised
+                    raise self.translate(_of_the_database(raised)) from raised
                 revision = revisions[len(moved)]
                 # What runs without a transaction may have left half of itself: that is for the next run to look at.
                 self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
@@ -159,7 +169,7 @@ class MigratingSession:
                 with self._watch.over() as attempt.watched:
                     move()
             except _OF_STATEMENTS as raised:
-                self._wait_or_raise(raised, what, attempt, {}, lambda error, _: translate(error, self._target))
+                self._wait_or_raise(raised, what, attempt, {}, lambda error, _: self.translate(error))
             else:
                 return
 
@@ -200,22 +210,27 @@ class MigratingSession:
         resume: str,
     ) -> BazarError:
         facts = {**facts, "sqlstate": sqlstate}
-        said = translate(error, self._target)
+        said = self.translate(error)
         if said.code in _OF_THE_REVISION:
             own = said_by(error)
             return _failed_revision(revision, own.text, facts, own.advice(resume))
+        if said.code in _TAKEN_BACK:
+            said.message = f"revision {revision.id} failed, and {_left_of(revision)}: {said.message}"
         said.details.update(facts)
         return said
 
 
 def _failed_revision(revision: Revision, why: str, facts: Mapping[str, object], resume: str) -> Conflict:
-    left = "nothing of it is left" if revision.transactional else "it runs without a transaction"
     return Conflict(
         "db.revision_failed",
-        f"revision {revision.id} failed, and {left}: {why}",
+        f"revision {revision.id} failed, and {_left_of(revision)}: {why}",
         hint=resume,
         details={**facts},
     )
+
+
+def _left_of(revision: Revision) -> str:
+    return "nothing of it is left" if revision.transactional else "it runs without a transaction"
 
 
 def failed_within(error: Exception, revision: Revision) -> Exception:
@@ -267,31 +282,48 @@ def migrating(
     *,
     lock_wait: float,
     lock_timeout: float,
+    statement_timeout: float,
     settings: Mapping[str, str],
     notify: Callable[[str], None],
     name: str,
 ) -> Generator[MigratingSession]:
     """Open the connection and hold the migration lock for the block.
 
-    Parameters: `settings` are set for the session; `name` is what others see of it. Raises: Refused
-    `db.transaction_pooler`; BackendUnavailable `db.lock_timeout`; as `translate` says.
+    Parameters: times as of `MigratingSession`; `settings` are set for the session; `name` is what others see of it.
+    Raises: Refused `db.transaction_pooler`; BackendUnavailable `postgres.read_only`, `db.lock_timeout`; as `translate`
+    says.
     """
+    limit = {STATEMENT_TIMEOUT: f"{statement_timeout}s"}
 
     def waiting(who: str) -> None:
         notify(f"Waiting for {who}")
 
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: open_to_migrate(url, name, settings),
+        creator=lambda: open_to_migrate(url, name, {**settings, **limit}),
         poolclass=NullPool,
         hide_parameters=True,
     )
     try:
         with (
-            engine.connect() as connection,
+            _writable(engine.connect(), target) as connection,
             migration_lock(connection, lock_wait, waiting) as lock,
             BlockerWatch(url, lock.pid, lock_timeout, waiting) as watch,
         ):
-            yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, notify)
-    except DBAPIError as error:
-        raise translate(error, target) from error
+            yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, statement_timeout, notify)
+    except (DBAPIError, psycopg.Error) as error:
+        raise translate(error, target, own_timeout=statement_timeout) from error
+
+
+@contextmanager
+def _writable(connection: Connection, target: Target) -> Generator[Connection]:
+    """Close the connection after the block. Raises: BackendUnavailable `postgres.read_only` before anything is done."""
+    with connection:
+        driver = _driver(connection)
+        with driver.transaction():
+            refuse_read_only(driver, target)
+        yield connection
+
+
+def _driver(connection: Connection) -> psycopg.Connection:
+    return cast("psycopg.Connection", connection.connection.driver_connection)

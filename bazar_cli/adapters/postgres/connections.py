@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -11,22 +13,47 @@ from bazar_cli.domain.secrets import Secret
 
 LOCK_WAIT_SECONDS = 15
 """How long a statement waits for a row or table that another session has locked."""
+PINNED: Mapping[str, str] = MappingProxyType(
+    {
+        # How values look, which the driver reads and SQL of ours casts to text.
+        "datestyle": "ISO",
+        "intervalstyle": "postgres",
+        "timezone": "UTC",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "quote_all_identifiers": "off",
+        # What SQL means.
+        "standard_conforming_strings": "on",
+        "array_nulls": "on",
+        "transform_null_equals": "off",
+        # Row security filters, which `gate` looks for; and an error ends a statement, not the session.
+        "row_security": "on",
+        "exit_on_error": "off",
+    }
+)
+"""Settings of every transaction, whatever is set on the server, the database or the role.
+
+Only those that change what bazar reads or what its SQL means, and that every role may set. What limits or forbids
+(`default_transaction_read_only`, `statement_timeout`) is an administrator's decision and stays.
+"""
 
 
 def begin(*, read_only: bool, snapshot: bool = False) -> str:
-    """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its time limit.
+    """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its settings.
 
-    A limit of the session would stay with the server's process behind a transaction pooler, and one among the options
-    of the connection a pooler may refuse.
+    A setting of the session would stay with the server's process behind a transaction pooler, and one among the options
+    of the connection a pooler may refuse. A transaction that writes is not called READ WRITE: that would override
+    `default_transaction_read_only`.
 
     Parameters: `snapshot` gives all statements the same one, taken once bazar's tables, which must be there, are not
     locked: `bazar db reset` makes them anew, and a snapshot of before would show the new ones empty.
     """
-    level, wait = "READ COMMITTED", ""
-    if snapshot:
-        level, wait = "REPEATABLE READ", "; LOCK TABLE bazar.users IN ACCESS SHARE MODE"
-    kind = f"ISOLATION LEVEL {level} READ {'ONLY' if read_only else 'WRITE'}"
-    return f"BEGIN {kind}; SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'{wait}"
+    level = f"ISOLATION LEVEL {'REPEATABLE READ' if snapshot else 'READ COMMITTED'}"
+    opening = f"BEGIN {level}{' READ ONLY' if read_only else ''}"
+    settings = {"lock_timeout": f"{LOCK_WAIT_SECONDS}s", **PINNED}
+    # SET, unlike set_config(), takes no snapshot.
+    local = (f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
+    return "; ".join((opening, *local, *(["LOCK TABLE bazar.users IN ACCESS SHARE MODE"] if snapshot else [])))
 
 
 def connect(url: Secret, **options: Any) -> psycopg.Connection:
@@ -38,5 +65,5 @@ def connect(url: Secret, **options: Any) -> psycopg.Connection:
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
-    # Text is sent as UTF-8, whatever the database or the role has set: the server says what it cannot store.
+    # The client_encoding set on a database may lack characters that it stores; by SQL_ASCII text comes as bytes.
     return psycopg.connect(url.reveal(), client_encoding="utf8", **options)

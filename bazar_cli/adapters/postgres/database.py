@@ -16,6 +16,7 @@ import psycopg
 
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.access import Grant, Sealed
 from bazar_cli.domain.errors import BazarError
 
@@ -98,6 +99,14 @@ class Database:
             if self._driver is not None and self._driver.closed:
                 self.close()
             raise translate(error, self._target) from error
+
+    def refuse_read_only(self, grant: Grant) -> None:
+        """See that the database takes writes, in a `read` before something that nothing takes back.
+
+        Raises: Sealed without a Grant; BackendUnavailable `postgres.read_only`; psycopg.Error.
+        """
+        _demand(grant)
+        refuse_read_only(self._open(), self._target)
 
     def close(self) -> None:
         """Close the connection; the object can be used again."""

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.postgres.refusals import Why, refusal_in
 from bazar_cli.adapters.postgres.said import Said, said_by
+from bazar_cli.adapters.postgres.settings import stopped
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ _BUSY = {
     _LOCKED: "a row or table that it needs is locked by another session",
     "40P01": "it and another session waited for each other",
     "40001": "another session changed the same rows",
-    "57014": "it took too long and was cancelled",
-    "25P03": "its transaction was idle for longer than the server allows",
-    "25P04": "its transaction took longer than the server allows",
 }
 _WHO_HOLDS_IT = "; `bazar db locks` shows who holds what, and where it cannot pass either, pg_locks in psql does"
 _UNREADABLE = "an unreadable database URL"
@@ -50,16 +48,21 @@ def address(database_url: Secret) -> str:
     return f"{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
 
 
-def translate(error: DBAPIError | psycopg.Error, target: Target) -> BazarError:
+def translate(error: DBAPIError | psycopg.Error, target: Target, *, own_timeout: float | None = None) -> BazarError:
     """Return the domain error for an error of Postgres or of the way to it.
 
+    Parameters: `own_timeout` as of `settings.stopped`.
     Only what shows that a statement of ours is wrong is a bug, and comes back as the plain BazarError with exit code 1.
     """
     cause = error if isinstance(error, psycopg.Error) else error.orig
     said = said_by(error)
-    if address(target.database_url) == _UNREADABLE:
+    where = address(target.database_url)
+    if where == _UNREADABLE:
         # libpq quotes what it could not read, perhaps a password.
         return _bad_url(Said(None, "libpq cannot read it"), target)
+    by_setting = None if said.was_raised else stopped(cause, target, where, own_timeout)
+    if by_setting is not None:
+        return by_setting
     if said.sqlstate is None or (said.sqlstate[:2] in _OF_POOLERS and _ended_the_session(cause)):
         known = refusal_in(str(cause))
         if known is not None:
@@ -253,9 +256,6 @@ _ANSWERS: Mapping[str, Answer] = {
     "23": _rejected,  # integrity constraint violation that no repository expects: a constraint of somebody else
     "24": _rejected,  # invalid cursor state: a pooler lent another session
     "25": _bug,  # invalid transaction state
-    "25006": _unavailable,  # read-only transaction
-    "25P03": _busy,  # idle in transaction session timeout
-    "25P04": _busy,  # transaction timeout
     "26": _rejected,  # invalid SQL statement name: a pooler lent another session
     "27": _rejected,  # triggered data change violation
     "28": _refused,  # invalid authorization specification
@@ -292,7 +292,6 @@ _ANSWERS: Mapping[str, Answer] = {
     "55": _rejected,  # object not in prerequisite state
     _LOCKED: _busy,
     "57": _unavailable,  # operator intervention
-    "57014": _busy,  # query cancelled
     "57P04": _no_database,  # database dropped
     "58": _fault,  # system error
     "72": _busy,  # snapshot too old

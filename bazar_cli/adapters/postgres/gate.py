@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from bazar_cli.adapters.postgres.errors import users_hidden
-from bazar_cli.adapters.postgres.probe import is_absent
+from bazar_cli.adapters.postgres.errors import translate, users_hidden
+from bazar_cli.adapters.postgres.probe import is_absent, maintenance
+from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.permissions import Permission, Plan
@@ -102,6 +103,24 @@ def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
             raise
         return None
     return None if row is None else uuid.UUID(str(row[0]))
+
+
+def refuse_where_read_only(database: Database, target: Target) -> None:
+    """See that the database takes writes, or its server where there is none yet.
+
+    Raises: BackendUnavailable `postgres.read_only`; and as `look`.
+    """
+    try:
+        with database.connect_for_gate() as connection:
+            refuse_read_only(connection, target)
+    except BazarError as error:
+        if _missing(error, target) is not Ground.NO_DATABASE:
+            raise
+        try:
+            with maintenance(target.database_url) as connection:
+                refuse_read_only(connection, target)
+        except psycopg.Error as failed:
+            raise translate(failed, target) from failed
 
 
 def append_denial(

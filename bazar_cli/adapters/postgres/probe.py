@@ -12,9 +12,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.config.checks import is_this_machine
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.domain.db import Place
+from bazar_cli.adapters.postgres.settings import read_only
+from bazar_cli.domain.db import Place, ReadOnly
 
 if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
@@ -48,6 +49,8 @@ class DatabaseProbe:
     """The connection is not encrypted, and leaves this machine."""
     clock_skew_seconds: float
     """How far this machine's clock is ahead of the database's."""
+    read_only: ReadOnly | None = None
+    """Why the database takes no writes; None where it does."""
 
 
 def look_at(target: Target) -> DatabaseProbe:
@@ -56,8 +59,9 @@ def look_at(target: Target) -> DatabaseProbe:
     Raises: as `probe`.
     """
     try:
-        with connect(target.database_url, connect_timeout=_SECONDS) as connection:
+        with connect(target.database_url, connect_timeout=_SECONDS, autocommit=True) as connection:
             info = connection.info
+            connection.execute(begin(read_only=True).encode())
             asked = time.time()
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
             answered = time.time()
@@ -68,6 +72,7 @@ def look_at(target: Target) -> DatabaseProbe:
                 plaintext=not connection.pgconn.ssl_in_use and not is_this_machine(info.hostaddr or info.host),
                 # The answer tells of some moment in between.
                 clock_skew_seconds=(asked + answered) / 2 - float(row[0]),
+                read_only=read_only(connection),
             )
     except psycopg.Error as error:
         raise translate(error, target) from error

@@ -34,10 +34,18 @@ class Said:
         return f"{self.message} ({detail.rstrip('.')})" if detail else self.message
 
     @property
+    def was_raised(self) -> bool:
+        """Whether a function raised it on purpose, under whatever SQLSTATE it chose."""
+        return self._innermost.endswith("RAISE")
+
+    @property
     def is_of_others(self) -> bool:
         """Whether it was raised on purpose, or arose in a function, as that of a trigger, which is not bazar's."""
-        innermost = self.context.partition("\n")[0]
-        return "SQL" in innermost and ("bazar." not in innermost or innermost.endswith("RAISE"))
+        return "SQL" in self._innermost and ("bazar." not in self._innermost or self.was_raised)
+
+    @property
+    def _innermost(self) -> str:
+        return self.context.partition("\n")[0]
 
     def advice(self, ours: str) -> str:
         """Return the server's HINT, where it has one, and the remedy, which is `ours` where none is known."""

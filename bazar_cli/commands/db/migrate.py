@@ -9,6 +9,7 @@ from typer import Argument, Option
 from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated, Revision
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import MIGRATED, summary
 from bazar_cli.services import db
 
@@ -29,6 +30,7 @@ def run(
     lock_timeout: Annotated[
         float, Option("--lock-timeout", help="seconds a statement waits for a table (default 3)", metavar="S")
     ] = 3.0,
+    statement_timeout: StatementTimeout = None,
     env: Annotated[
         str | None,
         Option("--env", help="name an unmarked database (default: production)", metavar="NAME"),
@@ -42,7 +44,7 @@ def run(
     A first run also makes SUPERUSER_EMAIL the first superuser.
     """
     protected = False if unprotected else None
-    request = Migrate(revision, steps, sql, lock_wait, lock_timeout, env, protected)
+    request = Migrate(revision, steps, sql, lock_wait, lock_timeout, statement_timeout, env, protected)
     done = run.perform(
         lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request, only_shows=sql
     )

@@ -6,12 +6,13 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import REDO, Redo, RolledBack
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 
 
 @command(REDO, view=ROLLED_BACK, examples=("bazar db redo", "bazar db redo --yes -o json"))
-def run(run: Run[RolledBack]) -> None:
+def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> None:
     """Take the newest revision back and apply it again, as after an edit of its file.
 
     What goes is said first, and asked; --yes answers; --dry-run shows the SQL of both ways. A protected database
@@ -19,7 +20,7 @@ def run(run: Run[RolledBack]) -> None:
     """
 
     def ask(agreed: Impact | None) -> Redo:
-        return Redo(agreed)
+        return Redo(agreed, statement_timeout)
 
     done = run.perform_agreed(lambda s, grant, asked: rollback.redo(s, grant, asked, run.notice), ask)
     if done.would_revert:

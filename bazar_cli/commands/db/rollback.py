@@ -10,6 +10,7 @@ from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import ROLLBACK, Rollback, RolledBack
 from bazar_cli.runtime.command import command
 from bazar_cli.runtime.run import Run
+from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 
@@ -23,6 +24,7 @@ def run(
     run: Run[RolledBack],
     steps: Annotated[int | None, Option("--steps", help="take back so many revisions (default 1)", metavar="N")] = None,
     to: Annotated[str | None, Option("--to", help="take back all after this one", metavar="REVISION")] = None,
+    statement_timeout: StatementTimeout = None,
 ) -> None:
     """Take applied revisions back, newest first, each in its own transaction.
 
@@ -31,7 +33,7 @@ def run(
     """
 
     def ask(agreed: Impact | None) -> Rollback:
-        return Rollback(steps, to, agreed)
+        return Rollback(steps, to, agreed, statement_timeout)
 
     done = run.perform_agreed(lambda s, grant, asked: rollback.rollback(s, grant, asked, run.notice), ask)
     if done.would_revert:

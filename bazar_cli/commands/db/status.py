@@ -24,6 +24,11 @@ def run(
     run.show(status)
     if not status.place.frees_locks_of_the_dead:
         run.notice("before Postgres 14 a killed migration holds its lock until its statement ends")
+    if status.read_only is not None:
+        run.warn(
+            f"the database takes no writes: {status.read_only.text};"
+            f" {status.read_only.remedy(run.target.to_migrate.database_variable)}"
+        )
     wrong = disagreement(status)
     if wrong is not None:
         if check:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import timezone
 
-from bazar_cli.domain.audit import AuditEvent, Finding, Outcome, Verification
+from bazar_cli.domain.audit import AuditEvent, Finding, Outcome, Unguarded, Verification
 from bazar_cli.runtime.views.base import Value, View, rfc3339
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -95,6 +95,16 @@ def _finding(finding: Finding) -> dict[str, Value]:
     }
 
 
+def _unguarded(found: Unguarded) -> dict[str, Value]:
+    return {
+        "kind": found.kind.value,
+        "table": found.table,
+        "name": found.name,
+        "message": found.message,
+        "remedy": found.remedy,
+    }
+
+
 def told(finding: Finding) -> str:
     """A finding in one line: what is wrong, and what is known of the event."""
     known = [finding.action or "", rfc3339(finding.at) or ""]
@@ -111,8 +121,10 @@ VERIFICATION: View[Verification] = View(
         "head_at": lambda v: rfc3339(v.head_at),
         "broken": lambda v: [_finding(f) for f in v.findings],
         "out_of_order": lambda v: [_finding(f) for f in v.out_of_order],
+        "unguarded": lambda v: [_unguarded(u) for u in v.unguarded],
     },
     cells={
+        "unguarded": lambda v: "; ".join(u.message for u in v.unguarded),
         "broken": lambda v: "; ".join(told(f) for f in v.findings),
         "out_of_order": lambda v: "; ".join(told(f) for f in v.out_of_order),
     },

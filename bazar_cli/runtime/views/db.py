@@ -8,6 +8,7 @@ from bazar_cli.domain.db import (
     Marker,
     Migrated,
     MigrationStatus,
+    ReadOnly,
     Revision,
     RolledBack,
     Waited,
@@ -44,6 +45,10 @@ def marker_cell(marker: Marker | None) -> str:
     if marker is None:
         return "no marker"
     return f"{marker.environment}, {'protected' if marker.protected else 'unprotected'}"
+
+
+def _read_only(found: ReadOnly | None) -> dict[str, Value] | None:
+    return None if found is None else {"reason": found.reason, "set": found.place}
 
 
 def names(revisions: tuple[Revision, ...]) -> str:
@@ -84,12 +89,14 @@ STATUS: View[MigrationStatus] = View(
         "pending": lambda s: [pending_fields(r) for r in s.pending],
         "unknown_revision": lambda s: s.unknown,
         "changed": lambda s: [_changed(c) for c in s.changed],
+        "read_only": lambda s: _read_only(s.read_only),
     },
     cells={
         "marker": lambda s: marker_cell(s.place.marker),
         "applied": lambda s: names(s.applied),
         "pending": lambda s: _steps(s.pending),
         "changed": lambda s: names(tuple(c.revision for c in s.changed)),
+        "read_only": lambda s: s.read_only.text if s.read_only else "no",
     },
 )
 MIGRATED: View[Migrated] = View(

@@ -188,7 +188,8 @@ def test_verify_prints_a_head_that_later_runs_expect(admin: Bazar, renamed: Some
     before = admin("audit", "verify", "--dry-run", "-o", "json").ok()
     assert "nothing was written" in before.err
     found = admin("audit", "verify", "-o", "json").ok().json
-    assert list(found) == ["whole", "events", "seals", "unsealed", "head", "head_at", "broken", "out_of_order"]
+    named = ["whole", "events", "seals", "unsealed", "head", "head_at", "broken", "out_of_order", "unguarded"]
+    assert list(found) == named
     assert (found["whole"], found["broken"], len(found["head"])) == (True, [], 64)
     admin("users", "update", str(renamed.id), "--name", "Cleo").ok()
     later = admin("audit", "verify", "--expect", found["head"].upper(), "-o", "json").ok().json

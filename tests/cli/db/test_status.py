@@ -19,7 +19,7 @@ from tests.support.release import Release
 ALL = [r.id for r in revisions(script_location())]
 FIELDS = [
     *("host", "database", "server_version", "marker"),
-    *("current", "head", "applied", "pending", "unknown_revision", "changed"),
+    *("current", "head", "applied", "pending", "unknown_revision", "changed", "read_only"),
 ]
 Databases = Callable[..., str]
 
@@ -32,6 +32,7 @@ def test_at_head(admin: Bazar, target: Target) -> None:
     assert (status["current"], status["head"]) == (ALL[-1], ALL[-1])
     assert [r["revision"] for r in status["applied"]] == ALL
     assert (status["pending"], status["unknown_revision"], status["changed"]) == ([], False, [])
+    assert status["read_only"] is None
     environment, protected = marker_of(target.database_url.reveal())
     assert status["marker"] == {"environment": environment, "protected": protected}
     assert done.err == ""

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 COMPARED = [
-    *("migrations", "marker", "plan-table", "tables-exposed", "organizations-without-owner", "pending"),
+    *("migrations", "marker", "plan-table", "tables-exposed", "organizations-without-owner", "audit-tables", "pending"),
     *("users-without-identity", "identities-without-user", "emails-differ"),
     *("banned-not-suspended", "suspended-not-banned"),
 ]
 CHECKS = [
-    *("profiles", "target", "postgres", "supabase", "connection", "clock", "session", "superusers"),
+    *("profiles", "target", "postgres", "supabase", "writable", "connection", "clock", "session", "superusers"),
     *COMPARED,
 ]
 

@@ -1,0 +1,113 @@
+"""What keeps the tables of the audit log append-only and every event in them, and where that is switched off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from bazar_cli.domain.audit import Gap, Unguarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+_EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
+_TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
+_ALWAYS, _ORDINARILY = "ENABLE ALWAYS", "ENABLE"
+_TRIGGERS: Mapping[tuple[str, str], str] = {
+    (_EVENTS, "audit_events_hash"): _ORDINARILY,
+    (_EVENTS, "audit_events_queue"): _ORDINARILY,
+    (_EVENTS, "audit_events_refuse_change"): _ALWAYS,
+    (_EVENTS, "audit_events_refuse_truncate"): _ALWAYS,
+    (_SEALS, "audit_seals_refuse_change"): _ALWAYS,
+    (_SEALS, "audit_seals_refuse_truncate"): _ALWAYS,
+}
+"""Those of the revisions, by table and name, and how each is switched on."""
+_RULES = text(
+    """
+    SELECT t.name AS "table", r.rulename AS name, format('%I', r.rulename) AS quoted
+    FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_rewrite r ON r.ev_class = t.name::regclass
+    WHERE r.ev_enabled <> 'D' ORDER BY 1, 2
+    """
+)
+_FOUND = text(
+    """
+    SELECT t.name AS "table", g.tgname AS name, format('%I', g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
+           g.tgtype & 2 <> 0 AS before
+    FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
+    WHERE NOT g.tgisinternal ORDER BY 1, 2
+    """
+)
+_NUMBERS = text(
+    """
+    SELECT format('%I', c.relname) AS name, s.seqcycle,
+           coalesce(pg_sequence_last_value(s.seqrelid) + s.seqincrement > s.seqmax, false) AS ended
+    FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+    WHERE s.seqrelid = pg_get_serial_sequence('bazar.audit_events', 'seq')::regclass
+    """
+)
+_REPLICA = text("SELECT current_setting('session_replication_role') = 'replica'")
+
+
+def unguarded(connection: Connection) -> tuple[Unguarded, ...]:
+    """Return what lets events be changed, or lets new ones be lost, each with the SQL that mends it."""
+    return (*_rules(connection), *_triggers(connection), *_numbers(connection), *_session(connection))
+
+
+def _rules(connection: Connection) -> list[Unguarded]:
+    return [
+        Unguarded(
+            Gap.RULE,
+            row.table,
+            row.name,
+            f"the rule {row.name} on {row.table} can turn what is written there into something else, or into nothing",
+            f"DROP RULE {row.quoted} ON {row.table}",
+        )
+        for row in connection.execute(_RULES, {"tables": list(_TABLES)})
+    ]
+
+
+def _triggers(connection: Connection) -> list[Unguarded]:
+    rows = {(row.table, row.name): row for row in connection.execute(_FOUND, {"tables": list(_TABLES)})}
+    found: list[Unguarded] = []
+    for (table, name), enable in _TRIGGERS.items():
+        row = rows.pop((table, name), None)
+        if row is None:
+            remedy = "create it as migrations/versions/0002_tamper_evident_audit.py does"
+            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, f"the trigger {name} of {table} is gone", remedy))
+        elif not row.enabled:
+            remedy = f"ALTER TABLE {table} {enable} TRIGGER {name}"
+            said = f"the trigger {name} of {table} is disabled"
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, remedy))
+    found += [
+        Unguarded(
+            Gap.TRIGGER_ADDED,
+            table,
+            name,
+            f"the trigger {name} on {table} is not bazar's, and can change or drop what is written there",
+            f"DROP TRIGGER {row.quoted} ON {table}",
+        )
+        for (table, name), row in rows.items()
+        if row.before and row.enabled
+    ]
+    return found
+
+
+def _numbers(connection: Connection) -> list[Unguarded]:
+    row = connection.execute(_NUMBERS).one_or_none()
+    if row is None or not (row.ended or row.seqcycle):
+        return []
+    said = "begins again at its end" if row.seqcycle else "is at its end: no event can be written, and so no change"
+    said = f"the sequence bazar.{row.name}, which numbers events, {said}"
+    again = "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET NO MAXVALUE SET NO CYCLE"
+    return [Unguarded(Gap.SEQUENCE_AT_END, _EVENTS, row.name, said, again)]
+
+
+def _session(connection: Connection) -> list[Unguarded]:
+    if not connection.execute(_REPLICA).scalar_one():
+        return []
+    said = "session_replication_role is replica for the role of the connection: the triggers that hash events are off"
+    remedy = "reset it on the role or database where it is set: ALTER ROLE ... RESET session_replication_role"
+    return [Unguarded(Gap.REPLICA, _EVENTS, "session_replication_role", said, remedy)]

@@ -1,0 +1,195 @@
+"""Settings that stop a command: which one it is, its value, and where an administrator set it.
+
+What a failed transaction or a dead session cannot tell any more, a short connection of its own asks; where it gets no
+answer the error says less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.sql import Identifier
+
+from bazar_cli.adapters.postgres.connections import begin, connect
+from bazar_cli.domain.db import STATEMENT_TIMEOUT, ReadOnly
+from bazar_cli.domain.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+
+READ_ONLY = "25006"
+_PERHAPS_STANDBY = frozenset({"0A000", "55000"})
+"""What a standby refuses under another code, such as a serializable transaction."""
+_CANCELLED = "57014"
+_LIMITS = {
+    _CANCELLED: STATEMENT_TIMEOUT,
+    "25P03": "idle_in_transaction_session_timeout",
+    "25P04": "transaction_timeout",
+    "57P05": "idle_session_timeout",
+}
+_NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
+"""What libpq says where `target_session_attrs` of the URL asks for a server that takes writes, and none does."""
+_BY_ANOTHER = "due to user request"
+_ASK_SECONDS = 5
+_ASK = """
+    SELECT pg_is_in_recovery(), current_setting(s.name), s.source, current_user::text,
+           current_database()::text
+    FROM pg_settings s WHERE s.name = %s
+"""
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One setting as new sessions of the target have it."""
+
+    standby: bool
+    """The server is one."""
+    value: str
+    source: str
+    """As pg_settings calls it."""
+    role: str
+    database: str
+
+    @property
+    def off(self) -> bool:
+        """Whether it limits nothing."""
+        return self.value in {"off", "0"}
+
+    @property
+    def place(self) -> str:
+        """Where it was set."""
+        return {
+            "database": f"on the database {self.database}",
+            "user": f"on the role {self.role}",
+            "database user": f"on the role {self.role} in the database {self.database}",
+            "global": "on all roles",
+            "configuration file": "in the configuration of the server",
+            "client": "by the options of the URL",
+        }.get(self.source, "by the server")
+
+    def statement(self, change: str) -> str | None:
+        """The SQL that changes it where it was set; None where no SQL does."""
+        role, database = (Identifier(name).as_string(None) for name in (self.role, self.database))
+        begins = {
+            "database": f"ALTER DATABASE {database}",
+            "user": f"ALTER ROLE {role}",
+            "database user": f"ALTER ROLE {role} IN DATABASE {database}",
+            "global": "ALTER ROLE ALL",
+        }
+        return f"{begins[self.source]} {change}" if self.source in begins else None
+
+
+def read_only(connection: psycopg.Connection) -> ReadOnly | None:
+    """Say why new transactions of a target take no writes; None where they do. Raises: psycopg.Error."""
+    return _as_read_only(_setting(connection, "default_transaction_read_only"))
+
+
+def refuse_read_only(connection: psycopg.Connection, target: Target) -> None:
+    """Refuse to begin what writes. Raises: BackendUnavailable `postgres.read_only`; psycopg.Error."""
+    found = read_only(connection)
+    if found is not None:
+        raise refused(found, target, "nothing was done")
+
+
+def refused(found: ReadOnly, target: Target, done: str) -> BackendUnavailable:
+    """The error for a database that takes no writes. Parameters: `done` says what was done, or that nothing was."""
+    return BackendUnavailable(
+        "postgres.read_only",
+        f"the database takes no writes: {found.text}; {done}",
+        hint=found.remedy(target.database_variable),
+        details={"reason": found.reason, "set": found.place},
+    )
+
+
+def stopped(
+    cause: BaseException | None, target: Target, where: str, own_timeout: float | None
+) -> BackendUnavailable | None:
+    """Return the error for what a setting, a standby or another session stopped; None for any other error.
+
+    Parameters: `where` names the database; `own_timeout` is the limit of a session that has its own for statements, in
+    seconds, and 0 for none.
+    """
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate == READ_ONLY or sqlstate in _PERHAPS_STANDBY or _never_writable(cause, sqlstate):
+        found = _as_read_only(_ask(target, "default_transaction_read_only"))
+        if sqlstate in _PERHAPS_STANDBY and not (found and found.standby):
+            return None
+        error = refused(found or ReadOnly(), target, "what the command was at was not written")
+        error.details["sqlstate"] = sqlstate
+        return error
+    if sqlstate not in _LIMITS:
+        return None
+    name = _LIMITS[sqlstate]
+    if sqlstate == _CANCELLED and _BY_ANOTHER in str(cause):
+        return _gave_up(where, "another session cancelled its statement", "run it again", {"sqlstate": sqlstate})
+    if sqlstate == _CANCELLED and own_timeout is not None:
+        return _beyond_own(where, own_timeout)
+    setting = _ask(target, name)
+    if setting is None or setting.off:
+        details = {"sqlstate": sqlstate, "setting": name}
+        return _gave_up(where, f"{name} ended it, or another session did", "run it again", details)
+    more = setting.statement(f"SET {name} = ...")
+    return _gave_up(
+        where,
+        f"it took longer than {name} allows: {setting.value}, set {setting.place}",
+        f"run it again when the database is less busy, or allow more: {f'`{more}`' if more else 'change it there'}",
+        {"sqlstate": sqlstate, "setting": name, "value": setting.value, "set": setting.place},
+    )
+
+
+def _never_writable(cause: BaseException | None, sqlstate: str | None) -> bool:
+    refused_by_libpq = sqlstate is None and isinstance(cause, psycopg.OperationalError)
+    return refused_by_libpq and any(text in str(cause) for text in _NOT_WRITABLE)
+
+
+def _beyond_own(where: str, seconds: float) -> BackendUnavailable:
+    value = f"{seconds:g}s"
+    details = {"sqlstate": _CANCELLED, "setting": STATEMENT_TIMEOUT, "value": value, "set": "--statement-timeout"}
+    if seconds:
+        said = f"a statement took longer than --statement-timeout {seconds:g} allows"
+        return _gave_up(where, said, "give --statement-timeout more seconds, or leave it out", details)
+    # Nothing else limits this session.
+    return _gave_up(
+        where, "a statement_timeout of the revision's own ended it", "run it again", {**details, "set": "the revision"}
+    )
+
+
+def _gave_up(where: str, why: str, hint: str, details: Mapping[str, object]) -> BackendUnavailable:
+    return BackendUnavailable("postgres.busy", f"the database {where} gave up: {why}", hint=hint, details=details)
+
+
+def _as_read_only(setting: _Setting | None) -> ReadOnly | None:
+    if setting is None or not (setting.standby or not setting.off):
+        return None
+    if setting.standby:
+        return ReadOnly(standby=True)
+    undo = setting.statement("RESET default_transaction_read_only")
+    # The session that takes it back has it too.
+    return ReadOnly(place=setting.place, undo=undo and f"SET default_transaction_read_only = off; {undo}")
+
+
+def _ask(target: Target, name: str) -> _Setting | None:
+    """Ask by a connection of its own; None where there is no answer."""
+    try:
+        with connect(
+            target.database_url,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=_ASK_SECONDS,
+            application_name="bazar",
+            # Of a URL that asks for a server which takes writes, what the others say.
+            target_session_attrs="any",
+        ) as connection:
+            connection.execute(begin(read_only=True).encode())
+            return _setting(connection, name)
+    except psycopg.Error:
+        return None
+
+
+def _setting(connection: psycopg.Connection, name: str) -> _Setting:
+    row = connection.execute(_ASK, (name,)).fetchone()
+    assert row is not None, f"every server that ends a command by {name} has it"
+    return _Setting(*row)

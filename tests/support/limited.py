@@ -1,0 +1,91 @@
+"""A database whose sessions of bazar have what an administrator set on it, and a writing Auth service beside them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+from bazar_cli.devstack.auth.keys import AuthKeys
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.cli import Bazar, Series
+from tests.support.people import People, Someone
+from tests.support.postgres import TEMPLATE, name_of, scratch_database
+
+
+@dataclass(frozen=True)
+class Limited:
+    """Both systems for one module alone, so that all their rows can be compared."""
+
+    people: People
+    ruler: Someone
+    home: Path
+
+    @property
+    def url(self) -> str:
+        """The URL by which bazar comes in."""
+        return self.people.target.database_url.reveal()
+
+    @property
+    def role(self) -> str:
+        """The role that it names."""
+        return urlsplit(self.url).username or ""
+
+    def bazar(self, series: Series | None = None) -> Bazar:
+        """`bazar` signed in as a superuser."""
+        token = self.people.access_token(self.ruler)
+        return Bazar(self.home, series=series).on(self.people.target).having(BAZAR_TOKEN=token)
+
+    @contextmanager
+    def set(self, values: Mapping[str, str], place: str = "ROLE {role} IN DATABASE {database}") -> Generator[None]:
+        """Set this for new sessions of bazar, and of nobody else, for the block.
+
+        Parameters: `place` is what ALTER names; neither name needs quotes.
+        """
+        where = place.format(role=self.role, database=name_of(self.url))
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            try:
+                for name, value in values.items():
+                    # Of the lists, that of schemas alone counts what is quoted together as one name.
+                    parts = value.split(", ") if name == "search_path" else [value]
+                    given = ", ".join(Literal(part).as_string() for part in parts)
+                    connection.execute(f"ALTER {where} SET {name} = {given}".encode())
+                yield
+            finally:
+                connection.execute(f"ALTER {where} RESET ALL".encode())
+
+
+@contextmanager
+def limited(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Generator[Limited]:
+    """Lend both systems: bazar comes in by a role of its own, and the Auth service by another one."""
+    role = f"bazar_{secrets.token_hex(6)}"
+    with scratch_database(postgres_url, TEMPLATE) as database, _role(database, role) as url:
+        values = {"supabase_key": Secret(keys.secret_key), "database_url": Secret(url)}
+        with (
+            running_auth_service(environment_of(keys, database)) as auth,
+            People(replace(target, supabase_url=auth, **values)) as people,
+        ):
+            ruler = people.superuser()
+            people.identity(ruler)
+            yield Limited(people, ruler, home)
+
+
+@contextmanager
+def _role(database: str, role: str) -> Generator[str]:
+    """Lend the URL of the database for a superuser of its own."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(SQL("CREATE ROLE {} LOGIN SUPERUSER").format(Identifier(role)))
+        try:
+            scheme, rest = database.split("://", 1)
+            yield f"{scheme}://{role}@{rest.split('@', 1)[1]}"
+        finally:
+            connection.execute(SQL("DROP OWNED BY {}").format(Identifier(role)))
+            connection.execute(SQL("DROP ROLE {}").format(Identifier(role)))
