@@ -5,7 +5,7 @@ Sources are never mixed: one class reads the process environment, the other one 
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import StringIO
 
 from dotenv import dotenv_values
 from pydantic_settings import (
@@ -64,9 +64,8 @@ class FileVariables(TargetVariables):
         return (init_settings,)
 
 
-def variables_of_file(path: Path) -> dict[str, str]:
-    """Return what an env file sets, taken literally. Raises: OSError, UnicodeDecodeError."""
-    with path.open(encoding="utf-8") as stream:
-        # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
-        values = dotenv_values(stream=stream, interpolate=False)
+def variables_of_text(text: str) -> dict[str, str]:
+    """Return what the text of an env file sets, taken literally."""
+    # Replacing ${NAME} would mix the process environment in, and change keys and passwords.
+    values = dotenv_values(stream=StringIO(text, newline=None), interpolate=False)
     return FileVariables(**{name: value or None for name, value in values.items()}).given()
