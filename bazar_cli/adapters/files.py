@@ -140,7 +140,7 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
         raise StoreUnusable(
             "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there",
-            hint=f"remove it, or {_CHOOSE}",
+            hint=f"{ownership.given_back(path) or 'remove it'}, or {_CHOOSE}",
         )
 
 

@@ -58,16 +58,14 @@ def read(path: Path, *, secret: bool = False, follow: bool = False) -> Content:
         handle, link = _opened(path.name, folder, follow=follow)
     finally:
         os.close(folder)
+    found = os.fstat(handle)
+    if stat.S_ISDIR(found.st_mode) or not (follow or stat.S_ISREG(found.st_mode)):
+        os.close(handle)
+        raise not_regular(path, found.st_mode)
+    doubt = (link or doubt or doubt_of(found, path, secret=secret)) if stat.S_ISREG(found.st_mode) else None
     with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if stat.S_ISREG(found.st_mode):
-            doubt = link or doubt or doubt_of(found, path, secret=secret)
-        else:
-            if stat.S_ISDIR(found.st_mode) or not follow:
-                raise not_regular(path, found.st_mode)
-            doubt = None
-            # Opened without waiting for a writer; one that is there is waited for.
-            os.set_blocking(handle, True)
+        # Opened without waiting for a writer; one that is there is waited for.
+        os.set_blocking(handle, True)
         data = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
