@@ -283,7 +283,9 @@ class Run(Generic[T]):
         """
         if from_stdin:
             return self._secret_from_stdin("password")
-        question = f"{question} for {self.target.supabase_url}"
+        if self.prompter.possible:
+            # A part of the question, so --quiet leaves it.
+            say(self._goes_to("password"))
         secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
         self.redactor.remember(secret.reveal())
         return secret
@@ -311,10 +313,13 @@ class Run(Generic[T]):
         self.redactor.remember_values(values)
 
     def _secret_from_stdin(self, what: str) -> Secret:
-        self.notice(f"the {what} on standard input is for {self.target.supabase_url}")
+        self.notice(self._goes_to(what))
         secret = secret_from_stdin(what)
         self.redactor.remember(secret.reveal())
         return secret
+
+    def _goes_to(self, what: str) -> str:
+        return self.told(f"the {what} goes to Supabase Auth at {self.target.supabase_url}")
 
     def _list(self, pages: Iterable[Page[T]]) -> None:
         # Nothing is written before the first page is there: an error leaves standard output empty.
