@@ -103,9 +103,9 @@ def given_back(path: Path) -> str:
 
     "" where it is theirs, or outside of their home.
     """
-    home = Path(os.environ.get("HOME") or "/")
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
     for place in (path, *path.parents):
-        if home not in place.parents:
+        if home not in place.parents or home == Path("/"):
             break
         try:
             owner = place.lstat().st_uid

@@ -33,6 +33,13 @@ def reason(path: Path, *, secret: bool = False, follow: bool = False) -> str:
     return "" if doubt is None else doubt.reason
 
 
+def private_groups(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    def said(_gid: int, _uid: int) -> bool:
+        return answer
+
+    monkeypatch.setattr(ownership, "_is_private_group", said)
+
+
 def test_ones_own_file_counts(file: Path) -> None:
     assert ownership.read(file) == ownership.Content(b"text", None)
 
@@ -40,7 +47,7 @@ def test_ones_own_file_counts(file: Path) -> None:
 @pytest.mark.parametrize("secret", [False, True])
 @pytest.mark.parametrize("bits", range(0o600, 0o1000))
 def test_every_mode_of_a_file(file: Path, bits: int, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "_is_private_group", lambda _gid, _uid: False)
+    private_groups(monkeypatch, False)
     file.chmod(bits)
     if not secret:
         assert bool(reason(file)) is bool(bits & 0o022)
@@ -50,7 +57,7 @@ def test_every_mode_of_a_file(file: Path, bits: int, secret: bool, monkeypatch: 
 
 @pytest.mark.parametrize("bits", [0o755, 0o775, 0o757, 0o777, 0o1777, 0o2775])
 def test_a_folder_that_others_can_write_is_named(file: Path, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "_is_private_group", lambda _gid, _uid: False)
+    private_groups(monkeypatch, False)
     file.parent.chmod(bits)
     doubt = ownership.read(file).doubt
     assert (doubt.folder_code if doubt else None) == ("files.folder_open" if bits & 0o022 else None)
@@ -60,9 +67,15 @@ def as_user(
     monkeypatch: pytest.MonkeyPatch, *, name: str = "ada", members: tuple[str, ...] = (), gid: int = 4711
 ) -> None:
     """Let the user of the tests be `ada` of the group 4711, and that group have a name and members."""
-    user = pwd.struct_passwd(("ada", "x", os.geteuid(), gid, "", "/home/ada", "/bin/sh"))
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: user)
-    monkeypatch.setattr(grp, "getgrgid", lambda _gid: grp.struct_group((name, "x", gid, list(members))))
+
+    def user(uid: int) -> pwd.struct_passwd:
+        return pwd.struct_passwd(("ada", "x", uid, gid, "", "/home/ada", "/bin/sh"))
+
+    def group(gid: int) -> grp.struct_group:
+        return grp.struct_group((name, "x", gid, list(members)))
+
+    monkeypatch.setattr(pwd, "getpwuid", user)
+    monkeypatch.setattr(grp, "getgrgid", group)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +119,14 @@ def test_a_user_without_a_passwd_entry_has_no_private_group(file: Path, monkeypa
 def test_an_access_list_may_let_others_in_whom_the_mode_does_not_show(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "_is_private_group", lambda _gid, _uid: True)
+    private_groups(monkeypatch, True)
     file.chmod(0o660)
     assert reason(file) == ""
-    monkeypatch.setattr(os, "listxattr", lambda _path: ["system.posix_acl_access"])
+
+    def listed(_path: Path) -> list[str]:
+        return ["system.posix_acl_access"]
+
+    monkeypatch.setattr(os, "listxattr", listed)
     assert "can change it" in reason(file)
 
 

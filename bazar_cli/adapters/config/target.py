@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from bazar_cli.adapters import ownership
 from bazar_cli.adapters.config.checks import checked_database, checked_key, checked_supabase, plaintext_hosts
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.profiles import Profiles
+from bazar_cli.domain.command_lines import option
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
@@ -153,7 +153,7 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
         raise UsageError(
             "target.env_file_open",
             f"the env file {path} does not count by itself: {content.doubt.reason}",
-            hint=f"if you trust it, name it: `--env-file {shlex.quote(str(name))}`; else name your own target with "
+            hint=f"if you trust it, name it: `{option('env-file', str(name))}`; else name your own target with "
             f"--profile; or make it yours alone: {content.doubt.remedy}",
             details={"path": str(path)},
         )
