@@ -313,7 +313,9 @@ class Run(Generic[T]):
         self.redactor.remember_values(values)
 
     def _secret_from_stdin(self, what: str) -> Secret:
-        self.notice(self._goes_to(what))
+        if self._renderer.format not in {Format.JSON, Format.JSONL}:
+            # There an error must stand alone on standard error.
+            self.notice(self._goes_to(what))
         secret = secret_from_stdin(what)
         self.redactor.remember(secret.reveal())
         return secret
