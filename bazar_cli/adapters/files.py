@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from bazar_cli.adapters import ownership
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable, UsageError
 
 PRIVATE_FOLDER = 0o700
@@ -61,15 +62,21 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
         raise StoreUnusable(
             "files.unwritable",
             f"the folder {path} cannot be made: {error.strerror}",
-            hint=_FREE_OR_CHOOSE,
+            hint=_mended(path, error),
         ) from error
     return path
 
 
+def _mended(path: Path, error: OSError) -> str:
+    given_back = isinstance(error, PermissionError) and ownership.given_back(path)
+    return f"{given_back}, or {_CHOOSE}" if given_back else _FREE_OR_CHOOSE
+
+
 def refuse_open_folder(path: Path) -> None:
     """Raise StoreUnusable `files.folder_open` for a folder in which others can put or replace files."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+    found = path.stat()
+    if ownership.is_open(found, path):
+        mode = stat.S_IMODE(found.st_mode)
         # Of /tmp and its like nobody should take away what others have there.
         shared = bool(mode & stat.S_ISVTX)
         raise StoreUnusable(
@@ -77,6 +84,44 @@ def refuse_open_folder(path: Path) -> None:
             f"other users can write to the folder {path} (mode {mode:04o}), so nothing private can live there",
             hint=_CHOOSE if shared else f"chmod go-w {shlex.quote(str(path))}, or {_CHOOSE}",
         )
+
+
+def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secret: bool = False) -> str | None:
+    """Return the text of a file that counts because this user wrote it; None where there is none.
+
+    Parameters: `refusal` makes the error of a reason and what to do; `secret` refuses a file that others can read.
+    Raises: StoreUnusable `files.folder_open`, `files.folder_not_ours`; the refusal, for a file that others could have
+    written, or that cannot be read.
+    """
+    try:
+        content = ownership.read(path, secret=secret)
+        text = content.data.decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise refusal("it is no text", f"mend or remove {ownership.quoted(path)}") from error
+    except OSError as error:
+        given_back = isinstance(error, PermissionError) and ownership.given_back(path)
+        hint = given_back or f"make it readable, or remove {ownership.quoted(path)}"
+        raise refusal(error.strerror or str(error), hint) from error
+    doubt = content.doubt
+    if doubt is None:
+        return text
+    if doubt.folder_code is not None:
+        raise StoreUnusable(
+            doubt.folder_code, f"{path} does not count: {doubt.reason}", hint=f"{doubt.remedy}, or {_CHOOSE}"
+        )
+    raise refusal(doubt.reason, doubt.remedy)
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a path is there as far as this user can see; a link counts that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a folder as far as this user can see."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a folder above cannot be entered
 
 
 def _refuse_read_only(path: Path) -> None:
@@ -95,12 +140,12 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
         raise StoreUnusable(
             "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there",
-            hint=f"remove it, or {_CHOOSE}",
+            hint=f"{ownership.given_back(path) or 'remove it'}, or {_CHOOSE}",
         )
 
 
 @contextmanager
-def file_errors(path: Path, hint: str = _FREE_OR_CHOOSE, *, named: str | None = None) -> Generator[None]:
+def file_errors(path: Path, hint: str | None = None, *, named: str | None = None) -> Generator[None]:
     """Turn the system's errors about `path`, or about a file that they name, into the domain's.
 
     Parameters: `hint` says what to do about a file that cannot be used, other than making room; `named` is what the
@@ -115,7 +160,7 @@ def file_errors(path: Path, hint: str = _FREE_OR_CHOOSE, *, named: str | None = 
         if error.errno in _NO_ROOM:
             room = "make room on the disk, then run it again"
             raise BackendUnavailable("files.no_room", message, hint=room) from error
-        raise StoreUnusable("files.unwritable", message, hint=hint) from error
+        raise StoreUnusable("files.unwritable", message, hint=hint or _mended(Path(found), error)) from error
 
 
 @contextmanager
@@ -232,17 +277,8 @@ def read_text(path: Path, limit: int, *, named: str) -> str:
 
     Raises: StoreUnusable `files.unwritable`; UsageError `input.too_long`, `input.encoding`.
     """
-    with file_errors(path, _ANOTHER_FILE, named=named), path.open("rb") as stream:
+    with file_errors(path, _ANOTHER_FILE, named=named), os.fdopen(ownership.open_named(path), "rb") as stream:
         return decoded(stream.read(limit + 1), limit, named=named)
-
-
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Return what a file holds. Raises: OSError, EFBIG for more than `limit` bytes: a device may never end."""
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return content
 
 
 def decoded(content: bytes, limit: int, *, named: str) -> str:
@@ -262,9 +298,19 @@ def decoded(content: bytes, limit: int, *, named: str) -> str:
         ) from error
 
 
-def open_private(path: Path, flags: int = os.O_RDWR) -> int:
-    """Open (and make, mode 0600) `path` without following a link; return the descriptor."""
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+def open_private(path: Path, flags: int = os.O_RDWR, *, only_files: bool = True) -> int:
+    """Open (and make, mode 0600) `path` without following a link; return the descriptor.
+
+    Parameters: `only_files` refuses pipes and devices; without it a pipe must have a reader, which is not waited for.
+    Raises: OSError.
+    """
+    handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE_FILE)
+    mode = os.fstat(handle).st_mode
+    if only_files and not stat.S_ISREG(mode):
+        os.close(handle)
+        raise ownership.not_regular(path, mode)
+    os.set_blocking(handle, True)
+    return handle
 
 
 def try_lock(handle: int) -> bool:
@@ -289,10 +335,12 @@ def exclusive_lock(
         handle = open_private(path)
     except OSError as error:
         raise StoreUnusable(
-            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=_FREE_OR_CHOOSE
+            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=_mended(path, error)
         ) from error
     try:
-        if not try_lock(handle):
+        with file_errors(path):
+            free = try_lock(handle)
+        if not free:
             if on_wait is not None:
                 on_wait()
             if seconds is None:
@@ -343,7 +391,7 @@ def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
     if lines <= 0:
         return []
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(ownership.open_named(path), "rb") as stream:
             size = stream.seek(0, os.SEEK_END) if end is None else end
             start = max(0, size - _TAIL_BYTES)
             stream.seek(start)

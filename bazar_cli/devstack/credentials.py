@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.errors import Conflict
@@ -44,10 +45,14 @@ def create(superuser_email: str | None, superuser_password: str | None) -> Crede
 def load(path: Path) -> Credentials | None:
     """Read the stored credentials; None when there are none.
 
-    Raises Conflict `local.credentials_unreadable` for a file that is damaged or may not be read.
+    Raises Conflict `local.credentials_unreadable` for a file that is damaged, may not be read, or could have been
+    read or written by others.
     """
     try:
-        raw: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
+        content = ownership.read(path, secret=True)
+        if content.doubt is not None:
+            raise _unreadable(path, content.doubt.reason, content.doubt.remedy)
+        raw: dict[str, Any] = from_json(content.data)
         database_url = raw["database_url"]
         return Credentials(
             stack_id=_text(raw["stack_id"]),
@@ -59,11 +64,15 @@ def load(path: Path) -> Credentials | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Conflict(
-            "local.credentials_unreadable",
-            f"the embedded stack's credentials in {path} cannot be read ({type(error).__name__})",
-            hint="restore the file, or start over with empty data: bazar local reset",
-        ) from None
+        raise _unreadable(path, type(error).__name__, "restore the file") from None
+
+
+def _unreadable(path: Path, reason: str, remedy: str) -> Conflict:
+    return Conflict(
+        "local.credentials_unreadable",
+        f"the embedded stack's credentials in {path} cannot be read ({reason})",
+        hint=f"{remedy}, or start over with empty data: bazar local reset",
+    )
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from bazar_cli.adapters.files import tail
+from bazar_cli.adapters.files import file_errors, tail
+from bazar_cli.adapters.ownership import open_named
 
 _PAUSE_SECONDS = 0.25
 _LINE_BYTES = 64 * 1024
@@ -18,6 +19,7 @@ _LINE_BYTES = 64 * 1024
 def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str]:
     """Yield the last `lines` lines of each log, then with `follow` every new line until the caller stops.
 
+    Raises: StoreUnusable `files.unwritable` for a log that cannot be read.
     Parameters: `files` maps a component's name to its log; with several each line starts with the name.
     """
     followers: list[_Follower] = []
@@ -27,16 +29,18 @@ def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str
             end: int | None = None
             if follow:
                 # The follower goes on exactly where the tail ends: nothing twice, nothing left out.
-                followers.append(_Follower(prefix, path))
+                with file_errors(path):
+                    followers.append(_Follower(prefix, path))
                 end = followers[-1].offset
             for line in tail(path, lines, end=end):
                 yield prefix + line
         while followers:
             quiet = True
             for follower in followers:
-                for line in follower.new_lines():
-                    quiet = False
-                    yield line
+                with file_errors(follower.path):
+                    found = list(follower.new_lines())
+                quiet = quiet and not found
+                yield from found
             if quiet:
                 time.sleep(_PAUSE_SECONDS)
     finally:
@@ -58,7 +62,7 @@ class _Follower:
 
     def __init__(self, prefix: str, path: Path) -> None:
         self._prefix = prefix
-        self._path = path
+        self.path = path
         self._rest = b""
         self._stream: BinaryIO | None = self._open()
         self.offset = 0 if self._stream is None else _end_of_last_line(self._stream)
@@ -86,14 +90,14 @@ class _Follower:
 
     def _open(self) -> BinaryIO | None:
         try:
-            return self._path.open("rb")
+            return os.fdopen(open_named(self.path), "rb")
         except FileNotFoundError:
             return None
 
     def _replaced(self, stream: BinaryIO) -> bool:
         mine = os.fstat(stream.fileno())
         try:
-            now = self._path.stat()
+            now = self.path.stat()
         except FileNotFoundError:
             return True
         return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino) or now.st_size < stream.tell()

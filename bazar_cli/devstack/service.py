@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bazar_cli
+from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import (
     exclusive_lock,
     open_private,
@@ -180,7 +181,7 @@ class BackgroundService:
 
     def _last_state(self) -> ServiceState | None:
         try:
-            raw: dict[str, Any] = from_json(self._state_file.read_text(encoding="utf-8"))
+            raw: dict[str, Any] = from_json(ownership.read(self._state_file).data)
             return ServiceState(
                 int(raw["pid"]),
                 int(raw["port"]),

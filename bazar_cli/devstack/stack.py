@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bazar_cli
-from bazar_cli.adapters.files import exclusive_lock, file_errors, private_folder
+from bazar_cli.adapters.files import exclusive_lock, file_errors, is_folder, private_folder
 from bazar_cli.devstack import credentials as vault
 from bazar_cli.devstack import external, health
 from bazar_cli.devstack import logs as log_reader
@@ -154,7 +154,7 @@ def start(
 def stop(data_dir: Path) -> StopReport:
     """Stop the Auth service and the embedded Postgres, clients connected or not."""
     parts = _Parts(data_dir)
-    if not parts.paths.local.is_dir():
+    if not is_folder(parts.paths.local):
         return StopReport(postgres=False, auth=False)
     with _changing(parts, lambda _text: None):
         auth = parts.auth.stop()
@@ -190,7 +190,7 @@ def remember_superuser(data_dir: Path, email: str, password: str) -> None:
     `start` uses a given password without storing it, because a wrong one would lock the stack's owner out.
     """
     parts = _Parts(data_dir)
-    if not parts.paths.local.is_dir():
+    if not is_folder(parts.paths.local):
         return
     with _changing(parts, lambda _text: None):
         stored = vault.load(parts.paths.credentials)
@@ -202,14 +202,15 @@ def remember_superuser(data_dir: Path, email: str, password: str) -> None:
 
 
 def status(data_dir: Path) -> StackStatus:
-    """Say how each part does, without changing anything."""
+    """Say how each part does, without changing anything. Raises: StoreUnusable `files.unwritable`."""
     parts = _Parts(data_dir)
-    stored = vault.load(parts.paths.credentials)
-    if stored is not None and stored.database_url is not None:
-        database = health.external_status(stored.database_url)
-    else:
-        database = health.postgres_status(parts.postgres, parts.paths)
-    return StackStatus(parts.paths.data_dir, (database, health.auth_status(parts.auth)))
+    with file_errors(parts.paths.local):
+        stored = vault.load(parts.paths.credentials)
+        if stored is not None and stored.database_url is not None:
+            database = health.external_status(stored.database_url)
+        else:
+            database = health.postgres_status(parts.postgres, parts.paths)
+        return StackStatus(parts.paths.data_dir, (database, health.auth_status(parts.auth)))
 
 
 def environment(data_dir: Path) -> dict[str, str]:
@@ -366,9 +367,10 @@ def _stack(parts: _Parts, credentials: Credentials, state: ServiceState, *, alre
 
 
 def _running(parts: _Parts) -> Stack:
-    stored = vault.load(parts.paths.credentials)
-    state = parts.auth.state()
-    up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
+    with file_errors(parts.paths.local):
+        stored = vault.load(parts.paths.credentials)
+        state = parts.auth.state()
+        up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
     if stored is None or state is None or not up:
         raise BackendUnavailable(
             "local.not_running", "the embedded stack is not running", hint="start it with `bazar local start`"

@@ -28,10 +28,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder that bazar uses, and whether it is there."""
+    """A file or folder that bazar uses, and whether it is there, as far as this user can see.
+
+    Without a home folder there is no path.
+    """
 
     name: str
-    path: str
+    path: str | None
     exists: bool
 
 

@@ -5,8 +5,8 @@ Workflow commands and their escapes: docs.github.com, "Workflow commands for Git
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from bazar_cli.runtime.escape import escaped
 
@@ -31,7 +31,8 @@ def add_to_summary(environ: Mapping[str, str], title: str, rows: Sequence[tuple[
     if not path or not is_there(environ):
         return
     table = [f"| {_cell(name)} | {_cell(text)} |" for name, text in rows]
-    with Path(path).open("a", encoding="utf-8") as file:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write("\n".join([f"### {_cell(title)}", "", "| | |", "|---|---|", *table, "", ""]))
 
 

@@ -108,8 +108,9 @@ def _take_all(handlers: list[logging.Handler]) -> None:
 class _ToFile(logging.FileHandler):
     """Log lines in a file. One that takes none from the start is refused; later the command's work goes on."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
+    def __init__(self, path: Path, handle: int) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.stream = os.fdopen(handle, "w", encoding="utf-8")
         self.begun = False
         self._told = False
 
@@ -129,8 +130,7 @@ def _file_handler(path: Path) -> logging.Handler:
 
     try:
         # Made private, because log lines name people; one that exists keeps its mode.
-        os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
-        return _ToFile(path)
+        return _ToFile(path, open_private(path, os.O_WRONLY | os.O_APPEND, only_files=False))
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -79,7 +79,7 @@ class Run(Generic[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        return target_of(self.choice, self.environ, current_folder(), self.redactor.remember_values)
+        return target_of(self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn)
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -278,11 +278,16 @@ class Run(Generic[T]):
     # -- input --------------------------------------------------------------------------------------------
 
     def read_password(self, question: str, *, from_stdin: bool, twice: bool = False) -> Secret:
-        """Read a password from standard input, or ask for it. Raises: UsageError `input.*`."""
+        """Read a password from standard input, or ask for it, saying which Auth service gets it.
+
+        Raises: UsageError `input.*`, `target.*`.
+        """
         if from_stdin:
-            secret = secret_from_stdin("password")
-        else:
-            secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
+            return self._secret_from_stdin("password")
+        if self.prompter.possible:
+            # A part of the question, so --quiet leaves it.
+            say(self._goes_to("password"))
+        secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
         self.redactor.remember(secret.reveal())
         return secret
 
@@ -301,14 +306,23 @@ class Run(Generic[T]):
         return normalized(read_text(current_folder() / file, limit, named=file)), file
 
     def read_hash(self) -> Secret:
-        """Read a password hash from standard input. Raises: UsageError `input.*`."""
-        secret = secret_from_stdin("password hash")
-        self.redactor.remember(secret.reveal())
-        return secret
+        """Read a password hash from standard input, as `read_password`. Raises: UsageError `input.*`, `target.*`."""
+        return self._secret_from_stdin("password hash")
 
     def remember_secrets(self, values: Mapping[str, str]) -> None:
         """Hide the secrets of a target that was not resolved from this command line."""
         self.redactor.remember_values(values)
+
+    def _secret_from_stdin(self, what: str) -> Secret:
+        if self._renderer.format not in {Format.JSON, Format.JSONL}:
+            # There an error must stand alone on standard error.
+            self.notice(self._goes_to(what))
+        secret = secret_from_stdin(what)
+        self.redactor.remember(secret.reveal())
+        return secret
+
+    def _goes_to(self, what: str) -> str:
+        return self.told(f"the {what} goes to Supabase Auth at {self.target.supabase_url}")
 
     def _list(self, pages: Iterable[Page[T]]) -> None:
         # Nothing is written before the first page is there: an error leaves standard output empty.
@@ -329,10 +343,10 @@ def _ready(pages: Iterable[Page[T]]) -> Iterable[Page[T]]:
 
 
 def current_folder() -> Path:
-    """Return the working folder; a relative path to it, in which nothing is found, when it was deleted."""
+    """Return the working folder; a relative path to it, in which nothing is found, when it cannot be looked at."""
     try:
         return Path.cwd()
-    except FileNotFoundError:
+    except OSError:
         return Path()
 
 

@@ -46,42 +46,50 @@ def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
 
 
 def target_of(
-    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, hide: Callable[[Mapping[str, str]], None]
+    choice: TargetChoice,
+    environ: Mapping[str, str],
+    cwd: Path,
+    hide: Callable[[Mapping[str, str]], None],
+    warn: Callable[[str], None],
 ) -> Target:
     """Return the target of a command.
 
-    Parameters: `hide` is told of its values before anything is said of them.
+    Parameters: `hide` and `warn` as of `adapters.config.target.resolve_target`.
     Raises: UsageError as `adapters.config.target.resolve_target`.
     """
     from bazar_cli.adapters.config.target import resolve_target
 
-    return resolve_target(choice, environ, cwd, hide)
+    return resolve_target(choice, environ, cwd, hide, warn)
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder that holds caches and the embedded stack."""
-    from bazar_cli.adapters.config.folders import data_dir
+    """Return the folder that holds the embedded stack. Raises: StoreUnusable `files.no_home`."""
+    from bazar_cli.adapters.config.folders import data_dir, demanded
 
-    return data_dir(environ)
+    return demanded(data_dir(environ))
 
 
-def settings(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[Setting, ...]:
+def settings(
+    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None]
+) -> tuple[Setting, ...]:
     """Return every setting with its value, secrets hidden, and its source; a missing or half target is shown too.
 
+    Parameters: `warn` as of `adapters.config.target.resolve_target`.
     Raises: UsageError when the sources contradict each other or cannot be read.
     """
     from bazar_cli.adapters.config.folders import config_dir, data_dir
     from bazar_cli.adapters.config.target import target_values
 
     try:
-        source, values = target_values(choice, environ, cwd)
+        source, values = target_values(choice, environ, cwd, warn)
         from_where = origin(source)
     except UsageError as error:
         if error.code != "target.missing":
             raise
         values, from_where = {}, ""
     shown = [Setting(n, redacted(n, values.get(n)), from_where if values.get(n) else "not set") for n in TARGET_NAMES]
-    defaults = {"BAZAR_CONFIG_DIR": str(config_dir(environ)), "BAZAR_DATA_DIR": str(data_dir(environ))}
+    folders = {"BAZAR_CONFIG_DIR": config_dir(environ), "BAZAR_DATA_DIR": data_dir(environ)}
+    defaults = {name: str(path) for name, path in folders.items() if path is not None}
     for name in OWN_NAMES:
         given = environ.get(name)
         fallback = defaults.get(name)
@@ -91,19 +99,22 @@ def settings(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tup
 
 
 def places(environ: Mapping[str, str]) -> tuple[Place, ...]:
-    """Return the folders and files that bazar uses on this machine."""
+    """Return the folders and files that bazar uses on this machine; a user without a home has none of them."""
     from bazar_cli.adapters.config.folders import config_dir, data_dir
-    from bazar_cli.adapters.config.profiles import Profiles
+    from bazar_cli.adapters.files import is_there
 
+    config, data = config_dir(environ), data_dir(environ)
     found = {
-        "config": config_dir(environ),
-        "data": data_dir(environ),
-        "profiles": Profiles(environ).path,
-        "secrets": config_dir(environ) / "secrets",
-        "cache": data_dir(environ) / "cache",
-        "local": data_dir(environ) / "local",
+        "config": config,
+        "data": data,
+        "profiles": config and config / "profiles.toml",
+        "secrets": config and config / "secrets",
+        "cache": data and data / "cache",
+        "local": data and data / "local",
     }
-    return tuple(Place(name, str(path), path.exists()) for name, path in found.items())
+    return tuple(
+        Place(name, str(path) if path else None, path is not None and is_there(path)) for name, path in found.items()
+    )
 
 
 def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
@@ -169,10 +180,13 @@ def remove_profile(environ: Mapping[str, str], name: str) -> None:
     Profiles(environ).remove(name)
 
 
-def explicit_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> dict[str, str] | None:
+def explicit_values(
+    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None]
+) -> dict[str, str] | None:
     """Return the target that a flag or the environment names; None when it would only be found by looking.
 
     A profile is made of what somebody chose, never of the active profile or of an env file that lies around.
+    Parameters: `warn` as of `adapters.config.target.resolve_target`.
     """
     from bazar_cli.adapters.config.target import target_values
 
@@ -180,7 +194,7 @@ def explicit_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path)
     if not named and not any(environ.get(n) for n in ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")):
         return None
     without_profile = {k: v for k, v in environ.items() if k != "BAZAR_PROFILE"}
-    return target_values(choice, without_profile, cwd)[1]
+    return target_values(choice, without_profile, cwd, warn)[1]
 
 
 def redacted(name: str, value: str | None) -> str | None:

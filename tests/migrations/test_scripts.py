@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -307,3 +309,71 @@ def _forget() -> None:
 
 def test_message_loses_the_blanks_around_it() -> None:
     assert checked_message(" add invoices ") == "add invoices"
+
+
+# -- what else lies beside the files ------------------------------------------------------------------------
+
+BESIDE: dict[str, Callable[[Path], object]] = {
+    "a lock of Emacs": lambda folder: (folder / f".#{HEAD}_x.py").symlink_to("ada@host.1234:5"),
+    "a lock with a name of Python": lambda folder: (folder / f".#{HEAD}_x.py").symlink_to("nowhere.py"),
+    "a fork of macOS": lambda folder: (folder / f"._{HEAD}_x.py").write_bytes(b"\x00\x05\x16\x07\x00Mac OS X"),
+    "a hidden pipe": lambda folder: os.mkfifo(folder / f".{HEAD}_x.py"),
+    "a hidden folder": lambda folder: (folder / f".{HEAD}_x.py").mkdir(),
+    "a swap file": lambda folder: (folder / f".{HEAD}_x.py.swp").write_bytes(b"b0VIM"),
+    "a backup": lambda folder: (folder / f"{HEAD}_x.py~").write_text("no Python"),
+}
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "a dangling link": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "no Python": lambda path: path.write_bytes(b"\x00"),
+    "empty": Path.touch,
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_what_an_editor_put_beside_the_files_is_no_revision(
+    checkout: Checkout, fresh_database: Databases, what: str
+) -> None:
+    BESIDE[what](checkout.location / "versions")
+
+    assert [file.revision.id for file in heads(checkout.location)] == [HEAD]
+    made = migration_files.revision(MakeRevision("next"))
+    assert made.revision == NEXT
+    url = fresh_database()
+    migrate(url)
+    assert Migrator(target_of(url)).status().current == NEXT
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_has_the_name_of_a_revision_and_is_none_is_named(checkout: Checkout, what: str) -> None:
+    name = f"{NEXT}_x.py"
+    BROKEN[what](checkout.location / "versions" / name)
+
+    for act in (lambda: heads(checkout.location), lambda: migration_files.revision(MakeRevision("next"))):
+        refusal = failed(Conflict, act)
+        assert refusal.code == "db.revision_unreadable"
+        assert name in refusal.message
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file", "a dangling link"])
+def test_a_folder_of_files_that_cannot_be_listed_is_named(checkout: Checkout, instead: str) -> None:
+    versions = checkout.location / "versions"
+    versions.rename(versions.with_name("elsewhere"))
+    if instead == "a file":
+        versions.touch()
+    elif instead == "a dangling link":
+        versions.symlink_to("nowhere")
+
+    assert failed(Conflict, lambda: heads(checkout.location)).code == "db.revision_unreadable"
+    assert failed(BazarError, lambda: migration_files.revision(MakeRevision("x"))).exit_code != 1
+
+
+def test_no_folder_for_temporary_files_is_named(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(checkout.folder / "nowhere"))
+
+    refusal = failed(UsageError, lambda: migration_files.revision(MakeRevision("next")))
+
+    assert refusal.code == "files.unwritable"
+    assert "TMPDIR" in refusal.hint

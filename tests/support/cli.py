@@ -156,6 +156,10 @@ class Bazar:
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: float = 0
     """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
+    user: int | None = None
+    """The number of the user that runs it, who needs no passwd entry; without, the one of the tests. Only root may."""
+    bare: bool = False
+    """Whether it has no folders named, and no HOME but one that is given."""
     series: Series | None = None
     """The process that runs its commands; without, each has one of its own."""
 
@@ -178,6 +182,7 @@ class Bazar:
             "environ": self.environment(),
             "cwd": str(cwd or self.folder("work")),
             "kill_after": kill_after,
+            "user": self.user,
             "series": self.series is not None,
         }
         given = stdin.encode() if isinstance(stdin, str) else stdin
@@ -200,6 +205,8 @@ class Bazar:
 
     def environment(self) -> dict[str, str]:
         """The whole environment of its processes."""
+        if self.bare:
+            return {"PATH": os.environ["PATH"], **self.environ}
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         places = {"BAZAR_CONFIG_DIR": str(self.home / "config"), "BAZAR_DATA_DIR": str(self.home / "data")}
         return {**kept, **places, **self.environ}

@@ -39,6 +39,10 @@ _LIBRARIES = (
     "encodings.idna",
     "cryptography.hazmat.backends.openssl.backend",
     "typer._click.decorators",
+    # What a command imports when it needs it: another user may not be able to read the libraries.
+    "getpass",
+    "platformdirs.unix",
+    "pythonjsonlogger.json",
 )
 
 _MAINS = {"bazar": "bazar_cli.main", "alembic": "alembic.config"}
@@ -76,6 +80,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.clear()
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
+        if request.get("user") is not None:
+            # Before anything of the command is done, and after its folder was entered, as sudo does.
+            os.setgroups([])
+            os.setgid(request["user"])
+            os.setuid(request["user"])
         # The descriptors stay open when the next command of a series takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115

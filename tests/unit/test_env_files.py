@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bazar_cli.adapters.config.folders import config_dir, data_dir
-from bazar_cli.adapters.config.settings import MalformedLine, variables_of_file
+from bazar_cli.adapters.config.settings import MalformedLine, variables_of_text
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target, target_from
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.surplus import surplus
@@ -101,7 +101,7 @@ def test_whole_forms_stay_what_they_are(tmp_path: Path) -> None:
         newline="",
     )
 
-    assert variables_of_file(path) == {
+    assert variables_of_text(path.read_bytes().decode("utf-8-sig")) == {
         "SUPABASE_URL": "https://x.supabase.co",
         "SUPABASE_KEY": "k-1",
         "SUPERUSER_PASSWORD": 'a "b" ${c} #d ',
@@ -132,7 +132,7 @@ def test_slip_behind_a_name_loses_no_variable(
     path.write_text("".join(texts), encoding="utf-8", newline="")
 
     try:
-        found = set(variables_of_file(path))
+        found = set(variables_of_text(path.read_bytes().decode("utf-8-sig")))
     except MalformedLine:
         return
 

@@ -308,7 +308,7 @@ def test_a_folder_that_is_a_link_holds_nothing_private(tmp_path: Path, linked: s
 def test_writing_replaces_links_and_never_what_they_point_to(profiles: Profiles, folder: Path, tmp_path: Path) -> None:
     profiles.save("staging", VALUES, activate=True)
     victims: list[Path] = []
-    for path in (profiles.path, *secret_files(folder)):
+    for path in secret_files(folder):
         victim = tmp_path / f"victim-{path.name}"
         victim.write_bytes(path.read_bytes())
         victim.chmod(0o600)
@@ -320,8 +320,29 @@ def test_writing_replaces_links_and_never_what_they_point_to(profiles: Profiles,
     profiles.save("staging", {**VALUES, "SUPABASE_URL": "https://y.supabase.co", "SUPABASE_KEY": "k"}, activate=True)
 
     assert [victim.read_bytes() for victim in victims] == before
-    assert not any(path.is_symlink() for path in (profiles.path, *secret_files(folder)))
+    assert not any(path.is_symlink() for path in secret_files(folder))
     assert profiles.values("staging")["SUPABASE_KEY"] == "k"
+
+
+def test_a_profile_file_that_is_a_link_is_refused_and_kept(profiles: Profiles, tmp_path: Path) -> None:
+    profiles.save("staging", VALUES, activate=True)
+    elsewhere = profiles.path.rename(tmp_path / "elsewhere.toml")
+    profiles.path.symlink_to(elsewhere)
+
+    for ask in (profiles.read, lambda: profiles.use("staging")):
+        with pytest.raises(UsageError, match="it is a link") as refused:
+            ask()
+        assert refused.value.code == "config.unreadable"
+    assert profiles.path.is_symlink()
+
+
+def test_a_secret_that_is_a_link_is_not_used(profiles: Profiles, folder: Path, tmp_path: Path) -> None:
+    profiles.save("staging", VALUES, activate=True)
+    [stored] = secret_files(folder)
+    stored.symlink_to(stored.rename(tmp_path / "elsewhere.json"))
+
+    with pytest.raises(NotSignedIn, match="it is a link"):
+        profiles.values("staging")
 
 
 # -- where --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.target import Target, TargetKind
+from tests.support.surroundings import IS_ROOT, STRANGER
 
 NAMES = (
     "SUPABASE_URL",
@@ -494,3 +495,70 @@ def test_an_env_file_without_end_is_refused(shell: Shell) -> None:
         resolve_target(TargetChoice(env_file=Path("/dev/zero")), os.environ, shell.cwd)
 
     assert refused.value.code == "target.env_file"
+
+
+# -- env files that others could have written ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".env", "docker/server/.env"])
+@pytest.mark.parametrize("opened", ["file", "folder"])
+def test_a_default_env_file_that_others_can_write_is_refused_and_named(shell: Shell, name: str, opened: str) -> None:
+    shell.profiles.save("active", values("active"), activate=True)
+    path = write_env(shell.cwd / name, values("stranger"))
+    (path if opened == "file" else path.parent).chmod(0o757)
+
+    refusal = shell.refusal()
+
+    assert refusal.code == "target.env_file_open"
+    assert str(path) in refusal.message
+    assert f"`--env-file {name}`" in refusal.hint
+    assert shell.target(profile="active").supabase_key.reveal() == "key-of-active"
+
+
+def test_a_default_env_file_that_is_a_link_is_refused(shell: Shell) -> None:
+    elsewhere = write_env(shell.cwd.parent / "elsewhere.env", values("elsewhere"))
+    (shell.cwd / ".env").symlink_to(elsewhere)
+
+    assert shell.refusal().code == "target.env_file_open"
+    assert shell.target(env_file=".env").supabase_key.reveal() == "key-of-elsewhere"
+
+
+@pytest.mark.parametrize("make", ["folder", "pipe", "dangling", "another program's"])
+def test_what_is_no_env_file_of_a_target_is_passed_over(shell: Shell, make: str) -> None:
+    shell.profiles.save("active", values("active"), activate=True)
+    path = shell.cwd / ".env"
+    if make == "folder":
+        path.mkdir()
+    elif make == "pipe":
+        os.mkfifo(path)
+    elif make == "dangling":
+        path.symlink_to("nowhere")
+    else:
+        write_env(path, {"DEBUG": "1"}).chmod(0o666)
+
+    assert shell.target().source.name == "active"
+
+
+def test_an_env_file_by_hand_counts_with_a_warning(shell: Shell) -> None:
+    path = write_env(shell.cwd / "theirs.env", values("theirs"))
+    path.chmod(0o666)
+    told: list[str] = []
+
+    target = resolve_target(TargetChoice(None, Path("theirs.env")), os.environ, shell.cwd, warn=told.append)
+
+    assert target.supabase_key.reveal() == "key-of-theirs"
+    [text] = told
+    assert str(path) in text
+    assert "other users can change it" in text
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root gives files away")
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_root_does_not_believe_a_users_env_file(shell: Shell, given: str) -> None:
+    path = write_env(shell.cwd / ".env", values("theirs"))
+    os.chown(path if given == "file" else path.parent, STRANGER, STRANGER)
+
+    refusal = shell.refusal()
+
+    assert refusal.code == "target.env_file_open"
+    assert f"uid {STRANGER}" in refusal.message

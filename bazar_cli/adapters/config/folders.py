@@ -1,8 +1,12 @@
-"""Where bazar keeps its files: profiles and sessions in one folder, caches and the embedded stack in another."""
+"""Where bazar keeps its files: profiles and sessions in one folder, caches and the embedded stack in another.
+
+A user without a home has neither folder, unless one is named: then there is no cache and no stored session, and only
+commands that must store something fail.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bazar_cli.domain.errors import StoreUnusable
@@ -11,24 +15,43 @@ from bazar_cli.domain.surplus import surplus
 _NAME = "bazar"
 
 
-def config_dir(environ: Mapping[str, str]) -> Path:
-    """Return BAZAR_CONFIG_DIR, else the user's configuration folder of this system."""
+def config_dir(environ: Mapping[str, str]) -> Path | None:
+    """Return BAZAR_CONFIG_DIR, else the user's configuration folder of this system; None without a home."""
     given = environ.get("BAZAR_CONFIG_DIR")
     if given:
         return _absolute("BAZAR_CONFIG_DIR", given)
     from platformdirs import user_config_path
 
-    return user_config_path(_NAME, appauthor=False)
+    return _below_home(user_config_path)
 
 
-def data_dir(environ: Mapping[str, str]) -> Path:
-    """Return BAZAR_DATA_DIR, else the user's data folder of this system."""
+def data_dir(environ: Mapping[str, str]) -> Path | None:
+    """Return BAZAR_DATA_DIR, else the user's data folder of this system; None without a home."""
     given = environ.get("BAZAR_DATA_DIR")
     if given:
         return _absolute("BAZAR_DATA_DIR", given)
     from platformdirs import user_data_path
 
-    return user_data_path(_NAME, appauthor=False)
+    return _below_home(user_data_path)
+
+
+def demanded(folder: Path | None) -> Path:
+    """Return a folder in which something must be stored. Raises: StoreUnusable `files.no_home`."""
+    if folder is None:
+        raise StoreUnusable(
+            "files.no_home",
+            "this user has no home folder, so nothing can be kept: HOME is not set, and no passwd entry names one",
+            hint="name folders to keep things in: set BAZAR_CONFIG_DIR and BAZAR_DATA_DIR",
+        )
+    return folder
+
+
+def _below_home(place: Callable[..., Path]) -> Path | None:
+    try:
+        path = place(_NAME, appauthor=False)
+    except RuntimeError:  # platformdirs from 4.3 on; before, the path began with a literal ~
+        return None
+    return path if path.is_absolute() else None
 
 
 def _absolute(name: str, given: str) -> Path:
@@ -36,9 +59,15 @@ def _absolute(name: str, given: str) -> Path:
         raise StoreUnusable("files.unwritable", f"{name} cannot be used: {found.what}", hint=found.mend)
     try:
         return Path(given).expanduser().absolute()
-    except FileNotFoundError:
+    except RuntimeError:
+        raise StoreUnusable(
+            "files.no_home",
+            f"{name}={given} begins with a home folder that is not known",
+            hint=f"give {name} as a whole path",
+        ) from None
+    except OSError:
         raise StoreUnusable(
             "files.unwritable",
-            f"{name}={given} is below the working folder, which does not exist any more",
+            f"{name}={given} is below the working folder, which does not exist any more or cannot be looked at",
             hint=f"change to another folder, or give {name} as a whole path",
         ) from None

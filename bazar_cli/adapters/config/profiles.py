@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -12,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bazar_cli.adapters.config.folders import config_dir
+from bazar_cli.adapters.config.folders import config_dir, demanded
 from bazar_cli.adapters.config.secret_store import SecretStore
-from bazar_cli.adapters.files import exclusive_lock, private_folder, refuse_open_folder, replaced_private
+from bazar_cli.adapters.files import exclusive_lock, private_folder, read_believed, replaced_private
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
 from bazar_cli.domain.texts import from_json, normalized
@@ -43,25 +42,24 @@ class Profiles:
 
     @property
     def path(self) -> Path:
-        """The TOML file."""
-        return self._folder / "profiles.toml"
+        """The TOML file. Raises: StoreUnusable `files.no_home`."""
+        return demanded(self._folder) / "profiles.toml"
 
     def read(self) -> ProfileFile:
         """Return the file's content; no file is an empty one.
 
-        Raises: UsageError `config.unreadable` with the line where TOML broke, the unknown key, or the chmod to type;
-        StoreUnusable `files.folder_open` where somebody else could have put the file there.
+        Raises: UsageError `config.unreadable` with the line where TOML broke, the unknown key, or the command to type;
+        StoreUnusable `files.folder_open`, `files.folder_not_ours` where somebody else could have put the file there.
         """
-        try:
-            if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise _unreadable(self.path, "other users can change it", f"chmod 600 '{self.path}'")
-            refuse_open_folder(self._folder)
-            content = _parse(normalized(self.path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        if self._folder is None:
             return ProfileFile()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise _unreadable(self.path, reason, f"mend or remove '{self.path}'") from error
+        text = read_believed(self.path, lambda reason, hint: _unreadable(self.path, reason, hint))
+        if text is None:
+            return ProfileFile()
+        try:
+            content = _parse(normalized(text))
+        except ValueError as error:
+            raise _unreadable(self.path, str(error), f"mend or remove '{self.path}'") from error
         table: object = content.get("profiles", {})
         active: object = content.get("active")
         if not isinstance(table, dict) or not (active is None or isinstance(active, str)):
@@ -104,8 +102,7 @@ class Profiles:
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
         """Add or replace a profile. Raises: UsageError `config.profile_name`."""
         check_name(name)
-        private_folder(self._folder)
-        with exclusive_lock(self._folder / "profiles.lock"):
+        with exclusive_lock(self._locked()):
             current = self.read()
             plain = {k.lower(): values[k] for k in PLAIN_NAMES if values.get(k)}
             secrets = {k: values[k] for k in SECRET_NAMES if values.get(k)}
@@ -138,8 +135,7 @@ class Profiles:
                 self._secrets.delete(f"session:{name}")
 
     def _locked(self) -> Path:
-        private_folder(self._folder)
-        return self._folder / "profiles.lock"
+        return private_folder(demanded(self._folder)) / "profiles.lock"
 
     def _replaced(self, content: ProfileFile) -> AbstractContextManager[None]:
         """Replace the file after the block: file and secrets change only when there is room for both."""

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from bazar_cli.adapters.config.folders import config_dir
+from bazar_cli.adapters.config.folders import config_dir, demanded
 from bazar_cli.adapters.config.system_keyring import SystemKeyring
-from bazar_cli.adapters.files import private_folder, refuse_open_folder, write_private
+from bazar_cli.adapters.files import is_folder, private_folder, read_believed, refuse_open_folder, write_private
 from bazar_cli.domain.errors import NotSignedIn, StoreUnusable
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SecretStore:
-    """Named texts, each kept private. An explicit BAZAR_CONFIG_DIR keeps everything in that folder."""
+    """Named texts, each kept private. An explicit BAZAR_CONFIG_DIR keeps everything in that folder.
+
+    A user without a home has no secrets.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._folder = config_dir(environ) / "secrets"
+        folder = config_dir(environ)
+        self._folder = folder and folder / "secrets"
         self._environ = environ
 
     @cached_property
     def _keyring(self) -> SystemKeyring | None:
-        return None if self._environ.get("BAZAR_CONFIG_DIR") else SystemKeyring.find(self._environ)
+        if self._folder is None or self._environ.get("BAZAR_CONFIG_DIR"):
+            return None
+        return SystemKeyring.find(self._environ)
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether there is a place for secrets: a user without a home has none."""
+        return self._folder is not None
 
     def where(self, name: str) -> Path | str:
         """Return where a secret is kept: a path, or `keyring`. Raises: BackendUnavailable `keyring.unavailable`."""
@@ -37,27 +44,14 @@ class SecretStore:
         """Return a secret, None where there is none.
 
         Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can;
-        StoreUnusable `files.folder_open`; BackendUnavailable `keyring.unavailable`.
+        StoreUnusable `files.folder_open`, `files.folder_not_ours`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
             return self._keyring.get(name)
-        path = self._path(name)
-        try:
-            with path.open("rb") as stream:
-                refuse_open_folder(self._folder)
-                found = os.fstat(stream.fileno())
-                if found.st_mode & _OTHERS:
-                    raise _unreadable(
-                        path,
-                        "other users can read it",
-                        f"chmod 600 '{path}', and change what it holds if somebody may have read it",
-                    )
-                return stream.read().decode("utf-8")
-        except FileNotFoundError:
+        if self._folder is None:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise _unreadable(path, reason, f"make it readable, or remove '{path}' and sign in again") from error
+        path = self._path(name)
+        return read_believed(path, lambda reason, hint: _unreadable(path, reason, hint), secret=True)
 
     def set(self, name: str, value: str) -> None:
         """Keep a secret, replacing the one of this name; it is read back before it counts as kept.
@@ -87,23 +81,29 @@ class SecretStore:
         """
         if self._keyring:
             self._keyring.delete(name)
+        if self._folder is None:
+            return
         with _writing(self._path(name)):
             self._path(name).unlink(missing_ok=True)
 
     def lock_path(self, name: str) -> Path:
-        """Return the file that processes lock while they change this secret; its folder is there."""
+        """Return the file that processes lock while they change this secret; its folder is there.
+
+        Raises: StoreUnusable `files.*`.
+        """
         self._make_folder()
         return self._path(name).with_suffix(".lock")
 
     def _make_folder(self) -> None:
-        if self._folder.parent.is_dir():
-            refuse_open_folder(self._folder.parent)
-        private_folder(self._folder)
+        folder = demanded(self._folder)
+        if is_folder(folder.parent):
+            refuse_open_folder(folder.parent)
+        private_folder(folder)
 
     def _path(self, name: str) -> Path:
         # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
         kind = name.partition(":")[0]
-        return self._folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        return demanded(self._folder) / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 @contextmanager

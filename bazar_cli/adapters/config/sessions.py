@@ -93,8 +93,12 @@ class Sessions:
     def lock(self) -> Generator[None]:
         """Hold this session's lock: of two processes that refresh at once, one would lose the session.
 
+        Where no session can be kept there is nothing to lock.
         Raises: BackendUnavailable `files.locked`; StoreUnusable `files.*`.
         """
+        if not self._store.can_keep:
+            yield
+            return
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
 

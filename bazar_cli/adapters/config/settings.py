@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from io import StringIO
-from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 from pydantic_settings import (
@@ -16,10 +15,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-
-from bazar_cli.adapters.files import read_bytes
-
-_FILE_BYTES = 1024 * 1024
 
 
 class TargetVariables(BaseSettings):
@@ -70,15 +65,14 @@ class FileVariables(TargetVariables):
         return (init_settings,)
 
 
-def variables_of_file(path: Path) -> dict[str, str]:
-    """Return what an env file sets, taken literally; of a name that stands there twice the last counts.
+def variables_of_text(text: str) -> dict[str, str]:
+    """Return what the text of an env file sets, taken literally; of a name that stands there twice the last counts.
 
     A file that names no variable of a target is another program's, and sets none whatever its form.
-    Raises: MalformedLine; OSError, UnicodeDecodeError.
+    Raises: MalformedLine; ValueError for what is no text.
     """
-    text = read_bytes(path, _FILE_BYTES).decode("utf-8-sig")
     if "\0" in text:
-        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "another encoding, or no text")
+        raise ValueError("it is no text")
     if not any(name in text for name in TargetVariables.model_fields):
         return {}
     # `dotenv_values` would leave out what it cannot read, and replace ${NAME} by what the process environment has.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bazar_cli.adapters.files import is_there
 from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class SystemKeyring:
 
 def _has_bus(environ: Mapping[str, str]) -> bool:
     runtime = environ.get("XDG_RUNTIME_DIR")
-    return bool(environ.get("DBUS_SESSION_BUS_ADDRESS")) or bool(runtime and (Path(runtime) / "bus").exists())
+    return bool(environ.get("DBUS_SESSION_BUS_ADDRESS")) or bool(runtime and is_there(Path(runtime) / "bus"))
 
 
 def _keeps(backend: KeyringBackend) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bazar_cli.adapters import ownership
 from bazar_cli.adapters.config.checks import (
     checked_database,
     checked_email,
@@ -15,6 +17,7 @@ from bazar_cli.adapters.config.checks import (
 )
 from bazar_cli.adapters.config.folders import config_dir
 from bazar_cli.adapters.config.profiles import Profiles
+from bazar_cli.domain.command_lines import option
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
@@ -38,14 +41,17 @@ def resolve_target(
     environ: Mapping[str, str],
     cwd: Path,
     hide: Callable[[Mapping[str, str]], None] = lambda _values: None,
+    warn: Callable[[str], None] = lambda _text: None,
 ) -> Target:
     """Return the target.
 
-    Parameters: `hide` is told of its values before anything is said of them.
+    Parameters: `hide` is told of its values before anything is said of them; `warn` of an env file that somebody
+    named though others could have written it.
     Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.unknown_profile`,
-    `target.env_file`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`, `users.email_invalid`.
+    `target.env_file`, `target.env_file_open`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`,
+    `users.email_invalid`.
     """
-    source, values = target_values(choice, environ, cwd)
+    source, values = target_values(choice, environ, cwd, warn)
     hide(values)
     return target_from(source, values, environ)
 
@@ -74,10 +80,14 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
     )
 
 
-def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -> tuple[TargetSource, dict[str, str]]:
+def target_values(
+    choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None] = lambda _text: None
+) -> tuple[TargetSource, dict[str, str]]:
     """Return the one source that counts and what it sets, whole or not.
 
-    Raises: UsageError `target.two_sources`, `target.missing`, `target.unknown_profile`, `target.env_file`.
+    Parameters: `warn` as of `resolve_target`.
+    Raises: UsageError `target.two_sources`, `target.missing`, `target.unknown_profile`, `target.env_file`,
+    `target.env_file_open`.
     """
     if choice.profile is not None and choice.env_file is not None:
         raise UsageError(
@@ -89,8 +99,8 @@ def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -
         source = TargetSource(TargetKind.PROFILE, choice.profile, explicit=True)
         return source, Profiles(environ).values(choice.profile)
     if choice.env_file is not None:
-        path = cwd / choice.env_file
-        return TargetSource(TargetKind.ENV_FILE, str(choice.env_file), explicit=True), _of_file(path)
+        found = _of_named_file(cwd / choice.env_file, warn)
+        return TargetSource(TargetKind.ENV_FILE, str(choice.env_file), explicit=True), found
     if environ.get("BAZAR_PROFILE"):
         name = environ["BAZAR_PROFILE"]
         return TargetSource(TargetKind.PROFILE, name), Profiles(environ).values(name)
@@ -99,28 +109,70 @@ def target_values(choice: TargetChoice, environ: Mapping[str, str], cwd: Path) -
 
         return TargetSource(TargetKind.ENVIRONMENT, "the environment"), environment(EnvironmentVariables().given())
     for name in ENV_FILES:
-        if (cwd / name).is_file():
-            found = _of_file(cwd / name)
-            # Another program's .env that says nothing of Supabase or a database is no target.
-            if any(found.get(required) for required in _REQUIRED):
-                return TargetSource(TargetKind.ENV_FILE, str(name)), found
+        found = _of_default_file(cwd, name)
+        if found is not None:
+            return TargetSource(TargetKind.ENV_FILE, str(name)), found
     profiles = Profiles(environ)
     active = profiles.read().active
     if active is not None:
         return TargetSource(TargetKind.PROFILE, active), profiles.values(active)
+    folder = config_dir(environ)
     looked = ["--profile", "--env-file", "BAZAR_PROFILE", *_REQUIRED, *(f"./{f}" for f in ENV_FILES)]
     raise UsageError(
         "target.missing",
-        f"no target is configured; looked at {', '.join(looked)} and the active profile in {config_dir(environ)}",
+        f"no target is configured; looked at {', '.join(looked)} and the active profile"
+        + (f" in {folder}" if folder else ", of which a user without a home has none"),
         hint="try everything here with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL",
     )
 
 
-def _of_file(path: Path) -> dict[str, str]:
-    from bazar_cli.adapters.config.settings import MalformedLine, variables_of_file
+def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
+    """What an env file sets that somebody named: it counts whoever wrote it."""
+    try:
+        content = ownership.read(path, follow=True)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if content.doubt is not None:
+        warn(f"the env file {path} may say what others want: {content.doubt.reason}; {content.doubt.remedy}")
+    return _variables(path, content)
+
+
+def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
+    """What a default env file sets; None where there is none, or another program's.
+
+    A folder or a pipe of this name is none, nor is one that lies where this user cannot look. A link is read so that
+    another program's is passed over.
+    Raises: UsageError `target.env_file`, `target.env_file_open` for one that others could have written.
+    """
+    path = cwd / name
+    try:
+        content = ownership.read(path)
+    except (FileNotFoundError, NotADirectoryError, ownership.NotRegular):
+        return None
+    except OSError as error:
+        if not os.path.lexists(path):
+            return None
+        raise _unreadable(path, error) from error
+    found = _variables(path, content)
+    # Another program's .env that says nothing of Supabase or a database is no target.
+    if not any(found.get(required) for required in _REQUIRED):
+        return None
+    if content.doubt is not None:
+        raise UsageError(
+            "target.env_file_open",
+            f"the env file {path} does not count by itself: {content.doubt.reason}",
+            hint=f"if you trust it, name it: `{option('env-file', str(name))}`; else name your own target with "
+            f"--profile; or make it yours alone: {content.doubt.remedy}",
+            details={"path": str(path)},
+        )
+    return found
+
+
+def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
+    from bazar_cli.adapters.config.settings import MalformedLine, variables_of_text
 
     try:
-        return environment(variables_of_file(path))
+        return environment(variables_of_text(content.data.decode("utf-8-sig")))
     except MalformedLine as malformed:
         # Its cause may show the line, which may be a secret.
         raise UsageError(
@@ -130,11 +182,15 @@ def _of_file(path: Path) -> dict[str, str]:
             " --profile or another --env-file chooses another target",
             details={"file": str(path), "line": malformed.line},
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(
-            "target.env_file", f"the env file {path} cannot be read: {reason}", hint="name another with --env-file"
-        ) from error
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:
+    reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+    return UsageError(
+        "target.env_file", f"the env file {path} cannot be read: {reason}", hint="name another with --env-file"
+    )
 
 
 def _whole(source: TargetSource) -> str:

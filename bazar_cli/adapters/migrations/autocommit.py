@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event
 
+from bazar_cli.adapters.migrations.location import source
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def refuse_mixed(revision: str, path: Path) -> None:
 
     Raises: UsageError `db.revision_form`.
     """
-    tree = ast.parse(path.read_bytes())
+    tree = ast.parse(source(path))
     declared = any(
         isinstance(node, (ast.Assign, ast.AnnAssign))
         and isinstance(node.value, ast.Constant)

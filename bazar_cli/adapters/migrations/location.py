@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import bazar_cli
+from bazar_cli.adapters import ownership
+from bazar_cli.adapters.files import is_folder
 from bazar_cli.domain.db import Revision
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.migration_files import RevisionFile, two_heads
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, normalized_bytes
 
 _PACKAGED = "_migrations"
+_READABLE = "make it readable to this user, or move it out of the folder of the migrations"
 
 
 def script_location() -> Path:
@@ -25,7 +30,7 @@ def script_location() -> Path:
     """
     package = Path(bazar_cli.__file__).parent
     packaged = package / _PACKAGED
-    return packaged if packaged.is_dir() else package.parent / "migrations"
+    return packaged if is_folder(packaged) else package.parent / "migrations"
 
 
 def is_installed(location: Path) -> bool:
@@ -51,7 +56,7 @@ def revision_files(location: Path) -> tuple[RevisionFile, ...]:
     Raises: Conflict `db.revision_unreadable`, `db.duplicate_revision`, `db.missing_revision`.
     """
     found: dict[str, RevisionFile] = {}
-    for path in sorted((location / "versions").glob("[!_]*.py")):
+    for path in sources(location / "versions"):
         file = _header(path)
         other = found.setdefault(file.revision.id, file)
         if other is not file:
@@ -72,6 +77,35 @@ def revision_files(location: Path) -> tuple[RevisionFile, ...]:
         name = ready.revision.id
         ordered[name] = replace(waiting.pop(name), is_head=name not in followed)
     return tuple(ordered.values())
+
+
+def sources(folder: Path) -> list[Path]:
+    """Return the files of a folder that are revisions by their names, in order.
+
+    A name that begins with a dot or an underscore is none: editors and macOS put files of their own beside the one
+    that they name, such as `.#0005_x.py` and `._0005_x.py`.
+    Raises: Conflict `db.revision_unreadable`.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - Path.glob says nothing of a folder that it cannot read
+    except OSError as error:
+        raise _unreadable(folder.name, f"cannot be read: {error.strerror}", _READABLE) from error
+    return [folder / name for name in names if name.endswith(".py") and name[0] not in "._"]
+
+
+def source(path: Path) -> bytes:
+    """Return what the file of a revision holds. Raises: Conflict `db.revision_unreadable`."""
+    try:
+        with os.fdopen(ownership.open_named(path), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ownership.not_regular(path, os.fstat(stream.fileno()).st_mode)
+            return stream.read()
+    except OSError as error:
+        raise _unreadable(path.name, f"cannot be read: {error.strerror}", _READABLE) from error
+
+
+def _unreadable(name: str, what: str, hint: str) -> Conflict:
+    return Conflict("db.revision_unreadable", f"{name} {what}", hint=hint, details={"file": name})
 
 
 def heads(location: Path) -> tuple[RevisionFile, ...]:
@@ -132,7 +166,7 @@ def checksum(path: Path | str) -> str:
 
     Git and editors change both, and Python reads the file the same.
     """
-    return checksum_of(Path(path).read_bytes())
+    return checksum_of(source(Path(path)))
 
 
 def checksum_of(content: bytes) -> str:
@@ -145,7 +179,7 @@ def is_checksum_of(path: Path, known: str) -> bool:
 
     Those stored another one where a checkout had a BOM or other line ends.
     """
-    content = path.read_bytes()
+    content = source(path)
     text, marks, ends = normalized_bytes(content), (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
     return known in map(_digest, (content, *(mark + text.replace(b"\n", end) for mark in marks for end in ends)))
 
@@ -155,18 +189,14 @@ def _digest(content: bytes) -> str:
 
 
 def _header(path: Path) -> RevisionFile:
+    content = source(path)
     try:
-        content = path.read_bytes()
         tree = ast.parse(content)
         values = dict(_assigned(tree))
         revision, downs = str(values["revision"]), _downs(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
-        raise Conflict(
-            "db.revision_unreadable",
-            f"{path.name} is no revision: {type(error).__name__}: {error}",
-            hint="it must assign `revision` and `down_revision` as literals",
-            details={"file": path.name},
-        ) from error
+        what = f"is no revision: {type(error).__name__}: {error}"
+        raise _unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
     transactional = values.get("transactional", True) is not False
     found = Revision(revision, message.rstrip("."), checksum_of(content), transactional)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep
-from alembic.script import ScriptDirectory
+
+from bazar_cli.adapters.migrations.directory import script_directory
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -26,7 +28,7 @@ class Moves:
     def __init__(self, config: Config, *, as_sql: bool = False) -> None:
         self._config = config
         self._as_sql = as_sql
-        self._directory = ScriptDirectory.from_config(config)
+        self._directory = script_directory(config, Path(config.get_main_option("script_location") or "") / "versions")
 
     def up(self, revisions: Iterable[str]) -> None:
         """Apply revisions, each after its ancestors. Raises: as their code does, and the iterator."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import paths
+from bazar_cli.adapters.migrations.location import paths, source
 from bazar_cli.adapters.migrations.owned import Owned, made_by, owned_in
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.runner import Migrator
@@ -220,7 +220,7 @@ class Rebuilder(Migrator):
         files = paths(self._location)
         texts = written(self._up(None, self._revisions), self._revisions).items()
         return made_by(
-            "\n".join(files[name].read_text(encoding="utf-8-sig") if sql is None else sql for name, sql in texts)
+            "\n".join(source(files[name]).decode("utf-8-sig") if sql is None else sql for name, sql in texts)
         )
 
     def _migrate_within(

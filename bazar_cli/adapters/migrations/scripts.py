@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bazar_cli.adapters.files import file_errors, locked_folder
+from bazar_cli.adapters.files import file_errors, is_there, locked_folder
 from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.connections import begin, connect
@@ -150,9 +150,10 @@ class Scripts:
         from argparse import Namespace
 
         from alembic.config import Config
-        from alembic.script import ScriptDirectory
 
-        with tempfile.TemporaryDirectory(prefix="bazar-") as folder:
+        from bazar_cli.adapters.migrations.directory import script_directory
+
+        with _temporary_folder() as folder:
             config = Config(cmd_opts=Namespace(quiet=True))  # it would tell of its files on standard output
             places = os.pathsep.join([str(self._location / "versions"), folder])
             for name, value in {
@@ -162,12 +163,12 @@ class Scripts:
                 "file_template": _FILE_NAMES,
             }.items():
                 config.set_main_option(name, value.replace("%", "%%"))
-            yield config, ScriptDirectory.from_config(config), folder
+            yield config, script_directory(config, self._location / "versions", Path(folder)), folder
 
     def _put(self, made: Path, downs: tuple[str, ...], message: str, *, dry_run: bool) -> NewRevision:
         path = self._location / "versions" / made.name
         number = made.name.partition("_")[0]
-        if path.exists():
+        if is_there(path):
             raise _exists(path)
         if not dry_run:
             with file_errors(path, _HINT):
@@ -180,6 +181,14 @@ class Scripts:
                     path.unlink(missing_ok=True)
                     raise
         return NewRevision(number, downs, message, str(path))
+
+
+@contextmanager
+def _temporary_folder() -> Generator[str]:
+    with file_errors(Path("a temporary folder"), "set TMPDIR to a folder that this user can write to"):
+        made = tempfile.TemporaryDirectory(prefix="bazar-")
+    with made as folder:
+        yield folder
 
 
 def _exists(path: Path) -> Conflict:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import private_folder, write_private
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused
 from bazar_cli.domain.identities import OutcomeUnknown
@@ -33,12 +32,12 @@ Key = Mapping[str, Any]
 class KeySet:
     """Finds a key by its id: in the cache, else at Auth, once."""
 
-    def __init__(self, target: Target, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, target: Target, data_dir: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._target = target
         self._clock = clock
         name = hashlib.sha256(target.supabase_url.encode()).hexdigest()[:16]
-        self._folder = data_dir / "cache"
-        self._path = self._folder / f"jwks-{name}.json"
+        self._path = data_dir / "cache" / f"jwks-{name}.json" if data_dir is not None else None
+        """None for a user without a home, who has no cache."""
         self._asked: tuple[list[Key], float] | None = None
         """The keys, and their age, after Auth was asked: once is enough for a command."""
 
@@ -64,12 +63,13 @@ class KeySet:
 
     def _cached(self) -> tuple[list[Key], float]:
         """The cached keys and their age in seconds; none where the file is not ours alone to write, or broken."""
+        if self._path is None:
+            return [], STALE_SECONDS
         try:
-            with self._path.open("rb") as stream:
-                found = os.fstat(stream.fileno())
-                if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                    return [], STALE_SECONDS
-                content = from_json(stream.read())
+            cache = ownership.read(self._path)
+            if cache.doubt is not None:
+                return [], STALE_SECONDS
+            content = from_json(cache.data)
             if content["url"] != self._target.supabase_url:
                 return [], STALE_SECONDS
             return _keys(content), self._clock() - float(content["fetched_at"])
@@ -90,9 +90,11 @@ class KeySet:
                 return []
 
     def _store(self, keys: list[Key]) -> None:
+        if self._path is None:
+            return
         content = {"url": self._target.supabase_url, "fetched_at": self._clock(), "keys": keys}
         try:
-            private_folder(self._folder)
+            private_folder(self._path.parent)
             write_private(self._path, json.dumps(content))
         except (OSError, BazarError) as error:
             # Without a cache the next command asks again: slower, not wrong.

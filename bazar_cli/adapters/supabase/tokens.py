@@ -50,7 +50,7 @@ class Claims:
 class TokenVerifier:
     """Verifies access tokens of one target."""
 
-    def __init__(self, target: Target, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, target: Target, data_dir: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._target = target
         self._keys = KeySet(target, data_dir, clock)
         self._clock = clock

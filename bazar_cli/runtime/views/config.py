@@ -12,7 +12,7 @@ SETTING: View[Setting] = View(
 )
 PLACE: View[Place] = View(
     fields={"name": lambda p: p.name, "path": lambda p: p.path, "exists": lambda p: p.exists},
-    identifier=lambda p: p.path,
+    identifier=lambda p: p.path or "",
 )
 PROFILE: View[Profile] = View(
     fields={

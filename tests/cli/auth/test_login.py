@@ -75,6 +75,27 @@ def test_terminal_asks_and_does_not_show_the_password(signed_out: Bazar, member:
     assert stored_session(signed_out)["user_id"] == str(member.id)
 
 
+@pytest.mark.parametrize("words", [(), ("--quiet",)])
+def test_the_auth_service_is_named_before_the_password_is_typed(signed_out: Bazar, words: tuple[str, ...]) -> None:
+    with Terminal(signed_out, "auth", "login", "--email", "a@example.com", *words) as terminal:
+        terminal.wait_for("Password: ")
+        assert f"goes to Supabase Auth at {signed_out.environ['SUPABASE_URL']}" in terminal.seen
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.end()
+
+
+def test_the_auth_service_is_named_before_a_password_is_read(signed_out: Bazar, admin: Bazar) -> None:
+    named = f"goes to Supabase Auth at {signed_out.environ['SUPABASE_URL']}"
+    for bazar, words in (
+        (signed_out, ("auth", "login", "--email", "a@example.com", "--password-stdin")),
+        (admin, ("auth", "password", "--password-stdin")),
+        (admin, ("users", "create", "a@example.com", "--password-stdin")),
+        (admin, ("users", "create", "a@example.com", "--password-hash-stdin")),
+    ):
+        done = bazar(*words)
+        assert (done.code, named in done.err.splitlines()[0]) == (2, True), done.err
+
+
 def test_interrupt_at_the_password_signs_nobody_in(signed_out: Bazar) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com") as terminal:
         terminal.wait_for("Password: ")
