@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from typer import Option
 
@@ -21,6 +21,13 @@ class LogFormat(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+StatementTimeout: TypeAlias = Annotated[
+    float | None,
+    Option("--statement-timeout", help="seconds a statement may take (default: no limit)", metavar="S"),
+]
+"""The same for migrations in both directions."""
 
 
 @dataclass(frozen=True)

@@ -283,10 +283,13 @@ class Run(Generic[T]):
         Raises: UsageError `input.*`, `target.*`.
         """
         if from_stdin:
+            if self._renderer.format not in {Format.JSON, Format.JSONL}:
+                # There an error must stand alone on standard error.
+                self.notice(self._goes_to())
             return self._secret_from_stdin("password")
         if self.prompter.possible:
             # A part of the question, so --quiet leaves it.
-            say(self._goes_to("password"))
+            say(self._goes_to())
         secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
         self.redactor.remember(secret.reveal())
         return secret
@@ -306,7 +309,7 @@ class Run(Generic[T]):
         return normalized(read_text(current_folder() / file, limit, named=file)), file
 
     def read_hash(self) -> Secret:
-        """Read a password hash from standard input, as `read_password`. Raises: UsageError `input.*`, `target.*`."""
+        """Read a password hash from standard input. Raises: UsageError `input.*`."""
         return self._secret_from_stdin("password hash")
 
     def remember_secrets(self, values: Mapping[str, str]) -> None:
@@ -314,15 +317,12 @@ class Run(Generic[T]):
         self.redactor.remember_values(values)
 
     def _secret_from_stdin(self, what: str) -> Secret:
-        if self._renderer.format not in {Format.JSON, Format.JSONL}:
-            # There an error must stand alone on standard error.
-            self.notice(self._goes_to(what))
         secret = secret_from_stdin(what)
         self.redactor.remember(secret.reveal())
         return secret
 
-    def _goes_to(self, what: str) -> str:
-        return self.told(f"the {what} goes to Supabase Auth at {self.target.supabase_url}")
+    def _goes_to(self) -> str:
+        return self.told(f"the password goes to Supabase Auth at {self.target.supabase_url}")
 
     def _list(self, pages: Iterable[Page[T]]) -> None:
         # Nothing is written before the first page is there: an error leaves standard output empty.

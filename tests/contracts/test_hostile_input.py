@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -34,7 +34,7 @@ from tests.support.cli import Bazar, series
 from tests.support.hostile import ARGUMENTS, CONTENT
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.tree import ALL, command, verb
+from tests.support.tree import ALL, command, kind_of, verb
 
 pytestmark = pytest.mark.xdist_group("hostile input")
 
@@ -52,7 +52,9 @@ NEVER = {"--follow": "it does not end", "--everywhere": "it ends the sessions of
 """Flags that no command gets, and why."""
 FITTING = {
     **dict.fromkeys(("since", "until", "created_since", "if_unchanged_since"), "2026-01-02T03:04:05+02:00"),
-    **dict.fromkeys(("limit", "lines", "lock_timeout", "lock_wait", "steps", "timeout", "users"), "1"),
+    **dict.fromkeys(
+        ("limit", "lines", "lock_timeout", "lock_wait", "statement_timeout", "steps", "timeout", "users"), "1"
+    ),
     **dict.fromkeys(("confirm", "cursor", "terminate"), "0"),
     **dict.fromkeys(("to", "revision"), "0001"),
     "action": "users",
@@ -265,11 +267,3 @@ def test_files_that_bazar_keeps(world: World, before: str, content: bytes) -> No
     finally:
         for path, whole in kept.items():
             path.write_bytes(whole)
-
-
-def kind_of(parameter: Any) -> Any:
-    """`X` of `X`, `X | None` and `list[X]`."""
-    annotation = parameter.type_descriptor.annotation
-    while get_args(annotation):
-        annotation = get_args(annotation)[0]
-    return annotation

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, Verbatim
-from tests.support.tree import ALL, command
+from tests.support.tree import ALL, command, kind_of
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 VERBATIM = {("audit export", "file"), ("db seed", "file"), ("local start", "database_url")}
@@ -44,14 +44,6 @@ def test_text_is_normalized_and_a_path_is_not(name: str) -> None:
     assert {(name, key) for key, p in parameters.items() if kind_of(p) is Verbatim} == {
         pair for pair in VERBATIM if pair[0] == name
     }
-
-
-def kind_of(parameter: Any) -> Any:
-    """`X` of `X`, `X | None` and `list[X]`."""
-    annotation = parameter.type_descriptor.annotation
-    while get_args(annotation):
-        annotation = get_args(annotation)[0]
-    return annotation
 
 
 def sample(kind: Any) -> str:

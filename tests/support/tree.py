@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.runtime.command import Verb
@@ -33,6 +33,14 @@ def command(words: tuple[str, ...], leaf: Leaf) -> LiteCommand:
     """Return the Typer command of a leaf, whose help is 100 columns wide."""
     context = Context({"COLUMNS": "100"}, "test-request", Redactor({}))
     return verb(leaf).command(" ".join(["bazar", *words]), lambda _run: None, context)
+
+
+def kind_of(parameter: Any) -> Any:
+    """`X` of a parameter that takes `X`, `X | None` or `list[X]`."""
+    annotation = parameter.type_descriptor.annotation
+    while get_args(annotation):
+        annotation = get_args(annotation)[0]
+    return annotation
 
 
 ALL = {" ".join(words): (words, leaf) for words, leaf in leaves()}

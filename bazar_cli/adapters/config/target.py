@@ -21,7 +21,7 @@ from bazar_cli.domain.command_lines import option
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.domain.texts import environment
+from bazar_cli.domain.texts import environment, without_mark
 
 ENV_FILES = (Path(".env"), Path("docker/server/.env"))
 """The default env files, below the current folder."""
@@ -172,7 +172,7 @@ def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
     from bazar_cli.adapters.config.settings import MalformedLine, variables_of_text
 
     try:
-        return environment(variables_of_text(content.data.decode("utf-8-sig")))
+        return environment(variables_of_text(without_mark(content.data.decode("utf-8"))))
     except MalformedLine as malformed:
         # Its cause may show the line, which may be a secret.
         raise UsageError(

@@ -8,8 +8,8 @@ from typer import Argument, Option
 
 from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated, Revision
 from bazar_cli.runtime.command import command
+from bazar_cli.runtime.options import StatementTimeout
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import MIGRATED, summary
 from bazar_cli.services import db
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import REDO, Redo, RolledBack
 from bazar_cli.runtime.command import command
+from bazar_cli.runtime.options import StatementTimeout
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 

@@ -9,8 +9,8 @@ from typer import Option
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import ROLLBACK, Rollback, RolledBack
 from bazar_cli.runtime.command import command
+from bazar_cli.runtime.options import StatementTimeout
 from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.statement_timeout import StatementTimeout
 from bazar_cli.runtime.views.db import ROLLED_BACK, summary
 from bazar_cli.services import rollback
 

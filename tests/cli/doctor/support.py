@@ -23,8 +23,9 @@ def stamp(people: People) -> dict[str, object]:
 
 
 def signed_in(home: Path, people: People, someone: Someone, keys: AuthKeys, *, proven: bool) -> Bazar:
-    """`bazar` with a session that `auth.sessions` knows, or with one that proves nothing of the database."""
-    token = people.access_token(someone) if proven else Signer.of(keys).sign(claims_of(someone)).reveal()
+    """`bazar` with a session that `auth.sessions` knows, or with a token that names no session."""
+    claims = {name: value for name, value in claims_of(someone).items() if name != "session_id"}
+    token = people.access_token(someone) if proven else Signer.of(keys).sign(claims).reveal()
     return Bazar(home).on(people.target).having(BAZAR_TOKEN=token)
 
 
