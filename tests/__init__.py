@@ -1,0 +1,1 @@
+"""The tests; docs/testing.md says how they are arranged."""

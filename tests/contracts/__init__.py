@@ -1,0 +1,1 @@
+"""Tests that walk the command tree, the layers and the generated files."""

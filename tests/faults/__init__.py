@@ -1,0 +1,1 @@
+"""Tests with killed processes, cut connections, full disks and races."""

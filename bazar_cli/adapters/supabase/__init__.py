@@ -1,4 +1,7 @@
-"""Supabase Auth, by HTTP."""
+"""Supabase Auth by HTTP: its admin API, sign-in, and the verification of tokens.
+
+Never here: what an answer means for a user's row; the services decide that.
+"""
 
 import sys
 

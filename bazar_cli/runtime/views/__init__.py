@@ -1,4 +1,7 @@
-"""Views: how each kind of result is shown, one module per noun."""
+"""Views: the fields of each kind of result and how they look, one module for each noun.
+
+Never here: a call to a service, or a format of output.
+"""
 
 from bazar_cli.runtime.views.base import View, rfc3339
 

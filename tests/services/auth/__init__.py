@@ -1,0 +1,1 @@
+"""Tests of the embedded Auth service against Supabase's recorded behaviour."""

@@ -1,0 +1,85 @@
+"""CONTRIBUTING.md: a command added by its five steps, in a copy of the repository, works and breaks no contract."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.generate import ROOT
+
+PAGE = ROOT / "CONTRIBUTING.md"
+_COPIED = ("bazar_cli", "migrations", "tests", "docs", "completions")
+_FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
+_STEP = re.compile(
+    r"<!-- (?P<what>create|append to|before `(?P<anchor>.+?)` in|replace `(?P<old>.+?)` with `(?P<new>.+?)` in)"
+    r" (?P<file>\S+) -->\n(?:```\w*\n(?P<block>.*?)^```$)?",
+    re.S | re.M,
+)
+_TESTS = ("test_tree.py", "test_generated.py", "test_examples.py", "test_matrix.py", "test_layers.py")
+
+
+def follow(page: str, folder: Path) -> int:
+    """Do in `folder` what the comments of the page say; return how many steps that were.
+
+    The comments stand before the blocks, where a reader of the page does not see them. A quote in an anchor stands for
+    a backquote, which would end it.
+    """
+    steps = list(_STEP.finditer(page))
+    for step in steps:
+        path = folder / step["file"]
+        if step["what"] == "create":
+            assert not path.exists(), step["file"]
+            path.write_text(step["block"])
+            continue
+        text = path.read_text()
+        if step["what"] == "append to":
+            path.write_text(f"{text}\n\n{step['block']}")
+            continue
+        old = step["old"] or step["anchor"].replace("'", "`")
+        assert old in text, f"{step['file']} has no {old!r}"
+        at = text.index(old)
+        if step["anchor"]:
+            at = text.rindex("\n", 0, at) + 1
+            path.write_text(text[:at] + step["block"] + text[at:])
+        else:
+            path.write_text(text[:at] + step["new"] + text[at + len(old) :])
+    return len(steps)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which the page was followed."""
+    folder = tmp_path_factory.mktemp("contributing") / "copy"
+    for name in _COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _FILES:
+        shutil.copy(ROOT / name, folder)
+    assert follow(PAGE.read_text(), folder) == PAGE.read_text().count("<!-- ")
+    run(folder, "-m", "tests.contracts.generate")
+    return folder
+
+
+def run(folder: Path, *words: str) -> str:
+    """Run Python in the copy and return what it printed."""
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
+    files = [*(f"tests/contracts/{name}" for name in _TESTS), "tests/cli/users/test_count.py"]
+    chosen = "count or reference or public or layers or import or fresh"
+    done = run(copy, "-m", "pytest", "-q", "-p", "no:randomly", "-k", chosen, *files)
+    assert re.search(r"\d+ passed", done), done
+
+
+def test_blocks_of_the_page_are_in_the_style_of_the_house(copy: Path) -> None:
+    ruff = Path(sys.executable).with_name("ruff")
+    for words in (("check",), ("format", "--check")):
+        done = subprocess.run([ruff, *words, "--no-cache", "."], cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
