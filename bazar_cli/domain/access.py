@@ -39,7 +39,7 @@ _RANKS = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1}
 
 
 class UserState(str, Enum):
-    """What is wanted for a user (design section 4)."""
+    """What is wanted for a user (docs/architecture.md)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -75,7 +75,7 @@ class Access(str, Enum):
 
 
 class Scope(str, Enum):
-    """Where the answer or the change may lie (design section 2)."""
+    """Where the answer or the change may lie (docs/permissions.md)."""
 
     NONE = "none"
     ONESELF = "oneself"
@@ -190,7 +190,7 @@ class Operator:
 
     @property
     def restored_by(self) -> str:
-        """Whom to ask for one's restoring, when out of service: who may write this user (design section 2)."""
+        """Whom to ask for one's restoring, when out of service: who may write this user (docs/permissions.md)."""
         if self.is_superuser:
             return "another superuser"
         return "an administrator of your organization" if self.memberships else "a superuser"

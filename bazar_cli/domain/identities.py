@@ -10,7 +10,7 @@ from uuid import UUID
 from bazar_cli.domain.secrets import Secret
 
 STAMP = "bazar"
-"""The key in `app_metadata` that says which deployment made or adopted an identity (design section 4)."""
+"""The key in `app_metadata` that says which deployment made or adopted an identity (docs/architecture.md)."""
 
 CREATED, ADOPTED = "created", "adopted"
 """The origins in a stamp: the deployment made the identity, or took in one that was there."""

@@ -76,7 +76,7 @@ KEPT_BY_PREMIUM = frozenset(
         Permission.USERS_UPDATE,
     }
 )
-"""What Premium cannot lose (design section 2): those who rule need it, and nobody could grant it back."""
+"""What Premium cannot lose (docs/permissions.md): those who rule need it, and nobody could grant it back."""
 
 WHO_CHANGES_PLANS = "a superuser on Premium"
 """Who may move users between plans, edit the plan table and set the superuser flag, for texts."""

@@ -1,4 +1,4 @@
-"""The row rules: where an operator may write (design section 2), checked inside the transaction.
+"""The row rules: where an operator may write (docs/permissions.md), checked inside the transaction.
 
 Each rule returns nothing when it allows, and raises Denied with the reason when it does not.
 """
@@ -28,7 +28,7 @@ _PLATFORM = frozenset(
         Permission.DB_RESET,
     }
 )
-"""Permissions that a plan alone does not give: they are a superuser's (design section 2, rule 8)."""
+"""Permissions that a plan alone does not give: they are a superuser's (docs/permissions.md, rule 8)."""
 
 _ROLE_NEEDED = {
     Permission.USERS_CREATE: Role.ADMIN,
@@ -56,7 +56,7 @@ _TARGETS = {
     Permission.MEMBERS_MANAGE: "members below their own role, where they are admin or owner",
     Permission.AUDIT_READ: "events of what they can see",
 }
-"""Where rows decide when no organization is named (design section 2, rules 1 to 5)."""
+"""Where rows decide when no organization is named (docs/permissions.md, rule 1 to 5)."""
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -76,7 +76,7 @@ def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None
 
 
 def may_choose_id(grant: Grant) -> None:
-    """Allow to choose the id of a new user, to superusers (design section 2, rule 4).
+    """Allow to choose the id of a new user, to superusers (docs/permissions.md, rule 4).
 
     Raises: Denied `access.platform`.
     """

@@ -63,7 +63,7 @@ ADOPT = requires("users.adopt", Permission.USERS_CREATE, scope=Scope.PLATFORM, w
 DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 EMAIL_MAX = 255
-"""Characters; Supabase Auth's own limit (facts, section c)."""
+"""Characters; Supabase Auth's own limit (Supabase Auth v2.196)."""
 NAME_MAX = 200
 REASON_MAX = 500
 PASSWORD_MIN_BYTES = 6

@@ -1,4 +1,4 @@
-"""Data on its way to a terminal: no control character reaches it (contract: Terminals)."""
+"""Data on its way to a terminal: no control character reaches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that every command takes (contract: Every command)."""
+"""The options that every command takes."""
 
 from __future__ import annotations
 

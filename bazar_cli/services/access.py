@@ -1,4 +1,4 @@
-"""The gate: from a verified token to a Grant, or an explained denial (design section 2).
+"""The gate: from a verified token to a Grant, or an explained denial (docs/permissions.md).
 
 Every command passes it before it acts. It alone mints Grants, reads operators without one, and records the
 one event of a denial.

@@ -1,4 +1,4 @@
-"""`users adopt`: an identity that lives only at Supabase becomes a user, with the id it has (design section 4).
+"""`users adopt`: an identity that lives only at Supabase becomes a user, with the id it has (docs/architecture.md).
 
 The row with `pending create` and the origin `adopted` is committed first; then the identity is stamped; then the row
 is settled. Every step is idempotent. The identity was there before and is never deleted: what fails takes the row back.

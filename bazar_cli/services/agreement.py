@@ -1,4 +1,6 @@
-"""Supabase brought in line with a user's row: what is pending is asked of it, and the row settled (design section 4).
+"""Supabase brought in line with a user's row: what is pending is asked of it, and the row settled.
+
+See docs/architecture.md, Two systems.
 
 For changes of a user whom both systems have: suspension, its end, another address. A claim says what the row
 wants; `ask` is the call that makes Supabase the same, and may be made again at any time.

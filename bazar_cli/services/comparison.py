@@ -1,4 +1,4 @@
-"""Both systems side by side: what `doctor` compares (design section 4).
+"""Both systems side by side: what `doctor` compares (docs/architecture.md).
 
 Identities are read by SQL where the operator's own session proves that `auth.*` of the database belongs to the
 same project, else through the Auth API: page by page, each compared with Postgres as it comes, so that memory stays

@@ -1,4 +1,4 @@
-"""Who is asking (design section 3): BAZAR_TOKEN, else the stored session, else SUPERUSER_* where allowed."""
+"""Who is asking (docs/architecture.md): BAZAR_TOKEN, else the stored session, else SUPERUSER_* where allowed."""
 
 from __future__ import annotations
 

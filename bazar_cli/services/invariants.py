@@ -1,5 +1,5 @@
 """What no operator may end: the last superuser who rules, the last owner of an organization, and what those who
-rule need of their plan (design section 2).
+rule need of their plan (docs/permissions.md).
 
 Each check locks what it counts, so that of two operators at the same moment the second one sees what the first one
 did: the organizations, or for those who rule one lock that all take who end one.

@@ -1,7 +1,7 @@
 """The invitation of a user who was just created: mailed by Supabase, once.
 
-Supabase mails it to an unconfirmed identity and writes `invited_at`; the identity keeps its id and stamp (facts,
-section i). Whoever comes here holds the row's lease, as in `provision`.
+Supabase mails it to an unconfirmed identity and writes `invited_at`; the identity keeps its id and stamp (Supabase
+Auth v2.196). Whoever comes here holds the row's lease, as in `provision`.
 """
 
 from __future__ import annotations

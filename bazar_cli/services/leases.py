@@ -1,4 +1,4 @@
-"""Leases: one command at a time on a user that two systems must agree on (design section 4).
+"""Leases: one command at a time on a user that two systems must agree on (docs/architecture.md).
 
 What every change of both systems shares: the intent that is committed with a lease, the fence before each call to
 Supabase, and giving the lease back.

@@ -1,4 +1,4 @@
-"""An identity for a user's row: made, found or given up, and the row settled or taken back (design section 4).
+"""An identity for a user's row: made, found or given up, and the row settled or taken back (docs/architecture.md).
 
 What `users create` and `doctor --fix` do between the commit of the intent and the end. Whoever comes here holds
 the row's lease; a call to Supabase begins only while that lease outlasts it.

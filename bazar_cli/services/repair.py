@@ -1,4 +1,4 @@
-"""`doctor --fix`: finishes what commands that died left pending, one Grant for each user (design section 4).
+"""`doctor --fix`: finishes what commands that died left pending, one Grant for each user (docs/architecture.md).
 
 It does what running the same command again would, except that it sets no password. As that would, it waits for
 whoever holds the user: a command that was killed a moment ago seems to live until its lease ends. An identity is

@@ -1,4 +1,4 @@
-"""`users create`: one user in two systems that share no transaction (design section 4).
+"""`users create`: one user in two systems that share no transaction (docs/architecture.md).
 
 The row with `pending create` is committed first; then the identity is created at Supabase with the row's
 id; then the row is settled. Every step is idempotent, so that running the command again finishes it.

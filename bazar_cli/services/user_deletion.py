@@ -1,4 +1,4 @@
-"""`users delete`: one user out of two systems that share no transaction (design section 4).
+"""`users delete`: one user out of two systems that share no transaction (docs/architecture.md).
 
 `pending delete` is committed first; then the identity goes at Supabase, where 404 is success; then the row.
 """

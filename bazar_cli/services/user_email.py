@@ -1,4 +1,4 @@
-"""`users update --email`: another address of one user in both systems (design section 4).
+"""`users update --email`: another address of one user in both systems (docs/architecture.md).
 
 The new address is committed first, with the one audit event; then Supabase is asked, which answers 500 to an
 address that somebody else has. Where it cannot have it, the row gets Supabase's address back. An address that the row

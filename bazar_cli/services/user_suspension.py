@@ -1,4 +1,4 @@
-"""`users suspend` and `users restore`: a state that both systems must agree on (design section 4).
+"""`users suspend` and `users restore`: a state that both systems must agree on (docs/architecture.md).
 
 The state that is wanted is committed first, with the one audit event; then Supabase bans, or lifts the ban; then
 the row is settled, and the sessions are ended where the Auth database is proven readable.

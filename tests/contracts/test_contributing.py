@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: a command added by its five steps, in a copy of the repository, works and breaks no contract."""
+"""The pages for contributors: the five steps work in a copy, and every page that is named is in the repository."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ _STEP = re.compile(
     r" (?P<file>\S+) -->\n(?:```\w*\n(?P<block>.*?)^```$)?",
     re.S | re.M,
 )
+_OUTSIDE = re.compile(
+    r"\bdesign section|\(facts,|\bfacts, section|\(contract:|\bas the contract\b|cli-contract|design\.md"
+)
+"""How comments named pages that no reader of the repository has."""
+_PAGE = re.compile(r"\bdocs/[\w/.-]+\.md\b")
 _TESTS = ("test_tree.py", "test_generated.py", "test_examples.py", "test_matrix.py", "test_layers.py")
 
 
@@ -83,3 +88,20 @@ def test_blocks_of_the_page_are_in_the_style_of_the_house(copy: Path) -> None:
     for words in (("check",), ("format", "--check")):
         done = subprocess.run([ruff, *words, "--no-cache", "."], cwd=copy, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def test_nothing_refers_to_a_document_outside_of_the_repository() -> None:
+    files = [
+        path
+        for folder in ("bazar_cli", "migrations", "tests", "benchmarks", "docs")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md"} and path != Path(__file__)
+    ]
+    assert len(files) > 500
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (*files, *(ROOT / name for name in _FILES))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if _OUTSIDE.search(line) or any(not (ROOT / name).exists() for name in _PAGE.findall(line))
+    ]
+    assert found == []

@@ -90,3 +90,16 @@ def test_the_environment_is_read_in_few_places() -> None:
     alone = {"bazar_cli/main.py", "bazar_cli/runtime/completion.py", "bazar_cli/adapters/migrations/environment.py"}
     alone |= {"bazar_cli/adapters/postgres/connections.py"}  # to take out of it what libpq would read
     assert {r for r in readers if not r.startswith("bazar_cli/devstack/")} <= alone
+
+
+def test_every_package_says_what_it_is_for_and_what_never_belongs_there() -> None:
+    packages = [path for path in SOURCES if path.name == "__init__.py"]
+    assert len(packages) > 20
+    for path in packages:
+        lines = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")
+        said = [line for line in lines if line]
+        assert 1 <= len(said) <= 4, path
+        # What never belongs into a group of commands is said once, above them.
+        assert path.parent.parent.name == "commands" or path.parents[2].name == "commands" or "Never here" in said[1], (
+            path
+        )

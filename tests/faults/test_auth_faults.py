@@ -1,6 +1,6 @@
 """Supabase Auth fails at each step of every change of a user in both systems, before and after it acted.
 
-Whatever happens, the exit code is the contract's, and running the same command again, or `doctor --fix`, ends in
+Whatever happens, the exit code is a documented one, and running the same command again, or `doctor --fix`, ends in
 the wanted state in both systems: one id, one audit event, and a password only where the design sets one.
 """
 

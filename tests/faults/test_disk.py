@@ -53,7 +53,7 @@ def stored(bazar: Bazar) -> Mapping[Path, str]:
 
 
 def refused(done: Done) -> bool:
-    """Whether a command ended as the contract says of a file that cannot be written."""
+    """Whether a command ended with an exit code for a file that cannot be written."""
     assert "make room" in done.error["hint"]
     return (done.code, done.out, done.error["code"]) == (7, "", "files.no_room") and NO_ROOM in done.error["message"]
 

@@ -1,4 +1,4 @@
-"""The variables that make a target, each read whole from one source (design section 3).
+"""The variables that make a target, each read whole from one source (docs/architecture.md).
 
 Sources are never mixed: one class reads the process environment, the other one env file.
 """
@@ -18,7 +18,7 @@ from pydantic_settings import (
 
 
 class TargetVariables(BaseSettings):
-    """The contract's environment names; an empty value counts as not set."""
+    """The environment names that `bazar help environment` lists; an empty value counts as not set."""
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", env_ignore_empty=True)
 

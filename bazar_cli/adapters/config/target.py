@@ -1,4 +1,4 @@
-"""Which target a command speaks to: whole from one source, in the order of design section 3."""
+"""Which target a command speaks to: whole from one source, in the order of docs/architecture.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One migrator at a time: a session-level advisory lock, polled, on the connection that migrates.
 
-A blocking wait would deadlock with CREATE INDEX CONCURRENTLY of the holder (facts, measured), so waiters
+A blocking wait would deadlock with CREATE INDEX CONCURRENTLY of the holder (measured), so waiters
 poll and are never inside a transaction.
 """
 

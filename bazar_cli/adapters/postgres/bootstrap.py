@@ -1,4 +1,4 @@
-"""The first superuser (design section 2): claimed under the migration lock, once."""
+"""The first superuser (docs/decisions/0011-bootstrap.md): claimed under the migration lock, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the schema `bazar` others than its owner can reach, as the catalog has it (design section 5)."""
+"""What of the schema `bazar` others than its owner can reach, as the catalog has it (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
 def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
     """Delete the sessions of an identity, with their refresh tokens; return how many there were.
 
-    Supabase Auth does the same when somebody signs out everywhere (facts, section b). For callers to whom
+    Supabase Auth does the same when somebody signs out everywhere (Supabase Auth v2.196). For callers to whom
     `may_end_sessions` said yes.
     """
     return connection.execute(_END_SESSIONS, {"user_id": user_id}).rowcount

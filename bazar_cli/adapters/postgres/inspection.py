@@ -13,7 +13,7 @@ from bazar_cli.domain.permissions import Plan
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
 
-# Someone who is being deleted counts as inactive (design section 2); who is being created is told of as pending.
+# Someone who is being deleted counts as inactive (docs/permissions.md); who is being created is told of as pending.
 _IN_SERVICE = "u.state = 'active' AND u.pending IS DISTINCT FROM 'delete'"
 _RULERS = text(
     f"SELECT count(*) FROM bazar.users u WHERE u.is_superuser AND u.plan = 'premium' AND {_IN_SERVICE}"  # noqa: S608

@@ -150,7 +150,7 @@ def coming_or_going_in(connection: Connection, organization_id: uuid.UUID) -> He
 
 
 def page(connection: Connection, reach: Reach, request: ListUsers, organization_id: uuid.UUID | None) -> Page[User]:
-    """Return one page by key, so that every page costs the same (design section 5).
+    """Return one page by key, so that every page costs the same (docs/architecture.md).
 
     Raises: UsageError `list.cursor_invalid`.
     """

@@ -81,7 +81,7 @@ class AdminClient:
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
     def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str, *, ban: bool = False) -> None:
-        """Stamp an identity as this deployment's; what else its metadata hold stays (facts, section a).
+        """Stamp an identity as this deployment's; what else its metadata hold stays (Supabase Auth v2.196).
 
         Parameters: `ban` also bans it as `ban` does, in the same request: both are written, or neither.
         Raises: IdentityRefused, with 404 for one that is not there; OutcomeUnknown.
@@ -144,7 +144,7 @@ class AdminClient:
         """Let Supabase mail an invitation to an unconfirmed identity; return the id of whom it invited.
 
         An address that it does not know gets an identity of its own; one that is confirmed is refused with
-        `email_exists` (facts, section a).
+        `email_exists` (Supabase Auth v2.196).
         Raises: IdentityRefused, OutcomeUnknown.
         """
         with self._writing():
@@ -192,7 +192,7 @@ class AdminClient:
         """Yield all identities, a page at a time.
 
         The server orders ties on created_at by chance, so that a page may repeat an identity and the next one
-        skip another: who needs all of them compares with `total` (facts, section a). Raises: as `get`.
+        skip another: who needs all of them compares with `total` (Supabase Auth v2.196). Raises: as `get`.
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
             with reading(self._target, "an identity of its list is"):

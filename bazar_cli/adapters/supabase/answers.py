@@ -143,7 +143,7 @@ def _object(response: httpx.Response) -> Mapping[str, object] | None:
 
 
 def _explained(body: Mapping[str, object] | None, response: httpx.Response) -> tuple[str | None, str]:
-    """The error code and message in either of Supabase Auth's error shapes (facts, section a)."""
+    """The error code and message in either of Supabase Auth's error shapes (Supabase Auth v2.196)."""
     said = body or {}
     code = next((c for c in (said.get("error_code"), said.get("code")) if isinstance(c, str) and c.isascii()), None)
     texts = (said.get(name) for name in ("message", "msg", "error_description", "error"))

@@ -79,7 +79,7 @@ class AuthClient:
             try:
                 return _session(self._library().refresh_session(refresh_token.reveal()), asked)
             except IdentityRefused as refusal:
-                # A refresh token that has not even the form of one (facts, section a).
+                # A refresh token that has not even the form of one (Supabase Auth v2.196).
                 if refusal.code == "validation_failed":
                     raise _session_expired() from refusal
                 raise

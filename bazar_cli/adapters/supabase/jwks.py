@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 FRESH_SECONDS = 600
-"""The max-age that Supabase sends with its key set (facts, section a)."""
+"""The max-age that Supabase sends with its key set (Supabase Auth v2.196)."""
 STALE_SECONDS = 86_400
 """How long old keys still verify while Auth cannot be asked: reads go on, writes ask Auth anyway."""
 _log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _ASYMMETRIC = frozenset({"ES256", "ES512", "RS256", "RS512", "EdDSA"})
-"""The algorithms that Supabase signs with and publishes keys for (facts, section b)."""
+"""The algorithms that Supabase signs with and publishes keys for (Supabase Auth v2.196)."""
 SKEW_SECONDS = 300
 """How far the clocks of this machine and of Auth may differ, either way, before a token's times are refused."""
 

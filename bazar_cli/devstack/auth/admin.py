@@ -165,7 +165,7 @@ def generate_link(call: Call) -> Response:
             raise Fault(404, "user_not_found", "User with this email not found")
         token_type = "recovery_token"  # noqa: S105 - the kind of a token
         if kind == "magiclink" and user is None:
-            # The real server makes the user and the link becomes one of sign-up (facts, section a).
+            # The real server makes the user and the link becomes one of sign-up (Supabase Auth v2.196).
             user, kind, token_type = _unconfirmed(connection, email, body), "signup", "confirmation_token"
         elif kind == "invite":
             user, token_type = _invited(connection, user, email, body), "confirmation_token"

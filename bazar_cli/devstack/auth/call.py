@@ -37,7 +37,7 @@ class Call:
     """`ip` and `user_agent`, as a session keeps them."""
 
     def bearer(self) -> str:
-        """Return the bearer token, API keys translated as Supabase's gateway does (facts, section b).
+        """Return the bearer token, API keys translated as Supabase's gateway does (Supabase Auth v2.196).
 
         Raises: Fault 401 `no_authorization`.
         """

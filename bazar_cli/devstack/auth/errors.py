@@ -1,4 +1,4 @@
-"""Errors on the wire, in both shapes (facts, section a): the client chooses by X-Supabase-Api-Version."""
+"""Errors on the wire, in both shapes (Supabase Auth v2.196): the client chooses by X-Supabase-Api-Version."""
 
 from __future__ import annotations
 

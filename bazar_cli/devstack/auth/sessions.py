@@ -1,4 +1,4 @@
-"""Sessions and refresh tokens: rotation, the reuse interval, and what reuse costs (facts, section b)."""
+"""Sessions and refresh tokens: rotation, the reuse interval, and what reuse costs (Supabase Auth v2.196)."""
 
 from __future__ import annotations
 

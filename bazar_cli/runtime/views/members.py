@@ -1,4 +1,4 @@
-"""Members of organizations, as the contract shows them."""
+"""How members of organizations are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Organizations, as the contract shows them."""
+"""How organizations are shown."""
 
 from __future__ import annotations
 

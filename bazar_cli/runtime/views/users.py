@@ -1,4 +1,4 @@
-"""Users, as the contract shows them."""
+"""How users are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first superuser: SUPERUSER_EMAIL of a system that has none (design section 2)."""
+"""The first superuser: SUPERUSER_EMAIL of a system that has none (docs/permissions.md)."""
 
 from __future__ import annotations
 
