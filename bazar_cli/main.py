@@ -21,7 +21,7 @@ def main() -> int:
     gc.disable()
     try:
         if sys.stdin is None or sys.stdout is None or sys.stderr is None:
-            from bazar_cli.runtime.streams import open_closed
+            from bazar_cli.terminal.streams import open_closed
 
             open_closed()
         code = dispatch(sys.argv[1:])
@@ -38,7 +38,7 @@ def dispatch(words: "list[str]") -> int:
 
         return _print(f"bazar {__version__}\n")
     if words and words[0] == "__complete":
-        from bazar_cli.runtime.completion import complete
+        from bazar_cli.terminal.completion import complete
 
         return _print(complete(words[1:]))
     node: Group | Leaf = TREE
@@ -65,22 +65,22 @@ def _alone(group: Group) -> Leaf:
 
 
 def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
-    from bazar_cli.runtime.streams import keep_results
+    from bazar_cli.terminal.streams import keep_results
 
     keep_results()  # before any library is imported
-    from bazar_cli.runtime.launch import run_leaf
+    from bazar_cli.terminal.launch import run_leaf
 
     return run_leaf(leaf, path, arguments, os.environ)
 
 
 def _list(group: Group, path: "list[str]") -> int:
-    from bazar_cli.runtime.listing import listing
+    from bazar_cli.terminal.listing import listing
 
     return _print(listing(group, path))
 
 
 def _unknown(group: Group, path: "list[str]", word: str, words: "list[str]") -> int:
-    from bazar_cli.runtime.unknown import unknown_word
+    from bazar_cli.terminal.unknown import unknown_word
 
     return unknown_word(group, path, word, words, os.environ)
 
@@ -90,11 +90,11 @@ def _print(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        from bazar_cli.runtime.streams import silence
+        from bazar_cli.terminal.streams import silence
 
         silence(1)
     except OSError as error:
-        from bazar_cli.runtime import reports, streams
+        from bazar_cli.terminal import reports, streams
 
         streams.silence(1)
         unwritable = streams.unwritable(error, "send it to where there is room")

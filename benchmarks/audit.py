@@ -17,12 +17,12 @@ from statistics import median
 from typing import TypeVar
 
 from bazar_cli.domain import audit as use_cases
-from bazar_cli.domain.access import Grant, Role
 from bazar_cli.domain.audit import AuditEvent, EventFilters, ListEvents, Outcome, Verification, VerifyLog
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.page import Page
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.services import audit
-from bazar_cli.services.system import System
+from bazar_cli.services.audit import read
+from bazar_cli.services.gate.connections import System
 from tests.support.people import REQUEST_ID, People, Someone, granted
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database, target_of
 
@@ -95,7 +95,7 @@ def _page_times(people: People, reader: Someone, filters: EventFilters, count: i
                 cells.append("")
                 continue
             while skipped:
-                step: Page[AuditEvent] = audit.list_page(
+                step: Page[AuditEvent] = read.list_page(
                     system, grant, ListEvents(filters, limit=min(1_000, skipped), cursor=cursor)
                 )
                 cursor, skipped = step.next_cursor, skipped - len(step.items)
@@ -105,7 +105,7 @@ def _page_times(people: People, reader: Someone, filters: EventFilters, count: i
                 cells.append("")
                 continue
             request = replace(ListEvents(filters), cursor=cursor)
-            times = [_timed(lambda r=request: audit.list_page(system, grant, r))[0] for _ in range(_ROUNDS)]
+            times = [_timed(lambda r=request: read.list_page(system, grant, r))[0] for _ in range(_ROUNDS)]
             cells.append(f"{median(times) * 1000:.1f}")
     return cells
 
@@ -116,7 +116,7 @@ def _measure(url: str, count: int) -> list[str]:
         print(f"{count} events written in {wrote:.0f} s", file=sys.stderr)
 
         def check() -> Verification:
-            return people.run(ruler, audit.verify, use_cases.VERIFY, VerifyLog())
+            return people.run(ruler, read.verify, use_cases.VERIFY, VerifyLog())
 
         first, found = _timed(check)
         assert found.whole, found.findings
@@ -127,7 +127,7 @@ def _measure(url: str, count: int) -> list[str]:
             asked = EventFilters()
             with System(people.target, REQUEST_ID) as system:
                 grant = granted(people.operator(ruler), use_cases.EXPORT, asked)
-                return sum(len(page.items) for page in audit.export(system, grant, asked))
+                return sum(len(page.items) for page in read.export(system, grant, asked))
 
         exported, number = _timed(export)
         assert number >= count

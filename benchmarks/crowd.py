@@ -9,7 +9,7 @@ from datetime import datetime
 import psycopg
 
 from bazar_cli.adapters.postgres.cursors import Position, encode
-from bazar_cli.domain.users import UserSort
+from bazar_cli.domain.users.users import UserSort
 
 SMALL = 20
 """Members of a common organization."""

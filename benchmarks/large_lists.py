@@ -21,10 +21,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from bazar_cli.domain import audit as audit_cases
-from bazar_cli.domain import users as use_cases
 from bazar_cli.domain.audit import ListEvents
-from bazar_cli.domain.users import GetUser, ListUsers, UserSort
-from bazar_cli.services import audit, users
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.users import GetUser, ListUsers, UserSort
+from bazar_cli.services.audit import read as audit
+from bazar_cli.services.users import read
 from benchmarks.cases import PYTHON
 from benchmarks.crowd import DELETIONS, Crowd, crowd
 from benchmarks.measure import Case, Kind, measure
@@ -200,11 +201,11 @@ def _plan(people: People, who: Someone, request: _Request) -> str:
     table_read = "FROM bazar.audit_events e" if isinstance(request, ListEvents) else "FROM bazar.users u"
     with _sent() as statements:
         if isinstance(request, GetUser):
-            people.run(who, users.get, use_cases.GET, request)
+            people.run(who, read.get, use_cases.GET, request)
         elif isinstance(request, ListEvents):
             people.run(who, audit.list_page, audit_cases.LIST, request)
         else:
-            people.run(who, users.list_page, use_cases.LIST, request)
+            people.run(who, read.list_page, use_cases.LIST, request)
     ((statement, values),) = [found for found in statements if table_read in found[0]]
     with psycopg.connect(people.target.database_url.reveal(), row_factory=tuple_row) as connection:
         explained = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) {statement}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bazar_cli.devstack.auth.keys import generate_keys
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.services.config import add_profile

@@ -9,10 +9,10 @@ from typer import Option
 
 from bazar_cli.domain.doctor import EXAMINE, PARTS, Check, Diagnosis, Repair
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.config import CHECK
-from bazar_cli.services import doctor
+from bazar_cli.services.doctor import report
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.config import CHECK
 
 
 @command(
@@ -30,28 +30,28 @@ def run(
     --fix finishes pending users as running their command again would, except that it sets no password, and
     deletes no identity but that of a user whose deletion was begun.
     """
-    places = doctor.Places(
+    places = report.Places(
         target=lambda: run.target,
         identities=lambda: run.identities,
         system=lambda: run.system,
         gate=lambda: run.gate,
     )
     fixed = _fix(run, places) if fix else ()
-    found = Diagnosis((*doctor.examine(run.environ, places).checks, *fixed))
+    found = Diagnosis((*report.examine(run.environ, places).checks, *fixed))
     # What a server or library said goes to standard output here, which no secret may reach either.
     run.show_all(tuple(replace(c, detail=run.told(c.detail), remedy=run.told(c.remedy)) for c in found.checks))
     return ExitCode.FINDING if found.findings else ExitCode.DONE
 
 
-def _fix(run: Run[Check], places: doctor.Places) -> tuple[Check, ...]:
+def _fix(run: Run[Check], places: report.Places) -> tuple[Check, ...]:
     dry_run = run.options.dry_run
-    pending = doctor.unfinished(places, dry_run=dry_run)
+    pending = report.unfinished(places, dry_run=dry_run)
     if pending and not dry_run:
-        question = f"Finish the pending changes of {doctor.named(pending)}?"
+        question = f"Finish the pending changes of {report.named(pending)}?"
         run.prompter.consent(question, command="bazar doctor --fix --yes")
 
     def tell(repair: Repair) -> None:
         would = "would be " if dry_run else ""
         run.notice(f"{repair.user.email}: {would}{repair.outcome}{f'; {repair.note}' if repair.note else ''}")
 
-    return (doctor.fix(places, pending, tell, dry_run=dry_run),)
+    return (report.fix(places, pending, tell, dry_run=dry_run),)

@@ -7,9 +7,9 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.cli import HELP
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Context, Run
-from bazar_cli.runtime.topics import TEXT, help_on
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.topics import TEXT, help_on
 
 
 @command(HELP, view=TEXT, examples=("bazar help exit-codes", "bazar help users create"))

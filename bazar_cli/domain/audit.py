@@ -10,10 +10,10 @@ from enum import Enum
 from typing import Any, cast
 from uuid import UUID
 
-from bazar_cli.domain.access import Operator, Scope, requires
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Operator, Scope, requires
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.domain.permissions import Permission
 
 LIST = requires("audit.list", Permission.AUDIT_READ, scope=Scope.REACH)
 EXPORT = requires("audit.export", Permission.AUDIT_READ, scope=Scope.REACH)

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from bazar_cli.domain.access import Membership, Scope, UserState, public, requires, signed_in
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Scope, public, requires, signed_in
+from bazar_cli.domain.entities import Membership, Plan, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import IdentitySource, TargetSource
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.access import public
+from bazar_cli.domain.authz.spec import public
 
 COMPLETION = public("completion", "it prints a script that is part of the program")
 HELP = public("help", "it prints texts that are part of the program")

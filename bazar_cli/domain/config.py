@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bazar_cli.domain.access import public
+from bazar_cli.domain.authz.spec import public
 
 SHOW = public("config.show", "it shows this machine's own settings, secrets hidden")
 PATH = public("config.path", "it shows where files lie on this machine")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from bazar_cli.domain.access import Pending, Scope, Spec, public, requires
-from bazar_cli.domain.permissions import Permission
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Scope, Spec, public, requires
+from bazar_cli.domain.entities import Pending
 
 EXAMINE = public(
     "doctor",

@@ -43,7 +43,7 @@ def tell(error: BackendUnavailable) -> None:
 
 def _pauses(error: BaseException) -> Iterator[int | None]:
     """The pause of each limit that led to an error, the last one first: a look-up may be limited as well."""
-    from bazar_cli.domain.identities import OutcomeUnknown
+    from bazar_cli.domain.users.identities import OutcomeUnknown
 
     earlier: BaseException | None = error
     while earlier is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.access import public
+from bazar_cli.domain.authz.spec import public
 
 _OWN = "the embedded stack belongs to the user of this machine who started it"
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
-from bazar_cli.domain.access import Scope, requires
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.permissions import Permission, Plan
-from bazar_cli.domain.users import User
+from bazar_cli.domain.entities import Plan, User
 
 LIST = requires("plans.list", Permission.PLANS_READ, scope=Scope.NONE)
 SHOW = requires("plans.show", Permission.PLANS_READ, scope=Scope.NONE)
@@ -54,39 +53,6 @@ class CheckPermission:
     permission: Permission
     user: str | None = None
     organization: str | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a user may, and the reason in one sentence."""
-
-    permission: Permission
-    user_id: UUID
-    email: str
-    plan: Plan
-    organization: str | None
-    allowed: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing that decides whether a user may; all must be so."""
-
-    name: str
-    value: str | None
-    ok: bool
-    why: str
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A verdict, every step that led to it, and what would change it."""
-
-    verdict: Verdict
-    steps: tuple[Step, ...]
-    changes: tuple[str, ...]
-    """Commands, each with who may run it; or sentences where no command helps."""
 
 
 @dataclass(frozen=True)

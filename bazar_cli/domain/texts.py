@@ -1,7 +1,7 @@
 """Text as it comes in, made the same whatever program or keyboard wrote it.
 
-Each channel calls this once, where its text arrives: arguments in `runtime.typer_lite`, data on standard input and in
-files in `runtime.run`, answers in `runtime.prompt`, environment variables, env files and profiles in `environment`.
+Each channel calls this once, where its text arrives: arguments in `terminal.typer_lite`, data on standard input and in
+files in `terminal.run`, answers in `terminal.prompt`, environment variables, env files and profiles in `environment`.
 What is not text stays as it is, byte for byte: paths, URLs, keys, and passwords but for what a pipe adds to them.
 """
 

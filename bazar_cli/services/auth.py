@@ -10,18 +10,18 @@ from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
-from bazar_cli.domain.users import check_superuser, checked_password, normalized_email
-from bazar_cli.services.access import Gate, awaits_first_superuser, describe_operator, has_superuser, id_of_address
-from bazar_cli.services.bootstrap import claim_by
-from bazar_cli.services.identity import end_session
+from bazar_cli.domain.users.users import check_superuser, checked_password, normalized_email
+from bazar_cli.services.gate.first_superuser import claim_by
+from bazar_cli.services.gate.gate import Gate, awaits_first_superuser, describe_operator, has_superuser, id_of_address
+from bazar_cli.services.gate.identities import end_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bazar_cli.adapters.config.sessions import Sessions
-    from bazar_cli.domain.access import Grant, Operator
-    from bazar_cli.services.identity import Identities
-    from bazar_cli.services.system import System
+    from bazar_cli.domain.authz.spec import Grant, Operator
+    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.identities import Identities
 
 
 def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
@@ -175,7 +175,7 @@ def change_password(system: System, grant: Grant, identities: Identities, reques
 
     Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
     """
-    from bazar_cli.adapters.postgres import audit
+    from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     grant.demand(use_cases.PASSWORD)
@@ -183,16 +183,16 @@ def change_password(system: System, grant: Grant, identities: Identities, reques
     identity = identities.current()
     if grant.dry_run:
         return
-    change = audit.Change("user", identity.user_id, reason="own password")
+    change = events.Change("user", identity.user_id, reason="own password")
     with system.database().transaction(grant) as connection:
-        audit.record(connection, grant, change)
+        events.record(connection, grant, change)
     try:
         with AuthClient(system.target) as client:
             client.set_password(identity.access_token, password)
     except (UsageError, NotSignedIn):
         # A refusal did nothing; of an unknown outcome the event of the intent stays.
         with system.database().transaction(grant, finishing=True) as connection:
-            audit.record(connection, grant, replace(change, outcome="undone"))
+            events.record(connection, grant, replace(change, outcome="undone"))
         raise
 
 
@@ -200,7 +200,7 @@ def _claim(system: System, environ: Mapping[str, str], identity: Identity) -> bo
     named = system.target.superuser_email
     if named is None or named.lower() != identity.email or not awaits_first_superuser(system):
         return False
-    from bazar_cli.services.identity import Identities, SignInSettings
+    from bazar_cli.services.gate.identities import Identities, SignInSettings
 
     # The session that was just stored speaks, and nothing else that the shell may hold.
     with closing(Identities(system.target, SignInSettings(environ))) as identities:

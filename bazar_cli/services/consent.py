@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Grant
+from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line, option
 from bazar_cli.domain.errors import Refused
 from bazar_cli.domain.texts import composed
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.users import User
+    from bazar_cli.domain.entities import User
 
 
 _SHOWN = 80

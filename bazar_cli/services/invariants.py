@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.access import Pending, UserState
+from bazar_cli.domain.authz.permissions import KEPT_BY_PREMIUM, Permission
+from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.permissions import KEPT_BY_PREMIUM, Permission, Plan
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.domain.orgs import Organization
-    from bazar_cli.domain.users import User
+    from bazar_cli.domain.entities import Organization, User
 
 
 def keep_ruler(connection: Connection, user: User) -> None:
@@ -24,7 +23,7 @@ def keep_ruler(connection: Connection, user: User) -> None:
 
     Raises: Conflict `users.last_superuser`.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres.users import users
 
     active = user.state is UserState.ACTIVE and user.pending is not Pending.DELETE
     rules = user.is_superuser and user.plan is Plan.PREMIUM and active
@@ -42,7 +41,7 @@ def keep_owners(connection: Connection, user: User) -> None:
 
     Raises: Conflict `users.last_owner`, naming every organization.
     """
-    from bazar_cli.adapters.postgres import users
+    from bazar_cli.adapters.postgres.users import users
 
     alone = users.organizations_owned_alone(connection, user.id)
     if alone:
@@ -54,7 +53,7 @@ def keep_owner(connection: Connection, organization: Organization, user: User) -
 
     Raises: Conflict `users.last_owner`.
     """
-    from bazar_cli.adapters.postgres import memberships
+    from bazar_cli.adapters.postgres.orgs import memberships
 
     if not memberships.has_other_owner(connection, organization.id, user.id):
         raise _last_owner(user, (organization.slug,))

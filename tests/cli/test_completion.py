@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bazar_cli.registry import TREE, Group
-from bazar_cli.runtime.completion_scripts import Shell, script
+from bazar_cli.terminal.completion_scripts import Shell, script
 from tests.support.cli import Bazar
 
 
@@ -160,7 +160,7 @@ def test_names_are_answered_from_the_registry_alone(nobody: Bazar) -> None:
         "from bazar_cli.main import main; main(); print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", program], env=nobody.environment(), capture_output=True, check=True)
-    own = {"bazar_cli", *(f"bazar_cli.{name}" for name in ("main", "registry", "runtime", "runtime.completion"))}
+    own = {"bazar_cli", *(f"bazar_cli.{name}" for name in ("main", "registry", "terminal", "terminal.completion"))}
     assert set(json.loads(done.stdout.splitlines()[-1])) <= own | {"__future__", "gc"}
 
 

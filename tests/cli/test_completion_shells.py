@@ -14,7 +14,7 @@ from shutil import which
 import pytest
 
 from bazar_cli.registry import TREE
-from bazar_cli.runtime.completion_scripts import FILES, Shell, script
+from bazar_cli.terminal.completion_scripts import FILES, Shell, script
 from tests.support.cli import Bazar
 
 SHELLS = [shell for shell in Shell if which(shell.value)]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bazar_cli.adapters.config.profiles import Profiles
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.runtime.hints import with_target
+from bazar_cli.domain.entities import Pending, Role, UserState
+from bazar_cli.terminal.hints import with_target
 from tests.cli.auth.support import let_it_end_soon, session_file, sign_in
 from tests.support.cli import Bazar, Done
 from tests.support.people import Org, People, Someone

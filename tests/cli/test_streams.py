@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Role
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 

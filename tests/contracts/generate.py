@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bazar_cli.domain.access import Access, FieldRule, Scope, Spec
-from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
+from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
+from bazar_cli.domain.entities import Plan
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.runtime.completion_scripts import FILES, script
+from bazar_cli.terminal.completion_scripts import FILES, script
 from tests.support.tree import ALL, command, verb
 
 ROOT = Path(__file__).parents[2]

@@ -23,12 +23,12 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.devstack.auth.keys import generate_keys
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.runtime.options import NAMES
-from bazar_cli.runtime.topics import TOPICS
+from bazar_cli.terminal.options import NAMES
+from bazar_cli.terminal.topics import TOPICS
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, series
 from tests.support.hostile import ARGUMENTS, CONTENT

@@ -47,8 +47,8 @@ def test_commands_to_paste_are_made_in_one_place() -> None:
     assert shells == {
         "domain/command_lines.py",
         "adapters/files.py",  # chmod
-        "runtime/unknown.py",  # the words that were typed, in another order
-        "runtime/views/local.py",  # export NAME=value
+        "terminal/unknown.py",  # the words that were typed, in another order
+        "terminal/views/local.py",  # export NAME=value
     }
 
 
@@ -59,12 +59,12 @@ def test_registry_names_modules_that_exist() -> None:
 
 
 def test_only_the_policy_mints_a_grant() -> None:
-    assert callers("mint") == {"bazar_cli/domain/policy.py"}
-    assert callers("Grant") == {"bazar_cli/domain/access.py"}
+    assert callers("mint") == {"bazar_cli/domain/authz/policy.py"}
+    assert callers("Grant") == {"bazar_cli/domain/authz/spec.py"}
 
 
 def test_only_the_gate_asks_the_policy() -> None:
-    assert callers("decide") | callers("decide_bootstrap") == {"bazar_cli/services/access.py"}
+    assert callers("decide") | callers("decide_bootstrap") == {"bazar_cli/services/gate/gate.py"}
 
 
 def test_only_the_gate_connects_without_a_grant() -> None:
@@ -72,8 +72,8 @@ def test_only_the_gate_connects_without_a_grant() -> None:
 
 
 def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
-    assert callers("AdminClient") == {"bazar_cli/services/system.py"}
-    assert callers("Migrator") == {"bazar_cli/services/system.py"}
+    assert callers("AdminClient") == {"bazar_cli/services/gate/connections.py"}
+    assert callers("Migrator") == {"bazar_cli/services/gate/connections.py"}
 
 
 def test_targets_are_connected_to_in_one_place() -> None:
@@ -87,7 +87,7 @@ def test_the_environment_is_read_in_few_places() -> None:
         for path in SOURCES
         if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
-    alone = {"bazar_cli/main.py", "bazar_cli/runtime/completion.py", "bazar_cli/adapters/migrations/environment.py"}
+    alone = {"bazar_cli/main.py", "bazar_cli/terminal/completion.py", "bazar_cli/adapters/migrations/environment.py"}
     alone |= {"bazar_cli/adapters/postgres/connections.py"}  # to take out of it what libpq would read
     assert {r for r in readers if not r.startswith("bazar_cli/devstack/")} <= alone
 

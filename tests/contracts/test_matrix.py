@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bazar_cli.devstack.auth.keys import generate_keys
-from bazar_cli.domain.access import Access, Scope
+from bazar_cli.domain.authz.spec import Access, Scope
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import People
@@ -51,7 +51,7 @@ def modules_of(*words: str, environ: dict[str, str] | None = None) -> set[str]:
 )
 def test_listings_import_no_typer(words: tuple[str, ...]) -> None:
     modules = modules_of(*words)
-    assert not modules & (HEAVY | {"typer", "bazar_cli.runtime.command", "bazar_cli.domain.users"})
+    assert not modules & (HEAVY | {"typer", "bazar_cli.terminal.command", "bazar_cli.domain.users.users"})
 
 
 @pytest.mark.parametrize("words", [("__complete", "us"), ("__complete", "users", "cr"), ("__complete", "")])

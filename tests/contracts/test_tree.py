@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.domain.access import Access
+from bazar_cli.domain.authz.spec import Access
 from bazar_cli.registry import TREE, Group
-from bazar_cli.runtime.options import NAMES
+from bazar_cli.terminal.options import NAMES
 from tests.support.tree import ALL, command, verb
 
 # A command on this list runs without sign-in and without a permission. Whoever adds one states the reason

@@ -1,4 +1,4 @@
-"""What `runtime/typer_lite.py` relies on in Typer, which Typer does not promise.
+"""What `terminal/typer_lite.py` relies on in Typer, which Typer does not promise.
 
 When this fails with a new Typer: compare `process_value` of `TyperOption` and `TyperArgument` in Typer's
 `core.py` with the ones in `typer_lite.py`, and how `typer.main` builds parameters; docs/decisions/0010 says why.
@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.core import TyperArgument, TyperOption
 
-from bazar_cli.runtime.typer_lite import LiteArgument, LiteOption, MissingParameter, NoSuchOption, build
+from bazar_cli.terminal.typer_lite import LiteArgument, LiteOption, MissingParameter, NoSuchOption, build
 
 
 class Colour(str, Enum):

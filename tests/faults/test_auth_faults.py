@@ -16,7 +16,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from bazar_cli.domain.access import Role, UserState
+from bazar_cli.domain.entities import Role, UserState
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
@@ -398,7 +398,7 @@ def test_looking_the_identity_up_may_fail_too(case: Case, unique_email: Email, k
 
 # -- users create --invite, users adopt, orgs delete ---------------------------------------------------------
 #
-# At the steps of an invitation and an adoption Auth fails in tests/services/test_invitation.py and test_adoption.py;
+# At the steps of an invitation and an adoption Auth fails in tests/services/users/test_invite.py and test_adoption.py;
 # the deletion of an organization has no other step at Auth than this one.
 
 

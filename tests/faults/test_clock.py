@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.postgres.user_changes import LEASE_SECONDS
+from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Pending
+from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import let_it_end_soon, session_file, sign_in, stored_session
 from tests.support.auth_proxy import held_wire

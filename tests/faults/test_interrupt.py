@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.postgres.connections import LOCK_WAIT_SECONDS
-from bazar_cli.adapters.postgres.user_changes import LEASE_SECONDS
-from bazar_cli.domain.access import Pending
+from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
+from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.target import Target
-from bazar_cli.services.leases import WAIT_SECONDS
+from bazar_cli.services.users.leases import WAIT_SECONDS
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar

@@ -12,8 +12,8 @@ import bcrypt
 import psycopg
 import pytest
 
-from bazar_cli.adapters.postgres.user_changes import LEASE_SECONDS
-from bazar_cli.domain.access import Role
+from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
+from bazar_cli.domain.entities import Role
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.adapters.migrations.lock import KEY
+from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar

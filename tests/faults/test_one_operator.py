@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done
 from tests.support.people import Org, People, Someone

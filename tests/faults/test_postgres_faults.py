@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from bazar_cli.domain.access import Role, UserState
+from bazar_cli.domain.entities import Role, UserState
 from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.cli import Bazar, Done

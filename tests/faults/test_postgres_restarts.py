@@ -15,7 +15,7 @@ from itertools import product
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Role, UserState
+from bazar_cli.domain.entities import Role, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.auth_proxy import AuthProxy

@@ -10,8 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import psycopg
 import pytest
 
-from bazar_cli.domain.access import Pending, Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role
 from tests.support.auth_proxy import AuthProxy
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone

@@ -17,7 +17,7 @@ from functools import partial
 
 import pytest
 
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Role
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.db import ReadOnly
+from bazar_cli.domain.db.migrations import ReadOnly
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done, series

@@ -17,8 +17,8 @@ import pytest
 from bazar_cli.adapters.postgres.database import Database
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.db import STATUS
+from bazar_cli.domain.db.migrations import STATUS
+from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, series

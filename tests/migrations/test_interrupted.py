@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations import session
-from bazar_cli.adapters.migrations.lock import KEY
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Migrate, Migrated
+from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError
 from tests.support.postgres import ScratchPostgres, target_of
 from tests.support.release import ADDED, HEAD, NEXT, Release

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from bazar_cli.adapters.migrations.reverter import Reverter
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Migrate, Migrated
+from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
 from tests.support.postgres import name_of, target_of
 from tests.support.release import ADDED, HEAD, NEXT, Release

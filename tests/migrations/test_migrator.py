@@ -18,10 +18,10 @@ from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.adapters.migrations.lock import KEY
 from bazar_cli.adapters.migrations.reverter import Reverter
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Marker, Migrate, Migrated, refuse_protected
+from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain.db.migrations import Marker, Migrate, Migrated, refuse_protected
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import TargetKind, TargetSource

@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.lock import KEY
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.db import Migrate
+from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.errors import Refused
 from tests.support.pgbouncer import MISSING, PROGRAM, pooled
 from tests.support.postgres import target_of

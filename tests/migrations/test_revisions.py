@@ -17,9 +17,9 @@ from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.domain.audit import VERIFY, VerifyLog
-from bazar_cli.domain.db import Marker, Migrate
-from bazar_cli.domain.permissions import SEEDED_PLANS
-from bazar_cli.services import audit
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS
+from bazar_cli.domain.db.migrations import Marker, Migrate
+from bazar_cli.services.audit import read
 from tests.support.cli import alembic as plain_alembic
 from tests.support.people import People
 from tests.support.postgres import migrate, target_of
@@ -373,7 +373,7 @@ def test_events_of_before_are_hashed_and_sealed_and_stay(fresh_database: Databas
             " VALUES (gen_random_uuid(), 'a@b', 'users.update', 'done', 'user', 'r')"
         )
         with People(target_of(url)) as people:
-            found = people.run(people.superuser(), audit.verify, VERIFY, VerifyLog(), dry_run=True)
+            found = people.run(people.superuser(), read.verify, VERIFY, VerifyLog(), dry_run=True)
         assert (found.findings, found.events, found.seals, found.unsealed) == ((), 1002, 2, 1)
 
         connection.execute("DELETE FROM bazar.users")

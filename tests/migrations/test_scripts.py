@@ -21,10 +21,10 @@ from bazar_cli.adapters.migrations.location import heads, revision_files, revisi
 from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.migrations.scripts import Scripts
 from bazar_cli.adapters.postgres.tables import metadata
-from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.db.migrations import Migrate
+from bazar_cli.domain.db.revisions import MakeRevision, MergeHeads, checked_message
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused, UsageError
-from bazar_cli.domain.migration_files import MakeRevision, MergeHeads, checked_message
-from bazar_cli.services import migration_files
+from bazar_cli.services.db import revisions as migration_files
 from tests.support.checkout import Checkout, make_checkout, make_installed
 from tests.support.cli import Done
 from tests.support.postgres import target_of

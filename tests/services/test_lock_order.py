@@ -25,23 +25,24 @@ from sqlalchemy.engine import ExceptionContext
 
 from bazar_cli import domain
 from bazar_cli.domain import audit as of_audit
-from bazar_cli.domain import database as of_database
 from bazar_cli.domain import doctor as of_doctor
-from bazar_cli.domain import members as of_members
-from bazar_cli.domain import orgs as of_orgs
 from bazar_cli.domain import plans as of_plans
-from bazar_cli.domain import user_sessions as of_sessions
-from bazar_cli.domain import users as of_users
-from bazar_cli.domain.access import Role, Spec
 from bazar_cli.domain.audit import VerifyLog
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.database import SetMarker
-from bazar_cli.domain.members import AddMember, RemoveMember, UpdateMember
-from bazar_cli.domain.orgs import CreateOrganization, DeleteOrganization, UpdateOrganization
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.db import database as of_database
+from bazar_cli.domain.db.database import SetMarker
+from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.orgs import members as of_members
+from bazar_cli.domain.orgs import organizations as of_orgs
+from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
+from bazar_cli.domain.orgs.organizations import CreateOrganization, DeleteOrganization, UpdateOrganization
 from bazar_cli.domain.plans import AssignPlan, EditPlan
-from bazar_cli.domain.user_sessions import OfUser
-from bazar_cli.domain.users import (
+from bazar_cli.domain.users import sessions as of_sessions
+from bazar_cli.domain.users import users as of_users
+from bazar_cli.domain.users.sessions import OfUser
+from bazar_cli.domain.users.users import (
     AdoptUser,
     ChangeSuperuser,
     CreateUser,
@@ -51,21 +52,13 @@ from bazar_cli.domain.users import (
     SuspendUser,
     UpdateUser,
 )
-from bazar_cli.services import (
-    adoption,
-    audit,
-    database,
-    members,
-    orgs,
-    password_reset,
-    plan_changes,
-    superusers,
-    user_creation,
-    user_deletion,
-    user_sessions,
-    user_suspension,
-    users,
-)
+from bazar_cli.services.audit import read as audit
+from bazar_cli.services.db import database
+from bazar_cli.services.orgs import members
+from bazar_cli.services.orgs import organizations as orgs
+from bazar_cli.services.plans import changes
+from bazar_cli.services.users import adopt, create, delete, read, reset_password, superusers, suspend
+from bazar_cli.services.users import sessions as user_sessions
 from tests.support.people import Org, People, Someone, an_address
 from tests.support.together import at_once, ended
 
@@ -124,39 +117,37 @@ ACTS: dict[str, Act] = {
     "orgs.members.remove oneself": lambda s: s.run(
         members.remove, of_members.REMOVE, RemoveMember(s.shared.slug, s.me.email)
     ),
-    "plans.assign": lambda s: s.run(plan_changes.assign, of_plans.ASSIGN, AssignPlan(s.other.email, Plan.PLUS)),
+    "plans.assign": lambda s: s.run(changes.assign, of_plans.ASSIGN, AssignPlan(s.other.email, Plan.PLUS)),
     "plans.grant": lambda s: s.run(
-        plan_changes.grant_permission, of_plans.GRANT, EditPlan(Plan.FREE, Permission.FILES_EXECUTE)
+        changes.grant_permission, of_plans.GRANT, EditPlan(Plan.FREE, Permission.FILES_EXECUTE)
     ),
     "plans.revoke": lambda s: s.run(
-        plan_changes.revoke_permission, of_plans.REVOKE, EditPlan(Plan.PREMIUM, Permission.USERS_DELETE)
+        changes.revoke_permission, of_plans.REVOKE, EditPlan(Plan.PREMIUM, Permission.USERS_DELETE)
     ),
-    "users.adopt": lambda s: s.run(adoption.adopt, of_users.ADOPT, AdoptUser(an_address(), organization=s.shared.slug)),
+    "users.adopt": lambda s: s.run(adopt.adopt, of_users.ADOPT, AdoptUser(an_address(), organization=s.shared.slug)),
     "users.create": lambda s: s.run(
-        user_creation.create, of_users.CREATE, CreateUser(s.other.email, organization=s.shared.slug)
+        create.create, of_users.CREATE, CreateUser(s.other.email, organization=s.shared.slug)
     ),
     "users.create new": lambda s: s.run(
-        user_creation.create, of_users.CREATE, CreateUser(f"new.{s.guest.email}", organization=s.shared.slug)
+        create.create, of_users.CREATE, CreateUser(f"new.{s.guest.email}", organization=s.shared.slug)
     ),
-    "users.delete": lambda s: s.run(user_deletion.delete, of_users.DELETE, DeleteUser(str(s.other.id), s.other.email)),
-    "users.delete guest": lambda s: s.run(
-        user_deletion.delete, of_users.DELETE, DeleteUser(s.guest.email, s.guest.email)
-    ),
+    "users.delete": lambda s: s.run(delete.delete, of_users.DELETE, DeleteUser(str(s.other.id), s.other.email)),
+    "users.delete guest": lambda s: s.run(delete.delete, of_users.DELETE, DeleteUser(s.guest.email, s.guest.email)),
     "users.demote": lambda s: s.run(superusers.demote, of_users.DEMOTE, ChangeSuperuser(s.other.email, s.other.email)),
     "users.promote": lambda s: s.run(
         superusers.promote, of_users.PROMOTE, ChangeSuperuser(s.guest.email, s.guest.email)
     ),
     "users.reset-password": lambda s: s.run(
-        password_reset.reset, of_users.RESET_PASSWORD, ResetPassword(s.other.email)
+        reset_password.reset, of_users.RESET_PASSWORD, ResetPassword(s.other.email)
     ),
-    "users.restore": lambda s: s.run(user_suspension.restore, of_users.RESTORE, RestoreUser(str(s.other.id))),
+    "users.restore": lambda s: s.run(suspend.restore, of_users.RESTORE, RestoreUser(str(s.other.id))),
     "users.sessions.revoke": lambda s: s.run(user_sessions.revoke, of_sessions.REVOKE, OfUser(str(s.other.id))),
-    "users.suspend": lambda s: s.run(user_suspension.suspend, of_users.SUSPEND, SuspendUser(s.other.email, "left")),
-    "users.update": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.other.email, "Grace")),
-    "users.update guest": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
-    "users.update oneself": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
-    "users.update email": lambda s: s.run(users.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
-    "doctor.fix": lambda s: s.run(user_suspension.finish, of_doctor.FIX, s.other.id),
+    "users.suspend": lambda s: s.run(suspend.suspend, of_users.SUSPEND, SuspendUser(s.other.email, "left")),
+    "users.update": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.other.email, "Grace")),
+    "users.update guest": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
+    "users.update oneself": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
+    "users.update email": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
+    "doctor.fix": lambda s: s.run(suspend.finish, of_doctor.FIX, s.other.id),
     "audit.verify": lambda s: s.run(audit.verify, of_audit.VERIFY, VerifyLog()),
     "db.env.set": lambda s: s.run(
         database.set_marker, of_database.SET_MARKER, SetMarker("tests", protected=False, confirm=None)

@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bazar_cli.adapters.postgres.probe import probe
 from bazar_cli.adapters.postgres.server import Server
-from bazar_cli.domain import orgs as use_cases
-from bazar_cli.domain.db import Wait
+from bazar_cli.domain.db.migrations import Wait
 from bazar_cli.domain.errors import BazarError, ExitCode
-from bazar_cli.domain.orgs import CreateOrganization
-from bazar_cli.services import db, orgs
-from bazar_cli.services.system import System
+from bazar_cli.domain.orgs import organizations as use_cases
+from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.services.db import migrate
+from bazar_cli.services.gate.connections import System
+from bazar_cli.services.orgs import organizations as orgs
 from tests.support.other_target import another_postgres
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import target_of
@@ -189,7 +190,7 @@ def test_wait_ends_at_once_where_waiting_does_not_help(door: Door, name: str, mo
     monkeypatch.setattr(time, "monotonic", lambda: next(moments))
     monkeypatch.setattr(time, "sleep", pytest.fail)
     with pytest.raises(BazarError) as caught:
-        db.wait(target_of(url(door)), Wait(60))
+        migrate.wait(target_of(url(door)), Wait(60))
     assert caught.value.code == ("db.wait_timeout" if code == "db.no_database" else code)
 
 

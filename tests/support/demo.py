@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bazar_cli.domain.access import Role, UserState
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.seed import (
+from bazar_cli.domain.demo.seed import (
     Outcome,
     Seed,
     SeedData,
@@ -23,10 +20,12 @@ from bazar_cli.domain.seed import (
     SeedOrganization,
     SeedUser,
 )
-from bazar_cli.services import seeding
-from bazar_cli.services.access import Gate
-from bazar_cli.services.identity import Identities, SignInSettings
-from bazar_cli.services.system import System
+from bazar_cli.domain.entities import Plan, Role, UserState
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.services.apply import demo_data
+from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.gate import Gate
+from bazar_cli.services.gate.identities import Identities, SignInSettings
 from tests.support.people import RUN, People, Someone, an_address
 
 
@@ -86,7 +85,7 @@ class Demo:
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""
         with self.gate() as gate:
-            return seeding.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
+            return demo_data.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
 
     def reset(self, data: SeedData) -> None:
         """Leave of it what `db reset` leaves: the marker, whoever calls, and every identity."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.runtime import logs
-from bazar_cli.runtime.options import LogFormat
-from bazar_cli.runtime.redact import Redactor
+from bazar_cli.terminal import logs
+from bazar_cli.terminal.options import LogFormat
+from bazar_cli.terminal.redact import Redactor
 
 _TAKEN = (
     (logging.Logger, "callHandlers"),

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from tests.support.tree import ALL
 
 PATH = Path(__file__).parents[1] / "data" / "matrix.md"

@@ -34,7 +34,7 @@ from psycopg import sql
 from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.devstack.paths import SHORT_ROOT
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Role
 from tests.support.another import VARIABLES
 from tests.support.auth_service import running_auth_service
 from tests.support.people import People

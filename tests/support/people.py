@@ -24,11 +24,12 @@ from psycopg.rows import dict_row
 
 from bazar_cli.adapters.postgres.gate import look
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
-from bazar_cli.domain.access import Denial, Grant, Membership, Operator, Pending, Role, Spec, UserState
-from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
-from bazar_cli.domain.policy import decide
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
+from bazar_cli.domain.authz.policy import decide
+from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Spec
+from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.target import Target
-from bazar_cli.services.system import System
+from bazar_cli.services.gate.connections import System
 from tests.support.tls import trusted
 
 R = TypeVar("R")

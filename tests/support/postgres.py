@@ -17,7 +17,7 @@ from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.devstack.auth.schema import ensure_schema
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres
-from bazar_cli.domain.db import Migrate
+from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 

@@ -11,8 +11,7 @@ from typing import Any
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
 from tests.support.cli import Bazar, Done, Series
 from tests.support.matrix import OPERATORS, OTHERS, Row

@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any, cast, get_args
 
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.runtime.command import Verb
-from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.run import Context
-from bazar_cli.runtime.typer_lite import LiteCommand
+from bazar_cli.terminal.command import Verb
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.run import Context
+from bazar_cli.terminal.typer_lite import LiteCommand
 
 
 def leaves(group: Group = TREE, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Leaf]]:

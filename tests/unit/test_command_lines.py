@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bazar_cli.domain.command_lines import command_line, option
-from bazar_cli.runtime.hints import with_target
+from bazar_cli.terminal.hints import with_target
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli.domain.db import Place
+from bazar_cli.domain.db.migrations import Place
 
 
 @pytest.mark.parametrize(

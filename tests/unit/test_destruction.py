@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli.domain.destruction import is_destructive
+from bazar_cli.domain.db.destruction import is_destructive
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bazar_cli.adapters.transliteration import in_ascii
-from bazar_cli.domain import orgs
 from bazar_cli.domain.errors import ExitCode, UsageError
-from bazar_cli.domain.orgs import PROPOSALS, SLUG_MAX, checked_org_name, checked_slug, slugs_like
+from bazar_cli.domain.orgs import organizations
+from bazar_cli.domain.orgs.organizations import PROPOSALS, SLUG_MAX, checked_org_name, checked_slug, slugs_like
 
 AN_ID = "0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"
 
 
 def slug_of(name: str) -> str:
     """The slug of a name, its letters as the product writes them in ASCII."""
-    return orgs.slug_of(name, in_ascii)
+    return organizations.slug_of(name, in_ascii)
 
 
 def taken(rule: Callable[[str], str], text: str) -> str | None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bazar_cli.domain.page import Page
-from bazar_cli.runtime.output import Format, Renderer, neutralised
-from bazar_cli.runtime.streams import Results
-from bazar_cli.runtime.views.base import View
-from bazar_cli.runtime.yaml_text import yaml_text
+from bazar_cli.terminal.output import Format, Renderer, neutralised
+from bazar_cli.terminal.streams import Results
+from bazar_cli.terminal.views.base import View
+from bazar_cli.terminal.yaml_text import yaml_text
 
 WORDS: View[str] = View(fields={"word": lambda word: word}, identifier=lambda word: word)
 LINES: View[str] = View(fields={"line": lambda line: line}, raw=lambda line: line)

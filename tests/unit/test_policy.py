@@ -6,24 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from bazar_cli.domain import db, orgs, plans, users
-from bazar_cli.domain.access import (
-    Denial,
-    Grant,
-    Operator,
-    Pending,
-    Role,
-    Scope,
-    Sealed,
-    Spec,
-    UserState,
-    public,
-    requires,
-)
-from bazar_cli.domain.orgs import CreateOrganization
-from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
-from bazar_cli.domain.policy import command_of, decide_bootstrap
-from bazar_cli.domain.users import CreateUser, UpdateUser
+from bazar_cli.domain import plans
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
+from bazar_cli.domain.authz.policy import command_of, decide_bootstrap
+from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Scope, Sealed, Spec, public, requires
+from bazar_cli.domain.db import migrations
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
+from bazar_cli.domain.orgs import organizations
+from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.users import users
+from bazar_cli.domain.users.users import CreateUser, UpdateUser
 from tests.support.people import REQUEST_ID, an_operator, an_org, decided, granted
 
 EVERY_PLAN = {Plan.FREE, Plan.PLUS, Plan.PREMIUM}
@@ -47,15 +39,15 @@ def denied(decision: Grant | Denial) -> Denial:
         (users.SUSPEND, None, {Plan.PREMIUM}),
         (users.RESTORE, None, {Plan.PREMIUM}),
         (users.DELETE, None, {Plan.PREMIUM}),
-        (orgs.LIST, None, EVERY_PLAN),
-        (orgs.GET, None, EVERY_PLAN),
-        (orgs.CREATE, CreateOrganization("Acme"), {Plan.PREMIUM}),
+        (organizations.LIST, None, EVERY_PLAN),
+        (organizations.GET, None, EVERY_PLAN),
+        (organizations.CREATE, CreateOrganization("Acme"), {Plan.PREMIUM}),
         (plans.LIST, None, EVERY_PLAN),
         (plans.SHOW, None, EVERY_PLAN),
         (plans.MATRIX, None, EVERY_PLAN),
         (plans.CHECK, None, EVERY_PLAN),
-        (db.STATUS, None, {Plan.PREMIUM}),
-        (db.MIGRATE, None, {Plan.PREMIUM}),
+        (migrations.STATUS, None, {Plan.PREMIUM}),
+        (migrations.MIGRATE, None, {Plan.PREMIUM}),
     ],
     ids=lambda value: value.name if isinstance(value, Spec) else "",
 )
@@ -128,7 +120,7 @@ def test_oneself_needs_no_permission_at_all() -> None:
         (UserState.SUSPENDED, Pending.DELETE, "being deleted"),
     ],
 )
-@pytest.mark.parametrize("spec", [users.ME, users.GET, db.STATUS], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [users.ME, users.GET, migrations.STATUS], ids=lambda spec: spec.name)
 def test_who_is_out_of_service_may_nothing(spec: Spec, state: UserState, pending: Pending | None, word: str) -> None:
     denial = denied(decided(an_operator(superuser=True, state=state, pending=pending), spec))
 
@@ -141,7 +133,7 @@ def test_another_pending_change_does_not_stop_an_operator(pending: Pending) -> N
     assert granted(an_operator(pending=pending), users.GET)
 
 
-@pytest.mark.parametrize("spec", [db.STATUS, db.MIGRATE], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [migrations.STATUS, migrations.MIGRATE], ids=lambda spec: spec.name)
 def test_platform_commands_are_for_superusers(spec: Spec) -> None:
     denial = denied(decided(an_operator({an_org(): Role.OWNER}), spec))
 
@@ -150,7 +142,7 @@ def test_platform_commands_are_for_superusers(spec: Spec) -> None:
 
 
 def test_the_plan_is_checked_before_the_platform() -> None:
-    assert denied(decided(an_operator(plan=Plan.PLUS), db.STATUS)).code == "access.plan"
+    assert denied(decided(an_operator(plan=Plan.PLUS), migrations.STATUS)).code == "access.plan"
 
 
 @pytest.mark.parametrize("plan", [None, Plan.FREE])
@@ -196,8 +188,8 @@ def test_a_member_needs_no_members_manage(role: Role | None) -> None:
 def test_naming_another_owner_of_a_new_organization_is_for_superusers() -> None:
     request = CreateOrganization("Acme", owner="bob@example.com")
 
-    assert denied(decided(an_operator(), orgs.CREATE, request)).code == "access.platform"
-    assert granted(an_operator(superuser=True), orgs.CREATE, request)
+    assert denied(decided(an_operator(), organizations.CREATE, request)).code == "access.platform"
+    assert granted(an_operator(superuser=True), organizations.CREATE, request)
 
 
 def test_everything_missing_is_named_at_once() -> None:
@@ -251,7 +243,7 @@ def test_nobody_but_the_policy_makes_a_grant() -> None:
 
 def test_a_public_command_asks_for_no_grant() -> None:
     with pytest.raises(ValueError, match="asks for no Grant"):
-        decided(an_operator(), db.WAIT)
+        decided(an_operator(), migrations.WAIT)
 
 
 def test_a_public_command_states_its_reason() -> None:
@@ -262,14 +254,16 @@ def test_a_public_command_states_its_reason() -> None:
 def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:
     someone = an_operator()
 
-    grant = decide_bootstrap(someone.id, someone.email, db.MIGRATE, REQUEST_ID, dry_run=False)
+    grant = decide_bootstrap(someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False)
 
     assert grant is not None
     assert grant.bootstrap
     assert grant.operator.permissions == {Permission.DB_MIGRATE}
 
 
-@pytest.mark.parametrize("spec", [users.CREATE, users.LIST, orgs.CREATE, plans.LIST], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [users.CREATE, users.LIST, organizations.CREATE, plans.LIST], ids=lambda spec: spec.name
+)
 def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
     someone = an_operator()
 

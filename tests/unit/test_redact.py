@@ -10,9 +10,9 @@ import pytest
 
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.runtime.options import LogFormat
-from bazar_cli.runtime.redact import HIDDEN, Redactor
-from bazar_cli.runtime.reports import Reporter
+from bazar_cli.terminal.options import LogFormat
+from bazar_cli.terminal.redact import HIDDEN, Redactor
+from bazar_cli.terminal.reports import Reporter
 from tests.support.logged import logged_to
 
 ENVIRON = {

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.runtime.redact import Redactor
-from bazar_cli.runtime.reports import Reporter
-from bazar_cli.runtime.streams import say
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.reports import Reporter
+from bazar_cli.terminal.streams import say
 
 BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 """What `str.splitlines` takes for the end of a line, and with it many programs."""

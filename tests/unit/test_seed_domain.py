@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bazar_cli.domain.access import Role, UserState
-from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.seed import (
+from bazar_cli.domain.demo.data import DEMO, wanted
+from bazar_cli.domain.demo.file import parse
+from bazar_cli.domain.demo.seed import (
     USERS_MAX,
     Seed,
     SeedData,
@@ -25,9 +24,9 @@ from bazar_cli.domain.seed import (
     seed_id,
     seed_password,
 )
-from bazar_cli.domain.seed_data import DEMO, wanted
-from bazar_cli.domain.seed_file import parse
-from bazar_cli.domain.users import checked_name, normalized_email
+from bazar_cli.domain.entities import Plan, Role, UserState
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.users.users import checked_name, normalized_email
 
 ACME = {"slug": "acme", "name": "Acme"}
 WRONG: list[tuple[Any, str, str]] = [

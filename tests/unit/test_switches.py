@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli.runtime.streams import is_on
+from bazar_cli.terminal.streams import is_on
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "FALSE", "no", "Off", " off "])

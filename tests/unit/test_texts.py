@@ -19,9 +19,9 @@ from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.adapters.migrations.location import checksum, checksum_of, is_checksum_of, paths, script_location
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, composed, environment, normalized, password
-from bazar_cli.runtime.options import Options
-from bazar_cli.runtime.prompt import Prompter, secret_from_stdin
-from bazar_cli.runtime.topics import TOPICS
+from bazar_cli.terminal.options import Options
+from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
+from bazar_cli.terminal.topics import TOPICS
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 REVISIONS = sorted(paths(script_location()).values())

@@ -12,7 +12,7 @@ from bazar_cli.devstack.auth.errors import Fault
 from bazar_cli.devstack.auth.users import checked_email
 from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users import checked_hash, checked_name, checked_password, normalized_email
+from bazar_cli.domain.users.users import checked_hash, checked_name, checked_password, normalized_email
 
 LOCAL_PART = st.text("abcXYZ019.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=64)
 LABEL = st.from_regex(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?", fullmatch=True)

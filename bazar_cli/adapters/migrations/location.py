@@ -14,9 +14,9 @@ from pathlib import Path
 import bazar_cli
 from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import is_folder
-from bazar_cli.domain.db import Revision
+from bazar_cli.domain.db.migrations import Revision
+from bazar_cli.domain.db.revisions import RevisionFile, two_heads
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.migration_files import RevisionFile, two_heads
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, normalized_bytes
 
 _PACKAGED = "_migrations"

@@ -16,13 +16,13 @@ from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, 
 
 from bazar_cli import __version__
 from bazar_cli.adapters.migrations.location import checksum
-from bazar_cli.adapters.postgres import audit
+from bazar_cli.adapters.postgres.audit import events
 from bazar_cli.adapters.postgres.tables import SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from bazar_cli.domain.access import Grant
+    from bazar_cli.domain.authz.spec import Grant
 
 _FIRST = "0004"
 _LOG = table(
@@ -135,7 +135,7 @@ def record(
 ) -> None:
     """Append an event about the database of the connection, in its transaction."""
     database = connection.execute(text("SELECT current_database()")).scalar_one()
-    audit.record(connection, grant, audit.Change("database", database, before=before, after=after))
+    events.record(connection, grant, events.Change("database", database, before=before, after=after))
 
 
 def _named(revisions: Iterable[str]) -> str | None:

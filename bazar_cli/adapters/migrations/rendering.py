@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE
 from bazar_cli.adapters.postgres.tables import SCHEMA
-from bazar_cli.domain.destruction import is_destructive
+from bazar_cli.domain.db.destruction import is_destructive
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.db import Revision
+    from bazar_cli.domain.db.migrations import Revision
 
 _OF_ALEMBIC = re.compile(rf"^(?:INSERT INTO|UPDATE|DELETE FROM) {SCHEMA}\.{VERSION_TABLE}\b[^;]*;", re.M)
 

@@ -14,7 +14,7 @@ from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.rows import estimated_rows
-from bazar_cli.domain.db import (
+from bazar_cli.domain.db.migrations import (
     AppliedRevision,
     LostTable,
     Migrate,

@@ -20,7 +20,7 @@ from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.settings import read_only, refused
-from bazar_cli.domain.db import (
+from bazar_cli.domain.db.migrations import (
     LOCAL,
     PRODUCTION,
     AppliedRevision,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.moves import Moves
     from bazar_cli.adapters.migrations.rendering import Script
     from bazar_cli.adapters.migrations.session import MigratingSession
-    from bazar_cli.domain.access import Grant
+    from bazar_cli.domain.authz.spec import Grant
     from bazar_cli.domain.target import Target
 
 _MARK = """

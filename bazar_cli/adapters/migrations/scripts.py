@@ -17,8 +17,8 @@ from bazar_cli.adapters.migrations.location import heads, is_installed, revision
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.domain.db.revisions import NewRevision, RevisionFile, installed_package, two_heads
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.migration_files import NewRevision, RevisionFile, installed_package, two_heads
 
 if TYPE_CHECKING:
     import psycopg

@@ -15,15 +15,15 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watched, named
 from bazar_cli.adapters.migrations.connection import open_to_migrate
-from bazar_cli.adapters.migrations.lock import LockWait, migration_lock
 from bazar_cli.adapters.postgres.errors import translate
+from bazar_cli.adapters.postgres.migration_lock import LockWait, migration_lock
 from bazar_cli.adapters.postgres.said import Said, said_by
 from bazar_cli.adapters.postgres.settings import refuse_read_only
-from bazar_cli.domain.db import STATEMENT_TIMEOUT, AppliedRevision
+from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.db import Revision
+    from bazar_cli.domain.db.migrations import Revision
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 

@@ -17,7 +17,7 @@ import psycopg
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.settings import refuse_read_only
-from bazar_cli.domain.access import Grant, Sealed
+from bazar_cli.domain.authz.spec import Grant, Sealed
 from bazar_cli.domain.errors import BazarError
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What the gate may do in Postgres without a Grant: read one operator, append one denial.
 
-Only `services.access` imports this module; an import contract holds it.
+Only `services.gate.gate` imports this module; an import contract holds it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from psycopg.rows import dict_row
 from bazar_cli.adapters.postgres.errors import translate, users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent, maintenance
 from bazar_cli.adapters.postgres.settings import refuse_read_only
-from bazar_cli.domain.access import Denial, Membership, Operator, Pending, Role, Spec, UserState
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Denial, Operator, Spec
+from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BazarError, UsageError
-from bazar_cli.domain.permissions import Permission, Plan
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Database

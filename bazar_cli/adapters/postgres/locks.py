@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from bazar_cli.adapters.migrations.lock import KEY
-from bazar_cli.domain.database import LockSession, without_literals
+from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain.db.database import LockSession, without_literals
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from bazar_cli.domain.database import DatabaseMarker, no_marker
+from bazar_cli.domain.db.database import DatabaseMarker, no_marker
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection

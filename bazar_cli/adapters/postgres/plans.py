@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-from bazar_cli.domain.access import Reach
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Reach
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import PlanDetails, PlanUsage
 
 # One pass over the users; those within reach are found by their memberships, each once.

@@ -15,7 +15,7 @@ from bazar_cli.adapters.config.checks import is_this_machine
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.settings import read_only
-from bazar_cli.domain.db import Place, ReadOnly
+from bazar_cli.domain.db.migrations import Place, ReadOnly
 
 if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret

@@ -22,7 +22,8 @@ from collections.abc import Callable, Collection, Iterable
 
 from sqlalchemy import Connection, text
 
-from bazar_cli.domain.access import Grant, Pending, Reach, Role
+from bazar_cli.domain.authz.spec import Grant, Reach
+from bazar_cli.domain.entities import Pending, Role
 from bazar_cli.domain.errors import RightsChanged
 
 # One statement, in which each part begins when the one before has its locks: a part with a lock is never inlined, and

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import psycopg
 
-from bazar_cli.domain.db import LostTable
+from bazar_cli.domain.db.migrations import LostTable
 
 # Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
 _ROWS = """

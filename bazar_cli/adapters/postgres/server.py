@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.probe import MAINTENANCE, database_of, has_database, maintenance
-from bazar_cli.domain.db import Marker
+from bazar_cli.domain.db.migrations import Marker
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
 if TYPE_CHECKING:

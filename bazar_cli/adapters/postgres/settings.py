@@ -14,7 +14,7 @@ import psycopg
 from psycopg.sql import Identifier
 
 from bazar_cli.adapters.postgres.connections import begin, connect
-from bazar_cli.domain.db import STATEMENT_TIMEOUT, ReadOnly
+from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, ReadOnly
 from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:

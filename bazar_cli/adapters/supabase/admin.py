@@ -21,9 +21,9 @@ from supabase_auth.errors import AuthError
 from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, reading
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http
 from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
-from bazar_cli.domain.access import Sealed
-from bazar_cli.domain.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.authz.spec import Sealed
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 
 if TYPE_CHECKING:
     from supabase_auth.types import AdminUserAttributes, GenerateLinkParams
@@ -45,7 +45,7 @@ class IdentityPage:
 
 
 class AdminClient:
-    """The admin API with a target's service key; `services.system` opens it for a Grant only."""
+    """The admin API with a target's service key; `services.gate.connections` opens it for a Grant only."""
 
     def __init__(self, target: Target, *, read_only: bool) -> None:
         self._target = target

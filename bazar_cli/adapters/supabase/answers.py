@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
-from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.limits import TOO_MANY, as_details, when
+from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target

@@ -16,11 +16,11 @@ from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, unavaila
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, user_headers
 from bazar_cli.adapters.supabase.listing import find_user, get_user
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
-from bazar_cli.domain.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.limits import as_details, when
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
-from bazar_cli.domain.users import refuse_nul
+from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.users import refuse_nul
 
 if TYPE_CHECKING:
     from supabase_auth import SyncGoTrueClient

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import private_folder, write_private
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused
-from bazar_cli.domain.identities import OutcomeUnknown
 from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.users.identities import OutcomeUnknown
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target

@@ -10,7 +10,7 @@ import httpx
 
 from bazar_cli.adapters.supabase.answers import reading, unavailable
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
-from bazar_cli.domain.identities import IdentityRefused
+from bazar_cli.domain.users.identities import IdentityRefused
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target

@@ -8,11 +8,11 @@ from typer import Argument, Option
 
 from bazar_cli.domain.audit import EXPORT, AuditEvent
 from bazar_cli.domain.texts import Verbatim
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.event_filters import EventOptions
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.audit import EVENT
-from bazar_cli.services import audit
+from bazar_cli.services.audit import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.event_filters import EventOptions
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.audit import EVENT
 
 
 @command(
@@ -32,4 +32,4 @@ def run(
     """Write all events that you can see, oldest first, as JSON Lines unless -o says csv, json, yaml or ids."""
     filters = which.filters
     grant = run.authorize(filters)
-    run.export(audit.export(run.system, grant, filters), file, overwrite=overwrite)
+    run.export(read.export(run.system, grant, filters), file, overwrite=overwrite)

@@ -8,11 +8,11 @@ from typer import Option
 
 from bazar_cli.domain.audit import LIST, AuditEvent, ListEvents
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.event_filters import EventOptions
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.audit import EVENT
-from bazar_cli.services import audit
+from bazar_cli.services.audit import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.event_filters import EventOptions
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.audit import EVENT
 
 
 @command(
@@ -33,4 +33,4 @@ def run(
     """List the events that you can see, newest first."""
     asked = ListEvents(which.filters, limit, cursor)
     grant = run.authorize(asked)
-    run.show_pages(lambda page: audit.list_page(run.system, grant, page), asked, every=all_pages)
+    run.show_pages(lambda page: read.list_page(run.system, grant, page), asked, every=all_pages)

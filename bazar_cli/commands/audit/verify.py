@@ -8,10 +8,10 @@ from typer import Option
 
 from bazar_cli.domain.audit import VERIFY, Verification, VerifyLog
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.audit import VERIFICATION, told
-from bazar_cli.services import audit
+from bazar_cli.services.audit import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.audit import VERIFICATION, told
 
 
 @command(
@@ -34,7 +34,7 @@ def run(
     `head` where the owner of the database cannot change it. No head tells an event that this owner adds from one that
     bazar wrote: docs/audit.md says what is proven.
     """
-    found = run.perform(audit.verify, VerifyLog(expect))
+    found = run.perform(read.verify, VerifyLog(expect))
     run.show(found)
     if found.out_of_order:
         run.notice(

@@ -7,10 +7,10 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.auth import LOGIN, Login, WhoAmI
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.auth import WHO
 from bazar_cli.services import auth
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.auth import WHO
 
 
 @command(

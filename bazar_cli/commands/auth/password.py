@@ -7,9 +7,9 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.auth import PASSWORD, ChangePassword
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
 from bazar_cli.services import auth
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
 
 
 @command(PASSWORD, examples=("bazar auth password", "bazar auth password --password-stdin < new-password.txt"))

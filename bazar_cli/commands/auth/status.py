@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bazar_cli.domain.auth import STATUS, WhoAmI
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.auth import WHO
 from bazar_cli.services import auth
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.auth import WHO
 
 
 @command(STATUS, view=WHO, examples=("bazar auth status", "bazar auth status -o json --fields email,expires_at"))

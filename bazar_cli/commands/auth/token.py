@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bazar_cli.domain.auth import TOKEN, AccessToken
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import auth as views
 from bazar_cli.services import auth
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views import auth as views
 
 
 @command(TOKEN, view=views.TOKEN, examples=("export BAZAR_TOKEN=$(bazar auth token)", "bazar auth token -o json"))

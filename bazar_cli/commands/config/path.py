@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bazar_cli.domain.config import PATH, Place
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.config import PLACE
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.config import PLACE
 
 
 @command(PATH, view=PLACE, examples=("bazar config path", "bazar config path -o json"))

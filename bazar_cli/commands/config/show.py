@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bazar_cli.domain.config import SHOW, Setting
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run, current_folder
-from bazar_cli.runtime.views.config import SETTING
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run, current_folder
+from bazar_cli.terminal.views.config import SETTING
 
 
 @command(SHOW, view=SETTING, examples=("bazar config show", "bazar config show --profile local -o json"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.database import CREATE, CreateDatabase, CreatedDatabase
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import CREATED
-from bazar_cli.services import database
+from bazar_cli.domain.db.database import CREATE, CreateDatabase, CreatedDatabase
+from bazar_cli.services.db import database
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import CREATED
 
 
 @command(CREATE, view=CREATED, examples=("bazar db create", "bazar db create --no-input && bazar db migrate"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.database import CURRENT, CurrentRevision, GetCurrent
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import CURRENT_REVISION
-from bazar_cli.services import database
+from bazar_cli.domain.db.database import CURRENT, CurrentRevision, GetCurrent
+from bazar_cli.services.db import database
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import CURRENT_REVISION
 
 
 @command(CURRENT, view=CURRENT_REVISION, examples=("bazar db current", "bazar db current -o ids"))

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.database import DROP, DropDatabase, DroppedDatabase
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import DROPPED
-from bazar_cli.services import database
+from bazar_cli.domain.db.database import DROP, DropDatabase, DroppedDatabase
+from bazar_cli.services.db import database
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import DROPPED
 
 
 @command(DROP, view=DROPPED, examples=("bazar db drop --confirm bazar_test", "bazar db drop --dry-run"))

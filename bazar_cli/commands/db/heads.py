@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.migration_files import HEADS, RevisionFile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.migration_files import FILE
-from bazar_cli.services import migration_files
+from bazar_cli.domain.db.revisions import HEADS, RevisionFile
+from bazar_cli.services.db import revisions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.migration_files import FILE
 
 
 @command(HEADS, view=FILE, examples=("bazar db heads", "bazar db heads -o ids"))
 def run(run: Run[RevisionFile]) -> None:
     """Show the revision that the migration files end in, or several that `bazar db merge` joins."""
-    run.show_all(migration_files.heads())
+    run.show_all(revisions.heads())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.migration_files import HISTORY, RevisionFile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.migration_files import FILE
-from bazar_cli.services import migration_files
+from bazar_cli.domain.db.revisions import HISTORY, RevisionFile
+from bazar_cli.services.db import revisions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.migration_files import FILE
 
 
 @command(HISTORY, view=FILE, examples=("bazar db history", "bazar db history -o json"))
@@ -15,4 +15,4 @@ def run(run: Run[RevisionFile]) -> None:
 
     It looks at no database: `bazar db status` says what is applied.
     """
-    run.show_all(migration_files.history())
+    run.show_all(revisions.history())

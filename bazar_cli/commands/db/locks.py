@@ -7,11 +7,11 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.database import LOCKS, LockSession, ShowLocks
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import SESSION
-from bazar_cli.services import locks
+from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks
+from bazar_cli.services.db import locks
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import SESSION
 
 
 @command(LOCKS, view=SESSION, examples=("bazar db locks", "bazar db locks --terminate 4711 --yes"))

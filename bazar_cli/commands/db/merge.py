@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.migration_files import MERGE, MergeHeads, NewRevision
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.migration_files import NEW
-from bazar_cli.services import migration_files
+from bazar_cli.domain.db.revisions import MERGE, MergeHeads, NewRevision
+from bazar_cli.services.db import revisions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.migration_files import NEW
 
 
 @command(MERGE, view=NEW, examples=("bazar db merge", 'bazar db merge -m "join invoices and refunds"'))
@@ -21,7 +21,7 @@ def run(
     ] = None,
 ) -> None:
     """Write the migration file of a checkout that joins two heads, as two branches leave them."""
-    made = migration_files.merge(MergeHeads(message, run.options.dry_run))
+    made = revisions.merge(MergeHeads(message, run.options.dry_run))
     if made.path is None:
         run.notice(f"nothing to merge: {made.down[0]} is the only head")
     else:

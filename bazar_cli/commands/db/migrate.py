@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.db import MIGRATE, Marker, Migrate, Migrated, Revision
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.options import StatementTimeout
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import MIGRATED, summary
-from bazar_cli.services import db
+from bazar_cli.domain.db.migrations import MIGRATE, Marker, Migrate, Migrated, Revision
+from bazar_cli.services.db import migrate
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.options import StatementTimeout
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.db import MIGRATED, summary
 
 
 @command(
@@ -46,7 +46,7 @@ def run(
     protected = False if unprotected else None
     request = Migrate(revision, steps, sql, lock_wait, lock_timeout, statement_timeout, env, protected)
     done = run.perform(
-        lambda system, grant, asked: db.migrate(system, grant, asked, run.notice), request, only_shows=sql
+        lambda system, grant, asked: migrate.migrate(system, grant, asked, run.notice), request, only_shows=sql
     )
     if not (done.applied or done.would_apply or sql):
         run.notice(_nothing(done, revision))

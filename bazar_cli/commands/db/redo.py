@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import REDO, Redo, RolledBack
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.options import StatementTimeout
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import ROLLED_BACK, summary
-from bazar_cli.services import rollback
+from bazar_cli.domain.db.migrations import REDO, Redo, RolledBack
+from bazar_cli.services.db import rollback
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.options import StatementTimeout
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.db import ROLLED_BACK, summary
 
 
 @command(REDO, view=ROLLED_BACK, examples=("bazar db redo", "bazar db redo --yes -o json"))

@@ -7,14 +7,14 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.db.reset import RESET, DatabaseReset, ResetDatabase
+from bazar_cli.domain.demo.seed import Seed, seed_password
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.domain.reset import RESET, DatabaseReset, ResetDatabase
-from bazar_cli.domain.seed import Seed, seed_password
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import reset as views
-from bazar_cli.runtime.views.seed import warnings
-from bazar_cli.services import reset
+from bazar_cli.services.db import reset
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views import reset as views
+from bazar_cli.terminal.views.seed import warnings
 
 
 @command(

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.migration_files import AUTOGENERATE, REVISION, MakeRevision, NewRevision
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.migration_files import NEW
-from bazar_cli.services import migration_files
+from bazar_cli.domain.db.revisions import AUTOGENERATE, REVISION, MakeRevision, NewRevision
+from bazar_cli.services.db import revisions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.migration_files import NEW
 
 
 @command(
@@ -34,9 +34,9 @@ def run(
     dry_run = run.options.dry_run
     request = MakeRevision(message, dry_run)
     if autogenerate:
-        made = run.gate.perform(migration_files.autogenerate, AUTOGENERATE, request, dry_run=dry_run)
+        made = run.gate.perform(revisions.autogenerate, AUTOGENERATE, request, dry_run=dry_run)
     else:
-        made = migration_files.revision(request)
+        made = revisions.revision(request)
     if made.path is None:
         run.notice("nothing differs from the models; no file was written")
     else:

@@ -7,12 +7,12 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import ROLLBACK, Rollback, RolledBack
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.options import StatementTimeout
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import ROLLED_BACK, summary
-from bazar_cli.services import rollback
+from bazar_cli.domain.db.migrations import ROLLBACK, Rollback, RolledBack
+from bazar_cli.services.db import rollback
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.options import StatementTimeout
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.db import ROLLED_BACK, summary
 
 
 @command(

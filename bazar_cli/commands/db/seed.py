@@ -7,14 +7,14 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.demo.file import FILE_BYTES, parse
+from bazar_cli.domain.demo.seed import SEED, Seed, Seeded, seed_password
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.domain.seed import SEED, Seed, Seeded, seed_password
-from bazar_cli.domain.seed_file import FILE_BYTES, parse
 from bazar_cli.domain.texts import Verbatim
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.seed import SEEDED, warnings
-from bazar_cli.services import seeding
+from bazar_cli.services.apply import demo_data
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.seed import SEEDED, warnings
 
 
 @command(
@@ -38,11 +38,11 @@ def run(
     data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
     request = Seed(data, users, seed_password(run.environ))
     dry_run = run.options.dry_run
-    prepared = seeding.prepare(run.gate, request, dry_run=dry_run)
+    prepared = demo_data.prepare(run.gate, request, dry_run=dry_run)
     if prepared.plan.writes and not dry_run:
         again = command_line("db seed", file=file, users=str(users) if users else None, yes=True)
         run.agree(prepared.impact(again))
-    done = prepared.seeded() if dry_run else seeding.carry_out(run.gate, prepared, run.notice)
+    done = prepared.seeded() if dry_run else demo_data.carry_out(run.gate, prepared, run.notice)
     _tell(run, done)
     run.show(done)
     return ExitCode.PARTIAL if done.partly_done else ExitCode.DONE

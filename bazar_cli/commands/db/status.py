@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db import STATUS, GetStatus, MigrationStatus, disagreement
+from bazar_cli.domain.db.migrations import STATUS, GetStatus, MigrationStatus, disagreement
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import db as views
-from bazar_cli.services import db
+from bazar_cli.services.db import migrate
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views import db as views
 
 
 @command(STATUS, view=views.STATUS, examples=("bazar db status", "bazar db status --check --quiet"))
@@ -20,7 +20,7 @@ def run(
     check: Annotated[bool, Option("--check", help="exit code 9 with pending revisions, 6 when they disagree")] = False,
 ) -> int:
     """Show the revision of the database and what is pending."""
-    status = run.perform(db.status, GetStatus())
+    status = run.perform(migrate.status, GetStatus())
     run.show(status)
     if not status.place.frees_locks_of_the_dead:
         run.notice("before Postgres 14 a killed migration holds its lock until its statement ends")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db import WAIT, Wait, Waited
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.db import WAITED
-from bazar_cli.services import db
+from bazar_cli.domain.db.migrations import WAIT, Wait, Waited
+from bazar_cli.services.db import migrate
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.db import WAITED
 
 
 @command(WAIT, view=WAITED, examples=("bazar db wait", "bazar db wait --timeout 120 && bazar db migrate"))
@@ -22,4 +22,4 @@ def run(
 
     What waiting does not mend, as a wrong password, ends it at once.
     """
-    run.show(db.wait(run.target, Wait(timeout)))
+    run.show(migrate.wait(run.target, Wait(timeout)))

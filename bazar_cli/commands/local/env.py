@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from bazar_cli.devstack import stack
 from bazar_cli.domain.local import ENV
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.local import ENVIRONMENT
 from bazar_cli.services.config import data_folder
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.local import ENVIRONMENT
 
 
 @command(ENV, view=ENVIRONMENT, examples=('eval "$(bazar local env)"', "bazar local env -o json"))

@@ -8,10 +8,10 @@ from typer import Argument, Option
 
 from bazar_cli.devstack import stack
 from bazar_cli.domain.local import LOGS
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.local import LINE
 from bazar_cli.services.config import data_folder
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.local import LINE
 
 _LINES = 100
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bazar_cli.devstack import stack
 from bazar_cli.domain.local import MAIL
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import local as views
 from bazar_cli.services.config import data_folder
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views import local as views
 
 
 @command(MAIL, view=views.MAIL, examples=("bazar local mail", "bazar local mail -o json --fields recipient,link"))

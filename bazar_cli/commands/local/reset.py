@@ -10,11 +10,11 @@ from bazar_cli.devstack import stack
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import Refused
 from bazar_cli.domain.local import RESET
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.local import STOPPED, Stopped
 from bazar_cli.services.config import data_folder
 from bazar_cli.services.consent import as_detail, not_it
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.local import STOPPED, Stopped
 
 
 @command(RESET, view=STOPPED, examples=("bazar local reset --confirm local", "bazar local reset"))

@@ -11,12 +11,12 @@ from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.local import START
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import Verbatim
-from bazar_cli.domain.users import check_superuser
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.local import STARTED, Started
+from bazar_cli.domain.users.users import check_superuser
 from bazar_cli.services.config import data_folder, redacted
-from bazar_cli.services.setup import Prepared, prepare
+from bazar_cli.services.local import Prepared, prepare
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.local import STARTED, Started
 
 
 @command(

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.orgs import CREATE, CreatedOrganization, CreateOrganization
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.orgs import CREATED
-from bazar_cli.services import orgs
+from bazar_cli.domain.orgs.organizations import CREATE, CreatedOrganization, CreateOrganization
+from bazar_cli.services.orgs import organizations
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.orgs import CREATED
 
 
 @command(
@@ -27,4 +27,4 @@ def run(
     ] = None,
 ) -> None:
     """Create an organization; you become its owner."""
-    run.show(run.perform(orgs.create, CreateOrganization(name, slug, owner)))
+    run.show(run.perform(organizations.create, CreateOrganization(name, slug, owner)))

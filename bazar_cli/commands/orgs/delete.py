@@ -7,11 +7,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.orgs import DELETE, DeleteOrganization, Dissolution
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.orgs import DISSOLUTION
-from bazar_cli.services import orgs
+from bazar_cli.domain.orgs.organizations import DELETE, DeleteOrganization, Dissolution
+from bazar_cli.services.orgs import organizations
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.orgs import DISSOLUTION
 
 
 @command(
@@ -30,6 +30,6 @@ def run(
     """
     request = DeleteOrganization(org, confirm)
     if confirm is None and run.prompter.possible and not run.options.dry_run:
-        going = run.perform(orgs.foresee_deletion, request).described()
+        going = run.perform(organizations.foresee_deletion, request).described()
         request = replace(request, confirm=run.prompter.name(None, f"{going}. Type the slug to do it"))
-    run.show(run.perform(orgs.delete, request))
+    run.show(run.perform(organizations.delete, request))

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.orgs import LIST, ListOrganizations, Organization
+from bazar_cli.domain.entities import Organization
+from bazar_cli.domain.orgs.organizations import LIST, ListOrganizations
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.orgs import ORGANIZATION
-from bazar_cli.services import orgs
+from bazar_cli.services.orgs import organizations
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.orgs import ORGANIZATION
 
 
 @command(LIST, view=ORGANIZATION, examples=("bazar orgs list", "bazar orgs list --all -o json --fields slug,members"))
@@ -26,4 +27,4 @@ def run(
     """List the organizations that you can see, oldest first."""
     request = ListOrganizations(limit, cursor)
     grant = run.authorize(request)
-    run.show_pages(lambda page: orgs.list_page(run.system, grant, page), request, every=all_pages)
+    run.show_pages(lambda page: organizations.list_page(run.system, grant, page), request, every=all_pages)

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from bazar_cli.domain.entities import Organization
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.orgs import UPDATE, Organization, UpdateOrganization
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.orgs import ORGANIZATION
-from bazar_cli.services import orgs
+from bazar_cli.domain.orgs.organizations import UPDATE, UpdateOrganization
+from bazar_cli.services.orgs import organizations
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.orgs import ORGANIZATION
 
 
 @command(
@@ -30,7 +31,7 @@ def run(
     """Change an organization; only what is given is changed."""
     if name is None and slug is None:
         raise UsageError("orgs.nothing_to_update", "nothing to change was given", hint="give --name or --slug")
-    updated = run.perform(orgs.update, UpdateOrganization(org, name, slug))
+    updated = run.perform(organizations.update, UpdateOrganization(org, name, slug))
     if not updated.changed:
         run.notice(f"{updated.organization.slug} is so already; nothing was changed")
     run.show(updated.organization)

@@ -7,12 +7,12 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import ASSIGN, AssignedPlan, AssignPlan
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.plans import ASSIGNED
-from bazar_cli.services import plan_changes
+from bazar_cli.services.plans import changes
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.plans import ASSIGNED
 
 
 @command(
@@ -37,7 +37,7 @@ def run(
     def ask(agreed: Impact | None) -> AssignPlan:
         return AssignPlan(user, plan, agreed)
 
-    assigned = run.perform_agreed(plan_changes.assign, ask)
+    assigned = run.perform_agreed(changes.assign, ask)
     if not assigned.changed:
         run.notice(f"{assigned.user.email} is on {plan} already; nothing was changed")
     if run.options.dry_run and assigned.impact is not None:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from bazar_cli.domain.authz.explain import Verdict
+from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.domain.permissions import Permission
-from bazar_cli.domain.plans import CHECK, CheckPermission, Verdict
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.plans import VERDICT
-from bazar_cli.services import plans
+from bazar_cli.domain.plans import CHECK, CheckPermission
+from bazar_cli.services.plans import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.plans import VERDICT
 
 
 @command(
@@ -30,6 +31,6 @@ def run(
     org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None,
 ) -> int:
     """Say whether a user has a permission: exit code 0 when allowed, 9 when not."""
-    verdict = run.perform(plans.check, CheckPermission(permission, user, org))
+    verdict = run.perform(read.check, CheckPermission(permission, user, org))
     run.show(verdict)
     return ExitCode.DONE if verdict.allowed else ExitCode.FINDING

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.permissions import Permission
-from bazar_cli.domain.plans import EXPLAIN, CheckPermission, Explanation
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.plans import EXPLANATION
-from bazar_cli.services import plans
+from bazar_cli.domain.authz.explain import Explanation
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.plans import EXPLAIN, CheckPermission
+from bazar_cli.services.plans import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.plans import EXPLANATION
 
 
 @command(
@@ -33,5 +34,5 @@ def run(
 
     The exit code is 0 in both cases; `bazar plans check` has it say yes or no.
     """
-    found = run.perform(plans.explain, CheckPermission(permission, user, org))
+    found = run.perform(read.explain, CheckPermission(permission, user, org))
     run.show(replace(found, changes=tuple(run.told(change) for change in found.changes)))

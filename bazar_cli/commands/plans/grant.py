@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import GRANT, EditedPlan, EditPlan
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.plans import EDITED
-from bazar_cli.services import plan_changes
+from bazar_cli.services.plans import changes
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.plans import EDITED
 
 
 @command(
@@ -25,7 +26,7 @@ def run(
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
 ) -> None:
     """Add a permission to a plan, for everybody on it."""
-    edited = run.perform(plan_changes.grant_permission, EditPlan(plan, permission))
+    edited = run.perform(changes.grant_permission, EditPlan(plan, permission))
     if not edited.changed:
         run.notice(f"{plan} allows {permission} already; nothing was changed")
     run.show(edited)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bazar_cli.domain.plans import MATRIX, MatrixRow
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views import plans as views
-from bazar_cli.services import plans
+from bazar_cli.services.plans import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views import plans as views
 
 
 @command(MATRIX, view=views.MATRIX, examples=("bazar plans matrix", "bazar plans matrix -o csv"))
 def run(run: Run[MatrixRow]) -> None:
     """Show which plan has which permission, as the table stands now."""
-    run.show_all(run.perform(plans.matrix, None))
+    run.show_all(run.perform(read.matrix, None))

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from typer import Argument
 
+from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import REVOKE, EditedPlan, EditPlan
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.plans import EDITED
-from bazar_cli.services import plan_changes
+from bazar_cli.services.plans import changes
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.plans import EDITED
 
 
 @command(
@@ -33,7 +34,7 @@ def run(
     def ask(agreed: Impact | None) -> EditPlan:
         return EditPlan(plan, permission, agreed)
 
-    edited = run.perform_agreed(plan_changes.revoke_permission, ask)
+    edited = run.perform_agreed(changes.revoke_permission, ask)
     if not edited.changed:
         run.notice(f"{plan} does not allow {permission}; nothing was changed")
     if run.options.dry_run and edited.impact is not None:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.access import UserState
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.users import ADOPT, AdoptedUser, AdoptUser
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.base import rfc3339
-from bazar_cli.runtime.views.users import ADOPTED
-from bazar_cli.services import adoption
+from bazar_cli.domain.entities import UserState
+from bazar_cli.domain.users.users import ADOPT, AdoptedUser, AdoptUser
+from bazar_cli.services.users import adopt
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.base import rfc3339
+from bazar_cli.terminal.views.users import ADOPTED
 
 
 @command(
@@ -35,7 +35,7 @@ def run(
     Its password and sessions stay; one that is banned becomes a suspended user, whose ban lasts until they are
     restored. A run that was cut off is finished by running the same command again.
     """
-    done = run.perform(adoption.adopt, AdoptUser(email, name, org))
+    done = run.perform(adopt.adopt, AdoptUser(email, name, org))
     user = done.user
     if not done.adopted:
         run.notice(f"{user.email} was a user already; nothing was changed")

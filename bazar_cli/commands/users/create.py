@@ -6,15 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import CREATED
-from bazar_cli.services import user_creation
+from bazar_cli.domain.users.users import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
 from bazar_cli.services.interrupts import until_shown
+from bazar_cli.services.users import create
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import CREATED
 
 
 @command(
@@ -66,7 +65,7 @@ def run(
         password = NewPassword(bcrypt_hash=run.read_hash())
     request = CreateUser(email, name, org, role, plan, password, if_not_exists, invite)
     with until_shown():
-        created = run.perform(user_creation.create, request)
+        created = run.perform(create.create, request)
         if not created.created:
             run.notice(f"{created.user.email} was there already; nothing was changed")
         if created.invited:

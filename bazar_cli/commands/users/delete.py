@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users import DELETE, DeleteUser, User
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import user_deletion
+from bazar_cli.domain.entities import User
+from bazar_cli.domain.users.users import DELETE, DeleteUser
+from bazar_cli.services.users import delete
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import USER
 
 
 @command(
@@ -32,4 +33,4 @@ def run(
     """
     question = f"Type the email of {user} to delete this user"
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    run.show(run.perform(user_deletion.delete, DeleteUser(user, typed)))
+    run.show(run.perform(delete.delete, DeleteUser(user, typed)))

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users import DEMOTE, ChangeSuperuser, User
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import superusers
+from bazar_cli.domain.entities import User
+from bazar_cli.domain.users.users import DEMOTE, ChangeSuperuser
+from bazar_cli.services.users import superusers
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import USER
 
 
 @command(

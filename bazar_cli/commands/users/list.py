@@ -6,15 +6,14 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.access import UserState
+from bazar_cli.domain.entities import Plan, User, UserState
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import LIST, ListUsers, User, UserSort
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.times import moment
-from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import users
+from bazar_cli.domain.users.users import LIST, ListUsers, UserSort
+from bazar_cli.services.users import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.times import moment
+from bazar_cli.terminal.views.users import USER
 
 
 @command(
@@ -43,4 +42,4 @@ def run(
     since = moment(created_since, "--created-since") if created_since is not None else None
     request = ListUsers(org, plan, state, search, since, sort, limit, cursor)
     grant = run.authorize(request)
-    run.show_pages(lambda page: users.list_page(run.system, grant, page), request, every=all_pages)
+    run.show_pages(lambda page: read.list_page(run.system, grant, page), request, every=all_pages)

@@ -7,12 +7,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.domain.users import PROMOTE, ChangeSuperuser, User
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import superusers
+from bazar_cli.domain.entities import Plan, User
+from bazar_cli.domain.users.users import PROMOTE, ChangeSuperuser
+from bazar_cli.services.users import superusers
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import USER
 
 
 @command(

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users import RESET_PASSWORD, PasswordReset, ResetPassword
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import RESET
-from bazar_cli.services import password_reset
+from bazar_cli.domain.users.users import RESET_PASSWORD, PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import until_shown
+from bazar_cli.services.users import reset_password
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import RESET
 
 
 @command(
@@ -37,7 +37,7 @@ def run(
     if print_link:
         run.require_field("link", "a recovery link is shown once")
     with until_shown():
-        done = run.perform(password_reset.reset, ResetPassword(user, print_link))
+        done = run.perform(reset_password.reset, ResetPassword(user, print_link))
         if done.mailed and not run.options.dry_run:
             run.notice(f"Supabase Auth mails a link to {done.user.email}")
         run.show(done)

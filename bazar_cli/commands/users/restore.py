@@ -6,11 +6,11 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.users import RESTORE, RestoredUser, RestoreUser
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import RESTORED
-from bazar_cli.services import user_suspension
+from bazar_cli.domain.users.users import RESTORE, RestoredUser, RestoreUser
+from bazar_cli.services.users import suspend
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import RESTORED
 
 
 @command(
@@ -26,7 +26,7 @@ def run(run: Run[RestoredUser], user: Annotated[str, Argument(help="id or email"
     It also takes back a deletion that was cut off, while Supabase still has the identity. A run that was cut off
     is finished by running the same command again.
     """
-    restored = run.perform(user_suspension.restore, RestoreUser(user))
+    restored = run.perform(suspend.restore, RestoreUser(user))
     run.show(restored)
     if not restored.changed:
         run.notice(f"{restored.user.email} was active already; nothing was changed")

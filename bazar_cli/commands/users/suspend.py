@@ -7,11 +7,11 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.users import SUSPEND, SuspendedUser, SuspendUser
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.users import SUSPENDED, what_suspending_ends
-from bazar_cli.services import user_suspension
+from bazar_cli.domain.users.users import SUSPEND, SuspendedUser, SuspendUser
+from bazar_cli.services.users import suspend
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import SUSPENDED, what_suspending_ends
 
 
 @command(
@@ -37,7 +37,7 @@ def run(
     def ask(agreed: Impact | None) -> SuspendUser:
         return SuspendUser(user, reason, agreed)
 
-    suspended = run.perform_agreed(user_suspension.suspend, ask)
+    suspended = run.perform_agreed(suspend.suspend, ask)
     run.show(suspended)
     for text in what_suspending_ends(suspended):
         run.notice(text)

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from bazar_cli.domain.entities import User
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users import UPDATE, UpdateUser, User
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.times import moment
-from bazar_cli.runtime.views.users import USER
-from bazar_cli.services import users
+from bazar_cli.domain.users.users import UPDATE, UpdateUser
+from bazar_cli.services.users import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.times import moment
+from bazar_cli.terminal.views.users import USER
 
 
 @command(
@@ -43,7 +44,7 @@ def run(
     if name is None and email is None:
         raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --email or --name")
     since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
-    updated = run.perform(users.update, UpdateUser(user, name, since, email))
+    updated = run.perform(read.update, UpdateUser(user, name, since, email))
     if not updated.changed:
         run.notice(f"{updated.user.email} is so already; nothing was changed")
     run.show(updated.user)

@@ -14,8 +14,7 @@ import psycopg
 import pytest
 import yaml
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import RUN, People, Someone

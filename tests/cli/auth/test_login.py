@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from bazar_cli.domain.access import UserState
+from bazar_cli.domain.entities import UserState
 from tests.cli.auth.support import Terminal, session_file, sign_in, stored_session
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone

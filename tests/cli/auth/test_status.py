@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import session_file, sign_in, stored_session
 from tests.support.cli import Bazar

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from bazar_cli.domain.demo.data import DEMO
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.seed_data import DEMO
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People

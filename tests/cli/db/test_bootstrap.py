@@ -12,9 +12,8 @@ import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.db import Migrate
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.db.migrations import Migrate
+from bazar_cli.domain.entities import Plan, Role
 from tests.cli.db.conftest import On, has_schema
 from tests.cli.db.test_alembic import alembic
 from tests.support.cli import Bazar, Done

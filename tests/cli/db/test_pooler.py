@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On, has_schema
 from tests.support.cli import Bazar, Done

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.domain.seed_data import DEMO
+from bazar_cli.domain.demo.data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
 from tests.cli.db.conftest import On, as_ruler, has_schema, marker_of, people_apart, schema_of

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from bazar_cli.domain.demo.data import DEMO
+from bazar_cli.domain.demo.file import FILE_BYTES
+from bazar_cli.domain.demo.seed import SeedData
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.seed import SeedData
-from bazar_cli.domain.seed_data import DEMO
-from bazar_cli.domain.seed_file import FILE_BYTES
 from bazar_cli.domain.target import Target
-from bazar_cli.services.crew import WORKERS
+from bazar_cli.services.apply.workers import WORKERS
 from tests.cli.db.conftest import On
 from tests.support.auth_proxy import AuthProxy, Fault, auth_proxy, held_wire
 from tests.support.cli import Bazar

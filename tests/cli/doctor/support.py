@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.services.doctor import COMPARED
+from bazar_cli.services.doctor.report import COMPARED
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
 from tests.support.tokens import Signer, claims_of

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Pending
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan
 from tests.cli.doctor.support import BOTH_WAYS, compared, signed_in, stamp
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar

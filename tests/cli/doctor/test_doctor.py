@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from tests.cli.auth.support import sign_in
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone

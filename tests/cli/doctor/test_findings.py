@@ -19,14 +19,16 @@ from psycopg import errors
 
 from bazar_cli.adapters.postgres.probe import DatabaseProbe
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Grant, Pending, Role, UserState
-from bazar_cli.domain.db import Place
+from bazar_cli.domain.authz.policy import decide
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.db.migrations import Place
 from bazar_cli.domain.doctor import COMPARE, Health
-from bazar_cli.domain.policy import decide
-from bazar_cli.domain.users import CREATE, DELETE, CreateUser, DeleteUser
-from bazar_cli.services import comparison, examination, user_creation, user_deletion
-from bazar_cli.services.id_set import IdSet
-from bazar_cli.services.system import System
+from bazar_cli.domain.entities import Pending, Role, UserState
+from bazar_cli.domain.users.users import CREATE, DELETE, CreateUser, DeleteUser
+from bazar_cli.services.doctor import comparison, configuration
+from bazar_cli.services.doctor.id_set import IdSet
+from bazar_cli.services.gate.connections import System
+from bazar_cli.services.users import create, delete
 from tests.cli.doctor.support import BOTH_WAYS, checks, signed_in, stamp
 from tests.support.auth_proxy import Asked, between
 from tests.support.cli import Bazar, Done
@@ -182,12 +184,12 @@ class Commands:
         with People(self._people.target) as people:
             while not until.is_set():
                 request = CreateUser(an_address("racing"))
-                made = people.run(self._operator, user_creation.create, CREATE, request).user
+                made = people.run(self._operator, create.create, CREATE, request).user
                 self._step(people, made.id, "suspend", "state = 'suspended'", {"ban_duration": "1h"})
                 self._step(people, made.id, "restore", "state = 'active'", {"ban_duration": "none"})
                 address = an_address("moved")
                 self._step(people, made.id, "email", f"email = '{address}'", {"email": address, "email_confirm": True})
-                people.run(self._operator, user_deletion.delete, DELETE, DeleteUser(str(made.id), address))
+                people.run(self._operator, delete.delete, DELETE, DeleteUser(str(made.id), address))
                 self.rounds += 1
 
     @staticmethod
@@ -550,10 +552,10 @@ def test_plain_text(tmp_path: Path, people: People) -> None:
 def test_plain_text_to_postgres_is_what_the_connection_says(people: People) -> None:
     """No server of the suite listens beyond this machine, so the check is given what the probe would find."""
     place = Place("pg.internal", "bazar", None, "16.4")
-    plain, encrypted = (examination.connection(people.target, DatabaseProbe(place, p, 0.0)) for p in (True, False))
+    plain, encrypted = (configuration.connection(people.target, DatabaseProbe(place, p, 0.0)) for p in (True, False))
     assert (plain.status, "Postgres at pg.internal" in plain.detail) == (Health.WARNING, True)
     assert encrypted.status is Health.OK
-    assert examination.connection(people.target, None).status is Health.SKIPPED
+    assert configuration.connection(people.target, None).status is Health.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -561,13 +563,13 @@ def test_plain_text_to_postgres_is_what_the_connection_says(people: People) -> N
     [(0.9, 0.1, "ok"), (-59, 59, "ok"), (61, 0, "warning"), (0, -61, "warning"), (-301, 0, "failed"), (None, 0, "ok")],
 )
 def test_how_far_clocks_may_differ(auth: float | None, database: float, status: str) -> None:
-    found = examination.clock(
+    found = configuration.clock(
         auth, DatabaseProbe(Place("", "", None, ""), plaintext=False, clock_skew_seconds=database)
     )
     assert (found.status.value, bool(found.remedy)) == (status, status != "ok")
     assert "60 s" in found.detail
     assert "300 s" in found.detail
-    assert examination.clock(None, None).status is Health.SKIPPED
+    assert configuration.clock(None, None).status is Health.SKIPPED
 
 
 def test_a_revision_was_applied_from_another_file(bazar: Bazar, people: People) -> None:

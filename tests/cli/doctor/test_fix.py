@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from bazar_cli.domain import doctor as use_cases
-from bazar_cli.domain.access import Pending, UserState
+from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.permissions import Plan
-from bazar_cli.services import leases, user_creation
+from bazar_cli.services.users import create, leases
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
@@ -164,7 +163,7 @@ def test_who_stays_held_is_left(people: People, monkeypatch: pytest.MonkeyPatch)
     held = people.user(pending=Pending.CREATE)
     leased(people, held)
     with pytest.raises(Conflict) as busy:
-        people.run(people.superuser(), user_creation.finish, use_cases.FIX, held.id)
+        people.run(people.superuser(), create.finish, use_cases.FIX, held.id)
     assert busy.value.code == "users.busy"
     assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done

@@ -11,8 +11,7 @@ import pytest
 
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.devstack.auth.keys import AuthKeys
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from tests.cli.escalations.conftest import JSON, Attack, Realm, World
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone

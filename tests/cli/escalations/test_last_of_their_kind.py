@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from tests.cli.escalations.conftest import JSON, Realm, World
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from tests.cli.escalations.conftest import Attack, Realm, World, told
 from tests.cli.escalations.test_last_of_their_kind import LAST, at_once, outcomes
 from tests.support.cli import Bazar

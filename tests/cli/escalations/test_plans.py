@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from tests.cli.escalations.conftest import JSON, Attack, Realm, World
 from tests.cli.escalations.test_last_of_their_kind import at_once, outcomes
 from tests.support.cli import Bazar

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from tests.cli.escalations.conftest import JSON, Attack, World, told
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Pending, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, UserState
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 

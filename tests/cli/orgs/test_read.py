@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from bazar_cli.domain.access import Role, UserState
+from bazar_cli.domain.entities import Role, UserState
 from tests.support.cli import Bazar
 from tests.support.people import Org, People, Someone
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bazar_cli.domain.access import Role, UserState
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bazar_cli.domain.permissions import Permission, Plan
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from bazar_cli.domain.permissions import SEEDED_PLANS, Permission, Plan
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
+from bazar_cli.domain.entities import Plan
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Pending
+from bazar_cli.domain.entities import Pending
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan
 from tests.support.cli import Bazar
 from tests.support.people import People
 

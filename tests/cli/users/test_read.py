@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from bazar_cli.domain.access import Role
+from bazar_cli.domain.entities import Role
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 

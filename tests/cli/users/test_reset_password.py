@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from bazar_cli.domain.access import Pending, Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone

@@ -11,8 +11,7 @@ import pytest
 
 from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar

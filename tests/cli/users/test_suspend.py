@@ -7,8 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from bazar_cli.domain.access import Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role, UserState
 from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bazar_cli.domain.access import Role, UserState
-from bazar_cli.domain.permissions import Plan
+from bazar_cli.domain.entities import Plan, Role, UserState
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 

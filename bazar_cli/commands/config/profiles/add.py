@@ -7,10 +7,10 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.config import PROFILES_ADD, Profile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run, current_folder
-from bazar_cli.runtime.views.config import PROFILE
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run, current_folder
+from bazar_cli.terminal.views.config import PROFILE
 
 
 @command(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bazar_cli.domain.config import PROFILES_LIST, Profile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.config import PROFILE
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.config import PROFILE
 
 
 @command(PROFILES_LIST, view=PROFILE, examples=("bazar config profiles list", "bazar config profiles list -o ids"))

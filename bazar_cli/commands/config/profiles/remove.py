@@ -7,9 +7,9 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.config import PROFILES_REMOVE, Profile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
 
 
 @command(

@@ -7,10 +7,10 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.config import PROFILES_USE, Profile
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.config import PROFILE
 from bazar_cli.services import config
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.config import PROFILE
 
 
 @command(PROFILES_USE, view=PROFILE, examples=("bazar config profiles use staging", "bazar config profiles use local"))

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.database import SET_MARKER, DatabaseMarker, SetMarker
+from bazar_cli.domain.db.database import SET_MARKER, DatabaseMarker, SetMarker
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import MARKER
-from bazar_cli.services import database
+from bazar_cli.services.db import database
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import MARKER
 
 
 @command(

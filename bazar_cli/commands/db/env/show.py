@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.database import SHOW_MARKER, DatabaseMarker, ShowMarker
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.database import MARKER
-from bazar_cli.services import database
+from bazar_cli.domain.db.database import SHOW_MARKER, DatabaseMarker, ShowMarker
+from bazar_cli.services.db import database
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.database import MARKER
 
 
 @command(SHOW_MARKER, view=MARKER, examples=("bazar db env show", "bazar db env show -o json"))

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.members import LIST, ListMembers, Member
+from bazar_cli.domain.entities import Role
+from bazar_cli.domain.orgs.members import LIST, ListMembers, Member
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.members import MEMBER
-from bazar_cli.services import members
+from bazar_cli.services.orgs import members
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.members import MEMBER
 
 
 @command(

@@ -7,11 +7,11 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.members import REMOVE, MemberChange, RemoveMember
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.members import MEMBER_CHANGE
-from bazar_cli.services import members
+from bazar_cli.domain.orgs.members import REMOVE, MemberChange, RemoveMember
+from bazar_cli.services.orgs import members
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.members import MEMBER_CHANGE
 
 
 @command(

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.access import Role
-from bazar_cli.domain.members import UPDATE, MemberChange, UpdateMember
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.members import MEMBER_CHANGE
-from bazar_cli.services import members
+from bazar_cli.domain.entities import Role
+from bazar_cli.domain.orgs.members import UPDATE, MemberChange, UpdateMember
+from bazar_cli.services.orgs import members
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.members import MEMBER_CHANGE
 
 
 @command(

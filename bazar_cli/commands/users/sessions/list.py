@@ -7,11 +7,11 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.user_sessions import LIST, OfUser, UserSession
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.user_sessions import SESSION
-from bazar_cli.services import user_sessions
+from bazar_cli.domain.users.sessions import LIST, OfUser, UserSession
+from bazar_cli.services.users import sessions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.user_sessions import SESSION
 
 
 @command(
@@ -31,4 +31,4 @@ def run(run: Run[UserSession], user: Annotated[str, Argument(help="id or email")
     def confirm() -> None:
         run.identities.confirm(run.identities.current())
 
-    run.show_all(run.perform(partial(user_sessions.sessions, confirm=confirm), OfUser(user)))
+    run.show_all(run.perform(partial(sessions.sessions, confirm=confirm), OfUser(user)))

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.user_sessions import REVOKE, OfUser, RevokedSessions
-from bazar_cli.runtime.command import command
-from bazar_cli.runtime.run import Run
-from bazar_cli.runtime.views.user_sessions import REVOKED, what_stays_valid
-from bazar_cli.services import auth, user_sessions
+from bazar_cli.domain.users.sessions import REVOKE, OfUser, RevokedSessions
+from bazar_cli.services import auth
+from bazar_cli.services.users import sessions
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.user_sessions import REVOKED, what_stays_valid
 
 
 @command(
@@ -25,7 +26,7 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
     at once, and elsewhere when they expire, at the latest at tokens_valid_until; that is empty where no session was
     left to end.
     """
-    revoked = run.perform(user_sessions.revoke, OfUser(user))
+    revoked = run.perform(sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:
         auth.forget_ended(run.system, run.environ, run.identities)
         run.notice("your own session has ended too: sign in again with `bazar auth login`")

@@ -1,0 +1,76 @@
+"""The audit log: one event per change, written in the change's own transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from bazar_cli.domain.authz.spec import Grant
+
+_INSERT = text(
+    """
+    INSERT INTO bazar.audit_events
+        (id, operator_id, operator_email, use_case, outcome, target_type, target_id, organization_id,
+         before, after, reason, request_id)
+    VALUES (:id, :operator_id, :operator_email, :use_case, :outcome, :target_type, :target_id,
+            :organization_id, CAST(:before AS jsonb), CAST(:after AS jsonb), :reason, :request_id)
+    """
+)
+_LATEST_CHANGE = text(
+    """
+    SELECT before ->> 'email' AS before, after ->> 'email' AS after FROM bazar.audit_events
+    WHERE target_type = 'user' AND target_id = :id AND use_case = 'users.update' AND outcome = 'done'
+      AND after ->> 'email' IS NOT NULL
+    ORDER BY seq DESC LIMIT 1
+    """
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a use case did to one target; neither side may hold a secret or a hash.
+
+    Organizations are named in two places only, of which readers see their own (`domain.audit.as_seen_by`):
+    `organization` is the slug of the one that the event belongs to, `organizations` are others, each with its id. The
+    target's own name stands under `email` or `slug`: by it who is gone is found.
+    """
+
+    target_type: Literal["user", "organization", "database", "plan"]
+    target_id: uuid.UUID | str
+    organization_id: uuid.UUID | None = None
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+    reason: str | None = None
+    outcome: Literal["done", "undone"] = field(default="done")
+
+
+def address_before(connection: Connection, user_id: uuid.UUID, email: str) -> str | None:
+    """Return the address from which a user came to `email` by the latest change of it; None when by none."""
+    row = connection.execute(_LATEST_CHANGE, {"id": str(user_id)}).one_or_none()
+    return row.before if row is not None and row.after == email else None
+
+
+def record(connection: Connection, grant: Grant, change: Change) -> None:
+    """Append the event of `change` by the operator of `grant`, in the transaction of `connection`."""
+    connection.execute(
+        _INSERT,
+        {
+            "id": uuid.uuid4(),
+            "operator_id": grant.operator.id,
+            "operator_email": grant.operator.email,
+            "use_case": grant.spec.name,
+            "outcome": change.outcome,
+            "target_type": change.target_type,
+            "target_id": str(change.target_id),
+            "organization_id": change.organization_id,
+            "before": None if change.before is None else json.dumps(change.before),
+            "after": None if change.after is None else json.dumps(change.after),
+            "reason": change.reason,
+            "request_id": grant.request_id,
+        },
+    )

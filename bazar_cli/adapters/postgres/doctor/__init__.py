@@ -1,0 +1,4 @@
+"""Queries that only `doctor` makes.
+
+Never here: what a finding means.
+"""

@@ -1,0 +1,4 @@
+"""Queries on organizations and memberships.
+
+Never here: whether a change is allowed.
+"""

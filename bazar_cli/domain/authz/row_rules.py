@@ -1,0 +1,191 @@
+"""The row rules: where an operator may write (docs/permissions.md), checked inside the transaction.
+
+Each rule returns nothing when it allows, and raises Denied with the reason when it does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.entities import Role
+from bazar_cli.domain.errors import Denied
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.entities import Organization, User
+
+
+ROLE_NEEDED = {
+    Permission.USERS_CREATE: Role.ADMIN,
+    Permission.USERS_UPDATE: Role.ADMIN,
+    Permission.USERS_DELETE: Role.ADMIN,
+    Permission.MEMBERS_MANAGE: Role.ADMIN,
+    Permission.ORGS_UPDATE: Role.ADMIN,
+    Permission.ORGS_DELETE: Role.OWNER,
+}
+"""The least role in an organization that a permission needs there; a member's is enough for the others."""
+
+
+def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
+    """Allow a new user in an organization that the operator administers; without one, to superusers.
+
+    Raises: Denied `access.platform`, `access.role`.
+    """
+    if grant.operator.is_superuser:
+        return
+    if organization_id is None:
+        raise Denied(
+            "access.platform",
+            "only a superuser creates users without an organization",
+            hint="add --org with an organization that you administer",
+        )
+    may_give_role(grant, organization_id, slug or str(organization_id), role)
+
+
+def may_choose_id(grant: Grant) -> None:
+    """Allow to choose the id of a new user, to superusers (docs/permissions.md, rule 4).
+
+    Raises: Denied `access.platform`.
+    """
+    if not grant.operator.is_superuser:
+        raise Denied("access.platform", "only a superuser chooses the id of a user", hint="ask a superuser to run it")
+
+
+def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) -> None:
+    """Allow to give `role`: admins below their own role, owners up to owner, superusers anywhere.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser:
+        return
+    own = grant.role_in(organization_id)
+    if not _manages(own, role):
+        raise _role_too_low(own, slug, f"make someone {role} of {slug}", role)
+
+
+def may_see_user(grant: Grant, target: User) -> None:
+    """See that the operator still shares an organization with a user whom they found within reach.
+
+    Raises: RightsChanged inside a transaction, where they share it no more.
+    """
+    if not grant.operator.is_superuser and grant.operator.id != target.id:
+        shared = grant.reach.organization_ids.intersection(m.organization_id for m in target.organizations)
+        grant.role_in(min(shared))
+
+
+def may_change_member(grant: Grant, user_id: UUID, organization: Organization, current: Role, wanted: Role) -> None:
+    """Allow to give a member another role: admins below their own, owners any; oneself may step down.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser or (grant.operator.id == user_id and wanted.rank <= current.rank):
+        return
+    own = grant.role_in(organization.id)
+    if not _manages(own, current):
+        raise _role_too_low(own, organization.slug, f"change the role of the {current} of {organization.slug}", current)
+    may_give_role(grant, organization.id, organization.slug, wanted)
+
+
+def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, current: Role) -> None:
+    """Allow to end a membership: admins below their own role, owners any; anybody may leave.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser or grant.operator.id == user_id:
+        return
+    own = grant.role_in(organization.id)
+    if not _manages(own, current):
+        raise _role_too_low(own, organization.slug, f"remove the {current} from {organization.slug}", current)
+
+
+def may_write_organization(grant: Grant, organization: Organization, permission: Permission) -> None:
+    """Allow to change an organization to its admins and owners, to delete it to its owners; both to superusers.
+
+    Raises: Denied `access.role`.
+    """
+    if grant.operator.is_superuser:
+        return
+    own, needed = grant.role_in(organization.id), ROLE_NEEDED[permission]
+    if own is None or own.rank < needed.rank:
+        verb = "delete" if permission is Permission.ORGS_DELETE else "change"
+        raise _role_too_low(own, organization.slug, f"{verb} {organization.slug}", needed)
+
+
+def _manages(own: Role | None, role: Role) -> bool:
+    """Whether somebody with the role `own` gives and takes `role`."""
+    return own is Role.OWNER or (own is Role.ADMIN and role.rank < own.rank)
+
+
+def _role_too_low(own: Role | None, slug: str, what: str, role: Role) -> Denied:
+    held = f"your role is {own}" if own else "you are no member"
+    return Denied(
+        "access.role",
+        f"you cannot {what}: {held}",
+        hint=f"ask an owner of {slug}",
+        details={"organization": slug, "role": role.value, "own_role": own.value if own else None},
+    )
+
+
+def may_write_user(grant: Grant, target: User) -> None:
+    """Allow to change `target`: oneself, a superuser, or an admin above them in all their organizations.
+
+    Deleting or suspending oneself is refused by `not_oneself`, not here.
+    Raises: Denied `access.platform`, `access.role`.
+    """
+    _above(grant, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
+
+
+def may_read_sessions(grant: Grant, target: User) -> None:
+    """Allow to read where `target` is signed in: to whom `may_write_user` lets change them.
+
+    Raises: Denied `access.platform`, `access.role`.
+    """
+    doing = f"read the sessions of {target.email}"
+    _above(grant, target, "superusers read their sessions", "a superuser reads their sessions", doing)
+
+
+def _above(grant: Grant, target: User, of_superusers: str, of_nobodys: str, doing: str) -> None:
+    operator = grant.operator
+    if operator.is_superuser or operator.id == target.id:
+        return
+    if target.is_superuser:
+        raise Denied(
+            "access.platform",
+            f"{target.email} is a superuser; only {of_superusers}",
+            hint="ask a superuser to run it",
+        )
+    if not target.organizations:
+        raise Denied(
+            "access.platform",
+            f"{target.email} belongs to no organization; only {of_nobodys}",
+            hint="ask a superuser to run it",
+        )
+    for membership in sorted(target.organizations, key=lambda m: m.organization_id):
+        own = grant.role_in(membership.organization_id)
+        if own is None or own.rank < Role.ADMIN.rank or own.rank <= membership.role.rank:
+            raise Denied(
+                "access.role",
+                f"to {doing} you need a higher role than theirs in all of their organizations",
+                hint="ask an owner of their organizations, or a superuser",
+                details={"user_id": str(target.id)},
+            )
+
+
+def not_oneself(grant: Grant, target: User, action: str) -> None:
+    """Refuse to suspend or delete oneself.
+
+    Raises: Denied `access.oneself`.
+    """
+    if grant.operator.id == target.id:
+        raise Denied(
+            "access.oneself",
+            f"nobody can {action} themselves",
+            hint="ask another administrator to run it",
+        )
+
+
+def owner_of_new_organization(grant: Grant) -> UUID:
+    """Who owns an organization that is created without naming an owner: the operator."""
+    return grant.operator.id

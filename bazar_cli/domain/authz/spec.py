@@ -1,0 +1,286 @@
+"""The declarations behind the gate: what a use case needs, and who the operator is.
+
+A spec stands beside its noun in `domain/` and is the only place that says what a command requires; the
+policy (`domain/authz/policy.py`) decides by it and the row rules (`domain/authz/row_rules.py`) refine it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from types import MappingProxyType
+from uuid import UUID
+
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
+
+_NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
+
+
+class Access(str, Enum):
+    """Who may ask at all, before plan and scope."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed-in"
+    PERMISSION = "permission"
+
+
+class Scope(str, Enum):
+    """Where the answer or the change may lie (docs/permissions.md)."""
+
+    NONE = "none"
+    ONESELF = "oneself"
+    REACH = "reach"
+    ROW = "row"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """What a single field of a request adds, unless it has a value that is free."""
+
+    permission: Permission | None = None
+    platform: bool = False
+    free: tuple[object, ...] = (None,)
+    """Values that add nothing."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One use case: its name, what it requires, and whether it writes."""
+
+    name: str
+    """`noun.verb`, also the action of its audit event."""
+    access: Access
+    scope: Scope = Scope.NONE
+    permissions: frozenset[Permission] = frozenset()
+    writes: bool = False
+    fields: Mapping[str, FieldRule] = field(default_factory=lambda: _NO_FIELDS)
+    bootstrap: bool = False
+    """Allowed to the verified SUPERUSER_EMAIL while no active superuser on Premium exists."""
+    without_database: bool = False
+    """May run where the server has no such database, which ends every other command."""
+    reason: str = ""
+    """Why a public command may be public."""
+    command: str = ""
+    """How users call it, where its name does not say: a part of a composite command."""
+    oneself: str = ""
+    """The field of the request that names a user; for the operator's own address or id no permission is needed."""
+
+    def __post_init__(self) -> None:
+        if self.access is Access.PUBLIC and not self.reason:
+            raise ValueError(f"{self.name}: a public command states its reason")
+        if (self.access is Access.PERMISSION) != bool(self.permissions):
+            raise ValueError(f"{self.name}: permissions belong to, and only to, access by permission")
+
+
+def public(name: str, reason: str, *, writes: bool = False) -> Spec:
+    """Declare a command that needs no sign-in, with the reason why."""
+    return Spec(name=name, access=Access.PUBLIC, reason=reason, writes=writes)
+
+
+def signed_in(name: str, *, writes: bool = False) -> Spec:
+    """Declare a command that any signed-in, active operator may run on themselves."""
+    return Spec(name=name, access=Access.SIGNED_IN, scope=Scope.ONESELF, writes=writes)
+
+
+def requires(
+    name: str,
+    *permissions: Permission,
+    scope: Scope,
+    writes: bool = False,
+    fields: Mapping[str, FieldRule] = _NO_FIELDS,
+    bootstrap: bool = False,
+    without_database: bool = False,
+    command: str = "",
+    oneself: str = "",
+) -> Spec:
+    """Declare a command that needs permissions of the operator's plan, and a scope."""
+    return Spec(
+        name=name,
+        access=Access.PERMISSION,
+        scope=scope,
+        permissions=frozenset(permissions),
+        writes=writes,
+        fields=fields,
+        bootstrap=bootstrap,
+        without_database=without_database,
+        command=command,
+        oneself=oneself,
+    )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The signed-in user with plan, state and memberships, as read from the operator view."""
+
+    id: UUID
+    email: str
+    name: str | None
+    plan: Plan
+    state: UserState
+    pending: Pending | None
+    is_superuser: bool
+    memberships: tuple[Membership, ...]
+    plans: Mapping[Plan, frozenset[Permission]]
+    """The plan table as it stands now: what each plan allows."""
+
+    @property
+    def in_service(self) -> bool:
+        """Whether the operator may do anything at all: neither suspended nor being deleted."""
+        return self.state is UserState.ACTIVE and self.pending is not Pending.DELETE
+
+    @property
+    def restored_by(self) -> str:
+        """Whom to ask for one's restoring, when out of service: who may write this user (docs/permissions.md)."""
+        if self.is_superuser:
+            return "another superuser"
+        return "an administrator of your organization" if self.memberships else "a superuser"
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the operator's own plan allows."""
+        return self.plans.get(self.plan, frozenset())
+
+    def role_in(self, organization_id: UUID) -> Role | None:
+        """The operator's role in an organization, None outside of it."""
+        return next((m.role for m in self.memberships if m.organization_id == organization_id), None)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an operator can see: everything, or oneself and the organizations shared."""
+
+    everything: bool
+    user_id: UUID
+    memberships: tuple[Membership, ...]
+
+    @property
+    def organization_ids(self) -> frozenset[UUID]:
+        """The operator's organizations."""
+        return frozenset(m.organization_id for m in self.memberships)
+
+
+class LockedRoles:
+    """The operator's roles for the row rules: inside a transaction each is locked and compared before it is told.
+
+    So a decision rests on the roles that it asked for, and on no other.
+    """
+
+    def __init__(self, roles: Mapping[UUID, Role]) -> None:
+        self._roles = roles
+        self._keep: Callable[[UUID, Role | None], None] | None = None
+
+    def get(self, organization_id: UUID) -> Role | None:
+        """Return the role in an organization, None outside of it. Raises: RightsChanged inside a transaction."""
+        role = self._roles.get(organization_id)
+        if self._keep is not None:
+            self._keep(organization_id, role)
+        return role
+
+    @contextmanager
+    def kept_by(self, keep: Callable[[UUID, Role | None], None]) -> Generator[None]:
+        """Let `keep` lock each role that is asked for in this block, and compare it."""
+        self._keep = keep
+        try:
+            yield
+        finally:
+            self._keep = None
+
+
+@dataclass(frozen=True)
+class Denial:
+    """An explained no."""
+
+    code: str
+    message: str
+    hint: str
+    details: Mapping[str, object]
+
+
+class Sealed(RuntimeError):
+    """A Grant was made outside the gate, or a system was opened without one: a bug of ours."""
+
+
+_SEAL = object()
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The gate's yes to one use case; transactions and the admin client open with nothing less.
+
+    Only `policy.decide` and `policy.decide_bootstrap` make one: the constructor checks their seal.
+    """
+
+    operator: Operator
+    spec: Spec
+    reach: Reach
+    request_id: str
+    dry_run: bool = False
+    bootstrap: bool = False
+    session_id: str | None = None
+    """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
+    permissions: frozenset[Permission] = frozenset()
+    """What of the operator's plan the decision rests on: whoever writes looks whether the plan still has it."""
+    token_lifetime: timedelta | None = None
+    """How long access tokens of the project live, by the operator's own; None where it does not say."""
+    named_users: frozenset[str] = frozenset()
+    """Ids and addresses of users in the request: a transaction locks them and the operator in one order."""
+    _roles: LockedRoles = field(default_factory=lambda: LockedRoles({}), repr=False, compare=False)
+    seal: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.seal is not _SEAL:
+            raise Sealed(f"a Grant for {self.spec.name} was made outside the gate")
+
+    def role_in(self, organization_id: UUID) -> Role | None:
+        """The operator's role in an organization, None outside of it; a transaction keeps it until its end.
+
+        Raises: RightsChanged inside a transaction, where the role is another one by now.
+        """
+        return self._roles.get(organization_id)
+
+    def keeping_roles(self, keep: Callable[[UUID, Role | None], None]) -> AbstractContextManager[None]:
+        """Let `keep` lock each role that the row rules ask for in this block, and compare it."""
+        return self._roles.kept_by(keep)
+
+    def demand(self, spec: Spec) -> None:
+        """Refuse to serve another use case than the one granted.
+
+        Raises: Sealed when `spec` is not the granted one.
+        """
+        if self.spec is not spec:
+            raise Sealed(f"a Grant for {self.spec.name} was used for {spec.name}")
+
+
+def mint(
+    operator: Operator,
+    spec: Spec,
+    request_id: str,
+    *,
+    dry_run: bool,
+    bootstrap: bool = False,
+    session_id: str | None = None,
+    permissions: frozenset[Permission] = frozenset(),
+    token_lifetime: timedelta | None = None,
+    named_users: frozenset[str] = frozenset(),
+) -> Grant:
+    """Make the Grant; called by the policy alone (a test proves it)."""
+    roles = {m.organization_id: m.role for m in operator.memberships}
+    return Grant(
+        operator,
+        spec,
+        Reach(everything=operator.is_superuser, user_id=operator.id, memberships=operator.memberships),
+        request_id,
+        dry_run,
+        bootstrap,
+        session_id,
+        permissions,
+        token_lifetime,
+        named_users,
+        LockedRoles(roles),
+        seal=_SEAL,
+    )

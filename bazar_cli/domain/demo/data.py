@@ -1,0 +1,91 @@
+"""The demo set, and generated users: the same ones on every run and every machine.
+
+Every address is below example.com, which RFC 2606 gives to nobody: no mail to a demo user reaches anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count, islice
+
+from bazar_cli.domain.demo.seed import (
+    USERS_MAX,
+    Seed,
+    SeedData,
+    SeedMembership,
+    SeedOrganization,
+    SeedUser,
+    checked_count,
+)
+from bazar_cli.domain.entities import Plan, Role, UserState
+from bazar_cli.domain.errors import UsageError
+
+_HARBOR, _LUMEN, _ORCHARD = "harbor-coffee", "lumen-labs", "orchard-school"
+DEMO = SeedData(
+    organizations=(
+        SeedOrganization(_HARBOR, "Harbor Coffee"),
+        SeedOrganization(_LUMEN, "Lumen Labs"),
+        SeedOrganization(_ORCHARD, "Orchard School"),
+    ),
+    users=(
+        SeedUser("olivia.hart@example.com", "Olivia Hart", Plan.PREMIUM, (SeedMembership(_HARBOR, Role.OWNER),)),
+        SeedUser("marco.diaz@example.com", "Marco Díaz", Plan.PLUS, (SeedMembership(_HARBOR, Role.ADMIN),)),
+        SeedUser("nora.berg@example.com", "Nora Berg", Plan.FREE, (SeedMembership(_HARBOR),)),
+        SeedUser("ines.moreau@example.com", "Inès Moreau", Plan.PREMIUM, (SeedMembership(_LUMEN, Role.OWNER),)),
+        SeedUser(
+            "tomas.novak@example.com",
+            "Tomáš Novák",
+            Plan.PREMIUM,
+            (SeedMembership(_LUMEN, Role.ADMIN), SeedMembership(_ORCHARD)),
+        ),
+        SeedUser("yuki.sato@example.com", "Yuki Sato", Plan.FREE, (SeedMembership(_LUMEN),)),
+        SeedUser("amara.okafor@example.com", "Amara Okafor", Plan.PLUS, (SeedMembership(_ORCHARD, Role.OWNER),)),
+        SeedUser("leo.fischer@example.com", "Leo Fischer", Plan.FREE, (SeedMembership(_ORCHARD),), UserState.SUSPENDED),
+        SeedUser("grace.kim@example.com", "Grace Kim"),
+    ),
+)
+"""Each plan, each role, someone suspended, someone in two organizations, someone in none."""
+
+_FIRST = (
+    *("Ada", "Bruno", "Chloe", "Dario", "Elif", "Femi", "Greta", "Hugo", "Iris", "Jonas", "Kira", "Luca"),
+    *("Maya", "Nils", "Oona", "Pavel", "Rosa", "Samir", "Tess", "Uma", "Viktor", "Wanda", "Yara"),
+)
+_LAST = (
+    *("Almeida", "Bauer", "Costa", "Dubois", "Eriksen", "Flores", "Garcia", "Haddad", "Ivanova", "Jensen"),
+    *("Kowalski", "Lindgren", "Mensah", "Nguyen", "Olsen", "Park", "Quinn", "Rossi", "Silva", "Tanaka"),
+)
+_PLANS = (*[Plan.FREE] * 6, *[Plan.PLUS] * 3, Plan.PREMIUM)
+"""Of ten generated users, as customers tend to be."""
+_ADMIN_EVERY = 25
+
+
+def wanted(request: Seed) -> SeedData:
+    """Return all that a request asks for: the file's data or the demo set, and the generated users.
+
+    Raises: UsageError `seed.users_invalid`.
+    """
+    data = DEMO if request.data is None else request.data
+    checked_count(request.users)
+    total = len(data.users) + request.users
+    if total > USERS_MAX:
+        raise UsageError(
+            "seed.users_invalid",
+            f"{len(data.users)} users of the file and --users {request.users} are {total}: {USERS_MAX} are allowed",
+            hint="give --users a smaller number",
+        )
+    slugs = [organization.slug for organization in data.organizations]
+    taken = {user.email for user in data.users}
+    return SeedData(data.organizations, (*data.users, *islice(_generated(slugs, taken), request.users)))
+
+
+def _generated(slugs: Sequence[str], taken: Collection[str]) -> Iterator[SeedUser]:
+    """Yield users without end, in turn in each organization and in none."""
+    places = [*slugs, None]
+    for number in count(1):
+        first, last = _FIRST[number % len(_FIRST)], _LAST[number % len(_LAST)]
+        email = f"{first}.{last}.{number}@example.com".lower()
+        slug = places[number % len(places)]
+        role = Role.MEMBER if number % _ADMIN_EVERY else Role.ADMIN
+        organizations = () if slug is None else (SeedMembership(slug, role),)
+        if email not in taken:
+            yield SeedUser(email, f"{first} {last}", _PLANS[number % len(_PLANS)], organizations)

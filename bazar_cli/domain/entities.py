@@ -1,0 +1,103 @@
+"""Users and organizations, and the words that describe them: plan, role, state, pending change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+
+class Plan(str, Enum):
+    """The plans of Bazar, from the least to the most."""
+
+    FREE = "free"
+    PLUS = "plus"
+    PREMIUM = "premium"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Role(str, Enum):
+    """A member's role in an organization."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def rank(self) -> int:
+        """The higher, the more it may: owner 3, admin 2, member 1."""
+        return _RANKS[self]
+
+
+_RANKS = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1}
+
+
+class UserState(str, Enum):
+    """What is wanted for a user (docs/architecture.md)."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Pending(str, Enum):
+    """What Supabase has not confirmed yet."""
+
+    CREATE = "create"
+    DELETE = "delete"
+    SUSPEND = "suspend"
+    RESTORE = "restore"
+    EMAIL = "email"
+    INVITE = "invite"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+COMING_OR_GOING = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
+"""Of whom nobody knows yet whether they stay: who finishes that counts on the plan and the roles that they have."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A user's place in an organization."""
+
+    organization_id: UUID
+    slug: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class User:
+    """A user as bazar shows one."""
+
+    id: UUID
+    email: str
+    name: str | None
+    plan: Plan
+    state: UserState
+    pending: Pending | None
+    is_superuser: bool
+    organizations: tuple[Membership, ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Organization:
+    """An organization as bazar shows one; `members` counts its memberships."""
+
+    id: UUID
+    slug: str
+    name: str
+    members: int
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,4 @@
+"""Requests, results and specs of organizations and members.
+
+Never here: a row rule.
+"""

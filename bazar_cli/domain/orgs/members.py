@@ -1,0 +1,85 @@
+"""Members of organizations: entities, requests and use-case specs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.entities import Role, UserState
+from bazar_cli.domain.page import DEFAULT_LIMIT
+
+LIST = requires("orgs.members.list", Permission.MEMBERS_READ, scope=Scope.REACH)
+ADD = requires("orgs.members.add", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
+UPDATE = requires("orgs.members.update", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
+REMOVE = requires("orgs.members.remove", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user in one organization: nothing of any other organization of theirs."""
+
+    user_id: UUID
+    email: str
+    name: str | None
+    role: Role
+    state: UserState
+    joined_at: datetime
+
+
+@dataclass(frozen=True)
+class MemberChange:
+    """What became of a membership."""
+
+    organization: str
+    """The slug."""
+    user_id: UUID
+    email: str
+    role: Role | None
+    """The role now; None for someone who is no member."""
+    previous_role: Role | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether it was not already so."""
+        return self.role is not self.previous_role
+
+
+@dataclass(frozen=True)
+class ListMembers:
+    """What `orgs members list` was asked; `cursor` continues an earlier page of the same list."""
+
+    organization: str
+    role: Role | None = None
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class AddMember:
+    """What `orgs members add` was asked."""
+
+    organization: str
+    user: str
+    role: Role = Role.MEMBER
+
+
+@dataclass(frozen=True)
+class UpdateMember:
+    """What `orgs members update` was asked."""
+
+    organization: str
+    user: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class RemoveMember:
+    """What `orgs members remove` was asked, and what was agreed to, if anything was yet."""
+
+    organization: str
+    user: str
+    agreed: Impact | None = None

@@ -1,0 +1,190 @@
+"""Organizations: entities, requests and use-case specs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import FieldRule, Scope, requires
+from bazar_cli.domain.entities import Organization, Role
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.texts import composed, normalized
+from bazar_cli.domain.users.users import NAME_MAX
+
+CREATE = requires(
+    "orgs.create",
+    Permission.ORGS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"owner": FieldRule(platform=True)},
+)
+LIST = requires("orgs.list", Permission.ORGS_READ, scope=Scope.REACH)
+GET = requires("orgs.get", Permission.ORGS_READ, scope=Scope.REACH)
+UPDATE = requires("orgs.update", Permission.ORGS_UPDATE, scope=Scope.ROW, writes=True)
+DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes=True)
+
+SLUG_MAX = 63
+PROPOSALS = 200
+"""How many slugs are looked at for one that is free."""
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_APOSTROPHES = re.compile("['`\u2018\u2019\u02b9\u02bc]")
+
+
+@dataclass(frozen=True)
+class CreateOrganization:
+    """What `orgs create` was asked; without an owner the operator becomes it."""
+
+    name: str
+    slug: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True)
+class CreatedOrganization:
+    """The organization that was created."""
+
+    organization: Organization
+    foretold: bool = False
+    """Of a dry run, which chose an id that none will have: the real run chooses another one."""
+
+
+@dataclass(frozen=True)
+class ListOrganizations:
+    """What `orgs list` was asked."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class GetOrganization:
+    """An organization by id or slug."""
+
+    organization: str
+
+
+@dataclass(frozen=True)
+class UpdateOrganization:
+    """What `orgs update` was asked; None leaves a field as it is."""
+
+    organization: str
+    name: str | None = None
+    slug: str | None = None
+
+
+@dataclass(frozen=True)
+class UpdatedOrganization:
+    """The organization as it is after an update, and whether that changed anything."""
+
+    organization: Organization
+    changed: bool
+
+
+@dataclass(frozen=True)
+class DeleteOrganization:
+    """What `orgs delete` was asked; `confirm` must be the slug, and may be left out of a dry run."""
+
+    organization: str
+    confirm: str | None = None
+
+
+@dataclass(frozen=True)
+class Dissolution:
+    """An organization that goes, and what goes with it."""
+
+    organization: Organization
+    roles: Mapping[Role, int]
+    """How many members have each role."""
+    left_alone: int
+    """How many users it leaves without any organization: only superusers can change those afterwards."""
+
+    def described(self) -> str:
+        """Say in one clause what its deletion ends."""
+        members = self.organization.members
+        counted = ", ".join(f"{role} {count}" for role, count in self.roles.items() if count)
+        ended = f"{members} membership{'' if members == 1 else 's'}{f' ({counted})' if counted else ''}"
+        users = "1 user" if self.left_alone == 1 else f"{self.left_alone} users"
+        return f"deleting {self.organization.slug} ends {ended} and leaves {users} without any organization"
+
+
+def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:
+    """Derive a slug from a name: its letters and digits in ASCII, the rest as single hyphens.
+
+    Parameters: `in_ascii` writes letters of any script in ASCII; signs and emoji, which it may have names for, are
+    not shown to it.
+
+    Raises: UsageError `orgs.slug_invalid` when nothing is left, which --slug mends.
+    """
+    # An apostrophe, the name's own or one that stands for a letter such as the soft sign, parts no word.
+    spoken = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in _APOSTROPHES.sub("", name))
+    ascii_name = _APOSTROPHES.sub("", in_ascii(composed(spoken))).lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_MAX].strip("-")
+    if not slug:
+        raise UsageError(
+            "orgs.slug_invalid",
+            f"no slug can be made from the name {name[:40]!r}",
+            hint="give one with --slug",
+        )
+    return checked_slug(slug)
+
+
+def slugs_like(slug: str) -> tuple[str, ...]:
+    """Return slugs to choose from where this one is taken: `acme-2`, `acme-3` and so on, each a legal one."""
+    numbered: list[str] = []
+    for number in range(2, PROPOSALS + 2):
+        ending = f"-{number}"
+        candidate = slug[: SLUG_MAX - len(ending)].rstrip("-") + ending
+        if not _looks_like_an_id(candidate):
+            numbered.append(candidate)
+    return tuple(numbered)
+
+
+def checked_slug(slug: str) -> str:
+    """Return the slug if it follows the rule and cannot be taken for an id.
+
+    Raises: UsageError `orgs.slug_invalid`.
+    """
+    if len(slug) > SLUG_MAX or not _SLUG.fullmatch(slug):
+        raise UsageError(
+            "orgs.slug_invalid",
+            f"{slug[:80]!r} is no slug: lower-case letters, digits and single hyphens, at most {SLUG_MAX}",
+            hint="give another with --slug",
+        )
+    if _looks_like_an_id(slug):
+        raise UsageError("orgs.slug_invalid", f"{slug!r} looks like an id", hint="give another with --slug")
+    return slug
+
+
+def _looks_like_an_id(slug: str) -> bool:
+    try:
+        UUID(slug)
+    except ValueError:
+        return False
+    return True
+
+
+def checked_org_name(name: str) -> str:
+    """Return the name, trimmed and NFC-normalized.
+
+    Raises: UsageError `orgs.name_invalid` when nothing of it shows, it is too long or holds control characters.
+    """
+    text = normalized(name).strip()
+    kinds = {unicodedata.category(c) for c in text}
+    if all(kind[0] in "CZ" for kind in kinds):
+        problem = f"{name[:40]!r} has nothing that can be seen"
+    elif len(text) > NAME_MAX:
+        problem = f"it has {len(text)} characters"
+    elif kinds & {"Cc", "Cs", "Zl", "Zp"}:
+        problem = f"{text[:40]!r} has control characters"
+    else:
+        return text
+    raise UsageError(
+        "orgs.name_invalid",
+        f"this is no organization name: {problem}; 1 to {NAME_MAX} characters without control characters are allowed",
+        hint="correct the name",
+    )

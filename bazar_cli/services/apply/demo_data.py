@@ -1,0 +1,306 @@
+"""`db seed`: demo users and organizations, each made as its own command makes it, with a Grant and an event of its own.
+
+Nothing here writes by itself but the event of the run, which comes first: what is made belongs to that run, and a run
+that was killed is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz.spec import Grant, Spec
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.db.database import no_marker
+from bazar_cli.domain.db.migrations import Marker, Place, refuse_protected
+from bazar_cli.domain.demo import seed as use_cases
+from bazar_cli.domain.demo.data import wanted
+from bazar_cli.domain.demo.seed import REASON, Outcome, Seed, Seeded, SeededOrganization, SeededUser
+from bazar_cli.domain.entities import Plan, UserState
+from bazar_cli.domain.errors import Conflict, NotFound, UsageError
+from bazar_cli.domain.orgs import members, organizations
+from bazar_cli.domain.orgs.members import AddMember
+from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users import users
+from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
+from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, foresee
+from bazar_cli.services.apply.workers import Crew
+from bazar_cli.services.interrupts import between_steps
+from bazar_cli.services.orgs import members as member_services
+from bazar_cli.services.orgs import organizations as org_services
+from bazar_cli.services.users import create as user_creation
+from bazar_cli.services.users import suspend
+from bazar_cli.services.users.passwords import bcrypt_hash
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.gate import Gate
+
+_OF_ALL = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
+"""What is no matter of one user: it ends the run."""
+_MEANWHILE = "another command made it meanwhile"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run would do, where, and for whom it was asked."""
+
+    place: Place
+    environment: str
+    deployment: uuid.UUID
+    request: Seed
+    plan: SeedPlan
+
+    def impact(self, command: str) -> Impact:
+        """What would be written, to be agreed to. Parameters: `command` does the same without asking."""
+        new = [o.wanted.slug for o in self.plan.organizations if o.outcome is Outcome.CREATED]
+        counts = {outcome: self.plan.count(outcome) for outcome in Outcome if outcome is not Outcome.FAILED}
+        made = [_counted(len(new), "organization")] if new else []
+        made += [_counted(counts[Outcome.CREATED], "user")] if counts[Outcome.CREATED] else []
+        texts = [f"this creates {' and '.join(made)}"] if made else []
+        for outcome in (Outcome.TAKEN_BACK, Outcome.COMPLETED):
+            if counts[outcome]:
+                texts.append(f"{_counted(counts[outcome], 'user')} to be {outcome.value.replace('-', ' ')}")
+        return Impact(
+            text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
+            question="Make this demo data?",
+            command=command,
+            subject=(),
+            details={
+                "host": self.place.host,
+                "database": self.place.database,
+                "environment": self.environment,
+                "new_organizations": new,
+                **{outcome.value.replace("-", "_"): count for outcome, count in counts.items()},
+            },
+        )
+
+    def seeded(self) -> Seeded:
+        """The result as it stands now: before anything was written what would be."""
+        return Seeded(
+            self.place.host,
+            self.place.database,
+            self.environment,
+            tuple(SeededOrganization(o.wanted.slug, o.wanted.name, o.outcome, o.note) for o in self.plan.organizations),
+            tuple(
+                SeededUser(
+                    None if u.outcome is Outcome.FAILED and u.creates else u.id, u.wanted.email, u.outcome, u.note
+                )
+                for u in self.plan.users
+            ),
+        )
+
+
+def seed(gate: Gate, request: Seed, tell: Callable[[str], None], *, dry_run: bool = False) -> Seeded:
+    """Make what is wanted, for whoever was told before what that is; a dry run returns what would be made.
+
+    Raises: as `prepare` and `carry_out`.
+    """
+    prepared = prepare(gate, request, dry_run=dry_run)
+    return prepared.seeded() if dry_run else carry_out(gate, prepared, tell)
+
+
+def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) -> Prepared:
+    """Look at both systems; return what a run would do, having written nothing.
+
+    Parameters: `emptied` asks for what it would do once a reset took all rows but the operator's.
+    Raises: Refused `db.protected`, `db.unmarked`; UsageError `seed.users_invalid`; Conflict `seed.identity_taken`;
+    Denied, also where the operator lacks what one of the changes needs; BackendUnavailable.
+    """
+    prepared = gate.perform(
+        lambda system, grant, asked: _prepare(system, grant, asked, emptied=emptied),
+        use_cases.SEED,
+        request,
+        dry_run=dry_run,
+    )
+    _may_do_all(gate, prepared.plan, dry_run=dry_run)
+    return prepared
+
+
+def _prepare(system: System, grant: Grant, request: Seed, *, emptied: bool) -> Prepared:
+    grant.demand(use_cases.SEED)
+    data = wanted(request)
+    place, environment, deployment = _allowed(system, grant)
+    return Prepared(place, environment, deployment, request, foresee(system, grant, data, deployment, emptied=emptied))
+
+
+def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Seeded:
+    """Do what was prepared; return what became of it. Where there is nothing to do nothing is written.
+
+    What cannot be done for one user or organization, because somebody was faster or Supabase refuses it, is told in
+    the result, and the others go on. Raises: Refused `db.protected`; Denied; BackendUnavailable, Conflict that are no
+    matter of one user: run it again; KeyboardInterrupt after the changes in hand.
+    """
+    if not prepared.plan.writes:
+        return prepared.seeded()
+    gate.perform(_begin, use_cases.SEED, prepared)
+    with between_steps() as ended:
+        crew = Crew(gate, ended, tell)
+        password = prepared.request.password
+        _Changes(crew, None if password is None else bcrypt_hash(password)).make(prepared.plan)
+    return prepared.seeded()
+
+
+def _allowed(system: System, grant: Grant) -> tuple[Place, str, uuid.UUID]:
+    """Where the demo data would go, and the deployment that stamps it; not into a protected database.
+
+    The marker is that of the database that is written, whichever one migrations are made by.
+    """
+    from bazar_cli.adapters.postgres import marker
+
+    status = system.migrator(grant).status()
+    with system.database().read(grant) as connection:
+        found = marker.find_if_any(connection)
+        name = marker.name(connection)
+    said = None if found is None else Marker(found.environment, found.protected)
+    place = replace(status.place, database=name, marker=said)
+    refuse_protected(replace(status, place=place), "seeding", embedded=system.target.source.embedded)
+    if found is None:
+        raise no_marker()
+    return place, found.environment, found.id
+
+
+def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
+    """Ask the gate for one change of each kind that comes up: whoever lacks one is denied before the first write."""
+
+    def ask(spec: Spec, request: object) -> None:
+        gate.authorize(spec, request, dry_run)
+
+    of_users = [u for u in plan.users if u.works]
+    if any(o.outcome is Outcome.CREATED for o in plan.organizations):
+        ask(organizations.CREATE, CreateOrganization("", owner=""))
+    new = [u for u in of_users if u.creates]
+    if new:
+        highest = next((u.wanted.plan for u in new if u.wanted.plan is not Plan.FREE), None)
+        role = max((u.first.role for u in new if u.first), key=lambda r: r.rank, default=None)
+        ask(users.CREATE, CreateUser(new[0].wanted.email, role=role, plan=highest))
+    if any(u.memberships for u in of_users):
+        ask(members.ADD, AddMember("", ""))
+    if any(u.state is UserState.SUSPENDED for u in of_users):
+        ask(users.SUSPEND, SuspendUser("", REASON))
+    if any(u.state is UserState.ACTIVE for u in of_users):
+        ask(users.RESTORE, RestoreUser(""))
+
+
+def _begin(system: System, grant: Grant, prepared: Prepared) -> None:
+    """Record that this run makes demo data: what it makes bears its request id. The marker is read once more."""
+    from bazar_cli.adapters.postgres.audit import events
+
+    grant.demand(use_cases.SEED)
+    place, _, deployment = _allowed(system, grant)
+    if deployment != prepared.deployment:
+        raise Conflict("seed.database_changed", "the database was made anew meanwhile", hint="run it again")
+    plan = prepared.plan
+    after: dict[str, object] = {
+        "new_organizations": sum(o.outcome is Outcome.CREATED for o in plan.organizations),
+        "created": plan.count(Outcome.CREATED),
+        "taken_back": plan.count(Outcome.TAKEN_BACK),
+        "completed": plan.count(Outcome.COMPLETED),
+    }
+    with system.database().transaction(grant) as connection:
+        events.record(connection, grant, events.Change("database", place.database, after=after))
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """The changes of one run, in the order that they need of each other."""
+
+    crew: Crew
+    bcrypt_hash: Secret | None
+
+    def make(self, plan: SeedPlan) -> None:
+        """Owners of new organizations, those organizations, everybody else, at last who is suspended or let in."""
+        new = [o for o in plan.organizations if o.outcome is Outcome.CREATED]
+        owners = list({id(o.owner): o.owner for o in new if o.owner is not None}.values())
+        for user in owners:
+            self._owns_nothing_yet(user, {o.wanted.slug for o in new})
+        self.crew.each([u for u in owners if u.creates], self._create, "owners")
+        self.crew.each(new, self._create_organization, "organizations")
+        self.crew.each([u for u in plan.users if u.creates and u.works], self._create, "users")
+        self.crew.each([u for u in plan.users if u.works and u.memberships], self._add_memberships, "memberships")
+        self.crew.each([u for u in plan.users if u.works and u.state is not None], self._set_state, "states")
+
+    def _owns_nothing_yet(self, user: UserPlan, new: set[str]) -> None:
+        """Let who is to own a new organization be created before it: in one that is there, else in none."""
+        if user.first is not None and user.first.slug in new:
+            user.memberships.insert(0, user.first)
+            user.first = None
+
+    def _create(self, gate: Gate, user: UserPlan) -> None:
+        asked = user.wanted
+        request = CreateUser(
+            asked.email,
+            name=asked.name,
+            organization=user.first.slug if user.first else None,
+            role=user.first.role if user.first else None,
+            plan=asked.plan,
+            password=None if self.bcrypt_hash is None else NewPassword(bcrypt_hash=self.bcrypt_hash),
+            if_not_exists=True,
+        )
+
+        def create(system: System, grant: Grant, given: CreateUser) -> CreatedUser:
+            return user_creation.create(system, grant, given, chosen_id=user.id)
+
+        with _told(user):
+            made = self.crew.patiently(lambda: gate.perform(create, users.CREATE, request))
+            user.id, user.creates = made.user.id, False
+            if not made.created:
+                user.outcome, user.note = Outcome.EXISTING, _MEANWHILE
+
+    def _create_organization(self, gate: Gate, organization: OrganizationPlan) -> None:
+        asked, owner = organization.wanted, organization.owner
+        if owner is not None and owner.outcome is Outcome.FAILED:
+            owner = None
+        request = CreateOrganization(asked.name, asked.slug, None if owner is None else str(owner.id))
+        with _told(organization):
+            try:
+                gate.perform(org_services.create, organizations.CREATE, request)
+            except Conflict as conflict:
+                if conflict.code != "orgs.slug_exists":
+                    raise
+                organization.outcome, organization.note = Outcome.EXISTING, _MEANWHILE
+                return
+            if owner is None:
+                organization.note = "owned by whoever ran this"
+            else:
+                owner.memberships = [m for m in owner.memberships if m.slug != asked.slug]
+
+    def _add_memberships(self, gate: Gate, user: UserPlan) -> None:
+        with _told(user):
+            for membership in user.memberships:
+                request = AddMember(membership.slug, str(user.id), membership.role)
+                gate.perform(member_services.add, members.ADD, request)
+
+    def _set_state(self, gate: Gate, user: UserPlan) -> None:
+        def change() -> None:
+            if user.state is UserState.ACTIVE:
+                gate.perform(suspend.restore, users.RESTORE, RestoreUser(str(user.id)))
+                return
+            asked = SuspendUser(str(user.id), REASON)
+            found = gate.perform(suspend.suspend, users.SUSPEND, asked)
+            if isinstance(found, Impact):
+                agreed = replace(asked, agreed=found)
+                gate.perform(suspend.suspend, users.SUSPEND, agreed)
+
+        with _told(user):
+            self.crew.patiently(change)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def _told(part: UserPlan | OrganizationPlan) -> Generator[None]:
+    """Note in the result what could not be done for one user or organization; the others go on."""
+    try:
+        yield
+    except (Conflict, NotFound, UsageError) as error:
+        if error.code in _OF_ALL:
+            raise
+        differs = error.code == "users.differs"
+        part.outcome, part.note = Outcome.DIFFERS if differs else Outcome.FAILED, error.message

@@ -1,0 +1,135 @@
+"""The audit log: who did what, and whether the log is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bazar_cli.domain import audit as use_cases
+from bazar_cli.domain.audit import (
+    AuditEvent,
+    EventFilters,
+    ListEvents,
+    Verification,
+    VerifyLog,
+    as_seen_by,
+    checked_action,
+    checked_seal_hash,
+)
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.services.users.lookups import organization_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.audit.log import Selection
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.gate.connections import System
+
+
+def list_page(system: System, grant: Grant, request: ListEvents) -> Page[AuditEvent]:
+    """Return one page of the events within reach, the newest first.
+
+    Raises: NotFound `orgs.not_found`; UsageError `audit.action_invalid`, `list.cursor_invalid`, `list.limit_invalid`.
+    """
+    from bazar_cli.adapters.postgres.audit import log
+
+    grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
+    with system.database().read(grant) as connection:
+        selection = _selected(connection, grant, request.filters)
+        page = log.page(connection, grant.reach, selection, request)
+    return Page(_seen(grant, page.items), page.next_cursor)
+
+
+def export(system: System, grant: Grant, filters: EventFilters) -> Iterator[Page[AuditEvent]]:
+    """Yield all events within reach, the oldest first, some hundred in memory at a time.
+
+    Raises, at the first of them: as `list_page`.
+    """
+    from bazar_cli.adapters.postgres.audit import log
+
+    grant.demand(use_cases.EXPORT)
+    with system.database().read(grant) as connection:
+        selection = _selected(connection, grant, filters)
+        for batch in log.stream(connection, grant.reach, selection):
+            yield Page(_seen(grant, batch), None)
+
+
+def verify(system: System, grant: Grant, request: VerifyLog) -> Verification:
+    """Seal what is committed, unless it is a dry run, and say whether the log is whole and its tables are guarded.
+
+    Raises: UsageError `audit.hash_invalid`.
+    """
+    from bazar_cli.adapters.postgres.audit import chain, tables
+
+    grant.demand(use_cases.VERIFY)
+    expect = checked_seal_hash(request.expect) if request.expect is not None else None
+    if not grant.dry_run:
+        with system.database().transaction(grant) as connection:
+            chain.seal(connection)
+    with system.database().read(grant) as connection:
+        found = chain.verify(connection, expect)
+        return replace(found, unguarded=tables.unguarded(connection))
+
+
+def _seen(grant: Grant, events: tuple[AuditEvent, ...]) -> tuple[AuditEvent, ...]:
+    return tuple(as_seen_by(grant.operator, event) for event in events)
+
+
+def _selected(connection: Connection, grant: Grant, filters: EventFilters) -> Selection:
+    """Find what the filters name, within the operator's reach: users and organizations, also those that are gone."""
+    from bazar_cli.adapters.postgres.audit import log
+
+    actions = None
+    if filters.action is not None:
+        actions = log.actions_like(connection, checked_action(filters.action))
+    targets = _targets(connection, grant, filters.target) if filters.target is not None else None
+    organizations = None
+    if filters.organization is not None:
+        organizations = _organizations(connection, grant, filters.organization)
+    return log.Selection(filters, targets, actions, organizations)
+
+
+def _targets(connection: Connection, grant: Grant, reference: str) -> tuple[str, ...]:
+    """What events may call the target: its id, and in denials its name, as nobody looked whose name that was."""
+    from bazar_cli.adapters.postgres.audit import log
+    from bazar_cli.adapters.postgres.orgs import organizations
+    from bazar_cli.adapters.postgres.users import users
+
+    try:
+        ids = {str(UUID(reference))}
+    except ValueError:
+        ids = set(log.targets_named(connection, grant.reach, reference, ("user", "organization")))
+        # A plan is its own id.
+        ids |= {reference.lower()} if reference.isascii() else set()
+    user = users.find(connection, grant.reach, reference)
+    if user is not None:
+        ids |= {str(user.id), user.email}
+    organization = organizations.find(connection, grant.reach, reference)
+    if organization is not None:
+        ids |= {str(organization.id), organization.slug}
+    return tuple(sorted(ids))
+
+
+def _organizations(connection: Connection, grant: Grant, reference: str) -> tuple[UUID, ...]:
+    """The organization within reach; for superusers also one that is gone.
+
+    Raises: NotFound `orgs.not_found`.
+    """
+    from bazar_cli.adapters.postgres.audit import log
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    found = organizations.find(connection, grant.reach, reference)
+    if found is not None:
+        return (found.id,)
+    if not grant.reach.everything:
+        raise organization_not_found(reference)
+    try:
+        return (UUID(reference),)
+    except ValueError:
+        gone = log.targets_named(connection, grant.reach, reference, ("organization",))
+    if not gone:
+        raise organization_not_found(reference)
+    return tuple(UUID(i) for i in gone)

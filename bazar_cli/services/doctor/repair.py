@@ -1,0 +1,165 @@
+"""`doctor --fix`: finishes what commands that died left pending, one Grant for each user (docs/architecture.md).
+
+It does what running the same command again would, except that it sets no password. As that would, it waits for
+whoever holds the user: a command that was killed a moment ago seems to live until its lease ends. An identity is
+deleted only to finish a `users delete` that was confirmed and recorded, by an operator who may delete users; any
+other identity is left alone, whatever was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bazar_cli.domain import doctor as use_cases
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
+from bazar_cli.domain.entities import Pending
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
+from bazar_cli.domain.users import users
+from bazar_cli.domain.users.users import DeleteUser
+from bazar_cli.services.users import adopt, change_email, create, delete, suspend
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.gate import Gate
+
+_UNDONE = frozenset(
+    {
+        "users.email_at_supabase",
+        "users.id_taken",
+        "users.identity_deleted",
+        "users.identity_not_found",
+        "users.no_identity",
+        "users.other_deployment",
+        "users.refused_by_supabase",
+    }
+)
+"""How a creation or adoption ends whose row was taken back, or a change of address: no such user, or as before."""
+_CONTENDED = frozenset({"users.busy", "users.pending"})
+"""How one ends whom another command holds, or has settled before this one could."""
+_BY_ANOTHER = "another command did it"
+_DELETED_SINCE = "another command deleted the user"
+_NO_PASSWORD = "no password was set here; let the user set one: `bazar users reset-password EMAIL`"  # noqa: S105
+
+
+def finish_all(
+    gate: Gate, pending: Sequence[PendingUser], tell: Callable[[Repair], None], *, dry_run: bool
+) -> tuple[Repair, ...]:
+    """Take up every pending user; return what became of each, in that order.
+
+    Whom a command holds is taken up last, when it has had the time to end.
+    Parameters: `tell` hears of each as it ends; a dry run says what would be done.
+    Raises nothing of its own: an error about one user is what became of that user.
+    """
+    repairs: list[Repair] = []
+    contended: list[Repair] = []
+    silent: BackendUnavailable | None = None
+    for user in sorted(pending, key=attrgetter("leased")):
+        if silent is not None:
+            repairs.append(Repair(user, Repaired.LEFT, silent.message))
+            continue
+        try:
+            repair = _finish(gate, user, dry_run=dry_run)
+        except BackendUnavailable as unavailable:
+            # A system that does not answer one user answers none: nobody waits for a timeout each.
+            silent = unavailable if _is_silence(unavailable) else None
+            repair = Repair(user, Repaired.LEFT, unavailable.message)
+        except BazarError as error:
+            repair = Repair(user, Repaired.UNDONE if error.code in _UNDONE else Repaired.LEFT, error.message)
+            if error.code in _CONTENDED:
+                contended.append(repair)
+                continue
+        tell(repair)
+        repairs.append(repair)
+    for repair in _settled_meanwhile(gate, contended):
+        tell(repair)
+        repairs.append(repair)
+    places = {user.id: place for place, user in enumerate(pending)}
+    return tuple(sorted(repairs, key=lambda repair: places[repair.user.id]))
+
+
+def _is_silence(error: BackendUnavailable) -> bool:
+    """Whether a system gave no answer, now or to the look that followed a change."""
+    causes = (error, error.__cause__)
+    return any(isinstance(e, BackendUnavailable) and e.code.endswith(".unavailable") for e in causes)
+
+
+def _settled_meanwhile(gate: Gate, contended: Sequence[Repair]) -> Sequence[Repair]:
+    """Look once more at users whom another command held: what it settled is finished, whoever did it."""
+    if not contended:
+        return ()
+    try:
+        pending = gate.perform(_pending_ids, use_cases.FIX, None)
+    except BazarError:
+        return contended
+    return [r if r.user.id in pending else Repair(r.user, Repaired.FINISHED, _BY_ANOTHER) for r in contended]
+
+
+def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
+    from bazar_cli.adapters.postgres.doctor import comparison
+
+    grant.demand(use_cases.FIX)
+    with system.database().read(grant) as connection:
+        return frozenset(user.id for user in comparison.pending_users(connection))
+
+
+def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
+    return _FINISHERS[user.pending](gate, user, dry_run)
+
+
+def _finish_creation(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    if user.adopted:
+        return _finish_adoption(gate, user, dry_run)
+    try:
+        password_kept = gate.perform(create.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
+    return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
+
+
+def _finish_adoption(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        note = gate.perform(adopt.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound as gone:
+        if gone.code != "users.not_found":
+            raise
+        return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
+    return Repair(user, Repaired.FINISHED, note)
+
+
+def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    request = DeleteUser(str(user.id), user.email, only_pending=True)
+    try:
+        gate.perform(delete.delete, users.DELETE, request, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
+    return Repair(user, Repaired.FINISHED)
+
+
+def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        note = gate.perform(suspend.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED, note)
+
+
+def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
+    try:
+        gate.perform(change_email.finish, use_cases.FIX, user.id, dry_run=dry_run)
+    except NotFound:
+        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
+    return Repair(user, Repaired.FINISHED)
+
+
+_FINISHERS: Mapping[Pending, Callable[[Gate, PendingUser, bool], Repair]] = {
+    Pending.CREATE: _finish_creation,
+    Pending.INVITE: _finish_creation,
+    Pending.DELETE: _finish_deletion,
+    Pending.SUSPEND: _finish_suspension,
+    Pending.RESTORE: _finish_suspension,
+    Pending.EMAIL: _finish_address,
+}

@@ -1,0 +1,173 @@
+"""The doctor: configuration and reachability, then both systems compared, one check after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz.spec import Denial, Grant
+from bazar_cli.domain.doctor import (
+    COMPARE,
+    FIX,
+    SHOWN_ROWS,
+    Affected,
+    Check,
+    Diagnosis,
+    Health,
+    Mismatch,
+    PendingUser,
+    Repair,
+    Repaired,
+)
+from bazar_cli.domain.entities import Pending, Plan
+from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
+from bazar_cli.services import config
+from bazar_cli.services.doctor import comparison, configuration, findings, tables
+from bazar_cli.services.doctor.findings import checked, failed, failed_together, skipped
+from bazar_cli.services.doctor.repair import finish_all
+from bazar_cli.services.doctor.tables import INSPECTED, SUPERUSERS, Inspection
+from bazar_cli.services.gate.gate import is_ruled
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Target
+    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.gate import Gate
+    from bazar_cli.services.gate.identities import Identities
+
+COMPARED = (findings.PENDING, *(kind.value for kind in Mismatch))
+"""The checks that compare both systems."""
+GRANTED = (*INSPECTED, *COMPARED)
+"""The checks that read data, for operators who may compare."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the doctor looks; each is opened when it is looked at, and may be what is broken."""
+
+    target: Callable[[], Target]
+    identities: Callable[[], Identities]
+    system: Callable[[], System]
+    gate: Callable[[], Gate]
+
+
+def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
+    """Look at the configuration, at both systems and the session, then compare the two where one may.
+
+    Raises nothing of its own: what a check raises is what it found.
+    """
+    profiles = checked("profiles", lambda: configuration.profiles(environ))
+    try:
+        target = places.target()
+    except BazarError as error:
+        names = (*configuration.REACHED, "session", SUPERUSERS, *GRANTED)
+        return Diagnosis((profiles, failed("target", error), *skipped(names, "there is no target to ask")))
+    found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
+    reached = configuration.reach(target)
+    session = checked("session", lambda: configuration.session(places.identities(), places.system()))
+    first = (profiles, found, *reached, session)
+    postgres, supabase = reached[:2]
+    if postgres.status is Health.FAILED:
+        return Diagnosis((*first, *skipped((SUPERUSERS, *GRANTED), "Postgres must answer")))
+    try:
+        exists = is_ruled(places.system())
+    except BazarError as error:
+        return Diagnosis((*first, failed(SUPERUSERS, error), *skipped(GRANTED, "the users could not be read")))
+    if exists is None:
+        compared = skipped(COMPARED, "the database has no tables of bazar yet")
+        return Diagnosis((*first, tables.ruled(exists), *tables.not_migrated(), *compared))
+    if supabase.status is Health.FAILED:
+        return Diagnosis((*first, tables.ruled(exists), *skipped(GRANTED, "both systems must answer")))
+    return Diagnosis((*first, *_granted(places, ruled=exists)))
+
+
+def _granted(places: Places, *, ruled: bool) -> tuple[Check, ...]:
+    """Read what only some may read; for others these checks are skipped, not denied."""
+    try:
+        grant = _may_compare(places)
+    except BazarError as error:
+        return (tables.ruled(ruled), *_not_granted(error))
+    system = places.system()
+    looks = Inspection(system, grant)
+    superusers, inspected = looks.superusers(), looks.all()
+    return (superusers, *inspected, *_compared(system, grant, looks))
+
+
+def _not_granted(error: BazarError) -> tuple[Check, ...]:
+    if not isinstance(error, NotSignedIn | Denied):
+        return failed_together(GRANTED, error)
+    checks = skipped(GRANTED, error.message)
+    lacking = [str(p) for p in _listed(error, "permissions")]
+    if error.code == "access.plan" and Plan.PREMIUM.value not in _listed(error, "plans_with_it"):
+        # Nobody on Premium can compare any more, so this is the one place where it can be said.
+        finding = tables.premium_lacks(lacking)
+        return tuple(finding if check.name == finding.name else check for check in checks)
+    return checks
+
+
+def _listed(error: BazarError, name: str) -> list[object]:
+    values = error.details.get(name)
+    return list(values) if isinstance(values, list) else []  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+
+
+def _compared(system: System, grant: Grant, looks: Inspection) -> tuple[Check, ...]:
+    try:
+        return findings.of_comparison(comparison.compare(system, grant))
+    except BazarError as error:
+        if error.code == "db.no_marker":
+            return skipped(COMPARED, "the marker is lost, which says whose identities are ours")
+        return looks.or_behind(COMPARED, error)
+
+
+def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
+    """Return every user in the middle of a change, for `--fix`.
+
+    One whom a command holds is among them: whether that command lives shows when its lease ends.
+
+    Raises: Denied, recorded, for an operator who may not fix; as the gate.
+    """
+    places.gate().authorize(FIX, None, dry_run)
+    return comparison.pending(places.system(), _may_compare(places))
+
+
+def named(pending: tuple[PendingUser, ...]) -> str:
+    """Name the first of these users and what is pending of each, and say how many more there are."""
+    return findings.named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
+
+
+def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:
+    """Finish what dead commands left pending; return the check that says what became of each.
+
+    Raises: as `repair.finish_all`.
+    """
+    repairs = finish_all(places.gate(), pending, tell, dry_run=dry_run)
+    remedies: list[str] = []
+    taken_back = [r.user for r in repairs if r.outcome is Repaired.UNDONE]
+    for moved, remedy in (
+        (False, "create whom you still want with an address that is free, in place of {}"),
+        (True, "the users keep the address they had; give them another than {}"),
+    ):
+        undone = tuple(Affected(u.id, u.email) for u in taken_back if (u.pending is Pending.EMAIL) is moved)
+        if undone:
+            remedies.append(remedy.format(findings.named(undone)))
+    if any(r.outcome is Repaired.LEFT for r in repairs):
+        remedies.append("run the command that began it again, or `bazar doctor --fix` later")
+    counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
+    would = "would be " if dry_run else ""
+    rows = tuple(Affected(r.user.id, r.user.email, f"{would}{r.outcome}. {r.note}".strip(" .")) for r in repairs)
+    return Check(
+        "fix",
+        Health.WARNING if remedies else Health.OK,
+        f"{'would be: ' if dry_run else ''}{said}",
+        "; ".join(remedies),
+        len(repairs),
+        rows[:SHOWN_ROWS],
+    )
+
+
+def _may_compare(places: Places) -> Grant:
+    decision = places.gate().offer(COMPARE, None)
+    if isinstance(decision, Denial):
+        raise Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+    return decision

@@ -1,0 +1,227 @@
+"""What the doctor sees of Postgres alone, for operators who may compare: each check a look of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import doctor as use_cases
+from bazar_cli.domain.authz.permissions import KEPT_BY_PREMIUM, Permission
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Check, Found, Health
+from bazar_cli.domain.entities import Plan
+from bazar_cli.domain.errors import BazarError
+from bazar_cli.services.doctor.findings import failed, failed_together, of_rows, skipped
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.domain.db.migrations import MigrationStatus
+    from bazar_cli.services.gate.connections import System
+
+SUPERUSERS = "superusers"
+MIGRATIONS, MARKER, PLAN_TABLE = "migrations", "marker", "plan-table"
+INSPECTED = (MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner", "audit-tables")
+_FIRST_SUPERUSER = (
+    "sign in as SUPERUSER_EMAIL: `bazar db migrate` or `bazar auth login` make the first superuser while there is none"
+)
+
+
+class Inspection:
+    """The looks at one database; what an older schema does not have is skipped, with the reason."""
+
+    def __init__(self, system: System, grant: Grant) -> None:
+        grant.demand(use_cases.COMPARE)
+        self._system = system
+        self._grant = grant
+        self.behind = ""
+        """Why a look at newer tables may fail; empty where the schema is that of this release."""
+
+    def all(self) -> tuple[Check, ...]:
+        """Make every check of Postgres alone, in the order of `INSPECTED`."""
+        looks: tuple[Callable[[Connection], Check], ...] = (_plan_table, _tables_exposed, _without_owner, _audit_tables)
+        try:
+            status = self._system.migrator(self._grant).status()
+        except BazarError as error:
+            migrations = (failed(MIGRATIONS, error), *skipped((MARKER,), "the migrations could not be read"))
+        else:
+            migrations = (self._migrations(status), _marker(status))
+        return (*migrations, *(self._look(n, look) for n, look in zip(INSPECTED[2:], looks, strict=True)))
+
+    def superusers(self) -> Check:
+        """Count who rules this Bazar."""
+        return self._look(SUPERUSERS, _superusers)
+
+    def or_behind(self, names: Sequence[str], error: BazarError) -> tuple[Check, ...]:
+        """Return what an error means for these checks: the schema is older than they need, or something failed."""
+        if self.behind and error.code == "db.not_migrated":
+            return skipped(names, f"it needs what the database does not have yet: {self.behind}")
+        return failed_together(names, error)
+
+    def _look(self, name: str, look: Callable[[Connection], Check]) -> Check:
+        try:
+            with self._system.database().read(self._grant) as connection:
+                return look(connection)
+        except BazarError as error:
+            return self.or_behind((name,), error)[0]
+
+    def _migrations(self, status: MigrationStatus) -> Check:
+        if status.unknown:
+            self.behind = f"it is at revision {status.current}, which this release of bazar does not have"
+            remedy = "use the release of bazar that migrated it, or a newer one; `bazar db status` shows the revision"
+            return Check(MIGRATIONS, Health.WARNING, self.behind, remedy)
+        if status.changed:
+            changed = tuple(Affected(None, name=c.revision.id, note=c.revision.message) for c in status.changed)
+            said = f"applied from other files than those of this release: {', '.join(a.name for a in changed)}"
+            remedy = "use the release that applied them, or put the files back; `bazar db status` shows the checksums"
+            return Check(MIGRATIONS, Health.FAILED, said, remedy, len(changed), changed[:SHOWN_ROWS])
+        if not status.pending:
+            return Check(MIGRATIONS, Health.OK, f"at revision {status.current}, the newest of this release", count=0)
+        names = tuple(Affected(None, name=r.id, note=r.message) for r in status.pending)
+        self.behind = f"{len(names)} pending, {', '.join(r.name for r in names)}"
+        return Check(MIGRATIONS, Health.FAILED, self.behind, "run `bazar db migrate`", len(names), names[:SHOWN_ROWS])
+
+
+def not_migrated() -> tuple[Check, ...]:
+    """Return the checks of a database without tables, which anybody who opens it sees."""
+    detail = "the database has no tables of bazar yet"
+    first = Check(MIGRATIONS, Health.FAILED, detail, "run `bazar db migrate` as SUPERUSER_EMAIL")
+    return (first, *skipped(INSPECTED[1:], detail))
+
+
+def ruled(exists: bool | None) -> Check:
+    """Return what may be said to everybody of who rules: yes or no. None where there are no tables."""
+    if exists is None:
+        return skipped((SUPERUSERS,), "the database has no tables of bazar yet")[0]
+    return Check(SUPERUSERS, Health.OK, "there is an active superuser on Premium") if exists else _nobody_rules()
+
+
+def premium_lacks(permissions: Sequence[str]) -> Check:
+    """Return the finding that Premium lost what it must keep; without it nobody might give it back."""
+    from bazar_cli.adapters.postgres.doctor.inspection import premium_again
+
+    # By SQL too: the command that adds a permission needs one of those that can be lost.
+    commands = ", ".join(f"`bazar plans grant premium {permission}`" for permission in permissions)
+    return Check(
+        PLAN_TABLE,
+        Health.FAILED,
+        f"Premium lacks {', '.join(permissions)}, which it must keep",
+        f"{commands}; if nobody can run that any more, as the owner of the database: {premium_again(permissions)}",
+        len(permissions),
+        tuple(Affected(None, name=f"premium {permission}") for permission in permissions),
+    )
+
+
+def _nobody_rules() -> Check:
+    return Check(SUPERUSERS, Health.FAILED, "no active superuser on Premium: nobody rules here", _FIRST_SUPERUSER)
+
+
+def _superusers(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.doctor import inspection
+
+    count = inspection.active_superusers(connection)
+    if not count:
+        return _nobody_rules()
+    alone = ": if that account is lost, nobody can name another" if count == 1 else ""
+    said = f"{count} active superuser{'s' if count > 1 else ''} on Premium{alone}"
+    return Check(SUPERUSERS, Health.OK, said, count=count)
+
+
+def _marker(status: MigrationStatus) -> Check:
+    marker = status.place.marker
+    if marker is not None:
+        kept = "protected" if marker.protected else "unprotected"
+        return Check(MARKER, Health.OK, f"environment {marker.environment}, {kept}")
+    if status.pending:
+        return skipped((MARKER,), "it comes with the pending migrations")[0]
+    return Check(
+        MARKER,
+        Health.FAILED,
+        "the row in bazar.deployment is lost: nothing says which identities are ours, nor what is protected",
+        "restore the row from a backup, or make a new one with `bazar db migrate --env NAME`",
+    )
+
+
+def _plan_table(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.doctor import inspection
+
+    table = inspection.plan_table(connection)
+    lacking = [p.value for p in Permission if p in KEPT_BY_PREMIUM and p.value not in table.get("premium", ())]
+    missing = [plan for plan in Plan if plan.value not in table]
+    if missing:
+        return _plans_missing(missing)
+    if lacking:
+        return premium_lacks(lacking)
+    strange = _unknown(table)
+    more = f"; not known to this release: {', '.join(strange)}" if strange else ""
+    return Check(PLAN_TABLE, Health.OK, f"Premium has what it must keep{more}", count=0)
+
+
+def _plans_missing(missing: Sequence[Plan]) -> Check:
+    from bazar_cli.adapters.postgres.doctor.inspection import plans_again
+
+    return Check(
+        PLAN_TABLE,
+        Health.FAILED,
+        f"the table lacks the plan {', '.join(p.value for p in missing)}",
+        f"as the owner of the database: {plans_again(missing)}; then `bazar plans grant PLAN PERMISSION`",
+        len(missing),
+        tuple(Affected(None, name=p.value) for p in missing),
+    )
+
+
+def _unknown(table: Mapping[str, Sequence[str]]) -> list[str]:
+    plans, permissions = {p.value for p in Plan}, {p.value for p in Permission}
+    return [
+        *(plan for plan in table if plan not in plans),
+        *(f"{plan} {p}" for plan, row in table.items() if plan in plans for p in row if p not in permissions),
+    ]
+
+
+def _tables_exposed(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.doctor.exposure import exposure
+
+    found = exposure(connection)
+    name = INSPECTED[3]
+    if not found.rows:
+        said = "every table has row security, and PUBLIC, anon and authenticated reach none"
+        return Check(name, Health.OK, said, count=0)
+    return of_rows(
+        name,
+        Health.FAILED,
+        Found(len(found.rows), found.rows[:SHOWN_ROWS]),
+        "{rows}: open to others than the owner of the schema, or without row security",
+        f"as the owner of the schema: {found.remedy}",
+    )
+
+
+def _without_owner(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.doctor import inspection
+
+    name, found = INSPECTED[4], inspection.organizations_without_owner(connection)
+    if not found.count:
+        return Check(name, Health.OK, "every organization has an active owner", count=0)
+    return of_rows(
+        name,
+        Health.FAILED,
+        found,
+        "{rows}: no active owner, so nobody inside can manage owners or delete it",
+        "`bazar orgs members update ORG USER --role owner` for a member, else "
+        "`bazar orgs members add ORG USER --role owner`",
+    )
+
+
+def _audit_tables(connection: Connection) -> Check:
+    from bazar_cli.adapters.postgres.audit.tables import unguarded
+
+    name, found = INSPECTED[5], unguarded(connection)
+    if not found:
+        return Check(name, Health.OK, "the audit log is append-only, and takes every event", count=0)
+    rows = tuple(Affected(None, name=f"{gap.table} {gap.name}", note=gap.kind.value) for gap in found)
+    return Check(
+        name,
+        Health.FAILED,
+        "; ".join(gap.message for gap in found[:SHOWN_ROWS]),
+        f"as the owner of the tables: {'; '.join(gap.remedy for gap in found[:SHOWN_ROWS])}",
+        len(rows),
+        rows[:SHOWN_ROWS],
+    )

@@ -1,0 +1,111 @@
+"""The two systems of one command: opened on use, closed together."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz.spec import Grant, Sealed
+from bazar_cli.domain.target import Target
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.reset.rebuild import Rebuilder
+    from bazar_cli.adapters.migrations.reverter import Reverter
+    from bazar_cli.adapters.migrations.runner import Migrator
+    from bazar_cli.adapters.postgres.database import Database
+    from bazar_cli.adapters.postgres.server import Server
+    from bazar_cli.adapters.supabase.admin import AdminClient
+
+
+class System:
+    """Postgres and Supabase Auth of one target. Nothing is imported or opened before its first use."""
+
+    def __init__(self, target: Target, request_id: str) -> None:
+        self.target = target
+        self.request_id = request_id
+        self._database: Database | None = None
+        self._admins: dict[bool, AdminClient] = {}
+
+    def database(self) -> Database:
+        """Return Postgres, whose transactions open for a Grant only."""
+        if self._database is None:
+            from bazar_cli.adapters.postgres.database import Database
+
+            self._database = Database(self.target)
+        return self._database
+
+    def admin(self, grant: Grant) -> AdminClient:
+        """Return Supabase's admin client for this Grant; that of a dry run or a read refuses to write.
+
+        Raises: Sealed without a Grant.
+        """
+        _demand(grant, "the Supabase admin client was")
+        read_only = grant.dry_run or not grant.spec.writes
+        if read_only not in self._admins:
+            from bazar_cli.adapters.supabase.admin import AdminClient
+
+            self._admins[read_only] = AdminClient(self.target, read_only=read_only)
+        return self._admins[read_only]
+
+    def migrator(self, grant: Grant) -> Migrator:
+        """Return the migrations of this target; a Grant that reads may only ask for the status.
+
+        Raises: Sealed without a Grant.
+        """
+        _demand(grant, "the migrations were")
+        from bazar_cli.adapters.migrations.runner import Migrator
+
+        return Migrator(self.target, grant)
+
+    def reverter(self, grant: Grant) -> Reverter:
+        """Return the way back of the migrations of this target.
+
+        Raises: Sealed without a Grant.
+        """
+        _demand(grant, "the migrations were")
+        from bazar_cli.adapters.migrations.reverter import Reverter
+
+        return Reverter(self.target, grant)
+
+    def rebuilder(self, grant: Grant) -> Rebuilder:
+        """Return what makes the tables of this target anew.
+
+        Raises: Sealed without a Grant.
+        """
+        _demand(grant, "the migrations were")
+        from bazar_cli.adapters.migrations.reset.rebuild import Rebuilder
+
+        return Rebuilder(self.target, grant)
+
+    def server(self, grant: Grant) -> Server:
+        """Return the server of this target's database, where databases are made and dropped.
+
+        Raises: Sealed without a Grant.
+        """
+        _demand(grant, "the server was")
+        from bazar_cli.adapters.postgres.server import Server
+
+        return Server(self.target)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._database is not None:
+            self._database.close()
+        for admin in self._admins.values():
+            admin.close()
+        self._database = None
+        self._admins.clear()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _demand(grant: Grant, what: str) -> None:
+    # A caller may hand over anything at run time; the type alone guards nothing.
+    if type(grant) is not Grant:
+        raise Sealed(f"{what} asked for without a Grant")

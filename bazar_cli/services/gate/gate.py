@@ -1,0 +1,332 @@
+"""The gate: from a verified token to a Grant, or an explained denial (docs/permissions.md).
+
+Every command passes it before it acts. It alone mints Grants, reads operators without one, and records the
+one event of a denial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from uuid import UUID
+
+from bazar_cli.domain import limits
+from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
+from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn, OutOfReach, RightsChanged
+from bazar_cli.services.gate.connections import System
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.gate import Sight
+    from bazar_cli.domain.target import Identity
+    from bazar_cli.services.gate.identities import Identities
+
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+UseCase: TypeAlias = "Callable[[System, Grant, Request], Result]"
+
+
+class Gate:
+    """Decides for one command of one target."""
+
+    def __init__(self, system: System, identities: Identities) -> None:
+        self._system = system
+        self._identities = identities
+
+    def authorize(self, spec: Spec, request: object, dry_run: bool = False) -> Grant:
+        """Return the Grant for `spec` with `request`.
+
+        A command that writes also has its session confirmed at Supabase, so that a revoked token stops
+        writing at once.
+
+        Raises: NotSignedIn when nobody is signed in; Denied with the reason, after recording it; Conflict
+        `db.not_migrated` where no operator can be known yet; BackendUnavailable.
+        """
+        if spec.access is Access.PUBLIC:
+            raise ValueError(f"{spec.name} is public; the gate decides on nothing")
+        identity = self._who(spec, create=spec.writes and not dry_run)
+        if identity is None:
+            return self._foreseen(spec)
+        if spec.writes:
+            identity = self._identities.confirm(identity)
+        sight = self._sight(identity, spec)
+        decision = self._decide(identity, sight, spec, request, dry_run=dry_run)
+        if isinstance(decision, Grant):
+            return decision
+        if not sight.superuser_exists and spec.bootstrap:
+            # The address of a token may be an old one: the one that Supabase has now decides.
+            identity = self._identities.confirm(identity)
+            grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
+            if grant is not None and self._is_first_superuser(identity):
+                return grant
+        note = self._deny(identity, spec, request, sight, decision, dry_run=dry_run)
+        raise Denied(decision.code, decision.message, hint=decision.hint + note, details=decision.details)
+
+    def offer(self, spec: Spec, request: object) -> Grant | Denial:
+        """Return the Grant, or the denial, of a part that nobody asked for by name: nothing is recorded.
+
+        Raises: NotSignedIn; Conflict `db.not_migrated`, `db.no_database`; BackendUnavailable.
+        """
+        if spec.writes:
+            raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
+        identity = self._identities.current()
+        return self._decide(identity, self._sight(identity, spec), spec, request, dry_run=False)
+
+    def perform(
+        self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
+    ) -> Result:
+        """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
+
+        Where the operator's rights changed before anything was written, both are done once more with the new rights.
+        Raises: as `authorize`, and what the use case raises; RightsChanged when the new rights do not allow it; where
+        Supabase limits how often it is asked, the error says when to try again.
+        """
+        grant = self.authorize(spec, request, dry_run)
+        database = self._system.database()
+        commits = database.commits
+        try:
+            try:
+                return use_case(self._system, grant, request)
+            except RightsChanged:
+                if database.commits > commits:
+                    raise
+            return self._again(use_case, spec, request, dry_run=dry_run)
+        except BackendUnavailable as unavailable:
+            limits.tell(unavailable)
+            raise
+        except Denied as denied:
+            if not dry_run:
+                denial = Denial(denied.code, denied.message, denied.hint, denied.details)
+                denied.hint += self._record(self._identities.current(), spec, request, denial)
+            raise
+
+    def _again(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
+        """Decide with the rights of now, and run the use case if they allow it.
+
+        Raises: RightsChanged when they do not, or changed again; and what the use case raises.
+        """
+        identity = self._identities.current()
+        decision = self._decide(identity, self._sight(identity, spec), spec, request, dry_run=dry_run)
+        if isinstance(decision, Denial):
+            refusal = Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
+            raise RightsChanged(refusal)
+        try:
+            return use_case(self._system, decision, request)
+        except (Denied, OutOfReach) as refusal:
+            raise RightsChanged(refusal) from refusal
+
+    @contextmanager
+    def beside(self) -> Generator[Gate]:
+        """Lend a gate of the same operator and target with connections of its own, for another thread.
+
+        The identity must have been confirmed before: nobody is asked for anew there.
+        """
+        with System(self._system.target, self._system.request_id) as system:
+            yield Gate(system, self._identities)
+
+    def _decide(
+        self, identity: Identity, sight: Sight, spec: Spec, request: object, *, dry_run: bool
+    ) -> Grant | Denial:
+        if sight.operator is not None:
+            return decide(
+                sight.operator,
+                spec,
+                request,
+                self._system.request_id,
+                dry_run=dry_run,
+                session_id=identity.session_id,
+                token_lifetime=identity.token_lifetime,
+            )
+        return self._stranger(identity, spec, sight)
+
+    def _who(self, spec: Spec, *, create: bool) -> Identity | None:
+        """The signed-in identity; for a bootstrap command of a system without superuser, its first one.
+
+        None, without `create`, when the first one is still to be created at Supabase.
+        """
+        target = self._system.target
+        try:
+            return self._identities.current()
+        except (NotSignedIn, BackendUnavailable) as nobody:
+            says_nobody = isinstance(nobody, NotSignedIn)
+            if not spec.bootstrap or not (says_nobody or nobody.code == "keyring.unavailable"):
+                raise
+            if self._sight(None, spec).superuser_exists:
+                raise
+            if target.superuser_email is None or target.superuser_password is None:
+                if says_nobody:
+                    raise _no_first_superuser(nobody) from nobody
+                raise
+        user_id = id_of_address(self._system, target.superuser_email)
+        if create:
+            _refuse_where_read_only(self._system)
+        return self._identities.superuser(create=create, user_id=user_id)
+
+    def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
+        """What Postgres has for this command.
+
+        Raises: Conflict `db.no_database`, `db.urls_differ`, before anybody is created for it.
+        """
+        from bazar_cli.adapters.postgres.gate import Ground
+
+        sight = _look(self._system, identity)
+        if sight.ground is Ground.NO_DATABASE and not spec.without_database:
+            raise _no_database(self._system)
+        if spec.bootstrap and not sight.superuser_exists:
+            _check_migration_url(self._system)
+        return sight
+
+    def _foreseen(self, spec: Spec) -> Grant:
+        """The Grant, for looking only, of a first superuser who is not there yet.
+
+        Whoever brings SUPERUSER_* and the service key, which found the address free, could have it made by
+        `bazar db migrate`; looking before is part of that. The nil UUID is nobody's id.
+        """
+        email = (self._system.target.superuser_email or "").lower()
+        user_id = id_of_address(self._system, email) or UUID(int=0)
+        grant = decide_bootstrap(user_id, email, spec, self._system.request_id, dry_run=True)
+        assert grant is not None, f"{spec.name} is no bootstrap command"
+        return grant
+
+    def _is_first_superuser(self, identity: Identity) -> bool:
+        named = self._system.target.superuser_email
+        return named is not None and named.lower() == identity.email.lower()
+
+    def _stranger(self, identity: Identity, spec: Spec, sight: Sight) -> Denial:
+        from bazar_cli.adapters.postgres.gate import Ground
+
+        if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
+            raise _no_database(self._system) if sight.ground is Ground.NO_DATABASE else _not_migrated()
+        return Denial(
+            code="access.unknown_operator",
+            message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
+            hint="ask a superuser to take you in, or check which target you use with `bazar config show`",
+            details={"email": identity.email},
+        )
+
+    def _deny(
+        self, identity: Identity, spec: Spec, request: object, sight: Sight, denial: Denial, *, dry_run: bool
+    ) -> str:
+        from bazar_cli.adapters.postgres.gate import Ground
+
+        return self._record(identity, spec, request, denial) if sight.ground is Ground.READY and not dry_run else ""
+
+    def _record(self, identity: Identity, spec: Spec, request: object, denial: Denial) -> str:
+        """Append the event of a denial; return what is to be added to its hint.
+
+        A database that takes no writes has no event of it, and denies all the same.
+        """
+        from bazar_cli.adapters.postgres.gate import append_denial
+
+        try:
+            append_denial(self._system.database(), identity, spec, request, denial, self._system.request_id)
+        except BackendUnavailable as error:
+            if error.code != "postgres.read_only":
+                raise
+            return f"; {error.message}, and so the audit log does not have this denial"
+        return ""
+
+
+def describe_operator(system: System, identity: Identity) -> Operator | None:
+    """Return what Postgres knows of a signed-in identity: for `auth status`, about oneself only.
+
+    Raises: BackendUnavailable when Postgres cannot be asked.
+    """
+    return _look(system, identity).operator
+
+
+def has_superuser(system: System, *, needs_database: bool = False) -> bool:
+    """Say whether an active superuser on Premium exists; a database without tables has none.
+
+    Raises: Conflict `db.urls_differ`, with `needs_database` `db.no_database` where there is none to ask;
+    BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    if needs_database and sight.ground is Ground.NO_DATABASE:
+        raise _no_database(system)
+    if not sight.superuser_exists:
+        _check_migration_url(system)
+    return sight.superuser_exists
+
+
+def id_of_address(system: System, email: str) -> UUID | None:
+    """Return the id that the first superuser's address has in Postgres; None where it has none.
+
+    The caller has proven that no superuser exists. Raises: BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.gate import find_id
+
+    return find_id(system.database(), system.target, email.lower())
+
+
+def is_ruled(system: System) -> bool | None:
+    """Say whether an active superuser on Premium exists; None where there are no tables to look in."""
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    return sight.superuser_exists if sight.ground is Ground.READY else None
+
+
+def awaits_first_superuser(system: System) -> bool:
+    """Say whether the database is migrated and has no active superuser on Premium yet."""
+    from bazar_cli.adapters.postgres.gate import Ground
+
+    sight = _look(system, None)
+    return sight.ground is Ground.READY and not sight.superuser_exists
+
+
+def _refuse_where_read_only(system: System) -> None:
+    from bazar_cli.adapters.postgres.gate import refuse_where_read_only
+
+    refuse_where_read_only(system.database(), system.target)
+
+
+def _look(system: System, identity: Identity | None) -> Sight:
+    from bazar_cli.adapters.postgres.gate import look
+
+    return look(system.database(), system.target, identity.user_id if identity else None)
+
+
+def _check_migration_url(system: System) -> None:
+    """See that nobody rules the database to be migrated either: another one than DATABASE_URL's proves nothing of it.
+
+    Raises: Conflict `db.urls_differ`; BackendUnavailable.
+    """
+    from bazar_cli.services.gate.connections import System
+
+    if system.target.migration_url is None:
+        return
+    with System(system.target.to_migrate, system.request_id) as migrated:
+        if _look(migrated, None).superuser_exists:
+            from bazar_cli.domain.db.database import urls_differ
+
+            raise urls_differ()
+
+
+def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:
+    """What to do where nobody can sign in yet: the first one is named, not signed in."""
+    return NotSignedIn(
+        nobody.code,
+        f"{nobody.message}, and this Bazar has no superuser yet",
+        hint="name the first superuser by SUPERUSER_EMAIL and SUPERUSER_PASSWORD, both where the target is set, and"
+        " run the command again",
+        details=nobody.details,
+    )
+
+
+def _no_database(system: System) -> Conflict:
+    from bazar_cli.adapters.postgres.errors import absent
+
+    return absent(system.target)
+
+
+def _not_migrated() -> Conflict:
+    return Conflict(
+        "db.not_migrated",
+        "the database has no bazar tables yet",
+        hint="run `bazar db migrate` as SUPERUSER_EMAIL",
+    )

@@ -1,0 +1,340 @@
+"""Who is asking (docs/architecture.md): BAZAR_TOKEN, else the stored session, else SUPERUSER_* where allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotSignedIn, StoreUnusable
+from bazar_cli.domain.surplus import surplus
+from bazar_cli.domain.target import Identity, IdentitySource, Session, TargetKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
+
+    from bazar_cli.adapters.supabase.tokens import Claims, TokenVerifier
+    from bazar_cli.domain.secrets import Secret
+    from bazar_cli.domain.target import Target
+
+REFRESH_BEFORE = timedelta(seconds=60)
+"""A token that ends sooner than this is renewed first, so that no command loses it half-way."""
+_RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
+"""What says nothing against the session: its token's key was rotated away, or the clocks differ."""
+_WITHOUT_SESSION = frozenset({"auth.session_expired", "keyring.unavailable"})
+"""What does not stop a command that brings its own credentials."""
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class SignInSettings:
+    """What the process brings for signing in."""
+
+    environ: Mapping[str, str]
+    """Where the session store looks for its folder and for a keyring."""
+    token: Secret | None = None
+    """BAZAR_TOKEN."""
+    prompt_possible: bool = False
+
+
+class Identities:
+    """Finds and proves the identity of one command."""
+
+    def __init__(self, target: Target, settings: SignInSettings, clock: Callable[[], datetime] = _now) -> None:
+        self._target = target
+        self._settings = settings
+        self._clock = clock
+        self._known: Identity | None = None
+        self._begun: list[Session] = []
+        self._asked_auth = False
+        self._renewed = False
+        self._verifier: TokenVerifier | None = None
+
+    def current(self) -> Identity:
+        """Return the verified identity of this command.
+
+        Raises: NotSignedIn `auth.not_signed_in`, `auth.token_invalid`, `auth.token_expired`,
+        `auth.session_expired`, `auth.session_unreadable` and those of a sign-in; BackendUnavailable.
+        """
+        if self._known is None:
+            self._known = self._find()
+        return self._known
+
+    def confirm(self, identity: Identity) -> Identity:
+        """Ask Supabase Auth whether the session still holds; return the identity with the email it has now.
+
+        A stored session whose token alone is refused is renewed, and asked for once more.
+        Raises: NotSignedIn `auth.session_revoked`, `auth.token_invalid`; BackendUnavailable.
+        """
+        if self._asked_auth:
+            return identity
+        try:
+            return self._confirmed(identity)
+        except NotSignedIn as refusal:
+            if identity.source is IdentitySource.TOKEN:
+                raise _of_bazar_token(refusal) from refusal
+            if identity.source is not IdentitySource.SESSION or refusal.code not in _RENEWABLE:
+                raise
+            renewed = self._of_session(self._renew(identity))
+            if renewed.user_id != identity.user_id:
+                # Somebody else signed in meanwhile: nothing of this command is for them to do.
+                raise
+        return renewed if self._asked_auth else self._confirmed(renewed)
+
+    def handed_out(self) -> Identity:
+        """Return the identity as `current`, for whoever goes on using its token: its session outlives the command."""
+        identity = self.current()
+        self._begun.clear()
+        return identity
+
+    def close(self) -> None:
+        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure changes nothing of its result."""
+        while self._begun:
+            try:
+                ended = end_session(self._target, self._begun.pop())
+            except BazarError:
+                ended = None
+            if ended is None:
+                import logging
+
+                logging.getLogger(__name__).debug("the session of this command could not be ended at Supabase Auth")
+
+    def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
+        """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
+
+        Parameters: `user_id` is the id that the address has in Postgres, which a new identity gets too.
+
+        Nothing is written to disk, and an existing password is never changed. The caller has proven that no
+        superuser exists. Returns None, without `create`, for an address that the service key proves to be free.
+        Raises: UsageError for credentials that Supabase could not take; NotSignedIn `auth.not_signed_in`,
+        `auth.invalid_credentials`; Conflict `users.email_differs`.
+        """
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+        from bazar_cli.domain.users.users import check_superuser
+
+        email, password = self._target.superuser_email, self._target.superuser_password
+        if email is None or password is None:
+            raise _not_signed_in(self._target)
+        check_superuser(email, None)
+        with AuthClient(self._target) as client:
+            try:
+                session = client.sign_in(email, password)
+            except NotSignedIn as refusal:
+                if refusal.code != "auth.invalid_credentials":
+                    raise
+                check_superuser(None, password)
+                if create:
+                    client.create_confirmed(email, password, user_id)
+                elif not client.knows(email, user_id):
+                    return None
+                # Another run may have created it meanwhile.
+                try:
+                    session = client.sign_in(email, password)
+                except NotSignedIn as second:
+                    raise NotSignedIn(
+                        second.code,
+                        f"Supabase Auth knows {email} with another password than SUPERUSER_PASSWORD",
+                        hint="correct SUPERUSER_PASSWORD; bazar never changes the password of an existing identity",
+                    ) from second
+        self._known = self._of_sign_in(session)
+        return self._known
+
+    def refresh(self) -> Identity:
+        """Renew the stored session now, whatever time it has left; once is enough for a command.
+
+        Raises: NotSignedIn `auth.not_signed_in`, `auth.session_expired`; BackendUnavailable.
+        """
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        if self._renewed and self._known is not None:
+            return self._known
+        stored = Sessions.of(self._target, self._settings.environ).load()
+        if stored is None:
+            raise _not_signed_in(self._target)
+        self._known = self._of_session(self._renew(stored))
+        return self._known
+
+    # -- the three sources --------------------------------------------------------------------------------
+
+    def _find(self) -> Identity:
+        if self._settings.token is not None:
+            return self._of_token(self._settings.token)
+        credentials = self._superuser_of_environment()
+        try:
+            identity = self._of_store()
+        except (NotSignedIn, BackendUnavailable) as ended:
+            # A session that has ended, or is locked away, is none; without credentials its own text says more.
+            if ended.code not in _WITHOUT_SESSION or credentials is None:
+                raise
+            identity = None
+        if identity is not None:
+            return identity
+        if credentials is not None:
+            return self._of_credentials(*credentials)
+        raise _not_signed_in(self._target)
+
+    def _of_token(self, token: Secret) -> Identity:
+        # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
+        source = self._target.source
+        found = source.kind is TargetKind.ENV_FILE and not source.explicit
+        if too_much := surplus("BAZAR_TOKEN", token.reveal()):
+            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.mend)
+        try:
+            claims = self._verify(token, of_this_issuer=found)
+        except NotSignedIn as refusal:
+            raise _of_bazar_token(refusal) from refusal
+        return _identity(claims, token, IdentitySource.TOKEN, None)
+
+    def _of_store(self) -> Identity | None:
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        sessions = Sessions.of(self._target, self._settings.environ)
+        stored = sessions.load()
+        if stored is None:
+            return None
+        now = self._clock()
+        if stored.expires_at - now < REFRESH_BEFORE:
+            try:
+                stored = self._renew(stored)
+            except (BackendUnavailable, StoreUnusable):
+                # A token that still has some seconds is good for a read.
+                if stored.expires_at <= now:
+                    raise
+        try:
+            return self._of_session(stored)
+        except NotSignedIn as refusal:
+            if refusal.code not in _RENEWABLE:
+                raise
+            return self._of_session(self._renew(stored))
+
+    def _of_credentials(self, email: str, password: Secret) -> Identity:
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        try:
+            with AuthClient(self._target) as client:
+                return self._of_sign_in(client.sign_in(email, password))
+        except NotSignedIn as refusal:
+            too_much = surplus("SUPERUSER_PASSWORD", password.reveal(), any_character=True)
+            if refusal.code != "auth.invalid_credentials" or too_much is None:
+                raise
+            raise NotSignedIn(
+                refusal.code, f"{refusal.message}; of SUPERUSER_PASSWORD, {too_much.what}", hint=too_much.mend
+            ) from refusal
+
+    def _superuser_of_environment(self) -> tuple[str, Secret] | None:
+        """SUPERUSER_* count only when the process environment is the target and nobody could be asked.
+
+        An `.env` that lies in some folder signs in nobody.
+        """
+        email, password = self._target.superuser_email, self._target.superuser_password
+        alone = self._target.source.kind is TargetKind.ENVIRONMENT and not self._settings.prompt_possible
+        return (email, password) if alone and email is not None and password is not None else None
+
+    # -- proofs -------------------------------------------------------------------------------------------
+
+    def _confirmed(self, identity: Identity) -> Identity:
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        with AuthClient(self._target) as client:
+            user_id, email = client.get_user(identity.access_token)
+        if user_id != identity.user_id:
+            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is somebody else's")
+        self._asked_auth = True
+        self._known = replace(identity, email=email)
+        return self._known
+
+    def _renew(self, seen: Session | Identity) -> Session:
+        """Refresh under the lock; who waited for another process takes what that one stored.
+
+        Parameters: `seen` is what is to be replaced, told by access token and end. The refresh token would not
+        tell: a project may have its rotation switched off, and within the reuse interval the same one is handed
+        out again. Nor would the access token alone: signed with a secret, two of one second are the same text.
+        """
+        from bazar_cli.adapters.config.sessions import Sessions
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        sessions = Sessions.of(self._target, self._settings.environ)
+        with sessions.lock():
+            stored = sessions.load()
+            if stored is None:
+                raise _not_signed_in(self._target)
+            if (stored.access_token, stored.expires_at) == (seen.access_token, seen.expires_at):
+                with AuthClient(self._target) as client:
+                    stored = client.refresh(stored.refresh_token)
+                sessions.save(stored)
+            self._renewed = True
+            return stored
+
+    def _of_session(self, session: Session) -> Identity:
+        from bazar_cli.adapters.config.sessions import Sessions
+
+        where = Sessions.of(self._target, self._settings.environ).where
+        claims = self._verify(session.access_token, ends=session.expires_at)
+        found = _identity(claims, session.access_token, IdentitySource.SESSION, where)
+        return replace(found, expires_at=session.expires_at)
+
+    def _of_sign_in(self, session: Session) -> Identity:
+        self._begun.append(session)
+        claims = self._verify(session.access_token, ends=session.expires_at)
+        self._asked_auth = True
+        return _identity(claims, session.access_token, IdentitySource.SUPERUSER, None)
+
+    def _clock_seconds(self) -> float:
+        return self._clock().timestamp()
+
+    def _verify(self, token: Secret, *, of_this_issuer: bool = False, ends: datetime | None = None) -> Claims:
+        if self._verifier is None:
+            from bazar_cli.adapters.config.folders import data_dir
+            from bazar_cli.adapters.supabase.tokens import TokenVerifier
+
+            self._verifier = TokenVerifier(self._target, data_dir(self._settings.environ), self._clock_seconds)
+        claims = self._verifier.verify(token, of_this_issuer=of_this_issuer, ends=ends)
+        self._asked_auth = self._asked_auth or claims.asked_auth
+        return claims
+
+
+def end_session(target: Target, session: Session) -> bool | None:
+    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    try:
+        with AuthClient(target) as client:
+            try:
+                client.sign_out(session.access_token, "local")
+            except NotSignedIn:
+                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
+                client.sign_out(client.refresh(session.refresh_token).access_token, "local")
+    except NotSignedIn:
+        return True
+    except BackendUnavailable:
+        return None
+    return True
+
+
+def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path | str | None) -> Identity:
+    return Identity(
+        claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where, claims.lifetime
+    )
+
+
+def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
+    # A sign-in would not help: BAZAR_TOKEN comes before the session that it makes.
+    return NotSignedIn(
+        refusal.code,
+        f"BAZAR_TOKEN is refused: {refusal.message}",
+        hint="unset it to use the stored session, or set it to what `bazar auth token` prints without it",
+        details=refusal.details,
+    )
+
+
+def _not_signed_in(target: Target) -> NotSignedIn:
+    return NotSignedIn(
+        "auth.not_signed_in",
+        f"nobody is signed in to {target.supabase_url}",
+        hint="sign in with `bazar auth login`, or set BAZAR_TOKEN",
+    )

@@ -1,0 +1,86 @@
+"""From two running systems to a signed-in superuser: migrations, first superuser, profile, session.
+
+Every step finds out first whether it is done already, so running it again is always safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.auth import Login
+from bazar_cli.domain.db import migrations as db_use_cases
+from bazar_cli.domain.db.migrations import LOCAL, Migrate
+from bazar_cli.domain.errors import NotSignedIn
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.services import auth
+from bazar_cli.services.db import migrate
+from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.gate import Gate
+from bazar_cli.services.gate.identities import Identities, SignInSettings
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.target import Identity
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made of the two systems."""
+
+    profile: str
+    active: bool
+    """The profile is the active one."""
+    migrated: int
+    """Revisions applied by this run."""
+    signed_in: bool
+    """This run signed in, which proved the superuser's password; else the stored session did."""
+
+
+def prepare(
+    profile: str,
+    values: Mapping[str, str],
+    environ: Mapping[str, str],
+    request_id: str,
+    notify: Callable[[str], None],
+) -> Prepared:
+    """Migrate, make SUPERUSER_EMAIL the first superuser where there is none, and sign in as a profile.
+
+    Parameters: `values` are the target by its environment names, SUPERUSER_* among them.
+    Raises: NotSignedIn `auth.invalid_credentials` when the superuser has another password by now;
+    BackendUnavailable; Conflict.
+    """
+    from bazar_cli.adapters.config.profiles import Profiles
+    from bazar_cli.adapters.config.target import target_from
+
+    target = target_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
+    with System(target, request_id) as system:
+        identities = Identities(target, SignInSettings(environ))
+        signs_in = _stored_superuser(target, identities) is None
+        if signs_in:
+            identities = _sign_in(system, environ)
+        grant = Gate(system, identities).authorize(db_use_cases.MIGRATE, Migrate())
+        # Any database name will do here: the stack is this user's own, and for trying things out.
+        request = Migrate(environment=LOCAL, protected=False)
+        result = migrate.migrate(system, grant, request, notify)
+    profiles = Profiles(environ)
+    profiles.save(profile, values, activate=False)
+    return Prepared(profile, profiles.read().active == profile, len(result.applied), signs_in)
+
+
+def _stored_superuser(target: Target, identities: Identities) -> Identity | None:
+    """The session of an earlier run, where Supabase still accepts it and it is the superuser's."""
+    try:
+        identity = identities.confirm(identities.current())
+    except NotSignedIn:
+        return None
+    return identity if identity.email == (target.superuser_email or "").lower() else None
+
+
+def _sign_in(system: System, environ: Mapping[str, str]) -> Identities:
+    target = system.target
+    email, password = target.superuser_email, target.superuser_password
+    if email is None or password is None:
+        raise NotSignedIn("auth.not_signed_in", "the stack has no superuser's credentials")
+    auth.login(system, environ, Login(email, password))
+    return Identities(target, SignInSettings(environ))

@@ -1,0 +1,250 @@
+"""Organizations: the use cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz import row_rules
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.entities import COMING_OR_GOING, Organization, UserState
+from bazar_cli.domain.errors import Conflict, Refused
+from bazar_cli.domain.orgs import organizations as use_cases
+from bazar_cli.domain.orgs.organizations import (
+    CreatedOrganization,
+    CreateOrganization,
+    DeleteOrganization,
+    Dissolution,
+    GetOrganization,
+    ListOrganizations,
+    UpdatedOrganization,
+    UpdateOrganization,
+    checked_org_name,
+    checked_slug,
+    slug_of,
+)
+from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.services.consent import as_detail, not_it
+from bazar_cli.services.users import leases
+from bazar_cli.services.users.ids import time_ordered_uuid
+from bazar_cli.services.users.lookups import organization_not_found, user_not_found
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.gate.connections import System
+
+
+def create(system: System, grant: Grant, request: CreateOrganization) -> CreatedOrganization:
+    """Create an organization; the operator becomes its owner, or, for superusers, the owner they name.
+
+    Raises: UsageError for a bad name or slug; NotFound for an unknown owner; Conflict `orgs.slug_exists`.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.orgs import organizations
+    from bazar_cli.adapters.transliteration import in_ascii
+
+    grant.demand(use_cases.CREATE)
+    name = checked_org_name(request.name)
+    slug = checked_slug(request.slug) if request.slug is not None else slug_of(name, in_ascii)
+
+    def step(connection: Connection) -> CreatedOrganization:
+        owner_id = _owner(connection, grant, request)
+        created = organizations.insert(connection, time_ordered_uuid(), slug, name, owner_id)
+        if created is None:
+            raise _slug_exists(connection, slug, "orgs create", name, owner=request.owner)
+        after = {"slug": slug, "name": name, "owner": str(owner_id)}
+        events.record(
+            connection, grant, events.Change("organization", created.id, created.id, before=None, after=after)
+        )
+        return CreatedOrganization(created, foretold=grant.dry_run)
+
+    return leases.when_free(step, system, grant)
+
+
+def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
+    from bazar_cli.adapters.postgres.users import users
+
+    if request.owner is None:
+        return row_rules.owner_of_new_organization(grant)
+    held = users.hold(connection, grant.reach, request.owner)
+    if held is None:
+        raise user_not_found(request.owner)
+    leases.refuse_pending(held)
+    if held.user.state is not UserState.ACTIVE:
+        raise Conflict(
+            "users.suspended",
+            f"{held.user.email} is suspended, and an organization needs an active owner",
+            hint="name an active user with --owner",
+            details={"state": held.user.state.value},
+        )
+    return held.user.id
+
+
+def list_page(system: System, grant: Grant, request: ListOrganizations) -> Page[Organization]:
+    """Return one page of the organizations within reach.
+
+    Raises: UsageError `list.cursor_invalid`, `list.limit_invalid`.
+    """
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
+    with system.database().read(grant) as connection:
+        return organizations.page(connection, grant.reach, request)
+
+
+def get(system: System, grant: Grant, request: GetOrganization) -> Organization:
+    """Return one organization by id or slug.
+
+    Raises: NotFound `orgs.not_found`, the same for an unknown one and for one out of reach.
+    """
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    grant.demand(use_cases.GET)
+    with system.database().read(grant) as connection:
+        found = organizations.find(connection, grant.reach, request.organization)
+    if found is None:
+        raise organization_not_found(request.organization)
+    return found
+
+
+def update(system: System, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
+    """Change what is given of an organization; a change that changes nothing writes nothing.
+
+    Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
+    `orgs.slug_exists`.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    grant.demand(use_cases.UPDATE)
+    given = {} if request.name is None else {"name": checked_org_name(request.name)}
+    given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
+
+    def step(connection: Connection) -> UpdatedOrganization:
+        held = _held(connection, grant, request.organization, wanted_slug=given.get("slug"))
+        row_rules.may_write_organization(grant, held, Permission.ORGS_UPDATE)
+        before = {"slug": held.slug, "name": held.name}
+        after = before | given
+        if after == before:
+            return UpdatedOrganization(held, changed=False)
+        changed = organizations.change(connection, held.id, after["slug"], after["name"])
+        if changed is None:
+            name = None if request.name is None else after["name"]
+            raise _slug_exists(connection, after["slug"], "orgs update", held.slug, name=name)
+        events.record(connection, grant, events.Change("organization", held.id, held.id, before, after))
+        return UpdatedOrganization(changed, changed=True)
+
+    return leases.when_free(step, system, grant)
+
+
+def foresee_deletion(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+    """Return what `delete` would end, for whoever is asked to confirm it.
+
+    Raises: as `delete`, but for the confirmation.
+    """
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    grant.demand(use_cases.DELETE)
+
+    def step(connection: Connection) -> Dissolution:
+        found = organizations.find(connection, grant.reach, request.organization)
+        if found is None:
+            raise organization_not_found(request.organization)
+        return _dissolution(connection, grant, found)
+
+    return leases.when_free(step, system, grant)
+
+
+def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+    """Delete an organization with its memberships; its users stay. Return what went.
+
+    Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
+    `users.pending` while a member is being created or deleted: who finishes that needs the organization.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.orgs import memberships, organizations
+
+    grant.demand(use_cases.DELETE)
+
+    def step(connection: Connection) -> Dissolution:
+        gone = _dissolution(connection, grant, _held(connection, grant, request.organization))
+        organization = gone.organization
+        _check_confirmed(grant, request, gone)
+        before = {
+            "slug": organization.slug,
+            "name": organization.name,
+            "members": {role.value: count for role, count in gone.roles.items()},
+            "owners": [str(owner) for owner in memberships.owners(connection, organization.id)],
+        }
+        organizations.delete(connection, organization.id)
+        events.record(connection, grant, events.Change("organization", organization.id, organization.id, before))
+        return gone
+
+    return leases.when_free(step, system, grant)
+
+
+def _held(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    change = organizations.Lock.CHANGE
+    held = organizations.hold(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
+    if held is None:
+        raise organization_not_found(reference)
+    return held
+
+
+def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:
+    from bazar_cli.adapters.postgres.orgs import memberships
+    from bazar_cli.adapters.postgres.users import users
+
+    row_rules.may_write_organization(grant, organization, Permission.ORGS_DELETE)
+    unfinished = users.coming_or_going_in(connection, organization.id)
+    if unfinished is not None:
+        leases.refuse_pending(unfinished, COMING_OR_GOING)
+    roles = memberships.roles(connection, organization.id)
+    return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
+
+
+def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolution) -> None:
+    # A dry run needs no consent; what was given wrong is wrong there too.
+    slug = gone.organization.slug
+    consented = grant.dry_run if request.confirm is None else request.confirm.lower() == slug
+    if not consented:
+        raise Refused(
+            "orgs.confirm_mismatch",
+            f"{gone.described()}; it needs the slug as confirmation{not_it(request.confirm)}",
+            hint=f"to do it: `bazar orgs delete {slug} --confirm {slug}`",
+            details={
+                "organization_id": str(gone.organization.id),
+                "members": {role.value: count for role, count in gone.roles.items()},
+                "left_alone": gone.left_alone,
+                **as_detail(request.confirm),
+            },
+        )
+
+
+def _slug_exists(connection: Connection, slug: str, command: str, named: str, **options: str | None) -> Conflict:
+    """The conflict that two organizations would share a slug, with a free one.
+
+    Parameters: `command` was run, with the argument `named` and these options, and a slug.
+    """
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    free = organizations.free_slug(connection, slug)
+    again = command_line(command, named, **options, slug=free)
+    if free is None:
+        hint = "choose another with --slug"
+    elif "`" in again:
+        hint = f"{free} is free: run it again with --slug {free}"
+    else:
+        hint = f"{free} is free: `{again}`"
+    return Conflict(
+        "orgs.slug_exists",
+        f"an organization with the slug {slug} exists already",
+        hint=hint,
+        details={"slug": slug, "free": free},
+    )

@@ -1,0 +1,194 @@
+"""`plans assign`, `grant` and `revoke`: what takes something away is done only when its very impact was agreed to.
+
+Each use case hands back an `Impact`, having written nothing, until the request brings one that covers what it would
+do now. So nothing is done to what changed after somebody looked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import plans as use_cases
+from bazar_cli.domain.authz import row_rules
+from bazar_cli.domain.authz.permissions import in_order
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.entities import COMING_OR_GOING, Plan, User
+from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
+from bazar_cli.services import invariants
+from bazar_cli.services.users import leases
+from bazar_cli.services.users.lookups import plan_not_found, user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.gate.connections import System
+
+
+def assign(system: System, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
+    """Put a user on a plan; return what that took and gave, or the impact that nobody agreed to yet.
+
+    The plan that the user has already writes nothing. Raises: NotFound `users.not_found`, `plans.not_found`;
+    Conflict `users.last_superuser`, and `users.pending` while the user is being created or deleted.
+    """
+    grant.demand(use_cases.ASSIGN)
+
+    def step(connection: Connection) -> AssignedPlan | Impact:
+        return _assign(connection, grant, request)
+
+    return leases.when_free(step, system, grant)
+
+
+def grant_permission(system: System, grant: Grant, request: EditPlan) -> EditedPlan:
+    """Let a plan allow one thing more; what it allows already writes nothing.
+
+    Raises: NotFound `plans.not_found`.
+    """
+    grant.demand(use_cases.GRANT)
+
+    def step(connection: Connection) -> EditedPlan:
+        from bazar_cli.adapters.postgres import plans
+
+        before = plans.hold(connection, request.plan)
+        if before is None:
+            raise plan_not_found(request.plan)
+        if request.permission.value not in before:
+            plans.add(connection, request.plan, request.permission)
+            _record_edit(connection, grant, request, before, before | {request.permission.value})
+        return _edited(connection, request, changed=request.permission.value not in before)
+
+    return leases.when_free(step, system, grant)
+
+
+def revoke_permission(system: System, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
+    """Let a plan allow one thing less; return the plan, or the impact that nobody agreed to yet.
+
+    What the plan does not allow writes nothing. Raises: NotFound `plans.not_found`; Conflict `plans.protected`.
+    """
+    grant.demand(use_cases.REVOKE)
+
+    def step(connection: Connection) -> EditedPlan | Impact:
+        return _revoke(connection, grant, request)
+
+    return leases.when_free(step, system, grant)
+
+
+def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
+    from bazar_cli.adapters.postgres import plans
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.users import changes, users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    user = held.user
+    row_rules.may_write_user(grant, user)
+    leases.refuse_pending(held, COMING_OR_GOING)
+    if request.plan is not user.plan:
+        invariants.keep_ruler(connection, user)
+    table = plans.keep(connection, user.plan, request.plan)
+    if request.plan not in table:
+        raise plan_not_found(request.plan)
+    if request.plan is user.plan:
+        return AssignedPlan(user, user.plan, (), ())
+    lost = in_order(table[user.plan] - table[request.plan])
+    gained = in_order(table[request.plan] - table[user.plan])
+    impact = _impact_on_user(grant, user, request.plan, lost)
+    if impact is not None and not grant.dry_run and not _agreed(request.agreed, impact):
+        return impact
+    changes.move(connection, user.id, request.plan)
+    change = events.Change("user", user.id, before={"plan": user.plan.value}, after={"plan": request.plan.value})
+    events.record(connection, grant, change)
+    return AssignedPlan(users.seen(connection, grant.reach, user.id), user.plan, lost, gained, impact)
+
+
+def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...]) -> Impact | None:
+    """What a user loses by the move; None when that is nothing."""
+    ruled = user.is_superuser and user.plan is Plan.PREMIUM
+    if not lost and not ruled:
+        return None
+    names = user.plan.value.capitalize(), plan.value.capitalize()
+    texts = [f"{user.email} goes from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
+    if ruled:
+        texts.append(f"as a superuser, {user.email} rules no longer: that takes Premium")
+    if ruled and user.id == grant.operator.id:
+        texts.append("that is you: only another superuser on Premium can move you back")
+    return Impact(
+        text="; ".join(texts),
+        question=f"Move {user.email} to {names[1]}?",
+        command=command_line("plans assign", user.email, plan, yes=True),
+        subject=(str(user.id), user.email, user.plan.value, plan.value, str(ruled), *lost),
+        users=1,
+        details={
+            "user_id": str(user.id),
+            "previous_plan": user.plan.value,
+            "plan": plan.value,
+            "lost": list(lost),
+            "rules_no_longer": ruled,
+        },
+    )
+
+
+def _revoke(connection: Connection, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
+    from bazar_cli.adapters.postgres import plans
+
+    before = plans.hold(connection, request.plan)
+    if before is None:
+        raise plan_not_found(request.plan)
+    if request.permission.value not in before:
+        return _edited(connection, request, changed=False)
+    invariants.keep_premium(request.plan, request.permission)
+    found = _edited(connection, request, changed=True)
+    impact = _impact_on_plan(found)
+    if not grant.dry_run and not _agreed(request.agreed, impact):
+        return impact
+    plans.take(connection, request.plan, request.permission)
+    _record_edit(connection, grant, request, before, before - {request.permission.value})
+    left = tuple(p for p in found.plan.permissions if p is not request.permission)
+    return replace(found, plan=replace(found.plan, permissions=left), impact=impact)
+
+
+def _impact_on_plan(found: EditedPlan) -> Impact:
+    plan, title, permission = found.plan.name, found.plan.name.value.capitalize(), found.permission
+    users = found.active + found.suspended
+    return Impact(
+        text=f"{users} {'user' if users == 1 else 'users'} on {title} ({found.active} active,"
+        f" {found.suspended} suspended) {'loses' if users == 1 else 'lose'} {permission}",
+        question=f"Take {permission} from {title}?",
+        command=f"bazar plans revoke {plan} {permission} --yes",
+        subject=(plan.value, permission.value),
+        users=users,
+        details={
+            "plan": plan.value,
+            "permission": permission.value,
+            "active": found.active,
+            "suspended": found.suspended,
+        },
+    )
+
+
+def _edited(connection: Connection, request: EditPlan, *, changed: bool) -> EditedPlan:
+    from bazar_cli.adapters.postgres import plans
+
+    plan = next(p for p in plans.table(connection) if p.name is request.plan)
+    active, suspended = plans.users_on(connection, request.plan)
+    return EditedPlan(plan, request.permission, changed, active, suspended)
+
+
+def _record_edit(
+    connection: Connection, grant: Grant, request: EditPlan, before: frozenset[str], after: frozenset[str]
+) -> None:
+    from bazar_cli.adapters.postgres.audit import events
+
+    change = events.Change(
+        "plan",
+        request.plan.value,
+        before={"permissions": list(in_order(before))},
+        after={"permissions": list(in_order(after))},
+    )
+    events.record(connection, grant, change)
+
+
+def _agreed(agreed: Impact | None, now: Impact) -> bool:
+    return agreed is not None and agreed.covers(now)

@@ -1,0 +1,107 @@
+"""Plans: what the plan table says, whether one user may do one thing, and who is on which plan.
+
+What changes any of it is in `plan_changes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import plans as use_cases
+from bazar_cli.domain.authz.explain import Explanation, Verdict, explanation
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.entities import Plan
+from bazar_cli.domain.plans import CheckPermission, MatrixRow, PlanDetails, PlanUsage, ShowPlan
+from bazar_cli.services.users.lookups import organization_not_found, plan_not_found, user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.connections import System
+
+
+def list_plans(system: System, grant: Grant, _request: None = None) -> tuple[PlanDetails, ...]:
+    """Return every plan with what it allows, from the least to the most."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.LIST)
+    with system.database().read(grant) as connection:
+        return plans.table(connection)
+
+
+def show(system: System, grant: Grant, request: ShowPlan) -> PlanDetails:
+    """Return one plan with what it allows.
+
+    Raises: NotFound `plans.not_found` when the table has lost it.
+    """
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.SHOW)
+    with system.database().read(grant) as connection:
+        found = next((p for p in plans.table(connection) if p.name is request.plan), None)
+    if found is None:
+        raise plan_not_found(request.plan)
+    return found
+
+
+def matrix(system: System, grant: Grant, _request: None = None) -> tuple[MatrixRow, ...]:
+    """Return one row per permission: which plans have it."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.MATRIX)
+    with system.database().read(grant) as connection:
+        allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
+    none: frozenset[Permission] = frozenset()
+    return tuple(
+        MatrixRow(
+            permission,
+            free=permission in allowed.get(Plan.FREE, none),
+            plus=permission in allowed.get(Plan.PLUS, none),
+            premium=permission in allowed.get(Plan.PREMIUM, none),
+        )
+        for permission in Permission
+    )
+
+
+def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
+    """Say whether a user may use a permission, at all or in one organization, and why.
+
+    Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
+    """
+    grant.demand(use_cases.CHECK)
+    return _explained(system, grant, request).verdict
+
+
+def explain(system: System, grant: Grant, request: CheckPermission) -> Explanation:
+    """Say so with every step that decides, and what would change it.
+
+    Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
+    """
+    grant.demand(use_cases.EXPLAIN)
+    return _explained(system, grant, request)
+
+
+def usage(system: System, grant: Grant, _request: None = None) -> tuple[PlanUsage, ...]:
+    """Return how many users within reach are on each plan, from the least to the most."""
+    from bazar_cli.adapters.postgres import plans
+
+    grant.demand(use_cases.USAGE)
+    with system.database().read(grant) as connection:
+        return plans.usage(connection, grant.reach)
+
+
+def _explained(system: System, grant: Grant, request: CheckPermission) -> Explanation:
+    from bazar_cli.adapters.postgres import plans
+    from bazar_cli.adapters.postgres.orgs import organizations
+    from bazar_cli.adapters.postgres.users import users
+
+    reference = request.user if request.user is not None else str(grant.operator.id)
+    with system.database().read(grant) as connection:
+        user = users.find(connection, grant.reach, reference)
+        if user is None:
+            raise user_not_found(reference)
+        organization = None
+        if request.organization is not None:
+            organization = organizations.find(connection, grant.reach, request.organization)
+            if organization is None:
+                raise organization_not_found(request.organization)
+        allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
+    return explanation(user, organization, request.permission, allowed)

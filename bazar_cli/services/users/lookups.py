@@ -1,0 +1,77 @@
+"""The one text for what cannot be found, or cannot be changed now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.entities import Pending, Plan
+from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.entities import User
+
+
+def user_not_found(reference: str) -> OutOfReach:
+    """No user by this id or email, or none within the operator's reach: the text tells nobody which."""
+    return OutOfReach(
+        "users.not_found",
+        f"no user {reference!r} within your reach",
+        hint="name a user by id or email; `bazar users list` shows those you can see",
+        details={"user": reference},
+    )
+
+
+def organization_not_found(reference: str) -> OutOfReach:
+    """No organization by this id or slug, or none within the operator's reach."""
+    return OutOfReach(
+        "orgs.not_found",
+        f"no organization {reference!r} within your reach",
+        hint="name an organization by id or slug; `bazar orgs list` shows those you can see",
+        details={"organization": reference},
+    )
+
+
+def plan_not_found(plan: Plan) -> NotFound:
+    """The plan table has lost a plan that this release knows."""
+    return NotFound("plans.not_found", f"the plan table has no plan {plan.value}")
+
+
+def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conflict:
+    """The user is in the middle of a change that another run began and nobody finished.
+
+    Parameters: `adopted` says that the identity was at Supabase first, so that a pending creation is an adoption.
+    """
+    commands = {
+        Pending.CREATE: f"`{command_line('users create', email)}`, with the options it had,",
+        Pending.INVITE: f"`{command_line('users create', email, invite=True)}`, with the options it had,",
+        Pending.DELETE: f"`{command_line('users delete', email, confirm=email)}`",
+        Pending.SUSPEND: f"`{command_line('users suspend', email, reason='TEXT', yes=True)}`",
+        Pending.RESTORE: f"`{command_line('users restore', email)}`",
+        Pending.EMAIL: f"`{command_line('users update', email, email=email)}`",
+    }
+    if adopted:
+        commands[Pending.CREATE] = f"`{command_line('users adopt', email)}`, with the options it had,"
+    command = commands.get(pending, "the command that began it")
+    return Conflict(
+        "users.pending",
+        f"{email} is in the middle of another change ({pending})",
+        hint=f"finish it first: run {command} again, or `bazar doctor --fix`",
+        details={"pending": pending.value},
+    )
+
+
+def same_address(email: str) -> str:
+    """What to do where the identity of the user with this address has another one, for superusers."""
+    return f"make both the same first: `{command_line('users update', email, email=email)}` sets it at Supabase"
+
+
+def user_changed_since(user: User, since: datetime) -> Conflict:
+    """The user was changed after the moment that --if-unchanged-since names."""
+    return Conflict(
+        "users.changed_since",
+        f"{user.email} was changed at {user.updated_at.isoformat()}, after {since.isoformat()}",
+        hint="look at the user again with `bazar users get`, then decide",
+        details={"updated_at": user.updated_at.isoformat()},
+    )

@@ -1,0 +1,104 @@
+"""Users: the use cases on one or many, in Postgres. Those that span both systems are in
+`user_creation`, `user_deletion`, `user_suspension` and `user_email`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz import row_rules
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.entities import User
+from bazar_cli.domain.errors import NotFound
+from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
+from bazar_cli.services.users import change_email, leases
+from bazar_cli.services.users.lookups import organization_not_found, user_changed_since, user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.services.gate.connections import System
+
+
+def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
+    """Return one page of the users within reach.
+
+    Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`, `list.limit_invalid`.
+    """
+    from bazar_cli.adapters.postgres.orgs import organizations
+    from bazar_cli.adapters.postgres.users import users
+
+    grant.demand(use_cases.LIST)
+    checked_limit(request.limit)
+    with system.database().read(grant) as connection:
+        organization_id = None
+        if request.organization is not None:
+            found = organizations.find(connection, grant.reach, request.organization)
+            if found is None:
+                raise organization_not_found(request.organization)
+            organization_id = found.id
+        return users.page(connection, grant.reach, request, organization_id)
+
+
+def get(system: System, grant: Grant, request: GetUser) -> User:
+    """Return one user by id or email.
+
+    Raises: NotFound `users.not_found`, the same for an unknown user and for one out of reach.
+    """
+    from bazar_cli.adapters.postgres.users import users
+
+    grant.demand(use_cases.GET)
+    with system.database().read(grant) as connection:
+        found = users.find(connection, grant.reach, request.user)
+    if found is None:
+        raise user_not_found(request.user)
+    return found
+
+
+def me(system: System, grant: Grant, _request: None = None) -> User:
+    """Return the operator as a user, with all of their organizations."""
+    from bazar_cli.adapters.postgres.users import users
+
+    grant.demand(use_cases.ME)
+    with system.database().read(grant) as connection:
+        found = users.find(connection, grant.reach, str(grant.operator.id))
+    if found is None:
+        raise NotFound("users.not_found", f"{grant.operator.email} was deleted a moment ago")
+    return found
+
+
+def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
+    """Change what is given of a user; a change that changes nothing writes nothing.
+
+    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
+    was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
+    address raises also what `user_email.change` does.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.users import changes, users
+
+    grant.demand(use_cases.UPDATE)
+    if request.email is not None:
+        return change_email.change(system, grant, request, request.email)
+    name = checked_name(request.name)
+
+    def step(connection: Connection) -> ChangedUser:
+        held = users.hold(connection, grant.reach, request.user)
+        if held is None:
+            raise user_not_found(request.user)
+        user = held.user
+        row_rules.may_write_user(grant, user)
+        leases.refuse_pending(held)
+        if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
+            raise user_changed_since(user, request.if_unchanged_since)
+        changed = request.name is not None and name != user.name
+        if changed:
+            changes.rename(connection, user.id, name)
+            events.record(
+                connection,
+                grant,
+                events.Change("user", user.id, before={"name": user.name}, after={"name": name}),
+            )
+        return ChangedUser(users.seen(connection, grant.reach, user.id), changed)
+
+    return leases.when_free(step, system, grant)

@@ -1,0 +1,172 @@
+"""`users reset-password`: a link by which a user sets a new password, mailed by Supabase or shown here.
+
+Nothing in Postgres waits for it, so there is no `pending`: the audit event of the intent is committed first, and
+an event that it was undone follows where Supabase refused.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz import row_rules
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.entities import User, UserState
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.users import PasswordReset, ResetPassword
+from bazar_cli.services.interrupts import step_in_hand
+from bazar_cli.services.users import leases
+from bazar_cli.services.users.lookups import same_address, user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.audit.events import Change
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.services.gate.connections import System
+
+
+def reset(system: System, grant: Grant, request: ResetPassword) -> PasswordReset:
+    """Mail a user the link to set a new password, or return the link; the old password goes on until then.
+
+    Raises: NotFound; Denied by the row rules; Conflict `users.suspended`, `users.pending`, `users.identity_missing`,
+    `users.email_differs`, `users.reset_refused`; BackendUnavailable `supabase.rate_limited`, `users.reset_unfinished`.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+
+    grant.demand(use_cases.RESET_PASSWORD)
+    admin = system.admin(grant)
+    user = leases.when_free(lambda connection: _subject(connection, grant, request), system, grant)
+    _has_identity(admin, user)
+    if grant.dry_run:
+        return PasswordReset(user, mailed=not request.print_link)
+    change = events.Change("user", user.id, after={"recovery": "link" if request.print_link else "mail"})
+    with step_in_hand() as begin_step:
+
+        def step(connection: Connection) -> User:
+            # Looked at again, and held to the commit: who was suspended since gets no link.
+            subject = _subject(connection, grant, request)
+            events.record(connection, grant, change)
+            begin_step()
+            return subject
+
+        user = leases.when_free(step, system, grant)
+        link = _asked(system, grant, admin, request, user, change)
+    return PasswordReset(user, mailed=link is None, link=link)
+
+
+def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> User:
+    from bazar_cli.adapters.postgres.users import users
+
+    held = users.hold(connection, grant.reach, request.user)
+    if held is None:
+        raise user_not_found(request.user)
+    user = held.user
+    row_rules.may_write_user(grant, user)
+    leases.refuse_pending(held)
+    if user.state is UserState.SUSPENDED:
+        raise Conflict(
+            "users.suspended",
+            f"{user.email} is suspended, and Supabase Auth lets nobody in who is",
+            hint=f"restore the user first: `{command_line('users restore', user.email)}`",
+            details={"user_id": str(user.id)},
+        )
+    return users.seen(connection, grant.reach, user.id)
+
+
+def _has_identity(admin: AdminClient, user: User) -> None:
+    """Look before asking: Supabase answers the same for an address that it does not know."""
+    identity = admin.get(user.id)
+    if identity is None or identity.is_deleted:
+        raise identity_missing(user)
+    if identity.email != user.email:
+        raise _another_address(user, identity.email)
+
+
+def identity_missing(user: User) -> Conflict:
+    """The error for a user whom Supabase does not know."""
+    delete = command_line("users delete", user.email, confirm=user.email)
+    return Conflict(
+        "users.identity_missing",
+        f"{user.email} has no identity at Supabase",
+        hint=f"delete and create the user anew: `{delete}`, then `{command_line('users create', user.email)}`",
+        details={"user_id": str(user.id), "email": user.email},
+    )
+
+
+def _another_address(user: User, email: str) -> Conflict:
+    return Conflict(
+        "users.email_differs",
+        f"the identity of {user.email} has the address {email} at Supabase",
+        hint=f"{same_address(user.email)} (for superusers); a link for one address would let in whoever has it there",
+        details={"user_id": str(user.id), "email": user.email, "supabase_email": email},
+    )
+
+
+def _asked(
+    system: System, grant: Grant, admin: AdminClient, request: ResetPassword, user: User, change: Change
+) -> Secret | None:
+    """Ask Supabase for the mail, or for the link and return it."""
+    details = {"user_id": str(user.id), "email": user.email}
+    what = f"{'a link' if request.print_link else 'a mail'} for {user.email}"
+    try:
+        if not request.print_link:
+            admin.recovery_mail(user.email)
+            return None
+        owner, link = admin.recovery_link(user.email)
+    except KeyRefused as error:
+        _undone(system, grant, change, error)
+        raise
+    except IdentityRefused as refusal:
+        error = _refused(user, what, refusal)
+        _undone(system, grant, change, error)
+        raise error from refusal
+    except OutcomeUnknown as unknown:
+        if unknown.rate_limited:
+            from bazar_cli.adapters.supabase.answers import links_limited, mails_limited
+
+            limited = links_limited if request.print_link else mails_limited
+            error = limited(what, unknown.retry_after, details)
+            _undone(system, grant, change, error)
+            raise error from unknown
+        raise BackendUnavailable(
+            "users.reset_unfinished",
+            f"Supabase Auth did not say whether it made {what}: {unknown}",
+            hint="run the same command again: a newer link takes the place of an older one",
+            details=details,
+        ) from unknown
+    if owner != user.id:
+        # The address went to somebody else since it was looked at: their link is nobody's to see.
+        error = _stranger(user, owner)
+        _undone(system, grant, change, error)
+        raise error
+    return link
+
+
+def _stranger(user: User, owner: uuid.UUID) -> Conflict:
+    return Conflict(
+        "users.email_differs",
+        f"the address {user.email} belongs to another identity at Supabase ({owner})",
+        hint="compare both systems with `bazar doctor`",
+        details={"user_id": str(user.id), "email": user.email},
+    )
+
+
+def _refused(user: User, what: str, refusal: IdentityRefused) -> BazarError:
+    return Conflict(
+        "users.reset_refused",
+        f"Supabase Auth refused {what}: {refusal.message}",
+        hint="check the project's Auth settings, or whether the identity is still there with `bazar doctor`",
+        details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)},
+    )
+
+
+def _undone(system: System, grant: Grant, change: Change, why: BazarError) -> None:
+    from bazar_cli.adapters.postgres.audit import events
+
+    with system.database().transaction(grant, finishing=True) as connection:
+        events.record(connection, grant, replace(change, outcome="undone", reason=why.message))

@@ -1,0 +1,124 @@
+"""`users sessions`: where a user is signed in, and the end of it.
+
+Supabase Auth has no endpoint for the sessions of somebody else, so they are read and ended in `auth.sessions`,
+where the operator's own session proves that this database is the project's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz import row_rules
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.users import sessions as use_cases
+from bazar_cli.domain.users.identities import end_of_tokens
+from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
+from bazar_cli.services.users import leases
+from bazar_cli.services.users.lookups import user_not_found
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users.identities import SessionRow
+    from bazar_cli.domain.entities import User
+    from bazar_cli.services.gate.connections import System
+
+
+def sessions(
+    system: System, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
+) -> tuple[UserSession, ...]:
+    """Return a user's sessions, the newest first.
+
+    Parameters: `confirm` asks Supabase whether the operator's own session holds, and raises where it does not: an
+    `auth.sessions` without it is that of another project, or the session has ended.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`; as `confirm`.
+    """
+    from bazar_cli.adapters.postgres.users import identities, users
+
+    grant.demand(use_cases.LIST)
+    with system.database().read(grant) as connection:
+        user = users.find_whole(connection, grant.reach, _named(grant, request))
+        if user is None:
+            raise user_not_found(request.user)
+        row_rules.may_read_sessions(grant, user)
+        if identities.readable(connection, grant.session_id):
+            own = uuid.UUID(grant.session_id)
+            return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
+        somewhere = identities.is_there(connection)
+    if somewhere:
+        confirm()
+    raise _unreadable(grant, user, "read")
+
+
+def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
+    return UserSession(
+        id=row.id,
+        created_at=row.created_at,
+        refreshed_at=row.refreshed_at,
+        user_agent=row.user_agent,
+        ip=row.ip,
+        aal=row.aal,
+        not_after=row.not_after,
+        current=row.id == own,
+    )
+
+
+def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
+    """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
+
+    What was issued stays valid until it expires: an access token lives as long as the operator's own does. Where
+    nothing was ended, nobody knows when the sessions before handed out their last one.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
+    """
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.users import identities, users
+
+    grant.demand(use_cases.REVOKE)
+
+    def step(connection: Connection) -> tuple[User, int, bool | None]:
+        held = users.hold(connection, grant.reach, _named(grant, request))
+        if held is None:
+            raise user_not_found(request.user)
+        user = held.user
+        row_rules.may_write_user(grant, user)
+        if not identities.may_end_sessions(connection, grant.session_id):
+            raise _unreadable(grant, user, "end")
+        ended = identities.end_sessions(connection, user.id)
+        if ended:
+            change = events.Change("user", user.id, before={"sessions": ended}, after={"sessions": 0})
+            events.record(connection, grant, change)
+        return user, ended, identities.has_signed_in(connection, user.id)
+
+    user, ended, signed_in = leases.when_free(step, system, grant)
+    lives = grant.token_lifetime
+    return RevokedSessions(
+        user_id=user.id,
+        email=user.email,
+        ended=ended,
+        tokens_issued=signed_in is not False or ended > 0,
+        tokens_valid_until=end_of_tokens(datetime.now(timezone.utc), lives) if lives is not None and ended else None,
+        own=user.id == grant.operator.id,
+    )
+
+
+def _named(grant: Grant, request: OfUser) -> str:
+    """The user named: for the operator's own address the id, since that address let the gate ask for nothing more."""
+    operator = grant.operator
+    return str(operator.id) if request.user.lower() == operator.email else request.user
+
+
+def _unreadable(grant: Grant, user: User, what: str) -> Conflict:
+    suspend = command_line("users suspend", user.email, reason="TEXT")
+    own = user.id == grant.operator.id
+    instead = "end all of yours with `bazar auth logout --everywhere`" if own else f"keep them out with `{suspend}`"
+    return Conflict(
+        "users.sessions_unreadable",
+        f"DATABASE_URL cannot {what} the sessions of {user.email}: no `auth.sessions` of this project,"
+        " or none that its database user may use",
+        hint=f"{instead}, or use the database of the project with its user `postgres`",
+        details={"user_id": str(user.id)},
+    )

@@ -1,0 +1,89 @@
+"""The wrapper around every verb: a spec is required, common options are added, results have one view."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from bazar_cli.domain.authz.spec import Spec
+from bazar_cli.terminal.leaf_help import LeafText, leaf_help
+from bazar_cli.terminal.options import DRY_RUN, Options, parameters_of
+from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.views.base import View
+
+if TYPE_CHECKING:
+    from bazar_cli.terminal.typer_lite import LiteCommand
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Verb(Generic[T]):
+    """A command as its module declares it."""
+
+    spec: Spec
+    view: View[T] | None
+    examples: tuple[str, ...]
+    body: Callable[..., int | None]
+    parts: Mapping[str, Spec] = field(default_factory=dict[str, Spec])
+
+    def command(self, path: str, start: Callable[[Run[T]], None], context: Context) -> LiteCommand:
+        """Return the Typer command that runs the body.
+
+        Parameters: `path` is how users call it; `start` is told of the Run before the body gets it.
+        """
+        from bazar_cli.terminal.typer_lite import build
+
+        common = [p for p in parameters_of(Options) if p.name != DRY_RUN or self.spec.writes]
+        own, shared = _own(self.body)
+
+        def callback(**values: Any) -> int | None:
+            given = {p.name: values.pop(p.name) for p in common}
+            for name, kind in shared.items():
+                values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
+            run: Run[T] = Run(self.spec, self.view, Options(**given), context)
+            start(run)
+            return self.body(run, **values)
+
+        parameters = [*own, *common]
+        callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        callback.__annotations__ = {p.name: p.annotation for p in parameters}
+        return build(callback, lambda command: leaf_help(self.text(path), command, context.environ))
+
+    def text(self, path: str) -> LeafText:
+        """Return what the command says of itself, under the name that users call it by."""
+        return LeafText(path, self.body, self.spec, self.examples, self.parts)
+
+
+def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
+    """Return a body's own parameters, in the place of each dataclass of options its fields, and those dataclasses."""
+    own: list[inspect.Parameter] = []
+    shared: dict[str, type[Any]] = {}
+    for parameter in list(inspect.signature(body, eval_str=True).parameters.values())[1:]:
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            shared[parameter.name] = kind
+            own += parameters_of(kind)
+        else:
+            own.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    return own, shared
+
+
+def command(
+    spec: Spec, *, view: View[T] | None = None, examples: tuple[str, ...], parts: Mapping[str, Spec] | None = None
+) -> Callable[[Callable[Concatenate[Run[T], P], int | None]], Verb[T]]:
+    """Declare a verb.
+
+    Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
+    command lines for the help, each starting with `bazar`; `parts` names what of a composite command asks the
+    gate for a Grant of its own. The body gets the Run and its own options, and returns an exit code or None
+    for 0. A parameter whose type is a dataclass of options stands for all of them.
+    """
+
+    def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:
+        return Verb(spec, view, examples, body, parts or {})
+
+    return declare

@@ -1,0 +1,129 @@
+"""From the words of a command line to a run and its exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.domain.texts import environment
+from bazar_cli.registry import Leaf
+from bazar_cli.terminal import actions, reports, streams
+from bazar_cli.terminal.command import Verb
+from bazar_cli.terminal.options import LogFormat
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchOption
+
+_EXTRA = "Got unexpected extra argument(s)"
+"""How Typer begins; the words follow, in brackets."""
+
+_LOST = "the command itself was done; look at its result again, or make room and repeat it"
+
+
+def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command and return its exit code; an interrupt travels on as KeyboardInterrupt.
+
+    Parameters: `words` lead to the leaf, `arguments` follow them.
+    """
+    out = streams.results()
+    environ = environment(environ)
+    request_id = os.urandom(16).hex()
+    debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
+    redactor = Redactor(environ)
+    machine = reports.wants_machine_errors(arguments, environ)
+    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
+    reporter.annotates = words[:1] == ["db"] and actions.is_there(environ)
+    runs: list[Run[Any]] = []
+    failure = ""
+
+    def start(run: Run[Any]) -> None:
+        runs.append(run)
+        reporter.complete = run.told
+        _start_logs(run, debug=debug)
+
+    path = " ".join(["bazar", *words])
+    try:
+        try:
+            verb: Verb[Any] = import_module(leaf.module).run
+            command = verb.command(path, start, Context(environ, request_id, redactor))
+            code = _invoke(command, path, arguments)
+        finally:
+            for run in runs:
+                run.close()
+    except BazarError as error:
+        code, failure = reporter.report(error), error.code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
+        code, failure = reporter.unexpected(error), "internal.unexpected"
+    out.flush()
+    lost = streams.lost(out)
+    # A reader that has gone has seen enough: that is no error of anybody's.
+    if lost and not failure and not isinstance(lost, BrokenPipeError):
+        unwritable = streams.unwritable(lost, _LOST if runs else "send the help to where there is room")
+        code, failure = reporter.report(unwritable, code), unwritable.code
+    for run in runs:
+        run.tell_end(code, failure)
+    return code
+
+
+def usage_error(path: str, error: typer.TyperException) -> UsageError:
+    """Return the domain error for a command line that Typer refused."""
+    hint = f"`{path} --help` shows the usage"
+    if isinstance(error, NoSuchOption):
+        near = sorted(error.possibilities or ())
+        if near:
+            hint = f"did you mean {' or '.join(near)}? {hint}"
+        else:
+            hint += "; a value that begins with a hyphen goes behind `--`, and behind all options"
+        return UsageError("usage.unknown_option", f"`{path}` has no option {error.option_name}", hint=hint)
+    if isinstance(error, MissingParameter) and error.param is not None:
+        name = error.param.name.upper().replace("_", "-")
+        what = f"--{name.lower()}" if error.param.param_type_name == "option" else name
+        return UsageError("usage.missing", f"`{path}` needs {what}", hint=hint)
+    if isinstance(error, typer.BadParameter):
+        parameter = error.param
+        name = parameter.opts[0] if parameter is not None else "a value"
+        name = name if name.startswith("-") else name.upper()
+        return UsageError("usage.invalid_value", f"{name} cannot be {error.message}", hint=hint)
+    said = error.format_message().rstrip(".")
+    if said.startswith(_EXTRA):
+        return UsageError("usage.invalid", f"`{path}` takes no more arguments{said.removeprefix(_EXTRA)}", hint=hint)
+    return UsageError("usage.invalid", said, hint=hint)
+
+
+def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
+    for argument in arguments:
+        if any("\ud800" <= c <= "\udfff" for c in argument):
+            raise UsageError(
+                "usage.encoding",
+                f"the argument {argument[:40]!r} is no UTF-8 text",
+                hint="check the terminal's or the script's encoding",
+            )
+    try:
+        with command.make_context(path, list(arguments)) as context:
+            return int(command.invoke(context) or ExitCode.DONE)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.TyperException as error:
+        raise usage_error(path, error) from error
+
+
+def _start_logs(run: Run[Any], *, debug: bool) -> None:
+    from bazar_cli.terminal import logs
+
+    options = run.options
+    asked = debug or options.log_file or options.log_format
+    run.tell_end = logs.start(
+        run.redactor,
+        logs.LogSettings(
+            request_id=run.request_id,
+            command=run.spec.name,
+            to_stderr=bool(asked and (debug or options.log_file is None)),
+            format=options.log_format or LogFormat.TEXT,
+            file=options.log_file,
+        ),
+    )

@@ -1,0 +1,189 @@
+"""Log lines: on standard error with --debug, in a file with --log-file; text or JSON, with the request id.
+
+Those of libraries and of migrations too, and their warnings, go there and nowhere else, whatever they set up for
+themselves: without --debug and --log-file nobody sees them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.terminal.escape import escaped
+from bazar_cli.terminal.options import LogFormat
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.streams import messages, say
+
+_TEXT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s] %(message)s"
+_TIME = "%Y-%m-%dT%H:%M:%S"
+# Statements and requests of the libraries help to understand; their debug level shows parameters.
+_LEVELS = {"bazar_cli": logging.DEBUG, "httpx": logging.INFO, "alembic": logging.INFO}
+_OTHERS = logging.WARNING
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where the log lines of one command go, and what they carry."""
+
+    request_id: str
+    command: str
+    to_stderr: bool
+    format: LogFormat
+    file: Path | None
+
+
+def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], None]:
+    """Send log lines where they were asked for; return what tells of the command's end, with its exit code.
+
+    Raises: UsageError `log.unwritable`.
+    """
+    handlers: list[logging.Handler] = []
+    if settings.to_stderr:
+        handlers.append(logging.StreamHandler(messages()))
+    if settings.file is not None:
+        handlers.append(_file_handler(settings.file))
+    formatter = _formatter(settings.format, redactor)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        handler.addFilter(_with_request(settings.request_id, redactor))
+    for name, level in _LEVELS.items() if handlers else ():
+        logging.getLogger(name).setLevel(level)
+    _take_all(handlers)
+    began = time.monotonic()
+    _log.info("%s begins", settings.command)
+    for handler in handlers:
+        if isinstance(handler, _ToFile):
+            handler.begun = True
+
+    def end(code: int, error: str) -> None:
+        took = (time.monotonic() - began) * 1000
+        why = f" ({error})" if error else ""
+        _log.info("%s ends with exit code %d%s after %d ms", settings.command, code, why, took)
+        for handler in handlers:
+            with suppress(OSError):  # a file that takes no more lines was told of
+                handler.close()
+
+    return end
+
+
+def _take_all(handlers: list[logging.Handler]) -> None:
+    """Send every record, every warning and what ends a thread to these handlers alone.
+
+    Handlers of the root logger would do it, but `logging.basicConfig(force=True)` takes them away, and another
+    handler writes on standard error what is neither asked for nor redacted.
+    """
+
+    def take(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: ARG001 - a method
+        if record.levelno >= _LEVELS.get(record.name.partition(".")[0], _OTHERS):
+            for handler in handlers:
+                handler.handle(record)
+
+    def warned(text: Warning | str, kind: type[Warning], file: str, line: int, *_rest: object) -> None:
+        logging.getLogger("py.warnings").warning("%s:%d: %s: %s", file, line, kind.__name__, text)
+
+    def thread_ended(end: threading.ExceptHookArgs) -> None:
+        name = end.thread.name if end.thread else "?"
+        _log.error("thread %s ended", name, exc_info=end.exc_value)
+
+    def not_raised(what: sys.UnraisableHookArgs) -> None:
+        _log.error("%s: %r", what.err_msg or "ignored", what.object, exc_info=what.exc_value)
+
+    logging.Logger.callHandlers = take
+    warnings.showwarning = warned
+    threading.excepthook = thread_ended
+    sys.unraisablehook = not_raised
+
+
+class _ToFile(logging.FileHandler):
+    """Log lines in a file. One that takes none from the start is refused; later the command's work goes on."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.stream = os.fdopen(handle, "w", encoding="utf-8")
+        self.begun = False
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.begun:
+            raise _unwritable(Path(self.baseFilename), error) from error
+        elif not self._told:
+            self._told = True
+            say(f"warning: the log file {self.baseFilename} lacks lines: {error.strerror}")
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    from bazar_cli.adapters.files import open_private
+
+    try:
+        # Made private, because log lines name people; one that exists keeps its mode.
+        return _ToFile(path, open_private(path, os.O_WRONLY | os.O_APPEND, only_files=False))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        "log.unwritable",
+        f"the log file {path} cannot be written: {error.strerror}",
+        hint="name another with --log-file",
+    )
+
+
+class _TextFormatter(logging.Formatter):
+    """One line for a record; those of a traceback begin with a bar."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return escaped(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n| ".join(map(escaped, super().format(record).split("\n")))
+
+
+def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
+    formatter: logging.Formatter
+    if log_format is LogFormat.JSON:
+        from pythonjsonlogger.json import JsonFormatter
+
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        shape = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
+        formatter = JsonFormatter(shape, datefmt=_TIME + "Z", rename_fields=names)
+    else:
+        formatter = _TextFormatter(_TEXT, datefmt=_TIME)
+    formatter.converter = time.gmtime
+    plain, traced = formatter.format, formatter.formatException
+    # Before it becomes JSON, which may write a secret in another way, and once more what is none of these.
+    formatter.formatException = lambda ei: redactor.hide(str(traced(ei)))
+    formatter.format = lambda record: redactor.hide(plain(record))
+    return formatter
+
+
+def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
+    class RequestFilter(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            record.request_id = request_id
+            # Before the line becomes JSON, which may write a secret in another way.
+            record.msg, record.args = redactor.hide(_text(record)), None
+            return True
+
+    return RequestFilter()
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - what a library logs may not fit its own format, and stops nothing
+        return f"{record.msg} {record.args}"

@@ -1,0 +1,247 @@
+"""The one renderer: table, JSON, JSON Lines, CSV, YAML and ids, for single results and for lists."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any, TextIO, TypeVar
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.page import Page
+from bazar_cli.terminal import tables
+from bazar_cli.terminal.escape import escaped, escaped_json
+from bazar_cli.terminal.streams import draws, is_terminal, lost, results
+from bazar_cli.terminal.views.base import Value, View
+
+T = TypeVar("T")
+
+
+class Format(str, Enum):
+    """The formats of `-o`."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    YAML = "yaml"
+    IDS = "ids"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+# What a spreadsheet takes for a sign that starts a formula, also in the width and forms of Asian scripts.
+_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
+# Some programs leave out what nobody sees; and the quote of a CSV field, where the field begins before this cell.
+_UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
+_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
+"""Where a formula may begin, and where a quote stands that would be taken for one of ours.
+
+A spreadsheet whose list separator is not the comma takes the file apart at that one, and at every line break, within
+the quotes of a cell too.
+"""
+
+
+class Renderer:
+    """Writes results of one command to standard output."""
+
+    def __init__(
+        self, chosen: Format, fields: tuple[str, ...] | None, environ: Mapping[str, str], stream: TextIO | None = None
+    ) -> None:
+        self.format = chosen
+        self.fields = fields
+        self._environ = environ
+        self._stream = stream or results()
+
+    def check(self, view: View[Any]) -> None:
+        """Refuse, before anything is done, what cannot be shown.
+
+        Raises: UsageError `output.unknown_field`, `output.no_ids`.
+        """
+        view.chosen(self.fields)
+        if self.format is Format.IDS:
+            if view.identifier is None:
+                raise UsageError(
+                    "output.no_ids", "this result has no ids", hint="choose another format with -o: json, csv or table"
+                )
+            if self.fields is not None:
+                raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
+
+    def one(self, view: View[T], item: T) -> None:
+        """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
+        names = view.of(item, self.fields)
+        if self.format is Format.JSON:
+            self._line(_pretty(view.record(item, names)))
+        elif self.format is Format.JSONL:
+            self._line(_compact(view.record(item, names)))
+        elif self.format is Format.YAML:
+            self._write(self._yaml(view.record(item, names)))
+        elif self.format is Format.CSV:
+            self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
+        elif self.format is Format.IDS:
+            self._identify(view, item)
+        elif (raw := self._raw(view, item)) is not None:
+            self._line(raw.rstrip("\n"))
+        else:
+            rows = [(name, text) for name in names for text in _lines(view, item, name)]
+            self._write(tables.key_values(rows, self._stream, self._environ))
+        self._stream.flush()
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why what was written did not arrive."""
+        return lost(self._stream)
+
+    def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
+        """Write a list, one page after the other as they arrive; memory holds one page.
+
+        It ends where nobody takes the results any more. Returns how many items there were.
+        """
+        names = view.chosen(self.fields)
+        count = 0
+
+        def counted() -> Iterator[Page[T]]:
+            nonlocal count
+            for page in given:
+                count += len(page.items)
+                yield page
+                if self.lost:
+                    return
+
+        pages = counted()
+        if self.format is Format.JSON:
+            self._json_pages(view, pages, names)
+        elif self.format is Format.YAML:
+            self._yaml_pages(view, pages, names)
+        elif self.format is Format.CSV:
+            self._csv_rows([names], raw_first=True)
+            for page in pages:
+                self._csv_rows([[view.cell(item, n) for n in names] for item in page.items])
+        elif self.format is Format.JSONL:
+            for page in pages:
+                for item in page.items:
+                    self._line(_compact(view.record(item, names)))
+        elif self.format is Format.IDS:
+            for page in pages:
+                for item in page.items:
+                    self._identify(view, item)
+        else:
+            self._table_pages(view, pages)
+        return count
+
+    # -- formats ------------------------------------------------------------------------------------------
+
+    def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        self._write('{\n  "items": [')
+        first, cursor = True, None
+        for page in pages:
+            for item in page.items:
+                text = _pretty(view.record(item, names)).replace("\n", "\n    ")
+                self._write(f"{'' if first else ','}\n    {text}")
+                first = False
+            cursor = page.next_cursor
+        self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
+
+    def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        started, cursor = False, None
+        for page in pages:
+            if page.items:
+                text = self._yaml([view.record(item, names) for item in page.items])
+                self._write(text if started else f"items:\n{text}")
+                started = True
+            cursor = page.next_cursor
+        self._write(("" if started else "items: []\n") + self._yaml({"next_cursor": cursor}))
+
+    def _table_pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
+        names = view.chosen(self.fields) if self.fields is not None else (view.table or tuple(view.fields))
+        header = True
+        for page in pages:
+            if view.raw is not None and self.fields is None:
+                for item in page.items:
+                    self._line(escaped(view.raw(item) or ""))
+                self._stream.flush()
+                continue
+            rows = [[self._cell(view, item, name) for name in names] for item in page.items]
+            bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
+            if rows:
+                self._write(tables.table(names if header else None, rows, self._stream, self._environ, bars))
+                header = False
+
+    def _cell(self, view: View[T], item: T, name: str) -> str:
+        if name in view.drawn and draws(self._stream, self._environ):
+            return escaped(view.drawn[name](item))
+        return _shown(view, item, name)
+
+    def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
+        import csv
+
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for number, row in enumerate(rows):
+            writer.writerow(list(row) if raw_first and number == 0 else [neutralised(cell) for cell in row])
+        shown = text.getvalue()
+        if is_terminal(self._stream):
+            shown = "\n".join(escaped(line) for line in shown.replace("\r\n", "\n").split("\n"))
+        self._write(shown)
+
+    def _yaml(self, value: Value) -> str:
+        from bazar_cli.terminal.yaml_text import yaml_text
+
+        # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
+        return yaml_text(value, unicode=not is_terminal(self._stream))
+
+    def _identify(self, view: View[T], item: T) -> None:
+        assert view.identifier is not None, "checked before the command acted"
+        found = view.identifier(item)
+        if found is not None:
+            self._line(found)
+
+    def _raw(self, view: View[T], item: T) -> str | None:
+        return view.raw(item) if view.raw is not None and self.fields is None else None
+
+    def _line(self, text: str) -> None:
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+
+
+def neutralised(cell: str) -> str:
+    """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
+
+    A quote of the cell's own in such a place gets another one. So an import has the cell again by taking one quote
+    away at the start, and behind every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
+    """
+    return _FORMULA.sub("'", cell)
+
+
+def _pretty(record: Value) -> str:
+    return escaped_json(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _compact(record: Value) -> str:
+    return escaped_json(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+
+
+def _lines(view: View[T], item: T, name: str) -> tuple[str, ...]:
+    """A field of a single result: one line, or as many as its view makes of it."""
+    if name in view.lines:
+        return tuple(escaped(line) for line in view.lines[name](item))
+    return (_shown(view, item, name),)
+
+
+def _shown(view: View[T], item: T, name: str) -> str:
+    """A field for people: `yes` and `no`, an empty cell for nothing, control characters escaped."""
+    if name in view.shown:
+        return escaped(view.shown[name](item))
+    if name not in view.cells:
+        value = view.fields[name](item)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if name == "created_at":
+            # Nobody types it back, as --if-unchanged-since takes updated_at: seconds leave the others room.
+            return re.sub(r"\.[0-9]+Z$", "Z", str(value or ""))
+    return escaped(view.cell(item, name))

@@ -1,0 +1,121 @@
+"""Questions to a person: always on standard error, never where nobody can answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from bazar_cli.domain.errors import Refused, UsageError
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import normalized, password
+from bazar_cli.terminal.escape import escaped
+from bazar_cli.terminal.streams import is_on, is_terminal, messages, tell
+
+_YES = frozenset({"y", "yes"})
+_STDIN_LIMIT = 64 * 1024
+
+
+class Prompter:
+    """Asks, or says why it cannot."""
+
+    def __init__(self, environ: Mapping[str, str], *, no_input: bool, yes: bool) -> None:
+        self.possible = not no_input and not is_on(environ, "BAZAR_NO_INPUT") and is_terminal(sys.stdin)
+        self._yes = yes
+
+    def text(self, question: str, *, option: str) -> str:
+        """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
+        self._demand(question, option)
+        tell(f"{escaped(question)}: ")
+        answer = _answer()
+        if not answer:
+            raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
+        return answer
+
+    def secret(self, question: str, *, option: str, twice: bool = False) -> Secret:
+        """Ask for a secret without showing it; `twice` guards against slips.
+
+        Raises: UsageError `input.needed`, `input.empty`, `input.differs`.
+        """
+        import getpass
+
+        self._demand(question, option)
+        question = escaped(question)
+        try:
+            answer = password(getpass.getpass(f"{question}: ", stream=messages()))
+            again = password(getpass.getpass(f"{question} again: ", stream=messages())) if twice and answer else answer
+        except EOFError:
+            answer = again = ""
+        except UnicodeDecodeError:
+            raise _not_utf8("what was typed") from None
+        if not answer:
+            raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
+        if again != answer:
+            raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
+        return Secret(answer)
+
+    def consent(self, question: str, *, command: str, details: Mapping[str, object] | None = None) -> None:
+        """Ask for consent; --yes gives it.
+
+        Parameters: `details` say for machines what would be done.
+        Raises: Refused `input.consent` with the exact command to run, where nobody can answer or says no.
+        """
+        if self._yes:
+            return
+        if self.possible:
+            tell(f"{escaped(question)} [y/N] ")
+            if _answer().lower() in _YES:
+                return
+            raise Refused("input.consent", "not confirmed; nothing was done", details=details)
+        message = f"{question} Nothing was done"
+        raise Refused("input.consent", message, hint=f"to do it: `{command}`", details=details)
+
+    def name(self, given: str | None, question: str) -> str | None:
+        """Return the name given with --confirm, else the one typed, else None where nobody can type it."""
+        if given is not None or not self.possible:
+            return given
+        tell(f"{escaped(question)}: ")
+        return _answer()
+
+    def _demand(self, question: str, option: str) -> None:
+        if not self.possible:
+            raise UsageError(
+                "input.needed",
+                f"{question.lower()} is needed, and nobody can be asked here",
+                hint=f"give it with {option}",
+            )
+
+
+def _answer() -> str:
+    """Return what a person typed. Raises: UsageError `input.too_long`, `input.encoding`."""
+    return normalized(_line("what was typed")).strip()
+
+
+def _line(what: str) -> str:
+    line = sys.stdin.buffer.readline(_STDIN_LIMIT + 1)
+    if len(line) > _STDIN_LIMIT:
+        raise UsageError(
+            "input.too_long", f"{what} is longer than {_STDIN_LIMIT // 1024} KiB", hint="give it as one short line"
+        )
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _not_utf8(what) from None
+
+
+def _not_utf8(what: str) -> UsageError:
+    return UsageError(
+        "input.encoding",
+        f"{what} is no UTF-8 text",
+        hint="check the encoding of the file or terminal that it comes from",
+    )
+
+
+def secret_from_stdin(what: str) -> Secret:
+    """Return the first line of standard input, without a byte order mark and its line end.
+
+    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`.
+    """
+    text = password(_line(f"the {what} on standard input"))
+    if not text:
+        raise UsageError("input.empty", f"standard input holds no {what}", hint=f"pipe the {what} in, as one line")
+    return Secret(text)

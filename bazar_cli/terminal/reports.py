@@ -1,0 +1,97 @@
+"""Errors as people and scripts see them: one message and one hint, or one JSON object, on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from bazar_cli.domain.errors import BazarError, ExitCode
+from bazar_cli.terminal import actions
+from bazar_cli.terminal.escape import escaped_json
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.streams import say
+
+_MACHINE = frozenset({"json", "jsonl"})
+
+
+class Reporter:
+    """Reports the errors of one command."""
+
+    def __init__(self, request_id: str, *, machine: bool, debug: bool, redactor: Redactor) -> None:
+        self._request_id = request_id
+        self._machine = machine
+        self._debug = debug
+        self._redactor = redactor
+        self.annotates = False
+        """Whether an error for people is an annotation of GitHub Actions as well; one for scripts is JSON alone."""
+        self.complete: Callable[[str], str] = lambda hint: hint
+        """Makes the commands of a hint ones for the target in use, once that is known."""
+
+    def report(self, error: BazarError, verdict: int = ExitCode.DONE) -> int:
+        """Write the error and return the exit code: a verdict that was reached before, else the error's own."""
+        if self._debug:
+            self._traceback(error)
+        code = int(verdict or error.exit_code)
+        self._write(error, self.complete(error.hint), code)
+        return code
+
+    def unexpected(self, error: BaseException) -> int:
+        """Report a bug and return the exit code."""
+        if self._debug:
+            self._traceback(error)
+        hint = "this is a bug in bazar: report it with the request id" + (
+            "" if self._debug else "; --debug shows where it happened"
+        )
+        kind = type(error).__name__
+        message = f"unexpected {kind}: {error}" if str(error) else f"unexpected {kind}"
+        self._write(BazarError("internal.unexpected", message), hint, ExitCode.BUG)
+        return ExitCode.BUG
+
+    def _write(self, error: BazarError, hint: str, exit_code: int) -> None:
+        if self._machine:
+            content = {
+                "code": error.code,
+                "message": error.message,
+                "hint": hint,
+                "exit_code": exit_code,
+                "details": error.details,
+                "request_id": self._request_id,
+            }
+            shown = {"error": self._redactor.hide_in(content)}
+            say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))
+            return
+        hide = self._redactor.hide
+        if self.annotates:
+            say(actions.annotation(error.code, [hide(text) for text in (*error.lines, hint) if text]))
+        first, *below = error.lines
+        lines = [f"error: {first}", *below, *([f"hint: {hint}"] if hint else [])]
+        lines += [f"request id: {self._request_id}"] if error.exit_code is ExitCode.BUG else []
+        say(*map(hide, lines))
+
+    def _traceback(self, error: BaseException) -> None:
+        import traceback
+
+        lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
+        say(*(f"| {self._redactor.hide(line)}" for line in lines))
+
+
+def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
+    """Return the reporter of a command line that leads to no command."""
+    machine = wants_machine_errors(words, environ)
+    return Reporter(os.urandom(16).hex(), machine=machine, debug=False, redactor=Redactor(environ))
+
+
+def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Say, before any option was parsed, whether errors are to be JSON: by the last -o, else BAZAR_OUTPUT."""
+    chosen = environ.get("BAZAR_OUTPUT", "")
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word in {"-o", "--output"} and index + 1 < len(words):
+            chosen = words[index + 1]
+        elif word.startswith("--output="):
+            chosen = word.partition("=")[2]
+        elif word.startswith("-o") and not word.startswith("--") and len(word) > len("-o"):
+            chosen = word[2:].removeprefix("=")
+    return chosen in _MACHINE

@@ -1,0 +1,122 @@
+"""Typer without its pydantic step: the one module that touches what Typer does not promise.
+
+Typer 0.29 converts every value, None included, through a pydantic TypeAdapter; importing pydantic takes
+longer than everything else a listing does (docs/decisions/0010). The parameter classes below convert the
+types that bazar's commands use themselves. `tests/contracts/test_typer_lite.py` fails when a new Typer no
+longer fits: read its message, then compare `process_value` of Typer's `core.py` with the one here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import typer
+from typer._click.exceptions import MissingParameter, NoSuchOption, UsageError
+from typer.core import TyperArgument, TyperCommand, TyperOption
+
+from bazar_cli.domain.texts import Verbatim, normalized
+from bazar_cli.terminal.streams import results
+
+__all__ = ["LiteCommand", "MissingParameter", "NoSuchOption", "UsageError", "build"]
+
+_PLAIN = (str, int, float, bool, Path, Verbatim)
+
+
+def _process(parameter: TyperOption | TyperArgument, context: typer.Context, value: Any) -> tuple[bool, Any]:
+    """Convert `value` if its type is one of ours; return whether it was, and the result."""
+    if value is None or (parameter.value_is_missing(value)):
+        if parameter.required:
+            raise MissingParameter(ctx=context, param=parameter)
+        return True, value
+    annotation = _bare(parameter.type_descriptor.annotation)
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        if item in _PLAIN:
+            return True, [_converted(parameter, context, item, v) for v in value]
+        return False, value
+    if annotation in _PLAIN or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        return True, _converted(parameter, context, annotation, value)
+    return False, value
+
+
+def _bare(annotation: Any) -> Any:
+    """`X` of `X | None`."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        (inner,) = (a for a in get_args(annotation) if a is not type(None))
+        return inner
+    return annotation
+
+
+def _converted(parameter: TyperOption | TyperArgument, context: typer.Context, kind: Any, value: Any) -> Any:
+    if kind is str:
+        return normalized(value)
+    if isinstance(value, kind):
+        return value
+    try:
+        return kind(value)
+    except ValueError as error:
+        if issubclass(kind, Enum):
+            rule = f"it is none of {', '.join(str(member.value) for member in kind)}"
+        else:
+            rule = "it is no whole number" if kind is int else "it is no number"
+        raise typer.BadParameter(f"{str(value)!r}: {rule}", ctx=context, param=parameter) from error
+
+
+class LiteOption(TyperOption):
+    """An option that converts plain types without pydantic."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        """Convert one value; types that are not ours go Typer's way."""
+        done, converted = _process(self, ctx, value)
+        if not done:
+            return super().process_value(ctx, value)
+        return converted if self.callback is None else self.callback(ctx, self, converted)
+
+
+class LiteArgument(TyperArgument):
+    """An argument that converts plain types without pydantic."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        """Convert one value; types that are not ours go Typer's way."""
+        done, converted = _process(self, ctx, value)
+        return converted if done else super().process_value(ctx, value)
+
+
+class LiteCommand(TyperCommand):
+    """A command whose help is plain text of ours, and that knows nothing of Typer's completion."""
+
+    help_text: Callable[[TyperCommand], str]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option of --help, which Typer makes on its first use, as one of ours."""
+        option = super().get_help_option(ctx)
+        if type(option) is TyperOption:
+            option.__class__ = LiteOption
+            option.callback = self._show_help
+        return option
+
+    def _show_help(self, ctx: Any, _option: object, asked: bool) -> None:
+        """Write the help as results are written; Typer's own goes to `sys.stdout`."""
+        if asked and not ctx.resilient_parsing:
+            results().write(self.help_text(self))
+            ctx.exit()
+
+
+def build(callback: Callable[..., Any], help_text: Callable[[TyperCommand], str]) -> LiteCommand:
+    """Return the command of a function whose signature carries Typer's declarations."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(cls=LiteCommand, context_settings={"help_option_names": ["-h", "--help"]})(callback)
+    command = typer.main.get_command(app)
+    assert isinstance(command, LiteCommand), "an app with one function is that command"
+    for parameter in command.params:
+        # The subclasses add no state, so a parameter that Typer built can become one of them.
+        if type(parameter) is TyperOption:
+            parameter.__class__ = LiteOption
+        elif type(parameter) is TyperArgument:
+            parameter.__class__ = LiteArgument
+    command.help_text = help_text
+    return command

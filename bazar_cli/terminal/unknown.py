@@ -1,0 +1,68 @@
+"""A word that is no command: what was meant, most likely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.registry import Group, Leaf
+from bazar_cli.terminal import reports, streams
+
+
+def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Report that `word` stands where a command of `group` should; return exit code 2."""
+    import difflib
+
+    streams.keep_results()
+    command = " ".join(["bazar", *path])
+    hint = f"`{command} --help` lists the commands"
+    if word.startswith("-"):
+        right = _moved_behind(group, path, words[len(path) :])
+        where = f"write it after the command: `{right}`" if right else f"options come after the command; {hint}"
+        error = UsageError("usage.unknown_option", f"`{command}` has no option {word[:80]}", hint=where)
+    else:
+        near = difflib.get_close_matches(word.lower(), group.commands, n=2, cutoff=0.5)
+        if near:
+            hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
+        error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)
+    return reports.of_words(words, environ).report(error)
+
+
+def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> str:
+    """The command line with its first common options moved behind the command; empty where that makes none.
+
+    Parameters: `words` begin with the option, below `group`.
+    """
+    import shlex
+
+    rest = list(words)
+    moved: list[str] = []
+    valued = _valued()
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        name = option.partition("=")[0]
+        if name not in valued:
+            return ""
+        moved.append(option)
+        if valued[name] and name == option:
+            if not rest:
+                return ""
+            moved.append(rest.pop(0))
+    node: Group | Leaf | None = group
+    for index, word in enumerate(rest):
+        node = node.commands.get(word) if isinstance(node, Group) else None
+        if isinstance(node, Leaf):
+            return shlex.join(["bazar", *path, *rest[: index + 1], *moved, *rest[index + 1 :]])
+    return ""
+
+
+def _valued() -> dict[str, bool]:
+    """Each spelling of a common option, with whether a value follows it."""
+    from bazar_cli.terminal.options import Options, parameters_of
+
+    found: dict[str, bool] = {}
+    for parameter in parameters_of(Options):
+        kind, option = parameter.annotation.__args__[0], parameter.annotation.__metadata__[0]
+        spellings = (option.default, *(option.param_decls or ()))
+        found |= {s: kind is not bool for s in spellings if isinstance(s, str)}
+    return found

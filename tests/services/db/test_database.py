@@ -1,0 +1,32 @@
+"""Connections for a Grant: what one of them sees."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.users import GetUser
+from bazar_cli.services.gate.connections import System
+from tests.support.people import REQUEST_ID, People, granted
+from tests.support.postgres import target_of
+
+_COUNT = text("SELECT count(*) FROM bazar.users")
+
+
+def test_a_read_sees_one_moment_and_the_next_one_another(database_url: str) -> None:
+    with People(target_of(database_url)) as people, System(people.target, REQUEST_ID) as system:
+        grant = granted(people.operator(people.superuser()), use_cases.GET, GetUser("nobody@example.com"))
+        with system.database().read(grant) as connection:
+            first = connection.execute(_COUNT).scalar_one()
+            people.user()
+            assert connection.execute(_COUNT).scalar_one() == first
+        with system.database().read(grant) as connection:
+            assert connection.execute(_COUNT).scalar_one() > first
+
+
+def test_text_is_sent_as_utf_8_whatever_the_target_has_set(database_url: str) -> None:
+    elsewhere = f"{database_url}{'&' if '?' in database_url else '?'}client_encoding=latin1"
+    with connect(Secret(elsewhere)) as connection:
+        assert connection.execute("SELECT %s::text", ("\u0142",)).fetchone() == ("\u0142",)

@@ -1,0 +1,152 @@
+"""`db create` and `db drop`: the database itself, made once and dropped only unprotected, by its name, unused."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from bazar_cli.adapters.postgres.probe import is_absent
+from bazar_cli.adapters.postgres.server import Server
+from bazar_cli.domain.db.database import CREATE, DROP, CreateDatabase, DropDatabase
+from bazar_cli.domain.errors import BazarError, Conflict, Refused
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target
+from bazar_cli.services.db import database
+from bazar_cli.services.gate.connections import System
+from tests.support.people import REQUEST_ID, People, granted
+from tests.support.postgres import drop_database, scratch_database, sibling, target_of
+
+Databases = Callable[..., str]
+
+
+def exists(postgres_url: str, name: str) -> bool:
+    with psycopg.connect(postgres_url) as connection:
+        return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
+
+
+def dropped(target: Target, confirm: str | None, *, dry_run: bool = False) -> str:
+    """Drop as a superuser of that database, with nobody of the test connected to it."""
+    request = DropDatabase(confirm)
+    with People(target) as people:
+        grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
+    with System(target, REQUEST_ID) as system:
+        return database.drop(system, grant, request).database
+
+
+def refused(kind: type[BazarError], act: Callable[[], object]) -> BazarError:
+    with pytest.raises(kind) as found:
+        act()
+    return found.value
+
+
+def test_a_database_is_made_once(postgres_url: str) -> None:
+    name = f'we"ird Näme {secrets.token_hex(4)}'
+    target = target_of(sibling(postgres_url, name))
+    assert is_absent(target.database_url)
+    try:
+        with ThreadPoolExecutor() as pool:
+            made = [one.result() for one in [pool.submit(Server(target).create) for _ in range(4)]]
+        assert sorted(made) == [False, False, False, True]
+        assert exists(postgres_url, name)
+        assert not is_absent(target.database_url)
+        assert not Server(target).create()
+    finally:
+        drop_database(postgres_url, name.replace('"', '""'))
+
+
+def test_one_that_is_there_is_left_alone(fresh_database: Databases) -> None:
+    target = target_of(fresh_database(migrated=True))
+    with People(target) as people:
+        done = people.run(people.superuser(), database.create, CREATE, CreateDatabase())
+        assert (done.created, done.database) == (False, Server(target).database)
+        assert people.sql("SELECT count(*) AS n FROM bazar.users") == [{"n": 1}]
+
+
+def test_drop_wants_the_name_then_drops(fresh_database: Databases, postgres_url: str) -> None:
+    target = target_of(fresh_database(migrated=True))
+    name = Server(target).database
+    for confirm in (None, "", "another", name.upper()):
+        error = refused(Refused, lambda c=confirm: dropped(target, c))
+        assert (error.code, f"`bazar db drop --confirm {name}`" in error.hint) == ("db.confirm_mismatch", True)
+    assert dropped(target, None, dry_run=True) == name
+    assert exists(postgres_url, name)
+    assert dropped(target, name) == name
+    assert not exists(postgres_url, name)
+
+
+def test_who_is_connected_is_shown_and_keeps_it(fresh_database: Databases, postgres_url: str) -> None:
+    target = target_of(fresh_database(migrated=True))
+    name = Server(target).database
+    with psycopg.connect(target.database_url.reveal(), application_name="a program") as other:
+        for dry_run in (True, False):
+            error = refused(Conflict, lambda dry=dry_run: dropped(target, name, dry_run=dry))
+            assert error.code == "db.in_use"
+            assert f"pid {other.info.backend_pid} (a program, user {other.info.user})" in error.message
+            assert [s["pid"] for s in _list(error.details["sessions"])] == [other.info.backend_pid]
+    assert exists(postgres_url, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE bazar.deployment SET protected = true", "db.protected"),
+        ("DELETE FROM bazar.deployment", "db.unmarked"),
+    ],
+)
+def test_protected_and_unmarked_are_refused_whatever_is_given(
+    fresh_database: Databases, postgres_url: str, change: str, code: str
+) -> None:
+    target = target_of(fresh_database(migrated=True))
+    name = Server(target).database
+    with psycopg.connect(target.database_url.reveal()) as connection:
+        connection.execute(change.encode())
+    for confirm in (name, None):
+        assert refused(Refused, lambda c=confirm: dropped(target, c)).code == code
+    assert refused(Refused, lambda: dropped(target, name, dry_run=True)).code == code
+    assert exists(postgres_url, name)
+
+
+def test_a_copy_is_as_protected_as_what_it_was_made_of(fresh_database: Databases, postgres_url: str) -> None:
+    url = fresh_database(migrated=True)
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE bazar.deployment SET protected = true")
+    with scratch_database(postgres_url, Server(target_of(url)).database) as copy:
+        target = target_of(copy)
+        assert refused(Refused, lambda: dropped(target, Server(target).database)).code == "db.protected"
+
+
+def test_only_the_database_that_knows_the_operator_is_dropped(fresh_database: Databases, postgres_url: str) -> None:
+    own, other = fresh_database(migrated=True), fresh_database(migrated=True)
+    with psycopg.connect(other) as connection:
+        connection.execute("UPDATE bazar.deployment SET id = gen_random_uuid()")
+    target = replace(target_of(own), migration_url=Secret(other))
+    error = refused(Conflict, lambda: dropped(target, Server(target).database))
+    assert error.code == "db.urls_differ"
+    target = replace(target, migration_url=Secret(postgres_url))
+    assert refused(Refused, lambda: dropped(target, "postgres")).code == "db.maintenance_database"
+    assert exists(postgres_url, Server(target_of(other)).database)
+
+
+def test_a_role_that_may_not_is_told_so(fresh_database: Databases, postgres_url: str) -> None:
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name}".encode())
+        try:
+            lowly = f"{'&' if '?' in postgres_url else '?'}options=-crole%3D{name}"
+            assert refused(Conflict, Server(target_of(sibling(postgres_url, name) + lowly)).create).code == (
+                "db.may_not_create"
+            )
+            server = Server(target_of(fresh_database() + lowly))
+            assert refused(Conflict, server.drop).code == "db.may_not_drop"
+        finally:
+            connection.execute(f"DROP ROLE {name}".encode())
+
+
+def _list(value: object) -> list[dict[str, object]]:
+    assert isinstance(value, list)
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON

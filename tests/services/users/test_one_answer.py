@@ -1,0 +1,258 @@
+"""Each operation on both systems answers the same to the same fault of Supabase Auth.
+
+A key that is not taken is `supabase.key_refused` (6), whatever was to be done. Anything else that is no answer is exit
+code 7: `supabase.unavailable` where nothing was begun, else the code of what is not finished. Run again, it is done.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from bazar_cli.domain.authz.spec import Spec
+from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
+from bazar_cli.domain.entities import Pending, Plan, UserState
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.users import (
+    AdoptUser,
+    CreateUser,
+    DeleteUser,
+    ResetPassword,
+    RestoreUser,
+    SuspendUser,
+    UpdateUser,
+)
+from bazar_cli.services.doctor.repair import finish_all
+from bazar_cli.services.gate.connections import System
+from bazar_cli.services.users import adopt, change_email, create, delete, reset_password
+from bazar_cli.services.users import suspend as user_suspension
+from tests.support.auth_proxy import Asked, between
+from tests.support.demo import Demo
+from tests.support.people import People, Someone, an_address
+
+Run = Callable[[People, Someone, Someone], object]
+Arrange = Callable[[People], Someone]
+Answer = Callable[[], httpx.Response | None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is done to somebody, and the code of an error when it is not finished."""
+
+    arrange: Arrange
+    run: Run
+    unfinished: str
+    looks_first: bool = False
+    """It looks at Supabase before it begins anything."""
+    limited: str | None = None
+    """The code for 429 where it is not that of what is not finished."""
+
+
+def performed(service: Callable[..., object], spec: Spec, request: Callable[[Someone], Any]) -> Run:
+    def run(people: People, ruler: Someone, someone: Someone) -> object:
+        return people.run(ruler, service, spec, request(someone))
+
+    return run
+
+
+def nobody(_people: People) -> Someone:
+    return Someone(uuid.uuid4(), an_address())
+
+
+def known(people: People, **given: Any) -> Someone:
+    someone = people.user(**given)
+    people.identity(someone)
+    return someone
+
+
+def stranger(people: People) -> Someone:
+    someone = nobody(people)
+    people.identity(someone)
+    return someone
+
+
+def adopted(people: People) -> Someone:
+    someone = stranger(people)
+    people.run(people.superuser(), adopt.adopt, use_cases.ADOPT, AdoptUser(someone.email))
+    return someone
+
+
+def banned(people: People) -> Someone:
+    someone = known(people, state=UserState.SUSPENDED)
+    people.ban(someone)
+    return someone
+
+
+def suspend(people: People, ruler: Someone, someone: Someone) -> object:
+    asked = SuspendUser(someone.email, "left")
+    found = people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, asked)
+    if not isinstance(found, Impact):
+        return found
+    return people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, replace(asked, agreed=found))
+
+
+def move(system: System, grant: Any, request: UpdateUser) -> object:
+    return change_email.change(system, grant, request, f"new-{request.user}")
+
+
+DELETE = performed(delete.delete, use_cases.DELETE, lambda s: DeleteUser(s.email, s.email))
+RESTORE = performed(user_suspension.restore, use_cases.RESTORE, lambda s: RestoreUser(s.email))
+CREATE = performed(create.create, use_cases.CREATE, lambda s: CreateUser(s.email))
+INVITE = performed(create.create, use_cases.CREATE, lambda s: CreateUser(s.email, invite=True))
+ADOPT = performed(adopt.adopt, use_cases.ADOPT, lambda s: AdoptUser(s.email))
+MOVE = performed(move, use_cases.UPDATE, lambda s: UpdateUser(s.email))
+MAIL = performed(reset_password.reset, use_cases.RESET_PASSWORD, lambda s: ResetPassword(s.email))
+LINK = performed(reset_password.reset, use_cases.RESET_PASSWORD, lambda s: ResetPassword(s.email, print_link=True))
+LIMITED = "supabase.rate_limited"
+OPERATIONS = {
+    "create": Operation(nobody, CREATE, "users.create_unfinished"),
+    "invite": Operation(nobody, INVITE, "users.create_unfinished"),
+    "adopt": Operation(stranger, ADOPT, "users.adopt_unfinished", looks_first=True),
+    "delete created": Operation(known, DELETE, "users.delete_unfinished"),
+    "delete adopted": Operation(adopted, DELETE, "users.delete_unfinished"),
+    "suspend": Operation(known, suspend, "users.suspend_unfinished"),
+    "restore": Operation(banned, RESTORE, "users.restore_unfinished"),
+    "update email": Operation(known, MOVE, "users.email_unfinished"),
+    "reset-password": Operation(known, MAIL, "users.reset_unfinished", looks_first=True, limited=LIMITED),
+    "reset-password link": Operation(known, LINK, "users.reset_unfinished", looks_first=True, limited=LIMITED),
+}
+SAYS = {"X-Supabase-Api-Version": "2024-01-01"}
+KEY: dict[str, Answer] = {
+    "401 of Auth": lambda: httpx.Response(401, json={"code": "no_authorization", "message": "no"}, headers=SAYS),
+    "401 of a gateway": lambda: httpx.Response(401, json={"message": "Invalid API key"}),
+    "401 as a page": lambda: httpx.Response(401, html="<html>no</html>"),
+    "403 of Auth": lambda: httpx.Response(403, json={"code": "not_admin", "message": "User not allowed"}, headers=SAYS),
+    "403 as a page": lambda: httpx.Response(403, html="<html>no</html>"),
+}
+NO_ANSWER: dict[str, Answer] = {
+    "dropped": lambda: None,
+    "500": lambda: httpx.Response(500, json={"code": "unexpected_failure", "message": "no"}, headers=SAYS),
+    "502": lambda: httpx.Response(502, html="<html>Bad Gateway</html>"),
+    "503": lambda: httpx.Response(503, json={"message": "name resolution failed"}),
+    "429": lambda: httpx.Response(429, json={"code": "over_request_rate_limit", "message": "no"}, headers=SAYS),
+    "429 as a page": lambda: httpx.Response(429, html="<html>Slow down</html>"),
+    "404 as a page": lambda: httpx.Response(404, html="<html>Not Found</html>"),
+    "404 of a gateway": lambda: httpx.Response(404, json={"message": "no Route matched with those values"}),
+    "200 as a page": lambda: httpx.Response(200, html="<html>Sign in to the network</html>"),
+    "200 and nothing": lambda: httpx.Response(200),
+    "302": lambda: httpx.Response(302, headers={"Location": "http://127.0.0.2/"}),
+}
+
+
+@contextmanager
+def answering(people: People, answer: Answer, *, reads: bool, signs_in: bool = False) -> Generator[People]:
+    """The same people where Supabase answers so to what writes, and with `reads` to everything.
+
+    Parameters: `signs_in` leaves alone what is asked in a user's own name.
+    """
+
+    def answered(asked: Asked) -> httpx.Response | None:
+        met = (reads or asked.method != "GET") and not (signs_in and "/admin/" not in asked.path)
+        return answer() if met else asked.passed_on(people.target.supabase_url)
+
+    with between(answered) as url, People(replace(people.target, supabase_url=url)) as there:
+        yield there
+
+
+def pending_of(people: People, someone: Someone) -> list[tuple[object, object]]:
+    emails = [someone.email, f"new-{someone.email}"]
+    rows = people.sql("SELECT pending, lease_owner FROM bazar.users WHERE email = ANY(%s)", emails)
+    return [(row["pending"], row["lease_owner"]) for row in rows]
+
+
+def error_of(operation: Operation, people: People, ruler: Someone, someone: Someone) -> BazarError:
+    with pytest.raises(BazarError) as failed:
+        operation.run(people, ruler, someone)
+    return failed.value
+
+
+@pytest.fixture
+def operation(request: pytest.FixtureRequest) -> Operation:
+    return OPERATIONS[request.param]
+
+
+EVERY_OPERATION = pytest.mark.parametrize("operation", OPERATIONS, indirect=True)
+WHERE = pytest.mark.parametrize("reads", [False, True], ids=["what writes", "everything"])
+
+
+@EVERY_OPERATION
+@WHERE
+def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Operation, reads: bool) -> None:
+    for name, answer in KEY.items():
+        someone = operation.arrange(people)
+        with answering(people, answer, reads=reads) as there:
+            error = error_of(operation, there, ruler, someone)
+        assert (error.code, type(error).exit_code) == ("supabase.key_refused", Conflict.exit_code), name
+        operation.run(people, ruler, someone)
+        assert pending_of(people, someone) in ([], [(None, None)]), name
+
+
+@EVERY_OPERATION
+@WHERE
+def test_what_is_no_answer(people: People, ruler: Someone, operation: Operation, reads: bool) -> None:
+    for name, answer in NO_ANSWER.items():
+        someone = operation.arrange(people)
+        with answering(people, answer, reads=reads) as there:
+            error = error_of(operation, there, ruler, someone)
+        expected = operation.unfinished
+        if reads and operation.looks_first:
+            expected = "supabase.unavailable"
+        elif name.startswith("429") and operation.limited:
+            expected = operation.limited
+        assert (error.code, type(error).exit_code) == (expected, BackendUnavailable.exit_code), name
+        operation.run(people, ruler, someone)
+        assert pending_of(people, someone) in ([], [(None, None)]), name
+
+
+@pytest.mark.parametrize("operation", [o for o, what in OPERATIONS.items() if what.limited is None], indirect=True)
+def test_what_was_begun_stays_begun(people: People, ruler: Someone, operation: Operation) -> None:
+    """An operation that goes on with what an earlier run began says what it says of its own."""
+    for name in ("dropped", "503", "404 of a gateway", "200 as a page"):
+        answer = NO_ANSWER[name]
+        someone = operation.arrange(people)
+        with answering(people, NO_ANSWER["503"], reads=False) as there:
+            error_of(operation, there, ruler, someone)
+        [(pending, lease)] = pending_of(people, someone)
+        assert (pending is not None, lease) == (True, None)
+        with answering(people, answer, reads=not operation.looks_first) as there:
+            error = error_of(operation, there, ruler, someone)
+        assert (error.code, type(error).exit_code) == (operation.unfinished, BackendUnavailable.exit_code), name
+        assert pending_of(people, someone) == [(pending, None)]
+        operation.run(people, ruler, someone)
+        assert pending_of(people, someone) in ([], [(None, None)]), name
+
+
+@WHERE
+@pytest.mark.parametrize("fault", ["403 as a page", "dropped", "404 of a gateway", "200 as a page"])
+def test_the_doctor_leaves_what_it_cannot_finish(people: People, fault: str, reads: bool) -> None:
+    """It says why of each, and asks no service again that gave no answer."""
+    doctor = known(people, plan=Plan.PREMIUM, superuser=True)
+    left = {
+        Pending.CREATE: people.user(pending=Pending.CREATE),
+        Pending.DELETE: known(people, pending=Pending.DELETE),
+        Pending.SUSPEND: known(people, pending=Pending.SUSPEND, state=UserState.SUSPENDED),
+        Pending.RESTORE: known(people, pending=Pending.RESTORE),
+    }
+    people.ban(left[Pending.RESTORE])
+    users = [PendingUser(someone.id, someone.email, kind, leased=False) for kind, someone in left.items()]
+    told: list[Repair] = []
+
+    with (
+        answering(people, {**KEY, **NO_ANSWER}[fault], reads=reads, signs_in=True) as there,
+        Demo(there, doctor).gate() as gate,
+    ):
+        repairs = finish_all(gate, users, told.append, dry_run=False)
+
+    assert {repair.outcome for repair in repairs} == {Repaired.LEFT}
+    if fault in KEY:
+        assert all("refused the service key" in repair.note for repair in repairs)
+    elif reads:
+        assert len(told) == 1
