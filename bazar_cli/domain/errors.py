@@ -112,7 +112,7 @@ class RightsChanged(Conflict):
 
 
 class KeyRefused(Conflict):
-    """Supabase Auth does not take the service key, and did nothing."""
+    """Supabase Auth does not take the service key, and did nothing. Postgres may have the change already."""
 
 
 class BackendUnavailable(BazarError):

@@ -36,8 +36,8 @@ def surplus(name: str, value: str, *, any_character: bool = False) -> Surplus | 
             return Surplus(f"it {side} with white space or an invisible character", _TAKE_SPACE.format(name=name))
     sides = [side for side, character in ends if character in _QUOTES]
     if len(value) > 1 and len(sides) > int(any_character):
-        verb, count = " and ".join(sides), "a quote" if len(sides) == 1 else "quotes"
-        return Surplus(f"it {verb} with {count}, which count as part of it", _TAKE_QUOTES.format(name=name))
+        verb, quotes = " and ".join(sides), "a quote, which counts" if len(sides) == 1 else "quotes, which count"
+        return Surplus(f"it {verb} with {quotes} as part of it", _TAKE_QUOTES.format(name=name))
     if not any_character and re.match(rf"(?:export\s+)?{re.escape(name)}\s*=", value):
         return Surplus(f"it begins with {name}=", f"give the variable {name} only what stands behind {name}=")
     return None

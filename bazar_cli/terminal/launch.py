@@ -57,7 +57,9 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
                 run.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
         code, failure = reporter.unexpected(error), "internal.unexpected"
     out.flush()
     lost = streams.lost(out)

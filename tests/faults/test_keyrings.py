@@ -80,6 +80,31 @@ def test_command_that_brings_its_own_credentials_needs_no_keyring(bazar: Bazar, 
     assert by_token("doctor", "-o", "json").code in {0, 9}
 
 
+@pytest.mark.parametrize(
+    "state", ["broken", "readable by others", "a link", "in a folder of others", "a file for a folder"]
+)
+def test_command_that_brings_its_own_credentials_needs_no_session_file(bazar: Bazar, root: Someone, state: str) -> None:
+    bazar = bazar.having(**{VARIABLE: keyrings.KEEPS_NOTHING[0]})
+    session = Path(sign_in(bazar, root).ok().json["stored_in"])
+    secrets = session.parent
+    if state == "broken":
+        session.write_text("{")
+    elif state == "readable by others":
+        session.chmod(0o644)
+    elif state == "a link":
+        session.rename(secrets / "elsewhere")
+        session.symlink_to("elsewhere")
+    elif state == "in a folder of others":
+        secrets.chmod(0o777)
+    else:
+        secrets.rename(secrets.with_name("gone"))
+        secrets.write_text("")
+    assert bazar("users", "list", "-o", "json").code in {2, 4}
+    by_password = bazar.having(SUPERUSER_EMAIL=root.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
+    by_password("users", "list", "-o", "json").ok()
+    by_password("users", "update", root.email, "--name", "Ada", "-o", "json").ok()
+
+
 def test_logout_everywhere_of_a_token_needs_no_keyring(bazar: Bazar, root: Someone, people: People) -> None:
     locked = bazar.having(**{VARIABLE: keyrings.FAULTY["Locked"]}, BAZAR_TOKEN=people.access_token(root))
     assert locked("auth", "logout", "--everywhere", "-o", "json").ok().json["ended_at_supabase"] is True

@@ -78,7 +78,11 @@ def test_lines_that_a_revision_logs_are_redacted_and_have_the_form_of_all(first:
 
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("raise RuntimeError('not now')", "RuntimeError: not now"), ("sys.exit(0)", "it called sys.exit(0)")],
+    [
+        ("raise RuntimeError('not now')", "RuntimeError: not now"),
+        ("sys.exit(0)", "it called sys.exit(0)"),
+        ("raise GeneratorExit('not now')", "GeneratorExit: not now"),
+    ],
 )
 def test_noisy_revision_that_fails_is_one_error_object(first: Bazar, release: Release, code: str, why: str) -> None:
     release.add(NEXT, f"{NOISE}\nsys.excepthook = sys.stdout = sys.stderr = None\n{code}")

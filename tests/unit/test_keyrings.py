@@ -101,6 +101,13 @@ def test_success_is_said_of_what_was_done_only(
         assert state(choose(keyrings.NAME)) == before
 
 
+def test_secret_that_was_kept_wrongly_does_not_stay(choose: Choose) -> None:
+    with pytest.raises(BackendUnavailable, match="did not keep"):
+        SecretStore(choose(keyrings.FAULTY["Shortening"])).set("session:one", "hunter22")
+
+    assert SecretStore(choose(keyrings.NAME)).get("session:one") is None
+
+
 def test_after_one_call_that_hangs_no_other_is_waited_for(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = choose(keyrings.FAULTY["Hanging"])
     monkeypatch.setattr(system_keyring, "SECONDS", 0.05)

@@ -49,15 +49,23 @@ class SystemKeyring:
     def get(self, name: str) -> str | None:
         """Return a secret, None where there is none. Raises: BackendUnavailable `keyring.unavailable`."""
         found: object = self._ask(lambda backend: backend.get_password(_SERVICE, name))
-        if found is None or isinstance(found, str):
-            return found
+        if found is None:
+            return None
+        if isinstance(found, str):
+            return str.__str__(found)  # a plain one: a subclass may compare as it likes
         raise self._unavailable(f"answered with a {type(found).__name__}")
 
     def set(self, name: str, value: str) -> None:
         """Keep a secret. Raises: BackendUnavailable `keyring.unavailable`, also where it was not kept."""
+        before = self.get(name)
         self._ask(lambda backend: backend.set_password(_SERVICE, name, value))
-        if self.get(name) != value:
-            raise self._unavailable("did not keep what was stored in it")
+        kept = self.get(name)
+        if kept == value:
+            return
+        if kept != before:
+            # What it kept instead would be taken for a broken session from now on.
+            self._ask(lambda backend: backend.delete_password(_SERVICE, name))
+        raise self._unavailable("did not keep what was stored in it")
 
     def delete(self, name: str) -> None:
         """Forget a secret, where there is one. Raises: BackendUnavailable `keyring.unavailable`, also if it stays."""

@@ -46,6 +46,10 @@ class Moves:
         with EnvironmentContext(self._config, self._directory, fn=steps, as_sql=self._as_sql):
             try:
                 self._directory.run_env()
+            except (Exception, KeyboardInterrupt):
+                raise
             except SystemExit as ended:
                 # A revision ends neither the command nor chooses its exit code.
                 raise RuntimeError(f"it called sys.exit({ended.code!r})") from ended
+            except BaseException as ended:  # such as asyncio's CancelledError, which no caller looks for
+                raise RuntimeError(f"{type(ended).__name__}: {ended}") from ended

@@ -14,7 +14,15 @@ from uuid import UUID
 from bazar_cli.domain import limits
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
-from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn, OutOfReach, RightsChanged
+from bazar_cli.domain.errors import (
+    BackendUnavailable,
+    Conflict,
+    Denied,
+    NotSignedIn,
+    OutOfReach,
+    RightsChanged,
+    StoreUnusable,
+)
 from bazar_cli.services.gate.connections import System
 
 if TYPE_CHECKING:
@@ -149,9 +157,10 @@ class Gate:
         target = self._system.target
         try:
             return self._identities.current()
-        except (NotSignedIn, BackendUnavailable) as nobody:
+        except (NotSignedIn, BackendUnavailable, StoreUnusable) as nobody:
             says_nobody = isinstance(nobody, NotSignedIn)
-            if not spec.bootstrap or not (says_nobody or nobody.code == "keyring.unavailable"):
+            unusable = isinstance(nobody, StoreUnusable) or nobody.code == "keyring.unavailable"
+            if not spec.bootstrap or not (says_nobody or unusable):
                 raise
             if self._sight(None, spec).superuser_exists:
                 raise

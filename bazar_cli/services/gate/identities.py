@@ -23,8 +23,8 @@ REFRESH_BEFORE = timedelta(seconds=60)
 """A token that ends sooner than this is renewed first, so that no command loses it half-way."""
 _RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
 """What says nothing against the session: its token's key was rotated away, or the clocks differ."""
-_WITHOUT_SESSION = frozenset({"auth.session_expired", "keyring.unavailable"})
-"""What does not stop a command that brings its own credentials."""
+_WITHOUT_SESSION = frozenset({"auth.session_expired", "auth.session_unreadable", "keyring.unavailable"})
+"""What does not stop a command that brings its own credentials: as a folder that cannot be used, StoreUnusable."""
 
 
 def _now() -> datetime:
@@ -167,9 +167,9 @@ class Identities:
         credentials = self._superuser_of_environment()
         try:
             identity = self._of_store()
-        except (NotSignedIn, BackendUnavailable) as ended:
+        except (NotSignedIn, BackendUnavailable, StoreUnusable) as ended:
             # A session that has ended, or is locked away, is none; without credentials its own text says more.
-            if ended.code not in _WITHOUT_SESSION or credentials is None:
+            if credentials is None or not (isinstance(ended, StoreUnusable) or ended.code in _WITHOUT_SESSION):
                 raise
             identity = None
         if identity is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending
-from bazar_cli.domain.errors import BackendUnavailable, Conflict, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, KeyRefused, UsageError
 from bazar_cli.domain.users.identities import OutcomeUnknown
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.users.lookups import user_pending
@@ -165,11 +165,15 @@ def claimed(
             return begun
 
         begun = when_free(step, system, grant, finishing=finishing)
+        refused: KeyRefused | None = None
         try:
             yield begun
+        except KeyRefused as refusal:
+            refused = refusal
+            raise
         finally:
-            if isinstance(begun, Claim) and not grant.dry_run:
-                give_back(system, grant, begun.id, lease)
+            if isinstance(begun, Claim) and not grant.dry_run and give_back(system, grant, begun.id, lease) and refused:
+                _say_what_stands(refused, begun)
 
 
 def keep(system: System, grant: Grant, claim: Claim) -> None:
@@ -227,8 +231,15 @@ def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, 
         time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
 
 
-def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Release a lease that is still held when a command ends.
+def _say_what_stands(refused: KeyRefused, claim: Claim) -> None:
+    """Add to a refused key that Postgres has the change, which Supabase is yet to follow."""
+    refused.message += f"; Postgres has the change of {claim.email}, with `pending: {claim.pending}`"
+    refused.hint += f"; with the right key, {AGAIN}"
+    refused.details |= {"user_id": str(claim.id), "pending": str(claim.pending)}
+
+
+def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
+    """Release a lease that is still held when a command ends; return whether it was, so that a change is pending.
 
     Where Postgres cannot be reached the lease runs out by itself, and the command's own error says more.
     """
@@ -236,6 +247,6 @@ def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID
 
     try:
         with system.database().transaction(grant, finishing=True) as connection:
-            changes.release(connection, user_id, lease)
+            return changes.release(connection, user_id, lease)
     except (BackendUnavailable, Conflict, UsageError):
-        return
+        return False

@@ -191,6 +191,9 @@ def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Oper
         with answering(people, answer, reads=reads) as there:
             error = error_of(operation, there, ruler, someone)
         assert (error.code, type(error).exit_code) == ("supabase.key_refused", Conflict.exit_code), name
+        stands = [pending for pending, _ in pending_of(people, someone) if pending is not None]
+        assert [error.details["pending"]] == stands if "pending" in error.details else stands == [], name
+        assert all(f"pending: {pending}" in error.message for pending in stands), name
         operation.run(people, ruler, someone)
         assert pending_of(people, someone) in ([], [(None, None)]), name
 

@@ -131,13 +131,17 @@ def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: u
     return renewed.rowcount == 1
 
 
-def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Give the lease back and leave what is pending for the next run; no long wait for that, it runs out by itself."""
+def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
+    """Give the lease back and leave what is pending for the next run; return whether this command still held it.
+
+    No long wait for that: it runs out by itself.
+    """
     connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-    connection.execute(
+    released = connection.execute(
         text("UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE id = :id AND lease_owner = :lease"),
         {"id": user_id, "lease": lease},
     )
+    return released.rowcount == 1
 
 
 def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
