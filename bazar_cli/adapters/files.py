@@ -68,8 +68,12 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
 
 
 def _mended(path: Path, error: OSError) -> str:
-    given_back = isinstance(error, PermissionError) and ownership.given_back(path)
-    return f"{given_back}, or {_CHOOSE}" if given_back else _FREE_OR_CHOOSE
+    given_back = ownership.given_back(path) if isinstance(error, PermissionError) else ""
+    return _or_choose(given_back) if given_back else _FREE_OR_CHOOSE
+
+
+def _or_choose(command: str) -> str:
+    return f"{command}, or {_CHOOSE}" if command else _CHOOSE
 
 
 def refuse_open_folder(path: Path) -> None:
@@ -77,12 +81,10 @@ def refuse_open_folder(path: Path) -> None:
     found = path.stat()
     if ownership.is_open(found, path):
         mode = stat.S_IMODE(found.st_mode)
-        # Of /tmp and its like nobody should take away what others have there.
-        shared = bool(mode & stat.S_ISVTX)
         raise StoreUnusable(
             "files.folder_open",
             f"other users can write to the folder {path} (mode {mode:04o}), so nothing private can live there",
-            hint=_CHOOSE if shared else f"chmod go-w {shlex.quote(str(path))}, or {_CHOOSE}",
+            hint=_or_choose(ownership.closing(found, path)),
         )
 
 
@@ -108,9 +110,7 @@ def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secr
     if doubt is None:
         return text
     if doubt.folder_code is not None:
-        raise StoreUnusable(
-            doubt.folder_code, f"{path} does not count: {doubt.reason}", hint=f"{doubt.remedy}, or {_CHOOSE}"
-        )
+        raise StoreUnusable(doubt.folder_code, f"{path} does not count: {doubt.reason}", hint=_or_choose(doubt.remedy))
     raise refusal(doubt.reason, doubt.remedy)
 
 
@@ -137,10 +137,12 @@ def _refuse_read_only(path: Path) -> None:
 def _refuse_foreign(path: Path, owners: set[int]) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+        # Only a file or link of one's own may be in the way by mistake: /dev/null and another user's folder are not.
+        own = found.st_uid == os.geteuid() and (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode))
         raise StoreUnusable(
             "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there",
-            hint=f"{ownership.given_back(path) or 'remove it'}, or {_CHOOSE}",
+            hint=_FREE_OR_CHOOSE if own else _or_choose(ownership.given_back(path)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.secret_store import SecretStore
 from bazar_cli.domain.errors import BazarError, ExitCode, NotFound, NotSignedIn, StoreUnusable, UsageError
+from tests.support.surroundings import IS_ROOT, STRANGER
 
 PLAIN = {"SUPABASE_URL": "https://x.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
 SECRET = {
@@ -303,6 +305,26 @@ def test_a_folder_that_is_a_link_holds_nothing_private(tmp_path: Path, linked: s
 
     assert refused.value.code == "files.folder_not_ours"
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["device", "stranger's", "file", "link"])
+def test_only_a_file_or_link_of_ones_own_is_to_be_freed(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/null") if kind == "device" else tmp_path / "config"
+    if kind == "stranger's":
+        if not IS_ROOT:
+            pytest.skip("only root gives files away")
+        path.mkdir()
+        os.chown(path, STRANGER, STRANGER)
+    elif kind == "file":
+        path.touch()
+    elif kind == "link":
+        path.symlink_to("nowhere")
+
+    with pytest.raises(StoreUnusable) as refused:
+        Profiles({"BAZAR_CONFIG_DIR": str(path)}).save("staging", VALUES, activate=True)
+
+    assert refused.value.code == "files.folder_not_ours"
+    assert refused.value.hint.startswith("free the path, or choose" if kind in {"file", "link"} else "choose another")
 
 
 def test_writing_replaces_links_and_never_what_they_point_to(profiles: Profiles, folder: Path, tmp_path: Path) -> None:

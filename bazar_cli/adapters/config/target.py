@@ -146,7 +146,7 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
     """
     path = cwd / name
     try:
-        content = ownership.read(path)
+        content = ownership.read(path, below=cwd)
     except (FileNotFoundError, NotADirectoryError, ownership.NotRegular):
         return None
     except OSError as error:
