@@ -42,6 +42,15 @@ class Content:
     doubt: Doubt | None
 
 
+class TooLong(OSError):
+    """A file has more than 1 MiB."""
+
+    def __init__(self, path: Path, beginning: bytes) -> None:
+        super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        self.beginning = beginning
+        """Its first MiB."""
+
+
 class NotRegular(OSError):
     """Something else stands where a file is wanted: a folder, a pipe, a device or a socket."""
 
@@ -52,7 +61,7 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
     Parameters: `secret` doubts a file that others can read; `follow` is for a file that somebody named: a link is
     followed without a doubt, and pipes and devices are read; `below` is a folder above the file, from which on every
     folder is looked at, in place of the last one alone.
-    Raises: NotRegular; OSError.
+    Raises: NotRegular; TooLong; OSError.
     """
     place = below or path.parent
     folder = os.open(place, _ONLY_NAMED)
@@ -76,7 +85,7 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
         os.set_blocking(handle, True)
         data = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        raise TooLong(path, data[:_LIMIT])
     return Content(data, doubt)
 
 
