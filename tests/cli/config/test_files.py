@@ -63,7 +63,7 @@ def test_secret_file_that_others_can_read(nobody: Bazar, folder: Path) -> None:
     (path,) = (folder / "secrets").glob("profile-*.json")
     path.chmod(0o644)
     done = nobody("users", "me", "-o", "json")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable")
     assert str(path) in done.error["message"]
     assert f"chmod 600 '{path}'" in done.error["hint"]
     assert "hidden" not in done.err
