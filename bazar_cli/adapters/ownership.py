@@ -129,6 +129,18 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
+def opening(found: os.stat_result, path: Path) -> str:
+    """Return the command that lets this user use a file or folder of theirs; "" where its mode lacks nothing."""
+    wanted = "rwx" if stat.S_ISDIR(found.st_mode) else "rw"
+    lacking = "".join(bit for bit in wanted if not found.st_mode & getattr(stat, f"S_I{bit.upper()}USR"))
+    return f"chmod u+{lacking} {quoted(path)}" if lacking and found.st_uid == os.geteuid() else ""
+
+
+def at_fault(path: Path) -> Path:
+    """Return the part of a path that keeps this user from it: a folder above it that is none or is closed, else it."""
+    return next((f for f in reversed(path.parents) if not os.path.isdir(f) or not os.access(f, os.X_OK)), path)  # noqa: PTH112 - Path.is_dir raises below a closed folder
+
+
 def given_back(path: Path) -> str:
     """Return the command that gives this user what `sudo` made in their home: a path, or the nearest folder above.
 
@@ -180,15 +192,23 @@ def not_regular(path: Path, mode: int) -> NotRegular:
 def _opened(path: Path, folder: int, flags: int, *, follow: bool = False) -> tuple[int, Doubt | None]:
     """Open what lies in an opened folder; a link is followed with a doubt, with `follow` without one."""
     try:
-        return os.open(path.name, flags if follow else flags | os.O_NOFOLLOW, dir_fd=folder), None
+        return _open_in(folder, path, flags if follow else flags | os.O_NOFOLLOW), None
     except OSError as error:
         # The last is the answer for a link where a folder is wanted.
         if follow or error.errno not in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR}:
             raise
-    handle = os.open(path.name, flags, dir_fd=folder)
+    handle = _open_in(folder, path, flags)
     if flags & os.O_DIRECTORY:
         return handle, Doubt(f"the folder {path} is a link", "put the folder itself there", "files.folder_not_ours")
     return handle, Doubt("it is a link", "put the file itself there")
+
+
+def _open_in(folder: int, path: Path, flags: int) -> int:
+    try:
+        return os.open(path.name, flags, dir_fd=folder)
+    except OSError as error:
+        error.filename = str(path)  # the system was told the last part alone
+        raise
 
 
 def _is_private_group(gid: int, uid: int) -> bool:

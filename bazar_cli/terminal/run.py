@@ -177,7 +177,7 @@ class Run(Generic[T]):
 
     @property
     def _errors_are_json(self) -> bool:
-        return self._renderer.format in {Format.JSON, Format.JSONL}
+        return (self.options.output or self.environ.get("BAZAR_OUTPUT")) in {Format.JSON, Format.JSONL}
 
     def show(self, item: T, *, or_lost: BazarError | None = None) -> None:
         """Write a single result.
