@@ -138,7 +138,10 @@ def opening(found: os.stat_result, path: Path) -> str:
 
 def at_fault(path: Path) -> Path:
     """Return the part of a path that keeps this user from it: a folder above it that is none or is closed, else it."""
-    return next((f for f in reversed(path.parents) if not os.path.isdir(f) or not os.access(f, os.X_OK)), path)  # noqa: PTH112 - Path.is_dir raises below a closed folder
+    for folder in reversed(path.parents):
+        if not os.path.isdir(folder) or not os.access(folder, os.X_OK):  # noqa: PTH112 - Path.is_dir may raise
+            return folder
+    return path
 
 
 def given_back(path: Path) -> str:
