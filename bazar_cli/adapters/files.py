@@ -7,7 +7,6 @@ import fcntl
 import io
 import os
 import secrets
-import shlex
 import stat
 import time
 from collections.abc import Callable, Generator
@@ -62,14 +61,30 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
         raise StoreUnusable(
             "files.unwritable",
             f"the folder {path} cannot be made: {error.strerror}",
-            hint=_mended(path, error),
+            hint=mended(path, error),
         ) from error
     return path
 
 
-def _mended(path: Path, error: OSError) -> str:
-    given_back = isinstance(error, PermissionError) and ownership.given_back(path)
-    return f"{given_back}, or {_CHOOSE}" if given_back else _FREE_OR_CHOOSE
+def mended(path: Path, error: OSError) -> str:
+    """Return what to do about a path of bazar's own of which the system says `error`."""
+    place = ownership.at_fault(path)
+    if isinstance(error, PermissionError):
+        if not is_there(place):
+            place = place.parent
+        return _or_choose(ownership.given_back(path) or ownership.opening(place.lstat(), place))
+    if not is_there(place):
+        return _FREE_OR_CHOOSE
+    return f"free the path {ownership.quoted(place)}, or {_CHOOSE}" if _may_be_freed(place.lstat()) else _CHOOSE
+
+
+def _may_be_freed(found: os.stat_result) -> bool:
+    # What belongs to another user, and a device such as /dev/null, is in its place.
+    return found.st_uid == os.geteuid() and not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode))
+
+
+def _or_choose(command: str) -> str:
+    return f"{command}, or {_CHOOSE}" if command else _CHOOSE
 
 
 def refuse_open_folder(path: Path) -> None:
@@ -77,12 +92,10 @@ def refuse_open_folder(path: Path) -> None:
     found = path.stat()
     if ownership.is_open(found, path):
         mode = stat.S_IMODE(found.st_mode)
-        # Of /tmp and its like nobody should take away what others have there.
-        shared = bool(mode & stat.S_ISVTX)
         raise StoreUnusable(
             "files.folder_open",
             f"other users can write to the folder {path} (mode {mode:04o}), so nothing private can live there",
-            hint=_CHOOSE if shared else f"chmod go-w {shlex.quote(str(path))}, or {_CHOOSE}",
+            hint=_or_choose(ownership.closing(found, path)),
         )
 
 
@@ -101,16 +114,13 @@ def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secr
     except UnicodeDecodeError as error:
         raise refusal("it is no text", f"mend or remove {ownership.quoted(path)}") from error
     except OSError as error:
-        given_back = isinstance(error, PermissionError) and ownership.given_back(path)
-        hint = given_back or f"make it readable, or remove {ownership.quoted(path)}"
-        raise refusal(error.strerror or str(error), hint) from error
+        reason, place = error.strerror or str(error), ownership.at_fault(path)
+        raise refusal(reason if place == path else f"{reason}: {place}", mended(path, error)) from error
     doubt = content.doubt
     if doubt is None:
         return text
     if doubt.folder_code is not None:
-        raise StoreUnusable(
-            doubt.folder_code, f"{path} does not count: {doubt.reason}", hint=f"{doubt.remedy}, or {_CHOOSE}"
-        )
+        raise StoreUnusable(doubt.folder_code, f"{path} does not count: {doubt.reason}", hint=_or_choose(doubt.remedy))
     raise refusal(doubt.reason, doubt.remedy)
 
 
@@ -126,11 +136,14 @@ def is_folder(path: Path) -> bool:
 
 def _refuse_read_only(path: Path) -> None:
     # The system lets root write anyway; whoever made the folder read-only meant root's commands too.
-    if not path.stat().st_mode & stat.S_IWUSR:
+    found = path.stat()
+    if not found.st_mode & stat.S_IWUSR:
         raise StoreUnusable(
             "files.unwritable",
-            f"the folder {path} is read-only",
-            hint=f"chmod u+w {shlex.quote(str(path))}, or {_CHOOSE}",
+            f"the folder {path} is read-only"
+            if found.st_mode & stat.S_IXUSR
+            else f"the folder {path} is closed to its owner too",
+            hint=_or_choose(ownership.opening(found, path)),
         )
 
 
@@ -140,7 +153,7 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
         raise StoreUnusable(
             "files.folder_not_ours",
             f"{path} is not a folder of this user, so nothing private can live there",
-            hint=f"{ownership.given_back(path) or 'remove it'}, or {_CHOOSE}",
+            hint=_FREE_OR_CHOOSE if _may_be_freed(found) else _or_choose(ownership.given_back(path)),
         )
 
 
@@ -160,7 +173,7 @@ def file_errors(path: Path, hint: str | None = None, *, named: str | None = None
         if error.errno in _NO_ROOM:
             room = "make room on the disk, then run it again"
             raise BackendUnavailable("files.no_room", message, hint=room) from error
-        raise StoreUnusable("files.unwritable", message, hint=hint or _mended(Path(found), error)) from error
+        raise StoreUnusable("files.unwritable", message, hint=hint or mended(Path(found), error)) from error
 
 
 @contextmanager
@@ -335,7 +348,7 @@ def exclusive_lock(
         handle = open_private(path)
     except OSError as error:
         raise StoreUnusable(
-            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=_mended(path, error)
+            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=mended(path, error)
         ) from error
     try:
         with file_errors(path):

@@ -3,9 +3,8 @@
 A file counts when it is no link, it and its folder belong to this user or to root, and no other user can write them.
 Secrets must be closed to readers too. Root follows the same rule: a file of another user does not count for root.
 
-The folder is opened first, then the file relative to it, and both are looked at by their descriptors: what is read is
-what was looked at, whatever is renamed meanwhile. Folders further up are not looked at: what others put in the place
-of a folder belongs to them.
+The folder is opened first, then what lies in it relative to it, and each is looked at by its descriptor: what is read
+is what was looked at, whatever is renamed meanwhile. Folders above the one where the look begins are not looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LIMIT = 1024 * 1024
 _ONLY_NAMED = os.O_CLOEXEC | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 """For a folder that may be passed and not listed."""
+_UNWAITED = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""For a file that may be a pipe without a writer."""
 _ACL = "system.posix_acl_access"
 
 
@@ -41,21 +42,37 @@ class Content:
     doubt: Doubt | None
 
 
+class TooLong(OSError):
+    """A file has more than 1 MiB."""
+
+    def __init__(self, path: Path, beginning: bytes) -> None:
+        super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        self.beginning = beginning
+        """Its first MiB."""
+
+
 class NotRegular(OSError):
     """Something else stands where a file is wanted: a folder, a pipe, a device or a socket."""
 
 
-def read(path: Path, *, secret: bool = False, follow: bool = False) -> Content:
+def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path | None = None) -> Content:
     """Return what a file holds, of 1 MiB at most, with the first reason not to believe it; nothing blocks.
 
     Parameters: `secret` doubts a file that others can read; `follow` is for a file that somebody named: a link is
-    followed without a doubt, and pipes and devices are read.
-    Raises: NotRegular; OSError.
+    followed without a doubt, and pipes and devices are read; `below` is a folder above the file, from which on every
+    folder is looked at, in place of the last one alone.
+    Raises: NotRegular; TooLong; OSError.
     """
-    folder = os.open(path.parent, _ONLY_NAMED)
+    place = below or path.parent
+    folder = os.open(place, _ONLY_NAMED)
     try:
-        doubt = doubt_of(os.fstat(folder), path.parent)
-        handle, link = _opened(path.name, folder, follow=follow)
+        doubt = doubt_of(os.fstat(folder), place)
+        for name in path.relative_to(place).parts[:-1]:
+            place /= name
+            above, (folder, link) = folder, _opened(place, folder, _ONLY_NAMED)
+            os.close(above)
+            doubt = doubt or link or doubt_of(os.fstat(folder), place)
+        handle, link = _opened(path, folder, _UNWAITED, follow=follow)
     finally:
         os.close(folder)
     found = os.fstat(handle)
@@ -68,7 +85,7 @@ def read(path: Path, *, secret: bool = False, follow: bool = False) -> Content:
         os.set_blocking(handle, True)
         data = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        raise TooLong(path, data[:_LIMIT])
     return Content(data, doubt)
 
 
@@ -79,18 +96,32 @@ def doubt_of(found: os.stat_result, path: Path, *, secret: bool = False) -> Doub
     """
     folder = stat.S_ISDIR(found.st_mode)
     what = f"the folder {path}" if folder else "it"
+    anew = "move the file into a folder that only you can write" if folder else "put a file of your own there"
     if not is_owner_trusted(found.st_uid):
-        owner, remedy = name_of(found.st_uid), f"chown {os.geteuid()} {quoted(path)}"
-        return Doubt(f"{what} belongs to another user, {owner}", remedy, "files.folder_not_ours" if folder else None)
+        # No chown: what another user has is theirs, and only root could take it.
+        owner = name_of(found.st_uid)
+        return Doubt(f"{what} belongs to another user, {owner}", anew, "files.folder_not_ours" if folder else None)
     mode = f"(mode {stat.S_IMODE(found.st_mode):04o})"
+    remedy = closing(found, path) or anew
     if folder and is_open(found, path):
-        return Doubt(f"other users can write to {what} {mode}", f"chmod go-w {quoted(path)}", "files.folder_open")
+        return Doubt(f"other users can write to {what} {mode}", remedy, "files.folder_open")
     if secret and found.st_mode & _OTHERS:
-        remedy = f"chmod 600 {quoted(path)}, and change what it holds if somebody may have read it"
-        return Doubt(f"other users can read it {mode}", remedy)
+        return Doubt(
+            f"other users can read it {mode}", f"{remedy}, and change what it holds if somebody may have read it"
+        )
     if is_open(found, path):
-        return Doubt(f"other users can change it {mode}", f"chmod 600 {quoted(path)}")
+        return Doubt(f"other users can change it {mode}", remedy)
     return None
+
+
+def closing(found: os.stat_result, path: Path) -> str:
+    """Return the command that closes a file or folder to others; "" where this user cannot, or others need it open.
+
+    Of /tmp and its like nobody should take away what others have there.
+    """
+    if found.st_uid != os.geteuid() or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        return ""
+    return f"chmod {'go-w' if stat.S_ISDIR(found.st_mode) else '600'} {quoted(path)}"
 
 
 def quoted(path: Path) -> str:
@@ -98,10 +129,25 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
+def opening(found: os.stat_result, path: Path) -> str:
+    """Return the command that lets this user use a file or folder of theirs; "" where its mode lacks nothing."""
+    wanted = "rwx" if stat.S_ISDIR(found.st_mode) else "rw"
+    lacking = "".join(bit for bit in wanted if not found.st_mode & getattr(stat, f"S_I{bit.upper()}USR"))
+    return f"chmod u+{lacking} {quoted(path)}" if lacking and found.st_uid == os.geteuid() else ""
+
+
+def at_fault(path: Path) -> Path:
+    """Return the part of a path that keeps this user from it: a folder above it that is none or is closed, else it."""
+    for folder in reversed(path.parents):
+        if not os.path.isdir(folder) or not os.access(folder, os.X_OK):  # noqa: PTH112 - Path.is_dir may raise
+            return folder
+    return path
+
+
 def given_back(path: Path) -> str:
     """Return the command that gives this user what `sudo` made in their home: a path, or the nearest folder above.
 
-    "" where it is theirs, or outside of their home.
+    "" where it is not root's, or outside of their home.
     """
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
     for place in (path, *path.parents):
@@ -111,13 +157,13 @@ def given_back(path: Path) -> str:
             owner = place.lstat().st_uid
         except OSError:
             continue
-        return "" if owner == os.geteuid() else f"sudo chown -R {os.geteuid()} {quoted(place)}"
+        return f"sudo chown -R {os.geteuid()} {quoted(place)}" if owner == 0 != os.geteuid() else ""
     return ""
 
 
 def open_named(path: Path) -> int:
     """Open a file, pipe or device that somebody named, for reading; a pipe without a writer is empty."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, _UNWAITED)
     os.set_blocking(handle, True)
     return handle
 
@@ -146,15 +192,26 @@ def not_regular(path: Path, mode: int) -> NotRegular:
     return NotRegular(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
 
 
-def _opened(name: str, folder: int, *, follow: bool) -> tuple[int, Doubt | None]:
-    # A pipe without a writer would be waited for.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+def _opened(path: Path, folder: int, flags: int, *, follow: bool = False) -> tuple[int, Doubt | None]:
+    """Open what lies in an opened folder; a link is followed with a doubt, with `follow` without one."""
     try:
-        return os.open(name, flags if follow else flags | os.O_NOFOLLOW, dir_fd=folder), None
+        return _open_in(folder, path, flags if follow else flags | os.O_NOFOLLOW), None
     except OSError as error:
-        if follow or error.errno not in {errno.ELOOP, errno.EMLINK}:
+        # The last is the answer for a link where a folder is wanted.
+        if follow or error.errno not in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR}:
             raise
-    return os.open(name, flags, dir_fd=folder), Doubt("it is a link", "put the file itself there")
+    handle = _open_in(folder, path, flags)
+    if flags & os.O_DIRECTORY:
+        return handle, Doubt(f"the folder {path} is a link", "put the folder itself there", "files.folder_not_ours")
+    return handle, Doubt("it is a link", "put the file itself there")
+
+
+def _open_in(folder: int, path: Path, flags: int) -> int:
+    try:
+        return os.open(path.name, flags, dir_fd=folder)
+    except OSError as error:
+        error.filename = str(path)  # the system was told the last part alone
+        raise
 
 
 def _is_private_group(gid: int, uid: int) -> bool:

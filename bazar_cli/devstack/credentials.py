@@ -10,13 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 from bazar_cli.adapters import ownership
-from bazar_cli.adapters.files import write_private
+from bazar_cli.adapters.files import mended, write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import from_json
 
 DEFAULT_SUPERUSER = "admin@bazar.test"
 _PASSWORD_BYTES = 18
+_ANEW = "or start over with empty data: bazar local reset"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def load(path: Path) -> Credentials | None:
     try:
         content = ownership.read(path, secret=True)
         if content.doubt is not None:
-            raise _unreadable(path, content.doubt.reason, content.doubt.remedy)
+            raise _unreadable(path, content.doubt.reason, f"{content.doubt.remedy}, {_ANEW}")
         raw: dict[str, Any] = from_json(content.data)
         database_url = raw["database_url"]
         return Credentials(
@@ -63,15 +64,17 @@ def load(path: Path) -> Credentials | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(path, type(error).__name__, "restore the file") from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error), mended(path, error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _unreadable(path, "it is damaged", f"restore the file, {_ANEW}") from None
 
 
-def _unreadable(path: Path, reason: str, remedy: str) -> Conflict:
+def _unreadable(path: Path, reason: str, hint: str) -> Conflict:
     return Conflict(
         "local.credentials_unreadable",
         f"the embedded stack's credentials in {path} cannot be read ({reason})",
-        hint=f"{remedy}, or start over with empty data: bazar local reset",
+        hint=hint,
     )
 
 

@@ -68,6 +68,8 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         unwritable = streams.unwritable(lost, _LOST if runs else "send the help to where there is room")
         code, failure = reporter.report(unwritable, code), unwritable.code
     for run in runs:
+        if not failure:
+            run.tell_held()
         run.tell_end(code, failure)
     return code
 

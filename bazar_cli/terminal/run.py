@@ -58,6 +58,7 @@ class Run(Generic[T]):
         self.redactor = context.redactor
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
         self.tell_end: Callable[[int, str], None] = lambda _code, _error: None
+        self._held: list[str] = []
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)
@@ -79,7 +80,9 @@ class Run(Generic[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        return target_of(self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn)
+        return target_of(
+            self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn_of_source
+        )
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -171,6 +174,10 @@ class Run(Generic[T]):
     def machine(self) -> bool:
         """Whether the result goes to a program rather than to a person."""
         return self._renderer.format is not Format.TABLE
+
+    @property
+    def _errors_are_json(self) -> bool:
+        return (self.options.output or self.environ.get("BAZAR_OUTPUT")) in {Format.JSON, Format.JSONL}
 
     def show(self, item: T, *, or_lost: BazarError | None = None) -> None:
         """Write a single result.
@@ -265,6 +272,17 @@ class Run(Generic[T]):
         """Say on standard error what must not be missed, --quiet or not."""
         say(self.told(f"warning: {text}"))
 
+    def warn_of_source(self, text: str) -> None:
+        """Warn of where the target comes from; where errors are JSON, which stands alone, only when none came."""
+        self._held.append(text)
+        if not self._errors_are_json:
+            self.tell_held()
+
+    def tell_held(self) -> None:
+        """Give the warnings that were held back."""
+        while self._held:
+            self.warn(self._held.pop(0))
+
     def summarize(self, rows: Iterable[tuple[str, str]]) -> None:
         """Add what was done to the summary of the step, where the command runs in GitHub Actions."""
         if self.options.dry_run:
@@ -283,13 +301,14 @@ class Run(Generic[T]):
         Raises: UsageError `input.*`, `target.*`.
         """
         if from_stdin:
-            if self._renderer.format not in {Format.JSON, Format.JSONL}:
-                # There an error must stand alone on standard error.
+            if not self._errors_are_json:
                 self.notice(self._goes_to())
             return self._secret_from_stdin("password")
         if self.prompter.possible:
             # A part of the question, so --quiet leaves it.
-            say(self._goes_to())
+            goes_to = self._goes_to()
+            self.tell_held()
+            say(goes_to)
         secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
         self.redactor.remember(secret.reveal())
         return secret

@@ -204,6 +204,55 @@ def test_configuration_folder_that_sudo_made(ordinary: Bazar) -> None:
         assert f"sudo chown -R {ordinary.user} '{folder}'" in done.error["hint"], words
 
 
+LISTS, ADDS, SHOWS, STATUS = (
+    ("config", "profiles", "list"),
+    ("config", "profiles", "add", "other"),
+    ("config", "show", "--profile", "staging"),
+    ("local", "status"),
+)
+AT_FAULT = (
+    ("config", "unreadable", LISTS, "chmod u+rwx"),
+    ("config", "unreadable", ADDS, "chmod u+rwx"),
+    ("config", "a file", LISTS, "free the path"),
+    ("config", "a pipe", LISTS, "free the path"),
+    ("config", "a link to itself", LISTS, "free the path"),
+    ("config/profiles.toml", "unreadable", LISTS, "chmod u+rw"),
+    ("config/profiles.toml", "a folder", LISTS, "free the path"),
+    ("config/secrets", "unreadable", SHOWS, "chmod u+rwx"),
+    ("config/secrets", "a file", SHOWS, "free the path"),
+    ("data/local", "unreadable", STATUS, "chmod u+rwx"),
+    ("data/local/credentials.json", "unreadable", STATUS, "chmod u+rw"),
+    ("data/local/credentials.json", "a pipe", STATUS, "free the path"),
+)
+
+
+@pytest.mark.parametrize(("name", "state", "words", "remedy"), AT_FAULT)
+def test_hint_names_the_part_of_the_path_that_is_at_fault(
+    ordinary: Bazar, name: str, state: str, words: tuple[str, ...], remedy: str
+) -> None:
+    given(ordinary)("config", "profiles", "add", "staging").ok()
+    local = ordinary.folder("data") / "local"
+    local.mkdir(mode=0o700)
+    credentials.save(local / "credentials.json", credentials.create("root@example.com", "root-password"))
+    own(ordinary.home)
+    path = ordinary.home / name
+    STATES[state](path)
+    done = given(ordinary)(*words, "-o", "json")
+    assert done.code in {2, 6}, done.err
+    assert done.error["hint"].startswith(f"{remedy} '{path}'"), done.error
+    assert str(path) in done.error["message"]
+    assert "Error" not in done.error["message"]
+
+
+@pytest.mark.parametrize("words", [LISTS, ADDS, STATUS, ("local", "env"), ("local", "start")])
+def test_no_hint_says_to_remove_what_stands_in_its_place(ordinary: Bazar, words: tuple[str, ...]) -> None:
+    for home in ("/dev/null", "/root" if IS_ROOT else "/dev/null"):
+        done = given(replace(ordinary, bare=True)).having(HOME=home)(*words, "-o", "json")
+        assert done.code in {2, 6}, done.err
+        assert done.error["hint"].startswith("choose another folder"), (home, done.error)
+        assert "Error" not in done.error["message"]
+
+
 def test_runtime_folder_of_another_user(ordinary: Bazar) -> None:
     """`sudo -u svc` keeps XDG_RUNTIME_DIR, where the bus of the keyring would be."""
     closed = ordinary.folder("run")

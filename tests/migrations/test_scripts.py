@@ -366,7 +366,10 @@ def test_a_folder_of_files_that_cannot_be_listed_is_named(checkout: Checkout, in
     elif instead == "a dangling link":
         versions.symlink_to("nowhere")
 
-    assert failed(Conflict, lambda: heads(checkout.location)).code == "db.revision_unreadable"
+    refusal = failed(Conflict, lambda: heads(checkout.location))
+    assert refusal.code == "db.revision_unreadable"
+    assert str(versions) in refusal.message
+    assert "move it out" not in refusal.hint
     assert failed(BazarError, lambda: migration_files.revision(MakeRevision("x"))).exit_code != 1
 
 

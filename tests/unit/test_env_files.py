@@ -90,6 +90,46 @@ def test_file_that_names_no_target_is_another_programs(tmp_path: Path) -> None:
     assert error.code == "target.missing"
 
 
+ANOTHER = {
+    "Latin-1": "GREETING=gr\xfc\xdf dich\n".encode("latin-1"),
+    "NUL": b"A=1\0\n",
+    "over 1 MiB": b"A=1\n" * 300_000,
+    "another's name that holds one": b"NEXT_PUBLIC_SUPABASE_URL=x\nDATABASE_URL_TEST=x\nmy.DATABASE_URL=x\nodd line\n",
+    "comments": b"# SUPABASE_URL=x\n  #DATABASE_URL=x\nA=1 # SUPABASE_KEY=x\nodd line\n",
+    "values": b"URL=$SUPABASE_URL\nB='DATABASE_URL=x'\nodd line\n",
+}
+
+
+@pytest.mark.parametrize("content", ANOTHER.values(), ids=ANOTHER.keys())
+def test_file_that_names_no_variable_is_passed_over_whatever_its_form(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(UsageError) as refused:
+        resolve_target(TargetChoice(), {"BAZAR_CONFIG_DIR": str(tmp_path / "config")}, tmp_path)
+
+    assert refused.value.code == "target.missing"
+
+
+UNREADABLE = {
+    "Latin-1": (f"{WHOLE}A=\xfc\n".encode("latin-1"), "it is no UTF-8 text"),
+    "UTF-16": (WHOLE.encode("utf-16"), "it is no UTF-8 text"),
+    "UTF-16 without a mark": (WHOLE.encode("utf-16-le"), "it holds a NUL character"),
+    "NUL": (f"{WHOLE}A=\0\n".encode(), "it holds a NUL character"),
+    "over 1 MiB": (f"{WHOLE}{'A=1' * 400_000}".encode(), "File too large"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_file_that_names_a_variable_and_cannot_be_read_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(UsageError, match=reason) as refused:
+        resolve_target(TargetChoice(), {"BAZAR_CONFIG_DIR": str(tmp_path / "config")}, tmp_path)
+
+    assert refused.value.code == "target.env_file"
+    assert "--profile or --env-file" in refused.value.hint
+
+
 def test_whole_forms_stay_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "my.env"
     path.write_text(

@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import stat
 import threading
 from pathlib import Path
 
@@ -164,6 +165,7 @@ def test_what_is_no_file_is_an_error_of_the_system(file: Path, kind: str, follow
         ownership.read(path, follow=follow)
     wanted = {"circle": errno.ELOOP, "folder": errno.EISDIR, "below a file": errno.ENOTDIR}
     assert found.value.errno == wanted.get(kind, errno.ENOENT)
+    assert found.value.filename in {str(path), str(path.parent)}
 
 
 def test_a_pipe_is_never_waited_for(file: Path) -> None:
@@ -191,3 +193,44 @@ def test_a_huge_file_is_not_read_whole(file: Path) -> None:
     with pytest.raises(OSError) as found:
         ownership.read(file)
     assert found.value.errno == errno.EFBIG
+
+
+# -- remedies -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o755, 0o757, 0o777, 0o1777])
+@pytest.mark.parametrize("owner", [os.geteuid(), 0, STRANGER])
+@pytest.mark.parametrize("kind", [stat.S_IFREG, stat.S_IFDIR])
+def test_a_remedy_changes_only_what_is_the_users_own_and_not_shared(
+    monkeypatch: pytest.MonkeyPatch, kind: int, owner: int, mode: int
+) -> None:
+    private_groups(monkeypatch, False)
+    found = os.stat_result((kind | mode, 1, 1, 1, owner, owner, 0, 0, 0, 0))
+    for user in (os.geteuid(), STRANGER + 1):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        doubt = ownership.doubt_of(found, Path("/its/path"), secret=kind == stat.S_IFREG)
+        if doubt is None:
+            continue
+        may = owner == user and not (kind == stat.S_IFDIR and mode & stat.S_ISVTX)
+        assert ("'/its/path'" in doubt.remedy, "chown" in doubt.remedy) == (may, False)
+        assert doubt.remedy
+
+
+@pytest.mark.parametrize("link", ["a", "a/b"])
+def test_every_folder_below_the_one_named_is_looked_at(tmp_path: Path, link: str) -> None:
+    file = tmp_path / "a/b/file"
+    file.parent.mkdir(parents=True)
+    file.write_text("text")
+    assert ownership.read(file, below=tmp_path).doubt is None
+    for folder in (tmp_path, tmp_path / "a", tmp_path / "a/b"):
+        before = folder.stat().st_mode
+        folder.chmod(0o757)
+        doubt = ownership.read(file, below=tmp_path).doubt
+        assert str(folder) in (doubt.reason if doubt else "")
+        folder.chmod(before)
+    (tmp_path / link).rename(tmp_path / "elsewhere")
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+    content = ownership.read(file, below=tmp_path)
+    assert content == ownership.Content(b"text", content.doubt)
+    assert content.doubt is not None
+    assert "is a link" in content.doubt.reason

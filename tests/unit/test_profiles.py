@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.secret_store import SecretStore
-from bazar_cli.domain.errors import BazarError, ExitCode, NotFound, NotSignedIn, StoreUnusable, UsageError
+from bazar_cli.domain.errors import ExitCode, NotFound, StoreUnusable, UsageError
+from tests.support.surroundings import IS_ROOT, STRANGER
 
 PLAIN = {"SUPABASE_URL": "https://x.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
 SECRET = {
@@ -37,6 +40,10 @@ def profiles(folder: Path) -> Profiles:
 
 def secret_files(folder: Path) -> list[Path]:
     return sorted((folder / "secrets").glob("*.json"))
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
 
 
 def mode(path: Path) -> int:
@@ -188,9 +195,10 @@ def test_secrets_that_others_could_read_are_not_used(profiles: Profiles, folder:
     [stored] = secret_files(folder)
     stored.chmod(bits)
 
-    with pytest.raises(NotSignedIn, match="other users can read it") as refused:
+    with pytest.raises(UsageError, match="other users can read it") as refused:
         profiles.values("staging")
 
+    assert refused.value.code == "config.unreadable"
     assert f"chmod 600 '{stored}'" in refused.value.hint
 
 
@@ -269,22 +277,26 @@ def test_a_broken_secret_file_is_named(profiles: Profiles, folder: Path, content
     [stored] = secret_files(folder)
     stored.write_bytes(content)
 
-    with pytest.raises(BazarError) as refused:
+    with pytest.raises(UsageError) as refused:
         profiles.values("staging")
 
-    assert refused.value.exit_code in {ExitCode.USAGE, ExitCode.NOT_SIGNED_IN}
+    assert refused.value.code == "config.unreadable"
     assert str(stored) in refused.value.message
 
 
-def test_a_secret_file_that_nobody_can_read_is_named(profiles: Profiles, folder: Path) -> None:
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, _link_to_itself])
+def test_a_secret_file_that_nobody_can_read_is_named(
+    profiles: Profiles, folder: Path, make: Callable[[Path], object]
+) -> None:
     profiles.save("staging", VALUES, activate=True)
     [stored] = secret_files(folder)
     stored.unlink()
-    stored.mkdir()
+    make(stored)
 
-    with pytest.raises(NotSignedIn) as refused:
+    with pytest.raises(UsageError) as refused:
         profiles.values("staging")
 
+    assert refused.value.code == "config.unreadable"
     assert str(stored) in refused.value.message
 
 
@@ -303,6 +315,26 @@ def test_a_folder_that_is_a_link_holds_nothing_private(tmp_path: Path, linked: s
 
     assert refused.value.code == "files.folder_not_ours"
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["device", "stranger's", "file", "link"])
+def test_only_a_file_or_link_of_ones_own_is_to_be_freed(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/null") if kind == "device" else tmp_path / "config"
+    if kind == "stranger's":
+        if not IS_ROOT:
+            pytest.skip("only root gives files away")
+        path.mkdir()
+        os.chown(path, STRANGER, STRANGER)
+    elif kind == "file":
+        path.touch()
+    elif kind == "link":
+        path.symlink_to("nowhere")
+
+    with pytest.raises(StoreUnusable) as refused:
+        Profiles({"BAZAR_CONFIG_DIR": str(path)}).save("staging", VALUES, activate=True)
+
+    assert refused.value.code == "files.folder_not_ours"
+    assert refused.value.hint.startswith("free the path, or choose" if kind in {"file", "link"} else "choose another")
 
 
 def test_writing_replaces_links_and_never_what_they_point_to(profiles: Profiles, folder: Path, tmp_path: Path) -> None:
@@ -341,7 +373,7 @@ def test_a_secret_that_is_a_link_is_not_used(profiles: Profiles, folder: Path, t
     [stored] = secret_files(folder)
     stored.symlink_to(stored.rename(tmp_path / "elsewhere.json"))
 
-    with pytest.raises(NotSignedIn, match="it is a link"):
+    with pytest.raises(UsageError, match="it is a link"):
         profiles.values("staging")
 
 

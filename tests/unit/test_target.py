@@ -523,6 +523,36 @@ def test_a_default_env_file_that_is_a_link_is_refused(shell: Shell) -> None:
     assert shell.target(env_file=".env").supabase_key.reveal() == "key-of-elsewhere"
 
 
+@pytest.mark.parametrize("link", ["docker", "docker/server"])
+def test_a_default_env_file_behind_a_folder_that_is_a_link_is_refused(shell: Shell, link: str) -> None:
+    elsewhere = shell.cwd.parent / "elsewhere"
+    name = "docker/server/.env"
+    write_env(elsewhere / Path(name).relative_to(link), values("elsewhere"))
+    (shell.cwd / link).parent.mkdir(exist_ok=True)
+    (shell.cwd / link).symlink_to(elsewhere)
+
+    refusal = shell.refusal()
+
+    assert refusal.code == "target.env_file_open"
+    assert f"the folder {shell.cwd / link} is a link" in refusal.message
+    assert shell.target(env_file=name).supabase_key.reveal() == "key-of-elsewhere"
+
+
+@pytest.mark.parametrize("opened", ["", "docker"])
+def test_a_default_env_file_below_a_folder_that_others_can_write_is_refused(shell: Shell, opened: str) -> None:
+    write_env(shell.cwd / "docker/server/.env", values("stranger"))
+    (shell.cwd / opened).chmod(0o757)
+
+    assert shell.refusal().code == "target.env_file_open"
+
+
+def test_nobody_is_told_to_close_a_folder_that_all_users_share(shell: Shell) -> None:
+    write_env(shell.cwd / ".env", values("mine"))
+    shell.cwd.chmod(0o1777)
+
+    assert "chmod" not in shell.refusal().hint
+
+
 @pytest.mark.parametrize("make", ["folder", "pipe", "dangling", "another program's"])
 def test_what_is_no_env_file_of_a_target_is_passed_over(shell: Shell, make: str) -> None:
     shell.profiles.save("active", values("active"), activate=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bazar_cli.adapters.config.folders import config_dir, demanded
-from bazar_cli.adapters.config.secret_store import SecretStore
+from bazar_cli.adapters.config.secret_store import SESSION, SecretStore
 from bazar_cli.adapters.files import exclusive_lock, private_folder, read_believed, replaced_private
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
@@ -132,7 +132,7 @@ class Profiles:
             left = {n: v for n, v in current.profiles.items() if n != name}
             with self._replaced(ProfileFile(None if current.active == name else current.active, left)):
                 self._secrets.delete(f"profile:{self._folder}:{name}")
-                self._secrets.delete(f"session:{name}")
+                self._secrets.delete(f"{SESSION}{name}")
 
     def _locked(self) -> Path:
         return private_folder(demanded(self._folder)) / "profiles.lock"

@@ -11,7 +11,10 @@ from pathlib import Path
 from bazar_cli.adapters.config.folders import config_dir, demanded
 from bazar_cli.adapters.config.system_keyring import SystemKeyring
 from bazar_cli.adapters.files import is_folder, private_folder, read_believed, refuse_open_folder, write_private
-from bazar_cli.domain.errors import NotSignedIn, StoreUnusable
+from bazar_cli.domain.errors import NotSignedIn, StoreUnusable, UsageError
+
+SESSION = "session:"
+"""How the names of sessions begin."""
 
 
 class SecretStore:
@@ -43,7 +46,8 @@ class SecretStore:
     def get(self, name: str) -> str | None:
         """Return a secret, None where there is none.
 
-        Raises: NotSignedIn `auth.session_unreadable` for a file that others can read or nobody can;
+        Raises: for a file that others can read or nobody can NotSignedIn `auth.session_unreadable`, or UsageError
+        `config.unreadable` where it is no session, which signing in would mend;
         StoreUnusable `files.folder_open`, `files.folder_not_ours`; BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
@@ -51,7 +55,8 @@ class SecretStore:
         if self._folder is None:
             return None
         path = self._path(name)
-        return read_believed(path, lambda reason, hint: _unreadable(path, reason, hint), secret=True)
+        unreadable = _unreadable_session if name.startswith(SESSION) else _unreadable_secret
+        return read_believed(path, lambda reason, hint: unreadable(path, reason, hint), secret=True)
 
     def set(self, name: str, value: str) -> None:
         """Keep a secret, replacing the one of this name; it is read back before it counts as kept.
@@ -67,7 +72,9 @@ class SecretStore:
             write_private(path, value)
         try:
             kept, reason = self.get(name) == value, "it does not keep what is written"
-        except NotSignedIn as unreadable:
+        except (NotSignedIn, UsageError) as unreadable:
+            if isinstance(unreadable, StoreUnusable):
+                raise
             kept, reason = False, unreadable.message
         if not kept:
             with _writing(path):
@@ -122,5 +129,9 @@ def _unwritable(path: Path, reason: str | None) -> StoreUnusable:
     )
 
 
-def _unreadable(path: Path, reason: str, hint: str) -> NotSignedIn:
-    return NotSignedIn("auth.session_unreadable", f"the secret file {path} cannot be used: {reason}", hint=hint)
+def _unreadable_session(path: Path, reason: str, hint: str) -> NotSignedIn:
+    return NotSignedIn("auth.session_unreadable", f"the session file {path} cannot be used: {reason}", hint=hint)
+
+
+def _unreadable_secret(path: Path, reason: str, hint: str) -> UsageError:
+    return UsageError("config.unreadable", f"the secret file {path} cannot be used: {reason}", hint=hint)

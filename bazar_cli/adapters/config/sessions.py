@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from bazar_cli.adapters.config.secret_store import SecretStore
+from bazar_cli.adapters.config.secret_store import SESSION, SecretStore
 from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
@@ -30,7 +30,7 @@ class Sessions:
 
     def __init__(self, name: str, supabase_url: str, environ: Mapping[str, str]) -> None:
         self._store = SecretStore(environ)
-        self._name = f"session:{name}"
+        self._name = f"{SESSION}{name}"
         self._auth = supabase_url.rstrip("/").removesuffix("/auth/v1")
 
     @classmethod

@@ -68,16 +68,22 @@ class FileVariables(TargetVariables):
 def variables_of_text(text: str) -> dict[str, str]:
     """Return what the text of an env file sets, taken literally; of a name that stands there twice the last counts.
 
-    A file that names no variable of a target is another program's, and sets none whatever its form.
     Raises: MalformedLine; ValueError for what is no text.
     """
     if "\0" in text:
-        raise ValueError("it is no text")
-    if not any(name in text for name in TargetVariables.model_fields):
-        return {}
+        raise ValueError("it holds a NUL character")
     # `dotenv_values` would leave out what it cannot read, and replace ${NAME} by what the process environment has.
     values = dict(map(_checked, parse_stream(StringIO(text))))
     return FileVariables(**{name: value or None for name, value in values.items()}).given()
+
+
+def names_a_target(content: bytes) -> bool:
+    """Say whether a line of an env file begins by naming a variable of a target, well-formed or not.
+
+    A file in which no line does is another program's, whatever its encoding and its form.
+    """
+    # Without NULs, UTF-16 shows its ASCII letters.
+    return _NAMING.search(content.replace(b"\0", b"")) is not None
 
 
 class MalformedLine(ValueError):
@@ -96,6 +102,10 @@ _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BEGINNING = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)\s*(?P<quote>=\s*['\"])?")
 _INSIDE = re.compile(rf"[\r\n]\s*(?:export\s+)?(?:{'|'.join(TargetVariables.model_fields)})\s*=")
+_NAMING = re.compile(
+    rf"(?:^|[\r\n])[^=#\r\n]*(?<![\w.-])(?:{'|'.join(TargetVariables.model_fields)})(?![\w.-])".encode()
+)
+"""In front of any = and #: neither a comment nor a value names a variable."""
 _FORM = "it is no NAME=value"
 
 

@@ -132,9 +132,10 @@ def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
         content = ownership.read(path, follow=True)
     except OSError as error:
         raise _unreadable(path, error) from error
+    found = _variables(path, content)
     if content.doubt is not None:
         warn(f"the env file {path} may say what others want: {content.doubt.reason}; {content.doubt.remedy}")
-    return _variables(path, content)
+    return found
 
 
 def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
@@ -146,11 +147,11 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
     """
     path = cwd / name
     try:
-        content = ownership.read(path)
+        content = ownership.read(path, below=cwd)
     except (FileNotFoundError, NotADirectoryError, ownership.NotRegular):
         return None
     except OSError as error:
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) or (isinstance(error, ownership.TooLong) and not _names(error.beginning)):
             return None
         raise _unreadable(path, error) from error
     found = _variables(path, content)
@@ -168,9 +169,17 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
     return found
 
 
+def _names(content: bytes) -> bool:
+    from bazar_cli.adapters.config.settings import names_a_target
+
+    return names_a_target(content)
+
+
 def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
     from bazar_cli.adapters.config.settings import MalformedLine, variables_of_text
 
+    if not _names(content.data):
+        return {}
     try:
         return environment(variables_of_text(without_mark(content.data.decode("utf-8"))))
     except MalformedLine as malformed:
@@ -187,9 +196,11 @@ def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:
-    reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+    reason = "it is no UTF-8 text" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
     return UsageError(
-        "target.env_file", f"the env file {path} cannot be read: {reason}", hint="name another with --env-file"
+        "target.env_file",
+        f"the env file {path} cannot be read: {reason}",
+        hint="mend it, or choose another target with --profile or --env-file",
     )
 
 

@@ -89,7 +89,8 @@ def sources(folder: Path) -> list[Path]:
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - Path.glob says nothing of a folder that it cannot read
     except OSError as error:
-        raise _unreadable(folder.name, f"cannot be read: {error.strerror}", _READABLE) from error
+        hint = "make the folder readable to this user, or install bazar again: its migrations belong to it"
+        raise _unreadable(str(folder), f"cannot be read: {error.strerror}", hint) from error
     return [folder / name for name in names if name.endswith(".py") and name[0] not in "._"]
 
 

@@ -12,4 +12,4 @@ from bazar_cli.terminal.views.config import SETTING
 @command(SHOW, view=SETTING, examples=("bazar config show", "bazar config show --profile local -o json"))
 def run(run: Run[Setting]) -> None:
     """Show each setting with its value and its source; secrets are hidden."""
-    run.show_all(config.settings(run.choice, run.environ, current_folder(), run.warn))
+    run.show_all(config.settings(run.choice, run.environ, current_folder(), run.warn_of_source))

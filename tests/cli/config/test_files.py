@@ -63,7 +63,7 @@ def test_secret_file_that_others_can_read(nobody: Bazar, folder: Path) -> None:
     (path,) = (folder / "secrets").glob("profile-*.json")
     path.chmod(0o644)
     done = nobody("users", "me", "-o", "json")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable")
     assert str(path) in done.error["message"]
     assert f"chmod 600 '{path}'" in done.error["hint"]
     assert "hidden" not in done.err
@@ -142,7 +142,7 @@ def test_folder_that_was_made_read_only(nobody: Bazar, folder: Path) -> None:
     folder.chmod(0o500)
     done = nobody("config", "profiles", "use", "staging", "-o", "json")
     assert (done.code, done.error["code"]) == (2, "files.unwritable")
-    assert f"chmod u+w {folder}" in done.error["hint"]
+    assert f"chmod u+w '{folder}'" in done.error["hint"]
     assert (folder.stat().st_mode & 0o7777, (folder / "profiles.toml").read_text()) == (0o500, before)
 
 

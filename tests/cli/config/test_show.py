@@ -110,6 +110,20 @@ def test_contradiction_and_unknown_profile(nobody: Bazar) -> None:
         assert (done.code, done.out, done.error["code"]) == (2, "", code)
 
 
+@pytest.mark.parametrize("output", ["json", "jsonl", "table", "yaml"])
+@pytest.mark.parametrize("words", [("users", "list"), ("config", "show")])
+def test_warning_of_an_env_file_stands_beside_no_json_error(nobody: Bazar, output: str, words: tuple[str, ...]) -> None:
+    path = nobody.folder("work") / "open.env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in TARGET.items()))
+    path.chmod(0o666)
+    done = nobody(*words, "--env-file", "open.env", "-o", output)
+    fails = words == ("users", "list")
+    assert done.code == (4 if fails else 0)
+    assert ("warning: the env file" in done.err) is not (fails and output.startswith("json"))
+    if fails and output.startswith("json"):
+        assert done.error["code"] == "auth.not_signed_in"
+
+
 def test_paths(nobody: Bazar) -> None:
     places = nobody("config", "path", "-o", "json").ok().json["items"]
     found = {place["name"]: (place["path"], place["exists"]) for place in places}

@@ -28,7 +28,7 @@ def run(
     Secrets go to the keyring, or to a file that only you can read. The first profile becomes the active one.
     """
     config.check_profile_name(name)
-    values = config.explicit_values(run.choice, run.environ, current_folder(), run.warn)
+    values = config.explicit_values(run.choice, run.environ, current_folder(), run.warn_of_source)
     if values is None:
         ask = run.prompter
         option = "--env-file, or SUPABASE_URL, SUPABASE_KEY and DATABASE_URL in the environment"
