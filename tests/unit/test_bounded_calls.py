@@ -247,6 +247,16 @@ def test_a_key_that_is_not_taken_is_one_error(server: RudeServer, target: Target
         assert (refused.value.code, refused.value.details["status"]) == ("supabase.key_refused", status), name
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("status", [200, 401, 404, 422, 500])
+def test_an_answer_in_any_encoding_may_be_deep(server: RudeServer, target: Target, status: int, encoding: str) -> None:
+    for text in ("[" * 100_000, '{"code": "not_admin", "a": ' + "[" * 100_000, " " + '{"a":' * 5000):
+        server.answer = lambda text=text: whole(text.encode(encoding), head=f"HTTP/1.1 {status} X\r\n".encode())
+        for call in CALLS.values():
+            with suppress(OutcomeUnknown, IdentityRefused, BazarError):
+                call(target)
+
+
 @pytest.mark.parametrize("status", [300, 408, 425, 429, 500, 501, 502, 503, 504, 520, 530, 599, 600])
 def test_a_status_that_proves_nothing_is_no_answer(server: RudeServer, target: Target, status: int) -> None:
     server.answer = lambda: whole(b'{"code": "any", "message": "any"}', head=f"HTTP/1.1 {status} No\r\n".encode())
