@@ -14,7 +14,7 @@ import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
 from bazar_cli.domain.limits import TOO_MANY, as_details, when
-from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.texts import from_json, whole_number
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def retry_after(response: httpx.Response) -> int | None:
     """
     given = response.headers.get("Retry-After", "").strip()
     if given.isascii() and given.isdigit():
-        return int(given) if len(given) <= _MOST_DIGITS else None
+        return whole_number(given, _MOST_DIGITS)
     moment = http_date(given)
     return None if moment is None else max(0, ceil((moment - datetime.now(timezone.utc)).total_seconds()))
 
