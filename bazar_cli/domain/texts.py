@@ -18,6 +18,10 @@ _CREDENTIALS = frozenset(
 )
 
 
+_MOST_DIGITS = 300
+"""Of a whole number in JSON: every such number can be a float, too."""
+
+
 class Verbatim(str):
     """A value of the command line that is not normalized: a path or a URL."""
 
@@ -59,13 +63,21 @@ def normalized_bytes(content: bytes) -> bytes:
 
 
 def from_json(text: str | bytes, **options: Any) -> Any:
-    """Return what a JSON text holds. Raises: ValueError, also for one that is nested too deeply."""
+    """Return what a JSON text holds. Raises: ValueError, also for one that is nested too deeply, or a long number."""
     import json
 
     try:
-        return json.loads(text, **options)
+        return json.loads(text, parse_int=_integer, **options)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def whole_number(text: str, digits: int = 18) -> int | None:
+    """Return the number that ASCII digits write; None for other text, and for more than so many digits.
+
+    Python's `int` also takes other digits and underscores, and raises for more than 4300.
+    """
+    return int(text) if len(text) <= digits and text.isascii() and text.isdigit() else None
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -79,6 +91,12 @@ def _value(name: str, value: str) -> str:
     if name in _PASSWORDS:
         return password(value)
     return without_mark(value) if name in _CREDENTIALS else value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number in it has {len(text)} digits, more than {_MOST_DIGITS}")
+    return int(text)
 
 
 def _in_form(form: Literal["NFC", "NFD"], text: str) -> str:

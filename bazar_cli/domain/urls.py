@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from bazar_cli.domain.surplus import surplus
+from bazar_cli.domain.texts import whole_number
 
 HIDDEN = "***"
 _DRIVER = re.compile(r"postgres(?:ql)?(\+[a-z0-9_]{1,20})://", re.IGNORECASE)
@@ -127,7 +128,7 @@ def bad_host(host: str) -> str:
 
 def bad_port(port: str) -> str:
     """Return why this is no port, or nothing; an empty one means the usual one."""
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port[:9]) <= _LARGEST_PORT):
+    if port and not 0 < (whole_number(port) or 0) <= _LARGEST_PORT:
         return f"its port is not one of 1 to {_LARGEST_PORT}"
     return ""
 

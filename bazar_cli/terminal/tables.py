@@ -8,6 +8,8 @@ from typing import TextIO
 from bazar_cli.terminal.streams import colours, columns, draws
 
 _SHORTEST_BAR, _LONGEST_BAR = 5, 40
+_LINES = 25
+"""Of the terminal: no table depends on it, and Rich would read LINES."""
 
 
 def table(
@@ -76,6 +78,7 @@ def _drawn(what: object, stream: TextIO, environ: Mapping[str, str]) -> str:
         no_color=not colour,
         color_system="standard" if colour else None,
         width=columns(stream, environ),
+        height=_LINES,
     )
     with console.capture() as captured:
         console.print(what)

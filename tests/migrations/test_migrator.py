@@ -20,6 +20,7 @@ from sqlalchemy import NullPool, create_engine, text
 from bazar_cli.adapters.migrations.location import revisions, script_location
 from bazar_cli.adapters.migrations.reverter import Reverter
 from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.scripts import Scripts
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Marker, Migrate, Migrated, refuse_protected
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
@@ -315,6 +316,42 @@ def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, rele
     seen = [(r.id, r.destructive) for r in back.would_revert]
     assert seen[:2] == [(ADDED[1], False), (NEXT, True)]
     assert seen[-2:] == [("0004", True), ("0003", False)]
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ("import nosuchmodule", "ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("raise RuntimeError('not now\\nnor later')", "RuntimeError: not now"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("del revision", "AttributeError"),
+        ("depends_on = 'nosuch'", "nosuch"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
+    fresh_database: Databases, release: Release, head: str, why: str
+) -> None:
+    url, told = fresh_database(migrated=True), list[str]()
+    release.add(NEXT, "op.execute('SELECT 1')")
+    path = release.add(ADDED[1], "pass", head=head)
+    migrator, reverter = Migrator(target_of(url)), Reverter(target_of(url))
+    status = migrator.status()
+
+    for act in (
+        lambda: migrate(url, notify=told.append),
+        lambda: migrate(url, Migrate(NEXT), told.append),
+        lambda: migrator.plan(Migrate()),
+        lambda: migrator.judged(status),
+        lambda: reverter.preview(status, reverter.going(status, 1, None)),
+        lambda: Scripts(release.migrations).add("next", dry_run=False),
+    ):
+        with pytest.raises(Conflict) as failed:
+            act()
+        assert failed.value.code == "db.revision_unreadable"
+        assert why in failed.value.message
+        assert failed.value.details == {"file": "versions" if "depends_on" in head else path.name}
+
+    assert (migrator.status(), told) == (status, [])
 
 
 # -- one at a time ------------------------------------------------------------------------------------------

@@ -79,6 +79,15 @@ def test_revision_writes_the_next_number_in_the_style_of_the_others(checkout: Ch
         assert done.returncode == 0, done.stdout
 
 
+def test_a_revision_with_a_very_long_number_has_no_next_one(checkout: Checkout) -> None:
+    path = checkout.write("long", HEAD)
+    path.write_text(path.read_text().replace("'long'", repr("9" * 5000)))
+
+    made = migration_files.revision(MakeRevision("next", dry_run=True))
+
+    assert made.revision == NEXT
+
+
 def test_dry_run_says_the_same_and_writes_nothing(checkout: Checkout) -> None:
     before = checkout.names
 

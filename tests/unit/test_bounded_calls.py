@@ -247,6 +247,16 @@ def test_a_key_that_is_not_taken_is_one_error(server: RudeServer, target: Target
         assert (refused.value.code, refused.value.details["status"]) == ("supabase.key_refused", status), name
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("status", [200, 401, 404, 422, 500])
+def test_an_answer_in_any_encoding_may_be_deep(server: RudeServer, target: Target, status: int, encoding: str) -> None:
+    for text in ("[" * 100_000, '{"code": "not_admin", "a": ' + "[" * 100_000, " " + '{"a":' * 5000):
+        server.answer = lambda text=text: whole(text.encode(encoding), head=f"HTTP/1.1 {status} X\r\n".encode())
+        for call in CALLS.values():
+            with suppress(OutcomeUnknown, IdentityRefused, BazarError):
+                call(target)
+
+
 @pytest.mark.parametrize("status", [300, 408, 425, 429, 500, 501, 502, 503, 504, 520, 530, 599, 600])
 def test_a_status_that_proves_nothing_is_no_answer(server: RudeServer, target: Target, status: int) -> None:
     server.answer = lambda: whole(b'{"code": "any", "message": "any"}', head=f"HTTP/1.1 {status} No\r\n".encode())
@@ -310,23 +320,53 @@ def test_memory_is_bounded(server: RudeServer, target: Target, monkeypatch: pyte
         tracemalloc.stop()
 
 
-def test_a_list_without_end_ends(server: RudeServer, target: Target) -> None:
-    pages = itertools.count()
+@pytest.mark.parametrize("name", ["AdminClient.every", "AdminClient.find_by_email"])
+@pytest.mark.parametrize(
+    ("totals", "repeated", "said"),
+    [
+        (["0"] * 20, True, "has no end"),
+        (["0"] * 20, False, "has no end"),
+        (["1000"] * 20, False, "has no end"),
+        ([str(1000 * page) for page in range(2, 22)], False, "has no end"),
+        (["1000000000"], False, "1000000000 users"),
+        (["1000", "1000000000"], False, "1000000000 users"),
+        ([None], False, "not in the form"),
+        (["many"], False, "not in the form"),
+    ],
+)
+def test_a_list_without_end_ends(
+    server: RudeServer, target: Target, name: str, totals: list[str | None], repeated: bool, said: str
+) -> None:
+    pages = enumerate(totals)
 
-    def page(total: bytes, repeated: bool) -> list[bytes]:
-        first = 0 if repeated else next(pages) * 1000
+    def answer() -> list[bytes]:
+        page, total = next(pages)
+        first = 0 if repeated else page * 1000
         users = [{"id": str(uuid.UUID(int=first + n))} for n in range(1000)]
-        return whole(json.dumps({"users": users}).encode(), b"X-Total-Count: " + total)
+        headers = [] if total is None else [b"X-Total-Count: " + total.encode()]
+        return whole(json.dumps({"users": users}).encode(), *headers)
 
-    for total, repeated in ((b"0", True), (b"1000", False)):
-        server.answer = lambda total=total, repeated=repeated: page(total, repeated)
-        assert "has no end" in unanswered("AdminClient.every", target)
+    server.answer = answer
+    assert said in unanswered(name, target)
+
+
+def test_a_list_may_grow_while_it_is_read(server: RudeServer, target: Target) -> None:
+    pages = iter([1000, 1000, 1000, 7])
+
+    def answer() -> list[bytes]:
+        users = [{"id": str(uuid.uuid4()), "email": f"{uuid.uuid4()}@example.com"} for _ in range(next(pages))]
+        return whole(json.dumps({"users": users}).encode(), b"X-Total-Count: 1000")
+
+    server.answer = answer
+    with closing(AdminClient(target, read_only=True)) as admin:
+        assert sum(len(page.identities) for page in admin.every()) == 3007
 
 
 def test_bounds_leave_room_for_what_is_real(server: RudeServer, target: Target) -> None:
     deep = json.loads(nested(transport.MOST_LEVELS - 5, b'"]]]]{{{{\\\\\\""'))
     users = [{"id": str(ID), "user_metadata": {"about": "x" * 8000, "deep": deep}}] * 999
-    server.answer = lambda: coded("gzip", gzip.compress(json.dumps({"users": users}).encode()))
+    body = gzip.compress(json.dumps({"users": users}).encode())
+    server.answer = lambda: whole(body, b"Content-Encoding: gzip", b"X-Total-Count: 999")
     with closing(AdminClient(target, read_only=True)) as admin:
         [page] = admin.every()
     assert len(page.identities) == 999

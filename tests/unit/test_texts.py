@@ -18,9 +18,20 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.adapters.migrations.location import checksum, checksum_of, is_checksum_of, paths, script_location
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.texts import BYTE_ORDER_MARK, composed, environment, normalized, password
+from bazar_cli.domain.texts import (
+    BYTE_ORDER_MARK,
+    composed,
+    environment,
+    from_json,
+    normalized,
+    password,
+    whole_number,
+)
+from bazar_cli.domain.urls import bad_port
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
+from bazar_cli.terminal.streams import columns
+from bazar_cli.terminal.tables import key_values
 from bazar_cli.terminal.topics import TOPICS
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
@@ -225,6 +236,44 @@ def as_python_reads(content: bytes) -> bytes:
 
 def checksum_of_bytes(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
+
+
+LONG = "9" * 5000
+"""More digits than Python takes for a number."""
+SHORT = "{!s:.9}".format
+
+
+@settings(deadline=None)
+@given(st.from_regex(r"[0-9_+\s²٣-]{0,25}", fullmatch=True) | st.text(max_size=5) | st.just(LONG))
+def test_a_whole_number_is_written_with_few_ascii_digits(text: str) -> None:
+    assert whole_number(text) == (int(text) if re.fullmatch("[0-9]{1,18}", text) else None)
+
+
+@pytest.mark.parametrize(
+    ("given_columns", "width"),
+    [("120", 120), ("9999", 9999), ("10000", 80), (LONG, 80), ("0", 80), ("", 80), ("-5", 80), ("²", 80), ("wide", 80)],
+    ids=SHORT,
+)
+def test_a_width_that_no_screen_has_is_none(monkeypatch: pytest.MonkeyPatch, given_columns: str, width: int) -> None:
+    environ = {"COLUMNS": given_columns, "LINES": given_columns, "CLICOLOR_FORCE": "1"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)  # Rich reads them, too
+
+    assert columns(io.StringIO(), environ) == width
+    assert "Ada" in key_values([("name", "Ada")], io.StringIO(), environ)
+
+
+@pytest.mark.parametrize("text", [LONG, f"-{LONG}", "[" * 100_000, f'{{"a": {"9" * 301}}}', "", "\ufeff1"], ids=SHORT)
+def test_json_that_python_does_not_take_is_a_fault_in_plain_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^(?!.*(sys\.|recursion))"):
+        from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("port", "fits"), [("", True), ("65535", True), ("0", False), ("000008080123", False), (LONG, False)], ids=SHORT
+)
+def test_a_port_is_read_whole(port: str, fits: bool) -> None:
+    assert bool(bad_port(port)) != fits
 
 
 def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:

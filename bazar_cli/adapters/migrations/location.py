@@ -90,7 +90,7 @@ def sources(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - Path.glob says nothing of a folder that it cannot read
     except OSError as error:
         hint = "make the folder readable to this user, or install bazar again: its migrations belong to it"
-        raise _unreadable(str(folder), f"cannot be read: {error.strerror}", hint) from error
+        raise unreadable(str(folder), f"cannot be read: {error.strerror}", hint) from error
     return [folder / name for name in names if name.endswith(".py") and name[0] not in "._"]
 
 
@@ -102,10 +102,11 @@ def source(path: Path) -> bytes:
                 raise ownership.not_regular(path, os.fstat(stream.fileno()).st_mode)
             return stream.read()
     except OSError as error:
-        raise _unreadable(path.name, f"cannot be read: {error.strerror}", _READABLE) from error
+        raise unreadable(path.name, f"cannot be read: {error.strerror}", _READABLE) from error
 
 
-def _unreadable(name: str, what: str, hint: str) -> Conflict:
+def unreadable(name: str, what: str, hint: str) -> Conflict:
+    """Return the error for a file, or the folder, of the revisions that is none. `what` says why, with a verb."""
     return Conflict("db.revision_unreadable", f"{name} {what}", hint=hint, details={"file": name})
 
 
@@ -197,7 +198,7 @@ def _header(path: Path) -> RevisionFile:
         revision, downs = str(values["revision"]), _downs(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
         what = f"is no revision: {type(error).__name__}: {error}"
-        raise _unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
+        raise unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
     transactional = values.get("transactional", True) is not False
     found = Revision(revision, message.rstrip("."), checksum_of(content), transactional)

@@ -12,7 +12,7 @@ from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.migrations.ours import VERSION_TABLE
 from bazar_cli.adapters.postgres.tables import SCHEMA
 from bazar_cli.domain.db.destruction import is_destructive
-from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.errors import BazarError, Conflict
 
 if TYPE_CHECKING:
     from bazar_cli.domain.db.migrations import Revision
@@ -43,7 +43,7 @@ def rendered(render: Callable[[Script, int], None], way: tuple[Revision, ...]) -
     """Return the SQL of a way over revisions, and these with what it does.
 
     Parameters: `render` writes the script of the way from the revision at that place on.
-    Raises: Conflict `db.revision_needs_data`.
+    Raises: Conflict `db.revision_needs_data`, `db.revision_unreadable`.
     """
     script = Script()
     error = _attempt(render, script, 0)
@@ -89,6 +89,8 @@ def _judged(revision: Revision, sql: str | None) -> Revision:
 def _attempt(render: Callable[[Script, int], None], script: Script, start: int) -> Exception | None:
     try:
         render(script, start)
+    except BazarError:
+        raise
     except Exception as error:  # noqa: BLE001 - a revision is code of its own, which may do anything without a database
         return error
     return None

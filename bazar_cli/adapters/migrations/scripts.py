@@ -19,6 +19,7 @@ from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.revisions import NewRevision, RevisionFile, installed_package, two_heads
 from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.texts import whole_number
 
 if TYPE_CHECKING:
     import psycopg
@@ -135,7 +136,7 @@ class Scripts:
         return last[0]
 
     def _next_id(self) -> str:
-        numbers = [int(f.revision.id) for f in revision_files(self._location) if f.revision.id.isdecimal()]
+        numbers = [whole_number(f.revision.id) or 0 for f in revision_files(self._location)]
         return f"{max(numbers, default=0) + 1:04d}"
 
     def _write(self, message: str, downs: tuple[str, ...], *, dry_run: bool) -> NewRevision:

@@ -14,6 +14,7 @@ import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
 from bazar_cli.domain.limits import TOO_MANY, as_details, when
+from bazar_cli.domain.texts import from_json, whole_number
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def retry_after(response: httpx.Response) -> int | None:
     """
     given = response.headers.get("Retry-After", "").strip()
     if given.isascii() and given.isdigit():
-        return int(given) if len(given) <= _MOST_DIGITS else None
+        return whole_number(given, _MOST_DIGITS)
     moment = http_date(given)
     return None if moment is None else max(0, ceil((moment - datetime.now(timezone.utc)).total_seconds()))
 
@@ -136,7 +137,7 @@ def http_date(text: str) -> datetime | None:
 
 def _object(response: httpx.Response) -> Mapping[str, object] | None:
     try:
-        body = response.json()
+        body = from_json(response.content.decode())  # `json` guesses: it would also take UTF-16, and UTF-8 with a BOM
     except ValueError:
         return None
     return cast("Mapping[str, object]", body) if isinstance(body, dict) else None

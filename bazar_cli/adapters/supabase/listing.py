@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _PAGE = 200
+_MOST_LISTED = 10_000_000
+_MOST_FOUND = 100_000
+"""Of the identities whose address has another one in it: "a@example.com" is part of "maria@example.com"."""
+_SLACK = 10_000
+"""So many identities may be new since the first page, besides twice its total."""
 
 
 def user_pages(
-    http: httpx.Client, target: Target, size: int, **query: str
+    http: httpx.Client, target: Target, size: int, most: int = _MOST_LISTED, **query: str
 ) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """Yield the pages of the list, each with the total that the server counted; the last one is not full.
 
+    The first total bounds the list, and `most` bounds that total: a server cannot keep a command reading for ever.
     Raises: BackendUnavailable `supabase.unavailable`; KeyRefused `supabase.key_refused`.
     """
-    page, before = 1, None
+    page, seen, bound, before = 1, 0, None, None
     while True:
         with reading(target, "its list of users is"):
             response = http.get(
@@ -34,9 +40,13 @@ def user_pages(
                 headers=key_headers(target),
             )
             users = [dict(user) for user in response.json()["users"]]
-            total = int(response.headers.get("X-Total-Count") or 0)
+            total = int(response.headers["X-Total-Count"])  # which Supabase Auth always sends
             ids = [user["id"] for user in users]
-        if ids and (ids == before or 0 < 2 * total < (page - 1) * size):
+        if total > most:
+            raise unavailable(target, f"its list has {total} users, and bazar reads {most} at most")
+        bound = 2 * total + _SLACK if bound is None else bound
+        seen += len(users)
+        if ids and (ids == before or seen > bound):
             raise unavailable(target, "its list of users has no end")
         yield users, total
         if len(users) < size:
@@ -50,7 +60,7 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
     The server's filter is an unescaped LIKE in one case, so what it returns is compared again.
     Raises: as `user_pages`.
     """
-    for users, _ in user_pages(http, target, _PAGE, filter=email):
+    for users, _ in user_pages(http, target, _PAGE, _MOST_FOUND, filter=email):
         for user in users:
             if str(user.get("email", "")).lower() == email:
                 return user

@@ -10,6 +10,7 @@ from typing import Any, cast
 from bazar_cli.devstack.auth.durations import InvalidDuration, seconds_of
 from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import whole_number
 
 _MIN_SECRET = 32
 _HOST, _PORT = "127.0.0.1", "9999"
@@ -94,10 +95,8 @@ class _Reader:
         value = self._environ.get(name, "")
         if not value:
             return default
-        if value.isdigit():
-            return int(value)
         try:
-            return int(seconds_of(value))
+            return int(seconds_of(f"{value}s" if value.isascii() and value.isdigit() else value))
         except InvalidDuration as error:
             raise _invalid(name, f"is {value!r}: {error}") from error
 
@@ -116,9 +115,10 @@ def listen_address(environ: Mapping[str, str], host: str | None, port: str | Non
     found = {"--host": host, **{name: environ.get(name) for name in ("GOTRUE_API_HOST", "API_HOST")}}
     ports = {"--port": port, **{name: environ.get(name) for name in ("GOTRUE_API_PORT", "PORT")}}
     name, value = next(((name, value) for name, value in ports.items() if value), ("", _PORT))
-    if not (value.isascii() and value.isdigit() and int(value) <= _LAST_PORT):
+    number = whole_number(value)
+    if number is None or number > _LAST_PORT:
         raise _invalid(name, f"is {value[:40]!r}: a port from 0 to {_LAST_PORT}, where 0 chooses a free one")
-    return next(filter(None, found.values()), _HOST), int(value)
+    return next(filter(None, found.values()), _HOST), number
 
 
 def _prefix(text: str) -> str:
