@@ -129,6 +129,8 @@ class Gap(str, Enum):
     TRIGGER_MISSING = "trigger-missing"
     TRIGGER_ADDED = "trigger-added"
     SEQUENCE_AT_END = "sequence-at-end"
+    SEQUENCE_MISSING = "sequence-missing"
+    SEQUENCE_SET_BACK = "sequence-set-back"
     REPLICA = "replica-session"
 
     def __str__(self) -> str:

@@ -404,6 +404,26 @@ GAPS = {
         "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET MAXVALUE 32",
         "the sequence bazar.audit_events_seq_seq, which numbers events, is at its end",
     ),
+    "at the end of bigint": (
+        "SELECT setval('bazar.audit_events_seq_seq', 9223372036854775807)",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, is at its end",
+    ),
+    "set back": (
+        "SELECT setval('bazar.audit_events_seq_seq', 1)",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 2, but events have numbers up to 32",
+    ),
+    "backwards": (
+        "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET INCREMENT -1",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 31, but events",
+    ),
+    "begun again": (
+        "ALTER TABLE bazar.audit_events ALTER COLUMN seq RESTART",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 1, but events have numbers up to 32",
+    ),
+    "without a sequence": (
+        "ALTER TABLE bazar.audit_events ALTER COLUMN seq DROP IDENTITY",
+        "the column seq of bazar.audit_events has no sequence",
+    ),
     "in circles": (
         "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET CYCLE",
         "the sequence bazar.audit_events_seq_seq, which numbers events, begins again at its end",

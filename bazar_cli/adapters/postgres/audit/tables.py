@@ -42,12 +42,13 @@ _FOUND = text(
 )
 _NUMBERS = text(
     """
-    SELECT format('%I', c.relname) AS name, s.seqcycle,
-           coalesce(pg_sequence_last_value(s.seqrelid) + s.seqincrement > s.seqmax, false) AS ended
+    SELECT format('bazar.%I', c.relname) AS quoted, c.relname AS name, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
+           has_sequence_privilege(c.oid, 'SELECT') AS readable
     FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
     WHERE s.seqrelid = pg_get_serial_sequence('bazar.audit_events', 'seq')::regclass
     """
 )
+_BIGGEST = 2**63 - 1
 _REPLICA = text("SELECT current_setting('session_replication_role') = 'replica'")
 
 
@@ -97,12 +98,37 @@ def _triggers(connection: Connection) -> list[Unguarded]:
 
 def _numbers(connection: Connection) -> list[Unguarded]:
     row = connection.execute(_NUMBERS).one_or_none()
-    if row is None or not (row.ended or row.seqcycle):
+    greatest = connection.execute(text("SELECT coalesce(max(seq), 0) FROM bazar.audit_events")).scalar_one()
+    column = "ALTER TABLE bazar.audit_events ALTER COLUMN seq"
+    if row is None:
+        said = "the column seq of bazar.audit_events has no sequence: no event can be written, and so no change"
+        remedy = f"{column} ADD GENERATED ALWAYS AS IDENTITY (START WITH {greatest + 1})"
+        return [Unguarded(Gap.SEQUENCE_MISSING, _EVENTS, "seq", said, remedy)]
+
+    def gap(kind: Gap, said: str, remedy: str) -> list[Unguarded]:
+        said = f"the sequence bazar.{row.name}, which numbers events, {said}"
+        return [Unguarded(kind, _EVENTS, row.name, said, remedy)]
+
+    raise_end = f"{column} SET NO MAXVALUE SET NO CYCLE"
+    if row.seqcycle:
+        return gap(Gap.SEQUENCE_AT_END, "begins again at its end", raise_end)
+    if not row.readable:
         return []
-    said = "begins again at its end" if row.seqcycle else "is at its end: no event can be written, and so no change"
-    said = f"the sequence bazar.{row.name}, which numbers events, {said}"
-    again = "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET NO MAXVALUE SET NO CYCLE"
-    return [Unguarded(Gap.SEQUENCE_AT_END, _EVENTS, row.name, said, again)]
+    # Read after the greatest number: it only grows meanwhile.
+    state = connection.exec_driver_sql(f"TABLE {row.quoted}").one()
+    following = state.last_value + row.seqincrement if state.is_called else state.last_value
+    to_the_last = f"SELECT setval('{row.quoted}', {max(greatest, 1)})"
+    if row.seqincrement < 0:
+        to_the_last = f"{column} SET INCREMENT 1 RESTART WITH {greatest + 1}"
+    if not row.seqmin <= following <= row.seqmax:
+        remedy = raise_end if row.seqmax < _BIGGEST else to_the_last
+        if greatest == _BIGGEST:
+            remedy = "no number is left: keep the log with `bazar audit export`, and go on in a new database"
+        return gap(Gap.SEQUENCE_AT_END, "is at its end: no event can be written, and so no change", remedy)
+    if following <= greatest:
+        said = f"goes on at {following}, but events have numbers up to {greatest}: no event can be written there"
+        return gap(Gap.SEQUENCE_SET_BACK, f"{said}, and so no change", to_the_last)
+    return []
 
 
 def _session(connection: Connection) -> list[Unguarded]:
