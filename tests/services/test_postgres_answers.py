@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bazar_cli.adapters.postgres.probe import probe
+from bazar_cli.adapters.postgres.said import Said
 from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain.db.migrations import Wait
 from bazar_cli.domain.errors import BazarError, ExitCode
@@ -80,15 +81,53 @@ def test_a_trigger_may_raise_what_it_likes(alone: People, refused: Refusal) -> N
 
 @pytest.mark.parametrize(
     "statement",
-    ["SELECT 1 FROM public.not_there", "EXECUTE 'SELEC 1'", "PERFORM NEW.nothing", "PERFORM 'a'::int", "PERFORM 1 / 0"],
+    [
+        "SELECT 1 FROM public.not_there",
+        "EXECUTE 'SELEC 1'",
+        "PERFORM NEW.nothing",
+        "PERFORM 'a'::int",
+        "PERFORM 1 / 0",
+        "PERFORM (SELECT permission FROM bazar.plan_permissions)",
+        "EXECUTE 'VACUUM bazar.organizations'",
+        "PERFORM not_there FROM bazar.users",
+    ],
 )
-def test_a_trigger_that_is_wrong_is_no_bug_of_bazar(alone: People, refused: Refusal, statement: str) -> None:
+@pytest.mark.parametrize("schema", ["public", "bazar"])
+def test_a_trigger_that_is_wrong_is_no_bug_of_bazar(
+    alone: People, refused: Refusal, schema: str, statement: str
+) -> None:
     body = statement.replace("'", "''")
     alone.sql(
-        f"CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body}; RETURN NEW; END';"
-        "CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW EXECUTE FUNCTION public.broken()"
+        f"CREATE FUNCTION {schema}.broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body}; RETURN NEW; END';"
+        f"CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW EXECUTE FUNCTION {schema}.broken()"
     )
     assert refused().code == "postgres.rejected"
+
+
+@pytest.mark.parametrize("column", ["not_there", "created_at"])
+def test_a_trigger_written_in_c_is_no_bug_of_bazar(alone: People, refused: Refusal, column: str) -> None:
+    alone.sql(
+        "CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW"
+        f" EXECUTE FUNCTION tsvector_update_trigger('{column}', 'pg_catalog.english', 'name')"
+    )
+    assert refused().code == "postgres.rejected"
+
+
+@pytest.mark.parametrize(
+    ("context", "others"),
+    [
+        ('SQL function "other" statement 1', True),
+        ('PL/Python function "other"', True),
+        ('in PL/Tcl function "other"', True),
+        ("PL/pgSQL function bazar.audit_hash_event() line 3 at assignment", False),
+        ("PL/pgSQL function public.audit_hash_event() line 3 at assignment", True),
+        ('SQL statement "SELECT 1"\nPL/pgSQL function bazar.seal_audit(integer) line 3 at SQL statement', False),
+        ("PL/pgSQL function bazar.seal_audit(integer) line 3 at PERFORM\nPL/pgSQL function mine() line 1", True),
+        ('SQL statement "SELECT 1 FROM ONLY bazar.users"', False),
+    ],
+)
+def test_a_context_tells_whose_function_it_was(context: str, *, others: bool) -> None:
+    assert Said("42601", "what Postgres says", context=context).is_of_others is others
 
 
 def test_a_constraint_of_others_is_named_without_the_row(alone: People, refused: Refusal) -> None:
