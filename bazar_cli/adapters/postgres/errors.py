@@ -72,7 +72,8 @@ def translate(error: DBAPIError | psycopg.Error, target: Target, *, own_timeout:
     if said.sqlstate is None:
         return _without_sqlstate(cause)(said, target)
     answer = answer_to(said.sqlstate)
-    return (_rejected if answer in _OF_OUR_STATEMENTS and said.is_of_others else answer)(said, target)
+    theirs = said.is_of_others if answer in _OF_OUR_STATEMENTS else said.was_raised and answer is _unavailable
+    return (_rejected if theirs else answer)(said, target)
 
 
 def _ended_the_session(cause: BaseException | None) -> bool:
