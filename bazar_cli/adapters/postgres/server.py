@@ -12,9 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.postgres.connections import begin, connect
+from bazar_cli.adapters.postgres.connections import MAINTENANCE, begin, connect, database_of, has_database, maintenance
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.adapters.postgres.probe import MAINTENANCE, database_of, has_database, maintenance
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.db.migrations import Marker
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
