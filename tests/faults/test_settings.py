@@ -144,6 +144,16 @@ def test_statement_timeout_is_named(systems: Limited) -> None:
     assert done.error["details"] == {"sqlstate": "57014", **set_}
 
 
+def test_limit_of_the_url_is_named(systems: Limited) -> None:
+    target = target_of(f"{systems.url}&options=-c%20statement_timeout%3D1ms")
+    url = target.database_url.reveal()
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
+        connection.execute("SELECT pg_sleep(30)")
+    said = translate(cancelled.value, target)
+    assert "statement_timeout allows: 1ms, set by the options of the URL" in said.message
+    assert said.hint.endswith("allow more: change statement_timeout in the options of DATABASE_URL")
+
+
 @pytest.mark.parametrize("value", ["1ms", "10ms"])
 def test_limit_of_a_database_that_is_not_there_is_named(systems: Limited, value: str) -> None:
     target = target_of(sibling(systems.url, f"{name_of(systems.url)}_new"))

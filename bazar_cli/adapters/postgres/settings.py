@@ -138,10 +138,12 @@ def stopped(
         details = {"sqlstate": sqlstate, "setting": name}
         return _gave_up(where, f"{name} ended it, or another session did", "run it again", details)
     more = setting.statement(f"SET {name} = ...")
+    there = f"in the options of {target.database_variable}" if setting.source == "client" else "there"
+    change = f"`{more}`" if more else f"change {name} {there}"
     return _gave_up(
         where,
         f"it took longer than {name} allows: {setting.value}, set {setting.place}",
-        f"run it again when the database is less busy, or allow more: {f'`{more}`' if more else 'change it there'}",
+        f"run it again when the database is less busy, or allow more: {change}",
         {"sqlstate": sqlstate, "setting": name, "value": setting.value, "set": setting.place},
     )
 
