@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 _EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
 _TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
 _ALWAYS, _ORDINARILY = "ENABLE ALWAYS", "ENABLE"
-_TRIGGERS: Mapping[tuple[str, str], str] = {
-    (_EVENTS, "audit_events_hash"): _ORDINARILY,
-    (_EVENTS, "audit_events_queue"): _ORDINARILY,
-    (_EVENTS, "audit_events_refuse_change"): _ALWAYS,
-    (_EVENTS, "audit_events_refuse_truncate"): _ALWAYS,
-    (_SEALS, "audit_seals_refuse_change"): _ALWAYS,
-    (_SEALS, "audit_seals_refuse_truncate"): _ALWAYS,
+_BEFORE_CHANGE, _BEFORE_TRUNCATE, _BEFORE_INSERT, _AFTER_INSERT = 27, 34, 7, 5
+"""As pg_trigger.tgtype has it: for each row, but for TRUNCATE."""
+_TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
+    (_EVENTS, "audit_events_hash"): (_ORDINARILY, "audit_hash_event", _BEFORE_INSERT),
+    (_EVENTS, "audit_events_queue"): (_ORDINARILY, "audit_queue_event", _AFTER_INSERT),
+    (_EVENTS, "audit_events_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_EVENTS, "audit_events_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
+    (_SEALS, "audit_seals_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
 }
-"""Those of the revisions, by table and name, and how each is switched on."""
+"""Those of the revisions, by table and name: how each is switched on, its function in schema bazar, when it fires."""
 _RULES = text(
     """
     SELECT t.name AS "table", r.rulename AS name, format('%I', r.rulename) AS quoted
@@ -35,8 +37,11 @@ _RULES = text(
 _FOUND = text(
     """
     SELECT t.name AS "table", g.tgname AS name, format('%I', g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
-           g.tgtype & 2 <> 0 AS before
+           g.tgenabled = 'A' AS always, g.tgtype & 2 <> 0 AS before, g.tgtype AS type,
+           p.pronamespace = 'bazar'::regnamespace AND g.tgqual IS NULL AND cardinality(g.tgattr::int2[]) = 0 AS plain,
+           p.proname AS function
     FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
+        JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE NOT g.tgisinternal ORDER BY 1, 2
     """
 )
@@ -73,15 +78,23 @@ def _rules(connection: Connection) -> list[Unguarded]:
 def _triggers(connection: Connection) -> list[Unguarded]:
     rows = {(row.table, row.name): row for row in connection.execute(_FOUND, {"tables": list(_TABLES)})}
     found: list[Unguarded] = []
-    for (table, name), enable in _TRIGGERS.items():
+    for (table, name), (enable, function, type_) in _TRIGGERS.items():
         row = rows.pop((table, name), None)
+        create = "as migrations/versions/0002_tamper_evident_audit.py does"
+        switch_on = f"ALTER TABLE {table} {enable} TRIGGER {name}"
         if row is None:
-            remedy = "create it as migrations/versions/0002_tamper_evident_audit.py does"
-            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, f"the trigger {name} of {table} is gone", remedy))
+            said = f"the trigger {name} of {table} is gone"
+            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, said, f"create it {create}"))
+        elif not (row.plain and (row.function, row.type) == (function, type_)):
+            said = f"the trigger {name} of {table} is not as bazar made it, and may let pass what it is to stop"
+            anew = f"DROP TRIGGER {name} ON {table}, then create it {create}"
+            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, said, anew))
         elif not row.enabled:
-            remedy = f"ALTER TABLE {table} {enable} TRIGGER {name}"
             said = f"the trigger {name} of {table} is disabled"
-            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, remedy))
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
+        elif enable == _ALWAYS and not row.always:
+            said = f"the trigger {name} of {table} is off where session_replication_role is replica"
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
     found += [
         Unguarded(
             Gap.TRIGGER_ADDED,
