@@ -105,6 +105,21 @@ def test_a_trigger_that_is_wrong_is_no_bug_of_bazar(
     assert refused().code == "postgres.rejected"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("ALTER TABLE bazar.organizations RENAME COLUMN slug TO other", "slug"),
+        ("DROP TABLE bazar.audit_unsealed", "bazar.audit_unsealed"),
+    ],
+)
+def test_an_object_that_was_dropped_by_hand_is_named(alone: People, refused: Refusal, change: str, said: str) -> None:
+    """Nothing is pending there, so `db migrate` alone would not help."""
+    alone.sql(change)
+    error = refused()
+    assert (error.code, said in error.message) == ("db.not_migrated", True)
+    assert "where nothing is pending, the tables were changed by hand" in error.hint
+
+
 @pytest.mark.parametrize("column", ["not_there", "created_at"])
 def test_a_trigger_written_in_c_is_no_bug_of_bazar(alone: People, refused: Refusal, column: str) -> None:
     alone.sql(

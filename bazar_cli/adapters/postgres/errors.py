@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bazar_cli.adapters.postgres.refusals import Why, refusal_in
 from bazar_cli.adapters.postgres.said import Said, said_by
 from bazar_cli.adapters.postgres.settings import stopped
+from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _not_migrated(said: Said, target: Target) -> BazarError:
     return Conflict(
         "db.not_migrated",
         f"the database {address(target.database_url)} does not have the tables that this release needs: {said.text}",
-        hint="run `bazar db status`, then `bazar db migrate`",
+        hint=f"run `bazar db status`, then `bazar db migrate`; {CHANGED_BY_HAND}",
         details={"sqlstate": said.sqlstate},
     )
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from bazar_cli.domain import limits
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn, OutOfReach, RightsChanged
 from bazar_cli.services.gate.connections import System
 
@@ -327,6 +328,6 @@ def _no_database(system: System) -> Conflict:
 def _not_migrated() -> Conflict:
     return Conflict(
         "db.not_migrated",
-        "the database has no bazar tables yet",
-        hint="run `bazar db migrate` as SUPERUSER_EMAIL",
+        "the database has no bazar tables yet, or its view bazar.operators is gone",
+        hint=f"run `bazar db migrate` as SUPERUSER_EMAIL; {CHANGED_BY_HAND}",
     )
