@@ -128,7 +128,10 @@ class Gap(str, Enum):
     TRIGGER_DISABLED = "trigger-disabled"
     TRIGGER_MISSING = "trigger-missing"
     TRIGGER_ADDED = "trigger-added"
+    TRIGGER_CHANGED = "trigger-changed"
     SEQUENCE_AT_END = "sequence-at-end"
+    SEQUENCE_MISSING = "sequence-missing"
+    SEQUENCE_SET_BACK = "sequence-set-back"
     REPLICA = "replica-session"
 
     def __str__(self) -> str:

@@ -12,15 +12,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.db.migrations import ReadOnly
+from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done, series
 from tests.support.limited import Limited, limited
 from tests.support.matrix import Row, matrix
 from tests.support.people import OLD_PASSWORD, People, an_address
-from tests.support.postgres import TEMPLATE, ScratchPostgres, name_of, sibling
+from tests.support.postgres import TEMPLATE, ScratchPostgres, name_of, sibling, target_of
 from tests.support.stage import Stage
 from tests.support.traces import TRACES
 
@@ -128,6 +130,14 @@ def test_where_it_was_set(systems: Limited, place: str, said: str) -> None:
     assert status.code == 0
     assert status.json["read_only"] == {"reason": reason, "set": where}
     assert f"takes no writes: {reason} is on, set {where}" in status.err
+
+
+def test_where_it_was_set_for_a_database_that_is_not_there(systems: Limited) -> None:
+    server = Server(target_of(sibling(systems.url, f"{name_of(systems.url)}_new")))
+    with systems.set(ON, "ROLE {role}"), pytest.raises(BackendUnavailable) as refused:
+        server.create()
+    assert refused.value.details["set"] == f"on the role {systems.role}"
+    assert f'ALTER ROLE "{systems.role}" RESET {SETTING}' in refused.value.hint
 
 
 def test_options_of_the_url_go_on(systems: Limited) -> None:

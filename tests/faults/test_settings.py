@@ -24,7 +24,7 @@ from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, series
 from tests.support.limited import Limited, limited
 from tests.support.people import granted
-from tests.support.postgres import name_of, target_of
+from tests.support.postgres import name_of, sibling, target_of
 
 LIMITS = frozenset(
     {"default_transaction_read_only", "transaction_read_only", "transaction_isolation", "transaction_deferrable"}
@@ -142,6 +142,26 @@ def test_statement_timeout_is_named(systems: Limited) -> None:
     assert f'`ALTER ROLE "{systems.role}" SET statement_timeout = ...`' in done.error["hint"]
     set_ = {"setting": "statement_timeout", "value": "250ms", "set": f"on the role {systems.role}"}
     assert done.error["details"] == {"sqlstate": "57014", **set_}
+
+
+def test_limit_of_the_url_is_named(systems: Limited) -> None:
+    target = target_of(f"{systems.url}&options=-c%20statement_timeout%3D1ms")
+    url = target.database_url.reveal()
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
+        connection.execute("SELECT pg_sleep(30)")
+    said = translate(cancelled.value, target)
+    assert "statement_timeout allows: 1ms, set by the options of the URL" in said.message
+    assert said.hint.endswith("allow more: change statement_timeout in the options of DATABASE_URL")
+
+
+@pytest.mark.parametrize("value", ["1ms", "10ms"])
+def test_limit_of_a_database_that_is_not_there_is_named(systems: Limited, value: str) -> None:
+    target = target_of(sibling(systems.url, f"{name_of(systems.url)}_new"))
+    with psycopg.connect(systems.url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
+        connection.execute("SET statement_timeout = '1ms'; SELECT pg_sleep(30)")
+    with systems.set({"statement_timeout": value}, "ROLE {role}"):
+        said = translate(cancelled.value, target)
+    assert f"it took longer than statement_timeout allows: {value}, set on the role {systems.role}" in said.message
 
 
 def test_cancelled_by_somebody_is_no_limit(systems: Limited) -> None:

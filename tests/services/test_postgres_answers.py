@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bazar_cli.adapters.postgres.probe import probe
+from bazar_cli.adapters.postgres.said import Said
 from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain.db.migrations import Wait
 from bazar_cli.domain.errors import BazarError, ExitCode
@@ -72,6 +73,7 @@ def test_a_trigger_may_raise_what_it_likes(alone: People, refused: Refusal) -> N
         alone.sql("UPDATE public.raised SET code = %s", sqlstate)
         error = refused()
         assert error.exit_code in {ExitCode.CONFLICT, ExitCode.UNAVAILABLE}, sqlstate
+        assert error.code != "postgres.unavailable", f"{sqlstate} does not pass: a trigger chose it"
         if error.code in {"postgres.rejected", "postgres.fault", "postgres.busy", "postgres.unavailable"}:
             shown = _OWN_WORDS[::2] if sqlstate[:2] in _QUOTES_ROWS else _OWN_WORDS
             assert [word for word in shown if word not in f"{error.message} {error.hint}"] == [], sqlstate
@@ -80,15 +82,68 @@ def test_a_trigger_may_raise_what_it_likes(alone: People, refused: Refusal) -> N
 
 @pytest.mark.parametrize(
     "statement",
-    ["SELECT 1 FROM public.not_there", "EXECUTE 'SELEC 1'", "PERFORM NEW.nothing", "PERFORM 'a'::int", "PERFORM 1 / 0"],
+    [
+        "SELECT 1 FROM public.not_there",
+        "EXECUTE 'SELEC 1'",
+        "PERFORM NEW.nothing",
+        "PERFORM 'a'::int",
+        "PERFORM 1 / 0",
+        "PERFORM (SELECT permission FROM bazar.plan_permissions)",
+        "EXECUTE 'VACUUM bazar.organizations'",
+        "PERFORM not_there FROM bazar.users",
+    ],
 )
-def test_a_trigger_that_is_wrong_is_no_bug_of_bazar(alone: People, refused: Refusal, statement: str) -> None:
+@pytest.mark.parametrize("schema", ["public", "bazar"])
+def test_a_trigger_that_is_wrong_is_no_bug_of_bazar(
+    alone: People, refused: Refusal, schema: str, statement: str
+) -> None:
     body = statement.replace("'", "''")
     alone.sql(
-        f"CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body}; RETURN NEW; END';"
-        "CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW EXECUTE FUNCTION public.broken()"
+        f"CREATE FUNCTION {schema}.broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body}; RETURN NEW; END';"
+        f"CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW EXECUTE FUNCTION {schema}.broken()"
     )
     assert refused().code == "postgres.rejected"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("ALTER TABLE bazar.organizations RENAME COLUMN slug TO other", "slug"),
+        ("DROP TABLE bazar.audit_unsealed", "bazar.audit_unsealed"),
+    ],
+)
+def test_an_object_that_was_dropped_by_hand_is_named(alone: People, refused: Refusal, change: str, said: str) -> None:
+    """Nothing is pending there, so `db migrate` alone would not help."""
+    alone.sql(change)
+    error = refused()
+    assert (error.code, said in error.message) == ("db.not_migrated", True)
+    assert "where nothing is pending, the tables were changed by hand" in error.hint
+
+
+@pytest.mark.parametrize("column", ["not_there", "created_at"])
+def test_a_trigger_written_in_c_is_no_bug_of_bazar(alone: People, refused: Refusal, column: str) -> None:
+    alone.sql(
+        "CREATE TRIGGER broken BEFORE INSERT ON bazar.organizations FOR EACH ROW"
+        f" EXECUTE FUNCTION tsvector_update_trigger('{column}', 'pg_catalog.english', 'name')"
+    )
+    assert refused().code == "postgres.rejected"
+
+
+@pytest.mark.parametrize(
+    ("context", "others"),
+    [
+        ('SQL function "other" statement 1', True),
+        ('PL/Python function "other"', True),
+        ('in PL/Tcl function "other"', True),
+        ("PL/pgSQL function bazar.audit_hash_event() line 3 at assignment", False),
+        ("PL/pgSQL function public.audit_hash_event() line 3 at assignment", True),
+        ('SQL statement "SELECT 1"\nPL/pgSQL function bazar.seal_audit(integer) line 3 at SQL statement', False),
+        ("PL/pgSQL function bazar.seal_audit(integer) line 3 at PERFORM\nPL/pgSQL function mine() line 1", True),
+        ('SQL statement "SELECT 1 FROM ONLY bazar.users"', False),
+    ],
+)
+def test_a_context_tells_whose_function_it_was(context: str, *, others: bool) -> None:
+    assert Said("42601", "what Postgres says", context=context).is_of_others is others
 
 
 def test_a_constraint_of_others_is_named_without_the_row(alone: People, refused: Refusal) -> None:
@@ -148,6 +203,7 @@ _AT: dict[str, tuple[Callable[[Door], str], tuple[str, int]]] = {
     "nonsense among options": (lambda d: d.at("?options=-c%20nonsense"), _URL),
     "unknown setting": (lambda d: d.at("?options=-c%20foo%3Dbar"), _URL),
     "bad value of a setting": (lambda d: d.at("?options=-c%20work_mem%3Dabc"), _URL),
+    "value of a setting out of its range": (lambda d: d.at("?options=-c%20work_mem%3D-5"), _URL),
     "setting of the server": (lambda d: d.at("?options=-c%20shared_buffers%3D1MB"), _URL),
     "setting of a superuser": (
         lambda d: d.at("?options=-c%20lc_messages%3DC", user="plain", password="right"),

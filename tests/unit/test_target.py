@@ -377,6 +377,7 @@ def test_the_rule_that_a_supabase_url_breaks_is_named(shell: Shell, url: str, ru
         ("postgresql://u:hunter22@localhost/x?sslmode=hunter22", "sslmode is none of"),
         ("postgresql://u:hunter22@localhost/x?hunter22", "stand name=value"),
         ("postgresql://u:hunter22@localhost/x?service=elsewhere", "service= would mix in another source"),
+        ("postgresql://u:hunter22@localhost/x?replication=database", "replication= would open a connection for repl"),
     ],
 )
 def test_the_rule_that_a_database_url_breaks_is_named(shell: Shell, name: str, url: str, rule: str) -> None:

@@ -21,8 +21,11 @@ _KEY = re.compile(r"[!-~]+")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUL = re.compile("\0|%00")
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
-_ELSEWHERE = frozenset({"service", "servicefile"})
-"""Parameters that name another source, which would be mixed in."""
+_UNFIT = {
+    **dict.fromkeys(("service", "servicefile"), "would mix in another source; a target comes whole from one"),
+    "replication": "would open a connection for replication, which runs no ordinary statement",
+}
+"""Parameters that libpq knows and a target cannot have, and why."""
 
 
 def plaintext_hosts(environ: Mapping[str, str]) -> frozenset[str]:
@@ -145,8 +148,8 @@ def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str
 
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
     for parameter in (pair.partition("=")[0] for pair in query.split("&")):
-        if parameter in _ELSEWHERE:
-            raise _invalid(name, source, f"{parameter}= would mix in another source; a target comes whole from one")
+        if parameter in _UNFIT:
+            raise _invalid(name, source, f"{parameter}= {_UNFIT[parameter]}", f"take {parameter}=... out of {name}")
         if _PARAMETER.fullmatch(parameter) and parameter not in known:
             raise UsageError(
                 "target.parameter_unknown",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.domain.secrets import Secret
 
@@ -36,6 +38,10 @@ PINNED: Mapping[str, str] = MappingProxyType(
 Only those that change what bazar reads or what its SQL means, and that every role may set. What limits or forbids
 (`default_transaction_read_only`, `statement_timeout`) is an administrator's decision and stays.
 """
+
+MAINTENANCE = ("postgres", "template1")
+"""The databases that every server has, as the programs of Postgres try them."""
+_SECONDS = 5
 
 
 def begin(*, read_only: bool, snapshot: bool = False) -> str:
@@ -67,3 +73,30 @@ def connect(url: Secret, **options: Any) -> psycopg.Connection:
         del os.environ[name]
     # The client_encoding set on a database may lack characters that it stores; by SQL_ASCII text comes as bytes.
     return psycopg.connect(url.reveal(), client_encoding="utf8", **options)
+
+
+def database_of(database_url: Secret) -> str:
+    """Return the name of the database that a URL leads to: libpq takes the user's where it names none."""
+    parts = conninfo_to_dict(database_url.reveal())
+    return str(parts.get("dbname") or parts.get("user") or "")
+
+
+def has_database(connection: psycopg.Connection, name: str) -> bool:
+    """Say whether the server of a connection has a database of this name."""
+    return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
+
+
+@contextmanager
+def maintenance(database_url: Secret) -> Generator[psycopg.Connection]:
+    """Connect to a database of the same server that is there whatever happens to the one of the URL.
+
+    Raises: psycopg.OperationalError, that of the last one tried.
+    """
+    *others, last = (name for name in MAINTENANCE if name != database_of(database_url))
+    connection = None
+    for name in others:
+        with suppress(psycopg.OperationalError):
+            connection = connect(database_url, dbname=name, connect_timeout=_SECONDS, autocommit=True)
+            break
+    with connection or connect(database_url, dbname=last, connect_timeout=_SECONDS, autocommit=True) as opened:
+        yield opened

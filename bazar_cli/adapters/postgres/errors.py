@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bazar_cli.adapters.postgres.refusals import Why, refusal_in
 from bazar_cli.adapters.postgres.said import Said, said_by
 from bazar_cli.adapters.postgres.settings import stopped
+from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def translate(error: DBAPIError | psycopg.Error, target: Target, *, own_timeout:
     if said.sqlstate is None:
         return _without_sqlstate(cause)(said, target)
     answer = answer_to(said.sqlstate)
-    return (_rejected if answer in _OF_OUR_STATEMENTS and said.is_of_others else answer)(said, target)
+    theirs = said.is_of_others if answer in _OF_OUR_STATEMENTS else said.was_raised and answer is _unavailable
+    return (_rejected if theirs else answer)(said, target)
 
 
 def _ended_the_session(cause: BaseException | None) -> bool:
@@ -107,7 +109,7 @@ def _not_migrated(said: Said, target: Target) -> BazarError:
     return Conflict(
         "db.not_migrated",
         f"the database {address(target.database_url)} does not have the tables that this release needs: {said.text}",
-        hint="run `bazar db status`, then `bazar db migrate`",
+        hint=f"run `bazar db status`, then `bazar db migrate`; {CHANGED_BY_HAND}",
         details={"sqlstate": said.sqlstate},
     )
 

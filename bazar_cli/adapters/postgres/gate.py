@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
+from bazar_cli.adapters.postgres.connections import maintenance
 from bazar_cli.adapters.postgres.errors import translate, users_hidden
-from bazar_cli.adapters.postgres.probe import is_absent, maintenance
+from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Denial, Operator, Spec

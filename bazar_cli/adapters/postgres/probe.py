@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.config.checks import is_this_machine
-from bazar_cli.adapters.postgres.connections import begin, connect
+from bazar_cli.adapters.postgres.connections import begin, connect, database_of, has_database, maintenance
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.settings import read_only
 from bazar_cli.domain.db.migrations import Place, ReadOnly
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _SECONDS = 5
-MAINTENANCE = ("postgres", "template1")
-"""The databases that every server has, as the programs of Postgres try them."""
 
 
 def probe(target: Target) -> Place:
@@ -88,30 +83,3 @@ def is_absent(database_url: Secret) -> bool:
             return not has_database(connection, database_of(database_url))
     except psycopg.OperationalError:
         return False
-
-
-def database_of(database_url: Secret) -> str:
-    """Return the name of the database that a URL leads to: libpq takes the user's where it names none."""
-    parts = conninfo_to_dict(database_url.reveal())
-    return str(parts.get("dbname") or parts.get("user") or "")
-
-
-def has_database(connection: psycopg.Connection, name: str) -> bool:
-    """Say whether the server of a connection has a database of this name."""
-    return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
-
-
-@contextmanager
-def maintenance(database_url: Secret) -> Generator[psycopg.Connection]:
-    """Connect to a database of the same server that is there whatever happens to the one of the URL.
-
-    Raises: psycopg.OperationalError, that of the last one tried.
-    """
-    *others, last = (name for name in MAINTENANCE if name != database_of(database_url))
-    connection = None
-    for name in others:
-        with suppress(psycopg.OperationalError):
-            connection = connect(database_url, dbname=name, connect_timeout=_SECONDS, autocommit=True)
-            break
-    with connection or connect(database_url, dbname=last, connect_timeout=_SECONDS, autocommit=True) as opened:
-        yield opened

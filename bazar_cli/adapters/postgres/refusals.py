@@ -88,6 +88,7 @@ _TEXTS: tuple[tuple[Why, str, str], ...] = (
     (Why.URL, r"invalid (\S+ )?value|invalid (URI|connection option|SSL protocol)", ""),
     (Why.URL, r"(unsupported|options) startup parameter|(unrecognized|invalid) configuration parameter", ""),
     (Why.URL, r"requires a value|parameter .* cannot be|to set parameter|command-line argument", ""),
+    (Why.URL, r"is outside the valid range for parameter", ""),
 )
 _EVERY_ATTEMPT = "Multiple connection attempts failed"
 _ATTEMPT = r"^(connection (failed|is bad): )?(connection to server .*? failed: )?(FATAL:\s+)?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
 
 _OF_ROWS = ("23", "44")
 """Classes whose DETAIL quotes a row, perhaps one that the operator may not see: it is left out."""
+
+_FUNCTION = re.compile(r"""^(?:in )?(?:PL/\w+|SQL) function "?([^\s"(]+)""", re.MULTILINE)
+"""A line of a context that names a function, in whatever language it is written."""
+_OURS = frozenset({"audit_refuse_change", "audit_hash_event", "audit_queue_event", "seal_audit", "inline_code_block"})
+"""The functions of the revisions in schema bazar, and the blocks in them."""
+_POINTED_AT = frozenset({"42703", "42804"})
+"""Undefined column, datatype mismatch."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class Said:
     hint: str = ""
     context: str = ""
     """The functions in which it arose, the innermost first."""
+    position: str = "unknown"
+    """Where in the statement it is; empty where the server does not say."""
     remedy: str = ""
     """What we know to help against just this."""
 
@@ -36,16 +46,15 @@ class Said:
     @property
     def was_raised(self) -> bool:
         """Whether a function raised it on purpose, under whatever SQLSTATE it chose."""
-        return self._innermost.endswith("RAISE")
+        return self.context.partition("\n")[0].endswith("RAISE")
 
     @property
     def is_of_others(self) -> bool:
         """Whether it was raised on purpose, or arose in a function, as that of a trigger, which is not bazar's."""
-        return "SQL" in self._innermost and ("bazar." not in self._innermost or self.was_raised)
-
-    @property
-    def _innermost(self) -> str:
-        return self.context.partition("\n")[0]
+        functions = {name.removeprefix("bazar.") for name in _FUNCTION.findall(self.context)}
+        # The parser points at what it does not know in a statement; a trigger written in C has nothing to point at.
+        in_c = self.sqlstate in _POINTED_AT and not (self.position or self.context)
+        return self.was_raised or in_c or bool(functions - _OURS)
 
     def advice(self, ours: str) -> str:
         """Return the server's HINT, where it has one, and the remedy, which is `ours` where none is known."""
@@ -62,4 +71,4 @@ def said_by(error: DBAPIError | psycopg.Error) -> Said:
     diag = cause.diag
     texts = (diag.message_primary, diag.message_detail, diag.message_hint)
     message, detail, hint = ("; ".join((text or "").splitlines()) for text in texts)
-    return Said(sqlstate, message, detail, hint, diag.context or "")
+    return Said(sqlstate, message, detail, hint, diag.context or "", diag.statement_position or "")

@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.postgres.connections import begin, connect
+from bazar_cli.adapters.postgres.connections import MAINTENANCE, begin, connect, database_of, has_database, maintenance
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.adapters.postgres.probe import MAINTENANCE, database_of, has_database, maintenance
+from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.db.migrations import Marker
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
@@ -84,13 +84,17 @@ class Server:
 
     def marker(self) -> tuple[UUID, Marker] | None:
         """Return what the database says of itself, with its id. Raises: as `translate` says."""
-        try:
-            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
-                connection.execute(begin(read_only=True).encode())
-                row = connection.execute("SELECT id, environment, protected FROM bazar.deployment").fetchone()
-                return None if row is None else (row[0], Marker(row[1], row[2]))
-        except psycopg.Error as error:
-            raise translate(error, self._target) from error
+        with self._database() as connection:
+            row = connection.execute("SELECT id, environment, protected FROM bazar.deployment").fetchone()
+            return None if row is None else (row[0], Marker(row[1], row[2]))
+
+    def refuse_read_only(self) -> None:
+        """See that the database takes writes: what is set on it does not hold where it is dropped from.
+
+        Raises: BackendUnavailable `postgres.read_only`; as `translate` says.
+        """
+        with self._database() as connection:
+            refuse_read_only(connection, self._target)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return who is connected to the database, but for this server's own workers."""
@@ -123,6 +127,15 @@ class Server:
                         details={"database": self.database},
                     ) from error
                 raise
+
+    @contextmanager
+    def _database(self) -> Generator[psycopg.Connection]:
+        try:
+            with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
+                connection.execute(begin(read_only=True).encode())
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
 
     @contextmanager
     def _maintenance(self) -> Generator[psycopg.Connection]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.sql import Identifier
+from psycopg.sql import Identifier, Literal
 
-from bazar_cli.adapters.postgres.connections import begin, connect
+from bazar_cli.adapters.postgres.connections import begin, connect, database_of, has_database, maintenance
 from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, ReadOnly
 from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:
+    from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
 READ_ONLY = "25006"
@@ -37,8 +38,13 @@ _ASK_SECONDS = 5
 _ASK = """
     SELECT pg_is_in_recovery(), current_setting(s.name), s.source, current_user::text,
            current_database()::text
-    FROM pg_settings s WHERE s.name = %s
+    FROM pg_settings s WHERE s.name = {name}
 """
+_ASK_WITHOUT_LIMIT = f"""
+    {begin(read_only=True)}; SET LOCAL statement_timeout = 0;
+    SELECT found.* FROM (SELECT set_config('statement_timeout', NULL, true) AS reset OFFSET 0) AS first,
+        LATERAL ({_ASK} AND first.reset IS NOT NULL OFFSET 0) AS found
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True)
@@ -132,10 +138,12 @@ def stopped(
         details = {"sqlstate": sqlstate, "setting": name}
         return _gave_up(where, f"{name} ended it, or another session did", "run it again", details)
     more = setting.statement(f"SET {name} = ...")
+    there = f"in the options of {target.database_variable}" if setting.source == "client" else "there"
+    change = f"`{more}`" if more else f"change {name} {there}"
     return _gave_up(
         where,
         f"it took longer than {name} allows: {setting.value}, set {setting.place}",
-        f"run it again when the database is less busy, or allow more: {f'`{more}`' if more else 'change it there'}",
+        f"run it again when the database is less busy, or allow more: {change}",
         {"sqlstate": sqlstate, "setting": name, "value": setting.value, "set": setting.place},
     )
 
@@ -173,9 +181,10 @@ def _as_read_only(setting: _Setting | None) -> ReadOnly | None:
 
 def _ask(target: Target, name: str) -> _Setting | None:
     """Ask by a connection of its own; None where there is no answer."""
+    url = target.database_url
     try:
         with connect(
-            target.database_url,
+            url,
             autocommit=True,
             prepare_threshold=None,
             connect_timeout=_ASK_SECONDS,
@@ -183,13 +192,40 @@ def _ask(target: Target, name: str) -> _Setting | None:
             # Of a URL that asks for a server which takes writes, what the others say.
             target_session_attrs="any",
         ) as connection:
-            connection.execute(begin(read_only=True).encode())
-            return _setting(connection, name)
+            return _setting_without_limit(connection, name)
+    except psycopg.Error:
+        return _ask_the_server(url, name)
+
+
+def _ask_the_server(url: Secret, name: str) -> _Setting | None:
+    """Ask where there is no database yet, as what makes it does: over the maintenance database."""
+    try:
+        with maintenance(url) as connection:
+            return None if has_database(connection, database_of(url)) else _setting_without_limit(connection, name)
     except psycopg.Error:
         return None
 
 
 def _setting(connection: psycopg.Connection, name: str) -> _Setting:
-    row = connection.execute(_ASK, (name,)).fetchone()
+    return _answered(connection.execute(_of(_ASK, name)), name)
+
+
+def _setting_without_limit(connection: psycopg.Connection, name: str) -> _Setting:
+    """Ask in one message, which neither a short statement_timeout nor a limit of idleness ends.
+
+    The limit of a statement is that which holds when it begins: set back by the statement itself it is as it was set.
+    """
+    cursor = connection.execute(_of(_ASK_WITHOUT_LIMIT, name))
+    while cursor.nextset():
+        pass
+    return _answered(cursor, name)
+
+
+def _of(question: str, name: str) -> bytes:
+    return question.format(name=Literal(name).as_string()).encode()
+
+
+def _answered(cursor: psycopg.Cursor, name: str) -> _Setting:
+    row = cursor.fetchone()
     assert row is not None, f"every server that ends a command by {name} has it"
     return _Setting(*row)

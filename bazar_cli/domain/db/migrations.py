@@ -77,6 +77,13 @@ class Place:
         return major is not None and int(major[0]) >= _LOOKS_FOR_CLIENTS
 
 
+CHANGED_BY_HAND = (
+    "where nothing is pending, the tables were changed by hand: make what is missing again as migrations/versions does,"
+    " or restore a backup"
+)
+"""What is wrong with a database at the head of the revisions that lacks one of their objects."""
+
+
 @dataclass(frozen=True)
 class ReadOnly:
     """Why a database takes no writes: a standby server, or `default_transaction_read_only`."""

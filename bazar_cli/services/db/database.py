@@ -92,7 +92,7 @@ def drop(system: System, grant: Grant, request: DropDatabase) -> DroppedDatabase
     """Drop the database of the target, with its audit log; nothing overrides the marker.
 
     Raises: Refused `db.maintenance_database`, `db.unmarked`, `db.protected`, `db.confirm_mismatch`; Conflict
-    `db.urls_differ`, `db.in_use`, `db.may_not_drop`; BackendUnavailable `postgres.busy`.
+    `db.urls_differ`, `db.in_use`, `db.may_not_drop`; BackendUnavailable `postgres.busy`, `postgres.read_only`.
     """
     grant.demand(use_cases.DROP)
     server = system.server(grant)
@@ -132,7 +132,9 @@ def _unprotected(system: System, grant: Grant, server: Server) -> str:
             known = markers.find(connection)
         if found[0] != known.id:
             raise urls_differ(known.database, name)
-    return refuse_by_marker(server.host, name, found and found[1], "dropping it").environment
+    environment = refuse_by_marker(server.host, name, found and found[1], "dropping it").environment
+    server.refuse_read_only()
+    return environment
 
 
 def _said(marker: DatabaseMarker) -> dict[str, object]:

@@ -15,6 +15,7 @@ from bazar_cli.domain import limits
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.errors import (
+    CHANGED_BY_HAND,
     BackendUnavailable,
     Conflict,
     Denied,
@@ -336,6 +337,6 @@ def _no_database(system: System) -> Conflict:
 def _not_migrated() -> Conflict:
     return Conflict(
         "db.not_migrated",
-        "the database has no bazar tables yet",
-        hint="run `bazar db migrate` as SUPERUSER_EMAIL",
+        "the database has no bazar tables yet, or its view bazar.operators is gone",
+        hint=f"run `bazar db migrate` as SUPERUSER_EMAIL; {CHANGED_BY_HAND}",
     )

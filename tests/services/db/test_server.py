@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain.db.database import CREATE, DROP, CreateDatabase, DropDatabase
-from bazar_cli.domain.errors import BazarError, Conflict, Refused
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.db import database
@@ -108,6 +108,23 @@ def test_protected_and_unmarked_are_refused_whatever_is_given(
     for confirm in (name, None):
         assert refused(Refused, lambda c=confirm: dropped(target, c)).code == code
     assert refused(Refused, lambda: dropped(target, name, dry_run=True)).code == code
+    assert exists(postgres_url, name)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_url: str, *, dry_run: bool) -> None:
+    """It is dropped over another database, where the setting does not hold."""
+    target = target_of(fresh_database(migrated=True))
+    name = Server(target).database
+    request = DropDatabase(name)
+    with People(target) as people:
+        grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+    with System(target, REQUEST_ID) as system:
+        error = refused(BackendUnavailable, lambda: database.drop(system, grant, request))
+    assert error.code == "postgres.read_only"
+    assert f"set on the database {name}; nothing was done" in error.message
     assert exists(postgres_url, name)
 
 

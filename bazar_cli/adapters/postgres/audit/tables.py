@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 _EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
 _TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
 _ALWAYS, _ORDINARILY = "ENABLE ALWAYS", "ENABLE"
-_TRIGGERS: Mapping[tuple[str, str], str] = {
-    (_EVENTS, "audit_events_hash"): _ORDINARILY,
-    (_EVENTS, "audit_events_queue"): _ORDINARILY,
-    (_EVENTS, "audit_events_refuse_change"): _ALWAYS,
-    (_EVENTS, "audit_events_refuse_truncate"): _ALWAYS,
-    (_SEALS, "audit_seals_refuse_change"): _ALWAYS,
-    (_SEALS, "audit_seals_refuse_truncate"): _ALWAYS,
+_BEFORE_CHANGE, _BEFORE_TRUNCATE, _BEFORE_INSERT, _AFTER_INSERT = 27, 34, 7, 5
+"""As pg_trigger.tgtype has it: for each row, but for TRUNCATE."""
+_TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
+    (_EVENTS, "audit_events_hash"): (_ORDINARILY, "audit_hash_event", _BEFORE_INSERT),
+    (_EVENTS, "audit_events_queue"): (_ORDINARILY, "audit_queue_event", _AFTER_INSERT),
+    (_EVENTS, "audit_events_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_EVENTS, "audit_events_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
+    (_SEALS, "audit_seals_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
 }
-"""Those of the revisions, by table and name, and how each is switched on."""
+"""Those of the revisions, by table and name: how each is switched on, its function in schema bazar, when it fires."""
 _RULES = text(
     """
     SELECT t.name AS "table", r.rulename AS name, format('%I', r.rulename) AS quoted
@@ -35,19 +37,23 @@ _RULES = text(
 _FOUND = text(
     """
     SELECT t.name AS "table", g.tgname AS name, format('%I', g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
-           g.tgtype & 2 <> 0 AS before
+           g.tgenabled = 'A' AS always, g.tgtype & 2 <> 0 AS before, g.tgtype AS type,
+           p.pronamespace = 'bazar'::regnamespace AND g.tgqual IS NULL AND cardinality(g.tgattr::int2[]) = 0 AS plain,
+           p.proname AS function
     FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
+        JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE NOT g.tgisinternal ORDER BY 1, 2
     """
 )
 _NUMBERS = text(
     """
-    SELECT format('%I', c.relname) AS name, s.seqcycle,
-           coalesce(pg_sequence_last_value(s.seqrelid) + s.seqincrement > s.seqmax, false) AS ended
+    SELECT format('bazar.%I', c.relname) AS quoted, c.relname AS name, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
+           has_sequence_privilege(c.oid, 'SELECT') AS readable
     FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
     WHERE s.seqrelid = pg_get_serial_sequence('bazar.audit_events', 'seq')::regclass
     """
 )
+_BIGGEST = 2**63 - 1
 _REPLICA = text("SELECT current_setting('session_replication_role') = 'replica'")
 
 
@@ -72,15 +78,23 @@ def _rules(connection: Connection) -> list[Unguarded]:
 def _triggers(connection: Connection) -> list[Unguarded]:
     rows = {(row.table, row.name): row for row in connection.execute(_FOUND, {"tables": list(_TABLES)})}
     found: list[Unguarded] = []
-    for (table, name), enable in _TRIGGERS.items():
+    for (table, name), (enable, function, type_) in _TRIGGERS.items():
         row = rows.pop((table, name), None)
+        create = "as migrations/versions/0002_tamper_evident_audit.py does"
+        switch_on = f"ALTER TABLE {table} {enable} TRIGGER {name}"
         if row is None:
-            remedy = "create it as migrations/versions/0002_tamper_evident_audit.py does"
-            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, f"the trigger {name} of {table} is gone", remedy))
+            said = f"the trigger {name} of {table} is gone"
+            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, said, f"create it {create}"))
+        elif not (row.plain and (row.function, row.type) == (function, type_)):
+            said = f"the trigger {name} of {table} is not as bazar made it, and may let pass what it is to stop"
+            anew = f"DROP TRIGGER {name} ON {table}, then create it {create}"
+            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, said, anew))
         elif not row.enabled:
-            remedy = f"ALTER TABLE {table} {enable} TRIGGER {name}"
             said = f"the trigger {name} of {table} is disabled"
-            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, remedy))
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
+        elif enable == _ALWAYS and not row.always:
+            said = f"the trigger {name} of {table} is off where session_replication_role is replica"
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
     found += [
         Unguarded(
             Gap.TRIGGER_ADDED,
@@ -97,12 +111,37 @@ def _triggers(connection: Connection) -> list[Unguarded]:
 
 def _numbers(connection: Connection) -> list[Unguarded]:
     row = connection.execute(_NUMBERS).one_or_none()
-    if row is None or not (row.ended or row.seqcycle):
+    greatest = connection.execute(text("SELECT coalesce(max(seq), 0) FROM bazar.audit_events")).scalar_one()
+    column = "ALTER TABLE bazar.audit_events ALTER COLUMN seq"
+    if row is None:
+        said = "the column seq of bazar.audit_events has no sequence: no event can be written, and so no change"
+        remedy = f"{column} ADD GENERATED ALWAYS AS IDENTITY (START WITH {greatest + 1})"
+        return [Unguarded(Gap.SEQUENCE_MISSING, _EVENTS, "seq", said, remedy)]
+
+    def gap(kind: Gap, said: str, remedy: str) -> list[Unguarded]:
+        said = f"the sequence bazar.{row.name}, which numbers events, {said}"
+        return [Unguarded(kind, _EVENTS, row.name, said, remedy)]
+
+    raise_end = f"{column} SET NO MAXVALUE SET NO CYCLE"
+    if row.seqcycle:
+        return gap(Gap.SEQUENCE_AT_END, "begins again at its end", raise_end)
+    if not row.readable:
         return []
-    said = "begins again at its end" if row.seqcycle else "is at its end: no event can be written, and so no change"
-    said = f"the sequence bazar.{row.name}, which numbers events, {said}"
-    again = "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET NO MAXVALUE SET NO CYCLE"
-    return [Unguarded(Gap.SEQUENCE_AT_END, _EVENTS, row.name, said, again)]
+    # Read after the greatest number: it only grows meanwhile.
+    state = connection.exec_driver_sql(f"TABLE {row.quoted}").one()
+    following = state.last_value + row.seqincrement if state.is_called else state.last_value
+    to_the_last = f"SELECT setval('{row.quoted}', {max(greatest, 1)})"
+    if row.seqincrement < 0:
+        to_the_last = f"{column} SET INCREMENT 1 RESTART WITH {greatest + 1}"
+    if not row.seqmin <= following <= row.seqmax:
+        remedy = raise_end if row.seqmax < _BIGGEST else to_the_last
+        if greatest == _BIGGEST:
+            remedy = "no number is left: keep the log with `bazar audit export`, and go on in a new database"
+        return gap(Gap.SEQUENCE_AT_END, "is at its end: no event can be written, and so no change", remedy)
+    if following <= greatest:
+        said = f"goes on at {following}, but events have numbers up to {greatest}: no event can be written there"
+        return gap(Gap.SEQUENCE_SET_BACK, f"{said}, and so no change", to_the_last)
+    return []
 
 
 def _session(connection: Connection) -> list[Unguarded]:
