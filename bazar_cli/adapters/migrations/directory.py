@@ -40,7 +40,9 @@ def _loaded(path: Path) -> Script:
     try:
         module = load_python_file(path.parent, path.name)
         return Script(module, module.revision, path)
-    except (Exception, SystemExit) as error:  # a revision is code of its own, which may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a revision is code of its own, which may raise anything
         raise _failed(path.name, "cannot be loaded", error) from error
 
 

@@ -14,8 +14,8 @@ from uuid import UUID
 from bazar_cli.domain import limits
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
+from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
 from bazar_cli.domain.errors import (
-    CHANGED_BY_HAND,
     BackendUnavailable,
     Conflict,
     Denied,
