@@ -24,12 +24,15 @@ from bazar_cli.adapters.postgres.probe import probe
 from bazar_cli.adapters.postgres.said import Said
 from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain.db.migrations import Wait
-from bazar_cli.domain.errors import BazarError, ExitCode
+from bazar_cli.domain.entities import Role
+from bazar_cli.domain.errors import BazarError, Conflict, ExitCode
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.users.users import GET, GetUser
 from bazar_cli.services.db import migrate
 from bazar_cli.services.gate.connections import System
 from bazar_cli.services.orgs import organizations as orgs
+from bazar_cli.services.users import read as users
 from tests.support.other_target import another_postgres
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import target_of
@@ -150,6 +153,27 @@ def test_a_constraint_of_others_is_named_without_the_row(alone: People, refused:
     alone.sql("ALTER TABLE bazar.organizations ADD CONSTRAINT no_hex CHECK (name !~ '^[0-9a-f]+$')")
     error = refused()
     assert (error.code, "no_hex" in error.message, "Failing row" in error.message) == ("postgres.rejected", True, False)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "check"),
+    [
+        ("users", "state", "users_state_check"),
+        ("users", "pending", "users_pending_check"),
+        ("memberships", "role", "memberships_role_check"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_named(alone: People, table: str, column: str, check: str) -> None:
+    ruler, user = alone.superuser(), alone.user({alone.org(): Role.MEMBER})
+    alone.sql(f"ALTER TABLE bazar.{table} DROP CONSTRAINT {check}")
+    key = "id" if table == "users" else "user_id"
+    alone.sql(f"UPDATE bazar.{table} SET {column} = 'frozen' WHERE {key} = %s", user.id)
+    with pytest.raises(Conflict) as caught:
+        alone.run(ruler, users.get, GET, GetUser(user.email))
+    assert (caught.value.code, caught.value.details) == (
+        "db.unknown_value",
+        {"column": f"{table}.{column}", "value": "frozen"},
+    )
 
 
 # -- at the door ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.users.identities import StoredIdentity
 
@@ -81,11 +82,11 @@ def _user(row: Row[Any]) -> StoredUser:
     return StoredUser(
         id=row.id,
         name=row.name,
-        plan=Plan(row.plan),
-        state=UserState(row.state),
-        pending=Pending(row.pending) if row.pending else None,
+        plan=word(Plan, row.plan, "users.plan"),
+        state=word(UserState, row.state, "users.state"),
+        pending=word(Pending, row.pending, "users.pending") if row.pending else None,
         adopted=row.adopted,
-        roles={slug: Role(role) for slug, role in row.roles.items()},
+        roles={slug: word(Role, role, "memberships.role") for slug, role in row.roles.items()},
         untouched=row.untouched,
     )
 

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from bazar_cli.adapters.postgres.connections import maintenance
 from bazar_cli.adapters.postgres.errors import translate, users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Denial, Operator, Spec
@@ -170,12 +171,13 @@ def _operator(row: dict[str, Any]) -> Operator:
         id=row["id"],
         email=row["email"],
         name=row["name"],
-        plan=Plan(row["plan"]),
-        state=UserState(row["state"]),
-        pending=Pending(row["pending"]) if row["pending"] else None,
+        plan=word(Plan, row["plan"], "users.plan"),
+        state=word(UserState, row["state"], "users.state"),
+        pending=word(Pending, row["pending"], "users.pending") if row["pending"] else None,
         is_superuser=row["is_superuser"],
         memberships=tuple(
-            Membership(uuid.UUID(m["organization_id"]), m["slug"], Role(m["role"])) for m in row["memberships"]
+            Membership(uuid.UUID(m["organization_id"]), m["slug"], word(Role, m["role"], "memberships.role"))
+            for m in row["memberships"]
         ),
         plans=_plans(row["plans"]),
     )

@@ -15,7 +15,7 @@ import httpx
 from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
 from bazar_cli.domain.limits import TOO_MANY, as_details, when
 from bazar_cli.domain.texts import from_json, whole_number
-from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -87,6 +87,8 @@ def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
     if isinstance(error, OutcomeUnknown) and error.rate_limited:
         hint = f"Supabase Auth limits how often it is asked: {when(error.retry_after)}"
         details |= as_details(error.retry_after)
+    if isinstance(error, OutcomeUnknown) and error.of_its_database:
+        hint = f"try again. {IN_THE_WAY}"
     return BackendUnavailable(
         "supabase.unavailable",
         f"Supabase Auth at {target.supabase_url} is not available: {reason.splitlines()[0]}",

@@ -97,6 +97,14 @@ class IdentityRefused(Exception):
         return self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
+IN_THE_WAY = (
+    "If it fails like this again, a trigger or a foreign key on auth.users, as of a table of yours, may raise the"
+    " error: the logs of Auth and Postgres name it, and `SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid ="
+    " 'auth.users'::regclass AND NOT tgisinternal;` in psql lists the triggers"
+)
+"""What to do about an error that the database of Supabase Auth raises each time."""
+
+
 class OutcomeUnknown(Exception):
     """Supabase Auth answered 5xx or 429, or with none of its answers, or not in time: it may have acted or not.
 
@@ -119,3 +127,8 @@ class OutcomeUnknown(Exception):
     def failed_inside(self) -> bool:
         """Whether it answered 500, as where its own database raised an error."""
         return self.status == HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def of_its_database(self) -> bool:
+        """Whether Auth says that its database raised an error (Supabase Auth v2.196)."""
+        return self.failed_inside and "Database error" in str(self)

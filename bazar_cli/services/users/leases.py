@@ -18,7 +18,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, KeyRefused, UsageError
-from bazar_cli.domain.users.identities import OutcomeUnknown
+from bazar_cli.domain.users.identities import IN_THE_WAY, OutcomeUnknown
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.users.lookups import user_pending
 
@@ -34,11 +34,6 @@ WAIT_SECONDS = 30.0
 CALL_WITHIN_SECONDS = 8.0
 """A lease lasts 20 s and a call to Supabase 10 s at most."""
 AGAIN = "run the same command again: it goes on where this one stopped"
-_IN_THE_WAY = (
-    "If it fails like this again, a trigger or a foreign key on auth.users, as of a table of yours, may raise the"
-    " error: the logs of Auth and Postgres name it, and `SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid ="
-    " 'auth.users'::regclass AND NOT tgisinternal;` in psql lists the triggers"
-)
 _POLL_SECONDS = (0.05, 0.25)
 _DEADLOCK = "40P01"
 
@@ -132,7 +127,7 @@ def advice(claim: Claim, unknown: Exception) -> str:
     A 500 may be a race that passes. Where an earlier run ended unfinished too, something stands in the way.
     """
     if claim.resumed and isinstance(unknown, OutcomeUnknown) and unknown.failed_inside:
-        return f"{AGAIN}. {_IN_THE_WAY}"
+        return f"{AGAIN}. {IN_THE_WAY}"
     return AGAIN
 
 

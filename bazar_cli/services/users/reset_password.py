@@ -17,7 +17,7 @@ from bazar_cli.domain.entities import User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.users import leases
@@ -133,10 +133,11 @@ def _asked(
             error = limited(what, unknown.retry_after, details)
             _undone(system, grant, change, error)
             raise error from unknown
+        again = "run the same command again: a newer link takes the place of an older one"
         raise BackendUnavailable(
             "users.reset_unfinished",
             f"Supabase Auth did not say whether it made {what}: {unknown}",
-            hint="run the same command again: a newer link takes the place of an older one",
+            hint=f"{again}. {IN_THE_WAY}" if unknown.of_its_database else again,
             details=details,
         ) from unknown
     if owner != user.id:

@@ -190,6 +190,20 @@ def test_faults_of_auth_are_told_and_running_again_helps(
     admin(*RESET, someone.email, *way).ok()
 
 
+def test_error_of_auths_database_names_triggers_at_once(admin: Bazar, people: People) -> None:
+    someone = known(people)
+
+    def answer(asked: Asked) -> httpx.Response:
+        if asked.path.endswith("/generate_link"):
+            return httpx.Response(500, json={"code": "unexpected_failure", "message": "Database error updating user"})
+        return asked.passed_on(people.target.supabase_url)
+
+    with between(answer) as url:
+        done = admin.having(SUPABASE_URL=url)(*RESET, someone.email, "--print-link", *JSON)
+    assert (done.code, done.error["code"]) == (7, "users.reset_unfinished")
+    assert "tgrelid = 'auth.users'::regclass" in done.error["hint"]
+
+
 def test_unconfirmed_user_is_confirmed_by_the_link(admin: Bazar, people: People) -> None:
     someone = people.user()
     people.identity(someone, confirmed=False)

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.audit import AuditEvent, EventFilters, ListEvents, Outcome
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.page import Page
@@ -230,7 +231,7 @@ def _event(row: Row[Any]) -> AuditEvent:
         operator_id=row.operator_id,
         operator_email=row.operator_email,
         action=row.use_case,
-        outcome=Outcome(row.outcome),
+        outcome=word(Outcome, row.outcome, "audit_events.outcome"),
         target_type=row.target_type,
         target_id=row.target_id,
         organization_id=row.organization_id,

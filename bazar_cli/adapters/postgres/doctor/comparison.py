@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, text
 
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Found, Mismatch, PendingUser
 from bazar_cli.domain.entities import Pending
 
@@ -110,7 +111,10 @@ class Suspect:
 def pending_users(connection: Connection) -> tuple[PendingUser, ...]:
     """Return every user in the middle of a change, the oldest first."""
     rows = connection.execute(_PENDING).all()
-    return tuple(PendingUser(row.id, row.email, Pending(row.pending), row.leased, row.adopted) for row in rows)
+    return tuple(
+        PendingUser(row.id, row.email, word(Pending, row.pending, "users.pending"), row.leased, row.adopted)
+        for row in rows
+    )
 
 
 def found(connection: Connection, kind: Mismatch, deployment: uuid.UUID) -> Found:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.entities import COMING_OR_GOING, Role, UserState
 from bazar_cli.domain.orgs.members import ListMembers, Member
 from bazar_cli.domain.page import Page
@@ -133,4 +134,5 @@ def only_here(connection: Connection, organization_id: uuid.UUID) -> int:
 
 
 def _member(row: Row[Any]) -> Member:
-    return Member(row.id, row.email, row.name, Role(row.role), UserState(row.state), row.created_at)
+    role, state = word(Role, row.role, "memberships.role"), word(UserState, row.state, "users.state")
+    return Member(row.id, row.email, row.name, role, state, row.created_at)

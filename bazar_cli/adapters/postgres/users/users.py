@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from bazar_cli.adapters.postgres import rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
+from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.db.database import no_marker
 from bazar_cli.domain.entities import COMING_OR_GOING, Membership, Pending, Plan, Role, User, UserState
@@ -293,11 +294,13 @@ def _user(row: Row[Any]) -> User:
         id=row.id,
         email=row.email,
         name=row.name,
-        plan=Plan(row.plan),
-        state=UserState(row.state),
-        pending=Pending(row.pending) if row.pending else None,
+        plan=word(Plan, row.plan, "users.plan"),
+        state=word(UserState, row.state, "users.state"),
+        pending=word(Pending, row.pending, "users.pending") if row.pending else None,
         is_superuser=row.is_superuser,
-        organizations=tuple(Membership(uuid.UUID(i), slug, Role(role)) for i, slug, role in row.organizations),
+        organizations=tuple(
+            Membership(uuid.UUID(i), slug, word(Role, role, "memberships.role")) for i, slug, role in row.organizations
+        ),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
