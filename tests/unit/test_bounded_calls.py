@@ -340,7 +340,7 @@ def test_a_list_without_end_ends(
     pages = enumerate(totals)
 
     def answer() -> list[bytes]:
-        page, total = next(pages)
+        page, total = next(pages, (len(totals), totals[-1]))
         first = 0 if repeated else page * 1000
         users = [{"id": str(uuid.UUID(int=first + n))} for n in range(1000)]
         headers = [] if total is None else [b"X-Total-Count: " + total.encode()]
@@ -354,7 +354,7 @@ def test_a_list_may_grow_while_it_is_read(server: RudeServer, target: Target) ->
     pages = iter([1000, 1000, 1000, 7])
 
     def answer() -> list[bytes]:
-        users = [{"id": str(uuid.uuid4()), "email": f"{uuid.uuid4()}@example.com"} for _ in range(next(pages))]
+        users = [{"id": str(uuid.uuid4()), "email": f"{uuid.uuid4()}@example.com"} for _ in range(next(pages, 0))]
         return whole(json.dumps({"users": users}).encode(), b"X-Total-Count: 1000")
 
     server.answer = answer
