@@ -140,7 +140,7 @@ def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFor
     path = tmp_path / "bazar.log"
     with logged_to(path, Redactor({"SUPERUSER_PASSWORD": secret}), log_format):
         logging.getLogger("bazar_cli.tests").warning("the word is %s, over", secret)
-        logging.getLogger("another.library").error("it failed", exc_info=ValueError(f"not {secret}"))
+        logging.getLogger("another.package").error("it failed", exc_info=ValueError(f"not {secret}"))
     said = path.read_text()
     assert f"the word is {HIDDEN}, over" in said
     assert f"ValueError: not {HIDDEN}" in said

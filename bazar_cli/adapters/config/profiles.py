@@ -71,7 +71,7 @@ class Profiles:
         keys = [key for key in content if key not in _KEYS]
         keys += [f"profiles.{n}.{key}" for n, values in profiles.items() for key in values if key not in _PROFILE_KEYS]
         if keys:
-            # Whoever wrote it meant something by it, which would not be done.
+            # The user meant something by it, and ignoring it would do something else.
             raise _unreadable(
                 self.path,
                 f"{keys[0][:80]!r} is no key of it; known are {', '.join((*_KEYS, *_PROFILE_KEYS))}",

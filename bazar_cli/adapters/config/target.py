@@ -127,7 +127,7 @@ def target_values(
 
 
 def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
-    """What an env file sets that somebody named: it counts whoever wrote it."""
+    """Return what a named env file sets. It counts whatever its owner is."""
     try:
         content = ownership.read(path, follow=True)
     except OSError as error:
@@ -139,7 +139,7 @@ def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
 
 
 def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
-    """What a default env file sets; None where there is none, or another program's.
+    """Return what a default env file sets; None where no file is there, or it is another program's.
 
     A folder or a pipe of this name is none, nor is one that lies where this user cannot look. A link is read so that
     another program's is passed over.

@@ -106,7 +106,7 @@ def source(path: Path) -> bytes:
 
 
 def unreadable(name: str, what: str, hint: str) -> Conflict:
-    """Return the error for a file, or the folder, of the revisions that is none. `what` says why, with a verb."""
+    """Return the error for a revision file or folder that cannot be used. `what` says why, with a verb."""
     return Conflict("db.revision_unreadable", f"{name} {what}", hint=hint, details={"file": name})
 
 
@@ -177,7 +177,7 @@ def checksum_of(content: bytes) -> str:
 
 
 def is_checksum_of(path: Path, known: str) -> bool:
-    """Whether `known` is the checksum of a file, taken now or byte by byte, as earlier releases took it.
+    """Say whether `known` is the checksum of a file, taken now or byte by byte, as earlier releases took it.
 
     Those stored another one where a checkout had a BOM or other line ends.
     """
