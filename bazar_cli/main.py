@@ -48,19 +48,19 @@ def dispatch(words: "list[str]") -> int:
         if word in _HELP:
             return _list(node, words[:index])
         below = node.commands.get(word)
-        if below is None and node.alone and word.startswith("-"):
-            return _run(_alone(node), words[:index], words[index:])
+        if below is None and node.default_command and word.startswith("-"):
+            return _run(_default(node), words[:index], words[index:])
         if below is None:
             return _unknown(node, words[:index], word, words)
         node = below
     if isinstance(node, Leaf):
         return _run(node, words, [])
-    return _run(_alone(node), words, []) if node.alone else _list(node, words)
+    return _run(_default(node), words, []) if node.default_command else _list(node, words)
 
 
-def _alone(group: Group) -> Leaf:
-    leaf = group.commands[group.alone]
-    assert isinstance(leaf, Leaf), "what a group does alone is a command of it"
+def _default(group: Group) -> Leaf:
+    leaf = group.commands[group.default_command]
+    assert isinstance(leaf, Leaf), "the default command is a command of the group"
     return leaf
 
 

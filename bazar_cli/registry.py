@@ -18,13 +18,13 @@ class Leaf:
 class Group:
     """Commands under one word, and its one-line help."""
 
-    __slots__ = ("alone", "commands", "help")
+    __slots__ = ("commands", "default_command", "help")
 
-    def __init__(self, help: str, commands: "dict[str, Group | Leaf]", alone: str = "") -> None:  # noqa: A002
+    def __init__(self, help: str, commands: "dict[str, Group | Leaf]", default_command: str = "") -> None:  # noqa: A002
         self.help = help
         self.commands = commands
-        self.alone = alone
-        """The command that runs where the group's word stands alone; empty for the listing."""
+        self.default_command = default_command
+        """The command that the name of the group alone runs; empty: the listing."""
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
@@ -144,7 +144,7 @@ TREE = Group(
                             "show": "Show the environment, and whether it is protected",
                         },
                     ),
-                    alone="show",
+                    default_command="show",
                 ),
                 **_verbs(
                     "db",

@@ -22,7 +22,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.page import Page
 from bazar_cli.services.audit import read
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, Someone, granted
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database, target_of
 
@@ -88,7 +88,7 @@ def _page_times(people: People, reader: Someone, filters: EventFilters, count: i
     """Milliseconds of some pages of 50: the median of several rounds; the cursor is taken from where the page lies."""
     grant: Grant = granted(people.operator(reader), use_cases.LIST, ListEvents(filters))
     cells: list[str] = []
-    with System(people.target, REQUEST_ID) as system:
+    with Backends(people.target, REQUEST_ID) as backends:
         for page in _PAGES:
             cursor, skipped = None, (page - 1) * 50
             if skipped >= count:
@@ -96,7 +96,7 @@ def _page_times(people: People, reader: Someone, filters: EventFilters, count: i
                 continue
             while skipped:
                 step: Page[AuditEvent] = read.list_page(
-                    system, grant, ListEvents(filters, limit=min(1_000, skipped), cursor=cursor)
+                    backends, grant, ListEvents(filters, limit=min(1_000, skipped), cursor=cursor)
                 )
                 cursor, skipped = step.next_cursor, skipped - len(step.items)
                 if cursor is None:
@@ -105,7 +105,7 @@ def _page_times(people: People, reader: Someone, filters: EventFilters, count: i
                 cells.append("")
                 continue
             request = replace(ListEvents(filters), cursor=cursor)
-            times = [_timed(lambda r=request: read.list_page(system, grant, r))[0] for _ in range(_ROUNDS)]
+            times = [_timed(lambda r=request: read.list_page(backends, grant, r))[0] for _ in range(_ROUNDS)]
             cells.append(f"{median(times) * 1000:.1f}")
     return cells
 
@@ -125,9 +125,9 @@ def _measure(url: str, count: int) -> list[str]:
 
         def export() -> int:
             asked = EventFilters()
-            with System(people.target, REQUEST_ID) as system:
+            with Backends(people.target, REQUEST_ID) as backends:
                 grant = granted(people.operator(ruler), use_cases.EXPORT, asked)
-                return sum(len(page.items) for page in read.export(system, grant, asked))
+                return sum(len(page.items) for page in read.export(backends, grant, asked))
 
         exported, number = _timed(export)
         assert number >= count

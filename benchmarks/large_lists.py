@@ -27,10 +27,10 @@ from bazar_cli.domain.users.users import GetUser, ListUsers, UserSort
 from bazar_cli.services.audit import read as audit
 from bazar_cli.services.users import read
 from benchmarks.cases import PYTHON
-from benchmarks.crowd import DELETIONS, Crowd, crowd
+from benchmarks.many_users import DELETIONS, ManyUsers, fill
 from benchmarks.measure import Case, Kind, measure
 from benchmarks.report import Settings, setting, table
-from benchmarks.stack import BAZAR, Stage, stage
+from benchmarks.stack import BAZAR, EmbeddedStack, embedded_stack
 from tests.support.people import People, Someone
 from tests.support.postgres import target_of
 
@@ -49,19 +49,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only what has this word in its name; its page is named after it")
     given = parser.parse_args()
     pages = tuple(page for page in _PAGES if page * 50 <= given.users)
-    with stage() as stood:
+    with embedded_stack() as embedded:
         print(f"writing {given.users:,} users", file=sys.stderr)
-        made = crowd(stood.database_url, given.users, pages)
+        made = fill(embedded.database_url, given.users, pages)
         settings = Settings(given.rounds, 3, load=os.getloadavg()[0])
-        chosen = _only(given.only, _cases(stood, made, pages))
+        chosen = _only(given.only, _cases(embedded, made, pages))
         times = measure(
             chosen,
-            stood.folder,
+            embedded.folder,
             rounds=given.rounds,
             warm_ups=3,
             on_round=lambda number: print(f"round {number} of {given.rounds}", file=sys.stderr),
         )
-        plans = [(name, plan) for name, plan in _plans(stood, made, pages) if given.only in name]
+        plans = [(name, plan) for name, plan in _plans(embedded, made, pages) if given.only in name]
     peers = ["## The same page by OFFSET, a minimal script of the same libraries", table(chosen, times, Kind.PEER)]
     text = "\n\n".join(
         [
@@ -100,8 +100,8 @@ def _about(count: int, only: str) -> str:
     )
 
 
-def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...]:
-    environ = stood.from_profile
+def _cases(embedded: EmbeddedStack, made: ManyUsers, pages: tuple[int, ...]) -> tuple[Case, ...]:
+    environ = embedded.from_profile
     probe = "users get, by id"
 
     def bazar(name: str, *words: str, floor: str | None = None, aim: float | None = None) -> Case:
@@ -110,7 +110,7 @@ def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...
     everything = "audit list, as a superuser"
     events = (str(BAZAR), "audit", "list", "-o", "json")
     found = [
-        Case(Kind.FLOOR, PYTHON, (sys.executable, "-c", "pass"), stood.plain),
+        Case(Kind.FLOOR, PYTHON, (sys.executable, "-c", "pass"), embedded.plain),
         bazar(probe, "get", str(made.some_id)),
         bazar("users get, by email", "get", made.some_email, floor=probe, aim=_AIM),
     ]
@@ -131,8 +131,8 @@ def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...
     found.append(Case(Kind.BAZAR, everything, events, environ, probe))
     for what, slug in (("a few", made.small), ("half", made.left)):
         name = f"audit list, as an admin who sees {what} of the deletions"
-        found.append(Case(Kind.BAZAR, name, events, stood.as_admin_of(slug), everything, _AIM))
-    minimal = {**stood.from_environment, "JWKS_FILE": str(stood.key_file), "PYTHONPATH": str(Path.cwd())}
+        found.append(Case(Kind.BAZAR, name, events, embedded.as_admin_of(slug), everything, _AIM))
+    minimal = {**embedded.from_environment, "JWKS_FILE": str(embedded.key_file), "PYTHONPATH": str(Path.cwd())}
     first = "page 1 by OFFSET"
     for page in pages:
         command = (sys.executable, "-c", "from benchmarks.floors.minimal_list import app; app()", str(page))
@@ -140,11 +140,11 @@ def _cases(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> tuple[Case, ...
     return tuple(found)
 
 
-def _plans(stood: Stage, made: Crowd, pages: tuple[int, ...]) -> list[tuple[str, str]]:
+def _plans(embedded: EmbeddedStack, made: ManyUsers, pages: tuple[int, ...]) -> list[tuple[str, str]]:
     """The plan of each kind of look-up and page, for a superuser and for an owner of a small organization."""
     last = pages[-1]
-    with People(target_of(stood.database_url)) as people:
-        ruler = _user(people, "email = %s", stood.email)
+    with People(target_of(embedded.database_url)) as people:
+        ruler = _user(people, "email = %s", embedded.email)
         owner = _user(
             people,
             "id = (SELECT m.user_id FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id"

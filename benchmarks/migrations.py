@@ -19,7 +19,7 @@ from bazar_cli.adapters.migrations.location import known_files
 from bazar_cli.adapters.migrations.rendering import Script
 from benchmarks.measure import Case, Kind, Times, measure, run
 from benchmarks.report import Settings, setting, table
-from benchmarks.stack import BAZAR, Stage, stage
+from benchmarks.stack import BAZAR, EmbeddedStack, embedded_stack
 from tests.support.postgres import create_database, drop_database
 from tests.support.release import Release
 
@@ -67,14 +67,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"rounds that count (default {_ROUNDS})")
     rounds: int = parser.parse_args().rounds
     settings = Settings(rounds, _WARM_UPS, load=os.getloadavg()[0])
-    with stage() as stood, tempfile.TemporaryDirectory(prefix="bazar-bench-") as folder, ExitStack() as databases:
+    with (
+        embedded_stack() as embedded,
+        tempfile.TemporaryDirectory(prefix="bazar-bench-") as folder,
+        ExitStack() as databases,
+    ):
         at_head = _projects(Path(folder) / "head", 0)
         grown = _projects(Path(folder) / "grown", _REVISIONS)
-        others = _Databases(stood, databases)
-        looking = _at_head(stood, at_head, others)
-        times = measure(looking, stood.folder, rounds=rounds, warm_ups=_WARM_UPS, on_round=_tell)
-        from_empty = _from_empty(stood, grown)
-        times |= _measure_from_empty(from_empty, stood, others, rounds // 2)
+        others = _Databases(embedded, databases)
+        looking = _at_head(embedded, at_head, others)
+        times = measure(looking, embedded.folder, rounds=rounds, warm_ups=_WARM_UPS, on_round=_tell)
+        from_empty = _from_empty(embedded, grown)
+        times |= _measure_from_empty(from_empty, embedded, others, rounds // 2)
     text = _page((*looking, *from_empty), times, settings)
     _RESULTS.write_text(text, encoding="utf-8")
     print(text, end="")
@@ -83,8 +87,8 @@ def main() -> None:
 class _Databases:
     """Empty databases beside that of the stage."""
 
-    def __init__(self, stood: Stage, stack: ExitStack) -> None:
-        self._url = stood.database_url
+    def __init__(self, embedded: EmbeddedStack, stack: ExitStack) -> None:
+        self._url = embedded.database_url
         self._stack = stack
 
     def lend(self, name: str) -> str:
@@ -150,9 +154,9 @@ def _sql_of(release: Release) -> dict[str, str]:
     }
 
 
-def _at_head(stood: Stage, projects: Projects, others: _Databases) -> tuple[Case, ...]:
-    here = {**stood.plain, "DATABASE_URL": stood.database_url}
-    stock = {**stood.plain, "DATABASE_URL": _for_sqlalchemy(others.lend("bench_stock"))}
+def _at_head(embedded: EmbeddedStack, projects: Projects, others: _Databases) -> tuple[Case, ...]:
+    here = {**embedded.plain, "DATABASE_URL": embedded.database_url}
+    stock = {**embedded.plain, "DATABASE_URL": _for_sqlalchemy(others.lend("bench_stock"))}
     own = ("-c", str(projects.bazars_ini))
     other = ("-c", str(projects.stock_ini))
     _once((_ALEMBIC, *other, "upgrade", "head"), stock)
@@ -160,8 +164,8 @@ def _at_head(stood: Stage, projects: Projects, others: _Databases) -> tuple[Case
     cases = [
         Case(Kind.FLOOR, _CURRENT, (_ALEMBIC, *own, "current"), here),
         Case(Kind.FLOOR, _UPGRADE, (_ALEMBIC, *own, "upgrade", "head"), here),
-        _bazar("bazar db status --check", *status, environ=stood.from_environment, floor=_CURRENT, aim=_STATUS_AIM),
-        _bazar("bazar db migrate", "db", "migrate", environ=stood.from_environment, floor=_UPGRADE, aim=_HEAD_AIM),
+        _bazar("bazar db status --check", *status, environ=embedded.from_environment, floor=_CURRENT, aim=_STATUS_AIM),
+        _bazar("bazar db migrate", "db", "migrate", environ=embedded.from_environment, floor=_UPGRADE, aim=_HEAD_AIM),
         Case(Kind.PEER, "alembic current, its own template", (_ALEMBIC, *other, "current"), stock, _CURRENT),
         Case(
             Kind.PEER, "alembic upgrade head, its own template", (_ALEMBIC, *other, "upgrade", "head"), stock, _UPGRADE
@@ -169,7 +173,7 @@ def _at_head(stood: Stage, projects: Projects, others: _Databases) -> tuple[Case
     ]
     program = shutil.which("dbmate")
     if program is not None:
-        environ = {**stood.plain, "DATABASE_URL": _for_dbmate(others.lend("bench_dbmate"))}
+        environ = {**embedded.plain, "DATABASE_URL": _for_dbmate(others.lend("bench_dbmate"))}
         words = (program, *_DBMATE, "--migrations-dir", str(projects.dbmate))
         _once((*words, "up"), environ)
         cases += [
@@ -179,25 +183,27 @@ def _at_head(stood: Stage, projects: Projects, others: _Databases) -> tuple[Case
     return tuple(cases)
 
 
-def _from_empty(stood: Stage, projects: Projects) -> tuple[Case, ...]:
+def _from_empty(embedded: EmbeddedStack, projects: Projects) -> tuple[Case, ...]:
     """The cases, whose DATABASE_URL is that of a new database at each run."""
-    first = {**stood.from_environment, "SUPERUSER_EMAIL": stood.email, "SUPERUSER_PASSWORD": "never asked for"}
+    first = {**embedded.from_environment, "SUPERUSER_EMAIL": embedded.email, "SUPERUSER_PASSWORD": "never asked for"}
     first["PYTHONPATH"] = str(projects.release.folder)
     own, other = ("-c", str(projects.bazars_ini)), ("-c", str(projects.stock_ini))
     upgrade = ("upgrade", "head")
     cases = [
-        Case(Kind.FLOOR, _FROM_EMPTY, (_ALEMBIC, *own, *upgrade), stood.plain),
+        Case(Kind.FLOOR, _FROM_EMPTY, (_ALEMBIC, *own, *upgrade), embedded.plain),
         _bazar("bazar db migrate, from empty", "db", "migrate", environ=first, floor=_FROM_EMPTY, aim=_EMPTY_AIM),
-        Case(Kind.PEER, "its own template, from empty", (_ALEMBIC, *other, *upgrade), stood.plain, _FROM_EMPTY),
+        Case(Kind.PEER, "its own template, from empty", (_ALEMBIC, *other, *upgrade), embedded.plain, _FROM_EMPTY),
     ]
     program = shutil.which("dbmate")
     if program is not None:
         words = (program, *_DBMATE, "--migrations-dir", str(projects.dbmate), "up")
-        cases.append(Case(Kind.PEER, "dbmate up, from empty", words, stood.plain, _FROM_EMPTY))
+        cases.append(Case(Kind.PEER, "dbmate up, from empty", words, embedded.plain, _FROM_EMPTY))
     return tuple(cases)
 
 
-def _measure_from_empty(cases: tuple[Case, ...], stood: Stage, others: _Databases, rounds: int) -> Mapping[str, Times]:
+def _measure_from_empty(
+    cases: tuple[Case, ...], embedded: EmbeddedStack, others: _Databases, rounds: int
+) -> Mapping[str, Times]:
     order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
     found: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
     for number in range(rounds + 1):
@@ -206,7 +212,9 @@ def _measure_from_empty(cases: tuple[Case, ...], stood: Stage, others: _Database
         for case in order:
             url = others.make("bench_empty")
             try:
-                taken = run(replace(case, environ={**case.environ, "DATABASE_URL": _url_for(case)(url)}), stood.folder)
+                taken = run(
+                    replace(case, environ={**case.environ, "DATABASE_URL": _url_for(case)(url)}), embedded.folder
+                )
             finally:
                 others.drop("bench_empty")
             if number > 0:

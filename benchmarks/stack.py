@@ -27,7 +27,7 @@ BAZAR = Path(sys.executable).with_name("bazar")
 
 
 @dataclass(frozen=True)
-class Stage:
+class EmbeddedStack:
     """Where commands run, and with which environment; nothing else of this process reaches them."""
 
     folder: Path
@@ -63,7 +63,7 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Generator[Stage]:
+def embedded_stack() -> Generator[EmbeddedStack]:
     """Lend a migrated database, an Auth service and a signed-in superuser for the block."""
     server = ScratchPostgres()
     keys = generate_keys()
@@ -79,7 +79,7 @@ def stage() -> Generator[Stage]:
         server.stop()
 
 
-def _set(target: Target, home: Path) -> Stage:
+def _set(target: Target, home: Path) -> EmbeddedStack:
     with People(target) as people:
         operator = people.user(plan=Plan.PREMIUM, superuser=True, name="Ada Lovelace")
         people.identity(operator)
@@ -95,7 +95,7 @@ def _set(target: Target, home: Path) -> Stage:
     }
     add_profile(plain, _PROFILE, values, activate=True)
     signed_in = {**plain, "BAZAR_TOKEN": token}
-    return Stage(
+    return EmbeddedStack(
         folder=folder,
         email=operator.email,
         target=target,

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.cases import cases
 from benchmarks.measure import measure
 from benchmarks.report import Settings, page
-from benchmarks.stack import stage
+from benchmarks.stack import embedded_stack
 
 _RESULTS = Path(__file__).parent / "results" / "startup.md"
 _ROUNDS = 15
@@ -23,11 +23,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=_count, default=_ROUNDS, help=f"rounds that count (default {_ROUNDS})")
     rounds: int = parser.parse_args().rounds
     settings = Settings(rounds, _WARM_UPS, load=os.getloadavg()[0])
-    with stage() as stood:
-        chosen = cases(stood)
+    with embedded_stack() as embedded:
+        chosen = cases(embedded)
         times = measure(
             chosen,
-            stood.folder,
+            embedded.folder,
             rounds=rounds,
             warm_ups=_WARM_UPS,
             on_round=lambda number: print(f"round {number} of {rounds}", file=sys.stderr),

@@ -17,8 +17,8 @@ import pytest
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from tests.support.another import clean, make_ready, named_target
 from tests.support.auth_service import environment_of, running_auth_service
+from tests.support.external_target import clean, make_ready, named_target
 from tests.support.people import RUN, RUN_VARIABLE, an_address
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database
 

@@ -208,7 +208,7 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
         pass
 
 
-class _Sheet(io.TextIOWrapper):
+class _PrivateTextFile(io.TextIOWrapper):
     """A text file that is being written, whose errors are those of its path and not of standard output."""
 
     def __init__(self, path: Path, errors: Callable[[], AbstractContextManager[None]]) -> None:
@@ -266,7 +266,7 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
     refuse_taken(path, named, overwrite=overwrite)
     temporary = path.with_name(f".{secrets.token_hex(6)}.bazar")
     try:
-        sheet = _Sheet(temporary, errors)
+        sheet = _PrivateTextFile(temporary, errors)
         try:
             yield sheet
             sheet.flush()

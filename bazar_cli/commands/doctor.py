@@ -33,7 +33,7 @@ def run(
     places = report.Places(
         target=lambda: run.target,
         identities=lambda: run.identities,
-        system=lambda: run.system,
+        backends=lambda: run.backends,
         gate=lambda: run.gate,
     )
     fixed = _fix(run, places) if fix else ()

@@ -62,7 +62,7 @@ class Pending(str, Enum):
         return self.value
 
 
-COMING_OR_GOING = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
+BEING_CREATED_OR_DELETED = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
 """Of whom nobody knows yet whether they stay: who finishes that counts on the plan and the roles that they have."""
 
 

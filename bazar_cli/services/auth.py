@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.domain.authz.spec import Grant, Operator
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.identities import Identities
 
 
-def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
+def login(backends: Backends, environ: Mapping[str, str], request: Login) -> WhoAmI:
     """Sign in with email and password and keep the session for this target.
 
     While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one, and an
@@ -39,39 +39,39 @@ def login(system: System, environ: Mapping[str, str], request: Login) -> WhoAmI:
     email = normalized_email(request.email)
     if not request.password.reveal():
         raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
-    with AuthClient(system.target) as client:
+    with AuthClient(backends.target) as client:
         try:
             session = client.sign_in(email, request.password)
         except NotSignedIn as refusal:
-            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(system, email, request):
+            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(backends, email, request):
                 raise
             check_superuser(None, request.password)
-            client.create_confirmed(email, request.password, id_of_address(system, email))
+            client.create_confirmed(email, request.password, id_of_address(backends, email))
             session = client.sign_in(email, request.password)
-    sessions = Sessions.of(system.target, environ)
+    sessions = Sessions.of(backends.target, environ)
     try:
         with sessions.lock():
             sessions.save(session)
     except (BackendUnavailable, StoreUnusable):
         # A session that cannot be kept here must not live on at Supabase.
-        end_session(system.target, session)
+        end_session(backends.target, session)
         raise
     identity = _identity(session, sessions)
     try:
-        claimed = _claim(system, environ, identity)
-        return _who(system, identity, describe_operator(system, identity), claimed=claimed)
+        claimed = _claim(backends, environ, identity)
+        return _who(backends, identity, describe_operator(backends, identity), claimed=claimed)
     except BackendUnavailable as error:
         # The sign-in itself is done and kept; what Postgres knows is for later commands to find out.
-        return replace(_who(system, identity, None), note=error.message)
+        return replace(_who(backends, identity, None), note=error.message)
     except (Conflict, UsageError):
         # What ends with an error signs nobody in.
         with sessions.lock():
             sessions.forget()
-            end_session(system.target, session)
+            end_session(backends.target, session)
         raise
 
 
-def logout(system: System, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
+def logout(backends: Backends, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
     """Forget the stored session and end it at Supabase; `everywhere` ends all of the user's sessions.
 
     The user of `everywhere` is the one of BAZAR_TOKEN where that is set; a stored session of another user stays.
@@ -81,12 +81,12 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-    sessions = Sessions.of(system.target, environ)
+    sessions = Sessions.of(backends.target, environ)
     if request.everywhere:
         identity = identities.current()
         # A refresh that goes on meanwhile would store what has just ended.
         with sessions.lock():
-            with AuthClient(system.target) as client:
+            with AuthClient(backends.target) as client:
                 client.sign_out(identity.access_token, "global")
             if _is_of(sessions, identity):
                 sessions.forget()
@@ -98,7 +98,7 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
             # Looked at again: a refresh or a sign-in may have stored another one while this waited.
             stored = sessions.load()
             sessions.forget()
-            ended = stored is not None and end_session(system.target, stored)
+            ended = stored is not None and end_session(backends.target, stored)
     except NotSignedIn:
         # A file that nobody can read holds no session that could be ended; removing it is what was asked.
         sessions.forget()
@@ -106,7 +106,7 @@ def logout(system: System, environ: Mapping[str, str], identities: Identities, r
     return LoggedOut(was_signed_in=stored is not None, at_supabase=ended, everywhere=False)
 
 
-def forget_ended(system: System, environ: Mapping[str, str], identities: Identities) -> None:
+def forget_ended(backends: Backends, environ: Mapping[str, str], identities: Identities) -> None:
     """Forget the stored session of this command, which the command has ended at Supabase.
 
     Raises: BackendUnavailable, StoreUnusable when the store cannot be written.
@@ -115,7 +115,7 @@ def forget_ended(system: System, environ: Mapping[str, str], identities: Identit
 
     if identities.current().source is not IdentitySource.SESSION:
         return
-    sessions = Sessions.of(system.target, environ)
+    sessions = Sessions.of(backends.target, environ)
     with sessions.lock():
         sessions.forget()
 
@@ -130,7 +130,7 @@ def _is_of(sessions: Sessions, identity: Identity) -> bool:
     return stored is not None and stored.user_id == identity.user_id
 
 
-def status(system: System, identities: Identities) -> WhoAmI:
+def status(backends: Backends, identities: Identities) -> WhoAmI:
     """Return who is signed in, from which source, until when, and what Postgres knows of them.
 
     Supabase confirms the session as for a command that writes. Where it does not answer, or refuses the key, `note`
@@ -143,11 +143,11 @@ def status(system: System, identities: Identities) -> WhoAmI:
         identity = identities.confirm(identity)
     except (BackendUnavailable, Conflict) as error:
         note = error.message
-    who = _who(system, identity, describe_operator(system, identity))
+    who = _who(backends, identity, describe_operator(backends, identity))
     return replace(who, confirmed=note is None, note=note)
 
 
-def refresh(system: System, grant: Grant, identities: Identities) -> WhoAmI:
+def refresh(backends: Backends, grant: Grant, identities: Identities) -> WhoAmI:
     """Renew the stored session now.
 
     Raises: UsageError `auth.nothing_to_refresh` for an identity that is no stored session; NotSignedIn.
@@ -160,7 +160,7 @@ def refresh(system: System, grant: Grant, identities: Identities) -> WhoAmI:
             f"the identity of this command comes from {source}, which keeps no session",
             hint="sign in with `bazar auth login` for a session that can be renewed",
         )
-    return _who(system, identities.refresh(), grant.operator)
+    return _who(backends, identities.refresh(), grant.operator)
 
 
 def token(grant: Grant, identities: Identities) -> AccessToken:
@@ -170,7 +170,7 @@ def token(grant: Grant, identities: Identities) -> AccessToken:
     return AccessToken(identity.access_token, identity.expires_at)
 
 
-def change_password(system: System, grant: Grant, identities: Identities, request: ChangePassword) -> None:
+def change_password(backends: Backends, grant: Grant, identities: Identities, request: ChangePassword) -> None:
     """Change the operator's own password; Supabase keeps this session and ends the user's others.
 
     Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
@@ -184,34 +184,34 @@ def change_password(system: System, grant: Grant, identities: Identities, reques
     if grant.dry_run:
         return
     change = events.Change("user", identity.user_id, reason="own password")
-    with system.database().transaction(grant) as connection:
+    with backends.database().transaction(grant) as connection:
         events.record(connection, grant, change)
     try:
-        with AuthClient(system.target) as client:
+        with AuthClient(backends.target) as client:
             client.set_password(identity.access_token, password)
     except (UsageError, NotSignedIn):
         # A refusal did nothing; of an unknown outcome the event of the intent stays.
-        with system.database().transaction(grant, finishing=True) as connection:
+        with backends.database().transaction(grant, finishing=True) as connection:
             events.record(connection, grant, replace(change, outcome="undone"))
         raise
 
 
-def _claim(system: System, environ: Mapping[str, str], identity: Identity) -> bool:
-    named = system.target.superuser_email
-    if named is None or named.lower() != identity.email or not awaits_first_superuser(system):
+def _claim(backends: Backends, environ: Mapping[str, str], identity: Identity) -> bool:
+    named = backends.target.superuser_email
+    if named is None or named.lower() != identity.email or not awaits_first_superuser(backends):
         return False
     from bazar_cli.services.gate.identities import Identities, SignInSettings
 
     # The session that was just stored speaks, and nothing else that the shell may hold.
-    with closing(Identities(system.target, SignInSettings(environ))) as identities:
-        return claim_by(system, Gate(system, identities).authorize(use_cases.CLAIM, None))
+    with closing(Identities(backends.target, SignInSettings(environ))) as identities:
+        return claim_by(backends, Gate(backends, identities).authorize(use_cases.CLAIM, None))
 
 
-def _is_first_superuser(system: System, email: str, request: Login) -> bool:
+def _is_first_superuser(backends: Backends, email: str, request: Login) -> bool:
     """Whether these are the credentials of a superuser that is still to be made."""
-    target = system.target
+    target = backends.target
     given = (email, request.password) == ((target.superuser_email or "").lower(), target.superuser_password)
-    return given and not has_superuser(system, needs_database=True)
+    return given and not has_superuser(backends, needs_database=True)
 
 
 def _identity(session: Session, sessions: Sessions) -> Identity:
@@ -226,7 +226,7 @@ def _identity(session: Session, sessions: Sessions) -> Identity:
     )
 
 
-def _who(system: System, identity: Identity, operator: Operator | None, *, claimed: bool = False) -> WhoAmI:
+def _who(backends: Backends, identity: Identity, operator: Operator | None, *, claimed: bool = False) -> WhoAmI:
     return WhoAmI(
         user_id=identity.user_id,
         email=identity.email,
@@ -234,8 +234,8 @@ def _who(system: System, identity: Identity, operator: Operator | None, *, claim
         state=operator.state if operator else None,
         is_superuser=operator.is_superuser if operator else None,
         organizations=operator.memberships if operator else (),
-        target=system.target.source,
-        supabase_url=system.target.supabase_url,
+        target=backends.target.source,
+        supabase_url=backends.target.supabase_url,
         source=identity.source,
         stored_in=identity.stored_in,
         expires_at=identity.expires_at,

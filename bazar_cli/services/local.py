@@ -16,7 +16,7 @@ from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.services import auth
 from bazar_cli.services.db import migrate
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.gate import Gate
 from bazar_cli.services.gate.identities import Identities, SignInSettings
 
@@ -54,15 +54,15 @@ def prepare(
     from bazar_cli.adapters.config.target import target_from
 
     target = target_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
-    with System(target, request_id) as system:
+    with Backends(target, request_id) as backends:
         identities = Identities(target, SignInSettings(environ))
         signs_in = _stored_superuser(target, identities) is None
         if signs_in:
-            identities = _sign_in(system, environ)
-        grant = Gate(system, identities).authorize(db_use_cases.MIGRATE, Migrate())
+            identities = _sign_in(backends, environ)
+        grant = Gate(backends, identities).authorize(db_use_cases.MIGRATE, Migrate())
         # Any database name will do here: the stack is this user's own, and for trying things out.
         request = Migrate(environment=LOCAL, protected=False)
-        result = migrate.migrate(system, grant, request, notify)
+        result = migrate.migrate(backends, grant, request, notify)
     profiles = Profiles(environ)
     profiles.save(profile, values, activate=False)
     return Prepared(profile, profiles.read().active == profile, len(result.applied), signs_in)
@@ -77,10 +77,10 @@ def _stored_superuser(target: Target, identities: Identities) -> Identity | None
     return identity if identity.email == (target.superuser_email or "").lower() else None
 
 
-def _sign_in(system: System, environ: Mapping[str, str]) -> Identities:
-    target = system.target
+def _sign_in(backends: Backends, environ: Mapping[str, str]) -> Identities:
+    target = backends.target
     email, password = target.superuser_email, target.superuser_password
     if email is None or password is None:
         raise NotSignedIn("auth.not_signed_in", "the stack has no superuser's credentials")
-    auth.login(system, environ, Login(email, password))
+    auth.login(backends, environ, Login(email, password))
     return Identities(target, SignInSettings(environ))

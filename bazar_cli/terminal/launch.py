@@ -70,7 +70,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     for run in runs:
         if not failure:
             run.tell_held()
-        run.tell_end(code, failure)
+        run.on_end(code, failure)
     return code
 
 
@@ -121,7 +121,7 @@ def _start_logs(run: Run[Any], *, debug: bool) -> None:
 
     options = run.options
     asked = debug or options.log_file or options.log_format
-    run.tell_end = logs.start(
+    run.on_end = logs.start(
         run.redactor,
         logs.LogSettings(
             request_id=run.request_id,

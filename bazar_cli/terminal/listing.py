@@ -22,8 +22,8 @@ def listing(group: Group, words: list[str]) -> str:
     for title, entries in (("COMMANDS", leaves), ("COMMAND GROUPS", groups)):
         if entries:
             lines += ["", title, *entries]
-    if group.alone:
-        lines += ["", f"`{path}` alone is `{path} {group.alone}`."]
+    if group.default_command:
+        lines += ["", f"`{path}` alone is `{path} {group.default_command}`."]
     if not words:
         lines += ["", "EXAMPLES", "  $ bazar local start", "  $ bazar users create ada@example.com --generate-password"]
     lines += ["", f"`{path} COMMAND --help` explains a command, with examples."]

@@ -28,7 +28,7 @@ from bazar_cli.terminal.views.base import View
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
     from bazar_cli.domain.target import Target
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities, SignInSettings
 
@@ -57,7 +57,7 @@ class Run(Generic[T]):
         self.request_id = context.request_id
         self.redactor = context.redactor
         self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
-        self.tell_end: Callable[[int, str], None] = lambda _code, _error: None
+        self.on_end: Callable[[int, str], None] = lambda _code, _error: None
         self._held: list[str] = []
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
@@ -100,25 +100,25 @@ class Run(Generic[T]):
         return Identities(self.target, self.sign_in)
 
     @cached_property
-    def system(self) -> System:
+    def backends(self) -> Backends:
         """Both systems of the target, opened on use."""
-        from bazar_cli.services.gate.connections import System
+        from bazar_cli.services.gate.backends import Backends
 
-        return System(self.target, self.request_id)
+        return Backends(self.target, self.request_id)
 
     @cached_property
     def gate(self) -> Gate:
         """Decides whether the operator may."""
         from bazar_cli.services.gate.gate import Gate
 
-        return Gate(self.system, self.identities)
+        return Gate(self.backends, self.identities)
 
     def authorize(self, request: object) -> Grant:
         """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
         return self.gate.authorize(self.spec, request, self.options.dry_run)
 
     def perform(
-        self, service: Callable[[System, Grant, Request], R], request: Request, *, only_shows: bool = False
+        self, service: Callable[[Backends, Grant, Request], R], request: Request, *, only_shows: bool = False
     ) -> R:
         """Pass the gate, then run the use case with the Grant.
 
@@ -138,7 +138,7 @@ class Run(Generic[T]):
         return self.options.dry_run
 
     def perform_agreed(
-        self, service: Callable[[System, Grant, Request], R | Impact], ask: Callable[[Impact | None], Request]
+        self, service: Callable[[Backends, Grant, Request], R | Impact], ask: Callable[[Impact | None], Request]
     ) -> R:
         """Perform a use case that hands back its impact until that very impact was agreed to.
 
@@ -163,7 +163,7 @@ class Run(Generic[T]):
         """Close what was opened, and end the session that was begun for this command alone."""
         try:
             if "system" in self.__dict__:
-                self.system.close()
+                self.backends.close()
         finally:
             if "identities" in self.__dict__:
                 self.identities.close()

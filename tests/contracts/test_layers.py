@@ -71,8 +71,8 @@ def test_only_the_gate_connects_without_a_grant() -> None:
 
 
 def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
-    assert callers("AdminClient") == {"bazar_cli/services/gate/connections.py"}
-    assert callers("Migrator") == {"bazar_cli/services/gate/connections.py"}
+    assert callers("AdminClient") == {"bazar_cli/services/gate/backends.py"}
+    assert callers("Migrator") == {"bazar_cli/services/gate/backends.py"}
 
 
 def test_targets_are_connected_to_in_one_place() -> None:

@@ -15,11 +15,11 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Done, Series, series
+from tests.support.expected_changes import EXPECTED_CHANGES, NOTHING, Run, unexpected, unlike
 from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
+from tests.support.matrix_runner import MatrixRunner
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.stage import Stage
-from tests.support.traces import NOTHING, TRACES, Run, unexpected, unlike
 from tests.support.tree import ALL, command, verb
 
 # What a parameter of this name may hold, whatever the command.
@@ -51,7 +51,7 @@ _ENOUGH = {
 
 
 @pytest.fixture(scope="module")
-def stage(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+def runner(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[MatrixRunner]:
     """Both systems for this matrix alone, so that all their rows can be compared after every cell."""
     keys = generate_keys()
     with (
@@ -61,27 +61,27 @@ def stage(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFa
             replace(target, supabase_url=auth, supabase_key=Secret(keys.secret_key), database_url=Secret(database))
         ) as people,
     ):
-        yield Stage(people, tmp_path_factory.mktemp("homes"))
+        yield MatrixRunner(people, tmp_path_factory.mktemp("homes"))
 
 
 # -- every cell is true -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", matrix().rows)
-def test_row(stage: Stage, line: str) -> None:
+def test_row(runner: MatrixRunner, line: str) -> None:
     row = matrix().rows[line]
     with series() as process:
-        wrong = [fault for operator in OPERATORS for fault in _faults(stage, row, operator, process)]
-    stage.tidy()
+        wrong = [fault for operator in OPERATORS for fault in _faults(runner, row, operator, process)]
+    runner.tidy()
     if row.command.startswith("auth ") or row.line.startswith("users sessions revoke {oneself}"):
-        stage.sign_in()
+        runner.sign_in()
     assert not wrong, "\n".join([f"bazar {line}", *wrong])
 
 
-def _faults(stage: Stage, row: Row, operator: str, process: Series) -> list[str]:
+def _faults(runner: MatrixRunner, row: Row, operator: str, process: Series) -> list[str]:
     """What one cell says and the command does not do, one line each."""
-    played = stage.play(row, operator, process)
-    expected, done = row.cells[operator], played.done
+    result = runner.run_row(row, operator, process)
+    expected, done = row.cells[operator], result.done
     found = _found(done)
     faults: list[str] = []
     if found != (expected.exit_code, expected.error_code):
@@ -89,17 +89,17 @@ def _faults(stage: Stage, row: Row, operator: str, process: Series) -> list[str]
         shown = " ".join(map(str, found))
         faults.append(f"  {operator}: expected {expected.word}, got {names.get(found, 'another')} ({shown}) {done.err}")
     if _did(row, done):
-        operator_id = str(stage.operators[operator].id)
-        run = Run(row.line, done.json if done.out else {}, operator_id, played.before)
-        trace = NOTHING if run.has("--dry-run") else TRACES[row.command](run)
-        faults += [f"  {operator}: {fault}" for fault in unlike(played.before, played.after, trace, operator_id)]
+        operator_id = str(runner.operators[operator].id)
+        run = Run(row.line, done.json if done.out else {}, operator_id, result.before)
+        trace = NOTHING if run.has("--dry-run") else EXPECTED_CHANGES[row.command](run)
+        faults += [f"  {operator}: {fault}" for fault in unlike(result.before, result.after, trace, operator_id)]
         if " would " in done.err and not run.has("--dry-run"):
             faults.append(f"  {operator}: a real run says what it would do: {done.err}")
     else:
         denials = int(done.code == ExitCode.DENIED and "--dry-run" not in row.line)
         faults += [
             f"  {operator}: {expected.word}, and {change}"
-            for change in unexpected(played.before, played.after, denials)
+            for change in unexpected(result.before, result.after, denials)
         ]
     return faults
 
@@ -111,7 +111,7 @@ def _found(done: Done) -> tuple[int, str]:
 
 def _did(row: Row, done: Done) -> bool:
     """Whether a command that may change rows, because it has a trace, went to its end."""
-    return row.command in TRACES and done.code in {ExitCode.DONE, ExitCode.FINDING}
+    return row.command in EXPECTED_CHANGES and done.code in {ExitCode.DONE, ExitCode.FINDING}
 
 
 # -- every cell is there ------------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_every_command_that_writes_has_a_trace() -> None:
         for name, (_, leaf) in ALL.items()
         if verb(leaf).spec.writes and verb(leaf).spec.access is not Access.PUBLIC
     }
-    assert writes - TRACES.keys() == set()
-    assert TRACES.keys() - ALL.keys() == set()
+    assert writes - EXPECTED_CHANGES.keys() == set()
+    assert EXPECTED_CHANGES.keys() - ALL.keys() == set()
 
 
 def test_every_outcome_of_the_legend_is_used() -> None:

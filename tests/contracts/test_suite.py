@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import ask
+from tests.support.fork_requests import ask
 
 
 @pytest.mark.xdist_group("together")

@@ -19,12 +19,12 @@ from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done, series
+from tests.support.expected_changes import EXPECTED_CHANGES
 from tests.support.limited import Limited, limited
 from tests.support.matrix import Row, matrix
+from tests.support.matrix_runner import MatrixRunner
 from tests.support.people import OLD_PASSWORD, People, an_address
 from tests.support.postgres import TEMPLATE, ScratchPostgres, name_of, sibling, target_of
-from tests.support.stage import Stage
-from tests.support.traces import TRACES
 
 SETTING = "default_transaction_read_only"
 ON = {SETTING: "on"}
@@ -51,8 +51,8 @@ _NOTHING_TO_DO = {"db create", "db locks", "db migrate"}
 
 
 @pytest.fixture(scope="module")
-def stage(systems: Limited, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(systems.people, tmp_path_factory.mktemp("homes"))
+def runner(systems: Limited, tmp_path_factory: pytest.TempPathFactory) -> MatrixRunner:
+    return MatrixRunner(systems.people, tmp_path_factory.mktemp("homes"))
 
 
 def _one_row_each() -> dict[str, Row]:
@@ -64,18 +64,22 @@ def _one_row_each() -> dict[str, Row]:
     return rows
 
 
-def test_every_command_reads_or_is_refused(systems: Limited, stage: Stage) -> None:
+def test_every_command_reads_or_is_refused(systems: Limited, runner: MatrixRunner) -> None:
     """Nothing is written through the setting, and nothing is begun at Supabase that Postgres could not note."""
     wrong: list[str] = []
     with systems.set(ON), series() as process:
         for row in _one_row_each().values():
-            played = stage.play(row, OPERATOR, process)
-            found, done = ended(played.done) if played.done.code != 9 else (0, ""), played.done
-            writes = row.command in TRACES and row.command not in _NOTHING_TO_DO and not row.command.startswith("auth ")
+            result = runner.run_row(row, OPERATOR, process)
+            found, done = ended(result.done) if result.done.code != 9 else (0, ""), result.done
+            writes = (
+                row.command in EXPECTED_CHANGES
+                and row.command not in _NOTHING_TO_DO
+                and not row.command.startswith("auth ")
+            )
             if found != REFUSED and (writes or found != (0, "")):
                 wrong.append(f"{row.line}: {found} {done.err}")
-            rows = [t for t in played.before if t.startswith("bazar.") or not row.command.startswith("auth ")]
-            wrong += [f"{row.line} changed {t}" for t in rows if played.before[t] != played.after[t]]
+            rows = [t for t in result.before if t.startswith("bazar.") or not row.command.startswith("auth ")]
+            wrong += [f"{row.line} changed {t}" for t in rows if result.before[t] != result.after[t]]
     assert not wrong, "\n".join(wrong)
 
 

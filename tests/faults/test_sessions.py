@@ -23,7 +23,7 @@ from tests.support import keyrings
 from tests.support.auth_proxy import held_wire
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
-from tests.support.crowd import holders, running
+from tests.support.parallel_commands import holders, running
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import REFRESH, Wire, wire_to
 from tests.support.waiting import until

@@ -33,7 +33,7 @@ def nobody(tmp_path: Path) -> Bazar:
 
 
 @pytest.fixture(scope="module")
-def crowd(target: Target) -> Generator[str]:
+def many_users(target: Target) -> Generator[str]:
     """The slug of an organization with thousands of members."""
     like = f"%@{secrets.token_hex(4)}.example.com"
     with People(target) as people:
@@ -93,17 +93,17 @@ def shell(bazar: Bazar, script: str, *words: str) -> Done:
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv", "ids"])
-def test_reader_that_has_seen_enough_ends_a_list_quietly(admin: Bazar, crowd: str, form: str) -> None:
-    words = ("users", "list", "--org", crowd, "--all", "-o", form)
+def test_reader_that_has_seen_enough_ends_a_list_quietly(admin: Bazar, many_users: str, form: str) -> None:
+    words = ("users", "list", "--org", many_users, "--all", "-o", form)
     done = shell(admin, '"$@" | head -1; exit "${PIPESTATUS[0]}"', *words)
     assert (done.code, done.err) == (0, "")
     assert done.out.count("\n") == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_full_output_in_the_middle_of_a_list_is_an_error(admin: Bazar, crowd: str, form: str) -> None:
+def test_full_output_in_the_middle_of_a_list_is_an_error(admin: Bazar, many_users: str, form: str) -> None:
     with full() as stdout:
-        done = admin("users", "list", "--org", crowd, "--all", "-o", form, stdout=stdout)
+        done = admin("users", "list", "--org", many_users, "--all", "-o", form, stdout=stdout)
     assert done.code == 1
     assert UNWRITABLE in done.err
     assert "bug" not in done.err
@@ -111,10 +111,10 @@ def test_full_output_in_the_middle_of_a_list_is_an_error(admin: Bazar, crowd: st
         assert done.error["code"] == "output.unwritable"
 
 
-def test_disk_that_fills_up_in_the_middle_of_a_list(admin: Bazar, crowd: str, tmp_path: Path) -> None:
+def test_disk_that_fills_up_in_the_middle_of_a_list(admin: Bazar, many_users: str, tmp_path: Path) -> None:
     listed = tmp_path / "listed"
     # Blocks of 1024 bytes: a limit of the kernel on the size of a file, met in the middle of the third page.
-    done = shell(admin, f'ulimit -f 60; "$@" > {listed}', "users", "list", "--org", crowd, "--all", "-o", "ids")
+    done = shell(admin, f'ulimit -f 60; "$@" > {listed}', "users", "list", "--org", many_users, "--all", "-o", "ids")
     assert done.code == 1
     assert "could not be written to standard output: File too large" in done.err
     assert listed.stat().st_size == 60 * 1024

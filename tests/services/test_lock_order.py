@@ -59,8 +59,8 @@ from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
 from bazar_cli.services.users import adopt, create, delete, read, reset_password, superusers, suspend
 from bazar_cli.services.users import sessions as user_sessions
+from tests.support.concurrently import ended, run_concurrently
 from tests.support.people import Org, People, Someone, an_address
-from tests.support.together import at_once, ended
 
 WHOLE_DATABASE = {"auth.login", "doctor"} | {
     f"db.{verb}"
@@ -289,7 +289,7 @@ def sides(people: People, *, superusers: bool) -> tuple[Side, Side]:
 def met(people: People, lockstep: Lockstep, first: str, second: str, *, superusers: bool) -> list[str]:
     """Run a pair at once; return how each ended, deadlocks included."""
     one, two = sides(people, superusers=superusers)
-    ends = at_once(lambda: ACTS[first](one), lambda: ACTS[second](two))
+    ends = run_concurrently(lambda: ACTS[first](one), lambda: ACTS[second](two))
     deadlocks = ["deadlock" for _ in lockstep.deadlocks]
     lockstep.deadlocks.clear()
     return [*ends, *deadlocks]

@@ -30,7 +30,7 @@ from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users.users import GET, GetUser
 from bazar_cli.services.db import migrate
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.users import read as users
 from tests.support.other_target import another_postgres
@@ -58,11 +58,11 @@ Refusal = Callable[[], BazarError]
 def refused(alone: People) -> Generator[Refusal]:
     """What `orgs create` ends with, again and again."""
     grant = granted(alone.operator(alone.superuser()), use_cases.CREATE, CreateOrganization("acme"))
-    with System(alone.target, REQUEST_ID) as system:
+    with Backends(alone.target, REQUEST_ID) as backends:
 
         def create() -> BazarError:
             with pytest.raises(BazarError) as caught:
-                orgs.create(system, grant, CreateOrganization(secrets.token_hex(6)))
+                orgs.create(backends, grant, CreateOrganization(secrets.token_hex(6)))
             return caught.value
 
         yield create

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO
 
 from bazar_cli.devstack.auth.keys import AuthKeys
-from tests.support.shifted import python_module
+from tests.support.clock_offset import python_module
 
 SITE_URL = "http://127.0.0.1:3000"
 """Where links lead after verification."""

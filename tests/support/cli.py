@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bazar_cli.domain.target import Target
-from tests.support.asking import ask
-from tests.support.shifted import python_module
+from tests.support.clock_offset import python_module
+from tests.support.fork_requests import ask
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
 _SECONDS = 120
@@ -29,7 +29,7 @@ _PROGRAM = """\
 #!{python} -IS
 import os, socket, sys
 sys.path.append({support!r})
-from asking import ask
+from fork_requests import ask
 request = {{"words": sys.argv[1:], "environ": dict(os.environ), "cwd": os.getcwd()}}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({path!r})
@@ -62,7 +62,7 @@ class Done:
         return self
 
 
-class _Zygote:
+class _ForkServer:
     """The process that forks this worker's commands."""
 
     def __init__(self) -> None:
@@ -70,13 +70,13 @@ class _Zygote:
         self._folder = tempfile.TemporaryDirectory(prefix="bazar-")
         self._path = str(Path(self._folder.name) / "s")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.zygote", self._path],
+            [sys.executable, "-m", "tests.support.fork_server", self._path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n", "the zygote did not start"
+        assert self._process.stdout.readline() == b"ready\n", "the fork server did not start"
         atexit.register(self.end)
 
     @contextmanager
@@ -99,8 +99,8 @@ class _Zygote:
 
 
 @lru_cache(maxsize=1)
-def _zygote() -> _Zygote:
-    return _Zygote()
+def _fork_server() -> _ForkServer:
+    return _ForkServer()
 
 
 def _run(
@@ -122,10 +122,10 @@ def _run(
 
 
 def alembic(database_url: str, *words: str, cwd: Path) -> Done:
-    """Run plain Alembic in a folder as its users do, forked from the worker's zygote."""
+    """Run plain Alembic in a folder as its users do, forked from the worker's fork server."""
     environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
     request = {"program": "alembic", "words": words, "environ": environ, "cwd": str(cwd)}
-    with _zygote().connected() as connection:
+    with _fork_server().connected() as connection:
         return _run(connection, request)
 
 
@@ -139,13 +139,13 @@ class Series:
 @contextmanager
 def series() -> Generator[Series]:
     """Have a process for commands that run one after another (`Bazar.series`)."""
-    with _zygote().connected() as connection:
+    with _fork_server().connected() as connection:
         yield Series(connection)
 
 
 def program(path: Path) -> None:
-    """Write `bazar` as a program for the scripts of a test, each of its runs forked from the worker's zygote."""
-    _zygote().program(path)
+    """Write `bazar` as a program for the scripts of a test, each of its runs forked from the worker's fork server."""
+    _fork_server().program(path)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Bazar:
         stdout: IO[bytes] | None = None,
         stderr: IO[bytes] | None = None,
     ) -> Done:
-        """Run one command to its end, forked from the worker's zygote.
+        """Run one command to its end, forked from the worker's fork server.
 
         Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
@@ -186,7 +186,7 @@ class Bazar:
             "series": self.series is not None,
         }
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        with _zygote().connected() if self.series is None else nullcontext(self.series.connection) as connection:
+        with _fork_server().connected() if self.series is None else nullcontext(self.series.connection) as connection:
             return _run(connection, request, given, stdout, stderr)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:

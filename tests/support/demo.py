@@ -23,7 +23,7 @@ from bazar_cli.domain.demo.seed import (
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.services.apply import demo_data
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.gate import Gate
 from bazar_cli.services.gate.identities import Identities, SignInSettings
 from tests.support.people import RUN, People, Someone, an_address
@@ -77,10 +77,10 @@ class Demo:
         token = Secret(self.people.access_token(self.operator))
         with (
             tempfile.TemporaryDirectory(prefix="bazar-") as home,
-            System(self.people.target, secrets.token_hex(16)) as system,
+            Backends(self.people.target, secrets.token_hex(16)) as backends,
         ):
             settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
-            yield Gate(system, Identities(self.people.target, settings))
+            yield Gate(backends, Identities(self.people.target, settings))
 
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""

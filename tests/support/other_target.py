@@ -35,8 +35,8 @@ from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.devstack.paths import SHORT_ROOT
 from bazar_cli.domain.entities import Role
-from tests.support.another import VARIABLES
 from tests.support.auth_service import running_auth_service
+from tests.support.external_target import VARIABLES
 from tests.support.people import People
 from tests.support.postgres import UNSAFE_AND_FAST, migrate, sibling, target_of
 
@@ -63,7 +63,7 @@ class Flavour:
     database_url: str
     auth_database_url: str
     rules: Mapping[str, str] = field(default_factory=dict[str, str])
-    is_ruled: bool = False
+    has_active_superuser: bool = False
     """Its tables are there, and somebody who is no part of the tests."""
 
 
@@ -163,7 +163,7 @@ def run_flavour(flavour: Flavour, arguments: list[str]) -> list[str]:
     sys.stdout.write(f"== another target: {flavour.name}\n")
     sys.stdout.flush()
     with running_auth_service(settings) as supabase_url:
-        if flavour.is_ruled:
+        if flavour.has_active_superuser:
             _a_stranger(flavour.database_url, supabase_url, key)
         before = rows(flavour.database_url, flavour.auth_database_url)
         values = (supabase_url, key, flavour.database_url)
@@ -189,7 +189,7 @@ def main() -> int:
         apart, identities = _databases(url, "apart", "identities")
         for flavour in (
             Flavour("together", together, together),
-            Flavour("apart", apart, identities, _OTHER_RULES, is_ruled=True),
+            Flavour("apart", apart, identities, _OTHER_RULES, has_active_superuser=True),
         ):
             wrong += run_flavour(flavour, arguments)
     sys.stderr.write("".join(f"error: {line}\n" for line in wrong))

@@ -22,14 +22,14 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from bazar_cli.adapters.postgres.gate import look
+from bazar_cli.adapters.postgres.gate import load_operator
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import decide
 from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Spec
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.target import Target
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from tests.support.tls import trusted
 
 R = TypeVar("R")
@@ -227,27 +227,27 @@ class People:
 
     def operator(self, someone: Someone) -> Operator:
         """Read an operator as the gate does."""
-        with System(self.target, REQUEST_ID) as system:
-            found = look(system.database(), self.target, someone.id).operator
+        with Backends(self.target, REQUEST_ID) as backends:
+            found = load_operator(backends.database(), self.target, someone.id).operator
         assert found is not None, f"{someone.email} is no user"
         return found
 
     def run(
         self,
         operator: Someone,
-        service: Callable[[System, Grant, R], T],
+        service: Callable[[Backends, Grant, R], T],
         spec: Spec,
         request: R,
         *,
         dry_run: bool = False,
     ) -> T:
-        """Run a use case as one command does: one Grant, one System."""
+        """Run a use case as one command does: one Grant, one Backends."""
         return self.run_with(granted(self.operator(operator), spec, request, dry_run=dry_run), service, request)
 
-    def run_with(self, grant: Grant, service: Callable[[System, Grant, R], T], request: R) -> T:
+    def run_with(self, grant: Grant, service: Callable[[Backends, Grant, R], T], request: R) -> T:
         """Run a use case with a Grant that was given before."""
-        with System(self.target, REQUEST_ID) as system:
-            return service(system, grant, request)
+        with Backends(self.target, REQUEST_ID) as backends:
+            return service(backends, grant, request)
 
     def signs_in(self, email: str, password: str) -> bool:
         """Sign in as people do; whether Supabase took the password."""

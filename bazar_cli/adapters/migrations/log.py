@@ -50,7 +50,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class Way:
+class MigrationPath:
     """From where a run migrates, and over which revisions."""
 
     before: str | None
@@ -64,10 +64,10 @@ class MigrationLog:
     step also leaves an event in the audit log; with `way` the last step of it leaves that of the whole run.
     """
 
-    def __init__(self, grant: Grant | None = None, *, audited: bool = False, way: Way | None = None) -> None:
+    def __init__(self, grant: Grant | None = None, *, audited: bool = False, path: MigrationPath | None = None) -> None:
         self._grant = grant
         self._audited = audited
-        self._way = way
+        self._path = path
         self._earlier: dict[str, _Row] = {}
         self._there = False
         self._wall = datetime.now(timezone.utc)
@@ -98,9 +98,9 @@ class MigrationLog:
         """Append an event to the audit log, which every revision has: the first one is never taken back."""
         if self._audited:
             record(connection, grant, {"revision": _named(step.source_revision_ids)}, {"revision": _named(heads)})
-        elif self._way is not None and step.up_revision_id == self._way.revisions[-1]:
-            after = {"revision": _named(heads), "revisions": list(self._way.revisions)}
-            record(connection, grant, {"revision": self._way.before}, after)
+        elif self._path is not None and step.up_revision_id == self._path.revisions[-1]:
+            after = {"revision": _named(heads), "revisions": list(self._path.revisions)}
+            record(connection, grant, {"revision": self._path.before}, after)
 
     def _row(self, ctx: Any, step: Any) -> _Row:
         if ctx.as_sql:

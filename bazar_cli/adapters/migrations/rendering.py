@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
 from bazar_cli.adapters.migrations.log import MigrationLog
-from bazar_cli.adapters.migrations.ours import VERSION_TABLE
 from bazar_cli.adapters.postgres.tables import SCHEMA
 from bazar_cli.domain.db.destruction import is_destructive
 from bazar_cli.domain.errors import BazarError, Conflict

@@ -219,10 +219,10 @@ class Migrator:
         )
 
     def _log(self, before: str | None = None, pending: tuple[Revision, ...] = ()) -> MigrationLog:
-        from bazar_cli.adapters.migrations.log import MigrationLog, Way
+        from bazar_cli.adapters.migrations.log import MigrationLog, MigrationPath
 
-        way = Way(before, tuple(r.id for r in pending)) if pending else None
-        return MigrationLog(self._grant, way=way)
+        path = MigrationPath(before, tuple(r.id for r in pending)) if pending else None
+        return MigrationLog(self._grant, path=path)
 
     def _mark(self, connection: Connection, notify: Callable[[str], None]) -> None:
         """Give a database that lost its marker a new one, by the settings that revisions read too."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.files import file_errors, is_there, locked_folder
+from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
-from bazar_cli.adapters.migrations.ours import VERSION_TABLE, only_our_names, only_our_objects
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.revisions import NewRevision, RevisionFile, installed_package, two_heads

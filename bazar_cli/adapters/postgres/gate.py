@@ -49,7 +49,7 @@ _NO_SCHEMA = frozenset({"3F000", "42P01"})
 _NO_DATABASE = "3D000"
 
 
-class Ground(str, Enum):
+class SchemaState(str, Enum):
     """What the gate found where the operators should be."""
 
     READY = "ready"
@@ -58,15 +58,15 @@ class Ground(str, Enum):
 
 
 @dataclass(frozen=True)
-class Sight:
+class OperatorLookup:
     """The operator, if known; the state of the database; whether a superuser rules it."""
 
-    ground: Ground
+    schema_state: SchemaState
     operator: Operator | None = None
     superuser_exists: bool = False
 
 
-def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight:
+def load_operator(database: Database, target: Target, user_id: uuid.UUID | None) -> OperatorLookup:
     """Read the operator `user_id` and, where bootstrap may be open, whether a superuser exists.
 
     Raises: Conflict `postgres.privilege` where row security keeps users from the role of the connection;
@@ -79,18 +79,18 @@ def look(database: Database, target: Target, user_id: uuid.UUID | None) -> Sight
             row = cursor.execute(_OPERATOR, (user_id,)).fetchone() if user_id else None
             operator = None if row is None else _operator(row)
             if operator is not None and _rules(operator):
-                return Sight(Ground.READY, operator, superuser_exists=True)
+                return OperatorLookup(SchemaState.READY, operator, superuser_exists=True)
             superuser = cursor.execute(_SUPERUSER).fetchone()
             assert superuser is not None, "a query without FROM has one row"
             if not superuser["found"] and superuser["filtered"]:
                 # Whom row security hides may be there: that none is seen proves nothing, and opens nothing.
                 raise users_hidden(target)
-            return Sight(Ground.READY, operator, superuser_exists=superuser["found"])
+            return OperatorLookup(SchemaState.READY, operator, superuser_exists=superuser["found"])
     except BazarError as error:
-        ground = _missing(error, target)
-        if ground is None:
+        schema_state = _missing(error, target)
+        if schema_state is None:
             raise
-        return Sight(ground)
+        return OperatorLookup(schema_state)
 
 
 def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
@@ -117,7 +117,7 @@ def refuse_where_read_only(database: Database, target: Target) -> None:
         with database.connect_for_gate() as connection:
             refuse_read_only(connection, target)
     except BazarError as error:
-        if _missing(error, target) is not Ground.NO_DATABASE:
+        if _missing(error, target) is not SchemaState.NO_DATABASE:
             raise
         try:
             with maintenance(target.database_url) as connection:
@@ -194,19 +194,19 @@ def _plans(table: dict[str, list[str]]) -> dict[Plan, frozenset[Permission]]:
     }
 
 
-def _missing(error: BazarError, target: Target) -> Ground | None:
+def _missing(error: BazarError, target: Target) -> SchemaState | None:
     """Tell a missing schema or database, which bootstrap may mend, from every other error."""
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error):
         return None
     sqlstate = cause.sqlstate
     if sqlstate in _NO_SCHEMA:
-        return Ground.NOT_MIGRATED
+        return SchemaState.NOT_MIGRATED
     if sqlstate == _NO_DATABASE:
-        return Ground.NO_DATABASE
+        return SchemaState.NO_DATABASE
     if isinstance(error, UsageError):
         # Nothing is tried again with a password that was refused: a server may count such attempts.
         return None
     if isinstance(cause, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
-        return Ground.NO_DATABASE
+        return SchemaState.NO_DATABASE
     return None

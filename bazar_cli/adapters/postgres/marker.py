@@ -24,7 +24,7 @@ def find_if_any(connection: Connection) -> DatabaseMarker | None:
     return _if_any(connection, _FIND)
 
 
-def hold(connection: Connection) -> DatabaseMarker:
+def lock(connection: Connection) -> DatabaseMarker:
     """Return the marker and keep others from changing it until the transaction ends. Raises: as `find`."""
     return _one(connection, f"{_FIND} FOR UPDATE")
 

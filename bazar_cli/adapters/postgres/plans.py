@@ -89,7 +89,7 @@ def keep(connection: Connection, *names: Plan) -> Mapping[Plan, frozenset[str]]:
     return _locked(connection, names, "SHARE")
 
 
-def hold(connection: Connection, name: Plan) -> frozenset[str] | None:
+def lock(connection: Connection, name: Plan) -> frozenset[str] | None:
     """Lock a plan for an edit, so that two edits come one after the other; None when the table has lost it.
 
     Users may still be put on it meanwhile.

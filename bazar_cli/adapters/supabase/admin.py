@@ -45,7 +45,7 @@ class IdentityPage:
 
 
 class AdminClient:
-    """The admin API with a target's service key; `services.gate.connections` opens it for a Grant only."""
+    """The admin API with a target's service key; `services.gate.backends` opens it for a Grant only."""
 
     def __init__(self, target: Target, *, read_only: bool) -> None:
         self._target = target
@@ -96,7 +96,7 @@ class AdminClient:
         try:
             self._write_stamp(user_id, None)
         except IdentityRefused as refusal:
-            if not refusal.nobody:
+            if not refusal.not_found:
                 raise
 
     def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None, *, ban: bool = False) -> None:
@@ -137,7 +137,7 @@ class AdminClient:
             with self._writing():
                 self._api.delete_user(str(user_id))
         except IdentityRefused as refusal:
-            if not refusal.nobody:
+            if not refusal.not_found:
                 raise
 
     def invite(self, email: str) -> uuid.UUID:
@@ -196,7 +196,7 @@ class AdminClient:
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
             with reading(self._target, "an identity of its list is"):
-                page = IdentityPage(tuple(map(_listed, users)), total)
+                page = IdentityPage(tuple(map(_identity_from_json, users)), total)
             yield page
 
     def close(self) -> None:
@@ -207,15 +207,15 @@ class AdminClient:
         try:
             with self._writing():
                 changed = self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
-                return _listed(changed.user.model_dump())
+                return _identity_from_json(changed.user.model_dump())
         except IdentityRefused as refusal:
-            if refusal.nobody:
+            if refusal.not_found:
                 return None
             raise
 
     def _read(self, user: Mapping[str, Any] | None) -> StoredIdentity | None:
         with reading(self._target, "an identity is"):
-            return None if user is None else _listed(user)
+            return None if user is None else _identity_from_json(user)
 
     @contextmanager
     def _writing(self) -> Generator[None]:
@@ -233,7 +233,7 @@ class AdminClient:
             raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
 
 
-def _listed(user: Mapping[str, Any]) -> StoredIdentity:
+def _identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:
     return StoredIdentity(
         id=uuid.UUID(user["id"]),
         email=str(user.get("email") or "").lower(),

@@ -42,7 +42,9 @@ def judge(response: httpx.Response) -> None:
     code, message = _explained(body, response)
     refusal = IdentityRefused(status, code, message, page=body is None)
     in_form = body is not None and status not in {*_MAY_PASS, TOO_MANY}
-    if refusal.of_key or (response.is_client_error and in_form and (status != HTTPStatus.NOT_FOUND or refusal.nobody)):
+    if refusal.of_key or (
+        response.is_client_error and in_form and (status != HTTPStatus.NOT_FOUND or refusal.not_found)
+    ):
         raise refusal
     raise OutcomeUnknown(f"{status} {message}".strip(), status=status, retry_after=retry_after(response))
 

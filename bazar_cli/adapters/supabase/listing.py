@@ -74,6 +74,6 @@ def get_user(http: httpx.Client, target: Target, user_id: UUID) -> dict[str, Any
         try:
             return http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target)).json()
         except IdentityRefused as refusal:
-            if not refusal.nobody:
+            if not refusal.not_found:
                 raise
             return None

@@ -48,7 +48,7 @@ def _accepted(answer: httpx.Response) -> bool:
     try:
         judge(answer)
     except IdentityRefused as refusal:
-        if not refusal.of_key and not refusal.nobody:
+        if not refusal.of_key and not refusal.not_found:
             raise
         return not refusal.of_key
     return True

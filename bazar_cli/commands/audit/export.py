@@ -32,4 +32,4 @@ def run(
     """Write all events that you can see, oldest first, as JSON Lines unless -o says csv, json, yaml or ids."""
     filters = which.filters
     grant = run.authorize(filters)
-    run.export(read.export(run.system, grant, filters), file, overwrite=overwrite)
+    run.export(read.export(run.backends, grant, filters), file, overwrite=overwrite)

@@ -33,4 +33,4 @@ def run(
     """List the events that you can see, newest first."""
     asked = ListEvents(which.filters, limit, cursor)
     grant = run.authorize(asked)
-    run.show_pages(lambda page: read.list_page(run.system, grant, page), asked, every=all_pages)
+    run.show_pages(lambda page: read.list_page(run.backends, grant, page), asked, every=all_pages)

@@ -30,7 +30,7 @@ def run(
     target = run.target  # a missing target is said before anybody types a password
     address = email or run.prompter.text(f"Email for {target.supabase_url}", option="--email")
     password = run.read_password("Password", from_stdin=password_stdin)
-    who = auth.login(run.system, run.environ, Login(address, password))
+    who = auth.login(run.backends, run.environ, Login(address, password))
     if run.sign_in.token is not None:
         run.warn("BAZAR_TOKEN is set and comes before the session that was kept; unset it to use that")
     if who.claimed:

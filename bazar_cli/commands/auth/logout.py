@@ -24,7 +24,7 @@ def run(
     """
     if run.sign_in.token is not None and not everywhere:
         run.warn("BAZAR_TOKEN is set and goes on counting: this ends the stored session only; unset it too")
-    ended = auth.logout(run.system, run.environ, run.identities, Logout(everywhere))
+    ended = auth.logout(run.backends, run.environ, run.identities, Logout(everywhere))
     if run.sign_in.token is not None and not everywhere:
         run.warn("BAZAR_TOKEN is set and goes on counting: only the stored session was ended; unset it too")
     if not ended.was_signed_in:

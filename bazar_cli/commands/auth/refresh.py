@@ -12,4 +12,4 @@ from bazar_cli.terminal.views.auth import WHO
 @command(REFRESH, view=WHO, examples=("bazar auth refresh", "bazar auth refresh -o json --fields expires_at"))
 def run(run: Run[WhoAmI]) -> None:
     """Renew the stored session now; commands do it by themselves a minute before it ends."""
-    run.show(auth.refresh(run.system, run.authorize(None), run.identities))
+    run.show(auth.refresh(run.backends, run.authorize(None), run.identities))

@@ -15,7 +15,7 @@ def run(run: Run[WhoAmI]) -> None:
 
     Supabase Auth is asked whether the session still holds; where it does not answer, `confirmed` is false.
     """
-    who = auth.status(run.system, run.identities)
+    who = auth.status(run.backends, run.identities)
     if who.note is not None:
         run.warn(f"it is not known whether the session still holds: {who.note}")
     run.show(who)

@@ -46,7 +46,7 @@ def run(
     protected = False if unprotected else None
     request = Migrate(revision, steps, sql, lock_wait, lock_timeout, statement_timeout, env, protected)
     done = run.perform(
-        lambda system, grant, asked: migrate.migrate(system, grant, asked, run.notice), request, only_shows=sql
+        lambda backends, grant, asked: migrate.migrate(backends, grant, asked, run.notice), request, only_shows=sql
     )
     if not (done.applied or done.would_apply or sql):
         run.notice(_nothing(done, revision))

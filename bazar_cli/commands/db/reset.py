@@ -44,7 +44,7 @@ def run(
     def ask(name: str | None, *, asks: bool) -> DatabaseReset | Impact:
         request = ResetDatabase(name, identities, seed, asks)
         if demo is None:
-            return run.perform(lambda system, grant, asked: reset.reset(system, grant, asked, run.notice), request)
+            return run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
         found = reset.reset_and_seed(run.gate, request, demo, run.notice, dry_run=run.options.dry_run)
         run.tell_dry_run()
         return found

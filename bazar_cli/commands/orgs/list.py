@@ -27,4 +27,4 @@ def run(
     """List the organizations that you can see, oldest first."""
     request = ListOrganizations(limit, cursor)
     grant = run.authorize(request)
-    run.show_pages(lambda page: organizations.list_page(run.system, grant, page), request, every=all_pages)
+    run.show_pages(lambda page: organizations.list_page(run.backends, grant, page), request, every=all_pages)

@@ -49,7 +49,7 @@ class CreatedOrganization:
     """The organization that was created."""
 
     organization: Organization
-    foretold: bool = False
+    id_is_provisional: bool = False
     """Of a dry run, which chose an id that none will have: the real run chooses another one."""
 
 

@@ -87,7 +87,7 @@ class IdentityRefused(Exception):
         self.message = message
 
     @property
-    def nobody(self) -> bool:
+    def not_found(self) -> bool:
         """Whether Supabase says that there is no such identity."""
         return self.status == HTTPStatus.NOT_FOUND and self.code == NOBODY
 

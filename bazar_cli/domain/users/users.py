@@ -110,7 +110,7 @@ class CreatedUser:
     invited: bool = False
     password_kept: bool = False
     """The identity was there already and keeps its password: the one that was given is not set."""
-    foretold: bool = False
+    id_is_provisional: bool = False
     """Of a dry run, which chose an id that nobody will have: the real run chooses another one."""
     planned: bool = False
     """Of a dry run: `created` is what the real run would do."""

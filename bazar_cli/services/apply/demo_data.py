@@ -28,7 +28,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
 from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, foresee
-from bazar_cli.services.apply.workers import Crew
+from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.interrupts import between_steps
 from bazar_cli.services.orgs import members as member_services
 from bazar_cli.services.orgs import organizations as org_services
@@ -37,7 +37,7 @@ from bazar_cli.services.users import suspend
 from bazar_cli.services.users.passwords import bcrypt_hash
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
 
 _OF_ALL = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
@@ -112,7 +112,7 @@ def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) 
     Denied, also where the operator lacks what one of the changes needs; BackendUnavailable.
     """
     prepared = gate.perform(
-        lambda system, grant, asked: _prepare(system, grant, asked, emptied=emptied),
+        lambda backends, grant, asked: _prepare(backends, grant, asked, emptied=emptied),
         use_cases.SEED,
         request,
         dry_run=dry_run,
@@ -121,11 +121,13 @@ def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) 
     return prepared
 
 
-def _prepare(system: System, grant: Grant, request: Seed, *, emptied: bool) -> Prepared:
+def _prepare(backends: Backends, grant: Grant, request: Seed, *, emptied: bool) -> Prepared:
     grant.demand(use_cases.SEED)
     data = wanted(request)
-    place, environment, deployment = _allowed(system, grant)
-    return Prepared(place, environment, deployment, request, foresee(system, grant, data, deployment, emptied=emptied))
+    place, environment, deployment = _allowed(backends, grant)
+    return Prepared(
+        place, environment, deployment, request, foresee(backends, grant, data, deployment, emptied=emptied)
+    )
 
 
 def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Seeded:
@@ -139,26 +141,26 @@ def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Se
         return prepared.seeded()
     gate.perform(_begin, use_cases.SEED, prepared)
     with between_steps() as ended:
-        crew = Crew(gate, ended, tell)
+        workers = WorkerPool(gate, ended, tell)
         password = prepared.request.password
-        _Changes(crew, None if password is None else bcrypt_hash(password)).make(prepared.plan)
+        _Changes(workers, None if password is None else bcrypt_hash(password)).make(prepared.plan)
     return prepared.seeded()
 
 
-def _allowed(system: System, grant: Grant) -> tuple[Place, str, uuid.UUID]:
+def _allowed(backends: Backends, grant: Grant) -> tuple[Place, str, uuid.UUID]:
     """Where the demo data would go, and the deployment that stamps it; not into a protected database.
 
     The marker is that of the database that is written, whichever one migrations are made by.
     """
     from bazar_cli.adapters.postgres import marker
 
-    status = system.migrator(grant).status()
-    with system.database().read(grant) as connection:
+    status = backends.migrator(grant).status()
+    with backends.database().read(grant) as connection:
         found = marker.find_if_any(connection)
         name = marker.name(connection)
     said = None if found is None else Marker(found.environment, found.protected)
     place = replace(status.place, database=name, marker=said)
-    refuse_protected(replace(status, place=place), "seeding", embedded=system.target.source.embedded)
+    refuse_protected(replace(status, place=place), "seeding", embedded=backends.target.source.embedded)
     if found is None:
         raise no_marker()
     return place, found.environment, found.id
@@ -186,12 +188,12 @@ def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
         ask(users.RESTORE, RestoreUser(""))
 
 
-def _begin(system: System, grant: Grant, prepared: Prepared) -> None:
+def _begin(backends: Backends, grant: Grant, prepared: Prepared) -> None:
     """Record that this run makes demo data: what it makes bears its request id. The marker is read once more."""
     from bazar_cli.adapters.postgres.audit import events
 
     grant.demand(use_cases.SEED)
-    place, _, deployment = _allowed(system, grant)
+    place, _, deployment = _allowed(backends, grant)
     if deployment != prepared.deployment:
         raise Conflict("seed.database_changed", "the database was made anew meanwhile", hint="run it again")
     plan = prepared.plan
@@ -201,7 +203,7 @@ def _begin(system: System, grant: Grant, prepared: Prepared) -> None:
         "taken_back": plan.count(Outcome.TAKEN_BACK),
         "completed": plan.count(Outcome.COMPLETED),
     }
-    with system.database().transaction(grant) as connection:
+    with backends.database().transaction(grant) as connection:
         events.record(connection, grant, events.Change("database", place.database, after=after))
 
 
@@ -209,7 +211,7 @@ def _begin(system: System, grant: Grant, prepared: Prepared) -> None:
 class _Changes:
     """The changes of one run, in the order that they need of each other."""
 
-    crew: Crew
+    workers: WorkerPool
     bcrypt_hash: Secret | None
 
     def make(self, plan: SeedPlan) -> None:
@@ -218,11 +220,11 @@ class _Changes:
         owners = list({id(o.owner): o.owner for o in new if o.owner is not None}.values())
         for user in owners:
             self._owns_nothing_yet(user, {o.wanted.slug for o in new})
-        self.crew.each([u for u in owners if u.creates], self._create, "owners")
-        self.crew.each(new, self._create_organization, "organizations")
-        self.crew.each([u for u in plan.users if u.creates and u.works], self._create, "users")
-        self.crew.each([u for u in plan.users if u.works and u.memberships], self._add_memberships, "memberships")
-        self.crew.each([u for u in plan.users if u.works and u.state is not None], self._set_state, "states")
+        self.workers.each([u for u in owners if u.creates], self._create, "owners")
+        self.workers.each(new, self._create_organization, "organizations")
+        self.workers.each([u for u in plan.users if u.creates and u.works], self._create, "users")
+        self.workers.each([u for u in plan.users if u.works and u.memberships], self._add_memberships, "memberships")
+        self.workers.each([u for u in plan.users if u.works and u.state is not None], self._set_state, "states")
 
     def _owns_nothing_yet(self, user: UserPlan, new: set[str]) -> None:
         """Let who is to own a new organization be created before it: in one that is there, else in none."""
@@ -242,11 +244,11 @@ class _Changes:
             if_not_exists=True,
         )
 
-        def create(system: System, grant: Grant, given: CreateUser) -> CreatedUser:
-            return user_creation.create(system, grant, given, chosen_id=user.id)
+        def create(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
+            return user_creation.create(backends, grant, given, chosen_id=user.id)
 
         with _told(user):
-            made = self.crew.patiently(lambda: gate.perform(create, users.CREATE, request))
+            made = self.workers.patiently(lambda: gate.perform(create, users.CREATE, request))
             user.id, user.creates = made.user.id, False
             if not made.created:
                 user.outcome, user.note = Outcome.EXISTING, _MEANWHILE
@@ -287,7 +289,7 @@ class _Changes:
                 gate.perform(suspend.suspend, users.SUSPEND, agreed)
 
         with _told(user):
-            self.crew.patiently(change)
+            self.workers.patiently(change)
 
 
 def _counted(number: int, what: str) -> str:

@@ -17,7 +17,7 @@ from bazar_cli.services.users.ids import time_ordered_uuid
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.demo_data import StoredUser
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _FEW = 25
 """So many are asked for one by one; beyond that the whole list is read, which costs a scan for each thousand."""
@@ -77,7 +77,9 @@ class SeedPlan:
         return any(part.outcome in WRITTEN for part in (*self.organizations, *self.users))
 
 
-def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID, *, emptied: bool = False) -> SeedPlan:
+def foresee(
+    backends: Backends, grant: Grant, data: SeedData, deployment: uuid.UUID, *, emptied: bool = False
+) -> SeedPlan:
     """Compare both systems with what is wanted; `emptied` takes all rows but the operator's for gone.
 
     Raises: Conflict `seed.identity_taken` where an address has an identity that is not this Bazar's, or is another
@@ -87,17 +89,17 @@ def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID,
 
     emails = [user.email for user in data.users]
     ids = [seed_id(deployment, email) for email in emails]
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         stored = demo_data.users(connection, emails)
         names = demo_data.organizations(connection, [o.slug for o in data.organizations])
     if emptied:
         stored, names = {e: u for e, u in stored.items() if u.id == grant.operator.id}, {}
-    found = _identities(system, grant, data.users, stored, ids)
+    found = _identities(backends, grant, data.users, stored, ids)
     # Of two identities with one address, which single sign-on allows, the own one counts.
     living = sorted((i for i in found if not i.is_deleted), key=lambda i: i.deployment == deployment)
     by_email = {identity.email: identity for identity in living}
     by_id = {identity.id: identity for identity in found}
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         taken = demo_data.taken_ids(connection, [*ids, *by_id])
     if emptied:
         taken &= {grant.operator.id}
@@ -109,7 +111,7 @@ def foresee(system: System, grant: Grant, data: SeedData, deployment: uuid.UUID,
 
 
 def _identities(
-    system: System,
+    backends: Backends,
     grant: Grant,
     users: Sequence[SeedUser],
     stored: Mapping[str, StoredUser],
@@ -121,10 +123,10 @@ def _identities(
 
     emails = {user.email for user in users}
     wanted = {*ids, *(user.id for user in stored.values())}
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         if identities.readable(connection, grant.session_id):
             return demo_data.identities(connection, emails, wanted)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
     if len(emails) > _FEW:
         listed = (identity for page in admin.every() for identity in page.identities)
         seen = [identity for identity in listed if identity.email in emails or identity.id in wanted]

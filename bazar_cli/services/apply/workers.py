@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-class Crew:
+class WorkerPool:
     """Runs changes until all are done or the command is to end.
 
     Parameters: `ended` says whether a signal waits; `tell` hears of the progress, from the calling thread.
@@ -57,7 +57,7 @@ class Crew:
             return
         with ExitStack() as stack:
             gates = [stack.enter_context(self._gate.beside()) for _ in range(workers)]
-            pool = ThreadPoolExecutor(workers, thread_name_prefix="crew")
+            pool = ThreadPoolExecutor(workers, thread_name_prefix="bazar-worker")
             try:
                 working = [pool.submit(self._work, gate, change, left) for gate in gates]
                 while wait(working, timeout=_TELL_SECONDS).not_done:

@@ -20,15 +20,15 @@ from bazar_cli.domain.audit import (
 )
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.services.users.lookups import organization_not_found
+from bazar_cli.services.users.errors import organization_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit.log import Selection
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def list_page(system: System, grant: Grant, request: ListEvents) -> Page[AuditEvent]:
+def list_page(backends: Backends, grant: Grant, request: ListEvents) -> Page[AuditEvent]:
     """Return one page of the events within reach, the newest first.
 
     Raises: NotFound `orgs.not_found`; UsageError `audit.action_invalid`, `list.cursor_invalid`, `list.limit_invalid`.
@@ -37,13 +37,13 @@ def list_page(system: System, grant: Grant, request: ListEvents) -> Page[AuditEv
 
     grant.demand(use_cases.LIST)
     checked_limit(request.limit)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         selection = _selected(connection, grant, request.filters)
         page = log.page(connection, grant.reach, selection, request)
     return Page(_seen(grant, page.items), page.next_cursor)
 
 
-def export(system: System, grant: Grant, filters: EventFilters) -> Iterator[Page[AuditEvent]]:
+def export(backends: Backends, grant: Grant, filters: EventFilters) -> Iterator[Page[AuditEvent]]:
     """Yield all events within reach, the oldest first, some hundred in memory at a time.
 
     Raises, at the first of them: as `list_page`.
@@ -51,13 +51,13 @@ def export(system: System, grant: Grant, filters: EventFilters) -> Iterator[Page
     from bazar_cli.adapters.postgres.audit import log
 
     grant.demand(use_cases.EXPORT)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         selection = _selected(connection, grant, filters)
         for batch in log.stream(connection, grant.reach, selection):
             yield Page(_seen(grant, batch), None)
 
 
-def verify(system: System, grant: Grant, request: VerifyLog) -> Verification:
+def verify(backends: Backends, grant: Grant, request: VerifyLog) -> Verification:
     """Seal what is committed, unless it is a dry run, and say whether the log is whole and its tables are guarded.
 
     Raises: UsageError `audit.hash_invalid`.
@@ -67,9 +67,9 @@ def verify(system: System, grant: Grant, request: VerifyLog) -> Verification:
     grant.demand(use_cases.VERIFY)
     expect = checked_seal_hash(request.expect) if request.expect is not None else None
     if not grant.dry_run:
-        with system.database().transaction(grant) as connection:
+        with backends.database().transaction(grant) as connection:
             chain.seal(connection)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = chain.verify(connection, expect)
         return replace(found, unguarded=tables.unguarded(connection))
 

@@ -25,26 +25,26 @@ from bazar_cli.services.consent import confirmed_by_database
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.server import Server
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def current(system: System, grant: Grant, _request: GetCurrent) -> CurrentRevision:
+def current(backends: Backends, grant: Grant, _request: GetCurrent) -> CurrentRevision:
     """Return the revision that the database is at."""
     grant.demand(use_cases.CURRENT)
-    status = system.migrator(grant).status()
+    status = backends.migrator(grant).status()
     return CurrentRevision(status.current, status.current == status.head)
 
 
-def marker(system: System, grant: Grant, _request: ShowMarker) -> DatabaseMarker:
+def marker(backends: Backends, grant: Grant, _request: ShowMarker) -> DatabaseMarker:
     """Return what the database says of itself. Raises: Conflict `db.no_marker`, `db.not_migrated`."""
     grant.demand(use_cases.SHOW_MARKER)
     from bazar_cli.adapters.postgres import marker as markers
 
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         return markers.find(connection)
 
 
-def set_marker(system: System, grant: Grant, request: SetMarker) -> DatabaseMarker:
+def set_marker(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMarker:
     """Name the environment and protect the database, or not; what it says already writes nothing.
 
     Raises: UsageError `db.environment_name`; Refused `db.confirm_mismatch`; Conflict `db.no_marker`.
@@ -54,8 +54,8 @@ def set_marker(system: System, grant: Grant, request: SetMarker) -> DatabaseMark
     from bazar_cli.adapters.postgres.audit import events
 
     checked_environment(request.environment)
-    with system.database().transaction(grant) as connection:
-        before = markers.hold(connection)
+    with backends.database().transaction(grant) as connection:
+        before = markers.lock(connection)
         same = (before.environment, before.protected) == (request.environment, request.protected)
         mark = "protected" if request.protected else "unprotected"
         confirmed_by_database(
@@ -77,30 +77,30 @@ def set_marker(system: System, grant: Grant, request: SetMarker) -> DatabaseMark
         return after
 
 
-def create(system: System, grant: Grant, _request: CreateDatabase) -> CreatedDatabase:
+def create(backends: Backends, grant: Grant, _request: CreateDatabase) -> CreatedDatabase:
     """Make the database of the target where its server has none.
 
     Nothing is recorded: there is no audit log yet. Raises: Conflict `db.may_not_create`; BackendUnavailable.
     """
     grant.demand(use_cases.CREATE)
-    server = system.server(grant)
+    server = backends.server(grant)
     created = not server.exists() if grant.dry_run else server.create()
     return CreatedDatabase(server.host, server.database, created, planned=grant.dry_run)
 
 
-def drop(system: System, grant: Grant, request: DropDatabase) -> DroppedDatabase:
+def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedDatabase:
     """Drop the database of the target, with its audit log; nothing overrides the marker.
 
     Raises: Refused `db.maintenance_database`, `db.unmarked`, `db.protected`, `db.confirm_mismatch`; Conflict
     `db.urls_differ`, `db.in_use`, `db.may_not_drop`; BackendUnavailable `postgres.busy`, `postgres.read_only`.
     """
     grant.demand(use_cases.DROP)
-    server = system.server(grant)
-    environment = _unprotected(system, grant, server)
+    server = backends.server(grant)
+    environment = _unprotected(backends, grant, server)
     confirmed_by_database(
         grant, server.database, request.confirm, f"dropping {server.database} on {server.host}", "bazar db drop"
     )
-    system.database().close()
+    backends.database().close()
     sessions = server.sessions()
     if sessions:
         named = ", ".join(f"pid {s.pid} ({s.application}, user {s.user})" for s in sessions)
@@ -115,7 +115,7 @@ def drop(system: System, grant: Grant, request: DropDatabase) -> DroppedDatabase
     return DroppedDatabase(server.host, server.database, environment)
 
 
-def _unprotected(system: System, grant: Grant, server: Server) -> str:
+def _unprotected(backends: Backends, grant: Grant, server: Server) -> str:
     """The environment of a database that may be dropped: the one where the gate knew the operator, unprotected."""
     from bazar_cli.adapters.postgres import marker as markers
 
@@ -128,7 +128,7 @@ def _unprotected(system: System, grant: Grant, server: Server) -> str:
         )
     found = server.marker()
     if found is not None:
-        with system.database().read(grant) as connection:
+        with backends.database().read(grant) as connection:
             known = markers.find(connection)
         if found[0] != known.id:
             raise urls_differ(known.database, name)

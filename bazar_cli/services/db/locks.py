@@ -12,22 +12,22 @@ from bazar_cli.domain.db.database import LockSession, ShowLocks
 from bazar_cli.domain.errors import BackendUnavailable, NotFound
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _END_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
-def show(system: System, grant: Grant, _request: ShowLocks) -> tuple[LockSession, ...]:
+def show(backends: Backends, grant: Grant, _request: ShowLocks) -> tuple[LockSession, ...]:
     """Return every session that has to do with bazar's locks."""
     grant.demand(use_cases.LOCKS)
     from bazar_cli.adapters.postgres import locks
 
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         return locks.sessions(connection)
 
 
-def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession | Impact:
+def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSession | Impact:
     """End one of the sessions that `show` lists; return it, or the impact that nobody agreed to yet.
 
     Its end comes before its event, and needs no lock: what it holds may be what an event needs.
@@ -38,7 +38,7 @@ def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession |
     from bazar_cli.adapters.postgres import locks, marker
     from bazar_cli.adapters.postgres.audit import events
 
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = next((s for s in locks.sessions(connection) if s.pid == request.terminate), None)
         if found is None:
             raise _not_found(request.terminate)
@@ -48,11 +48,11 @@ def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession |
         if request.agreed is None or not request.agreed.covers(impact):
             return impact
         # Of a session that ended there must be an event.
-        system.database().refuse_read_only(grant)
+        backends.database().refuse_read_only(grant)
         if not locks.end(connection, found):
             raise _not_found(request.terminate)
-    gone = _gone(system, grant, found)
-    with system.database().transaction(grant, finishing=True) as connection:
+    gone = _gone(backends, grant, found)
+    with backends.database().transaction(grant, finishing=True) as connection:
         before = {"pid": found.pid, "application": found.application, "user": found.user, "state": found.state}
         events.record(connection, grant, events.Change("database", marker.name(connection), before=before))
     if not gone:
@@ -65,12 +65,12 @@ def terminate(system: System, grant: Grant, request: ShowLocks) -> LockSession |
     return found
 
 
-def _gone(system: System, grant: Grant, session: LockSession) -> bool:
+def _gone(backends: Backends, grant: Grant, session: LockSession) -> bool:
     from bazar_cli.adapters.postgres import locks
 
     deadline = time.monotonic() + _END_SECONDS
     while True:
-        with system.database().read(grant) as connection:
+        with backends.database().read(grant) as connection:
             if not locks.is_there(connection, session):
                 return True
         if time.monotonic() > deadline:

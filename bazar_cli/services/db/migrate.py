@@ -25,20 +25,20 @@ from bazar_cli.services.gate.first_superuser import check_claim, claim_by
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _POLL_SECONDS = 0.25
 
 
-def status(system: System, grant: Grant, _request: GetStatus) -> MigrationStatus:
+def status(backends: Backends, grant: Grant, _request: GetStatus) -> MigrationStatus:
     """Return the revision of the database, what is pending, and what of that takes data away."""
     grant.demand(use_cases.STATUS)
-    migrator = system.migrator(grant)
+    migrator = backends.migrator(grant)
     return migrator.judged(migrator.status())
 
 
 def migrate(
-    system: System, grant: Grant, request: Migrate, notify: Callable[[str], None] = lambda _text: None
+    backends: Backends, grant: Grant, request: Migrate, notify: Callable[[str], None] = lambda _text: None
 ) -> Migrated:
     """Apply pending revisions, one migrator at a time; a dry run returns the plan.
 
@@ -61,15 +61,15 @@ def migrate(
     if request.environment is not None:
         checked_environment(request.environment)
     if grant.bootstrap:
-        check_claim(system, grant)
-    migrator = system.migrator(grant)
+        check_claim(backends, grant)
+    migrator = backends.migrator(grant)
     if grant.dry_run or request.sql:
         plan = migrator.plan(request)
         if grant.bootstrap and not request.sql:
             notify(f"{grant.operator.email} would become the first superuser of this Bazar")
         return plan
     result = migrator.migrate(request, notify)
-    if grant.bootstrap and claim_by(system, grant):
+    if grant.bootstrap and claim_by(backends, grant):
         notify(f"{grant.operator.email} is now the first superuser of this Bazar")
     return result
 

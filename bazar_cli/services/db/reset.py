@@ -21,14 +21,14 @@ from bazar_cli.services.consent import confirmed_by_database
 from bazar_cli.services.users import created_identities
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
 
 Notify = Callable[[str], None]
 
 
 def reset(
-    system: System,
+    backends: Backends,
     grant: Grant,
     request: ResetDatabase,
     notify: Notify = lambda _text: None,
@@ -45,21 +45,21 @@ def reset(
     from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
     from bazar_cli.adapters.migrations.reset.rebuild import as_held
 
-    refuse_pooler_port(system.target.to_migrate.database_url)
+    refuse_pooler_port(backends.target.to_migrate.database_url)
 
     def allowed(status: MigrationStatus) -> None:
-        refuse_protected(status, "resetting", embedded=system.target.source.embedded)
+        refuse_protected(status, "resetting", embedded=backends.target.source.embedded)
 
-    rebuilder = system.rebuilder(grant)
+    rebuilder = backends.rebuilder(grant)
     status = rebuilder.status()
     if not grant.dry_run:
         rebuilder.refuse_read_only(status, "nothing was done")
     plan = rebuilder.preview(grant, status)
     allowed(as_held(status, plan.tables))
-    _one_database(system, grant, plan)
-    counted = created_identities.count(system, grant, plan.deployment) if _is_looking(grant, request) else None
+    _one_database(backends, grant, plan)
+    counted = created_identities.count(backends, grant, plan.deployment) if _is_looking(grant, request) else None
     doing, goes, database = _doing(plan), _goes(plan, request, counted, grant), plan.place.database
-    if request.seed and not plan.tables and not system.target.source.embedded:
+    if request.seed and not plan.tables and not backends.target.source.embedded:
         raise _protected_once_made(plan)
     command = command_line("db reset", identities=request.identities, seed=request.seed)
     if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
@@ -80,7 +80,7 @@ def reset(
         return _would_be(plan, grant, counted)
 
     def clear(deployment: UUID | None) -> int:
-        return created_identities.delete(system, grant, deployment, notify)
+        return created_identities.delete(backends, grant, deployment, notify)
 
     done = rebuilder.rebuild(grant, allowed, clear if request.identities else None, notify)
     if not request.identities and plan.created_users:
@@ -100,8 +100,8 @@ def reset_and_seed(
     reset stays done: `bazar db seed` goes on. Raises: as `reset`, `seeding.prepare` and `seeding.seed`.
     """
 
-    def perform(system: System, grant: Grant, asked: ResetDatabase) -> DatabaseReset | Impact:
-        return reset(system, grant, asked, notify, lambda: _can_be_made(gate, grant, seed))
+    def perform(backends: Backends, grant: Grant, asked: ResetDatabase) -> DatabaseReset | Impact:
+        return reset(backends, grant, asked, notify, lambda: _can_be_made(gate, grant, seed))
 
     done = gate.perform(perform, use_cases.RESET, request, dry_run=dry_run)
     if isinstance(done, Impact) or dry_run:
@@ -134,13 +134,13 @@ def _protected_once_made(plan: ResetPlan) -> Refused:
     )
 
 
-def _one_database(system: System, grant: Grant, plan: ResetPlan) -> None:
+def _one_database(backends: Backends, grant: Grant, plan: ResetPlan) -> None:
     """Make sure that the database which is reset is the one where the gate knew the operator."""
-    if system.target.migration_url is None or grant.bootstrap:
+    if backends.target.migration_url is None or grant.bootstrap:
         return
     from bazar_cli.adapters.postgres import marker as markers
 
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         known = markers.find(connection)
     if known.id != plan.deployment:
         raise urls_differ(known.database, plan.place.database)

@@ -17,7 +17,7 @@ from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.scripts import Scripts
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
 def heads() -> tuple[RevisionFile, ...]:
@@ -46,7 +46,7 @@ def revision(request: MakeRevision) -> NewRevision:
     return _scripts().add(checked_message(request.message), dry_run=request.dry_run)
 
 
-def autogenerate(system: System, grant: Grant, request: MakeRevision) -> NewRevision:
+def autogenerate(backends: Backends, grant: Grant, request: MakeRevision) -> NewRevision:
     """Write the file that brings the target to the models; none where nothing differs.
 
     Raises: as `revision`; Conflict `db.not_at_head` for a target that is not at the head.
@@ -55,7 +55,7 @@ def autogenerate(system: System, grant: Grant, request: MakeRevision) -> NewRevi
     message = checked_message(request.message)
     scripts = _scripts()
     scripts.demand_checkout()
-    status = system.migrator(grant).status()
+    status = backends.migrator(grant).status()
     if status.pending or status.unknown:
         raise Conflict(
             "db.not_at_head",
@@ -64,7 +64,7 @@ def autogenerate(system: System, grant: Grant, request: MakeRevision) -> NewRevi
             hint="use a newer checkout" if status.unknown else "run `bazar db migrate` first",
             details={"current": status.current, "head": status.head},
         )
-    made = scripts.add_difference(system.target, message, dry_run=request.dry_run)
+    made = scripts.add_difference(backends.target, message, dry_run=request.dry_run)
     return made or NewRevision(None, (status.head,), message, None)
 
 

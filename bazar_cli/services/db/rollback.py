@@ -20,13 +20,13 @@ from bazar_cli.domain.db.migrations import (
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 Notify = Callable[[str], None]
 
 
 def rollback(
-    system: System, grant: Grant, request: Rollback, notify: Notify = lambda _text: None
+    backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None
 ) -> RolledBack | Impact:
     """Take applied revisions back, or hand back the impact that nobody agreed to yet.
 
@@ -38,26 +38,26 @@ def rollback(
         raise UsageError("db.steps_and_revision", "--steps and --to say two different things", hint="give one of them")
     if request.steps is not None and request.steps < 1:
         raise UsageError("db.steps_invalid", f"--steps {request.steps} takes nothing back", hint="give 1 or more")
-    return _revert(system, grant, request, notify)
+    return _revert(backends, grant, request, notify)
 
 
-def redo(system: System, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack | Impact:
+def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack | Impact:
     """Take the newest applied revision back and apply it again, or hand back the impact.
 
     Raises: as `rollback`.
     """
     grant.demand(use_cases.REDO)
-    return _revert(system, grant, request, notify)
+    return _revert(backends, grant, request, notify)
 
 
-def _revert(system: System, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
+def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
     again = isinstance(request, Redo)
     checked_statement_timeout(request.statement_timeout)
 
     def allowed(status: MigrationStatus) -> None:
-        refuse_protected(status, "redoing" if again else "rolling back", embedded=system.target.source.embedded)
+        refuse_protected(status, "redoing" if again else "rolling back", embedded=backends.target.source.embedded)
 
-    reverter = system.reverter(grant)
+    reverter = backends.reverter(grant)
     status = reverter.status()
     allowed(status)
     if not grant.dry_run:

@@ -23,7 +23,7 @@ from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services.users import adopt, change_email, create, delete, suspend
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
 
 _UNDONE = frozenset(
@@ -98,12 +98,12 @@ def _settled_meanwhile(gate: Gate, contended: Sequence[Repair]) -> Sequence[Repa
     return [r if r.user.id in pending else Repair(r.user, Repaired.FINISHED, _BY_ANOTHER) for r in contended]
 
 
-def _pending_ids(system: System, grant: Grant, _: None) -> frozenset[UUID]:
-    from bazar_cli.adapters.postgres.doctor import comparison
+def _pending_ids(backends: Backends, grant: Grant, _: None) -> frozenset[UUID]:
+    from bazar_cli.adapters.postgres.doctor import mismatches
 
     grant.demand(use_cases.FIX)
-    with system.database().read(grant) as connection:
-        return frozenset(user.id for user in comparison.pending_users(connection))
+    with backends.database().read(grant) as connection:
+        return frozenset(user.id for user in mismatches.pending_users(connection))
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:

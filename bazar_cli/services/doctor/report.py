@@ -23,15 +23,16 @@ from bazar_cli.domain.doctor import (
 from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
 from bazar_cli.services import config
-from bazar_cli.services.doctor import comparison, configuration, findings, tables
-from bazar_cli.services.doctor.findings import checked, failed, failed_together, skipped
+from bazar_cli.services.doctor import checks as findings
+from bazar_cli.services.doctor import compare_systems, postgres_checks, public_checks
+from bazar_cli.services.doctor.checks import checked, failed, failed_together, skipped
+from bazar_cli.services.doctor.postgres_checks import INSPECTED, SUPERUSERS, PostgresChecks
 from bazar_cli.services.doctor.repair import finish_all
-from bazar_cli.services.doctor.tables import INSPECTED, SUPERUSERS, Inspection
-from bazar_cli.services.gate.gate import is_ruled
+from bazar_cli.services.gate.gate import has_active_superuser
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities
 
@@ -47,7 +48,7 @@ class Places:
 
     target: Callable[[], Target]
     identities: Callable[[], Identities]
-    system: Callable[[], System]
+    backends: Callable[[], Backends]
     gate: Callable[[], Gate]
 
 
@@ -56,28 +57,28 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
 
     Raises nothing of its own: what a check raises is what it found.
     """
-    profiles = checked("profiles", lambda: configuration.profiles(environ))
+    profiles = checked("profiles", lambda: public_checks.profiles(environ))
     try:
         target = places.target()
     except BazarError as error:
-        names = (*configuration.REACHED, "session", SUPERUSERS, *GRANTED)
+        names = (*public_checks.REACHED, "session", SUPERUSERS, *GRANTED)
         return Diagnosis((profiles, failed("target", error), *skipped(names, "there is no target to ask")))
     found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
-    reached = configuration.reach(target)
-    session = checked("session", lambda: configuration.session(places.identities(), places.system()))
+    reached = public_checks.reach(target)
+    session = checked("session", lambda: public_checks.session(places.identities(), places.backends()))
     first = (profiles, found, *reached, session)
     postgres, supabase = reached[:2]
     if postgres.status is Health.FAILED:
         return Diagnosis((*first, *skipped((SUPERUSERS, *GRANTED), "Postgres must answer")))
     try:
-        exists = is_ruled(places.system())
+        exists = has_active_superuser(places.backends())
     except BazarError as error:
         return Diagnosis((*first, failed(SUPERUSERS, error), *skipped(GRANTED, "the users could not be read")))
     if exists is None:
         compared = skipped(COMPARED, "the database has no tables of bazar yet")
-        return Diagnosis((*first, tables.ruled(exists), *tables.not_migrated(), *compared))
+        return Diagnosis((*first, postgres_checks.ruled(exists), *postgres_checks.not_migrated(), *compared))
     if supabase.status is Health.FAILED:
-        return Diagnosis((*first, tables.ruled(exists), *skipped(GRANTED, "both systems must answer")))
+        return Diagnosis((*first, postgres_checks.ruled(exists), *skipped(GRANTED, "both systems must answer")))
     return Diagnosis((*first, *_granted(places, ruled=exists)))
 
 
@@ -86,11 +87,11 @@ def _granted(places: Places, *, ruled: bool) -> tuple[Check, ...]:
     try:
         grant = _may_compare(places)
     except BazarError as error:
-        return (tables.ruled(ruled), *_not_granted(error))
-    system = places.system()
-    looks = Inspection(system, grant)
+        return (postgres_checks.ruled(ruled), *_not_granted(error))
+    backends = places.backends()
+    looks = PostgresChecks(backends, grant)
     superusers, inspected = looks.superusers(), looks.all()
-    return (superusers, *inspected, *_compared(system, grant, looks))
+    return (superusers, *inspected, *_compared(backends, grant, looks))
 
 
 def _not_granted(error: BazarError) -> tuple[Check, ...]:
@@ -100,7 +101,7 @@ def _not_granted(error: BazarError) -> tuple[Check, ...]:
     lacking = [str(p) for p in _listed(error, "permissions")]
     if error.code == "access.plan" and Plan.PREMIUM.value not in _listed(error, "plans_with_it"):
         # Nobody on Premium can compare any more, so this is the one place where it can be said.
-        finding = tables.premium_lacks(lacking)
+        finding = postgres_checks.premium_lacks(lacking)
         return tuple(finding if check.name == finding.name else check for check in checks)
     return checks
 
@@ -110,9 +111,9 @@ def _listed(error: BazarError, name: str) -> list[object]:
     return list(values) if isinstance(values, list) else []  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
 
 
-def _compared(system: System, grant: Grant, looks: Inspection) -> tuple[Check, ...]:
+def _compared(backends: Backends, grant: Grant, looks: PostgresChecks) -> tuple[Check, ...]:
     try:
-        return findings.of_comparison(comparison.compare(system, grant))
+        return findings.of_comparison(compare_systems.compare(backends, grant))
     except BazarError as error:
         if error.code == "db.no_marker":
             return skipped(COMPARED, "the marker is lost, which says whose identities are ours")
@@ -127,7 +128,7 @@ def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
     Raises: Denied, recorded, for an operator who may not fix; as the gate.
     """
     places.gate().authorize(FIX, None, dry_run)
-    return comparison.pending(places.system(), _may_compare(places))
+    return compare_systems.pending(places.backends(), _may_compare(places))
 
 
 def named(pending: tuple[PendingUser, ...]) -> str:

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.authz.spec import Grant, Sealed
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def check_claim(system: System, grant: Grant) -> None:
+def check_claim(backends: Backends, grant: Grant) -> None:
     """See that the operator of a bootstrap Grant can become the first superuser, before anything is done for it.
 
     Raises: Conflict `users.email_exists`; BackendUnavailable.
     """
     from bazar_cli.adapters.postgres.first_superuser import refuse_other_id
 
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         refuse_other_id(connection, grant.operator.id, grant.operator.email)
 
 
-def claim_by(system: System, grant: Grant) -> bool:
+def claim_by(backends: Backends, grant: Grant) -> bool:
     """Make the operator of a bootstrap Grant the first superuser; False when there is one already.
 
     Raises: Sealed for any other Grant; BackendUnavailable, Conflict as `adapters.postgres.first_superuser` says.
@@ -30,4 +30,4 @@ def claim_by(system: System, grant: Grant) -> bool:
 
     if not grant.bootstrap:
         raise Sealed(f"{grant.spec.name} was not granted by bootstrap")
-    return claim_superuser(system.database(), grant, grant.operator.id, grant.operator.email)
+    return claim_superuser(backends.database(), grant, grant.operator.id, grant.operator.email)

@@ -24,24 +24,24 @@ from bazar_cli.domain.errors import (
     RightsChanged,
     StoreUnusable,
 )
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.gate import Sight
+    from bazar_cli.adapters.postgres.gate import OperatorLookup
     from bazar_cli.domain.target import Identity
     from bazar_cli.services.gate.identities import Identities
 
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
-UseCase: TypeAlias = "Callable[[System, Grant, Request], Result]"
+UseCase: TypeAlias = "Callable[[Backends, Grant, Request], Result]"
 
 
 class Gate:
     """Decides for one command of one target."""
 
-    def __init__(self, system: System, identities: Identities) -> None:
-        self._system = system
+    def __init__(self, backends: Backends, identities: Identities) -> None:
+        self._system = backends
         self._identities = identities
 
     def authorize(self, spec: Spec, request: object, dry_run: bool = False) -> Grant:
@@ -60,17 +60,17 @@ class Gate:
             return self._foreseen(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        sight = self._sight(identity, spec)
-        decision = self._decide(identity, sight, spec, request, dry_run=dry_run)
+        lookup = self._lookup(identity, spec)
+        decision = self._decide(identity, lookup, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
-        if not sight.superuser_exists and spec.bootstrap:
+        if not lookup.superuser_exists and spec.bootstrap:
             # The address of a token may be an old one: the one that Supabase has now decides.
             identity = self._identities.confirm(identity)
             grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
             if grant is not None and self._is_first_superuser(identity):
                 return grant
-        note = self._deny(identity, spec, request, sight, decision, dry_run=dry_run)
+        note = self._deny(identity, spec, request, lookup, decision, dry_run=dry_run)
         raise Denied(decision.code, decision.message, hint=decision.hint + note, details=decision.details)
 
     def offer(self, spec: Spec, request: object) -> Grant | Denial:
@@ -81,7 +81,7 @@ class Gate:
         if spec.writes:
             raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
         identity = self._identities.current()
-        return self._decide(identity, self._sight(identity, spec), spec, request, dry_run=False)
+        return self._decide(identity, self._lookup(identity, spec), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
@@ -117,7 +117,7 @@ class Gate:
         Raises: RightsChanged when they do not, or changed again; and what the use case raises.
         """
         identity = self._identities.current()
-        decision = self._decide(identity, self._sight(identity, spec), spec, request, dry_run=dry_run)
+        decision = self._decide(identity, self._lookup(identity, spec), spec, request, dry_run=dry_run)
         if isinstance(decision, Denial):
             refusal = Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
             raise RightsChanged(refusal)
@@ -132,15 +132,15 @@ class Gate:
 
         The identity must have been confirmed before: nobody is asked for anew there.
         """
-        with System(self._system.target, self._system.request_id) as system:
-            yield Gate(system, self._identities)
+        with Backends(self._system.target, self._system.request_id) as backends:
+            yield Gate(backends, self._identities)
 
     def _decide(
-        self, identity: Identity, sight: Sight, spec: Spec, request: object, *, dry_run: bool
+        self, identity: Identity, lookup: OperatorLookup, spec: Spec, request: object, *, dry_run: bool
     ) -> Grant | Denial:
-        if sight.operator is not None:
+        if lookup.operator is not None:
             return decide(
-                sight.operator,
+                lookup.operator,
                 spec,
                 request,
                 self._system.request_id,
@@ -148,7 +148,7 @@ class Gate:
                 session_id=identity.session_id,
                 token_lifetime=identity.token_lifetime,
             )
-        return self._stranger(identity, spec, sight)
+        return self._stranger(identity, spec, lookup)
 
     def _who(self, spec: Spec, *, create: bool) -> Identity | None:
         """The signed-in identity; for a bootstrap command of a system without superuser, its first one.
@@ -163,7 +163,7 @@ class Gate:
             unusable = isinstance(nobody, StoreUnusable) or nobody.code == "keyring.unavailable"
             if not spec.bootstrap or not (says_nobody or unusable):
                 raise
-            if self._sight(None, spec).superuser_exists:
+            if self._lookup(None, spec).superuser_exists:
                 raise
             if target.superuser_email is None or target.superuser_password is None:
                 if says_nobody:
@@ -174,19 +174,19 @@ class Gate:
             _refuse_where_read_only(self._system)
         return self._identities.superuser(create=create, user_id=user_id)
 
-    def _sight(self, identity: Identity | None, spec: Spec) -> Sight:
+    def _lookup(self, identity: Identity | None, spec: Spec) -> OperatorLookup:
         """What Postgres has for this command.
 
         Raises: Conflict `db.no_database`, `db.urls_differ`, before anybody is created for it.
         """
-        from bazar_cli.adapters.postgres.gate import Ground
+        from bazar_cli.adapters.postgres.gate import SchemaState
 
-        sight = _look(self._system, identity)
-        if sight.ground is Ground.NO_DATABASE and not spec.without_database:
+        lookup = _load_operator(self._system, identity)
+        if lookup.schema_state is SchemaState.NO_DATABASE and not spec.without_database:
             raise _no_database(self._system)
-        if spec.bootstrap and not sight.superuser_exists:
+        if spec.bootstrap and not lookup.superuser_exists:
             _check_migration_url(self._system)
-        return sight
+        return lookup
 
     def _foreseen(self, spec: Spec) -> Grant:
         """The Grant, for looking only, of a first superuser who is not there yet.
@@ -204,11 +204,11 @@ class Gate:
         named = self._system.target.superuser_email
         return named is not None and named.lower() == identity.email.lower()
 
-    def _stranger(self, identity: Identity, spec: Spec, sight: Sight) -> Denial:
-        from bazar_cli.adapters.postgres.gate import Ground
+    def _stranger(self, identity: Identity, spec: Spec, lookup: OperatorLookup) -> Denial:
+        from bazar_cli.adapters.postgres.gate import SchemaState
 
-        if sight.ground is not Ground.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
-            raise _no_database(self._system) if sight.ground is Ground.NO_DATABASE else _not_migrated()
+        if lookup.schema_state is not SchemaState.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
+            raise _no_database(self._system) if lookup.schema_state is SchemaState.NO_DATABASE else _not_migrated()
         return Denial(
             code="access.unknown_operator",
             message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
@@ -217,11 +217,15 @@ class Gate:
         )
 
     def _deny(
-        self, identity: Identity, spec: Spec, request: object, sight: Sight, denial: Denial, *, dry_run: bool
+        self, identity: Identity, spec: Spec, request: object, lookup: OperatorLookup, denial: Denial, *, dry_run: bool
     ) -> str:
-        from bazar_cli.adapters.postgres.gate import Ground
+        from bazar_cli.adapters.postgres.gate import SchemaState
 
-        return self._record(identity, spec, request, denial) if sight.ground is Ground.READY and not dry_run else ""
+        return (
+            self._record(identity, spec, request, denial)
+            if lookup.schema_state is SchemaState.READY and not dry_run
+            else ""
+        )
 
     def _record(self, identity: Identity, spec: Spec, request: object, denial: Denial) -> str:
         """Append the event of a denial; return what is to be added to its hint.
@@ -239,79 +243,79 @@ class Gate:
         return ""
 
 
-def describe_operator(system: System, identity: Identity) -> Operator | None:
+def describe_operator(backends: Backends, identity: Identity) -> Operator | None:
     """Return what Postgres knows of a signed-in identity: for `auth status`, about oneself only.
 
     Raises: BackendUnavailable when Postgres cannot be asked.
     """
-    return _look(system, identity).operator
+    return _load_operator(backends, identity).operator
 
 
-def has_superuser(system: System, *, needs_database: bool = False) -> bool:
+def has_superuser(backends: Backends, *, needs_database: bool = False) -> bool:
     """Say whether an active superuser on Premium exists; a database without tables has none.
 
     Raises: Conflict `db.urls_differ`, with `needs_database` `db.no_database` where there is none to ask;
     BackendUnavailable.
     """
-    from bazar_cli.adapters.postgres.gate import Ground
+    from bazar_cli.adapters.postgres.gate import SchemaState
 
-    sight = _look(system, None)
-    if needs_database and sight.ground is Ground.NO_DATABASE:
-        raise _no_database(system)
-    if not sight.superuser_exists:
-        _check_migration_url(system)
-    return sight.superuser_exists
+    lookup = _load_operator(backends, None)
+    if needs_database and lookup.schema_state is SchemaState.NO_DATABASE:
+        raise _no_database(backends)
+    if not lookup.superuser_exists:
+        _check_migration_url(backends)
+    return lookup.superuser_exists
 
 
-def id_of_address(system: System, email: str) -> UUID | None:
+def id_of_address(backends: Backends, email: str) -> UUID | None:
     """Return the id that the first superuser's address has in Postgres; None where it has none.
 
     The caller has proven that no superuser exists. Raises: BackendUnavailable.
     """
     from bazar_cli.adapters.postgres.gate import find_id
 
-    return find_id(system.database(), system.target, email.lower())
+    return find_id(backends.database(), backends.target, email.lower())
 
 
-def is_ruled(system: System) -> bool | None:
+def has_active_superuser(backends: Backends) -> bool | None:
     """Say whether an active superuser on Premium exists; None where there are no tables to look in."""
-    from bazar_cli.adapters.postgres.gate import Ground
+    from bazar_cli.adapters.postgres.gate import SchemaState
 
-    sight = _look(system, None)
-    return sight.superuser_exists if sight.ground is Ground.READY else None
+    lookup = _load_operator(backends, None)
+    return lookup.superuser_exists if lookup.schema_state is SchemaState.READY else None
 
 
-def awaits_first_superuser(system: System) -> bool:
+def awaits_first_superuser(backends: Backends) -> bool:
     """Say whether the database is migrated and has no active superuser on Premium yet."""
-    from bazar_cli.adapters.postgres.gate import Ground
+    from bazar_cli.adapters.postgres.gate import SchemaState
 
-    sight = _look(system, None)
-    return sight.ground is Ground.READY and not sight.superuser_exists
+    lookup = _load_operator(backends, None)
+    return lookup.schema_state is SchemaState.READY and not lookup.superuser_exists
 
 
-def _refuse_where_read_only(system: System) -> None:
+def _refuse_where_read_only(backends: Backends) -> None:
     from bazar_cli.adapters.postgres.gate import refuse_where_read_only
 
-    refuse_where_read_only(system.database(), system.target)
+    refuse_where_read_only(backends.database(), backends.target)
 
 
-def _look(system: System, identity: Identity | None) -> Sight:
-    from bazar_cli.adapters.postgres.gate import look
+def _load_operator(backends: Backends, identity: Identity | None) -> OperatorLookup:
+    from bazar_cli.adapters.postgres.gate import load_operator
 
-    return look(system.database(), system.target, identity.user_id if identity else None)
+    return load_operator(backends.database(), backends.target, identity.user_id if identity else None)
 
 
-def _check_migration_url(system: System) -> None:
+def _check_migration_url(backends: Backends) -> None:
     """See that nobody rules the database to be migrated either: another one than DATABASE_URL's proves nothing of it.
 
     Raises: Conflict `db.urls_differ`; BackendUnavailable.
     """
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
-    if system.target.migration_url is None:
+    if backends.target.migration_url is None:
         return
-    with System(system.target.to_migrate, system.request_id) as migrated:
-        if _look(migrated, None).superuser_exists:
+    with Backends(backends.target.to_migrate, backends.request_id) as migrated:
+        if _load_operator(migrated, None).superuser_exists:
             from bazar_cli.domain.db.database import urls_differ
 
             raise urls_differ()
@@ -328,10 +332,10 @@ def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:
     )
 
 
-def _no_database(system: System) -> Conflict:
+def _no_database(backends: Backends) -> Conflict:
     from bazar_cli.adapters.postgres.errors import absent
 
-    return absent(system.target)
+    return absent(backends.target)
 
 
 def _not_migrated() -> Conflict:

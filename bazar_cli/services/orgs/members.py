@@ -8,24 +8,24 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.entities import COMING_OR_GOING, Role
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Role
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.orgs import members as use_cases
 from bazar_cli.domain.orgs.members import AddMember, ListMembers, Member, MemberChange, RemoveMember, UpdateMember
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services import invariants
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import organization_not_found, user_not_found
+from bazar_cli.services.users.errors import organization_not_found, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.postgres.orgs.organizations import Lock
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.domain.entities import Organization, User
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def list_page(system: System, grant: Grant, request: ListMembers) -> Page[Member]:
+def list_page(backends: Backends, grant: Grant, request: ListMembers) -> Page[Member]:
     """Return one page of an organization's members, the oldest membership first.
 
     Raises: NotFound `orgs.not_found`; UsageError `list.cursor_invalid`, `list.limit_invalid`.
@@ -34,14 +34,14 @@ def list_page(system: System, grant: Grant, request: ListMembers) -> Page[Member
 
     grant.demand(use_cases.LIST)
     checked_limit(request.limit)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = organizations.find(connection, grant.reach, request.organization)
         if found is None:
             raise organization_not_found(request.organization)
         return memberships.page(connection, found.id, request)
 
 
-def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
+def add(backends: Backends, grant: Grant, request: AddMember) -> MemberChange:
     """Make a user within reach a member; who has the role already keeps it, and nothing is written.
 
     Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `members.differs` for a
@@ -54,7 +54,7 @@ def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
 
     def step(connection: Connection) -> MemberChange:
         organization = _held(connection, grant, request.organization, organizations.Lock.KEEP)
-        held = users.hold(connection, grant.reach, request.user)
+        held = users.lock(connection, grant.reach, request.user)
         # First whether the operator may at all, then who the user is.
         row_rules.may_give_role(grant, organization.id, organization.slug, request.role)
         user = _free(held, request.user)
@@ -66,10 +66,10 @@ def add(system: System, grant: Grant, request: AddMember) -> MemberChange:
             raise _differs(organization, user, current, request.role)
         return _recorded(connection, grant, organization, user, request.role)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def update(system: System, grant: Grant, request: UpdateMember) -> MemberChange:
+def update(backends: Backends, grant: Grant, request: UpdateMember) -> MemberChange:
     """Give a member another role; who has it already keeps it, and nothing is written.
 
     Raises: NotFound `orgs.not_found`, `users.not_found`, `members.not_found`; Denied by the row rules; Conflict
@@ -94,10 +94,10 @@ def update(system: System, grant: Grant, request: UpdateMember) -> MemberChange:
             memberships.change(connection, organization.id, user.id, request.role)
         return _recorded(connection, grant, organization, user, request.role)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange | Impact:
+def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberChange | Impact:
     """End a membership; for a user within reach who is no member nothing is written.
 
     Returns the impact, and writes nothing, until it was agreed to.
@@ -123,7 +123,7 @@ def remove(system: System, grant: Grant, request: RemoveMember) -> MemberChange 
         memberships.delete(connection, organization.id, user.id)
         return _recorded(connection, grant, organization, user, None)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
 def _impact(request: RemoveMember, organization: Organization, user: User, role: Role) -> Impact:
@@ -139,7 +139,7 @@ def _impact(request: RemoveMember, organization: Organization, user: User, role:
 def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
-    held = organizations.hold(connection, grant.reach, reference, lock)
+    held = organizations.lock(connection, grant.reach, reference, lock)
     if held is None:
         raise organization_not_found(reference)
     return held
@@ -148,14 +148,14 @@ def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> O
 def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    return _free(users.hold(connection, grant.reach, reference), reference)
+    return _free(users.lock(connection, grant.reach, reference), reference)
 
 
-def _free(held: Held | None, reference: str) -> User:
+def _free(held: LockedUser | None, reference: str) -> User:
     """The user; not while they are being created or deleted: who finishes that counts on what they are."""
     if held is None:
         raise user_not_found(reference)
-    leases.refuse_pending(held, COMING_OR_GOING)
+    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
     return held.user
 
 

@@ -8,7 +8,7 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.entities import COMING_OR_GOING, Organization, UserState
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Organization, UserState
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import (
@@ -27,17 +27,17 @@ from bazar_cli.domain.orgs.organizations import (
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services.consent import as_detail, not_it
 from bazar_cli.services.users import leases
+from bazar_cli.services.users.errors import organization_not_found, user_not_found
 from bazar_cli.services.users.ids import time_ordered_uuid
-from bazar_cli.services.users.lookups import organization_not_found, user_not_found
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def create(system: System, grant: Grant, request: CreateOrganization) -> CreatedOrganization:
+def create(backends: Backends, grant: Grant, request: CreateOrganization) -> CreatedOrganization:
     """Create an organization; the operator becomes its owner, or, for superusers, the owner they name.
 
     Raises: UsageError for a bad name or slug; NotFound for an unknown owner; Conflict `orgs.slug_exists`.
@@ -59,9 +59,9 @@ def create(system: System, grant: Grant, request: CreateOrganization) -> Created
         events.record(
             connection, grant, events.Change("organization", created.id, created.id, before=None, after=after)
         )
-        return CreatedOrganization(created, foretold=grant.dry_run)
+        return CreatedOrganization(created, id_is_provisional=grant.dry_run)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
 def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
@@ -69,7 +69,7 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
 
     if request.owner is None:
         return row_rules.owner_of_new_organization(grant)
-    held = users.hold(connection, grant.reach, request.owner)
+    held = users.lock(connection, grant.reach, request.owner)
     if held is None:
         raise user_not_found(request.owner)
     leases.refuse_pending(held)
@@ -83,7 +83,7 @@ def _owner(connection: Connection, grant: Grant, request: CreateOrganization) ->
     return held.user.id
 
 
-def list_page(system: System, grant: Grant, request: ListOrganizations) -> Page[Organization]:
+def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> Page[Organization]:
     """Return one page of the organizations within reach.
 
     Raises: UsageError `list.cursor_invalid`, `list.limit_invalid`.
@@ -92,11 +92,11 @@ def list_page(system: System, grant: Grant, request: ListOrganizations) -> Page[
 
     grant.demand(use_cases.LIST)
     checked_limit(request.limit)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         return organizations.page(connection, grant.reach, request)
 
 
-def get(system: System, grant: Grant, request: GetOrganization) -> Organization:
+def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organization:
     """Return one organization by id or slug.
 
     Raises: NotFound `orgs.not_found`, the same for an unknown one and for one out of reach.
@@ -104,14 +104,14 @@ def get(system: System, grant: Grant, request: GetOrganization) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
     grant.demand(use_cases.GET)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = organizations.find(connection, grant.reach, request.organization)
     if found is None:
         raise organization_not_found(request.organization)
     return found
 
 
-def update(system: System, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
+def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
     """Change what is given of an organization; a change that changes nothing writes nothing.
 
     Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
@@ -138,10 +138,10 @@ def update(system: System, grant: Grant, request: UpdateOrganization) -> Updated
         events.record(connection, grant, events.Change("organization", held.id, held.id, before, after))
         return UpdatedOrganization(changed, changed=True)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def foresee_deletion(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+def foresee_deletion(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
     """Return what `delete` would end, for whoever is asked to confirm it.
 
     Raises: as `delete`, but for the confirmation.
@@ -156,10 +156,10 @@ def foresee_deletion(system: System, grant: Grant, request: DeleteOrganization) 
             raise organization_not_found(request.organization)
         return _dissolution(connection, grant, found)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolution:
+def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
     """Delete an organization with its memberships; its users stay. Return what went.
 
     Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
@@ -184,14 +184,14 @@ def delete(system: System, grant: Grant, request: DeleteOrganization) -> Dissolu
         events.record(connection, grant, events.Change("organization", organization.id, organization.id, before))
         return gone
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
 def _held(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
     change = organizations.Lock.CHANGE
-    held = organizations.hold(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
+    held = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
     if held is None:
         raise organization_not_found(reference)
     return held
@@ -202,9 +202,9 @@ def _dissolution(connection: Connection, grant: Grant, organization: Organizatio
     from bazar_cli.adapters.postgres.users import users
 
     row_rules.may_write_organization(grant, organization, Permission.ORGS_DELETE)
-    unfinished = users.coming_or_going_in(connection, organization.id)
+    unfinished = users.user_being_created_or_deleted_in(connection, organization.id)
     if unfinished is not None:
-        leases.refuse_pending(unfinished, COMING_OR_GOING)
+        leases.refuse_pending(unfinished, BEING_CREATED_OR_DELETED)
     roles = memberships.roles(connection, organization.id)
     return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
 

@@ -15,18 +15,18 @@ from bazar_cli.domain.authz.permissions import in_order
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.entities import COMING_OR_GOING, Plan, User
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Plan, User
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
 from bazar_cli.services import invariants
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import plan_not_found, user_not_found
+from bazar_cli.services.users.errors import plan_not_found, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def assign(system: System, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
+def assign(backends: Backends, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
     """Put a user on a plan; return what that took and gave, or the impact that nobody agreed to yet.
 
     The plan that the user has already writes nothing. Raises: NotFound `users.not_found`, `plans.not_found`;
@@ -37,10 +37,10 @@ def assign(system: System, grant: Grant, request: AssignPlan) -> AssignedPlan | 
     def step(connection: Connection) -> AssignedPlan | Impact:
         return _assign(connection, grant, request)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def grant_permission(system: System, grant: Grant, request: EditPlan) -> EditedPlan:
+def grant_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan:
     """Let a plan allow one thing more; what it allows already writes nothing.
 
     Raises: NotFound `plans.not_found`.
@@ -50,7 +50,7 @@ def grant_permission(system: System, grant: Grant, request: EditPlan) -> EditedP
     def step(connection: Connection) -> EditedPlan:
         from bazar_cli.adapters.postgres import plans
 
-        before = plans.hold(connection, request.plan)
+        before = plans.lock(connection, request.plan)
         if before is None:
             raise plan_not_found(request.plan)
         if request.permission.value not in before:
@@ -58,10 +58,10 @@ def grant_permission(system: System, grant: Grant, request: EditPlan) -> EditedP
             _record_edit(connection, grant, request, before, before | {request.permission.value})
         return _edited(connection, request, changed=request.permission.value not in before)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def revoke_permission(system: System, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
+def revoke_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
     """Let a plan allow one thing less; return the plan, or the impact that nobody agreed to yet.
 
     What the plan does not allow writes nothing. Raises: NotFound `plans.not_found`; Conflict `plans.protected`.
@@ -71,7 +71,7 @@ def revoke_permission(system: System, grant: Grant, request: EditPlan) -> Edited
     def step(connection: Connection) -> EditedPlan | Impact:
         return _revoke(connection, grant, request)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
 def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
@@ -79,12 +79,12 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     user = held.user
     row_rules.may_write_user(grant, user)
-    leases.refuse_pending(held, COMING_OR_GOING)
+    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
     if request.plan is not user.plan:
         invariants.keep_ruler(connection, user)
     table = plans.keep(connection, user.plan, request.plan)
@@ -133,7 +133,7 @@ def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...])
 def _revoke(connection: Connection, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
     from bazar_cli.adapters.postgres import plans
 
-    before = plans.hold(connection, request.plan)
+    before = plans.lock(connection, request.plan)
     if before is None:
         raise plan_not_found(request.plan)
     if request.permission.value not in before:

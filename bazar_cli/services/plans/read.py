@@ -12,22 +12,22 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import CheckPermission, MatrixRow, PlanDetails, PlanUsage, ShowPlan
-from bazar_cli.services.users.lookups import organization_not_found, plan_not_found, user_not_found
+from bazar_cli.services.users.errors import organization_not_found, plan_not_found, user_not_found
 
 if TYPE_CHECKING:
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def list_plans(system: System, grant: Grant, _request: None = None) -> tuple[PlanDetails, ...]:
+def list_plans(backends: Backends, grant: Grant, _request: None = None) -> tuple[PlanDetails, ...]:
     """Return every plan with what it allows, from the least to the most."""
     from bazar_cli.adapters.postgres import plans
 
     grant.demand(use_cases.LIST)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         return plans.table(connection)
 
 
-def show(system: System, grant: Grant, request: ShowPlan) -> PlanDetails:
+def show(backends: Backends, grant: Grant, request: ShowPlan) -> PlanDetails:
     """Return one plan with what it allows.
 
     Raises: NotFound `plans.not_found` when the table has lost it.
@@ -35,19 +35,19 @@ def show(system: System, grant: Grant, request: ShowPlan) -> PlanDetails:
     from bazar_cli.adapters.postgres import plans
 
     grant.demand(use_cases.SHOW)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = next((p for p in plans.table(connection) if p.name is request.plan), None)
     if found is None:
         raise plan_not_found(request.plan)
     return found
 
 
-def matrix(system: System, grant: Grant, _request: None = None) -> tuple[MatrixRow, ...]:
+def matrix(backends: Backends, grant: Grant, _request: None = None) -> tuple[MatrixRow, ...]:
     """Return one row per permission: which plans have it."""
     from bazar_cli.adapters.postgres import plans
 
     grant.demand(use_cases.MATRIX)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
     none: frozenset[Permission] = frozenset()
     return tuple(
@@ -61,40 +61,40 @@ def matrix(system: System, grant: Grant, _request: None = None) -> tuple[MatrixR
     )
 
 
-def check(system: System, grant: Grant, request: CheckPermission) -> Verdict:
+def check(backends: Backends, grant: Grant, request: CheckPermission) -> Verdict:
     """Say whether a user may use a permission, at all or in one organization, and why.
 
     Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
     """
     grant.demand(use_cases.CHECK)
-    return _explained(system, grant, request).verdict
+    return _explained(backends, grant, request).verdict
 
 
-def explain(system: System, grant: Grant, request: CheckPermission) -> Explanation:
+def explain(backends: Backends, grant: Grant, request: CheckPermission) -> Explanation:
     """Say so with every step that decides, and what would change it.
 
     Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
     """
     grant.demand(use_cases.EXPLAIN)
-    return _explained(system, grant, request)
+    return _explained(backends, grant, request)
 
 
-def usage(system: System, grant: Grant, _request: None = None) -> tuple[PlanUsage, ...]:
+def usage(backends: Backends, grant: Grant, _request: None = None) -> tuple[PlanUsage, ...]:
     """Return how many users within reach are on each plan, from the least to the most."""
     from bazar_cli.adapters.postgres import plans
 
     grant.demand(use_cases.USAGE)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         return plans.usage(connection, grant.reach)
 
 
-def _explained(system: System, grant: Grant, request: CheckPermission) -> Explanation:
+def _explained(backends: Backends, grant: Grant, request: CheckPermission) -> Explanation:
     from bazar_cli.adapters.postgres import plans
     from bazar_cli.adapters.postgres.orgs import organizations
     from bazar_cli.adapters.postgres.users import users
 
     reference = request.user if request.user is not None else str(grant.operator.id)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         user = users.find(connection, grant.reach, reference)
         if user is None:
             raise user_not_found(reference)

@@ -20,18 +20,18 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import ADOPTED, CREATED, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, checked_name, normalized_email
 from bazar_cli.services.users import agreement, leases
-from bazar_cli.services.users.lookups import same_address, user_not_found, user_pending
+from bazar_cli.services.users.errors import same_address, user_not_found, user_pending
 from bazar_cli.services.users.provision import Begun, Wanted, refused, undo
 from bazar_cli.services.users.values import differences, differs, organization_of, planned
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
+def adopt(backends: Backends, grant: Grant, request: AdoptUser) -> AdoptedUser:
     """Take in the identity with an address, or finish what an earlier run of the same command began.
 
     An identity that is banned becomes a suspended user, and its ban lasts as that of `users suspend` does: one that
@@ -44,43 +44,43 @@ def adopt(system: System, grant: Grant, request: AdoptUser) -> AdoptedUser:
     """
     grant.demand(use_cases.ADOPT)
     wanted = _wanted(normalized_email(request.email), checked_name(request.name))
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
     identity = admin.find_by_email(wanted.email)
 
     def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
         return _begin(connection, grant, request, wanted, identity, lease)
 
-    with leases.claimed(system, grant, intent) as begun:
+    with leases.claimed(backends, grant, intent) as begun:
         if isinstance(begun, User):
             return AdoptedUser(begun, adopted=False, confirmed=identity is None or identity.is_confirmed)
         if grant.dry_run:
             found = _fit(admin.get(begun.id), wanted.email, begun)
-            user = planned(system, grant, request.organization, wanted, begun.id, _state_of(found))
+            user = planned(backends, grant, request.organization, wanted, begun.id, _state_of(found))
             return AdoptedUser(user, adopted=True, confirmed=found.is_confirmed, ban_ended=_end_of_ban(found))
         with leases.begun(lambda silent: _unfinished(begun.email, begun, silent)):
-            return _complete(system, grant, admin, begun)
+            return _complete(backends, grant, admin, begun)
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
+def finish(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str:
     """Finish an adoption whose command died, for `doctor --fix`; one that another command finished is left alone.
 
     Returns what is to be known of it.
     Raises: as `adopt`; NotFound `users.not_found` for a user who is gone; Conflict `users.busy`.
     """
     grant.demand(doctor.FIX)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> Begun | None:
         return _take_over(connection, user_id, lease)
 
-    with leases.claimed(system, grant, intent) as begun:
+    with leases.claimed(backends, grant, intent) as begun:
         if begun is None:
             return ""
         if grant.dry_run:
             ended = _end_of_ban(_fit(admin.get(user_id), begun.email, begun))
         else:
             with leases.begun(lambda silent: _unfinished(begun.email, begun, silent)):
-                ended = _complete(system, grant, admin, begun).ban_ended
+                ended = _complete(backends, grant, admin, begun).ban_ended
     return "" if ended is None else f"banned for good, where the ban would have ended at {ended.isoformat()}"
 
 
@@ -107,14 +107,14 @@ def _begin(
     where = (organization.id, organization.slug) if organization else (None, None)
     row_rules.may_create_user(grant, *where, wanted.role)
     deployment = users.deployment(connection)
-    held = users.hold_email(connection, wanted.email)
+    held = users.lock_by_email(connection, wanted.email)
     if held is not None:
         if held.leased:
             raise leases.Busy(held.user.email)
         asked = CreateUser(wanted.email, name=request.name, organization=request.organization)
         different = differences(asked, wanted, organization, held.user)
         if not _is_unfinished(held):
-            return _same(held, identity, different)
+            return _existing_user(held, identity, different)
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
         changes.take(connection, held.user.id, Pending.CREATE, lease)
@@ -124,7 +124,7 @@ def _begin(
     if identity is None:
         raise _not_found(wanted.email)
     _refuse_unfit(identity, wanted.email, deployment)
-    other = users.hold_id(connection, identity.id)
+    other = users.lock_by_id(connection, identity.id)
     if other is not None:
         raise (
             leases.Busy(other.user.email)
@@ -151,11 +151,11 @@ def _begin(
     return Begun(id=new.id, email=wanted.email, lease=lease, deployment=deployment, adopted=True, resumed=False)
 
 
-def _is_unfinished(held: Held) -> bool:
+def _is_unfinished(held: LockedUser) -> bool:
     return held.adopted and held.user.pending is Pending.CREATE
 
 
-def _same(held: Held, identity: StoredIdentity | None, different: list[str]) -> User:
+def _existing_user(held: LockedUser, identity: StoredIdentity | None, different: list[str]) -> User:
     """The user who is there with this email, where it is the identity's and has the values given."""
     user = held.user
     if user.pending is not None:
@@ -182,7 +182,7 @@ def _same(held: Held, identity: StoredIdentity | None, different: list[str]) -> 
 def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> Begun | None:
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold_id(connection, user_id)
+    held = users.lock_by_id(connection, user_id)
     if held is None:
         raise user_not_found(str(user_id))
     if not _is_unfinished(held):
@@ -197,20 +197,20 @@ def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> 
 # -- at Supabase ------------------------------------------------------------------------------------------
 
 
-def _complete(system: System, grant: Grant, admin: AdminClient, begun: Begun) -> AdoptedUser:
+def _complete(backends: Backends, grant: Grant, admin: AdminClient, begun: Begun) -> AdoptedUser:
     """Stamp the identity and settle the row; take the row back where there is nobody to adopt."""
     email, existing = begun.email, admin.get(begun.id)
     try:
         identity = _fit(existing, email, begun)
-        leases.keep(system, grant, begun)
+        leases.keep(backends, grant, begun)
         state, ban_ended, origin = _state_of(identity), _end_of_ban(identity), _origin_of(identity, begun)
         _stamp(admin, email, begun, origin, ban=ban_ended is not None)
     except (NotFound, Conflict, UsageError) as error:
         # A refusal did nothing. What bears the stamp already is this Bazar's, so that its row stays.
         if existing is None or existing.deployment != begun.deployment:
-            undo(system, grant, email, begun, error)
+            undo(backends, grant, email, begun, error)
         raise
-    user = _settle(system, grant, admin, email, begun, state, origin, banned=ban_ended is not None)
+    user = _settle(backends, grant, admin, email, begun, state, origin, banned=ban_ended is not None)
     return AdoptedUser(user, adopted=True, confirmed=identity.is_confirmed, ban_ended=ban_ended)
 
 
@@ -250,7 +250,7 @@ def _stamp(admin: AdminClient, email: str, begun: Begun, origin: str, *, ban: bo
     try:
         admin.stamp(begun.id, begun.deployment, origin, ban=ban)
     except IdentityRefused as refusal:
-        raise _vanished(email) if refusal.nobody else refused(email, refusal) from refusal
+        raise _vanished(email) if refusal.not_found else refused(email, refusal) from refusal
     except OutcomeUnknown as unknown:
         try:
             found = admin.get(begun.id)
@@ -261,7 +261,7 @@ def _stamp(admin: AdminClient, email: str, begun: Begun, origin: str, *, ban: bo
 
 
 def _settle(
-    system: System,
+    backends: Backends,
     grant: Grant,
     admin: AdminClient,
     email: str,
@@ -277,7 +277,7 @@ def _settle(
     """
     from bazar_cli.adapters.postgres.users import changes, users
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         # Somebody may have banned the identity, or lifted its ban, since the intent was committed.
         changes.write_adopted(connection, begun.id, begun.lease, state, origin)
         settled = changes.settle(connection, begun.id, Pending.CREATE, begun.lease)
@@ -292,7 +292,7 @@ def _settle(
     if not settled and user.pending is not None:
         raise leases.taken_over(email, "is in the middle of a change of the user")
     if not settled and banned:
-        agreement.set_right(system, grant, admin, begun)
+        agreement.set_right(backends, grant, admin, begun)
     return user
 
 

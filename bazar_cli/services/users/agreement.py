@@ -17,14 +17,14 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending, UserState
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import user_not_found
+from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.domain.entities import User
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 T = TypeVar("T")
 
@@ -45,14 +45,14 @@ def ask(admin: AdminClient, claim: leases.Claim) -> StoredIdentity | None:
 
 def take_up(
     connection: Connection, user_id: uuid.UUID, lease: uuid.UUID, kinds: frozenset[Pending]
-) -> tuple[Held, leases.Claim] | None:
+) -> tuple[LockedUser, leases.Claim] | None:
     """Take over what a dead command left pending, for the doctor; None where another command finished it.
 
     Raises: NotFound for a user who is gone; Busy.
     """
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold_id(connection, user_id)
+    held = users.lock_by_id(connection, user_id)
     if held is None:
         raise user_not_found(str(user_id))
     pending = held.user.pending
@@ -74,7 +74,7 @@ def take_up(
 
 
 def settle(
-    system: System,
+    backends: Backends,
     grant: Grant,
     admin: AdminClient,
     claim: leases.Claim,
@@ -90,7 +90,7 @@ def settle(
     """
     from bazar_cli.adapters.postgres.users import changes, users
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         settled = changes.settle(connection, claim.id, claim.pending, claim.lease)
         if settled:
             done = also(connection)
@@ -100,11 +100,11 @@ def settle(
     if settled:
         raise leases.out_of_reach(claim.email)
     if asked:
-        set_right(system, grant, admin, claim)
+        set_right(backends, grant, admin, claim)
     raise leases.taken_over(claim.email, "went on with the user")
 
 
-def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Claim) -> None:
+def set_right(backends: Backends, grant: Grant, admin: AdminClient, late: leases.Claim) -> None:
     """Ask Supabase for what the row wants now, after a call that came when the lease was another command's.
 
     What somebody else left pending is theirs, or the doctor's, to ask for again. Raises: Conflict
@@ -113,7 +113,7 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
     from bazar_cli.adapters.postgres.users import changes, users
 
     def intent(connection: Connection, lease: uuid.UUID) -> leases.Claim | None:
-        held = users.hold_id(connection, late.id)
+        held = users.lock_by_id(connection, late.id)
         if held is None:
             return None
         if held.leased:
@@ -126,7 +126,7 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
         changes.take(connection, late.id, pending, lease)
         return replace(late, email=held.user.email, pending=pending, lease=lease, since=leases.Since())
 
-    with leases.claimed(system, grant, intent, finishing=True) as claim:
+    with leases.claimed(backends, grant, intent, finishing=True) as claim:
         if claim is None:
             return
         try:
@@ -134,5 +134,5 @@ def set_right(system: System, grant: Grant, admin: AdminClient, late: leases.Cla
         except (IdentityRefused, OutcomeUnknown) as error:
             what = f"changed the user, which Supabase is yet to follow: {error}"
             raise leases.taken_over(late.email, what) from error
-        with system.database().transaction(grant, finishing=True) as connection:
+        with backends.database().transaction(grant, finishing=True) as connection:
             changes.settle(connection, claim.id, claim.pending, claim.lease)

@@ -21,13 +21,13 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users.users import ChangedUser, UpdateUser, checked_name, normalized_email
 from bazar_cli.services.users import agreement, identity_of, leases
-from bazar_cli.services.users.lookups import user_changed_since, user_not_found
+from bazar_cli.services.users.errors import user_changed_since, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _KINDS = frozenset({Pending.EMAIL})
 
@@ -55,7 +55,7 @@ class _Same:
     move: _Move
 
 
-def change(system: System, grant: Grant, request: UpdateUser, given: str) -> ChangedUser:
+def change(backends: Backends, grant: Grant, request: UpdateUser, given: str) -> ChangedUser:
     """Give a user the address `given`, and the name that was given with it, or finish what an earlier run began.
 
     Who has it in both systems keeps it, and Supabase is written to where it alone has another one.
@@ -66,17 +66,17 @@ def change(system: System, grant: Grant, request: UpdateUser, given: str) -> Cha
     """
     grant.demand(use_cases.UPDATE)
     email, name = normalized_email(given), checked_name(request.name)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
-    found = _change(system, grant, admin, request, email, name)
+    found = _change(backends, grant, admin, request, email, name)
     if isinstance(found, _Same):
-        found = _change(system, grant, admin, request, email, name, _at_supabase_now(admin, found.move))
+        found = _change(backends, grant, admin, request, email, name, _at_supabase_now(admin, found.move))
     assert isinstance(found, ChangedUser), "Supabase was looked at"
     return found
 
 
 def _change(
-    system: System,
+    backends: Backends,
     grant: Grant,
     admin: AdminClient,
     request: UpdateUser,
@@ -89,22 +89,22 @@ def _change(
     def intent(connection: Connection, lease: uuid.UUID) -> _Move | _Same | ChangedUser:
         return _begin(connection, grant, request, email, name, lease, at_supabase)
 
-    with leases.claimed(system, grant, intent) as move:
+    with leases.claimed(backends, grant, intent) as move:
         if not isinstance(move, _Move):
             return move
         if grant.dry_run:
             _foresee(admin, move)
             return ChangedUser(move.user, changed=True)
-        return ChangedUser(_finish(system, grant, admin, move), changed=True)
+        return ChangedUser(_finish(backends, grant, admin, move), changed=True)
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
+def finish(backends: Backends, grant: Grant, user_id: uuid.UUID) -> None:
     """Finish a change of address whose command died, for `doctor --fix`.
 
     Raises: as `change`; NotFound for a user who is gone.
     """
     grant.demand(doctor.FIX)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> _Move | None:
         from bazar_cli.adapters.postgres.audit import events
@@ -115,13 +115,13 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> None:
         held, claim = taken
         return _move(held, claim, held.user, events.address_before(connection, user_id, claim.email))
 
-    with leases.claimed(system, grant, intent) as move:
+    with leases.claimed(backends, grant, intent) as move:
         if move is None:
             return
         if grant.dry_run:
             _foresee(admin, move)
         else:
-            _finish(system, grant, admin, move)
+            _finish(backends, grant, admin, move)
 
 
 # -- in Postgres ------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def _begin(
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     moved = held is None
     if held is None:
         held = _moved_from(connection, grant, request.user, email)
@@ -175,7 +175,9 @@ def _begin(
     return _moving(connection, grant, held, email, lease, drifted=drifted)
 
 
-def _moving(connection: Connection, grant: Grant, held: Held, email: str, lease: uuid.UUID, *, drifted: bool) -> _Move:
+def _moving(
+    connection: Connection, grant: Grant, held: LockedUser, email: str, lease: uuid.UUID, *, drifted: bool
+) -> _Move:
     """The claim to the user, as they were held, with what the transaction wrote since."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import users
@@ -194,7 +196,7 @@ def _moving(connection: Connection, grant: Grant, held: Held, email: str, lease:
     return _move(held, claim, seen, before, drifted=drifted)
 
 
-def _move(held: Held, claim: leases.Claim, user: User, before: str | None, *, drifted: bool = False) -> _Move:
+def _move(held: LockedUser, claim: leases.Claim, user: User, before: str | None, *, drifted: bool = False) -> _Move:
     return _Move(
         id=claim.id,
         email=claim.email,
@@ -210,7 +212,7 @@ def _move(held: Held, claim: leases.Claim, user: User, before: str | None, *, dr
     )
 
 
-def _moved_from(connection: Connection, grant: Grant, reference: str, email: str) -> Held:
+def _moved_from(connection: Connection, grant: Grant, reference: str, email: str) -> LockedUser:
     """The user who has the new address, and came to it from the one that the command names.
 
     So the same command, run again after it died, finds whom it began with. Raises: NotFound.
@@ -218,7 +220,7 @@ def _moved_from(connection: Connection, grant: Grant, reference: str, email: str
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.hold(connection, grant.reach, email)
+    held = users.lock(connection, grant.reach, email)
     if held is None or events.address_before(connection, held.user.id, email) != reference.lower():
         raise user_not_found(reference)
     return held
@@ -227,7 +229,7 @@ def _moved_from(connection: Connection, grant: Grant, reference: str, email: str
 def _refuse_taken(connection: Connection, email: str) -> None:
     from bazar_cli.adapters.postgres.users import changes, users
 
-    other = users.hold_email(connection, email)
+    other = users.lock_by_email(connection, email)
     if other is None:
         return
     if other.leased:
@@ -236,7 +238,7 @@ def _refuse_taken(connection: Connection, email: str) -> None:
     raise changes.email_taken(email, creating=False)
 
 
-def _put_back(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
+def _put_back(backends: Backends, grant: Grant, move: _Move, address: str | None, why: BazarError) -> None:
     """Take the change back: the row gets `address`, where there is one, and nothing is pending any more.
 
     One that changed nothing here has nothing to put back.
@@ -246,7 +248,7 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         if not changes.settle(connection, move.id, move.pending, move.lease):
             raise leases.taken_over(move.email, "went on with the user") from why
         if move.drifted:
@@ -263,34 +265,34 @@ def _put_back(system: System, grant: Grant, move: _Move, address: str | None, wh
 # -- at Supabase ------------------------------------------------------------------------------------------
 
 
-def _finish(system: System, grant: Grant, admin: AdminClient, move: _Move) -> User:
+def _finish(backends: Backends, grant: Grant, admin: AdminClient, move: _Move) -> User:
     with leases.begun(lambda silent: _unfinished(move, silent)):
         existing = admin.get(move.id)
     if existing is None or not _may_be_changed(existing, move):
-        raise _undone(system, grant, move, move.before, _no_identity(move))
+        raise _undone(backends, grant, move, move.before, _no_identity(move))
     asked = existing.email != move.email
     if asked:
-        _ask(system, grant, admin, move, existing)
-    user, _ = agreement.settle(system, grant, admin, move, lambda _connection: None, asked=asked)
+        _ask(backends, grant, admin, move, existing)
+    user, _ = agreement.settle(backends, grant, admin, move, lambda _connection: None, asked=asked)
     return user
 
 
-def _ask(system: System, grant: Grant, admin: AdminClient, move: _Move, existing: StoredIdentity) -> None:
+def _ask(backends: Backends, grant: Grant, admin: AdminClient, move: _Move, existing: StoredIdentity) -> None:
     """Change the address at Supabase; where it cannot be, put the one that Supabase has back in the row."""
     back = existing.email or move.before
-    leases.keep(system, grant, move)
+    leases.keep(backends, grant, move)
     try:
         changed = agreement.ask(admin, move)
     except IdentityRefused as refusal:
-        raise _undone(system, grant, move, back, _refused(move, refusal)) from refusal
+        raise _undone(backends, grant, move, back, _refused(move, refusal)) from refusal
     except OutcomeUnknown as unknown:
-        _find_out(system, grant, admin, move, unknown)
+        _find_out(backends, grant, admin, move, unknown)
         return
     if changed is None:
-        raise _undone(system, grant, move, back, _no_identity(move))
+        raise _undone(backends, grant, move, back, _no_identity(move))
 
 
-def _find_out(system: System, grant: Grant, admin: AdminClient, move: _Move, unknown: OutcomeUnknown) -> None:
+def _find_out(backends: Backends, grant: Grant, admin: AdminClient, move: _Move, unknown: OutcomeUnknown) -> None:
     """After a 5xx or a timeout: it was changed, the address is somebody else's, or nobody knows yet."""
     try:
         existing = admin.get(move.id)
@@ -302,12 +304,12 @@ def _find_out(system: System, grant: Grant, admin: AdminClient, move: _Move, unk
         return
     if other is None or existing is None:
         raise _unfinished(move, unknown) from unknown
-    raise _undone(system, grant, move, existing.email or move.before, _at_supabase(move.email)) from unknown
+    raise _undone(backends, grant, move, existing.email or move.before, _at_supabase(move.email)) from unknown
 
 
-def _undone(system: System, grant: Grant, move: _Move, address: str | None, why: BazarError) -> BazarError:
+def _undone(backends: Backends, grant: Grant, move: _Move, address: str | None, why: BazarError) -> BazarError:
     """Put `address` back in the row; return the error that says why."""
-    _put_back(system, grant, move, address, why)
+    _put_back(backends, grant, move, address, why)
     return why
 
 

@@ -25,9 +25,9 @@ from bazar_cli.domain.users.users import (
     normalized_email,
 )
 from bazar_cli.services.users import leases
+from bazar_cli.services.users.errors import user_not_found, user_pending
 from bazar_cli.services.users.ids import time_ordered_uuid
 from bazar_cli.services.users.invite import invite
-from bazar_cli.services.users.lookups import user_not_found, user_pending
 from bazar_cli.services.users.passwords import generated_password
 from bazar_cli.services.users.provision import (
     Begun,
@@ -42,12 +42,12 @@ from bazar_cli.services.users.values import differences, differs, organization_o
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def create(system: System, grant: Grant, request: CreateUser, *, chosen_id: uuid.UUID | None = None) -> CreatedUser:
+def create(backends: Backends, grant: Grant, request: CreateUser, *, chosen_id: uuid.UUID | None = None) -> CreatedUser:
     """Create a user in both systems, or finish what an earlier run of the same command began.
 
     Parameters: `chosen_id` is for a new user; an identity with it that bears this deployment's stamp and the address
@@ -61,28 +61,28 @@ def create(system: System, grant: Grant, request: CreateUser, *, chosen_id: uuid
     if chosen_id is not None:
         row_rules.may_choose_id(grant)
     wanted = _checked(request)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> Begun | User:
         return _begin(connection, grant, request, wanted, lease, chosen_id)
 
-    with leases.claimed(system, grant, intent) as begun:
+    with leases.claimed(backends, grant, intent) as begun:
         if isinstance(begun, User):
             return CreatedUser(begun, created=False)
         if grant.dry_run:
-            _would_exist(system, grant, admin, replace(wanted, plain=None), begun)
-            foreseen = planned(system, grant, request.organization, wanted, begun.id)
-            return CreatedUser(foreseen, created=True, foretold=not begun.resumed, planned=True)
+            _would_exist(backends, grant, admin, replace(wanted, plain=None), begun)
+            foreseen = planned(backends, grant, request.organization, wanted, begun.id)
+            return CreatedUser(foreseen, created=True, id_is_provisional=not begun.resumed, planned=True)
         with leases.begun(lambda silent: unfinished(wanted.email, begun, f"whether it has {wanted.email}", silent)):
-            password_set = provision(system, grant, admin, wanted, begun)
-            invited = wanted.invite and invite(system, grant, admin, wanted, begun, created_here=password_set)
-            user = settle(system, grant, admin, wanted, begun, created_here=password_set)
+            password_set = provision(backends, grant, admin, wanted, begun)
+            invited = wanted.invite and invite(backends, grant, admin, wanted, begun, created_here=password_set)
+            user = settle(backends, grant, admin, wanted, begun, created_here=password_set)
     shown = wanted.plain if wanted.generated and password_set else None
     kept = not password_set and (wanted.plain or wanted.bcrypt_hash) is not None
     return CreatedUser(user, created=True, password=shown, invited=invited, password_kept=kept)
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
+def finish(backends: Backends, grant: Grant, user_id: uuid.UUID) -> bool:
     """Finish a creation whose command died, for `doctor --fix`: as running it again would, without a password.
 
     Returns whether the user has what the first run was to give: the identity was there, or an invitation goes
@@ -92,22 +92,22 @@ def finish(system: System, grant: Grant, user_id: uuid.UUID) -> bool:
     Raises: as `create`; NotFound for a user who is gone; Conflict `users.busy` while a command is at it.
     """
     grant.demand(doctor.FIX)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> _TakenOver | None:
         return _take_over(connection, user_id, lease)
 
-    with leases.claimed(system, grant, intent) as begun:
+    with leases.claimed(backends, grant, intent) as begun:
         if begun is None:
             return True
         if grant.dry_run:
-            return _would_exist(system, grant, admin, begun.wanted, begun) or begun.wanted.invite
+            return _would_exist(backends, grant, admin, begun.wanted, begun) or begun.wanted.invite
         with leases.begun(lambda silent: unfinished(begun.email, begun, f"whether it has {begun.email}", silent)):
             existed = admin.get(user_id) is not None
-            created_here = provision(system, grant, admin, begun.wanted, begun)
+            created_here = provision(backends, grant, admin, begun.wanted, begun)
             if begun.wanted.invite:
-                invite(system, grant, admin, begun.wanted, begun, created_here=created_here)
-            settle(system, grant, admin, begun.wanted, begun, created_here=created_here)
+                invite(backends, grant, admin, begun.wanted, begun, created_here=created_here)
+            settle(backends, grant, admin, begun.wanted, begun, created_here=created_here)
     return existed or begun.wanted.invite
 
 
@@ -118,23 +118,23 @@ class _TakenOver(Begun):
     wanted: Wanted
 
 
-def _would_exist(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
+def _would_exist(backends: Backends, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
     """Whether the identity that a dry run would finish is there; raises what the real run would end with."""
     existing = admin.get(begun.id)
     if existing is not None:
         # Without a password it writes nothing, and what it takes back is what this lease holds: nothing here.
-        finish_existing(system, grant, admin, wanted, begun, existing)
+        finish_existing(backends, grant, admin, wanted, begun, existing)
     else:
         other = admin.find_by_email(wanted.email)
         if other is not None:
-            raise at_supabase(system, grant, wanted.email, other)
+            raise at_supabase(backends, grant, wanted.email, other)
     return existing is not None
 
 
 def _take_over(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> _TakenOver | None:
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold_id(connection, user_id)
+    held = users.lock_by_id(connection, user_id)
     if held is None:
         raise user_not_found(str(user_id))
     user, pending = held.user, held.user.pending
@@ -216,13 +216,13 @@ def _begin(
     )
     deployment = users.deployment(connection)
     pending = Pending.INVITE if wanted.invite else Pending.CREATE
-    held = users.hold_email(connection, wanted.email)
+    held = users.lock_by_email(connection, wanted.email)
     if held is not None:
         if held.leased:
             raise leases.Busy(held.user.email)
         seen = users.find(connection, grant.reach, str(held.user.id))
         if held.user.pending is not pending or held.adopted or seen is None:
-            return _same(request, wanted, organization, held, seen)
+            return _existing_user(request, wanted, organization, held, seen)
         different = unlike(request, wanted, organization, held.user)
         if different:
             raise differs(wanted.email, different, "an unfinished user with the email {email}")
@@ -253,8 +253,8 @@ def _begin(
     return Begun(id=new.id, email=wanted.email, pending=pending, lease=lease, deployment=deployment, resumed=False)
 
 
-def _same(
-    request: CreateUser, wanted: Wanted, organization: Organization | None, held: Held, seen: User | None
+def _existing_user(
+    request: CreateUser, wanted: Wanted, organization: Organization | None, held: LockedUser, seen: User | None
 ) -> User:
     """The complete user with this email, where --if-not-exists asks for no more than it is.
 

@@ -15,7 +15,7 @@ from bazar_cli.domain.users.identities import CREATED, IdentityRefused, OutcomeU
 
 if TYPE_CHECKING:
     from bazar_cli.domain.users.identities import StoredIdentity
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _GIVES_UP_AFTER = 3
 """So many answers in a row that say nothing: then Supabase is away, and asking on would take hours."""
@@ -23,22 +23,22 @@ _SHOWN = 100
 _TOLD_EVERY = 100
 
 
-def count(system: System, grant: Grant, deployment: UUID | None) -> int:
+def count(backends: Backends, grant: Grant, deployment: UUID | None) -> int:
     """Count the identities that `delete` would delete. Raises: BackendUnavailable; Conflict `supabase.key_refused`."""
-    return len(_found(system, grant, deployment))
+    return len(_found(backends, grant, deployment))
 
 
-def delete(system: System, grant: Grant, deployment: UUID | None, notify: Callable[[str], None]) -> int:
+def delete(backends: Backends, grant: Grant, deployment: UUID | None, notify: Callable[[str], None]) -> int:
     """Delete the identities that `deployment` created, but for the operator's; return how many.
 
     The list is read to its end before the first one goes, and again until it shows none: deleting moves its pages, and
     one reading may skip. What an interrupted run left, the next one finds.
     Raises: BackendUnavailable `db.identities_left` when some stayed, and for a list that cannot be read.
     """
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
     deleted = 0
     left: dict[UUID, dict[str, object]] = {}
-    while going := {k: v for k, v in _found(system, grant, deployment).items() if k not in left}:
+    while going := {k: v for k, v in _found(backends, grant, deployment).items() if k not in left}:
         if not deleted:
             notify(f"Deleting {len(going)} identities at Supabase")
         silent = 0
@@ -60,13 +60,13 @@ def delete(system: System, grant: Grant, deployment: UUID | None, notify: Callab
     return deleted
 
 
-def _found(system: System, grant: Grant, deployment: UUID | None) -> dict[UUID, str]:
+def _found(backends: Backends, grant: Grant, deployment: UUID | None) -> dict[UUID, str]:
     """The ids and addresses of all that go; a database without marker has stamped nobody."""
     if deployment is None:
         return {}
     return {
         identity.id: identity.email
-        for page in system.admin(grant).every()
+        for page in backends.admin(grant).every()
         for identity in page.identities
         if _goes(identity, deployment) and identity.id != grant.operator.id
     }

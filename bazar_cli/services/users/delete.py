@@ -19,15 +19,15 @@ from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import confirmed_by_email
 from bazar_cli.services.users import identity_of, leases
-from bazar_cli.services.users.lookups import user_not_found
+from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def delete(system: System, grant: Grant, request: DeleteUser) -> User:
+def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
     """Delete a user from both systems, or finish what an earlier run began; return who it was.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
@@ -36,16 +36,16 @@ def delete(system: System, grant: Grant, request: DeleteUser) -> User:
     `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> _Doomed:
         return _begin(connection, grant, request, lease)
 
-    with leases.claimed(system, grant, intent) as doomed:
+    with leases.claimed(backends, grant, intent) as doomed:
         if grant.dry_run:
             return doomed.user
-        _remove_identity(system, grant, admin, doomed)
-        _finish(system, grant, doomed)
+        _remove_identity(backends, grant, admin, doomed)
+        _finish(backends, grant, doomed)
     return replace(doomed.user, pending=None)
 
 
@@ -62,7 +62,7 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     user = held.user
@@ -113,13 +113,13 @@ def _described(user: User) -> dict[str, object]:
     }
 
 
-def _remove_identity(system: System, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
+def _remove_identity(backends: Backends, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
     user = doomed.user
     with leases.begun(lambda silent: _unfinished(doomed, silent)):
         existing = None if doomed.adopted else admin.get(user.id)
     if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
         return
-    leases.keep(system, grant, doomed)
+    leases.keep(backends, grant, doomed)
     try:
         admin.delete(user.id)
     except IdentityRefused as refusal:
@@ -147,13 +147,13 @@ def _unfinished(doomed: _Doomed, unknown: Exception) -> BackendUnavailable:
     )
 
 
-def _finish(system: System, grant: Grant, doomed: _Doomed) -> None:
+def _finish(backends: Backends, grant: Grant, doomed: _Doomed) -> None:
     """Remove the row; where the lease ran out and another run was faster, it is gone already."""
     from bazar_cli.adapters.postgres.users import changes, users
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         if changes.remove(connection, doomed.id, doomed.pending, doomed.lease):
             return
-        left = users.hold_id(connection, doomed.id)
+        left = users.lock_by_id(connection, doomed.id)
     if left is not None:
         raise leases.busy_with(doomed.email)

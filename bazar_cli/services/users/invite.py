@@ -16,11 +16,11 @@ from bazar_cli.services.users.provision import Begun, Wanted, taken, unfinished,
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
 def invite(
-    system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, *, created_here: bool
+    backends: Backends, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, *, created_here: bool
 ) -> bool:
     """Let Supabase mail the invitation, unless it did or the user has confirmed the address meanwhile.
 
@@ -31,7 +31,7 @@ def invite(
     """
     if not created_here and _needs_none(admin.get(begun.id)):
         return False
-    leases.keep(system, grant, begun)
+    leases.keep(backends, grant, begun)
     try:
         invited = admin.invite(wanted.email)
     except IdentityRefused as refusal:
@@ -39,7 +39,7 @@ def invite(
         if _needs_none(existing):
             return False
         if refusal.code == "email_exists" and existing is None:
-            raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
+            raise taken(backends, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
         raise _refused(wanted, begun, refusal) from refusal
     except OutcomeUnknown as unknown:
         if _found_invited(admin, wanted, begun, unknown):
@@ -47,7 +47,7 @@ def invite(
         raise _not_sent(wanted, begun, unknown) from unknown
     if invited != begun.id:
         # The identity was deleted since, and Supabase made another one for the address: it is nobody's here.
-        raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email))
+        raise taken(backends, grant, wanted.email, begun, who_has(admin, wanted.email))
     return True
 
 

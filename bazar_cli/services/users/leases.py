@@ -20,12 +20,12 @@ from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, KeyRefused, UsageError
 from bazar_cli.domain.users.identities import IN_THE_WAY, OutcomeUnknown
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.users.lookups import user_pending
+from bazar_cli.services.users.errors import user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.adapters.postgres.users.users import LockedUser
+    from bazar_cli.services.gate.backends import Backends
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Busy(Exception):
         self.email = email
 
 
-def refuse_pending(held: Held, kinds: Collection[Pending] = tuple(Pending)) -> None:
+def refuse_pending(held: LockedUser, kinds: Collection[Pending] = tuple(Pending)) -> None:
     """Wait for the command that is at one of these changes of the user; refuse one that nobody finished.
 
     Raises: Busy, inside `when_free` or `claimed`; Conflict `users.pending`.
@@ -91,7 +91,7 @@ def refuse_pending(held: Held, kinds: Collection[Pending] = tuple(Pending)) -> N
     raise user_pending(held.user.email, pending, adopted=held.adopted)
 
 
-def refuse_others(held: Held, kinds: Collection[Pending]) -> None:
+def refuse_others(held: LockedUser, kinds: Collection[Pending]) -> None:
     """Wait for whoever holds the user, and refuse to pass over a change of another kind than these.
 
     Raises: as `refuse_pending`.
@@ -143,7 +143,7 @@ def out_of_reach(email: str) -> Conflict:
 
 @contextmanager
 def claimed(
-    system: System, grant: Grant, intent: Callable[[Connection, uuid.UUID], T], *, finishing: bool = False
+    backends: Backends, grant: Grant, intent: Callable[[Connection, uuid.UUID], T], *, finishing: bool = False
 ) -> Generator[T]:
     """Commit an intent with a lease, lend what it returned, and give the lease of a Claim back at the end.
 
@@ -159,7 +159,7 @@ def claimed(
             begin_step()
             return begun
 
-        begun = when_free(step, system, grant, finishing=finishing)
+        begun = when_free(step, backends, grant, finishing=finishing)
         refused: KeyRefused | None = None
         try:
             yield begun
@@ -167,11 +167,16 @@ def claimed(
             refused = refusal
             raise
         finally:
-            if isinstance(begun, Claim) and not grant.dry_run and give_back(system, grant, begun.id, lease) and refused:
+            if (
+                isinstance(begun, Claim)
+                and not grant.dry_run
+                and give_back(backends, grant, begun.id, lease)
+                and refused
+            ):
                 _say_what_stands(refused, begun)
 
 
-def keep(system: System, grant: Grant, claim: Claim) -> None:
+def keep(backends: Backends, grant: Grant, claim: Claim) -> None:
     """Make sure, before Supabase is asked to write, that the lease outlasts the call.
 
     Raises: Conflict `users.taken_over` when another command has gone on with the row.
@@ -180,7 +185,7 @@ def keep(system: System, grant: Grant, claim: Claim) -> None:
         return
     from bazar_cli.adapters.postgres.users import changes
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         kept = changes.renew(connection, claim.id, claim.pending, claim.lease)
     if not kept:
         raise taken_over(claim.email, "went on with the user")
@@ -200,7 +205,7 @@ def begun(unfinished: Callable[[BackendUnavailable], BackendUnavailable]) -> Gen
         raise unfinished(silent) from silent
 
 
-def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, finishing: bool = False) -> T:
+def when_free(step: Callable[[Connection], T], backends: Backends, grant: Grant, *, finishing: bool = False) -> T:
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
     A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a deadlock, which
@@ -211,7 +216,7 @@ def when_free(step: Callable[[Connection], T], system: System, grant: Grant, *, 
     raced = False
     while True:
         try:
-            with system.database().transaction(grant, finishing=finishing) as connection:
+            with backends.database().transaction(grant, finishing=finishing) as connection:
                 return step(connection)
         except Busy as busy:
             if time.monotonic() > deadline:
@@ -233,7 +238,7 @@ def _say_what_stands(refused: KeyRefused, claim: Claim) -> None:
     refused.details |= {"user_id": str(claim.id), "pending": str(claim.pending)}
 
 
-def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
+def give_back(backends: Backends, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
     """Release a lease that is still held when a command ends; return whether it was, so that a change is pending.
 
     Where Postgres cannot be reached the lease runs out by itself, and the command's own error says more.
@@ -241,7 +246,7 @@ def give_back(system: System, grant: Grant, user_id: uuid.UUID, lease: uuid.UUID
     from bazar_cli.adapters.postgres.users import changes
 
     try:
-        with system.database().transaction(grant, finishing=True) as connection:
+        with backends.database().transaction(grant, finishing=True) as connection:
             return changes.release(connection, user_id, lease)
     except (BackendUnavailable, Conflict, UsageError):
         return False

@@ -16,12 +16,12 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Ke
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users.identities import CREATED, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import same_address
+from bazar_cli.services.users.errors import same_address
 from bazar_cli.services.users.passwords import hash_of_no_password
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Begun(leases.Claim):
     pending: Pending = Pending.CREATE
 
 
-def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
+def provision(backends: Backends, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun) -> bool:
     """Make the identity exist; return whether it has the password that was asked for.
 
     Raises: what `create` raises; the row is gone again where nothing exists at Supabase.
@@ -53,8 +53,8 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
     if begun.resumed:
         existing = admin.get(begun.id)
         if existing is not None:
-            return finish_existing(system, grant, admin, wanted, begun, existing)
-    leases.keep(system, grant, begun)
+            return finish_existing(backends, grant, admin, wanted, begun, existing)
+    leases.keep(backends, grant, begun)
     identity = NewIdentity(
         id=begun.id,
         email=wanted.email,
@@ -69,7 +69,7 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
     except KeyRefused as error:
         # It did nothing. What an earlier run did cannot be looked up with this key.
         if not begun.resumed:
-            undo(system, grant, wanted.email, begun, error)
+            undo(backends, grant, wanted.email, begun, error)
         raise
     except IdentityRefused as refusal:
         existing = admin.get(begun.id)
@@ -77,19 +77,19 @@ def provision(system: System, grant: Grant, admin: AdminClient, wanted: Wanted, 
             # Refused, and yet there: another command made it, so it has no password of this one, and is that
             # one's to give unless the lease is still this one's.
             suspect = replace(begun, resumed=True, since=leases.Since(long_ago=True))
-            return finish_existing(system, grant, admin, wanted, suspect, existing)
+            return finish_existing(backends, grant, admin, wanted, suspect, existing)
         if refusal.code == "email_exists":
-            raise taken(system, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
+            raise taken(backends, grant, wanted.email, begun, who_has(admin, wanted.email)) from refusal
         error = refused(wanted.email, refusal)
-        undo(system, grant, wanted.email, begun, error)
+        undo(backends, grant, wanted.email, begun, error)
         raise error from refusal
     except OutcomeUnknown as unknown:
-        return _find_out(system, grant, admin, wanted, begun, unknown)
+        return _find_out(backends, grant, admin, wanted, begun, unknown)
     return True
 
 
 def _find_out(
-    system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, unknown: OutcomeUnknown
+    backends: Backends, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, unknown: OutcomeUnknown
 ) -> bool:
     """After a 5xx or a timeout: ours was created, the address or id is taken, or nobody knows yet."""
     try:
@@ -98,16 +98,16 @@ def _find_out(
     except BackendUnavailable as silent:
         raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown) from silent
     if existing is not None:
-        return finish_existing(system, grant, admin, wanted, begun, existing)
+        return finish_existing(backends, grant, admin, wanted, begun, existing)
     if stranger is not None and stranger.id == begun.id:
-        return finish_existing(system, grant, admin, wanted, begun, stranger)
+        return finish_existing(backends, grant, admin, wanted, begun, stranger)
     if stranger is not None:
-        raise taken(system, grant, wanted.email, begun, stranger) from unknown
+        raise taken(backends, grant, wanted.email, begun, stranger) from unknown
     raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown) from unknown
 
 
 def finish_existing(
-    system: System,
+    backends: Backends,
     grant: Grant,
     admin: AdminClient,
     wanted: Wanted,
@@ -134,13 +134,13 @@ def finish_existing(
             hint="run the command again: it chooses a new id",
             details={"user_id": str(begun.id)},
         )
-        undo(system, grant, wanted.email, begun, error)
+        undo(backends, grant, wanted.email, begun, error)
         raise error
     if wanted.plain is None or existing.has_signed_in:
         # Where this command began, the identity is what its own request made: only the answer was lost.
         return not begun.resumed
     if begun.resumed:
-        leases.keep(system, grant, begun)
+        leases.keep(backends, grant, begun)
         try:
             admin.set_password(begun.id, wanted.plain)
         except IdentityRefused as refusal:
@@ -172,15 +172,15 @@ def refused(email: str, refusal: IdentityRefused) -> UsageError:
     )
 
 
-def taken(system: System, grant: Grant, email: str, begun: Begun, identity: StoredIdentity | None) -> Conflict:
+def taken(backends: Backends, grant: Grant, email: str, begun: Begun, identity: StoredIdentity | None) -> Conflict:
     """Take the row back whose address `identity` has at Supabase; return the error that says so."""
-    error = at_supabase(system, grant, email, identity)
+    error = at_supabase(backends, grant, email, identity)
     # The event may be read by others than this operator: it names no other user.
-    undo(system, grant, email, begun, _taken(email) if "user_id" in error.details else error)
+    undo(backends, grant, email, begun, _taken(email) if "user_id" in error.details else error)
     return error
 
 
-def at_supabase(system: System, grant: Grant, email: str, identity: StoredIdentity | None) -> Conflict:
+def at_supabase(backends: Backends, grant: Grant, email: str, identity: StoredIdentity | None) -> Conflict:
     """The error for an address that an identity at Supabase has: of nobody here, or of a user with another address.
 
     Of a user out of the operator's reach only that the address is taken is told; so of whom nobody could look up.
@@ -189,7 +189,7 @@ def at_supabase(system: System, grant: Grant, email: str, identity: StoredIdenti
 
     if identity is None:
         return _taken(email)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         if not users.is_there(connection, identity.id):
             return _only_at_supabase(email)
         owner = users.find(connection, grant.reach, str(identity.id))
@@ -240,14 +240,14 @@ def _only_at_supabase(email: str) -> Conflict:
 
 
 def settle(
-    system: System, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, *, created_here: bool
+    backends: Backends, grant: Grant, admin: AdminClient, wanted: Wanted, begun: Begun, *, created_here: bool
 ) -> User:
     """Clear `pending`. Where the lease ran out, another command may have gone on with the row: it decides."""
     from bazar_cli.adapters.postgres.users import changes, users
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         settled = changes.settle(connection, begun.id, begun.pending, begun.lease)
-        held = users.hold_id(connection, begun.id)
+        held = users.lock_by_id(connection, begun.id)
         user = users.find(connection, grant.reach, str(begun.id))
     if held is None:
         # Deleted meanwhile: the identity that this command made after that would be nobody's.
@@ -267,12 +267,12 @@ def settle(
     return user
 
 
-def undo(system: System, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:
+def undo(backends: Backends, grant: Grant, email: str, begun: Begun, why: BazarError) -> None:
     """Take the row back, with an event that says why, unless another command has gone on with it."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         if changes.remove(connection, begun.id, begun.pending, begun.lease):
             events.record(
                 connection,

@@ -13,14 +13,14 @@ from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
 from bazar_cli.services.users import change_email, leases
-from bazar_cli.services.users.lookups import organization_not_found, user_changed_since, user_not_found
+from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
+def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User]:
     """Return one page of the users within reach.
 
     Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`, `list.limit_invalid`.
@@ -30,7 +30,7 @@ def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
 
     grant.demand(use_cases.LIST)
     checked_limit(request.limit)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         organization_id = None
         if request.organization is not None:
             found = organizations.find(connection, grant.reach, request.organization)
@@ -40,7 +40,7 @@ def list_page(system: System, grant: Grant, request: ListUsers) -> Page[User]:
         return users.page(connection, grant.reach, request, organization_id)
 
 
-def get(system: System, grant: Grant, request: GetUser) -> User:
+def get(backends: Backends, grant: Grant, request: GetUser) -> User:
     """Return one user by id or email.
 
     Raises: NotFound `users.not_found`, the same for an unknown user and for one out of reach.
@@ -48,26 +48,26 @@ def get(system: System, grant: Grant, request: GetUser) -> User:
     from bazar_cli.adapters.postgres.users import users
 
     grant.demand(use_cases.GET)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = users.find(connection, grant.reach, request.user)
     if found is None:
         raise user_not_found(request.user)
     return found
 
 
-def me(system: System, grant: Grant, _request: None = None) -> User:
+def me(backends: Backends, grant: Grant, _request: None = None) -> User:
     """Return the operator as a user, with all of their organizations."""
     from bazar_cli.adapters.postgres.users import users
 
     grant.demand(use_cases.ME)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         found = users.find(connection, grant.reach, str(grant.operator.id))
     if found is None:
         raise NotFound("users.not_found", f"{grant.operator.email} was deleted a moment ago")
     return found
 
 
-def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
+def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser:
     """Change what is given of a user; a change that changes nothing writes nothing.
 
     Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
@@ -79,11 +79,11 @@ def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
 
     grant.demand(use_cases.UPDATE)
     if request.email is not None:
-        return change_email.change(system, grant, request, request.email)
+        return change_email.change(backends, grant, request, request.email)
     name = checked_name(request.name)
 
     def step(connection: Connection) -> ChangedUser:
-        held = users.hold(connection, grant.reach, request.user)
+        held = users.lock(connection, grant.reach, request.user)
         if held is None:
             raise user_not_found(request.user)
         user = held.user
@@ -101,4 +101,4 @@ def update(system: System, grant: Grant, request: UpdateUser) -> ChangedUser:
             )
         return ChangedUser(users.seen(connection, grant.reach, user.id), changed)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)

@@ -21,16 +21,16 @@ from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, Outco
 from bazar_cli.domain.users.users import PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import same_address, user_not_found
+from bazar_cli.services.users.errors import same_address, user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit.events import Change
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
-def reset(system: System, grant: Grant, request: ResetPassword) -> PasswordReset:
+def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordReset:
     """Mail a user the link to set a new password, or return the link; the old password goes on until then.
 
     Raises: NotFound; Denied by the row rules; Conflict `users.suspended`, `users.pending`, `users.identity_missing`,
@@ -39,8 +39,8 @@ def reset(system: System, grant: Grant, request: ResetPassword) -> PasswordReset
     from bazar_cli.adapters.postgres.audit import events
 
     grant.demand(use_cases.RESET_PASSWORD)
-    admin = system.admin(grant)
-    user = leases.when_free(lambda connection: _subject(connection, grant, request), system, grant)
+    admin = backends.admin(grant)
+    user = leases.when_free(lambda connection: _subject(connection, grant, request), backends, grant)
     _has_identity(admin, user)
     if grant.dry_run:
         return PasswordReset(user, mailed=not request.print_link)
@@ -54,15 +54,15 @@ def reset(system: System, grant: Grant, request: ResetPassword) -> PasswordReset
             begin_step()
             return subject
 
-        user = leases.when_free(step, system, grant)
-        link = _asked(system, grant, admin, request, user, change)
+        user = leases.when_free(step, backends, grant)
+        link = _asked(backends, grant, admin, request, user, change)
     return PasswordReset(user, mailed=link is None, link=link)
 
 
 def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     user = held.user
@@ -108,7 +108,7 @@ def _another_address(user: User, email: str) -> Conflict:
 
 
 def _asked(
-    system: System, grant: Grant, admin: AdminClient, request: ResetPassword, user: User, change: Change
+    backends: Backends, grant: Grant, admin: AdminClient, request: ResetPassword, user: User, change: Change
 ) -> Secret | None:
     """Ask Supabase for the mail, or for the link and return it."""
     details = {"user_id": str(user.id), "email": user.email}
@@ -119,11 +119,11 @@ def _asked(
             return None
         owner, link = admin.recovery_link(user.email)
     except KeyRefused as error:
-        _undone(system, grant, change, error)
+        _undone(backends, grant, change, error)
         raise
     except IdentityRefused as refusal:
         error = _refused(user, what, refusal)
-        _undone(system, grant, change, error)
+        _undone(backends, grant, change, error)
         raise error from refusal
     except OutcomeUnknown as unknown:
         if unknown.rate_limited:
@@ -131,7 +131,7 @@ def _asked(
 
             limited = links_limited if request.print_link else mails_limited
             error = limited(what, unknown.retry_after, details)
-            _undone(system, grant, change, error)
+            _undone(backends, grant, change, error)
             raise error from unknown
         again = "run the same command again: a newer link takes the place of an older one"
         raise BackendUnavailable(
@@ -143,7 +143,7 @@ def _asked(
     if owner != user.id:
         # The address went to somebody else since it was looked at: their link is nobody's to see.
         error = _stranger(user, owner)
-        _undone(system, grant, change, error)
+        _undone(backends, grant, change, error)
         raise error
     return link
 
@@ -166,8 +166,8 @@ def _refused(user: User, what: str, refusal: IdentityRefused) -> BazarError:
     )
 
 
-def _undone(system: System, grant: Grant, change: Change, why: BazarError) -> None:
+def _undone(backends: Backends, grant: Grant, change: Change, why: BazarError) -> None:
     from bazar_cli.adapters.postgres.audit import events
 
-    with system.database().transaction(grant, finishing=True) as connection:
+    with backends.database().transaction(grant, finishing=True) as connection:
         events.record(connection, grant, replace(change, outcome="undone", reason=why.message))

@@ -19,17 +19,17 @@ from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import user_not_found
+from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.postgres.users.identities import SessionRow
     from bazar_cli.domain.entities import User
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 
 def sessions(
-    system: System, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
+    backends: Backends, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
 ) -> tuple[UserSession, ...]:
     """Return a user's sessions, the newest first.
 
@@ -40,7 +40,7 @@ def sessions(
     from bazar_cli.adapters.postgres.users import identities, users
 
     grant.demand(use_cases.LIST)
-    with system.database().read(grant) as connection:
+    with backends.database().read(grant) as connection:
         user = users.find_whole(connection, grant.reach, _named(grant, request))
         if user is None:
             raise user_not_found(request.user)
@@ -67,7 +67,7 @@ def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
     )
 
 
-def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
+def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
 
     What was issued stays valid until it expires: an access token lives as long as the operator's own does. Where
@@ -80,7 +80,7 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
     grant.demand(use_cases.REVOKE)
 
     def step(connection: Connection) -> tuple[User, int, bool | None]:
-        held = users.hold(connection, grant.reach, _named(grant, request))
+        held = users.lock(connection, grant.reach, _named(grant, request))
         if held is None:
             raise user_not_found(request.user)
         user = held.user
@@ -93,7 +93,7 @@ def revoke(system: System, grant: Grant, request: OfUser) -> RevokedSessions:
             events.record(connection, grant, change)
         return user, ended, identities.has_signed_in(connection, user.id)
 
-    user, ended, signed_in = leases.when_free(step, system, grant)
+    user, ended, signed_in = leases.when_free(step, backends, grant)
     lives = grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,

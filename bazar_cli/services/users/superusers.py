@@ -12,15 +12,15 @@ from bazar_cli.domain.users.users import ChangedUser, ChangeSuperuser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import confirmed_by_email
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.lookups import user_not_found
+from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.adapters.postgres.users.users import LockedUser
+    from bazar_cli.services.gate.backends import Backends
 
 
-def promote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
+def promote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
     """Make a user a superuser; one who is it already stays as they are.
 
     Raises: NotFound; Refused `users.confirm_mismatch`; Conflict `users.suspended`, `users.pending`.
@@ -41,10 +41,10 @@ def promote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUs
         leases.refuse_pending(held)
         return _write(connection, grant, held.user, superuser=True)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def demote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
+def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> ChangedUser:
     """Take the superuser flag from a user, oneself included; one who has none stays as they are.
 
     Nothing at Supabase depends on it, so that a suspended or pending superuser can be demoted too.
@@ -59,13 +59,13 @@ def demote(system: System, grant: Grant, request: ChangeSuperuser) -> ChangedUse
         invariants.keep_ruler(connection, held.user)
         return _write(connection, grant, held.user, superuser=False)
 
-    return leases.when_free(step, system, grant)
+    return leases.when_free(step, backends, grant)
 
 
-def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, doing: str, verb: str) -> Held:
+def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, doing: str, verb: str) -> LockedUser:
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     confirmed_by_email(grant, held.user, request.confirm, doing, verb)

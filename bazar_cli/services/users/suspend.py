@@ -23,14 +23,14 @@ from bazar_cli.domain.users.identities import BAN, IdentityRefused, OutcomeUnkno
 from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
 from bazar_cli.services import invariants
 from bazar_cli.services.users import agreement, identity_of, leases
-from bazar_cli.services.users.lookups import user_not_found
+from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import Held
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
 
@@ -43,7 +43,7 @@ class _Claim(leases.Claim):
     addresses: frozenset[str]
 
 
-def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
+def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
     """Suspend a user, or finish what an earlier run began; one who is suspended and banned already is left as they are.
 
     Whoever is suspended and not banned, because somebody lifted the ban at Supabase, is banned again.
@@ -54,31 +54,31 @@ def suspend(system: System, grant: Grant, request: SuspendUser) -> SuspendedUser
     """
     grant.demand(use_cases.SUSPEND)
     checked = replace(request, reason=checked_reason(request.reason))
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
-    found = _suspend(system, grant, admin, checked)
+    found = _suspend(backends, grant, admin, checked)
     if isinstance(found, SuspendedUser) and not found.changed and _lacks_ban(admin.get(found.user.id)):
-        return _suspend(system, grant, admin, checked, drifted=True)
+        return _suspend(backends, grant, admin, checked, drifted=True)
     return found
 
 
 def _suspend(
-    system: System, grant: Grant, admin: AdminClient, request: SuspendUser, *, drifted: bool = False
+    backends: Backends, grant: Grant, admin: AdminClient, request: SuspendUser, *, drifted: bool = False
 ) -> SuspendedUser | Impact:
     def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User | Impact:
         return _begin_suspension(connection, grant, request, lease, drifted=drifted)
 
-    with leases.claimed(system, grant, intent) as claim:
+    with leases.claimed(backends, grant, intent) as claim:
         if isinstance(claim, Impact):
             return claim
         if isinstance(claim, User):
             return SuspendedUser(claim, changed=False)
         if grant.dry_run:
             return replace(_suspended(grant, claim.user, admin.get(claim.id), None), resumed=claim.resumed)
-        return replace(_finish_suspension(system, grant, admin, claim), resumed=claim.resumed)
+        return replace(_finish_suspension(backends, grant, admin, claim), resumed=claim.resumed)
 
 
-def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
+def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredUser:
     """Let a suspended user in again, or one whose deletion was begun and whose identity Supabase still has.
 
     Whoever is active and banned, because somebody banned them at Supabase, is let in there again.
@@ -87,52 +87,52 @@ def restore(system: System, grant: Grant, request: RestoreUser) -> RestoredUser:
     BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
     """
     grant.demand(use_cases.RESTORE)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
-    found = _restore(system, grant, admin, request)
+    found = _restore(backends, grant, admin, request)
     if not found.changed and _bears_ban(admin.get(found.user.id)):
-        return _restore(system, grant, admin, request, drifted=True)
+        return _restore(backends, grant, admin, request, drifted=True)
     return found
 
 
 def _restore(
-    system: System, grant: Grant, admin: AdminClient, request: RestoreUser, *, drifted: bool = False
+    backends: Backends, grant: Grant, admin: AdminClient, request: RestoreUser, *, drifted: bool = False
 ) -> RestoredUser:
     def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User:
         return _begin_restoring(connection, grant, request, lease, drifted=drifted)
 
-    with leases.claimed(system, grant, intent) as claim:
+    with leases.claimed(backends, grant, intent) as claim:
         if isinstance(claim, User):
             return RestoredUser(claim, changed=False)
         if claim.pending is Pending.DELETE:
-            claim = _cancel_deletion(system, grant, admin, claim)
+            claim = _cancel_deletion(backends, grant, admin, claim)
         if grant.dry_run:
             return RestoredUser(claim.user, changed=True, has_identity=_is_there(admin.get(claim.id)))
-        identity = _ask(system, grant, admin, claim)
-        user, _ = agreement.settle(system, grant, admin, claim, _nothing_more)
+        identity = _ask(backends, grant, admin, claim)
+        user, _ = agreement.settle(backends, grant, admin, claim, _nothing_more)
         return RestoredUser(user, changed=True, has_identity=_is_there(identity))
 
 
-def finish(system: System, grant: Grant, user_id: uuid.UUID) -> str:
+def finish(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str:
     """Finish a suspension or its end whose command died, for `doctor --fix`; return what is to be known of it.
 
     Raises: as `suspend` and `restore`; NotFound for a user who is gone.
     """
     grant.demand(doctor.FIX)
-    admin = system.admin(grant)
+    admin = backends.admin(grant)
 
     def intent(connection: Connection, lease: uuid.UUID) -> leases.Claim | None:
         taken = agreement.take_up(connection, user_id, lease, _KINDS)
         return None if taken is None else taken[1]
 
-    with leases.claimed(system, grant, intent) as claim:
+    with leases.claimed(backends, grant, intent) as claim:
         if claim is None or grant.dry_run:
             return ""
         if claim.pending is Pending.SUSPEND:
-            until = _finish_suspension(system, grant, admin, claim).tokens_valid_until
+            until = _finish_suspension(backends, grant, admin, claim).tokens_valid_until
             return "" if until is None else f"access tokens that were issued live until {until.isoformat()}"
-        _ask(system, grant, admin, claim)
-        agreement.settle(system, grant, admin, claim, _nothing_more)
+        _ask(backends, grant, admin, claim)
+        agreement.settle(backends, grant, admin, claim, _nothing_more)
         return ""
 
 
@@ -149,7 +149,7 @@ def _begin_suspension(
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, identities, users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     user = held.user
@@ -184,7 +184,7 @@ def _begin_restoring(
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.hold(connection, grant.reach, request.user)
+    held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
     user = held.user
@@ -203,7 +203,7 @@ def _begin_restoring(
     return _take(connection, grant, held, Pending.RESTORE, lease)
 
 
-def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _Claim) -> _Claim:
+def _cancel_deletion(backends: Backends, grant: Grant, admin: AdminClient, doomed: _Claim) -> _Claim:
     """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
@@ -221,7 +221,7 @@ def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _
     claim = replace(doomed, pending=Pending.RESTORE, user=user, since=leases.Since())
     if grant.dry_run:
         return claim
-    with system.database().transaction(grant) as connection:
+    with backends.database().transaction(grant) as connection:
         if not changes.renew(connection, doomed.id, Pending.DELETE, doomed.lease):
             raise leases.taken_over(doomed.email, "went on with the deletion")
         changes.write_state(connection, doomed.id, UserState.ACTIVE)
@@ -230,7 +230,7 @@ def _cancel_deletion(system: System, grant: Grant, admin: AdminClient, doomed: _
     return claim
 
 
-def _take(connection: Connection, grant: Grant, held: Held, pending: Pending, lease: uuid.UUID) -> _Claim:
+def _take(connection: Connection, grant: Grant, held: LockedUser, pending: Pending, lease: uuid.UUID) -> _Claim:
     from bazar_cli.adapters.postgres.users import changes, users
 
     user = held.user
@@ -279,23 +279,23 @@ def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
 # -- at Supabase ------------------------------------------------------------------------------------------
 
 
-def _finish_suspension(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) -> SuspendedUser:
+def _finish_suspension(backends: Backends, grant: Grant, admin: AdminClient, claim: leases.Claim) -> SuspendedUser:
     from bazar_cli.adapters.postgres.users import identities
 
-    identity = _ask(system, grant, admin, claim)
+    identity = _ask(backends, grant, admin, claim)
 
     def end_sessions(connection: Connection) -> int | None:
         if not identities.may_end_sessions(connection, grant.session_id):
             return None
         return identities.end_sessions(connection, claim.id)
 
-    user, ended = agreement.settle(system, grant, admin, claim, end_sessions)
+    user, ended = agreement.settle(backends, grant, admin, claim, end_sessions)
     return _suspended(grant, user, identity, ended)
 
 
-def _ask(system: System, grant: Grant, admin: AdminClient, claim: leases.Claim) -> StoredIdentity | None:
+def _ask(backends: Backends, grant: Grant, admin: AdminClient, claim: leases.Claim) -> StoredIdentity | None:
     """Ban, or lift the ban; return the identity, None when Supabase has none. What is refused stays pending."""
-    leases.keep(system, grant, claim)
+    leases.keep(backends, grant, claim)
     try:
         return agreement.ask(admin, claim)
     except IdentityRefused as refusal:

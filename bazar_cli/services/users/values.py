@@ -11,11 +11,11 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Membership, Organization, User, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users.users import CreateUser
-from bazar_cli.services.users.lookups import organization_not_found
+from bazar_cli.services.users.errors import organization_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.users.provision import Wanted
 
 
@@ -25,7 +25,7 @@ def organization_of(connection: Connection, grant: Grant, reference: str | None)
 
     if reference is None:
         return None
-    found = organizations.hold(connection, grant.reach, reference)
+    found = organizations.lock(connection, grant.reach, reference)
     if found is None:
         raise organization_not_found(reference)
     return found
@@ -75,7 +75,7 @@ def differs(email: str, different: list[str], what: str) -> Conflict:
 
 
 def planned(
-    system: System,
+    backends: Backends,
     grant: Grant,
     organization: str | None,
     wanted: Wanted,
@@ -87,7 +87,7 @@ def planned(
 
     memberships: tuple[Membership, ...] = ()
     if organization is not None:
-        with system.database().read(grant) as connection:
+        with backends.database().read(grant) as connection:
             found = organizations.find(connection, grant.reach, organization)
         if found is None:
             raise organization_not_found(organization)

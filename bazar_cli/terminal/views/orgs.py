@@ -22,9 +22,9 @@ ORGANIZATION: View[Organization] = View(
 CREATED: View[CreatedOrganization] = View(
     fields={
         **fields_of(ORGANIZATION, lambda c: c.organization),
-        "id": lambda c: None if c.foretold else str(c.organization.id),
+        "id": lambda c: None if c.id_is_provisional else str(c.organization.id),
     },
-    identifier=lambda c: None if c.foretold else str(c.organization.id),
+    identifier=lambda c: None if c.id_is_provisional else str(c.organization.id),
 )
 
 DISSOLUTION: View[Dissolution] = View(

@@ -37,12 +37,12 @@ USER: View[User] = View(
 CREATED: View[CreatedUser] = View(
     fields={
         **fields_of(USER, lambda c: c.user),
-        "id": lambda c: None if c.foretold else str(c.user.id),
+        "id": lambda c: None if c.id_is_provisional else str(c.user.id),
         "created": lambda c: c.created,
         "password": lambda c: c.password.reveal() if c.password else None,
     },
     optional=frozenset({"password"}),
-    identifier=lambda c: None if c.foretold else str(c.user.id),
+    identifier=lambda c: None if c.id_is_provisional else str(c.user.id),
     cells={"organizations": lambda c: _organization_cell(c.user)},
     shown={"created": lambda c: created_cell(created=c.created, planned=c.planned)},
 )

@@ -25,9 +25,9 @@ from bazar_cli.domain.db.migrations import Place
 from bazar_cli.domain.doctor import COMPARE, Health
 from bazar_cli.domain.entities import Pending, Role, UserState
 from bazar_cli.domain.users.users import CREATE, DELETE, CreateUser, DeleteUser
-from bazar_cli.services.doctor import comparison, configuration
+from bazar_cli.services.doctor import compare_systems, public_checks
 from bazar_cli.services.doctor.id_set import IdSet
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import create, delete
 from tests.cli.doctor.support import BOTH_WAYS, checks, signed_in, stamp
 from tests.support.auth_proxy import Asked, between
@@ -114,8 +114,8 @@ def in_process(people: People, ruler: Someone, keys: AuthKeys, *, proven: bool) 
     assert isinstance(grant, Grant)
 
     def look() -> dict[str, set[str]]:
-        with System(people.target, REQUEST_ID) as system:
-            seen = comparison.compare(system, grant)
+        with Backends(people.target, REQUEST_ID) as backends:
+            seen = compare_systems.compare(backends, grant)
         found = {kind.value: {row.email for row in f.rows} for kind, f in seen.found.items() if f.count}
         dead = {user.email for user in seen.pending if not user.leased}
         return {**found, "pending": dead} if dead else found
@@ -552,10 +552,10 @@ def test_plain_text(tmp_path: Path, people: People) -> None:
 def test_plain_text_to_postgres_is_what_the_connection_says(people: People) -> None:
     """No server of the suite listens beyond this machine, so the check is given what the probe would find."""
     place = Place("pg.internal", "bazar", None, "16.4")
-    plain, encrypted = (configuration.connection(people.target, DatabaseProbe(place, p, 0.0)) for p in (True, False))
+    plain, encrypted = (public_checks.connection(people.target, DatabaseProbe(place, p, 0.0)) for p in (True, False))
     assert (plain.status, "Postgres at pg.internal" in plain.detail) == (Health.WARNING, True)
     assert encrypted.status is Health.OK
-    assert configuration.connection(people.target, None).status is Health.SKIPPED
+    assert public_checks.connection(people.target, None).status is Health.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -563,13 +563,13 @@ def test_plain_text_to_postgres_is_what_the_connection_says(people: People) -> N
     [(0.9, 0.1, "ok"), (-59, 59, "ok"), (61, 0, "warning"), (0, -61, "warning"), (-301, 0, "failed"), (None, 0, "ok")],
 )
 def test_how_far_clocks_may_differ(auth: float | None, database: float, status: str) -> None:
-    found = configuration.clock(
+    found = public_checks.clock(
         auth, DatabaseProbe(Place("", "", None, ""), plaintext=False, clock_skew_seconds=database)
     )
     assert (found.status.value, bool(found.remedy)) == (status, status != "ok")
     assert "60 s" in found.detail
     assert "300 s" in found.detail
-    assert configuration.clock(None, None).status is Health.SKIPPED
+    assert public_checks.clock(None, None).status is Health.SKIPPED
 
 
 def test_a_revision_was_applied_from_another_file(bazar: Bazar, people: People) -> None:

@@ -12,8 +12,8 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done
+from tests.support.expected_changes import unexpected
 from tests.support.people import Org, People, Someone
-from tests.support.traces import unexpected
 
 JSON = ("-o", "json")
 

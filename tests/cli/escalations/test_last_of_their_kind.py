@@ -34,7 +34,7 @@ def plus_deletes(realm: Realm) -> None:
     )
 
 
-def at_once(people: People, whoms: tuple[Someone, ...], *tries: tuple[Bazar, tuple[str, ...]]) -> list[Done]:
+def run_concurrently(people: People, whoms: tuple[Someone, ...], *tries: tuple[Bazar, tuple[str, ...]]) -> list[Done]:
     """Run commands that all pass the gate first: the rows that they need are held until every one waits."""
     for bazar, _ in tries:
         bazar("users", "me").ok()
@@ -82,7 +82,7 @@ def test_last_superuser_does_not_delete_themselves(realm: Realm) -> None:
 def test_of_two_superusers_who_delete_each_other_one_wins(realm: Realm) -> None:
     ada, bob = realm.people.superuser(), realm.people.superuser()
     tries = ((realm.as_user(ada), delete(bob)), (realm.as_user(bob), delete(ada)))
-    assert outcomes(at_once(realm.people, (ada, bob), *tries)) == [(0, ""), (6, "access.changed")]
+    assert outcomes(run_concurrently(realm.people, (ada, bob), *tries)) == [(0, ""), (6, "access.changed")]
     assert len(realm.people.sql("SELECT 1 FROM bazar.users WHERE is_superuser AND pending IS NULL")) == 1
 
 
@@ -91,7 +91,7 @@ def test_of_the_last_two_superusers_one_stays_when_both_are_deleted_at_once(real
     ada, bob = realm.people.superuser(), realm.people.superuser()
     operators = [realm.as_user(realm.people.user(superuser=True, plan=Plan.PLUS)) for _ in range(2)]
     tries = ((operators[0], delete(ada)), (operators[1], delete(bob)))
-    assert outcomes(at_once(realm.people, (ada, bob), *tries)) == [(0, ""), LAST]
+    assert outcomes(run_concurrently(realm.people, (ada, bob), *tries)) == [(0, ""), LAST]
     assert len(realm.people.sql("SELECT 1 FROM bazar.users WHERE plan = 'premium' AND pending IS NULL")) == 1
 
 

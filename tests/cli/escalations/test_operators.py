@@ -9,7 +9,7 @@ import pytest
 
 from bazar_cli.domain.entities import Plan, Role
 from tests.cli.escalations.conftest import Attack, Realm, World, told
-from tests.cli.escalations.test_last_of_their_kind import LAST, at_once, outcomes
+from tests.cli.escalations.test_last_of_their_kind import LAST, outcomes, run_concurrently
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
@@ -154,5 +154,5 @@ def test_of_the_last_two_superusers_one_stays_when_both_are_demoted_at_once(real
     first, second = (bob, ada) if each == "the other" else (ada, bob)
     tries = ((realm.as_user(ada), demote(first)), (realm.as_user(bob), demote(second)))
     lost = (6, "access.changed") if each == "the other" else LAST
-    assert outcomes(at_once(realm.people, (ada, bob), *tries)) == [(0, ""), lost]
+    assert outcomes(run_concurrently(realm.people, (ada, bob), *tries)) == [(0, ""), lost]
     assert len(realm.people.sql("SELECT 1 FROM bazar.users WHERE is_superuser")) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from bazar_cli.domain.entities import Plan, Role
 from tests.cli.escalations.conftest import JSON, Attack, Realm, World
-from tests.cli.escalations.test_last_of_their_kind import at_once, outcomes
+from tests.cli.escalations.test_last_of_their_kind import outcomes, run_concurrently
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 from tests.support.waiting import until_waiting
@@ -67,7 +67,7 @@ def test_last_superuser_stays_on_premium(realm: Realm) -> None:
 def test_of_two_superusers_who_move_each_other_off_premium_one_wins(realm: Realm) -> None:
     ada, bob = realm.people.superuser(), realm.people.superuser()
     tries = ((realm.as_user(ada), assign(bob, "free")), (realm.as_user(bob), assign(ada, "free")))
-    [won, lost] = outcomes(at_once(realm.people, (ada, bob), *tries))
+    [won, lost] = outcomes(run_concurrently(realm.people, (ada, bob), *tries))
     assert (won, lost[0]) == ((0, ""), 6)
     assert lost[1] in {"access.changed", "users.last_superuser"}
     assert len(realm.people.sql("SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium'")) == 1
@@ -81,7 +81,7 @@ def test_of_the_last_two_superusers_one_stays_when_both_are_moved_or_deleted_at_
     operators = [realm.as_user(realm.people.user(superuser=True, plan=Plan.PLUS)) for _ in range(2)]
     delete = ("users", "delete", bob.email, "--confirm", bob.email)
     tries = ((operators[0], assign(ada, "free")), (operators[1], delete))
-    assert outcomes(at_once(realm.people, (ada, bob), *tries)) == [(0, ""), LAST]
+    assert outcomes(run_concurrently(realm.people, (ada, bob), *tries)) == [(0, ""), LAST]
     ruling = "SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium' AND pending IS NULL"
     assert len(realm.people.sql(ruling)) == 1
 

@@ -17,8 +17,8 @@ from bazar_cli.domain.audit import Break, Verification, VerifyLog
 from bazar_cli.domain.doctor import COMPARE, Check, Health
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.services.audit import read as audit
-from bazar_cli.services.doctor.tables import Inspection
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.doctor.postgres_checks import PostgresChecks
+from bazar_cli.services.gate.backends import Backends
 from tests.support.people import People, Someone, granted
 from tests.support.postgres import target_of
 
@@ -70,8 +70,8 @@ def inspected(people: People) -> dict[str, Check]:
     """What `doctor` sees of the database, by the names of its checks."""
     [ruler] = people.sql("SELECT id, email FROM bazar.users WHERE is_superuser LIMIT 1")
     grant = granted(people.operator(Someone(ruler["id"], ruler["email"])), COMPARE)
-    with System(people.target, "test-request") as system:
-        return {check.name: check for check in Inspection(system, grant).all()}
+    with Backends(people.target, "test-request") as backends:
+        return {check.name: check for check in PostgresChecks(backends, grant).all()}
 
 
 def tamper(people: People, *statements: str) -> None:

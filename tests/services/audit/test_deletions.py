@@ -21,7 +21,7 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.users import users as user_cases
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services.audit import read
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import delete as user_deletion
 from tests.support.people import REQUEST_ID, Org, People, Someone, granted
 
@@ -34,9 +34,9 @@ def seen(people: People, reader: Someone, **filters: Any) -> list[dict[str, Any]
     """What a reader sees of deletions, as it was before; each of them once, in the list as in the export."""
     asked = EventFilters(action="users.delete", **filters)
     found = people.run(reader, read.list_page, use_cases.LIST, ListEvents(asked)).items
-    with System(people.target, REQUEST_ID) as system:
+    with Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(reader), use_cases.EXPORT, asked)
-        exported = [event for page in read.export(system, grant, asked) for event in page.items]
+        exported = [event for page in read.export(backends, grant, asked) for event in page.items]
     assert exported == list(found)[::-1]
     return [dict(event.before or {}) for event in found]
 
@@ -78,7 +78,7 @@ def test_while_they_are_there_it_is_an_event_about_a_colleague(people: People) -
     here = reader_in(people, acme)
     grant = granted(people.operator(ruler), user_cases.DELETE, DeleteUser(someone.email, None))
     before = {"email": someone.email, "organizations": [place(acme, Role.MEMBER)]}
-    with System(people.target, REQUEST_ID) as system, system.database().transaction(grant) as connection:
+    with Backends(people.target, REQUEST_ID) as backends, backends.database().transaction(grant) as connection:
         log.record(connection, grant, log.Change("user", someone.id, before=before))
 
     assert seen(people, here) == [before]
@@ -97,7 +97,7 @@ def test_a_slug_that_another_organization_has_by_now_reveals_nothing(people: Peo
     # As it was written before organizations had their ids in it.
     old = {"email": before_ids.email, "organizations": {acme.slug: "admin"}}
     grant = granted(people.operator(doer), user_cases.DELETE, DeleteUser("x@example.com", None))
-    with System(people.target, REQUEST_ID) as system, system.database().transaction(grant) as connection:
+    with Backends(people.target, REQUEST_ID) as backends, backends.database().transaction(grant) as connection:
         log.record(connection, grant, log.Change("user", before_ids.id, before=old))
     people.sql("DELETE FROM bazar.users WHERE id = %s", before_ids.id)
     [new_before, old_before] = [seen(people, doer, target=email)[0] for email in (gone.email, before_ids.email)]

@@ -30,7 +30,7 @@ from bazar_cli.domain.target import Identity, IdentitySource
 from bazar_cli.domain.users import users as user_cases
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, Org, People, Someone, an_operator, granted
 from tests.support.postgres import target_of
 
@@ -45,7 +45,7 @@ def people(database_url: str) -> Generator[People]:
 def record(people: People, operator: Someone, change: log.Change) -> None:
     """Write one event as a use case does."""
     grant = granted(people.operator(operator), user_cases.UPDATE, UpdateUser("x", name="y"))
-    with System(people.target, REQUEST_ID) as system, system.database().transaction(grant) as connection:
+    with Backends(people.target, REQUEST_ID) as backends, backends.database().transaction(grant) as connection:
         log.record(connection, grant, change)
 
 
@@ -63,9 +63,9 @@ def listed(people: People, reader: Someone, *, limit: int = 100, **filters: Any)
 
 def exported(people: People, reader: Someone, **filters: Any) -> list[AuditEvent]:
     asked = EventFilters(**filters)
-    with System(people.target, REQUEST_ID) as system:
+    with Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(reader), use_cases.EXPORT, asked)
-        return [event for page in read.export(system, grant, asked) for event in page.items]
+        return [event for page in read.export(backends, grant, asked) for event in page.items]
 
 
 # -- reach --------------------------------------------------------------------------------------------------
@@ -295,9 +295,9 @@ def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> Non
         (UpdateOrganization(elsewhere.slug, "x\0", None), by_plan),
         (ListEvents(), by_plan),
     )
-    with System(alone.target, REQUEST_ID) as system:
+    with Backends(alone.target, REQUEST_ID) as backends:
         for request, denial in asked:
-            append_denial(system.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
+            append_denial(backends.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
 
     def found(reader: Someone, **filters: Any) -> list[tuple[str, str | None, uuid.UUID | None]]:
         return [(e.target_type, e.target_id, e.organization_id) for e in listed(alone, reader, **filters)][::-1]
@@ -369,9 +369,9 @@ def test_an_export_holds_some_of_the_events_at_a_time(people: People) -> None:
         org.id,
     )
     filters = EventFilters(organization=org.slug)
-    with System(people.target, REQUEST_ID) as system:
+    with Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(ruler), use_cases.EXPORT, filters)
-        sizes = [len(page.items) for page in read.export(system, grant, filters)]
+        sizes = [len(page.items) for page in read.export(backends, grant, filters)]
     assert (sum(sizes), max(sizes)) == (2500, 1000)
 
 

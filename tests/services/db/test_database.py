@@ -8,7 +8,7 @@ from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import GetUser
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import target_of
 
@@ -16,13 +16,13 @@ _COUNT = text("SELECT count(*) FROM bazar.users")
 
 
 def test_a_read_sees_one_moment_and_the_next_one_another(database_url: str) -> None:
-    with People(target_of(database_url)) as people, System(people.target, REQUEST_ID) as system:
+    with People(target_of(database_url)) as people, Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(people.superuser()), use_cases.GET, GetUser("nobody@example.com"))
-        with system.database().read(grant) as connection:
+        with backends.database().read(grant) as connection:
             first = connection.execute(_COUNT).scalar_one()
             people.user()
             assert connection.execute(_COUNT).scalar_one() == first
-        with system.database().read(grant) as connection:
+        with backends.database().read(grant) as connection:
             assert connection.execute(_COUNT).scalar_one() > first
 
 

@@ -19,7 +19,7 @@ from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks, without_
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
 from bazar_cli.domain.users.users import GET, UPDATE, GetUser, UpdateUser
 from bazar_cli.services.db import locks
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read
 from tests.support.people import REQUEST_ID, People, Someone, granted
 from tests.support.postgres import target_of
@@ -276,9 +276,9 @@ def test_who_cannot_finish_is_told_that_a_part_is_done(
     opened("greedy").execute("LOCK bazar.users IN ACCESS EXCLUSIVE MODE")
 
     with (
-        System(people.target, REQUEST_ID) as system,
+        Backends(people.target, REQUEST_ID) as backends,
         pytest.raises(BackendUnavailable) as busy,
-        system.database().transaction(grant, finishing=True) as connection,
+        backends.database().transaction(grant, finishing=True) as connection,
     ):
         connection.exec_driver_sql("SELECT FROM bazar.users")
 

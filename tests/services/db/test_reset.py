@@ -378,7 +378,7 @@ def test_from_a_revision_that_this_release_does_not_have(
     assert "with the rest: bazar.extra;" in error.message
 
     request = ResetDatabase(confirm=name_of(url_of(alone)))
-    done = alone.run(ruler, lambda system, grant, asked: reset(system, grant, asked, told.append), RESET, request)
+    done = alone.run(ruler, lambda backends, grant, asked: reset(backends, grant, asked, told.append), RESET, request)
 
     assert isinstance(done, DatabaseReset)
     assert any(text.startswith(f"warning: the database is at revision {NEXT}") for text in told)

@@ -17,7 +17,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Re
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.db import database
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import drop_database, scratch_database, sibling, target_of
 
@@ -34,8 +34,8 @@ def dropped(target: Target, confirm: str | None, *, dry_run: bool = False) -> st
     request = DropDatabase(confirm)
     with People(target) as people:
         grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
-    with System(target, REQUEST_ID) as system:
-        return database.drop(system, grant, request).database
+    with Backends(target, REQUEST_ID) as backends:
+        return database.drop(backends, grant, request).database
 
 
 def refused(kind: type[BazarError], act: Callable[[], object]) -> BazarError:
@@ -121,8 +121,8 @@ def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_ur
         grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
-    with System(target, REQUEST_ID) as system:
-        error = refused(BackendUnavailable, lambda: database.drop(system, grant, request))
+    with Backends(target, REQUEST_ID) as backends:
+        error = refused(BackendUnavailable, lambda: database.drop(backends, grant, request))
     assert error.code == "postgres.read_only"
     assert f"set on the database {name}; nothing was done" in error.message
     assert exists(postgres_url, name)

@@ -359,7 +359,7 @@ def test_a_page_is_a_walk_along_an_index(people: People) -> None:
 # -- at the same moment ------------------------------------------------------------------------------------
 
 
-def at_once(people: People, org: Org, *acts: Callable[[People], object]) -> list[str]:
+def run_concurrently(people: People, org: Org, *acts: Callable[[People], object]) -> list[str]:
     """Run acts that have all passed the gate before any of them gets the organization; their codes, or `ok`."""
 
     def run(act: Callable[[People], object]) -> str:
@@ -396,7 +396,9 @@ def owners_of(people: People, org: Org) -> int:
 def test_of_the_last_two_owners_one_stays_when_both_leave(people: People) -> None:
     org = people.org()
     ada, bob = manager(people, org, Role.OWNER), manager(people, org, Role.OWNER)
-    ends = at_once(people, org, lambda p: remove(p, ada, org, ada), lambda p: update(p, bob, org, bob, Role.MEMBER))
+    ends = run_concurrently(
+        people, org, lambda p: remove(p, ada, org, ada), lambda p: update(p, bob, org, bob, Role.MEMBER)
+    )
     assert sorted(ends) == ["ok", "users.last_owner"]
     assert owners_of(people, org) == 1
 
@@ -404,7 +406,7 @@ def test_of_the_last_two_owners_one_stays_when_both_leave(people: People) -> Non
 def test_of_two_owners_who_demote_each_other_one_wins(people: People) -> None:
     org = people.org()
     ada, bob = manager(people, org, Role.OWNER), manager(people, org, Role.OWNER)
-    ends = at_once(
+    ends = run_concurrently(
         people, org, lambda p: update(p, ada, org, bob, Role.MEMBER), lambda p: update(p, bob, org, ada, Role.MEMBER)
     )
     assert sorted(ends) == ["access.changed", "ok"]
@@ -438,7 +440,7 @@ def test_who_takes_an_owner_waits_for_whoever_is_taking_another(people: People) 
 def test_two_adds_of_one_user(people: People) -> None:
     org, who = people.org(), people.user()
     rulers = [people.superuser(), people.superuser()]
-    ends = at_once(
+    ends = run_concurrently(
         people, org, lambda p: add(p, rulers[0], org, who), lambda p: add(p, rulers[1], org, who, Role.ADMIN)
     )
     assert sorted(ends) == ["members.differs", "ok"]
@@ -475,7 +477,7 @@ def test_deletion_and_another_change_at_once(people: People, first: str, what: s
         return delete(p, bob, org)
 
     acts = [deletes, changes] if first == "delete" else [changes, deletes]
-    ends = at_once(people, org, *acts)
+    ends = run_concurrently(people, org, *acts)
     deleted, changed = ends if first == "delete" else reversed(ends)
 
     lost = "access.changed" if operators == "owners" else "orgs.not_found"

@@ -18,7 +18,7 @@ from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan, PlanUsage
 from bazar_cli.domain.users import users as user_cases
 from bazar_cli.domain.users.users import UpdateUser
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.plans import changes
 from bazar_cli.services.plans import read as plans
 from bazar_cli.services.users import read
@@ -337,7 +337,7 @@ def test_a_grant_that_rests_on_no_permission_writes(people: People) -> None:
     named = requires("users.update", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True, oneself="user")
     one = granted(people.operator(me), named, UpdateUser(me.email, "Ada"))
     assert one.permissions == frozenset()
-    with System(people.target, "a-request") as system, system.database().transaction(one) as connection:
+    with Backends(people.target, "a-request") as backends, backends.database().transaction(one) as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 

@@ -18,8 +18,8 @@ from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
 from bazar_cli.services.users import change_email, delete, leases, read
 from tests.support.auth_proxy import Fault, auth_proxy
+from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, decided
-from tests.support.together import at_once
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
@@ -335,7 +335,7 @@ def test_of_two_under_one_condition_one_wins(people: People, someone: Someone) -
     rulers, emails = [people.superuser() for _ in range(2)], [an_address(), an_address()]
     requests = [UpdateUser(str(someone.id), None, seen["updated_at"], email) for email in emails]
     results = sorted(
-        at_once(
+        run_concurrently(
             *(lambda r=r, q=q: update(people, r, q) for r, q in zip(rulers, requests, strict=True)),
         )
     )
@@ -349,7 +349,9 @@ def test_of_two_who_want_one_address_one_wins(people: People, someone: Someone) 
     people.identity(other)
     rulers = [people.superuser() for _ in range(2)]
     results = sorted(
-        at_once(*(lambda r=r, w=w: move(people, r, w, email) for r, w in zip(rulers, (someone, other), strict=True)))
+        run_concurrently(
+            *(lambda r=r, w=w: move(people, r, w, email) for r, w in zip(rulers, (someone, other), strict=True))
+        )
     )
     assert results == ["done", "users.email_exists"]
     assert len(people.identities(email)) == 1
@@ -359,7 +361,7 @@ def test_update_and_delete_at_once_end_whole(people: People, someone: Someone) -
     email, rulers = an_address("new"), [people.superuser() for _ in range(2)]
     gone = DeleteUser(str(someone.id), someone.email)
     results = sorted(
-        at_once(
+        run_concurrently(
             lambda: update(people, rulers[0], UpdateUser(str(someone.id), email=email)),
             lambda: people.run(rulers[1], delete.delete, use_cases.DELETE, gone),
         )

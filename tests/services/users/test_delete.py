@@ -264,7 +264,7 @@ def test_a_superuser_who_rules_nothing_goes(alone: People, plan: Plan) -> None:
 def test_two_superusers_who_delete_each_other_leave_one(alone: People) -> None:
     ada, bob = alone.superuser(), alone.superuser()
 
-    results = at_once(alone, (ada, bob), (bob, ada))
+    results = run_concurrently(alone, (ada, bob), (bob, ada))
 
     assert [type(result) for result in results].count(User) == 1
     assert len(alone.sql("SELECT 1 FROM bazar.users WHERE is_superuser AND pending IS NULL")) == 1
@@ -274,14 +274,14 @@ def test_two_owners_who_are_deleted_at_once_leave_one(people: People) -> None:
     org = people.org()
     owners = [people.user({org: Role.OWNER}) for _ in range(2)]
 
-    results = at_once(people, *((people.superuser(), owner) for owner in owners))
+    results = run_concurrently(people, *((people.superuser(), owner) for owner in owners))
 
     assert [type(result) for result in results].count(User) == 1
     assert [r.code for r in results if isinstance(r, BazarError)] == ["users.last_owner"]
     assert len([owner for owner in owners if people.row(owner)]) == 1
 
 
-def at_once(people: People, *pairs: tuple[Someone, Someone]) -> list[User | BazarError]:
+def run_concurrently(people: People, *pairs: tuple[Someone, Someone]) -> list[User | BazarError]:
     """What comes of it when each first deletes each second, all with Grants given before."""
     grants = [granted(people.operator(operator), use_cases.DELETE) for operator, _ in pairs]
 

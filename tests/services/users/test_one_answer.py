@@ -31,7 +31,7 @@ from bazar_cli.domain.users.users import (
     UpdateUser,
 )
 from bazar_cli.services.doctor.repair import finish_all
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import adopt, change_email, create, delete, reset_password
 from bazar_cli.services.users import suspend as user_suspension
 from tests.support.auth_proxy import Asked, between
@@ -99,8 +99,8 @@ def suspend(people: People, ruler: Someone, someone: Someone) -> object:
     return people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, replace(asked, agreed=found))
 
 
-def move(system: System, grant: Any, request: UpdateUser) -> object:
-    return change_email.change(system, grant, request, f"new-{request.user}")
+def move(backends: Backends, grant: Any, request: UpdateUser) -> object:
+    return change_email.change(backends, grant, request, f"new-{request.user}")
 
 
 DELETE = performed(delete.delete, use_cases.DELETE, lambda s: DeleteUser(s.email, s.email))

@@ -12,8 +12,8 @@ from bazar_cli.domain.errors import Conflict, ExitCode, NotFound, Refused
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangeSuperuser
 from bazar_cli.services.users import superusers
+from tests.support.concurrently import run_concurrently
 from tests.support.people import People, Someone, granted
-from tests.support.together import at_once
 
 VERBS = {"promote": (superusers.promote, use_cases.PROMOTE), "demote": (superusers.demote, use_cases.DEMOTE)}
 BOTH = pytest.mark.parametrize("verb", VERBS)
@@ -132,7 +132,7 @@ def test_of_two_who_demote_at_once_one_wins(alone: People, each: str) -> None:
             with People(alone.target) as own:
                 return own.run_with(grant, superusers.demote, request)
 
-        ends = at_once(*(partial(try_it, grant, request) for grant, request in granted_to))
+        ends = run_concurrently(*(partial(try_it, grant, request) for grant, request in granted_to))
 
         assert sorted(ends) in (["access.changed", "done"], ["done", "users.last_superuser"])
         assert is_superuser(alone, ada) != is_superuser(alone, bob)

@@ -27,14 +27,14 @@ from bazar_cli.domain.users.users import (
     SuspendedUser,
     SuspendUser,
 )
-from bazar_cli.services.gate.connections import System
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import delete, leases
 from bazar_cli.services.users import suspend as user_suspension
 from bazar_cli.terminal.views.users import what_suspending_ends
 from tests.support.auth_proxy import broken_wire
+from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, granted
 from tests.support.postgres import limited_role
-from tests.support.together import at_once
 
 ACTIVE, SUSPENDED = UserState.ACTIVE.value, UserState.SUSPENDED.value
 
@@ -199,8 +199,8 @@ def test_a_database_user_who_cannot_end_sessions_bans_alone(
             role = urlsplit(url).username
             people.sql(f"CREATE POLICY {role} ON auth.sessions TO {role} USING (id = '{own['id']}')")
         limited = replace(people.target, database_url=Secret(url))
-        with System(limited, REQUEST_ID) as system:
-            done = user_suspension.suspend(system, grant, request)
+        with Backends(limited, REQUEST_ID) as backends:
+            done = user_suspension.suspend(backends, grant, request)
     assert isinstance(done, SuspendedUser)
     assert (done.sessions_ended, done.keeps_sessions) == (None, True)
     assert not people.signs_in(someone.email, OLD_PASSWORD)
@@ -318,7 +318,7 @@ def test_the_last_of_their_kind_stay(
 def test_of_two_superusers_who_suspend_each_other_one_stays(target: Target, fresh_database: Callable[..., str]) -> None:
     with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as alone:
         ada, bob = alone.superuser(), alone.superuser()
-        results = at_once(lambda: suspend(alone, ada, bob), lambda: suspend(alone, bob, ada))
+        results = run_concurrently(lambda: suspend(alone, ada, bob), lambda: suspend(alone, bob, ada))
         assert sorted(results) in (["access.changed", "done"], ["done", "users.last_superuser"])
         assert len(alone.sql("SELECT 1 FROM bazar.users WHERE state = 'active'")) == 1
 
@@ -327,7 +327,7 @@ def test_of_two_owners_suspended_at_once_one_stays(people: People) -> None:
     org = people.org()
     owners = [people.user({org: Role.OWNER}) for _ in range(2)]
     rulers = [people.superuser() for _ in owners]
-    results = at_once(*(lambda r=r, o=o: suspend(people, r, o) for r, o in zip(rulers, owners, strict=True)))
+    results = run_concurrently(*(lambda r=r, o=o: suspend(people, r, o) for r, o in zip(rulers, owners, strict=True)))
     assert sorted(results) == ["done", "users.last_owner"]
 
 
@@ -420,7 +420,7 @@ def test_another_unfinished_change_comes_first(people: People, ruler: Someone, p
 def test_suspend_and_restore_at_once_end_whole(people: People, someone: Someone) -> None:
     rulers = [people.superuser() for _ in range(4)]
     acts = (suspend, restore, suspend, restore)
-    results = at_once(*(lambda a=a, r=r: a(people, r, someone) for a, r in zip(acts, rulers, strict=True)))
+    results = run_concurrently(*(lambda a=a, r=r: a(people, r, someone) for a, r in zip(acts, rulers, strict=True)))
     assert results == ["done"] * 4
     state, pending, lease = state_of(people, someone)
     assert (pending, lease) == (None, None)
@@ -460,7 +460,7 @@ def test_who_went_out_of_reach_meanwhile_is_suspended_all_the_same(
 
 def test_two_suspends_leave_one_event(people: People, someone: Someone) -> None:
     rulers = [people.superuser() for _ in range(2)]
-    assert at_once(*(lambda r=r: suspend(people, r, someone) for r in rulers)) == ["done"] * 2
+    assert run_concurrently(*(lambda r=r: suspend(people, r, someone) for r in rulers)) == ["done"] * 2
     assert events_of(people, someone) == [("users.suspend", "done")]
 
 

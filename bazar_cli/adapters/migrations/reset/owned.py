@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from bazar_cli.adapters.migrations.ours import VERSION_TABLE
+from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
 
 _NAME = r'"(?:[^"]|"")+"|\w+'
 _KINDS = {

@@ -104,7 +104,7 @@ class Rebuilder(Migrator):
             if clear is not None:
                 # Nobody brings identities back: what would stop the rest is found before they go.
                 notify("Trying the reset before identities are deleted")
-                session.run_whole("the reset", lambda: once(_unsaid, commits=False))
+                session.run_whole("the reset", lambda: once(_ignore, commits=False))
                 cleared = clear(gone[0].deployment)
             session.run_whole("the reset", once)
             moves = self._moves(session, self._log())
@@ -137,7 +137,7 @@ class Rebuilder(Migrator):
         with self._migrating(Migrate(), notify) as session:
 
             def once() -> None:
-                self._once(session, grant, allowed, revisions, [], _unsaid, None, commits=False)
+                self._once(session, grant, allowed, revisions, [], _ignore, None, commits=False)
 
             session.run_whole("the reset", once)
 
@@ -282,7 +282,7 @@ def _changed_too_late(identities: int) -> Conflict:
     )
 
 
-def _unsaid(_text: str) -> None:
+def _ignore(_text: str) -> None:
     """Of what is taken back nobody is told that it was done."""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.rows import word
-from bazar_cli.domain.entities import COMING_OR_GOING, Role, UserState
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Role, UserState
 from bazar_cli.domain.orgs.members import ListMembers, Member
 from bazar_cli.domain.page import Page
 
@@ -92,7 +92,7 @@ def has_other_owner(connection: Connection, organization_id: uuid.UUID, user_id:
             {
                 "organization": organization_id,
                 "user": user_id,
-                "coming_or_going": [p.value for p in COMING_OR_GOING],
+                "coming_or_going": [p.value for p in BEING_CREATED_OR_DELETED],
             },
         ).scalar_one()
     )

@@ -47,7 +47,7 @@ def find(connection: Connection, reach: Reach, reference: str) -> Organization |
     return None if row is None else _organization(row)
 
 
-def hold(
+def lock(
     connection: Connection, reach: Reach, reference: str, lock: Lock = Lock.KEEP, *, wanted_slug: str | None = None
 ) -> Organization | None:
     """Like `find`, and locks the organization until the transaction ends.

@@ -14,7 +14,7 @@ from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.rows import word
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.db.database import no_marker
-from bazar_cli.domain.entities import COMING_OR_GOING, Membership, Pending, Plan, Role, User, UserState
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Membership, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.texts import composed, decomposed
 from bazar_cli.domain.users.users import ListUsers, UserSort
@@ -56,7 +56,7 @@ _SORT_KEYS = {UserSort.CREATED: ("u.created_at", "timestamptz"), UserSort.EMAIL:
 
 
 @dataclass(frozen=True)
-class Held:
+class LockedUser:
     """A user row locked for the transaction: with all memberships, seen or not, and its lease."""
 
     user: User
@@ -94,7 +94,7 @@ def find_whole(connection: Connection, reach: Reach, reference: str) -> User | N
     return None if found is None else _held(connection, found.id).user
 
 
-def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
+def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | None:
     """Lock the user by id or email until the transaction ends; None when there is none within reach.
 
     Within a reach their organizations stay too: who deletes one comes first, and the user is not in it any more.
@@ -120,7 +120,7 @@ def hold(connection: Connection, reach: Reach, reference: str) -> Held | None:
     return None
 
 
-def hold_email(connection: Connection, email: str) -> Held | None:
+def lock_by_email(connection: Connection, email: str) -> LockedUser | None:
     """Lock the user with this email, whoever may see it: for the uniqueness of addresses."""
     locked = connection.execute(
         text("SELECT id FROM bazar.users WHERE lower(email) = :email FOR UPDATE"), {"email": email}
@@ -128,7 +128,7 @@ def hold_email(connection: Connection, email: str) -> Held | None:
     return None if locked is None else _held(connection, locked)
 
 
-def hold_id(connection: Connection, user_id: uuid.UUID) -> Held | None:
+def lock_by_id(connection: Connection, user_id: uuid.UUID) -> LockedUser | None:
     """Lock the user with this id, to finish what this command began."""
     locked = connection.execute(
         text("SELECT id FROM bazar.users WHERE id = :id FOR UPDATE"), {"id": user_id}
@@ -136,7 +136,7 @@ def hold_id(connection: Connection, user_id: uuid.UUID) -> Held | None:
     return None if locked is None else _held(connection, locked)
 
 
-def coming_or_going_in(connection: Connection, organization_id: uuid.UUID) -> Held | None:
+def user_being_created_or_deleted_in(connection: Connection, organization_id: uuid.UUID) -> LockedUser | None:
     """Return, without a lock, a member of an organization who is being created or deleted; None where nobody is."""
     found = connection.execute(
         text(
@@ -145,7 +145,7 @@ def coming_or_going_in(connection: Connection, organization_id: uuid.UUID) -> He
             WHERE u.pending = ANY (:coming_or_going) AND m.organization_id = :id ORDER BY u.email LIMIT 1
             """
         ),
-        {"id": organization_id, "coming_or_going": [p.value for p in COMING_OR_GOING]},
+        {"id": organization_id, "coming_or_going": [p.value for p in BEING_CREATED_OR_DELETED]},
     ).scalar_one_or_none()
     return None if found is None else _held(connection, found)
 
@@ -249,7 +249,7 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
                 ORDER BY o.slug
                 """
             ),
-            {"id": user_id, "coming_or_going": [p.value for p in COMING_OR_GOING]},
+            {"id": user_id, "coming_or_going": [p.value for p in BEING_CREATED_OR_DELETED]},
         ).scalars()
     )
 
@@ -284,9 +284,9 @@ def _escaped(search: str) -> str:
     return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _held(connection: Connection, user_id: uuid.UUID) -> Held:
+def _held(connection: Connection, user_id: uuid.UUID) -> LockedUser:
     row = connection.execute(text(f"{_ALL} WHERE u.id = :id"), {"id": user_id}).one()
-    return Held(_user(row), leased=bool(row.leased), adopted=row.origin == "adopted")
+    return LockedUser(_user(row), leased=bool(row.leased), adopted=row.origin == "adopted")
 
 
 def _user(row: Row[Any]) -> User:

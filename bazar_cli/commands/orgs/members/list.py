@@ -33,4 +33,4 @@ def run(
     """List the members of an organization, the oldest membership first."""
     request = ListMembers(org, role, limit, cursor)
     grant = run.authorize(request)
-    run.show_pages(lambda page: members.list_page(run.system, grant, page), request, every=all_pages)
+    run.show_pages(lambda page: members.list_page(run.backends, grant, page), request, every=all_pages)

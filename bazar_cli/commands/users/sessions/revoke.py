@@ -28,7 +28,7 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
     """
     revoked = run.perform(sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:
-        auth.forget_ended(run.system, run.environ, run.identities)
+        auth.forget_ended(run.backends, run.environ, run.identities)
         run.notice("your own session has ended too: sign in again with `bazar auth login`")
     elif not run.options.dry_run:
         run.notice(what_stays_valid(revoked))

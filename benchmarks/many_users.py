@@ -67,7 +67,7 @@ _DELETED = """
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ManyUsers:
     """What the measured commands ask for."""
 
     users: int
@@ -83,7 +83,7 @@ class Crowd:
     """Where a page of fifty starts, by order and number."""
 
 
-def crowd(database_url: str, users: int, pages: tuple[int, ...]) -> Crowd:
+def fill(database_url: str, users: int, pages: tuple[int, ...]) -> ManyUsers:
     """Fill the database; return what to ask for."""
     values = {
         "count": users,
@@ -107,7 +107,7 @@ def crowd(database_url: str, users: int, pages: tuple[int, ...]) -> Crowd:
             "SELECT id, email FROM bazar.users ORDER BY created_at, id OFFSET %s LIMIT 1", (users // 2,)
         ).fetchone()
         assert row is not None
-        return Crowd(users, row[1], row[0], "crowd-7", "crowd-0", "crowd-8", cursors)
+        return ManyUsers(users, row[1], row[0], "crowd-7", "crowd-0", "crowd-8", cursors)
 
 
 def _cursor(connection: psycopg.Connection, sort: UserSort, page: int) -> str:

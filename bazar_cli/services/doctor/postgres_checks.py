@@ -11,12 +11,12 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Check, Found, Health
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import BazarError
-from bazar_cli.services.doctor.findings import failed, failed_together, of_rows, skipped
+from bazar_cli.services.doctor.checks import failed, failed_together, of_rows, skipped
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.domain.db.migrations import MigrationStatus
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 SUPERUSERS = "superusers"
 MIGRATIONS, MARKER, PLAN_TABLE = "migrations", "marker", "plan-table"
@@ -26,12 +26,12 @@ _FIRST_SUPERUSER = (
 )
 
 
-class Inspection:
+class PostgresChecks:
     """The looks at one database; what an older schema does not have is skipped, with the reason."""
 
-    def __init__(self, system: System, grant: Grant) -> None:
+    def __init__(self, backends: Backends, grant: Grant) -> None:
         grant.demand(use_cases.COMPARE)
-        self._system = system
+        self._system = backends
         self._grant = grant
         self.behind = ""
         """Why a look at newer tables may fail; empty where the schema is that of this release."""
@@ -97,7 +97,7 @@ def ruled(exists: bool | None) -> Check:
 
 def premium_lacks(permissions: Sequence[str]) -> Check:
     """Return the finding that Premium lost what it must keep; without it nobody might give it back."""
-    from bazar_cli.adapters.postgres.doctor.inspection import premium_again
+    from bazar_cli.adapters.postgres.doctor.invariants import premium_again
 
     # By SQL too: the command that adds a permission needs one of those that can be lost.
     commands = ", ".join(f"`bazar plans grant premium {permission}`" for permission in permissions)
@@ -116,9 +116,9 @@ def _nobody_rules() -> Check:
 
 
 def _superusers(connection: Connection) -> Check:
-    from bazar_cli.adapters.postgres.doctor import inspection
+    from bazar_cli.adapters.postgres.doctor import invariants
 
-    count = inspection.active_superusers(connection)
+    count = invariants.active_superusers(connection)
     if not count:
         return _nobody_rules()
     alone = ": if that account is lost, nobody can name another" if count == 1 else ""
@@ -142,9 +142,9 @@ def _marker(status: MigrationStatus) -> Check:
 
 
 def _plan_table(connection: Connection) -> Check:
-    from bazar_cli.adapters.postgres.doctor import inspection
+    from bazar_cli.adapters.postgres.doctor import invariants
 
-    table = inspection.plan_table(connection)
+    table = invariants.plan_table(connection)
     lacking = [p.value for p in Permission if p in KEPT_BY_PREMIUM and p.value not in table.get("premium", ())]
     missing = [plan for plan in Plan if plan.value not in table]
     if missing:
@@ -157,7 +157,7 @@ def _plan_table(connection: Connection) -> Check:
 
 
 def _plans_missing(missing: Sequence[Plan]) -> Check:
-    from bazar_cli.adapters.postgres.doctor.inspection import plans_again
+    from bazar_cli.adapters.postgres.doctor.invariants import plans_again
 
     return Check(
         PLAN_TABLE,
@@ -195,9 +195,9 @@ def _tables_exposed(connection: Connection) -> Check:
 
 
 def _without_owner(connection: Connection) -> Check:
-    from bazar_cli.adapters.postgres.doctor import inspection
+    from bazar_cli.adapters.postgres.doctor import invariants
 
-    name, found = INSPECTED[4], inspection.organizations_without_owner(connection)
+    name, found = INSPECTED[4], invariants.organizations_without_owner(connection)
     if not found.count:
         return Check(name, Health.OK, "every organization has an active owner", count=0)
     return of_rows(

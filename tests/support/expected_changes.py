@@ -17,7 +17,7 @@ CHANGED: Counts = (1, 1)
 
 
 @dataclass(frozen=True)
-class Trace:
+class ExpectedChanges:
     """What one run of a command is for, in rows; tables that are not named keep every row."""
 
     rows: Mapping[str, Counts] = field(default_factory=dict[str, Counts])
@@ -27,7 +27,7 @@ class Trace:
     """What every row and event must name, mostly an id."""
 
 
-NOTHING = Trace()
+NOTHING = ExpectedChanges()
 
 
 @dataclass(frozen=True)
@@ -55,113 +55,115 @@ class Run:
         return found.strip("(").partition(",")[0]
 
 
-def _login(run: Run) -> Trace:
-    return Trace({_IDENTITIES: CHANGED, _SESSIONS: (0, 1)}, subjects=(run.operator_id,))
+def _login(run: Run) -> ExpectedChanges:
+    return ExpectedChanges({_IDENTITIES: CHANGED, _SESSIONS: (0, 1)}, subjects=(run.operator_id,))
 
 
-def _logout(run: Run) -> Trace:
+def _logout(run: Run) -> ExpectedChanges:
     if not run.said["was_signed_in"]:
         return NOTHING
     ended = run.all_of(_SESSIONS, run.operator_id) if run.has("--everywhere") else (1, 0)
-    return Trace({_SESSIONS: ended}, subjects=(run.operator_id,))
+    return ExpectedChanges({_SESSIONS: ended}, subjects=(run.operator_id,))
 
 
-def _password(run: Run) -> Trace:
+def _password(run: Run) -> ExpectedChanges:
     sessions, _ = run.all_of(_SESSIONS, run.operator_id)
     # Supabase keeps the session that changed it, and ends the others.
     rows = {_IDENTITIES: CHANGED, _SESSIONS: (sessions - 1, 0)}
-    return Trace(rows, ("auth.password",), (run.operator_id,))
+    return ExpectedChanges(rows, ("auth.password",), (run.operator_id,))
 
 
-def _created_user(run: Run) -> Trace:
+def _created_user(run: Run) -> ExpectedChanges:
     if not run.said["created"]:
         return NOTHING
     rows = {_USERS: (0, 1), _IDENTITIES: (0, 1), _MEMBERS: (0, int(run.has("--org")))}
-    return Trace(rows, ("users.create",), (run.said["id"],))
+    return ExpectedChanges(rows, ("users.create",), (run.said["id"],))
 
 
-def _adopted_user(run: Run) -> Trace:
+def _adopted_user(run: Run) -> ExpectedChanges:
     if not run.said["adopted"]:
         return NOTHING
     # The identity was there, and has the stamp now.
     rows = {_USERS: (0, 1), _IDENTITIES: CHANGED, _MEMBERS: (0, int(run.has("--org")))}
-    return Trace(rows, ("users.adopt",), (run.said["id"],))
+    return ExpectedChanges(rows, ("users.adopt",), (run.said["id"],))
 
 
-def _gone_user(run: Run, user_id: str, events: tuple[str, ...]) -> Trace:
+def _gone_user(run: Run, user_id: str, events: tuple[str, ...]) -> ExpectedChanges:
     tables = {table: run.all_of(table, user_id) for table in (_MEMBERS, _SESSIONS)}
-    return Trace({_USERS: (1, 0), _IDENTITIES: (1, 0), **tables}, events, (user_id,))
+    return ExpectedChanges({_USERS: (1, 0), _IDENTITIES: (1, 0), **tables}, events, (user_id,))
 
 
-def _doctor(run: Run) -> Trace:
+def _doctor(run: Run) -> ExpectedChanges:
     # The stage has one operator whose deletion is pending; its event belongs to the command that began it.
     return _gone_user(run, run.id_of(_USERS, "delete"), ()) if run.has("--fix") else NOTHING
 
 
-def _superuser_flag(use_case: str, *changed: str) -> Callable[[Run], Trace]:
+def _superuser_flag(use_case: str, *changed: str) -> Callable[[Run], ExpectedChanges]:
     """The flag of those that `changed` stands for changes, all others have it as it is to be."""
 
-    def trace(run: Run) -> Trace:
+    def trace(run: Run) -> ExpectedChanges:
         if not set(changed) & set(run.line.split()):
             return NOTHING
-        return Trace({_USERS: CHANGED}, (use_case,), (run.said["id"],))
+        return ExpectedChanges({_USERS: CHANGED}, (use_case,), (run.said["id"],))
 
     return trace
 
 
-def _reset_password(run: Run) -> Trace:
-    return Trace({_IDENTITIES: CHANGED}, ("users.reset-password",), (run.said["user_id"],))
+def _reset_password(run: Run) -> ExpectedChanges:
+    return ExpectedChanges({_IDENTITIES: CHANGED}, ("users.reset-password",), (run.said["user_id"],))
 
 
-def _revoked_sessions(run: Run) -> Trace:
+def _revoked_sessions(run: Run) -> ExpectedChanges:
     ended = run.all_of(_SESSIONS, run.said["user_id"])
-    return Trace({_SESSIONS: ended}, ("users.sessions.revoke",), (run.said["user_id"],)) if ended[0] else NOTHING
+    return (
+        ExpectedChanges({_SESSIONS: ended}, ("users.sessions.revoke",), (run.said["user_id"],)) if ended[0] else NOTHING
+    )
 
 
-def _suspended_user(run: Run) -> Trace:
+def _suspended_user(run: Run) -> ExpectedChanges:
     user_id = run.said["id"]
     rows = {_USERS: CHANGED, _IDENTITIES: CHANGED, _SESSIONS: run.all_of(_SESSIONS, user_id)}
-    return Trace(rows, ("users.suspend",), (user_id,))
+    return ExpectedChanges(rows, ("users.suspend",), (user_id,))
 
 
-def _updated_user(run: Run) -> Trace:
+def _updated_user(run: Run) -> ExpectedChanges:
     rows = {_USERS: CHANGED, **({_IDENTITIES: CHANGED} if run.has("--email") else {})}
-    return Trace(rows, ("users.update",), (run.said["id"],))
+    return ExpectedChanges(rows, ("users.update",), (run.said["id"],))
 
 
-def _deleted_org(run: Run) -> Trace:
+def _deleted_org(run: Run) -> ExpectedChanges:
     rows = {_ORGS: (1, 0), _MEMBERS: run.all_of(_MEMBERS, run.said["id"])}
-    return Trace(rows, ("orgs.delete",), (run.said["id"],))
+    return ExpectedChanges(rows, ("orgs.delete",), (run.said["id"],))
 
 
-def _where_changed(use_case: str, table: str, counts: Counts, *names: str) -> Callable[[Run], Trace]:
+def _where_changed(use_case: str, table: str, counts: Counts, *names: str) -> Callable[[Run], ExpectedChanges]:
     """One row comes, goes or changes where `changed` says so; every row names what the JSON has under `names`."""
 
-    def trace(run: Run) -> Trace:
+    def trace(run: Run) -> ExpectedChanges:
         if not run.said["changed"]:
             return NOTHING
         subjects = tuple(run.said[name] for name in names)
-        return Trace({table: counts}, (use_case,), subjects)
+        return ExpectedChanges({table: counts}, (use_case,), subjects)
 
     return trace
 
 
-def _member(use_case: str, counts: Counts) -> Callable[[Run], Trace]:
-    def trace(run: Run) -> Trace:
+def _member(use_case: str, counts: Counts) -> Callable[[Run], ExpectedChanges]:
+    def trace(run: Run) -> ExpectedChanges:
         if not run.said["changed"]:
             return NOTHING
         of = (run.said["user_id"], run.id_of(_ORGS, run.said["organization"]))
-        return Trace({_MEMBERS: counts}, (use_case,), of)
+        return ExpectedChanges({_MEMBERS: counts}, (use_case,), of)
 
     return trace
 
 
-TRACES: dict[str, Callable[[Run], Trace]] = {
+EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
     "audit verify": lambda _run: NOTHING,
     "auth login": _login,
     "auth logout": _logout,
     "auth password": _password,
-    "auth refresh": lambda run: Trace({_SESSIONS: CHANGED}, subjects=(run.operator_id,)),
+    "auth refresh": lambda run: ExpectedChanges({_SESSIONS: CHANGED}, subjects=(run.operator_id,)),
     "db create": lambda _run: NOTHING,
     "db drop": lambda _run: NOTHING,
     "db env set": lambda _run: NOTHING,
@@ -174,12 +176,12 @@ TRACES: dict[str, Callable[[Run], Trace]] = {
     "db rollback": lambda _run: NOTHING,
     "db seed": lambda _run: NOTHING,
     "doctor": _doctor,
-    "orgs create": lambda run: Trace({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), (run.said["id"],)),
+    "orgs create": lambda run: ExpectedChanges({_ORGS: (0, 1), _MEMBERS: (0, 1)}, ("orgs.create",), (run.said["id"],)),
     "orgs delete": _deleted_org,
     "orgs members add": _member("orgs.members.add", (0, 1)),
     "orgs members remove": _member("orgs.members.remove", (1, 0)),
     "orgs members update": _member("orgs.members.update", CHANGED),
-    "orgs update": lambda run: Trace({_ORGS: CHANGED}, ("orgs.update",), (run.said["id"],)),
+    "orgs update": lambda run: ExpectedChanges({_ORGS: CHANGED}, ("orgs.update",), (run.said["id"],)),
     "plans assign": _where_changed("plans.assign", _USERS, CHANGED, "id"),
     "plans grant": _where_changed("plans.grant", _PLANS, (0, 1), "name", "permission"),
     "plans revoke": _where_changed("plans.revoke", _PLANS, (1, 0), "name", "permission"),
@@ -210,7 +212,7 @@ def unexpected(before: Rows, after: Rows, denials: int) -> list[str]:
     return [*faults, *(f"{table} got {line}" for table, lines in come.items() for line in lines)]
 
 
-def unlike(before: Rows, after: Rows, trace: Trace, operator_id: object) -> list[str]:
+def unlike(before: Rows, after: Rows, trace: ExpectedChanges, operator_id: object) -> list[str]:
     """Name, one line each, in what the rows that came and went are not those of `trace`."""
     gone, come = _changes(before, after)
     faults: list[str] = []

@@ -18,9 +18,9 @@ from bazar_cli.services.doctor.id_set import IdSet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bazar_cli.adapters.postgres.doctor.comparison import Suspect
+    from bazar_cli.adapters.postgres.doctor.mismatches import Suspect
     from bazar_cli.adapters.supabase.admin import AdminClient
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
 
 _CHECKED_BY_ID = 1000
 """So many suspects of a kind are asked for one by one; beyond that so much differs that a few do not matter."""
@@ -30,30 +30,30 @@ _LOOKS = 3
 """Whose row changes that often is being worked on; the next run sees what became of it."""
 
 
-def compare(system: System, grant: Grant, _request: None = None) -> Comparison:
+def compare(backends: Backends, grant: Grant, _request: None = None) -> Comparison:
     """Return what the two systems disagree on, and who is in the middle of a change.
 
     Raises: BackendUnavailable; Conflict `supabase.key_refused`, `db.no_marker`.
     """
-    from bazar_cli.adapters.postgres.doctor import comparison
+    from bazar_cli.adapters.postgres.doctor import mismatches
     from bazar_cli.adapters.postgres.users import identities, users
 
     grant.demand(use_cases.COMPARE)
-    with system.database().read(grant) as connection:
-        unsettled = comparison.pending_users(connection)
+    with backends.database().read(grant) as connection:
+        unsettled = mismatches.pending_users(connection)
         deployment = users.deployment(connection)
         if identities.readable(connection, grant.session_id):
-            return Comparison(unsettled, {kind: comparison.found(connection, kind, deployment) for kind in Mismatch})
-    return _ByApi(system, grant, deployment).compare(unsettled)
+            return Comparison(unsettled, {kind: mismatches.found(connection, kind, deployment) for kind in Mismatch})
+    return _ByApi(backends, grant, deployment).compare(unsettled)
 
 
-def pending(system: System, grant: Grant, _request: None = None) -> tuple[PendingUser, ...]:
+def pending(backends: Backends, grant: Grant, _request: None = None) -> tuple[PendingUser, ...]:
     """Return who is in the middle of a change, without looking at Supabase."""
-    from bazar_cli.adapters.postgres.doctor import comparison
+    from bazar_cli.adapters.postgres.doctor import mismatches
 
     grant.demand(use_cases.COMPARE)
-    with system.database().read(grant) as connection:
-        return comparison.pending_users(connection)
+    with backends.database().read(grant) as connection:
+        return mismatches.pending_users(connection)
 
 
 class _Suspects:
@@ -77,9 +77,9 @@ class _Suspects:
 class _ByApi:
     """One comparison through the Auth API."""
 
-    def __init__(self, system: System, grant: Grant, deployment: uuid.UUID) -> None:
-        self._database = system.database()
-        self._admin: AdminClient = system.admin(grant)
+    def __init__(self, backends: Backends, grant: Grant, deployment: uuid.UUID) -> None:
+        self._database = backends.database()
+        self._admin: AdminClient = backends.admin(grant)
         self._grant = grant
         self._deployment = deployment
         self._suspects = _Suspects()
@@ -100,7 +100,7 @@ class _ByApi:
 
     def _listed(self) -> int:
         """Compare the list, page by page; return how many identities it did not show."""
-        from bazar_cli.adapters.postgres.doctor import comparison
+        from bazar_cli.adapters.postgres.doctor import mismatches
 
         living, deleted = IdSet(), IdSet()
         total = 0
@@ -110,10 +110,10 @@ class _ByApi:
                 (deleted if identity.is_deleted else living).add(identity.id)
             compared = [identity for identity in page.identities if not identity.is_deleted]
             with self._database.read(self._grant) as connection:
-                for suspect in comparison.suspects(connection, compared, self._deployment):
+                for suspect in mismatches.suspects(connection, compared, self._deployment):
                     self._suspects.add(suspect.kind, suspect.id)
         with self._database.read(self._grant) as connection:
-            for user_id in comparison.every_settled(connection):
+            for user_id in mismatches.every_settled(connection):
                 if user_id not in living:
                     self._suspects.add(Mismatch.USERS_WITHOUT_IDENTITY, user_id)
         return max(0, total - len(living) - len(deleted))
@@ -124,21 +124,21 @@ class _ByApi:
         A command changes the row before it asks Supabase and after: where the row is the same before and after this
         one asked, no command was between its two steps, and what differs does so at rest.
         """
-        from bazar_cli.adapters.postgres.doctor import comparison
+        from bazar_cli.adapters.postgres.doctor import mismatches
 
         confirmed: list[Suspect] = []
         for _ in range(_LOOKS):
             with self._database.read(self._grant) as connection:
-                before = comparison.versions(connection, ids)
+                before = mismatches.versions(connection, ids)
             asked = [identity for identity in map(self._admin.get, ids) if identity is not None]
             living = [identity for identity in asked if not identity.is_deleted]
             absent = set(ids).difference(identity.id for identity in living)
             with self._database.read(self._grant) as connection:
                 seen = [
-                    *comparison.suspects(connection, living, self._deployment),
-                    *comparison.still_settled(connection, list(absent)),
+                    *mismatches.suspects(connection, living, self._deployment),
+                    *mismatches.still_settled(connection, list(absent)),
                 ]
-                now = comparison.versions(connection, ids)
+                now = mismatches.versions(connection, ids)
             confirmed += [s for s in seen if before.get(s.id) == now.get(s.id) == s.version]
             ids = [i for i in ids if before.get(i) != now.get(i)]
             if not ids:

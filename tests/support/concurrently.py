@@ -17,7 +17,7 @@ def ended(act: Callable[[], object]) -> str:
     return "done"
 
 
-def at_once(*tries: Callable[[], object]) -> list[str]:
+def run_concurrently(*tries: Callable[[], object]) -> list[str]:
     """Do all of them, each in a thread of its own; return how each ended, in their order."""
     with ThreadPoolExecutor(len(tries)) as pool:
         return list(pool.map(ended, tries))

@@ -6,7 +6,7 @@ one process whose commands differ in what they are given, such as the operators 
 after another. What a start imports, and commands that meet signals or terminals, are tested with processes started
 the usual way.
 
-Run as `python -m tests.support.zygote SOCKET`; ends when its parent does.
+Run as `python -m tests.support.fork_server SOCKET`; ends when its parent does.
 """
 
 from __future__ import annotations

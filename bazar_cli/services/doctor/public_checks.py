@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.doctor import Check, Health
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn
-from bazar_cli.services.doctor.findings import failed, skipped
+from bazar_cli.services.doctor.checks import failed, skipped
 from bazar_cli.services.gate.gate import describe_operator
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.probe import DatabaseProbe
     from bazar_cli.adapters.supabase.probe import AuthProbe
     from bazar_cli.domain.target import Target
-    from bazar_cli.services.gate.connections import System
+    from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.identities import Identities
 
 REACHED = ("postgres", "supabase", "writable", "connection", "clock")
@@ -57,7 +57,7 @@ def reach(target: Target) -> tuple[Check, ...]:
     return (postgres, supabase, writable(target, seen), connection(target, seen), clock(skew, seen))
 
 
-def session(identities: Identities, system: System) -> Check:
+def session(identities: Identities, backends: Backends) -> Check:
     """Say who is signed in, and whether the gate lets them do anything. Raises: NotSignedIn; BackendUnavailable."""
     try:
         identity = identities.current()
@@ -70,7 +70,7 @@ def session(identities: Identities, system: System) -> Check:
         identity = identities.confirm(identity)
     except (BackendUnavailable, Conflict):
         unconfirmed = "; Supabase Auth does not say whether the session still holds"
-    operator = describe_operator(system, identity)
+    operator = describe_operator(backends, identity)
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
         return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)

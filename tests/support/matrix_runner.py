@@ -24,7 +24,7 @@ _DELETED = "deleted"
 
 
 @dataclass(frozen=True)
-class Played:
+class RowResult:
     """How one cell ended, with all rows of both systems before and after."""
 
     done: Done
@@ -33,7 +33,7 @@ class Played:
 
 
 @dataclass
-class Stage:
+class MatrixRunner:
     """Operators and targets of one worker."""
 
     people: People
@@ -136,7 +136,7 @@ class Stage:
 
     # -- what they do -------------------------------------------------------------------------------------
 
-    def play(self, row: Row, operator: str, series: Series) -> Played:
+    def run_row(self, row: Row, operator: str, series: Series) -> RowResult:
         """Run one cell, in the process of its row."""
         if operator == _DELETED and self.people.row(self.operators[operator]) is None:
             self._begin_deletion_again()
@@ -151,7 +151,7 @@ class Stage:
         after = self._seen = self._everything()
         if places is not None and (before[_ORGS], before[_MEMBERS]) != (after[_ORGS], after[_MEMBERS]):
             self._put_back(*places)
-        return Played(done, before, after)
+        return RowResult(done, before, after)
 
     def _sign_in_targets(self, row: Row) -> None:
         """See that the targets have a session to end: nobody signs in as one."""

@@ -41,8 +41,8 @@ from bazar_cli.services.users import delete as user_deletion
 from bazar_cli.services.users import read, reset_password, superusers
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users import suspend as user_suspension
+from tests.support.concurrently import ended, run_concurrently
 from tests.support.people import Org, People, Someone
-from tests.support.together import at_once, ended
 
 LAST_SUPERUSER, LAST_OWNER, CHANGED = "users.last_superuser", "users.last_owner", "access.changed"
 Act = Callable[[], object]
@@ -196,7 +196,7 @@ def test_two_who_act_on_each_other_both_do_it(people: People, meet: Callable[...
 
     # A reset looks first, asks Supabase, and looks again.
     meet((reset_password, "_has_identity") if what == "resets" else None)
-    ends = at_once(lambda: act(me, other), lambda: act(other, me))
+    ends = run_concurrently(lambda: act(me, other), lambda: act(other, me))
     # Without a session of its own in this database nobody ends another's; that is told after the rows were locked.
     assert ends == ["users.sessions_unreadable" if what == "revokes" else "done"] * 2
 
@@ -207,7 +207,7 @@ def test_two_who_act_on_each_other_both_do_it(people: People, meet: Callable[...
 def test_update_and_delete_of_one_user(people: People, someone: Someone, meet: Callable[..., None]) -> None:
     first, second = people.superuser(), people.superuser()
     meet()
-    renamed, gone = at_once(lambda: rename(people, first, someone), lambda: delete(people, second, someone))
+    renamed, gone = run_concurrently(lambda: rename(people, first, someone), lambda: delete(people, second, someone))
     assert (renamed, gone) in {("done", "done"), ("users.not_found", "done")}
     assert people.row(someone) is None
     is_whole(people, someone)
@@ -216,7 +216,7 @@ def test_update_and_delete_of_one_user(people: People, someone: Someone, meet: C
 def test_suspend_and_delete_of_one_user(people: People, someone: Someone, meet: Callable[..., None]) -> None:
     first, second = people.superuser(), people.superuser()
     meet()
-    out, gone = at_once(lambda: suspend(people, first, someone), lambda: delete(people, second, someone))
+    out, gone = run_concurrently(lambda: suspend(people, first, someone), lambda: delete(people, second, someone))
     assert (out, gone) in {("done", "done"), ("users.not_found", "done")}
     assert people.row(someone) is None
     is_whole(people, someone)
@@ -228,7 +228,7 @@ def test_member_update_and_delete_of_one_user(people: People, meet: Callable[...
     member = people.user({org: Role.MEMBER})
     people.identity(member)
     meet()
-    changed, gone = at_once(
+    changed, gone = run_concurrently(
         lambda: update_member(people, first, org, member, Role.ADMIN), lambda: delete(people, second, member)
     )
     assert (changed, gone) in {("done", "done"), ("users.not_found", "done")}
@@ -239,7 +239,7 @@ def test_restore_and_delete_of_a_suspended_user(people: People, someone: Someone
     first, second = people.superuser(), people.superuser()
     suspend(people, first, someone)
     meet()
-    back, gone = at_once(
+    back, gone = run_concurrently(
         lambda: people.run(first, user_suspension.restore, of_users.RESTORE, RestoreUser(str(someone.id))),
         lambda: delete(people, second, someone),
     )
@@ -251,7 +251,7 @@ def test_of_two_under_one_condition_one_wins(people: People, someone: Someone, m
     first, second = people.superuser(), people.superuser()
     since = (people.row(someone) or {})["updated_at"]
     meet()
-    ends = at_once(
+    ends = run_concurrently(
         lambda: rename(people, first, someone, "Grace", if_unchanged_since=since),
         lambda: rename(people, second, someone, "Joan", if_unchanged_since=since),
     )
@@ -275,7 +275,7 @@ def test_of_two_owners_one_stays(people: People, meet: Callable[..., None], ends
         return delete(people, rulers[1], bob)
 
     meet()
-    ends = at_once(lambda: suspend(people, rulers[0], ada), goes)
+    ends = run_concurrently(lambda: suspend(people, rulers[0], ada), goes)
     assert sorted(ends) == ["done", LAST_OWNER]
     left = people.sql(
         "SELECT 1 FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id"
@@ -311,7 +311,7 @@ def test_of_the_last_two_superusers_one_stays(
 
     tries = (taking(first, operators[0], bob), taking(second, operators[1], ada))
     meet()
-    ends = at_once(*tries)
+    ends = run_concurrently(*tries)
     assert sorted(ends) in ([CHANGED, "done"], ["done", LAST_SUPERUSER]), ends
     left = alone.sql(
         "SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active' AND pending IS NULL"

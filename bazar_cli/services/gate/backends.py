@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.supabase.admin import AdminClient
 
 
-class System:
+class Backends:
     """Postgres and Supabase Auth of one target. Nothing is imported or opened before its first use."""
 
     def __init__(self, target: Target, request_id: str) -> None:
@@ -96,7 +96,7 @@ class System:
         self._database = None
         self._admins.clear()
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> Backends:
         return self
 
     def __exit__(

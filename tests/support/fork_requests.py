@@ -1,4 +1,4 @@
-"""How a command is asked for at the zygote's socket; it imports the standard library only, so that programs can too."""
+"""Requests to the fork server. Imports the standard library only, so that the programs of a script can use it."""
 
 from __future__ import annotations
 
