@@ -170,7 +170,7 @@ def token(grant: Grant, identities: Identities) -> AccessToken:
     return AccessToken(identity.access_token, identity.expires_at)
 
 
-def change_password(backends: Backends, grant: Grant, identities: Identities, request: ChangePassword) -> None:
+def change_password(backends: Backends, grant: Grant, request: ChangePassword) -> None:
     """Change the operator's own password; Supabase keeps this session and ends the user's others.
 
     Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
@@ -180,15 +180,15 @@ def change_password(backends: Backends, grant: Grant, identities: Identities, re
 
     grant.demand(use_cases.PASSWORD)
     password = checked_password(request.password)
-    identity = identities.current()
     if grant.dry_run:
         return
-    change = events.Change("user", identity.user_id, reason="own password")
+    assert grant.identity is not None, "only a dry run goes without an identity"
+    change = events.Change("user", grant.operator.id, reason="own password")
     with backends.database().transaction(grant) as connection:
         events.record(connection, grant, change)
     try:
         with AuthClient(backends.target) as client:
-            client.set_password(identity.access_token, password)
+            client.set_password(grant.identity.access_token, password)
     except (UsageError, NotSignedIn):
         # A refusal did nothing; of an unknown outcome the event of the intent stays.
         with backends.database().transaction(grant, finishing=True) as connection:

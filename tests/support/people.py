@@ -12,7 +12,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -28,7 +28,8 @@ from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import decide
 from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Spec
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
-from bazar_cli.domain.target import Target
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Identity, IdentitySource, Target
 from bazar_cli.services.gate.backends import Backends
 from tests.support.tls import trusted
 
@@ -101,9 +102,24 @@ def an_operator(
     )
 
 
+def an_identity(
+    who: Operator | Someone, session_id: str | None = None, token_lifetime: timedelta | None = None
+) -> Identity:
+    """Make the identity of an operator, with a token that no service signed."""
+    return Identity(
+        user_id=who.id,
+        email=who.email,
+        session_id=session_id,
+        access_token=Secret("a token"),
+        expires_at=datetime.now(timezone.utc) + timedelta(hours=1),
+        source=IdentitySource.TOKEN,
+        token_lifetime=token_lifetime,
+    )
+
+
 def decided(operator: Operator, spec: Spec, request: object = None, *, dry_run: bool = False) -> Grant | Denial:
     """Ask the policy."""
-    return decide(operator, spec, request, REQUEST_ID, dry_run=dry_run)
+    return decide(operator, spec, request, REQUEST_ID, dry_run=dry_run, identity=an_identity(operator))
 
 
 def granted(operator: Operator, spec: Spec, request: object = None, *, dry_run: bool = False) -> Grant:

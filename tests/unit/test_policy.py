@@ -16,7 +16,7 @@ from bazar_cli.domain.orgs import organizations
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import CreateUser, UpdateUser
-from tests.support.people import REQUEST_ID, an_operator, an_org, decided, granted
+from tests.support.people import REQUEST_ID, an_identity, an_operator, an_org, decided, granted
 
 EVERY_PLAN = {Plan.FREE, Plan.PLUS, Plan.PREMIUM}
 A_USER = CreateUser("ada@example.com", organization="acme")
@@ -254,11 +254,24 @@ def test_a_public_command_states_its_reason() -> None:
 def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:
     someone = an_operator()
 
-    grant = decide_bootstrap(someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False)
+    grant = decide_bootstrap(
+        someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False, identity=an_identity(someone)
+    )
 
     assert grant is not None
     assert grant.bootstrap
     assert grant.operator.permissions == {Permission.DB_MIGRATE}
+
+
+def test_a_grant_holds_the_identity_and_never_shows_its_token() -> None:
+    operator = an_operator()
+
+    grant = granted(operator, users.GET)
+
+    assert grant.identity is not None
+    assert (grant.identity.user_id, grant.session_id) == (operator.id, None)
+    assert grant.identity.access_token.reveal() == "a token"
+    assert "token" not in repr(grant)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +280,10 @@ def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None
 def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
     someone = an_operator()
 
-    assert decide_bootstrap(someone.id, someone.email, spec, REQUEST_ID, dry_run=False) is None
+    assert (
+        decide_bootstrap(someone.id, someone.email, spec, REQUEST_ID, dry_run=False, identity=an_identity(someone))
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,6 @@ def run(
     """Change your own password; your other sessions end."""
     grant = run.authorize(None)
     password = run.read_password("New password", from_stdin=password_stdin, twice=True)
-    auth.change_password(run.backends, grant, run.identities, ChangePassword(password))
+    auth.change_password(run.backends, grant, ChangePassword(password))
     if not run.tell_dry_run():
         run.notice(f"the password of {grant.operator.email} is changed; other sessions have ended")

@@ -6,13 +6,13 @@ Only the gate imports this module; an import contract holds it.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import WHO_CHANGES_PLANS, Permission
 from bazar_cli.domain.authz.spec import Access, Denial, FieldRule, Grant, Operator, Scope, Spec, mint
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan, UserState
+from bazar_cli.domain.target import Identity
 
 _USER_FIELDS = ("user", "owner", "email")
 """The fields of requests that name a user."""
@@ -25,15 +25,13 @@ def decide(
     request_id: str,
     *,
     dry_run: bool,
-    session_id: str | None = None,
-    token_lifetime: timedelta | None = None,
+    identity: Identity | None,
 ) -> Grant | Denial:
     """Decide whether `operator` may run `spec` with `request`.
 
     Parameters: `request` is the frozen request of the use case; its fields are looked up by the names that
-    `spec.fields` and `spec.oneself` declare; `session_id` and `token_lifetime` are the operator's, for the
-    Grant. Returns a Grant with the operator's reach, or a Denial that says what is missing, which plan has it
-    and who can change that.
+    `spec.fields` and `spec.oneself` declare; `identity` is the operator's, for the Grant. Returns a Grant with the
+    operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
     """
     if not operator.in_service:
         return _out_of_service(operator, spec)
@@ -53,17 +51,19 @@ def decide(
         spec,
         request_id,
         dry_run=dry_run,
-        session_id=session_id,
+        identity=identity,
         permissions=needed,
-        token_lifetime=token_lifetime,
         named_users=_named_users(request),
     )
 
 
-def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool) -> Grant | None:
-    """Grant a bootstrap command to the verified SUPERUSER_EMAIL; None when the spec is no bootstrap command.
+def decide_bootstrap(
+    user_id: UUID, email: str, spec: Spec, request_id: str, *, dry_run: bool, identity: Identity | None
+) -> Grant | None:
+    """Grant a bootstrap command to the verified SUPERUSER_EMAIL; None when the spec is not a bootstrap command.
 
     The caller has proven that no active superuser on Premium exists.
+    Parameters: `identity` is None where Supabase does not have the identity yet, in a dry run only.
     """
     if not spec.bootstrap:
         return None
@@ -78,7 +78,7 @@ def decide_bootstrap(user_id: UUID, email: str, spec: Spec, request_id: str, *, 
         memberships=(),
         plans={Plan.PREMIUM: spec.permissions},
     )
-    return mint(operator, spec, request_id, dry_run=dry_run, bootstrap=True)
+    return mint(operator, spec, request_id, dry_run=dry_run, identity=identity, bootstrap=True)
 
 
 def _names_operator(operator: Operator, spec: Spec, request: object) -> bool:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
+from bazar_cli.domain.target import Identity
 
 _NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
 
@@ -221,12 +222,10 @@ class Grant:
     request_id: str
     dry_run: bool = False
     bootstrap: bool = False
-    session_id: str | None = None
-    """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
+    identity: Identity | None = field(default=None, repr=False)
+    """The verified identity; None only in a dry run of a bootstrap whose first superuser Supabase does not have yet."""
     permissions: frozenset[Permission] = frozenset()
-    """What of the operator's plan the decision rests on: whoever writes looks whether the plan still has it."""
-    token_lifetime: timedelta | None = None
-    """How long access tokens of the project live, by the operator's own; None where it does not say."""
+    """The permissions that the decision needed: a transaction that writes checks that the plan still has them."""
     named_users: frozenset[str] = frozenset()
     """Ids and addresses of users in the request: a transaction locks them and the operator in one order."""
     _roles: LockedRoles = field(default_factory=lambda: LockedRoles({}), repr=False, compare=False)
@@ -235,6 +234,16 @@ class Grant:
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
             raise Sealed(f"a Grant for {self.spec.name} was made outside the gate")
+
+    @property
+    def session_id(self) -> str | None:
+        """The operator's session: found in `auth.sessions` of the database, it proves that both are one project."""
+        return self.identity.session_id if self.identity else None
+
+    @property
+    def token_lifetime(self) -> timedelta | None:
+        """How long the project's access tokens live, by the operator's own; None where it does not say."""
+        return self.identity.token_lifetime if self.identity else None
 
     def role_in(self, organization_id: UUID) -> Role | None:
         """The operator's role in an organization, None outside of it; a transaction keeps it until its end.
@@ -262,10 +271,9 @@ def mint(
     request_id: str,
     *,
     dry_run: bool,
+    identity: Identity | None,
     bootstrap: bool = False,
-    session_id: str | None = None,
     permissions: frozenset[Permission] = frozenset(),
-    token_lifetime: timedelta | None = None,
     named_users: frozenset[str] = frozenset(),
 ) -> Grant:
     """Make the Grant; called by the policy alone (a test proves it)."""
@@ -277,9 +285,8 @@ def mint(
         request_id,
         dry_run,
         bootstrap,
-        session_id,
+        identity,
         permissions,
-        token_lifetime,
         named_users,
         LockedRoles(roles),
         seal=_SEAL,

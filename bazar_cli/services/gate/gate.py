@@ -67,7 +67,9 @@ class Gate:
         if not lookup.superuser_exists and spec.bootstrap:
             # The address of a token may be an old one: the one that Supabase has now decides.
             identity = self._identities.confirm(identity)
-            grant = decide_bootstrap(identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run)
+            grant = decide_bootstrap(
+                identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run, identity=identity
+            )
             if grant is not None and self._is_first_superuser(identity):
                 return grant
         note = self._deny(identity, spec, request, lookup, decision, dry_run=dry_run)
@@ -139,15 +141,7 @@ class Gate:
         self, identity: Identity, lookup: OperatorLookup, spec: Spec, request: object, *, dry_run: bool
     ) -> Grant | Denial:
         if lookup.operator is not None:
-            return decide(
-                lookup.operator,
-                spec,
-                request,
-                self._system.request_id,
-                dry_run=dry_run,
-                session_id=identity.session_id,
-                token_lifetime=identity.token_lifetime,
-            )
+            return decide(lookup.operator, spec, request, self._system.request_id, dry_run=dry_run, identity=identity)
         return self._stranger(identity, spec, lookup)
 
     def _who(self, spec: Spec, *, create: bool) -> Identity | None:
@@ -196,7 +190,7 @@ class Gate:
         """
         email = (self._system.target.superuser_email or "").lower()
         user_id = id_of_address(self._system, email) or UUID(int=0)
-        grant = decide_bootstrap(user_id, email, spec, self._system.request_id, dry_run=True)
+        grant = decide_bootstrap(user_id, email, spec, self._system.request_id, dry_run=True, identity=None)
         assert grant is not None, f"{spec.name} is no bootstrap command"
         return grant
 

@@ -32,7 +32,7 @@ from bazar_cli.services.users import create, delete
 from tests.cli.doctor.support import BOTH_WAYS, checks, signed_in, stamp
 from tests.support.auth_proxy import Asked, between
 from tests.support.cli import Bazar, Done
-from tests.support.people import REQUEST_ID, People, Someone, an_address
+from tests.support.people import REQUEST_ID, People, Someone, an_address, an_identity
 from tests.support.tokens import claims_of
 
 WELL = {"ok", "skipped"}
@@ -110,7 +110,8 @@ def in_process(people: People, ruler: Someone, keys: AuthKeys, *, proven: bool) 
         people.access_token(ruler)
         [session] = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s LIMIT 1", ruler.id)
         claims["session_id"] = str(session["id"])
-    grant = decide(people.operator(ruler), COMPARE, None, REQUEST_ID, dry_run=False, session_id=claims["session_id"])
+    identity = an_identity(ruler, claims["session_id"])
+    grant = decide(people.operator(ruler), COMPARE, None, REQUEST_ID, dry_run=False, identity=identity)
     assert isinstance(grant, Grant)
 
     def look() -> dict[str, set[str]]:

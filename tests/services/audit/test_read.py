@@ -25,13 +25,11 @@ from bazar_cli.domain.entities import Membership, Plan, Role
 from bazar_cli.domain.errors import NotFound, UsageError
 from bazar_cli.domain.orgs.members import AddMember
 from bazar_cli.domain.orgs.organizations import UpdateOrganization
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Identity, IdentitySource
 from bazar_cli.domain.users import users as user_cases
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends
-from tests.support.people import REQUEST_ID, Org, People, Someone, an_operator, granted
+from tests.support.people import REQUEST_ID, Org, People, Someone, an_identity, an_operator, granted
 from tests.support.postgres import target_of
 
 
@@ -284,9 +282,6 @@ def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> Non
     ruler = alone.superuser()
     target = alone.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
     operator = alone.user({org: Role.MEMBER}, plan=Plan.PREMIUM)
-    identity = Identity(
-        operator.id, operator.email, None, Secret("t"), datetime.now(timezone.utc), IdentitySource.TOKEN
-    )
     too_low = Denial("access.role", "no", "", {"organization": org.slug})
     by_plan = Denial("access.plan", "no", "", {"email": operator.email})
     asked: tuple[tuple[object, Denial], ...] = (
@@ -297,7 +292,7 @@ def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> Non
     )
     with Backends(alone.target, REQUEST_ID) as backends:
         for request, denial in asked:
-            append_denial(backends.database(), identity, use_cases.LIST, request, denial, REQUEST_ID)
+            append_denial(backends.database(), an_identity(operator), use_cases.LIST, request, denial, REQUEST_ID)
 
     def found(reader: Someone, **filters: Any) -> list[tuple[str, str | None, uuid.UUID | None]]:
         return [(e.target_type, e.target_id, e.organization_id) for e in listed(alone, reader, **filters)][::-1]

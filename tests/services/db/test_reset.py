@@ -30,7 +30,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.db.reset import reset
 from tests.support.auth_proxy import Fault, auth_proxy
-from tests.support.people import REQUEST_ID, People, Someone, an_address, granted
+from tests.support.people import REQUEST_ID, People, Someone, an_address, an_identity, granted
 from tests.support.postgres import name_of
 from tests.support.release import ADDED, NEXT, Release
 from tests.support.supabase_shape import dump, make_roles, shape
@@ -290,7 +290,7 @@ def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone:
 
 def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
     first = alone.user()
-    grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False)
+    grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(first))
     assert grant is not None
     alone.superuser()
     with refused(alone, Conflict, "access.changed"):

@@ -33,7 +33,7 @@ from bazar_cli.services.users import suspend as user_suspension
 from bazar_cli.terminal.views.users import what_suspending_ends
 from tests.support.auth_proxy import broken_wire
 from tests.support.concurrently import run_concurrently
-from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, granted
+from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, an_identity, granted
 from tests.support.postgres import limited_role
 
 ACTIVE, SUSPENDED = UserState.ACTIVE.value, UserState.SUSPENDED.value
@@ -155,8 +155,7 @@ def test_sessions_end_where_the_operators_own_is_found(people: People, ruler: So
     request = SuspendUser(someone.email, "left", Impact("", "", "", subject=(str(someone.id),)))
     grant = replace(
         granted(people.operator(ruler), use_cases.SUSPEND, request),
-        session_id=str(own["id"]),
-        token_lifetime=timedelta(hours=1),
+        identity=an_identity(ruler, str(own["id"]), timedelta(hours=1)),
     )
     asked = datetime.now(timezone.utc)
 
@@ -191,7 +190,9 @@ def test_a_database_user_who_cannot_end_sessions_bans_alone(
         people.access_token(who)
     [own] = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", ruler.id)
     request = SuspendUser(someone.email, "left", Impact("", "", "", subject=(str(someone.id),)))
-    grant = replace(granted(people.operator(ruler), use_cases.SUSPEND, request), session_id=str(own["id"]))
+    grant = replace(
+        granted(people.operator(ruler), use_cases.SUSPEND, request), identity=an_identity(ruler, str(own["id"]))
+    )
     url = people.target.database_url.reveal()
     with limited_role(url, rows, f"{granted_} ON auth.users, auth.sessions") as url:
         if rows == "NOBYPASSRLS":
