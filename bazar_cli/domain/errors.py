@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import ClassVar
 
+from bazar_cli.domain.limits import RateLimit
+
 
 class ExitCode(IntEnum):
     """The exit codes of the command-line contract."""
@@ -116,9 +118,30 @@ class KeyRefused(Conflict):
 
 
 class BackendUnavailable(BazarError):
-    """Postgres or Supabase Auth is unreachable or timed out; trying again may help."""
+    """Postgres or Supabase Auth is unreachable or timed out; trying again may help.
+
+    Parameters: `limit` is the rate limit of Supabase Auth that led to it: hint and details say when to try again.
+    """
 
     exit_code = ExitCode.UNAVAILABLE
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, object] | None = None,
+        below: Sequence[str] = (),
+        limit: RateLimit | None = None,
+    ) -> None:
+        super().__init__(code, message, hint=hint, details=details, below=below)
+        self.limit = limit
+        if limit is not None:
+            self.details |= limit.details
+            if limit.advice not in hint:
+                limited = f"Supabase Auth limits how often it is asked: {limit.advice}"
+                self.hint = f"{hint}. {limited}" if hint else limited
 
 
 class CheckFailed(BazarError):

@@ -1,54 +1,32 @@
-"""Supabase's 429: it limits how often it is asked, and may say in how many seconds it wants to be asked again."""
+"""Supabase Auth's rate limit: it answers 429, and may say in how many seconds it takes the request again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from bazar_cli.domain.errors import BackendUnavailable
+from dataclasses import dataclass
 
 TOO_MANY = 429
 
 
-def when(pause: int | None) -> str:
-    """Say when to try again; `pause` is in seconds, None where Supabase does not say."""
-    return "wait a minute and try again" if pause is None else f"try again in {pause} s"
+@dataclass(frozen=True)
+class RateLimit:
+    """A limit that Supabase Auth applied. Parameters: `retry_after` is in seconds, None where it does not say."""
+
+    retry_after: int | None = None
+
+    @property
+    def advice(self) -> str:
+        """When to try again, for a hint."""
+        return "wait a minute and try again" if self.retry_after is None else f"try again in {self.retry_after} s"
+
+    @property
+    def details(self) -> dict[str, object]:
+        """The same for machines: `status`, and `retry_after` where Supabase says it."""
+        return (
+            {"status": TOO_MANY} if self.retry_after is None else {"status": TOO_MANY, "retry_after": self.retry_after}
+        )
 
 
-def as_details(pause: int | None) -> dict[str, object]:
-    """Say it for machines: `status`, and `retry_after` where Supabase says when."""
-    return {"status": TOO_MANY} if pause is None else {"status": TOO_MANY, "retry_after": pause}
-
-
-def is_limited(error: BackendUnavailable) -> bool:
-    """Whether a limit ended the command, as far as `as_details` were told."""
-    return error.details.get("status") == TOO_MANY
-
-
-def pause_of(error: BackendUnavailable) -> int | None:
-    """The seconds that such an error tells."""
-    pause = error.details.get("retry_after")
-    return pause if isinstance(pause, int) else None
-
-
-def tell(error: BackendUnavailable) -> None:
-    """Let an error say when to try again where a limit led to it, unless it does."""
-    if is_limited(error):
-        return
-    pauses = list(_pauses(error))
-    if pauses:
-        pause = next((p for p in pauses if p is not None), None)
-        error.hint += f". Supabase Auth limits how often it is asked: {when(pause)}"
-        error.details |= as_details(pause)
-
-
-def _pauses(error: BaseException) -> Iterator[int | None]:
-    """The pause of each limit that led to an error, the last one first: a look-up may be limited as well."""
-    from bazar_cli.domain.users.identities import OutcomeUnknown
-
-    earlier: BaseException | None = error
-    while earlier is not None:
-        if isinstance(earlier, OutcomeUnknown) and earlier.rate_limited:
-            yield earlier.retry_after
-        elif isinstance(earlier, BackendUnavailable) and is_limited(earlier):
-            yield pause_of(earlier)
-        earlier = earlier.__cause__ or earlier.__context__
+def first_limit(*limits: RateLimit | None) -> RateLimit | None:
+    """Return the first of these limits; one that says when to try again comes before all others."""
+    met = [limit for limit in limits if limit is not None]
+    return next((limit for limit in met if limit.retry_after is not None), met[0] if met else None)

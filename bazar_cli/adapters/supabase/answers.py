@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
-from bazar_cli.domain.limits import TOO_MANY, as_details, when
+from bazar_cli.domain.limits import TOO_MANY, RateLimit
 from bazar_cli.domain.texts import from_json, whole_number
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 
@@ -85,36 +85,37 @@ def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
         if target.source.name == "local"
         else "check SUPABASE_URL and the network, then try again; `bazar doctor` looks at both systems"
     )
-    details: dict[str, object] = {"url": target.supabase_url}
-    if isinstance(error, OutcomeUnknown) and error.rate_limited:
-        hint = f"Supabase Auth limits how often it is asked: {when(error.retry_after)}"
-        details |= as_details(error.retry_after)
+    limit = error.limit if isinstance(error, OutcomeUnknown) else None
+    if limit is not None:
+        hint = ""
     if isinstance(error, OutcomeUnknown) and error.of_its_database:
         hint = f"try again. {IN_THE_WAY}"
     return BackendUnavailable(
         "supabase.unavailable",
         f"Supabase Auth at {target.supabase_url} is not available: {reason.splitlines()[0]}",
         hint=hint,
-        details=details,
+        details={"url": target.supabase_url},
+        limit=limit,
     )
 
 
-def mails_limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
+def mails_limited(what: str, limit: RateLimit, details: Mapping[str, object]) -> BackendUnavailable:
     """Return the error for a mail that Supabase Auth does not send now. `what` says which."""
-    return _limited(f"it sends mails, and did not send {what}", pause, details)
+    return _limited(f"it sends mails, and did not send {what}", limit, details)
 
 
-def links_limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
+def links_limited(what: str, limit: RateLimit, details: Mapping[str, object]) -> BackendUnavailable:
     """Return the error for a link that Supabase Auth does not make now. `what` says which."""
-    return _limited(f"it is asked, and did not make {what}", pause, details)
+    return _limited(f"it is asked, and did not make {what}", limit, details)
 
 
-def _limited(what: str, pause: int | None, details: Mapping[str, object]) -> BackendUnavailable:
+def _limited(what: str, limit: RateLimit, details: Mapping[str, object]) -> BackendUnavailable:
     return BackendUnavailable(
         "supabase.rate_limited",
         f"Supabase Auth limits how often {what}",
-        hint=f"{when(pause)}; the project's limits are in its Auth settings",
-        details={**details, **as_details(pause)},
+        hint=f"{limit.advice}; the project's limits are in its Auth settings",
+        details=details,
+        limit=limit,
     )
 
 

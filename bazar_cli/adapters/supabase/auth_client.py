@@ -16,7 +16,7 @@ from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, unavaila
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, user_headers
 from bazar_cli.adapters.supabase.listing import find_user, get_user
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
-from bazar_cli.domain.limits import as_details, when
+from bazar_cli.domain.limits import RateLimit
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
@@ -191,8 +191,8 @@ class AuthClient:
         except IdentityRefused as refusal:
             raise self._problem(refusal) from refusal
         except OutcomeUnknown as unknown:
-            if unknown.rate_limited:
-                raise _limited(unknown.retry_after, signs_in=signs_in) from unknown
+            if unknown.limit is not None:
+                raise _limited(unknown.limit, signs_in=signs_in) from unknown
             raise unavailable(self._target, unknown) from unknown
         except httpx.HTTPError as error:
             raise unavailable(self._target, error) from error
@@ -230,14 +230,14 @@ class AuthClient:
         return unavailable(self._target, f"{status} {message}")
 
 
-def _limited(pause: int | None, *, signs_in: bool) -> BackendUnavailable:
+def _limited(limit: RateLimit, *, signs_in: bool) -> BackendUnavailable:
     what = "one may sign in or refresh" if signs_in else "it is asked"
     once = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints" if signs_in else ""
     return BackendUnavailable(
         "supabase.rate_limited",
         f"Supabase Auth limits how often {what}",
-        hint=f"{when(pause)}{once}",
-        details=as_details(pause),
+        hint=f"{limit.advice}{once}",
+        limit=limit,
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from typing import ClassVar, TypeAlias
 from uuid import UUID
 
+from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.limits import TOO_MANY, RateLimit
 from bazar_cli.domain.secrets import Secret
 
 STAMP = "bazar"
@@ -79,6 +82,9 @@ class IdentityRefused(Exception):
     something on the way refused it, with a page of its own.
     """
 
+    limit: ClassVar[RateLimit | None] = None
+    """A refusal is never a rate limit: 429 leaves the outcome unknown."""
+
     def __init__(self, status: int, code: str | None, message: str, *, page: bool = False) -> None:
         super().__init__(message)
         self.page = page
@@ -119,9 +125,9 @@ class OutcomeUnknown(Exception):
         self.retry_after = retry_after
 
     @property
-    def rate_limited(self) -> bool:
-        """Whether Supabase limits how often it is asked."""
-        return self.status == HTTPStatus.TOO_MANY_REQUESTS
+    def limit(self) -> RateLimit | None:
+        """The rate limit that Supabase applied, if it did."""
+        return RateLimit(self.retry_after) if self.status == TOO_MANY else None
 
     @property
     def failed_inside(self) -> bool:
@@ -132,3 +138,7 @@ class OutcomeUnknown(Exception):
     def of_its_database(self) -> bool:
         """Whether Auth says that its database raised an error (Supabase Auth v2.196)."""
         return self.failed_inside and "Database error" in str(self)
+
+
+Failure: TypeAlias = IdentityRefused | OutcomeUnknown | BackendUnavailable
+"""How a request to Supabase Auth ends that does not succeed."""

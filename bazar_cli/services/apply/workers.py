@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from bazar_cli.domain import limits
 from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ class WorkerPool:
     def patiently(self, change: Callable[[], T]) -> T:
         """Run one change, and again after a pause while Supabase limits how often it is asked.
 
-        Parameters: `change` passes the gate, whose errors say that it was limited.
         Raises: what `change` raises, also when it was limited for too long or the command is to end.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -88,9 +86,11 @@ class WorkerPool:
             try:
                 return change()
             except BackendUnavailable as error:
-                named = limits.pause_of(error)
+                if error.limit is None:
+                    raise
+                named = error.limit.retry_after
                 until = time.monotonic() + (pause if named is None else named)
-                if not limits.is_limited(error) or until > deadline:
+                if until > deadline:
                     raise
                 while time.monotonic() < until:
                     if self.stops():

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from uuid import UUID
 
-from bazar_cli.domain import limits
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
 from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
@@ -91,8 +90,7 @@ class Gate:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
         Where the operator's rights changed before anything was written, both are done once more with the new rights.
-        Raises: as `authorize`, and what the use case raises; RightsChanged when the new rights do not allow it; where
-        Supabase limits how often it is asked, the error says when to try again.
+        Raises: as `authorize`, and what the use case raises; RightsChanged when the new rights do not allow it.
         """
         grant = self.authorize(spec, request, dry_run)
         database = self._system.database()
@@ -104,9 +102,6 @@ class Gate:
                 if database.commits > commits:
                     raise
             return self._again(use_case, spec, request, dry_run=dry_run)
-        except BackendUnavailable as unavailable:
-            limits.tell(unavailable)
-            raise
         except Denied as denied:
             if not dry_run:
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)

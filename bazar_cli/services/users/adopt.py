@@ -16,8 +16,9 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan, Role, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotFound, UsageError
+from bazar_cli.domain.limits import first_limit
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import ADOPTED, CREATED, IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.users.identities import ADOPTED, CREATED, Failure, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, checked_name, normalized_email
 from bazar_cli.services.users import agreement, leases
 from bazar_cli.services.users.errors import same_address, user_not_found, user_pending
@@ -255,7 +256,7 @@ def _stamp(admin: AdminClient, email: str, begun: Begun, origin: str, *, ban: bo
         try:
             found = admin.get(begun.id)
         except BackendUnavailable as silent:
-            raise _unfinished(email, begun, unknown) from silent
+            raise _unfinished(email, begun, unknown, silent) from silent
         if found is None or found.deployment != begun.deployment or (ban and _end_of_ban(found) is not None):
             raise _unfinished(email, begun, unknown) from unknown
 
@@ -339,10 +340,11 @@ def _another_address(identity: StoredIdentity, email: str, hint: str) -> Conflic
     )
 
 
-def _unfinished(email: str, begun: Begun, unknown: Exception) -> BackendUnavailable:
+def _unfinished(email: str, begun: Begun, unknown: Failure, *looks: BackendUnavailable) -> BackendUnavailable:
     return BackendUnavailable(
         "users.adopt_unfinished",
         f"Supabase Auth did not say whether it wrote the stamp of this Bazar on {email}: {unknown}",
         hint=leases.advice(begun, unknown),
         details={"user_id": str(begun.id), "email": email},
+        limit=first_limit(unknown.limit, *(look.limit for look in looks)),
     )

@@ -17,8 +17,9 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
+from bazar_cli.domain.limits import first_limit
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.users.identities import Failure, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.domain.users.users import ChangedUser, UpdateUser, checked_name, normalized_email
 from bazar_cli.services.users import agreement, identity_of, leases
 from bazar_cli.services.users.errors import user_changed_since, user_not_found
@@ -299,7 +300,7 @@ def _find_out(backends: Backends, grant: Grant, admin: AdminClient, move: _Move,
         done = existing is not None and existing.email == move.email
         other = None if done else admin.find_by_email(move.email)
     except BackendUnavailable as silent:
-        raise _unfinished(move, unknown) from silent
+        raise _unfinished(move, unknown, silent) from silent
     if done or (other is not None and other.id == move.id):
         return
     if other is None or existing is None:
@@ -372,10 +373,11 @@ def _refused(move: _Move, refusal: IdentityRefused) -> BazarError:
     )
 
 
-def _unfinished(move: _Move, unknown: Exception) -> BackendUnavailable:
+def _unfinished(move: _Move, unknown: Failure, *looks: BackendUnavailable) -> BackendUnavailable:
     return BackendUnavailable(
         "users.email_unfinished",
         f"Supabase Auth did not say whether it changed the address to {move.email}: {unknown}",
         hint=leases.advice(move, unknown),
         details={"user_id": str(move.id), "email": move.email},
+        limit=first_limit(unknown.limit, *(look.limit for look in looks)),
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.limits import RateLimit
 from bazar_cli.domain.users.identities import CREATED, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def delete(backends: Backends, grant: Grant, deployment: UUID | None, notify: Ca
     admin = backends.admin(grant)
     deleted = 0
     left: dict[UUID, dict[str, object]] = {}
+    limit: RateLimit | None = None
     while going := {k: v for k, v in _found(backends, grant, deployment).items() if k not in left}:
         if not deleted:
             notify(f"Deleting {len(going)} identities at Supabase")
@@ -47,16 +49,17 @@ def delete(backends: Backends, grant: Grant, deployment: UUID | None, notify: Ca
                 admin.delete(user_id)
             except (IdentityRefused, OutcomeUnknown) as error:
                 left[user_id] = {"id": str(user_id), "email": email, "reason": str(error)}
+                limit = error.limit or limit
                 silent = silent + 1 if isinstance(error, OutcomeUnknown) else 0
                 if silent == _GIVES_UP_AFTER:
-                    raise _left(deleted, left) from error
+                    raise _left(deleted, left, limit) from error
             else:
                 silent = 0
                 deleted += 1
                 if not deleted % _TOLD_EVERY:
                     notify(f"Deleted {deleted} identities")
     if left:
-        raise _left(deleted, left)
+        raise _left(deleted, left, limit)
     return deleted
 
 
@@ -76,7 +79,7 @@ def _goes(identity: StoredIdentity, deployment: UUID) -> bool:
     return identity.deployment == deployment and identity.origin == CREATED and not identity.is_deleted
 
 
-def _left(deleted: int, left: dict[UUID, dict[str, object]]) -> BackendUnavailable:
+def _left(deleted: int, left: dict[UUID, dict[str, object]], limit: RateLimit | None) -> BackendUnavailable:
     first = next(iter(left.values()))
     return BackendUnavailable(
         "db.identities_left",
@@ -84,4 +87,5 @@ def _left(deleted: int, left: dict[UUID, dict[str, object]]) -> BackendUnavailab
         f" {first['email']}: {first['reason']}",
         hint="run it again: it goes on; a row of another table that refers to an identity may keep it",
         details={"deleted": deleted, "left": list(left.values())[:_SHOWN]},
+        limit=limit,
     )

@@ -14,7 +14,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.identities import Failure, IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import confirmed_by_email
@@ -138,12 +138,13 @@ def _remove_identity(backends: Backends, grant: Grant, admin: AdminClient, doome
             raise _unfinished(doomed, unknown) from unknown
 
 
-def _unfinished(doomed: _Doomed, unknown: Exception) -> BackendUnavailable:
+def _unfinished(doomed: _Doomed, unknown: Failure) -> BackendUnavailable:
     return BackendUnavailable(
         "users.delete_unfinished",
         f"Supabase Auth did not delete {doomed.email}: {unknown}",
         hint=leases.advice(doomed, unknown),
         details={"user_id": str(doomed.id), "email": doomed.email},
+        limit=unknown.limit,
     )
 
 

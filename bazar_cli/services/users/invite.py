@@ -59,15 +59,15 @@ def _found_invited(admin: AdminClient, wanted: Wanted, begun: Begun, unknown: Ou
     try:
         return _needs_none(admin.get(begun.id))
     except BackendUnavailable as silent:
-        raise unfinished(wanted.email, begun, f"whether it invited {wanted.email}", unknown) from silent
+        raise unfinished(wanted.email, begun, f"whether it invited {wanted.email}", unknown, silent) from silent
 
 
 def _not_sent(wanted: Wanted, begun: Begun, unknown: OutcomeUnknown) -> BackendUnavailable:
-    if unknown.rate_limited:
+    if unknown.limit is not None:
         from bazar_cli.adapters.supabase.answers import mails_limited
 
         details = {"user_id": str(begun.id), "email": wanted.email}
-        return mails_limited(f"the invitation of {wanted.email}", unknown.retry_after, details)
+        return mails_limited(f"the invitation of {wanted.email}", unknown.limit, details)
     return unfinished(wanted.email, begun, f"whether it invited {wanted.email}", unknown)
 
 

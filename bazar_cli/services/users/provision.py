@@ -13,8 +13,16 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan, Role, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused, UsageError
+from bazar_cli.domain.limits import first_limit
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users.identities import CREATED, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.users.identities import (
+    CREATED,
+    Failure,
+    IdentityRefused,
+    NewIdentity,
+    OutcomeUnknown,
+    StoredIdentity,
+)
 from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import same_address
 from bazar_cli.services.users.passwords import hash_of_no_password
@@ -96,7 +104,7 @@ def _find_out(
         existing = admin.get(begun.id)
         stranger = admin.find_by_email(wanted.email) if existing is None else None
     except BackendUnavailable as silent:
-        raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown) from silent
+        raise unfinished(wanted.email, begun, f"whether it created {wanted.email}", unknown, silent) from silent
     if existing is not None:
         return finish_existing(backends, grant, admin, wanted, begun, existing)
     if stranger is not None and stranger.id == begun.id:
@@ -152,13 +160,16 @@ def finish_existing(
     return True
 
 
-def unfinished(email: str, begun: Begun, unsaid: str, unknown: Exception) -> BackendUnavailable:
+def unfinished(
+    email: str, begun: Begun, unsaid: str, unknown: Failure, *looks: BackendUnavailable
+) -> BackendUnavailable:
     """The error for an outcome that nobody knows: the row waits for the next run."""
     return BackendUnavailable(
         "users.create_unfinished",
         f"Supabase Auth did not say {unsaid}: {unknown}",
         hint=leases.advice(begun, unknown),
         details={"user_id": str(begun.id), "email": email},
+        limit=first_limit(unknown.limit, *(look.limit for look in looks)),
     )
 
 

@@ -126,11 +126,11 @@ def _asked(
         _undone(backends, grant, change, error)
         raise error from refusal
     except OutcomeUnknown as unknown:
-        if unknown.rate_limited:
+        if unknown.limit is not None:
             from bazar_cli.adapters.supabase.answers import links_limited, mails_limited
 
             limited = links_limited if request.print_link else mails_limited
-            error = limited(what, unknown.retry_after, details)
+            error = limited(what, unknown.limit, details)
             _undone(backends, grant, change, error)
             raise error from unknown
         again = "run the same command again: a newer link takes the place of an older one"

@@ -365,14 +365,14 @@ def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:
     )
 
 
-def _unfinished(claim: leases.Claim, unknown: Exception) -> BazarError:
+def _unfinished(claim: leases.Claim, unknown: OutcomeUnknown) -> BazarError:
     details = {"user_id": str(claim.id), "email": claim.email}
     hint = leases.advice(claim, unknown)
     if claim.pending is Pending.SUSPEND:
         what = f"{claim.email} is suspended here, but Supabase Auth did not say whether it banned them: {unknown}"
-        return BackendUnavailable("users.suspend_unfinished", what, hint=hint, details=details)
+        return BackendUnavailable("users.suspend_unfinished", what, hint=hint, details=details, limit=unknown.limit)
     what = f"{claim.email} is active here, but Supabase Auth did not say whether it lifted the ban: {unknown}"
-    return BackendUnavailable("users.restore_unfinished", what, hint=hint, details=details)
+    return BackendUnavailable("users.restore_unfinished", what, hint=hint, details=details, limit=unknown.limit)
 
 
 def _nothing_more(_connection: Connection) -> None:

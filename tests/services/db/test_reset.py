@@ -497,15 +497,18 @@ def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: 
     assert run(people, ruler, identities=True).identities == 0
 
 
-@pytest.mark.parametrize(("status", "deleted"), [(422, 4), (500, 0)])
+@pytest.mark.parametrize(("status", "deleted"), [(422, 4), (429, 4), (500, 0)])
 def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
     kept = stamped.created[2] if deleted else None
     path = f"/admin/users/{kept.id}" if kept else "/admin/users/.*"
     with auth_proxy(stamped.people.target) as proxy, People(proxy.target) as astray:
-        fault = proxy.add(Fault("DELETE", path, status, times=None))
+        fault = proxy.add(Fault("DELETE", path, status, times=None, retry_after="7"))
         with refused(stamped.people, BackendUnavailable, "db.identities_left") as error:
             run(astray, stamped.ruler, identities=True)
         assert error.details["deleted"] == deleted
+        assert ("try again in 7 s" in error.hint, error.details.get("retry_after")) == (
+            (True, 7) if status == 429 else (False, None)
+        )
         assert fault.met == (1 if deleted else 3)
         proxy.heal()
         assert run(astray, stamped.ruler, identities=True).identities == 5 - deleted
