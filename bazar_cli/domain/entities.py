@@ -63,7 +63,7 @@ class Pending(str, Enum):
 
 
 BEING_CREATED_OR_DELETED = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})
-"""Of whom nobody knows yet whether they stay: who finishes that counts on the plan and the roles that they have."""
+"""Users whose plan and roles must not change: the command that finishes the creation or deletion relies on them."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,27 @@ class Membership:
     role: Role
 
 
+class Standing:
+    """What a user is by plan, state and superuser flag; `User` and the gate's `Operator` share it."""
+
+    plan: Plan
+    state: UserState
+    pending: Pending | None
+    is_superuser: bool
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the user may do anything at all: neither suspended nor being deleted."""
+        return self.state is UserState.ACTIVE and self.pending is not Pending.DELETE
+
+    @property
+    def is_active_superuser(self) -> bool:
+        """Whether the user is an active superuser on Premium, of whom a system always keeps one."""
+        return self.is_superuser and self.plan is Plan.PREMIUM and self.is_active
+
+
 @dataclass(frozen=True)
-class User:
+class User(Standing):
     """A user as bazar shows one."""
 
     id: UUID

@@ -12,7 +12,7 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, S
 from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users.users import check_superuser, checked_password, normalized_email
 from bazar_cli.services.gate.first_superuser import claim_by
-from bazar_cli.services.gate.gate import Gate, awaits_first_superuser, describe_operator, has_superuser, id_of_address
+from bazar_cli.services.gate.gate import Gate, describe_operator, has_active_superuser, id_of_address
 from bazar_cli.services.gate.identities import end_session
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
 
 def _claim(backends: Backends, environ: Mapping[str, str], identity: Identity) -> bool:
     named = backends.target.superuser_email
-    if named is None or named.lower() != identity.email or not awaits_first_superuser(backends):
+    if named is None or named.lower() != identity.email or has_active_superuser(backends) is not False:
         return False
     from bazar_cli.services.gate.identities import Identities, SignInSettings
 
@@ -211,7 +211,7 @@ def _is_first_superuser(backends: Backends, email: str, request: Login) -> bool:
     """Whether these are the credentials of a superuser that is still to be made."""
     target = backends.target
     given = (email, request.password) == ((target.superuser_email or "").lower(), target.superuser_password)
-    return given and not has_superuser(backends, needs_database=True)
+    return given and not has_active_superuser(backends, before=use_cases.CLAIM)
 
 
 def _identity(session: Session, sessions: Sessions) -> Identity:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.permissions import KEPT_BY_PREMIUM, Permission
-from bazar_cli.domain.entities import Pending, Plan, UserState
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def keep_ruler(connection: Connection, user: User) -> None:
     """
     from bazar_cli.adapters.postgres.users import users
 
-    active = user.state is UserState.ACTIVE and user.pending is not Pending.DELETE
-    rules = user.is_superuser and user.plan is Plan.PREMIUM and active
-    if rules and users.other_active_superusers(connection, user.id) == 0:
+    if user.is_active_superuser and users.other_active_superusers(connection, user.id) == 0:
         raise Conflict(
             "users.last_superuser",
             f"{user.email} is the last active superuser on Premium",

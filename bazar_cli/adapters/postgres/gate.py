@@ -78,7 +78,7 @@ def load_operator(database: Database, target: Target, user_id: uuid.UUID | None)
             cursor = connection.cursor(row_factory=dict_row)
             row = cursor.execute(_OPERATOR, (user_id,)).fetchone() if user_id else None
             operator = None if row is None else _operator(row)
-            if operator is not None and _rules(operator):
+            if operator is not None and operator.is_active_superuser:
                 return OperatorLookup(SchemaState.READY, operator, superuser_exists=True)
             superuser = cursor.execute(_SUPERUSER).fetchone()
             assert superuser is not None, "a query without FROM has one row"
@@ -155,15 +155,6 @@ def append_denial(
                 "request_id": request_id,
             },
         )
-
-
-def _rules(operator: Operator) -> bool:
-    return (
-        operator.is_superuser
-        and operator.plan is Plan.PREMIUM
-        and operator.state is UserState.ACTIVE
-        and operator.pending is not Pending.DELETE
-    )
 
 
 def _operator(row: dict[str, Any]) -> Operator:

@@ -33,7 +33,7 @@ def decide(
     `spec.fields` and `spec.oneself` declare; `identity` is the operator's, for the Grant. Returns a Grant with the
     operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
     """
-    if not operator.in_service:
+    if not operator.is_active:
         return _out_of_service(operator, spec)
     if spec.access is Access.PUBLIC:
         raise ValueError(f"{spec.name} is public and asks for no Grant")

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
+from bazar_cli.domain.entities import Membership, Pending, Plan, Role, Standing, UserState
 from bazar_cli.domain.target import Identity
 
 _NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
@@ -115,7 +115,7 @@ def requires(
 
 
 @dataclass(frozen=True)
-class Operator:
+class Operator(Standing):
     """The signed-in user with plan, state and memberships, as read from the operator view."""
 
     id: UUID
@@ -130,13 +130,8 @@ class Operator:
     """The plan table as it stands now: what each plan allows."""
 
     @property
-    def in_service(self) -> bool:
-        """Whether the operator may do anything at all: neither suspended nor being deleted."""
-        return self.state is UserState.ACTIVE and self.pending is not Pending.DELETE
-
-    @property
     def restored_by(self) -> str:
-        """Whom to ask for one's restoring, when out of service: who may write this user (docs/permissions.md)."""
+        """Whom the operator can ask to be restored: those who may write this user (docs/permissions.md)."""
         if self.is_superuser:
             return "another superuser"
         return "an administrator of your organization" if self.memberships else "a superuser"

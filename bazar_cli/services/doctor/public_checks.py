@@ -74,7 +74,7 @@ def session(identities: Identities, backends: Backends) -> Check:
     if operator is None:
         remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
         return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
-    if not operator.in_service:
+    if not operator.is_active:
         what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
         remedy = f"ask {operator.restored_by} to restore you"
         return Check("session", Health.WARNING, f"{operator.email} is {what}: every command is denied", remedy)

@@ -59,7 +59,7 @@ class Gate:
             return self._foreseen(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        lookup = self._lookup(identity, spec)
+        lookup = _look_up(self._system, identity, spec)
         decision = self._decide(identity, lookup, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
@@ -82,7 +82,7 @@ class Gate:
         if spec.writes:
             raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
         identity = self._identities.current()
-        return self._decide(identity, self._lookup(identity, spec), spec, request, dry_run=False)
+        return self._decide(identity, _look_up(self._system, identity, spec), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
@@ -114,7 +114,7 @@ class Gate:
         Raises: RightsChanged when they do not, or changed again; and what the use case raises.
         """
         identity = self._identities.current()
-        decision = self._decide(identity, self._lookup(identity, spec), spec, request, dry_run=dry_run)
+        decision = self._decide(identity, _look_up(self._system, identity, spec), spec, request, dry_run=dry_run)
         if isinstance(decision, Denial):
             refusal = Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
             raise RightsChanged(refusal)
@@ -152,7 +152,7 @@ class Gate:
             unusable = isinstance(nobody, StoreUnusable) or nobody.code == "keyring.unavailable"
             if not spec.bootstrap or not (says_nobody or unusable):
                 raise
-            if self._lookup(None, spec).superuser_exists:
+            if _look_up(self._system, None, spec).superuser_exists:
                 raise
             if target.superuser_email is None or target.superuser_password is None:
                 if says_nobody:
@@ -162,20 +162,6 @@ class Gate:
         if create:
             _refuse_where_read_only(self._system)
         return self._identities.superuser(create=create, user_id=user_id)
-
-    def _lookup(self, identity: Identity | None, spec: Spec) -> OperatorLookup:
-        """What Postgres has for this command.
-
-        Raises: Conflict `db.no_database`, `db.urls_differ`, before anybody is created for it.
-        """
-        from bazar_cli.adapters.postgres.gate import SchemaState
-
-        lookup = _load_operator(self._system, identity)
-        if lookup.schema_state is SchemaState.NO_DATABASE and not spec.without_database:
-            raise _no_database(self._system)
-        if spec.bootstrap and not lookup.superuser_exists:
-            _check_migration_url(self._system)
-        return lookup
 
     def _foreseen(self, spec: Spec) -> Grant:
         """The Grant, for looking only, of a first superuser who is not there yet.
@@ -240,22 +226,6 @@ def describe_operator(backends: Backends, identity: Identity) -> Operator | None
     return _load_operator(backends, identity).operator
 
 
-def has_superuser(backends: Backends, *, needs_database: bool = False) -> bool:
-    """Say whether an active superuser on Premium exists; a database without tables has none.
-
-    Raises: Conflict `db.urls_differ`, with `needs_database` `db.no_database` where there is none to ask;
-    BackendUnavailable.
-    """
-    from bazar_cli.adapters.postgres.gate import SchemaState
-
-    lookup = _load_operator(backends, None)
-    if needs_database and lookup.schema_state is SchemaState.NO_DATABASE:
-        raise _no_database(backends)
-    if not lookup.superuser_exists:
-        _check_migration_url(backends)
-    return lookup.superuser_exists
-
-
 def id_of_address(backends: Backends, email: str) -> UUID | None:
     """Return the id that the first superuser's address has in Postgres; None where it has none.
 
@@ -266,20 +236,31 @@ def id_of_address(backends: Backends, email: str) -> UUID | None:
     return find_id(backends.database(), backends.target, email.lower())
 
 
-def has_active_superuser(backends: Backends) -> bool | None:
-    """Say whether an active superuser on Premium exists; None where there are no tables to look in."""
+def has_active_superuser(backends: Backends, before: Spec | None = None) -> bool | None:
+    """Say whether an active superuser on Premium exists; None where there are no tables to look in.
+
+    Parameters: `before` is a bootstrap command that a caller prepares.
+    Raises: BackendUnavailable; with `before` Conflict `db.no_database`, `db.urls_differ` as that command would.
+    """
     from bazar_cli.adapters.postgres.gate import SchemaState
 
-    lookup = _load_operator(backends, None)
+    lookup = _load_operator(backends, None) if before is None else _look_up(backends, None, before)
     return lookup.superuser_exists if lookup.schema_state is SchemaState.READY else None
 
 
-def awaits_first_superuser(backends: Backends) -> bool:
-    """Say whether the database is migrated and has no active superuser on Premium yet."""
+def _look_up(backends: Backends, identity: Identity | None, spec: Spec) -> OperatorLookup:
+    """Read what Postgres has for a command, before an identity is created for it.
+
+    Raises: Conflict `db.no_database`, `db.urls_differ`; BackendUnavailable.
+    """
     from bazar_cli.adapters.postgres.gate import SchemaState
 
-    lookup = _load_operator(backends, None)
-    return lookup.schema_state is SchemaState.READY and not lookup.superuser_exists
+    lookup = _load_operator(backends, identity)
+    if lookup.schema_state is SchemaState.NO_DATABASE and not spec.without_database:
+        raise _no_database(backends)
+    if spec.bootstrap and not lookup.superuser_exists:
+        _check_migration_url(backends)
+    return lookup
 
 
 def _refuse_where_read_only(backends: Backends) -> None:
