@@ -37,11 +37,14 @@ test-long: $(VENV)/.dev  ## run the soak tests too
 test-live: $(VENV)/.dev  ## run the end-to-end tests on other targets (docs/testing.md)
 	$(BIN)/python -m tests.support.other_target
 
-lint: $(VENV)/.dev  ## check style, types and layers
+lint: $(VENV)/.dev  ## check style, types, layers, dependencies and dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/vulture bazar_cli migrations
+	$(BIN)/vulture bazar_cli migrations tests benchmarks
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,6 @@ import io
 import os
 import secrets
 import stat
-import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bazar_cli.adapters import ownership
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable, UsageError
 
 PRIVATE_FOLDER = 0o700
@@ -384,15 +384,12 @@ def locked_folder(path: Path, *, seconds: float, hint: str) -> Generator[None]:
 
 def _lock_within(handle: int, path: Path, seconds: float) -> None:
     # A wait of the kernel has no end of its own, and its only interrupt, a signal, belongs to the main thread.
-    deadline = time.monotonic() + seconds
-    while not try_lock(handle):
-        if time.monotonic() > deadline:
-            raise BackendUnavailable(
-                "files.locked",
-                f"another process has held the lock {path} for {seconds:.0f} s",
-                hint="try again; a `bazar` that was stopped with Ctrl-Z keeps its locks until it goes on or ends",
-            )
-        time.sleep(_POLL_SECONDS)
+    if not poll(lambda: try_lock(handle), seconds=seconds, pause=_POLL_SECONDS):
+        raise BackendUnavailable(
+            "files.locked",
+            f"another process has held the lock {path} for {seconds:.0f} s",
+            hint="try again; a `bazar` that was stopped with Ctrl-Z keeps its locks until it goes on or ends",
+        )
 
 
 def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
@@ -38,10 +38,9 @@ def address(url: str) -> str:
 def is_reachable(url: str) -> bool:
     """Say whether one connection can be made."""
     try:
-        _connect(url)
+        return _connect(url)
     except BazarError:
         return False
-    return True
 
 
 def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECONDS) -> None:
@@ -50,29 +49,28 @@ def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECO
     Raises BackendUnavailable `local.database_unavailable` after `seconds`; at once what does not pass by waiting, as
     `adapters.postgres.errors.translate` says.
     """
-    deadline = time.monotonic() + seconds
-    told = False
-    while True:
-        try:
-            return _connect(url)
-        except BackendUnavailable as error:
-            if time.monotonic() > deadline:
-                raise BackendUnavailable(
-                    "local.database_unavailable",
-                    f"The database at {address(url)} does not take connections: {error.message}",
-                    hint="check the URL given with --database-url, and that the server runs",
-                ) from error
-        except Conflict as error:
-            if error.code == "db.no_database":
-                error.hint = "check the URL given with --database-url, or create the database first"
-            raise
-        if not told:
-            notify(f"Waiting for the database at {address(url)}")
-            told = True
-        time.sleep(_PAUSE_SECONDS)
+    try:
+        poll(
+            lambda: _connect(url),
+            seconds=seconds,
+            pause=_PAUSE_SECONDS,
+            again=lambda error: isinstance(error, BackendUnavailable),
+            on_wait=lambda: notify(f"Waiting for the database at {address(url)}"),
+        )
+    except BackendUnavailable as error:
+        raise BackendUnavailable(
+            "local.database_unavailable",
+            f"The database at {address(url)} does not take connections: {error.message}",
+            hint="check the URL given with --database-url, and that the server runs",
+        ) from error
+    except Conflict as error:
+        if error.code == "db.no_database":
+            error.hint = "check the URL given with --database-url, or create the database first"
+        raise
 
 
-def _connect(url: str) -> None:
+def _connect(url: str) -> bool:
+    """Make one connection and return True. Raises: as `adapters.postgres.errors.translate`."""
     import psycopg
 
     from bazar_cli.adapters.postgres.connections import connect
@@ -80,6 +78,7 @@ def _connect(url: str) -> None:
 
     try:
         connect(Secret(url), connect_timeout=_CONNECT_SECONDS).close()
+        return True
     except psycopg.Error as error:
         source = TargetSource(TargetKind.ENVIRONMENT, "--database-url")
         raise translate(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.devstack import external
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres
@@ -42,12 +42,7 @@ class ComponentStatus:
 
 def answers_within(port: int, seconds: float) -> bool:
     """Say whether the Auth service at `port` answers in so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not _answers(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+    return bool(poll(lambda: _answers(port), seconds=seconds, pause=0.1))
 
 
 def auth_status(auth: BackgroundService) -> ComponentStatus:

@@ -11,13 +11,13 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 from bazar_cli.adapters.files import private_folder, rotate, tail, write_private
+from bazar_cli.adapters.polling import poll
 from bazar_cli.devstack import processes
 from bazar_cli.devstack.binaries import STACK_GROUP, Binaries, prepare, system_folder
 from bazar_cli.devstack.paths import SOCKET_NAME, StackPaths
@@ -31,6 +31,7 @@ LOG_BYTES = 5 * 1024 * 1024
 
 START_SECONDS = 60
 _MUTE_SECONDS = 5
+_PAUSE_SECONDS = 0.05
 _STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 _STOP_NOW = ((signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 _NO_PROCESS = 2**31 - 1
@@ -228,23 +229,26 @@ class EmbeddedPostgres:
 
     def _settle(self) -> bool:
         """Wait for a server that is on its way up; end one that is going down or cannot be reached."""
-        deadline = time.monotonic() + START_SECONDS
-        while (answer := self._probe()) != _READY and time.monotonic() < deadline:
-            coming = answer == _REJECTING and self._recorded_status() != "stopping"
-            if not coming and not self._is_launched():
-                break
-            time.sleep(0.05)
-        mute_until = time.monotonic() + _MUTE_SECONDS
-        while True:
-            status, answer = self._recorded_status(), self._probe()
-            if answer == _READY and self.pid() is not None:
-                return True
-            # A server has its socket before it calls itself ready.
-            lost = status == "stopping" or (status == "ready" and answer is None)
-            if lost or self.pid() is None or time.monotonic() > mute_until:
-                self.stop()
-                return False
-            time.sleep(0.05)
+        poll(self._is_not_coming, seconds=START_SECONDS, pause=_PAUSE_SECONDS)
+        if poll(self._up_or_lost, seconds=_MUTE_SECONDS, pause=_PAUSE_SECONDS) == "up":
+            return True
+        self.stop()
+        return False
+
+    def _is_not_coming(self) -> bool:
+        """Whether the server takes connections, or nothing brings it up."""
+        answer = self._probe()
+        coming = answer == _REJECTING and self._recorded_status() != "stopping"
+        return answer == _READY or not (coming or self._is_launched())
+
+    def _up_or_lost(self) -> str | None:
+        """Say whether the server can be used ("up"), or never will be ("lost"); None while it may still answer."""
+        status, answer, lives = self._recorded_status(), self._probe(), self.pid() is not None
+        if answer == _READY and lives:
+            return "up"
+        # A server has its socket before it calls itself ready.
+        lost = status == "stopping" or (status == "ready" and answer is None)
+        return "lost" if lost or not lives else None
 
     def _recorded_status(self) -> str:
         """What the server wrote of itself: starting, ready or stopping (last line of postmaster.pid)."""
@@ -309,19 +313,21 @@ class EmbeddedPostgres:
             (self._paths.socket_dir / name).unlink(missing_ok=True)
 
     def _launch(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            before = self._log_size()
-            options = ["-w", "-t", str(START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
-            started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._mark}")
-            if started.returncode == 0:
-                return
-            # Backends of a killed server take a moment to notice that it is gone.
-            busy = "pre-existing shared memory block" in self._log_since(before)
-            if not busy or time.monotonic() > deadline:
-                lines = tail(self._paths.postgres_log, 5) or started.stderr.splitlines()
-                raise self._failed("Postgres did not start", lines)
-            time.sleep(0.2)
+        started = poll(self._launched, seconds=START_SECONDS, pause=0.2)
+        if started is None or started.returncode != 0:
+            lines = tail(self._paths.postgres_log, 5) or ([] if started is None else started.stderr.splitlines())
+            raise self._failed("Postgres did not start", lines)
+
+    def _launched(self) -> subprocess.CompletedProcess[str] | None:
+        """Return what `pg_ctl` did; None where it failed because backends of a killed server hold its memory.
+
+        They take a moment to notice that it is gone.
+        """
+        before = self._log_size()
+        options = ["-w", "-t", str(START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
+        started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._mark}")
+        busy = started.returncode != 0 and "pre-existing shared memory block" in self._log_since(before)
+        return None if busy else started
 
     def _log_size(self) -> int:
         try:

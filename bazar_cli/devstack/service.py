@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -31,6 +30,7 @@ from bazar_cli.adapters.files import (
     try_lock,
     write_private,
 )
+from bazar_cli.adapters.polling import poll
 from bazar_cli.devstack import processes
 from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.texts import from_json
@@ -38,8 +38,8 @@ from bazar_cli.domain.texts import from_json
 LOOPBACK = "127.0.0.1"
 LOG_BYTES = 5 * 1024 * 1024
 _READY_SECONDS = 60.0
-_LOCK_SECONDS = 1.0
-"""How long the child retries its lock, which a prober may hold for a moment."""
+_LOCK_SECONDS, _LOCK_PAUSE_SECONDS = 1.0, 0.01
+"""How long the child retries its lock, which a command that looks at the service may hold for a moment."""
 _STOP = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 # A child gets no more of the caller's environment than it needs to run: no DATABASE_URL, key or password.
 _KEPT = (
@@ -106,22 +106,8 @@ class BackgroundService:
 
     def pid(self) -> int | None:
         """Return the number of the living process, or None."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                handle = os.open(self._alive, os.O_RDWR | os.O_NOFOLLOW)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            try:
-                if try_lock(handle):
-                    return None
-                text = os.pread(handle, 32, 0)
-            finally:
-                os.close(handle)
-            # Between taking its lock and writing its number a child has none yet.
-            if text.endswith(b"\n") or time.monotonic() > deadline:
-                return int(text) if text.strip().isdigit() else None
-            time.sleep(0.01)
+        line = poll(self._line_of_the_living, seconds=_LOCK_SECONDS, pause=_LOCK_PAUSE_SECONDS) or b""
+        return int(line) if line.strip().isdigit() else None
 
     def state(self) -> ServiceState | None:
         """Return what the living process wrote about itself; None without one, or before it is ready."""
@@ -178,6 +164,21 @@ class BackgroundService:
     @property
     def _state_file(self) -> Path:
         return self._folder / "state.json"
+
+    def _line_of_the_living(self) -> bytes | None:
+        """Return the line with the number of the process that holds the lock, an empty one where none does.
+
+        Between taking the lock and writing its number a child has none yet: then None.
+        """
+        try:
+            handle = os.open(self._alive, os.O_RDWR | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return b"\n"
+        try:
+            text = b"\n" if try_lock(handle) else os.pread(handle, 32, 0)
+        finally:
+            os.close(handle)
+        return text if text.endswith(b"\n") else None
 
     def _last_state(self) -> ServiceState | None:
         try:
@@ -323,12 +324,8 @@ def run_child(serve: Serve) -> int:
 
 def _hold(path: Path) -> int | None:
     handle = open_private(path)
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while not try_lock(handle):
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.01)
-    return handle
+    held = poll(lambda: try_lock(handle), seconds=_LOCK_SECONDS, pause=_LOCK_PAUSE_SECONDS)
+    return handle if held else None
 
 
 def listen(port: int) -> socket.socket:

@@ -57,11 +57,10 @@ class StopReport:
 
 @dataclass(frozen=True)
 class ResetReport:
-    """What a reset did: which parts ran, whether data were deleted, and the external database left alone."""
+    """What a reset did: which parts ran, and whether data were deleted."""
 
     stopped: StopReport
     data_deleted: bool
-    external_database: str | None
 
 
 @dataclass(frozen=True)
@@ -177,11 +176,10 @@ def reset(data_dir: Path, notify: Callable[[str], None]) -> ResetReport:
             stored = None
         auth = parts.auth.stop()
         stopped = StopReport(postgres=parts.postgres.stop(immediately=True), auth=auth)
-        kept = None
         if stored is not None and stored.database_url is not None:
-            kept = external.address(stored.database_url)
-            notify(f"The database at {kept} belongs to someone else and is left as it is.")
-        return ResetReport(stopped, data_deleted=parts.postgres.drop(), external_database=kept)
+            address = external.address(stored.database_url)
+            notify(f"The database at {address} belongs to someone else and is not changed")
+        return ResetReport(stopped, data_deleted=parts.postgres.drop())
 
 
 def remember_superuser(data_dir: Path, email: str, password: str) -> None:

@@ -144,12 +144,6 @@ class BackendUnavailable(BazarError):
                 self.hint = f"{hint}. {limited}" if hint else limited
 
 
-class CheckFailed(BazarError):
-    """A check ran well and found something; its result was printed already or travels in `details`."""
-
-    exit_code = ExitCode.FINDING
-
-
 class Refused(BazarError):
     """A guard refused: a protected environment, or consent is missing."""
 

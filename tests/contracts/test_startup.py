@@ -27,7 +27,8 @@ print("\\n@@" + json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 """
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
-    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "bazar_cli.devstack.stack"),
+    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
+    "bazar_cli.devstack.stack",
 }
 
 
@@ -70,7 +71,14 @@ def test_help_of_a_verb_imports_no_backend(words: tuple[str, ...]) -> None:
 
 
 def test_local_help_does_not_import_the_database() -> None:
-    assert not modules_of("local", "start", "--help") & {"psycopg", "sqlalchemy", "starlette", "uvicorn", "pydantic"}
+    assert not modules_of("local", "start", "--help") & {
+        "psycopg",
+        "sqlalchemy",
+        "starlette",
+        "uvicorn",
+        "pydantic",
+        "psutil",
+    }
 
 
 def test_completion_of_options_imports_no_backend() -> None:

@@ -330,8 +330,8 @@ def test_memory_is_bounded(server: RudeServer, target: Target, monkeypatch: pyte
         ([str(1000 * page) for page in range(2, 22)], False, "has no end"),
         (["1000000000"], False, "1000000000 users"),
         (["1000", "1000000000"], False, "1000000000 users"),
-        ([None], False, "not in the form"),
-        (["many"], False, "not in the form"),
+        ([None], False, "does not have the form"),
+        (["many"], False, "does not have the form"),
     ],
 )
 def test_a_list_without_end_ends(

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-import httpx
 from pydantic import TypeAdapter
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthError
 
-from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, reading
+from bazar_cli.adapters.supabase.answers import key_refused, translated, understood
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http
 from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
 from bazar_cli.domain.authz.spec import Sealed
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users.identities import BAN, STAMP, IdentityRefused, NewIdentity, OutcomeUnknown, StoredIdentity
+from bazar_cli.domain.users.identities import BAN, STAMP, IdentityRefused, NewIdentity, StoredIdentity
 
 if TYPE_CHECKING:
     from supabase_auth.types import AdminUserAttributes, GenerateLinkParams
@@ -195,7 +194,7 @@ class AdminClient:
         skip another: who needs all of them compares with `total` (Supabase Auth v2.196). Raises: as `get`.
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
-            with reading(self._target, "an identity of its list is"):
+            with translated(self._target, "an identity of its list"):
                 page = IdentityPage(tuple(map(_identity_from_json, users)), total)
             yield page
 
@@ -214,7 +213,7 @@ class AdminClient:
             raise
 
     def _read(self, user: Mapping[str, Any] | None) -> StoredIdentity | None:
-        with reading(self._target, "an identity is"):
+        with translated(self._target, "an identity"):
             return None if user is None else _identity_from_json(user)
 
     @contextmanager
@@ -222,15 +221,12 @@ class AdminClient:
         if self._read_only:
             raise Sealed("a dry run tried to write to Supabase Auth")
         try:
-            yield
+            with understood("its answer", AuthError):  # which the library makes of an error of httpx
+                yield
         except IdentityRefused as refusal:
             if refusal.of_key:
                 raise key_refused(refusal) from refusal
             raise
-        except AuthError as error:  # what the library makes of an error of httpx
-            raise OutcomeUnknown(error.message) from error
-        except (httpx.HTTPError, *MALFORMED) as error:
-            raise OutcomeUnknown("an answer that is none of Supabase Auth's") from error
 
 
 def _identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:

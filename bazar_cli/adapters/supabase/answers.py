@@ -1,18 +1,25 @@
-"""What an answer of Supabase Auth means: one classification for every request, and the errors it ends in."""
+"""What an answer of Supabase Auth means, and the one table of the errors that it becomes.
+
+A request ends in one of three ways. `judge` and `understood` tell them apart: it succeeded, Supabase refused it
+(IdentityRefused), or nobody knows (OutcomeUnknown). What writes lets these two travel to the services, which look at
+both systems. For everything else `translated` makes them an error of the domain.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from bazar_cli.domain.errors import BackendUnavailable, KeyRefused
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused, NotSignedIn, UsageError
 from bazar_cli.domain.limits import TOO_MANY, RateLimit
 from bazar_cli.domain.texts import from_json, whole_number
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
@@ -20,16 +27,108 @@ from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, Outco
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
-MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What code raises that reads an answer in another form than Supabase Auth's; pydantic's errors are ValueErrors."""
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Raised by code that reads an answer in another form than Supabase Auth's; pydantic's errors are ValueErrors."""
 _MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _MOST_DIGITS = 9
-"""Of the seconds to wait: thirty years, and no number that nothing can count."""
+"""Of the seconds to wait: thirty years."""
 _LONGEST_MESSAGE = 500
 
 
+class Request(Enum):
+    """What kind of request was answered: the meaning of a refusal and of a limit depends on it."""
+
+    BY_KEY = "something is read with the service key"
+    BY_USER = "a user's session or password"
+    SIGN_IN = "a sign-in"
+    REFRESH = "a refresh"
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """The error that a refusal of a user's request means."""
+
+    supabase_codes: tuple[str, ...]
+    """Supabase's error codes, or their beginnings."""
+    statuses: frozenset[int]
+    """The HTTP statuses with which the codes have this meaning; empty for any."""
+    error: type[NotSignedIn | UsageError]
+    code: str
+    message: str
+    """May hold `{code}` and `{message}` of the refusal."""
+    hint: str
+
+
+_SIGN_IN_AGAIN = "sign in again: `bazar auth login`"
+_BAD_REQUEST = frozenset({HTTPStatus.BAD_REQUEST})
+_NOT_ACCEPTED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ONE_SIGN_IN = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints"
+_LIMITS = "; the project's limits are in its Auth settings"
+_BAD_REFRESH_TOKEN = "refresh_token_malformed"  # noqa: S105 - no secret
+"""In place of `validation_failed`, which Supabase says of a refresh token without the form of one (v2.196)."""
+_MEANINGS = (
+    _Meaning(
+        ("invalid_credentials",),
+        _BAD_REQUEST,
+        NotSignedIn,
+        "auth.invalid_credentials",
+        "sign-in refused: the email or the password is wrong",
+        "check both and try again",
+    ),
+    _Meaning(
+        ("user_banned",),
+        _BAD_REQUEST,
+        NotSignedIn,
+        "auth.user_banned",
+        "sign-in refused: this user is banned at Supabase Auth",
+        "ask an administrator to restore the user",
+    ),
+    _Meaning(
+        ("email_not_confirmed",),
+        _BAD_REQUEST,
+        NotSignedIn,
+        "auth.email_not_confirmed",
+        "sign-in refused: the email address was never confirmed",
+        "open the confirmation mail first",
+    ),
+    _Meaning(
+        ("refresh_token_", "session_"),
+        _BAD_REQUEST,
+        NotSignedIn,
+        "auth.session_expired",
+        "the session has ended",
+        _SIGN_IN_AGAIN,
+    ),
+    _Meaning(
+        ("session_not_found", "user_not_found", "user_banned"),
+        _NOT_ACCEPTED,
+        NotSignedIn,
+        "auth.session_revoked",
+        "Supabase Auth no longer accepts the session ({code})",
+        _SIGN_IN_AGAIN,
+    ),
+    # Of the token alone, which ended by Auth's clock or was signed by a key that Auth gave up: the session may live.
+    _Meaning(
+        ("bad_jwt", "no_authorization"),
+        _NOT_ACCEPTED,
+        NotSignedIn,
+        "auth.token_invalid",
+        "the access token is not valid: Supabase Auth refuses it, or it has expired there",
+        _SIGN_IN_AGAIN,
+    ),
+    _Meaning(
+        ("weak_password", "same_password", "validation_failed", "reauthentication_needed"),
+        frozenset(),
+        UsageError,
+        "auth.password_refused",
+        "Supabase Auth refused the new password: {message}",
+        "choose another password",
+    ),
+)
+
+
 def judge(response: httpx.Response) -> None:
-    """Raise what an answer means that is no success.
+    """Raise what an answer means that is not a success.
 
     A 4xx in Supabase's form is a refusal: nothing was done. A page of a gateway, a 404 that does not say who is
     missing, 429 and 5xx prove nothing: the request may have been acted on, or may pass later.
@@ -50,21 +149,63 @@ def judge(response: httpx.Response) -> None:
 
 
 @contextmanager
-def reading(target: Target, what: str) -> Generator[None]:
-    """Translate what goes wrong while something is read with the service key. `what` names it, with its verb.
+def understood(what: str, *library: type[Exception]) -> Generator[None]:
+    """Make OutcomeUnknown of a request without an answer, and of an answer in another form than Supabase Auth's.
 
-    Raises: BackendUnavailable `supabase.unavailable`; KeyRefused.
+    Parameters: `what` names the answer; `library` are further errors that mean the same, of the library that sends.
+    Raises: OutcomeUnknown; IdentityRefused, as `judge`.
     """
     try:
         yield
-    except IdentityRefused as refusal:
-        if refusal.of_key:
-            raise key_refused(refusal) from refusal
-        raise unavailable(target, f"{refusal.status} {refusal.message}") from refusal
-    except (OutcomeUnknown, httpx.HTTPError) as error:
-        raise unavailable(target, error) from error
-    except MALFORMED as error:
-        raise unavailable(target, f"{what} not in the form of Supabase Auth's") from error
+    except (httpx.HTTPError, *library) as error:
+        raise OutcomeUnknown(str(error) or type(error).__name__) from error
+    except _MALFORMED as error:
+        raise OutcomeUnknown(f"{what} does not have the form of Supabase Auth's") from error
+
+
+@contextmanager
+def translated(
+    target: Target, what: str, request: Request = Request.BY_KEY, *library: type[Exception]
+) -> Generator[None]:
+    """Make an error of the domain of whatever goes wrong with a request. Parameters: as `understood`.
+
+    Raises: BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; KeyRefused; for what a user asks
+    NotSignedIn and UsageError as the table says.
+    """
+    try:
+        with understood(what, *library):
+            yield
+    except (IdentityRefused, OutcomeUnknown) as failure:
+        raise _error_of(target, failure, request) from failure
+
+
+def _error_of(target: Target, failure: IdentityRefused | OutcomeUnknown, request: Request) -> BazarError:
+    by_user = request is not Request.BY_KEY
+    if isinstance(failure, OutcomeUnknown):
+        if failure.limit is None or not by_user:
+            return unavailable(target, failure)
+        if request is Request.BY_USER:
+            return _limited("it is asked", failure.limit, more="")
+        return _limited("one may sign in or refresh", failure.limit, more=_ONE_SIGN_IN)
+    meaning = _meaning(failure, request) if by_user else None
+    if meaning is not None:
+        message = meaning.message.format(code=failure.code, message=failure.message)
+        details = {"supabase_code": failure.code}
+        return meaning.error(meaning.code, message, hint=meaning.hint, details=details)
+    # The page of a gateway that refuses a user's request says nothing about the key.
+    if failure.of_key and not (by_user and failure.page):
+        return key_refused(failure)
+    return unavailable(target, f"{failure.status} {failure.message}")
+
+
+def _meaning(refusal: IdentityRefused, request: Request) -> _Meaning | None:
+    code = refusal.code or ""
+    if request is Request.REFRESH and code == "validation_failed":
+        code = _BAD_REFRESH_TOKEN
+    fitting = (
+        m for m in _MEANINGS if code.startswith(m.supabase_codes) and refusal.status in (m.statuses or {refusal.status})
+    )
+    return next(fitting, None)
 
 
 def key_refused(refusal: IdentityRefused) -> KeyRefused:
@@ -78,7 +219,7 @@ def key_refused(refusal: IdentityRefused) -> KeyRefused:
 
 
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
-    """Return the error for an Auth service that gave no answer, or none that answers the request."""
+    """Return the error for an Auth service that did not answer, or whose answer says nothing about the request."""
     reason = (error if isinstance(error, str) else str(error)) or type(error).__name__
     hint = (
         "start it with `bazar local start`"
@@ -109,11 +250,13 @@ def links_limited(what: str, limit: RateLimit, details: Mapping[str, object]) ->
     return _limited(f"it is asked, and did not make {what}", limit, details)
 
 
-def _limited(what: str, limit: RateLimit, details: Mapping[str, object]) -> BackendUnavailable:
+def _limited(
+    what: str, limit: RateLimit, details: Mapping[str, object] | None = None, *, more: str = _LIMITS
+) -> BackendUnavailable:
     return BackendUnavailable(
         "supabase.rate_limited",
         f"Supabase Auth limits how often {what}",
-        hint=f"{limit.advice}; the project's limits are in its Auth settings",
+        hint=f"{limit.advice}{more}",
         details=details,
         limit=limit,
     )
@@ -136,7 +279,7 @@ def http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
         return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)
-    except MALFORMED:
+    except _MALFORMED:
         return None
 
 

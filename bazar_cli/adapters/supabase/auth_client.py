@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from bazar_cli.adapters.supabase.answers import MALFORMED, key_refused, unavailable
+from bazar_cli.adapters.supabase.answers import Request, translated
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http, public_key, user_headers
 from bazar_cli.adapters.supabase.listing import find_user, get_user
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn, UsageError
-from bazar_cli.domain.limits import RateLimit
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
@@ -27,18 +26,6 @@ if TYPE_CHECKING:
     from supabase_auth.types import AdminUserAttributes, AuthResponse
 
     from bazar_cli.domain.target import Target
-
-_SIGN_IN = {
-    "invalid_credentials": ("auth.invalid_credentials", "the email or the password is wrong"),
-    "user_banned": ("auth.user_banned", "this user is banned at Supabase Auth"),
-    "email_not_confirmed": ("auth.email_not_confirmed", "the email address was never confirmed"),
-}
-_SIGNING_IN, _REFRESHING = "signing in", "refreshing"
-_IN_LOOPS = frozenset({_SIGNING_IN, _REFRESHING})
-"""What a loop does once for all its commands, where Supabase limits it."""
-_REVOKED = frozenset({"session_not_found", "user_not_found", "user_banned"})
-_BAD_TOKEN = frozenset({"bad_jwt", "no_authorization"})
-"""Of the token alone, which is over by Auth's clock or signed by a key it gave up: the session may live."""
 
 
 class AuthClient:
@@ -64,7 +51,7 @@ class AuthClient:
         `users.password_invalid` for what cannot be a password.
         """
         refuse_nul(password)
-        with self._by_library(_SIGNING_IN):
+        with self._by_library("signing in", Request.SIGN_IN):
             credentials: Any = {"email": email, "password": password.reveal()}
             asked = _now()
             return _session(self._library().sign_in_with_password(credentials), asked)
@@ -74,15 +61,9 @@ class AuthClient:
 
         Raises: NotSignedIn `auth.session_expired` when Supabase Auth ended the session; as `sign_in`.
         """
-        with self._by_library(_REFRESHING):
+        with self._by_library("refreshing", Request.REFRESH):
             asked = _now()
-            try:
-                return _session(self._library().refresh_session(refresh_token.reveal()), asked)
-            except IdentityRefused as refusal:
-                # A refresh token that has not even the form of one (Supabase Auth v2.196).
-                if refusal.code == "validation_failed":
-                    raise _session_expired() from refusal
-                raise
+            return _session(self._library().refresh_session(refresh_token.reveal()), asked)
 
     def create_confirmed(self, email: str, password: Secret, user_id: uuid.UUID | None) -> None:
         """Create the identity of the first superuser, if the address is free; an existing one stays as it is.
@@ -98,7 +79,7 @@ class AuthClient:
         attributes: dict[str, object] = {"email": email, "password": password.reveal(), "email_confirm": True}
         if user_id is not None:
             attributes["id"] = str(user_id)
-        with self._by_library("creating the first superuser"):
+        with self._by_library("creating the first superuser", Request.BY_USER):
             try:
                 api.create_user(cast("AdminUserAttributes", attributes))
             except IdentityRefused as refusal:
@@ -122,7 +103,7 @@ class AuthClient:
         Raises: NotSignedIn `auth.session_revoked`, or `auth.token_invalid` when only the token is refused;
         BackendUnavailable `supabase.unavailable`.
         """
-        with self._translated("confirming the session"):
+        with translated(self._target, "its answer to confirming the session", Request.BY_USER):
             body = self._as_user("GET", "user", access_token).json()
             return uuid.UUID(body["id"]), str(body.get("email") or "").lower()
 
@@ -131,7 +112,7 @@ class AuthClient:
 
         Raises: UsageError `auth.password_refused` with Supabase's reason; as `get_user`.
         """
-        with self._translated("setting the password"):
+        with translated(self._target, "its answer to setting the password", Request.BY_USER):
             self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
 
     def sign_out(self, access_token: Secret, scope: str) -> None:
@@ -139,7 +120,7 @@ class AuthClient:
 
         Raises: NotSignedIn `auth.session_revoked` when it has ended before; BackendUnavailable.
         """
-        with self._translated("signing out"):
+        with translated(self._target, "its answer to signing out", Request.BY_USER):
             self._as_user("POST", "logout", access_token, params={"scope": scope})
 
     def _check_address(self, user_id: uuid.UUID | None, email: str) -> None:
@@ -174,83 +155,12 @@ class AuthClient:
         return self._http.request(method, f"{auth_url(self._target)}/{path}", headers=headers, **request)
 
     @contextmanager
-    def _by_library(self, doing: str) -> Generator[None]:
+    def _by_library(self, doing: str, request: Request) -> Generator[None]:
         from supabase_auth.errors import AuthError
 
-        with self._translated(doing):
-            try:
-                yield
-            except AuthError as error:  # what the library makes of an error of httpx
-                raise httpx.TransportError(error.message or "no answer") from error
-
-    @contextmanager
-    def _translated(self, doing: str) -> Generator[None]:
-        signs_in = doing in _IN_LOOPS
-        try:
+        # The library makes an AuthError of an error of httpx, and of an answer without a session.
+        with translated(self._target, f"its answer to {doing}", request, AuthError):
             yield
-        except IdentityRefused as refusal:
-            raise self._problem(refusal) from refusal
-        except OutcomeUnknown as unknown:
-            if unknown.limit is not None:
-                raise _limited(unknown.limit, signs_in=signs_in) from unknown
-            raise unavailable(self._target, unknown) from unknown
-        except httpx.HTTPError as error:
-            raise unavailable(self._target, error) from error
-        except MALFORMED as error:
-            raise unavailable(self._target, f"an answer that is none of Supabase Auth's while {doing}") from error
-
-    def _problem(self, refusal: IdentityRefused) -> BazarError:
-        status, code, message = refusal.status, refusal.code, refusal.message
-        if code in _SIGN_IN and status == HTTPStatus.BAD_REQUEST:
-            own, reason = _SIGN_IN[code]
-            return NotSignedIn(own, f"sign-in refused: {reason}", hint=_sign_in_hint(code))
-        if code is not None and (code.startswith(("refresh_token_", "session_")) and status == HTTPStatus.BAD_REQUEST):
-            return _session_expired()
-        if code in _REVOKED and refusal.of_key:
-            return NotSignedIn(
-                "auth.session_revoked",
-                f"Supabase Auth no longer accepts the session ({code})",
-                hint="sign in again: `bazar auth login`",
-            )
-        if code in _BAD_TOKEN and refusal.of_key:
-            return NotSignedIn(
-                "auth.token_invalid",
-                "the access token is not valid: Supabase Auth refuses it, or it has expired there",
-                hint="sign in again: `bazar auth login`",
-            )
-        if code in {"weak_password", "same_password", "validation_failed", "reauthentication_needed"}:
-            return UsageError(
-                "auth.password_refused",
-                f"Supabase Auth refused the new password: {message}",
-                hint="choose another password",
-                details={"supabase_code": code},
-            )
-        if refusal.of_key and not refusal.page:
-            return key_refused(refusal)
-        return unavailable(self._target, f"{status} {message}")
-
-
-def _limited(limit: RateLimit, *, signs_in: bool) -> BackendUnavailable:
-    what = "one may sign in or refresh" if signs_in else "it is asked"
-    once = "; in a loop set BAZAR_TOKEN once to what `bazar auth token` prints" if signs_in else ""
-    return BackendUnavailable(
-        "supabase.rate_limited",
-        f"Supabase Auth limits how often {what}",
-        hint=f"{limit.advice}{once}",
-        limit=limit,
-    )
-
-
-def _session_expired() -> NotSignedIn:
-    return NotSignedIn("auth.session_expired", "the session has ended", hint="sign in again: `bazar auth login`")
-
-
-def _sign_in_hint(code: str) -> str:
-    if code == "user_banned":
-        return "ask an administrator to restore the user"
-    if code == "email_not_confirmed":
-        return "open the confirmation mail first"
-    return "check both and try again"
 
 
 def _now() -> datetime:

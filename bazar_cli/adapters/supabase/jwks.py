@@ -77,11 +77,11 @@ class KeySet:
             return [], STALE_SECONDS
 
     def _fetch(self) -> list[Key]:
-        from bazar_cli.adapters.supabase.answers import reading
+        from bazar_cli.adapters.supabase.answers import translated
         from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key
 
         url, headers = f"{auth_url(self._target)}/.well-known/jwks.json", {"apikey": public_key(self._target)}
-        with reading(self._target, "its key set is"), open_http(self._target) as http:
+        with translated(self._target, "its key set"), open_http(self._target) as http:
             try:
                 return _keys(http.get(url, headers=headers).json())
             except OutcomeUnknown as unknown:

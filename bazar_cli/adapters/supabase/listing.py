@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 
-from bazar_cli.adapters.supabase.answers import reading, unavailable
+from bazar_cli.adapters.supabase.answers import translated, unavailable
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.domain.users.identities import IdentityRefused
 
@@ -33,7 +33,7 @@ def user_pages(
     """
     page, seen, bound, before = 1, 0, None, None
     while True:
-        with reading(target, "its list of users is"):
+        with translated(target, "its list of users"):
             response = http.get(
                 f"{auth_url(target)}/admin/users",
                 params={"page": page, "per_page": size, **query},
@@ -70,7 +70,7 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
 def get_user(http: httpx.Client, target: Target, user_id: UUID) -> dict[str, Any] | None:
     """Return the identity with this id, None when there is none. Raises: as `user_pages`."""
     # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
-    with reading(target, "an identity is"):
+    with translated(target, "an identity"):
         try:
             return http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target)).json()
         except IdentityRefused as refusal:

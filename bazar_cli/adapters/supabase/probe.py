@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 
-from bazar_cli.adapters.supabase.answers import http_date, judge, reading
+from bazar_cli.adapters.supabase.answers import http_date, judge, translated
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.adapters.supabase.transport import open_client
 from bazar_cli.domain.users.identities import IdentityRefused
@@ -33,7 +33,7 @@ class AuthProbe:
 
 def probe_auth(target: Target) -> AuthProbe:
     """Ask the health endpoint, then the admin API for nobody. Raises: BackendUnavailable."""
-    with reading(target, "its health is"), open_client(tls=target.supabase_url.startswith("https:")) as http:
+    with translated(target, "its health"), open_client(tls=target.supabase_url.startswith("https:")) as http:
         health = http.get(f"{auth_url(target)}/health", headers=key_headers(target))
         now = datetime.now(timezone.utc)
         healthy = _accepted(health)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -89,13 +90,9 @@ class WorkerPool:
                 if error.limit is None:
                     raise
                 named = error.limit.retry_after
-                until = time.monotonic() + (pause if named is None else named)
-                if until > deadline:
+                seconds = pause if named is None else named
+                if time.monotonic() + seconds > deadline or poll(self.stops, seconds=seconds, pause=_LOOK_SECONDS):
                     raise
-                while time.monotonic() < until:
-                    if self.stops():
-                        raise
-                    time.sleep(min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
         raise AssertionError("pauses have no end")
 
     def _work(self, gate: Gate, change: Callable[[Gate, T], None], left: deque[T]) -> None:
