@@ -11,6 +11,7 @@ import sys
 from bazar_cli.registry import TREE, Group, Leaf
 
 _HELP = frozenset({"-h", "--help"})
+_ONLY_HELP = (["-h"], ["--help"])
 _VERSION = frozenset({"-V", "--version"})
 _INTERRUPTED = 130
 
@@ -65,12 +66,21 @@ def _default(group: Group) -> Leaf:
 
 
 def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
+    if _asks_for_help(arguments):
+        from bazar_cli.terminal.leaf_help import command_help
+
+        return _print(command_help(leaf.module, " ".join(["bazar", *path]), sys.stdout, os.environ))
     from bazar_cli.terminal.streams import keep_results
 
     keep_results()  # before any library is imported
     from bazar_cli.terminal.launch import run_leaf
 
     return run_leaf(leaf, path, arguments, os.environ)
+
+
+def _asks_for_help(arguments: "list[str]") -> bool:
+    """Whether --help is the only option; with others, Typer first says whether it knows them."""
+    return arguments[-1:] in _ONLY_HELP and not any(word.startswith("-") for word in arguments[:-1])
 
 
 def _list(group: Group, path: "list[str]") -> int:

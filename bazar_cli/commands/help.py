@@ -8,7 +8,7 @@ from typer import Argument
 
 from bazar_cli.domain.cli import HELP
 from bazar_cli.terminal.command import command
-from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.topics import TEXT, help_on
 
 
@@ -18,4 +18,4 @@ def run(
     words: Annotated[list[str] | None, Argument(help="a command or a topic", metavar="TOPIC")] = None,
 ) -> None:
     """Explain a command, or one of the topics exit-codes, environment and output."""
-    run.show(help_on(words or [], Context(run.environ, run.request_id, run.redactor)))
+    run.show(help_on(words or [], run.environ))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from bazar_cli.domain.authz.spec import Spec
-from bazar_cli.terminal.leaf_help import LeafText, leaf_help
 from bazar_cli.terminal.options import DRY_RUN, Options, parameters_of
 from bazar_cli.terminal.run import Context, Run
 from bazar_cli.terminal.views.base import View
@@ -35,6 +34,8 @@ class Verb(Generic[T]):
 
         Parameters: `path` is how users call it; `start` is told of the Run before the body gets it.
         """
+        from bazar_cli.terminal.leaf_help import command_help
+        from bazar_cli.terminal.streams import results
         from bazar_cli.terminal.typer_lite import build
 
         common = [p for p in parameters_of(Options) if p.name != DRY_RUN or self.spec.writes]
@@ -51,11 +52,7 @@ class Verb(Generic[T]):
         parameters = [*own, *common]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}
-        return build(callback, lambda command: leaf_help(self.text(path), command, context.environ))
-
-    def text(self, path: str) -> LeafText:
-        """Return what the command says of itself, under the name that users call it by."""
-        return LeafText(path, self.body, self.spec, self.examples, self.parts)
+        return build(callback, lambda: command_help(self.body.__module__, path, results(), context.environ))
 
 
 def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:

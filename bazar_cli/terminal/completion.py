@@ -24,13 +24,9 @@ def complete(words: list[str]) -> str:
         if below is None:
             return ""
         if isinstance(below, Leaf):
-            from bazar_cli.terminal.streams import prints_as_messages
+            from bazar_cli.terminal.leaf_completion import leaf_candidates
 
-            with prints_as_messages():
-                from bazar_cli.terminal.leaf_completion import leaf_candidates
-
-                path, given = before[: index + 1], before[index + 1 :]
-                return _lines(leaf_candidates(below, path, given, word, os.environ))
+            return _lines(leaf_candidates(below, before[index + 1 :], word, os.environ))
         node = below
     return _lines(_names(node, word, root=not before))
 

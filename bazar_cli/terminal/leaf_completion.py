@@ -2,101 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
-from enum import Enum
-from importlib import import_module
-from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
-
-from bazar_cli.domain.errors import BazarError
-from bazar_cli.domain.urls import without_secrets
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.terminal.command import Verb
-from bazar_cli.terminal.options import Options
-from bazar_cli.terminal.redact import Redactor
-from bazar_cli.terminal.run import Context
-from bazar_cli.terminal.topics import TOPICS
+from bazar_cli.terminal.command_texts import Parameter, command_text
 
-Candidates = list[tuple[str, str]]
-"""Values with their help."""
-FILE = ":file"
+TYPE_CHECKING = False  # as in `width`
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_FILE = ":file"
 """In place of candidates: the shell knows the files better."""
 _HELP = ("-h", "--help")
-_TAKES_PROFILE = frozenset({"bazar_cli.commands.config.profiles.remove", "bazar_cli.commands.config.profiles.use"})
-"""Commands whose argument is the name of a profile."""
+_HELP_TEXT = "this text"
 
 
-def leaf_candidates(
-    leaf: Leaf, path: Sequence[str], given: Sequence[str], word: str, environ: Mapping[str, str]
-) -> Candidates:
-    """Return what could stand for `word` behind a command; nothing where that cannot be found out.
+def leaf_candidates(leaf: Leaf, given: Sequence[str], word: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what could stand for `word` behind a command, with its help; nothing where that is unknown.
 
-    Parameters: `path` leads to the command, `given` stands between it and `word`.
+    Parameters: `given` stands between the command and `word`.
     """
-    try:
-        return _Completion(leaf, path, environ).of(given, word)
-    except BazarError:
-        # A broken profile file, for example: the command itself will say so, and better.
-        return []
+    return _Completion(leaf, environ).candidates(given, word)
 
 
-@dataclass
 class _Given:
-    """What the words before the cursor mean."""
+    """The words before the cursor, read as options, values and arguments."""
 
-    options: set[str] = field(default_factory=set[str])
-    arguments: list[str] = field(default_factory=list[str])
-    awaited: Any = None
-    """The option whose value comes next."""
-    options_ended: bool = False
+    def __init__(self) -> None:
+        self.options: list[Parameter] = []
+        self.arguments: list[str] = []
+        self.awaited: Parameter | None = None
+        """The option whose value comes next."""
+        self.options_ended = False
 
 
 class _Completion:
     """The parameters of one command."""
 
-    def __init__(self, leaf: Leaf, path: Sequence[str], environ: Mapping[str, str]) -> None:
-        verb: Verb[Any] = import_module(leaf.module).run
-        context = Context(environ, "", Redactor(environ))
-        command = verb.command(" ".join(["bazar", *path]), lambda _run: None, context)
-        params: list[Any] = [p for p in command.params if not getattr(p, "hidden", False)]
+    def __init__(self, leaf: Leaf, environ: Mapping[str, str]) -> None:
+        text = command_text(leaf.module)
         self._environ = environ
-        self._verb = verb
-        self._explains_words = leaf.module == "bazar_cli.commands.help"
-        self._names_profile = leaf.module in _TAKES_PROFILE
-        own = get_type_hints(verb.body)
-        shared = [kind for kind in own.values() if isinstance(kind, type) and is_dataclass(kind)]
-        self._kinds: dict[str, Any] = {
-            name: k for kind in (Options, *shared) for name, k in get_type_hints(kind).items()
-        }
-        self._kinds |= own
-        self._arguments = [p for p in params if p.param_type_name == "argument"]
-        self._options = [p for p in params if p.param_type_name == "option"]
-        self._by_name = {name: p for p in self._options for name in (*p.opts, *p.secondary_opts)}
+        self._fields = text.fields
+        self._arguments = text.arguments
+        self._options = [*text.options, *text.common]
+        self._by_name = {name: option for option in self._options for name in option.names}
 
-    def of(self, given: Sequence[str], word: str) -> Candidates:
-        """Return the candidates for `word` after `given`."""
-        meant = self._read(given)
-        if meant.options_ended:
+    def candidates(self, words: Sequence[str], word: str) -> list[tuple[str, str]]:
+        """Return the candidates for `word` after `words`."""
+        given = self._read(words)
+        if given.options_ended or not word.isprintable():
             return []
-        if meant.awaited is not None:
-            return self._values(meant.awaited, word)
+        if given.awaited is not None:
+            return self._values(given.awaited, given, word)
         name, equals, value = word.partition("=")
         if equals and name.startswith("--"):
             option = self._by_name.get(name)
-            found = [] if option is None or option.is_flag else self._values(option, value)
-            return [(v if v == FILE else f"{name}={v}", text) for v, text in found]
+            found = self._values(option, given, value) if option is not None else []
+            return [(v if v == _FILE else f"{name}={v}", text) for v, text in found]
         if word.startswith("-"):
-            return _starting(word, self._names(meant.options))
-        argument = self._argument(len(meant.arguments))
+            return _starting(word, self._names(given))
+        argument = self._argument(len(given.arguments))
         if argument is not None:
-            return self._argument_values(argument, meant.arguments, word)
+            return self._values(argument, given, word)
         # Nothing but an option can follow: show them, in their long form.
-        return [] if word else _starting("--", self._names(meant.options))
+        return [] if word else _starting("--", self._names(given))
 
     def _read(self, words: Iterable[str]) -> _Given:
-        """Read the words as the parser would, and leave what it would refuse to it."""
+        """Read the words as the parser would; what the parser would refuse is passed over."""
         given = _Given()
         for word in words:
             if given.awaited is not None:
@@ -117,10 +87,10 @@ class _Completion:
         option = self._by_name.get(name)
         if option is None:
             return False
-        given.options.add(option.name)
-        if not option.is_flag and not has_value:
+        given.options.append(option)
+        if option.metavar and not has_value:
             given.awaited = option
-        return not option.is_flag
+        return bool(option.metavar)
 
     def _take_letters(self, given: _Given, letters: str) -> None:
         """Note short options in one word: `-qy`, or with a value at the end: `-ojson`."""
@@ -128,72 +98,65 @@ class _Completion:
             if self._take(given, f"-{letter}", has_value=index < len(letters)):
                 return
 
-    def _names(self, used: set[str]) -> Candidates:
+    def _names(self, given: _Given) -> list[tuple[str, str]]:
         """The names of the options that can still be given."""
-        free = [p for p in self._options if p.name not in used or p.multiple]
-        found = [(name, p.help or "") for p in free for name in (*p.opts, *p.secondary_opts)]
-        return [*found, *((name, "this text") for name in _HELP)]
+        free = [option for option in self._options if option not in given.options]
+        found = [(name, option.help) for option in free for name in option.names]
+        return [*found, *((name, _HELP_TEXT) for name in _HELP)]
 
-    def _argument(self, index: int) -> Any:
+    def _argument(self, index: int) -> Parameter | None:
         """The argument at a position; the last one may take any number of words."""
         if index < len(self._arguments):
             return self._arguments[index]
         last = self._arguments[-1] if self._arguments else None
-        return last if last is not None and last.nargs == -1 else None
+        return last if last is not None and "..." in last.metavar else None
 
-    def _argument_values(self, argument: Any, before: Sequence[str], word: str) -> Candidates:
-        if self._explains_words:
-            return _starting(word, _explained(before))
-        if self._names_profile:
-            return _starting(word, self._profiles())
-        return self._values(argument, word)
-
-    def _values(self, parameter: Any, word: str) -> Candidates:
+    def _values(self, parameter: Parameter, given: _Given, word: str) -> list[tuple[str, str]]:
         """The values of an option or argument, where they are known."""
-        kind = _bare(self._kinds[parameter.name])
-        if issubclass(kind, Path):
-            return [(FILE, "")]
-        if issubclass(kind, Enum):
-            return _starting(word, [(str(member.value), "") for member in kind])
-        if parameter.opts == ["--profile"]:
+        if parameter.values == [_FILE]:
+            return [(_FILE, "")]
+        if parameter.values == [":profiles"]:
             return _starting(word, self._profiles())
-        if parameter.opts == ["--fields"]:
-            return _starting(word, self._fields(word))
-        return []
+        if parameter.values == [":topics"]:
+            return _starting(word, _explained(given.arguments))
+        if parameter.values == [":fields"]:
+            chosen, comma, _ = word.rpartition(",")
+            left = [name for name in self._fields if name not in chosen.split(",")]
+            return _starting(word, [(f"{chosen}{comma}{name}", "") for name in left])
+        return _starting(word, [(value, "") for value in parameter.values])
 
-    def _fields(self, word: str) -> Candidates:
-        """The fields of the result, behind those that the list already has."""
-        chosen, comma, _ = word.rpartition(",")
-        names = self._verb.view.fields if self._verb.view is not None else ()
-        return [(f"{chosen}{comma}{name}", "") for name in names if name not in chosen.split(",")]
-
-    def _profiles(self) -> Candidates:
+    def _profiles(self) -> list[tuple[str, str]]:
         """The profiles with their addresses; reading no secret, as a keyring may ask for its password."""
-        from bazar_cli.adapters.config.profiles import Profiles
+        from bazar_cli.terminal.streams import prints_as_messages
 
-        profiles = Profiles(self._environ).read().profiles
+        with prints_as_messages():
+            from bazar_cli.adapters.config.profiles import Profiles
+            from bazar_cli.domain.errors import BazarError
+            from bazar_cli.domain.urls import without_secrets
+
+            try:
+                profiles = Profiles(self._environ).read().profiles
+            except BazarError:
+                # A broken profile file, for example. The command itself reports it.
+                return []
         urls = {name: str(profiles[name].get("supabase_url", "")) for name in sorted(profiles)}
         return [(name, without_secrets(url)) for name, url in urls.items() if _is_word(name)]
 
 
-def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> Candidates:
+def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(value, text) for value, text in candidates if value.startswith(word)]
 
 
-def _explained(words: Sequence[str]) -> Candidates:
+def _explained(words: Sequence[str]) -> list[tuple[str, str]]:
     """What `bazar help` explains behind `words`."""
+    from bazar_cli.terminal.topics import TOPICS
+
     node: Group | Leaf | None = TREE
     for word in words:
         node = node.commands.get(word) if isinstance(node, Group) else None
     commands = node.commands if isinstance(node, Group) else {}
     topics = [] if words else [(topic, "") for topic in TOPICS]
     return [*((name, below.help) for name, below in commands.items()), *topics]
-
-
-def _bare(annotation: Any) -> type:
-    """`X` of `X`, `X | None` and `list[X]`."""
-    inner = [part for part in get_args(annotation) if part is not NoneType]
-    return _bare(inner[0]) if inner else annotation
 
 
 def _is_word(name: str) -> bool:

@@ -14,15 +14,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from bazar_cli.domain.errors import BazarError
-from bazar_cli.domain.texts import whole_number
 from bazar_cli.terminal.escape import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_COLUMNS = 80
-_MOST_DIGITS = 4
-"""Of a width: 10,000 columns are on no screen, and every line would have them."""
 _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -138,17 +134,6 @@ def lost(stream: TextIO) -> OSError | None:
 def _unbuffered(descriptor: int) -> TextIO:
     raw = _Messages(descriptor, "w", closefd=False)
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
-
-
-def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
-    """Return the width to draw in: COLUMNS, else the terminal's, else 80."""
-    given = whole_number(environ.get("COLUMNS", ""), _MOST_DIGITS)
-    if given:
-        return given
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
-    except (OSError, ValueError):
-        return _COLUMNS
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from bazar_cli.terminal.streams import colours, columns, draws
+from bazar_cli.terminal.streams import colours, draws
+from bazar_cli.terminal.width import columns
 
 _SHORTEST_BAR, _LONGEST_BAR = 5, 40
 _LINES = 25

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.registry import TREE, Group, Leaf
-from bazar_cli.terminal.command import Verb
-from bazar_cli.terminal.leaf_help import leaf_help
+from bazar_cli.terminal.leaf_help import command_help
 from bazar_cli.terminal.listing import listing
-from bazar_cli.terminal.run import Context
+from bazar_cli.terminal.streams import results
 from bazar_cli.terminal.views.base import View
 
 TEXT: View[str] = View(fields={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
@@ -84,7 +81,7 @@ Times are RFC 3339 in UTC.
 TOPICS = {"exit-codes": _EXIT_CODES, "environment": _ENVIRONMENT, "output": _OUTPUT}
 
 
-def help_on(words: Sequence[str], context: Context) -> str:
+def help_on(words: Sequence[str], environ: Mapping[str, str]) -> str:
     """Return the help of a topic or of the command that `words` lead to.
 
     Raises: UsageError `usage.unknown_command`.
@@ -104,6 +101,4 @@ def help_on(words: Sequence[str], context: Context) -> str:
         node = below
     if isinstance(node, Group):
         return listing(node, list(words))
-    verb: Verb[Any] = import_module(node.module).run
-    path = " ".join(["bazar", *words])
-    return leaf_help(verb.text(path), verb.command(path, lambda _run: None, context), context.environ)
+    return command_help(node.module, " ".join(["bazar", *words]), results(), environ)

@@ -89,7 +89,7 @@ class LiteArgument(TyperArgument):
 class LiteCommand(TyperCommand):
     """A command whose help is plain text of ours, and that knows nothing of Typer's completion."""
 
-    help_text: Callable[[TyperCommand], str]
+    help_text: Callable[[], str]
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option of --help, which Typer makes on its first use, as one of ours."""
@@ -102,11 +102,11 @@ class LiteCommand(TyperCommand):
     def _show_help(self, ctx: Any, _option: object, asked: bool) -> None:
         """Write the help as results are written; Typer's own goes to `sys.stdout`."""
         if asked and not ctx.resilient_parsing:
-            results().write(self.help_text(self))
+            results().write(self.help_text())
             ctx.exit()
 
 
-def build(callback: Callable[..., Any], help_text: Callable[[TyperCommand], str]) -> LiteCommand:
+def build(callback: Callable[..., Any], help_text: Callable[[], str]) -> LiteCommand:
     """Return the command of a function whose signature carries Typer's declarations."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(cls=LiteCommand, context_settings={"help_option_names": ["-h", "--help"]})(callback)

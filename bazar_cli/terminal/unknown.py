@@ -58,11 +58,6 @@ def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> st
 
 def _valued() -> dict[str, bool]:
     """Each spelling of a common option, with whether a value follows it."""
-    from bazar_cli.terminal.options import Options, parameters_of
+    from bazar_cli.terminal.command_texts import common_options
 
-    found: dict[str, bool] = {}
-    for parameter in parameters_of(Options):
-        kind, option = parameter.annotation.__args__[0], parameter.annotation.__metadata__[0]
-        spellings = (option.default, *(option.param_decls or ()))
-        found |= {s: kind is not bool for s in spellings if isinstance(s, str)}
-    return found
+    return {name: bool(option.metavar) for option in common_options() for name in option.names}

@@ -62,6 +62,7 @@ def test_groups_offer_their_few_options_only_when_asked(nobody: Bazar) -> None:
         ("users", "list", "--all="),
         ("users", "list", "--pla", "--output", "x"),
         ("users", "get", "\x1b[31m\n\udcff"),
+        ("users", "list", "--fields", "\udcff,"),
     ],
 )
 def test_nothing_is_offered_where_nothing_is_known(nobody: Bazar, words: tuple[str, ...]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from bazar_cli.terminal.command_texts import command_text, common_options
+from tests.contracts.command_rows import content
 from tests.contracts.generate import ROOT, generated, reference
-from tests.support.tree import ALL
+from tests.support.tree import ALL, command
 
 COMMITTED = [
+    "bazar_cli/terminal/commands.tsv",
     *("completions/_bazar", "completions/bazar.bash", "completions/bazar.fish"),
     *("docs/commands.md", "docs/permissions.md"),
 ]
@@ -21,7 +24,7 @@ def fresh() -> dict[str, str]:
 
 def test_these_files_are_generated(fresh: dict[str, str]) -> None:
     assert sorted(fresh) == COMMITTED
-    assert sorted(f"completions/{path.name}" for path in (ROOT / "completions").iterdir()) == COMMITTED[:3]
+    assert sorted(f"completions/{path.name}" for path in (ROOT / "completions").iterdir()) == COMMITTED[1:4]
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -32,15 +35,26 @@ def test_file_is_fresh(name: str, fresh: dict[str, str]) -> None:
 
 
 def test_reference_says_where_it_comes_from_and_has_every_command() -> None:
-    lines = reference().splitlines()
+    lines = reference(content()).splitlines()
     assert "make generate" in lines[0]
     headings = [line.lstrip("#").removeprefix(" bazar ") for line in lines if line.startswith("##")]
     assert [name for name in headings if name in ALL] == list(ALL)
 
 
-def test_reference_does_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
-    for columns in ("40", "200"):
-        monkeypatch.setenv("COLUMNS", columns)
-        texts.append(reference())
-    assert texts[0] == texts[1]
+@pytest.mark.parametrize("name", ALL)
+def test_texts_name_the_parameters_that_typer_takes(name: str) -> None:
+    words, leaf = ALL[name]
+    text, params = command_text(leaf.module), command(words, leaf).params
+    options = {tuple(p.opts) for p in params if p.param_type_name == "option"}
+    assert {tuple(option.names) for option in (*text.options, *text.common)} == options
+    assert len(text.arguments) == sum(p.param_type_name == "argument" for p in params)
+    assert {tuple(option.names) for option in text.common} <= {tuple(option.names) for option in common_options()}
+
+
+def test_texts_are_ascii_so_that_every_terminal_shows_them() -> None:
+    assert content().isascii()
+
+
+def test_a_command_that_is_not_in_the_file_says_what_to_run() -> None:
+    with pytest.raises(LookupError, match=r"users count.*make generate"):
+        command_text("bazar_cli.commands.users.count")

@@ -61,28 +61,29 @@ def test_completion_of_names_imports_no_typer(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("users", "list", "--help"), ("users", "create", "--help"), ("db", "migrate", "--help")]
+    "words", [("users", "list", "--help"), ("users", "create", "ada@example.com", "-h"), ("db", "env", "set", "--help")]
 )
-def test_help_of_a_verb_imports_no_backend(words: tuple[str, ...]) -> None:
-    modules = modules_of(*words)
-    assert not modules & HEAVY
-    others = {m for m in modules if m.startswith("bazar_cli.commands.") and m.count(".") == 3}
-    assert others == {"bazar_cli.commands." + ".".join(words[:2])}
+def test_help_of_a_verb_imports_nothing_but_what_wraps_text(words: tuple[str, ...]) -> None:
+    own = {m for m in modules_of(*words) if m.startswith("bazar_cli.")}
+    names = ("main", "registry", "terminal", "terminal.leaf_help", "terminal.command_texts", "terminal.width")
+    assert own == {f"bazar_cli.{name}" for name in names}
+    assert not modules_of(*words) & {"typer", "typing", "dataclasses", "inspect", "pathlib"}
 
 
-def test_local_help_does_not_import_the_database() -> None:
-    assert not modules_of("local", "start", "--help") & {
-        "psycopg",
-        "sqlalchemy",
-        "starlette",
-        "uvicorn",
-        "pydantic",
-        "psutil",
-    }
-
-
-def test_completion_of_options_imports_no_backend() -> None:
-    assert not modules_of("__complete", "users", "list", "--") & {"sqlalchemy", "psycopg", "pydantic", "httpx"}
+@pytest.mark.parametrize(
+    "words", [("users", "list", "--"), ("users", "list", "-o", ""), ("users", "list", "--fields", "")]
+)
+def test_completion_of_options_imports_nothing_of_the_command(words: tuple[str, ...]) -> None:
+    modules = modules_of("__complete", *words)
+    own = {m for m in modules if m.startswith("bazar_cli.")}
+    names = (
+        "main",
+        "registry",
+        "terminal",
+        *(f"terminal.{n}" for n in ("completion", "leaf_completion", "command_texts")),
+    )
+    assert own == {"bazar_cli.terminal.command_texts", *(f"bazar_cli.{name}" for name in names)}
+    assert not modules & {"typer", "typing", "dataclasses", "pathlib"}
 
 
 def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from bazar_cli.domain.authz.spec import Access
 from bazar_cli.registry import TREE, Group
+from bazar_cli.terminal.command_texts import command_text
+from bazar_cli.terminal.leaf_help import leaf_help
 from bazar_cli.terminal.options import NAMES
 from tests.support.tree import ALL, command, verb
 
@@ -71,9 +73,8 @@ def test_leaf_takes_the_common_options_and_dry_run_only_where_it_writes(name: st
 
 @pytest.mark.parametrize("name", ALL)
 def test_help_starts_with_purpose_then_examples_and_names_what_it_requires(name: str) -> None:
-    words, leaf = ALL[name]
-    found = command(words, leaf)
-    text = found.help_text(found)
+    _, leaf = ALL[name]
+    text = leaf_help(command_text(leaf.module), f"bazar {name}", 100)
     lines = text.splitlines()
     assert lines[0] == (verb(leaf).body.__doc__ or "").strip().splitlines()[0]
     assert lines[2] == "EXAMPLES"

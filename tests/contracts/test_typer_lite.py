@@ -34,13 +34,13 @@ def echo(
 
 
 def run(*arguments: str) -> Any:
-    command = build(echo, lambda _command: "the help\n")
+    command = build(echo, lambda: "the help\n")
     with command.make_context("echo", list(arguments)) as context:
         return command.invoke(context)
 
 
 def test_every_parameter_is_one_of_ours() -> None:
-    command = build(echo, lambda _command: "")
+    command = build(echo, lambda: "")
     kinds = {type(parameter) for parameter in command.params}
     assert kinds == {LiteOption, LiteArgument}
     assert issubclass(LiteOption, TyperOption)

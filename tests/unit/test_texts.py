@@ -30,9 +30,9 @@ from bazar_cli.domain.texts import (
 from bazar_cli.domain.urls import bad_port
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
-from bazar_cli.terminal.streams import columns
 from bazar_cli.terminal.tables import key_values
 from bazar_cli.terminal.topics import TOPICS
+from bazar_cli.terminal.width import columns
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 REVISIONS = sorted(paths(script_location()).values())
