@@ -23,11 +23,11 @@ def keep_ruler(connection: Connection, user: User) -> None:
 
     Raises: Conflict `users.last_superuser`.
     """
-    from bazar_cli.adapters.postgres.users import users
+    from bazar_cli.adapters.postgres import superusers
 
     active = user.state is UserState.ACTIVE and user.pending is not Pending.DELETE
     rules = user.is_superuser and user.plan is Plan.PREMIUM and active
-    if rules and users.other_active_superusers(connection, user.id) == 0:
+    if rules and superusers.count_other_active(connection, user.id) == 0:
         raise Conflict(
             "users.last_superuser",
             f"{user.email} is the last active superuser on Premium",
