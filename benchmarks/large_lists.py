@@ -10,15 +10,11 @@ import argparse
 import os
 import sys
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from bazar_cli.domain import audit as audit_cases
 from bazar_cli.domain.audit import ListEvents
@@ -33,6 +29,7 @@ from benchmarks.report import Settings, setting, table
 from benchmarks.stack import BAZAR, EmbeddedStack, embedded_stack
 from tests.support.people import People, Someone
 from tests.support.postgres import target_of
+from tests.support.statements import watched
 
 _Request: TypeAlias = GetUser | ListUsers | ListEvents
 _RESULTS = Path(__file__).parent / "results" / "large_lists.md"
@@ -199,7 +196,7 @@ def _user(people: People, where: str, *values: object) -> Someone:
 
 def _plan(people: People, who: Someone, request: _Request) -> str:
     table_read = "FROM bazar.audit_events e" if isinstance(request, ListEvents) else "FROM bazar.users u"
-    with _sent() as statements:
+    with watched() as statements:
         if isinstance(request, GetUser):
             people.run(who, read.get, use_cases.GET, request)
         elif isinstance(request, ListEvents):
@@ -210,22 +207,6 @@ def _plan(people: People, who: Someone, request: _Request) -> str:
     with psycopg.connect(people.target.database_url.reveal(), row_factory=tuple_row) as connection:
         explained = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) {statement}"
         return "\n".join(str(line) for (line,) in connection.execute(explained.encode(), values))
-
-
-@contextmanager
-def _sent() -> Generator[list[tuple[str, Any]]]:
-    """Collect the statements that are sent within the block, as the driver gets them."""
-    statements: list[tuple[str, Any]] = []
-
-    def before(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        statements.append((statement, values))
-
-    listener: Callable[..., None] = before
-    event.listen(Engine, "before_cursor_execute", listener)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", listener)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ def keep_ruler(connection: Connection, user: User) -> None:
 
     Raises: Conflict `users.last_superuser`.
     """
-    from bazar_cli.adapters.postgres.users import users
+    from bazar_cli.adapters.postgres import superusers
 
-    if user.is_active_superuser and users.other_active_superusers(connection, user.id) == 0:
+    if user.is_active_superuser and superusers.count_other_active(connection, user.id) == 0:
         raise Conflict(
             "users.last_superuser",
             f"{user.email} is the last active superuser on Premium",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import select
 from collections.abc import Generator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import pytest
@@ -201,8 +201,8 @@ def test_read_that_waits_too_long_for_its_reader(systems: Limited) -> None:
 
     def read_slowly() -> None:
         with database.read(grant) as connection:
-            wait_for_the_server(cast("psycopg.Connection", connection.connection.driver_connection))
-            connection.exec_driver_sql("SELECT 1")
+            wait_for_the_server(connection)
+            connection.execute("SELECT 1")
 
     with systems.set({"idle_in_transaction_session_timeout": "200ms"}), pytest.raises(BazarError) as ended:
         read_slowly()

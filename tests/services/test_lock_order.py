@@ -1,4 +1,4 @@
-"""All locks are taken in one order (`adapters.postgres.rights`): no two commands wait for each other in a circle.
+"""All locks are taken in one order (`postgres.operator_rights`): no two commands wait for each other in a circle.
 
 Each use case that writes runs once while its statements are read: they lock in that order. Pairs of them run at once on
 the same rows, in lockstep: after each statement that locks or writes, each of the two waits for the other to do one
@@ -19,9 +19,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import ExceptionContext
 
 from bazar_cli import domain
 from bazar_cli.domain import audit as of_audit
@@ -61,6 +60,7 @@ from bazar_cli.services.users import adopt, create, delete, read, reset_password
 from bazar_cli.services.users import sessions as user_sessions
 from tests.support.concurrently import ended, run_concurrently
 from tests.support.people import Org, People, Someone, an_address
+from tests.support.statements import watched
 
 WHOLE_DATABASE = {"auth.login", "doctor"} | {
     f"db.{verb}"
@@ -183,7 +183,7 @@ _PLACES = (
     "bazar.memberships",
     "bazar.deployment",
 )
-"""What is locked, in the order of `adapters.postgres.rights`."""
+"""What is locked, in the order of `adapters.postgres.operator_rights`."""
 
 
 @dataclass
@@ -196,7 +196,7 @@ class Locks:
     _held: set[str] = field(default_factory=set[str])
     _last: int = 0
 
-    def after(self, _connection: Connection, cursor: Any, statement: str, parameters: Any, *_rest: object) -> None:
+    def after(self, cursor: psycopg.Cursor[Any], statement: str, parameters: Any) -> None:
         """Place the locks of a statement; a lock on a user who is locked already is none."""
         if statement.startswith("BEGIN"):
             self._held, self._last = set(), 0
@@ -209,8 +209,9 @@ class Locks:
             return
         _, place = min((statement.find(name), n) for n, name in enumerate(_PLACES) if name in statement)
         if place == 0:
-            found = {str(row[0]) for row in cursor.fetchall()}
-            cursor.scroll(0, mode="absolute")
+            rows = cursor.pgresult
+            assert rows is not None
+            found = {(rows.get_value(n, 0) or b"").decode() for n in range(rows.ntuples)}
             if self._held and not found <= self._held:
                 self.broken.append(" ".join(statement.split()))
             self._held |= found
@@ -229,11 +230,8 @@ def test_each_takes_its_locks_in_order(people: People, name: str, superusers: bo
     side, _ = sides(people, superusers=superusers)
     someone = (side.me, side.other, side.guest, side.outsider)
     locks = Locks(defaultdict(str, {one.email: str(one.id) for one in someone}))
-    event.listen(Engine, "after_cursor_execute", locks.after)
-    try:
+    with watched(locks.after):
         ended(lambda: ACTS[name](side))
-    finally:
-        event.remove(Engine, "after_cursor_execute", locks.after)
     assert locks.broken == []
 
 
@@ -247,7 +245,7 @@ class Lockstep:
         self.deadlocks: list[str] = []
         self._meets = threading.Barrier(2)
 
-    def after(self, _connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+    def after(self, _cursor: object, statement: str, _parameters: object) -> None:
         """Wait for the other's next lock."""
         if _LOCKS.search(statement):
             try:
@@ -255,21 +253,18 @@ class Lockstep:
             except threading.BrokenBarrierError:
                 self._meets.reset()
 
-    def failed(self, context: ExceptionContext) -> None:
+    def failed(self, error: psycopg.Error) -> None:
         """Note a deadlock."""
-        if getattr(context.original_exception, "sqlstate", None) == "40P01":
-            self.deadlocks.append(str(context.statement))
+        if error.sqlstate == "40P01":
+            self.deadlocks.append(str(error))
 
 
 @pytest.fixture
 def lockstep() -> Generator[Lockstep]:
     """Watch every statement of this process."""
     watch = Lockstep()
-    event.listen(Engine, "after_cursor_execute", watch.after)
-    event.listen(Engine, "handle_error", watch.failed)
-    yield watch
-    event.remove(Engine, "after_cursor_execute", watch.after)
-    event.remove(Engine, "handle_error", watch.failed)
+    with watched(watch.after, watch.failed):
+        yield watch
 
 
 def sides(people: People, *, superusers: bool) -> tuple[Side, Side]:

@@ -20,8 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bazar_cli.adapters.postgres.diagnostics import Diagnostics
 from bazar_cli.adapters.postgres.probe import probe
-from bazar_cli.adapters.postgres.said import Said
 from bazar_cli.adapters.postgres.server import Server
 from bazar_cli.domain.db.migrations import Wait
 from bazar_cli.domain.entities import Role
@@ -146,7 +146,7 @@ def test_a_trigger_written_in_c_is_no_bug_of_bazar(alone: People, refused: Refus
     ],
 )
 def test_a_context_tells_whose_function_it_was(context: str, *, others: bool) -> None:
-    assert Said("42601", "what Postgres says", context=context).is_of_others is others
+    assert Diagnostics("42601", "what Postgres says", context=context).is_of_others is others
 
 
 def test_a_constraint_of_others_is_named_without_the_row(alone: People, refused: Refusal) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import psycopg
 
 from bazar_cli.adapters.migrations.pooler import refuse_transaction_pooler
 from bazar_cli.adapters.postgres.connections import PINNED, connect
 
 if TYPE_CHECKING:
-    import psycopg
+    from sqlalchemy import Connection
+    from sqlalchemy.exc import DBAPIError
 
     from bazar_cli.domain.secrets import Secret
 
@@ -59,3 +62,15 @@ def open_to_migrate(url: Secret, application: str, settings: Mapping[str, str] =
         opened.close()
         raise
     return opened
+
+
+def driver_of(connection: Connection) -> psycopg.Connection:
+    """Return the psycopg connection under one of SQLAlchemy, for the repositories."""
+    return cast("psycopg.Connection", connection.connection.driver_connection)
+
+
+def driver_error(error: DBAPIError | psycopg.Error) -> psycopg.Error:
+    """Return the error of psycopg under one of SQLAlchemy."""
+    found = error if isinstance(error, psycopg.Error) else error.orig
+    assert isinstance(found, psycopg.Error)
+    return found

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, create_engine, pool, text
 from bazar_cli.adapters.config.checks import checked_database, plaintext_hosts
 from bazar_cli.adapters.migrations.autocommit import invalid_indexes_dropped
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.migrations.connection import open_to_migrate
+from bazar_cli.adapters.migrations.connection import driver_of, open_to_migrate
 from bazar_cli.adapters.migrations.log import MigrationLog
 from bazar_cli.adapters.postgres.migration_lock import migration_lock
 from bazar_cli.adapters.postgres.tables import SCHEMA, metadata
@@ -100,7 +100,7 @@ def run(alembic_context: ModuleType) -> None:
         poolclass=pool.NullPool,
         hide_parameters=True,
     )
-    with engine.connect() as connection, migration_lock(connection, PLAIN_ALEMBIC_WAIT_SECONDS):
+    with engine.connect() as connection, migration_lock(driver_of(connection), PLAIN_ALEMBIC_WAIT_SECONDS):
         _migrate(context, connection)
 
 

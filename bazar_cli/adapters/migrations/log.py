@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, update
 
 from bazar_cli import __version__
+from bazar_cli.adapters.migrations.connection import driver_of
 from bazar_cli.adapters.migrations.location import checksum
 from bazar_cli.adapters.postgres.audit import events
 from bazar_cli.adapters.postgres.tables import SCHEMA
@@ -135,7 +136,7 @@ def record(
 ) -> None:
     """Append an event about the database of the connection, in its transaction."""
     database = connection.execute(text("SELECT current_database()")).scalar_one()
-    events.record(connection, grant, events.Change("database", database, before=before, after=after))
+    events.record(driver_of(connection), grant, events.Change("database", database, before=before, after=after))
 
 
 def _named(revisions: Iterable[str]) -> str | None:

@@ -206,6 +206,8 @@ def _reading(target: Target) -> Generator[Connection]:
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import DBAPIError
 
+    from bazar_cli.adapters.migrations.connection import driver_error
+
     def opener() -> psycopg.Connection:
         url = target.to_migrate.database_url
         return connect(
@@ -221,4 +223,4 @@ def _reading(target: Target) -> Generator[Connection]:
             connection.dialect.default_schema_name = "public"
             yield connection
     except DBAPIError as error:
-        raise translate(error, target.to_migrate) from error
+        raise translate(driver_error(error), target.to_migrate) from error

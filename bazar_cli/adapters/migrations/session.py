@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watched, named
-from bazar_cli.adapters.migrations.connection import open_to_migrate
+from bazar_cli.adapters.migrations.connection import driver_error, driver_of, open_to_migrate
+from bazar_cli.adapters.postgres.diagnostics import Diagnostics, diagnostics_of
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.migration_lock import LockWait, migration_lock
-from bazar_cli.adapters.postgres.said import Said, said_by
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
@@ -89,11 +89,11 @@ class MigratingSession:
     @property
     def driver(self) -> psycopg.Connection:
         """The same connection without SQLAlchemy."""
-        return _driver(self.connection)
+        return driver_of(self.connection)
 
     def translate(self, error: DBAPIError | psycopg.Error) -> BazarError:
         """Return the domain error for one of this session, whose limits are its own."""
-        return translate(error, self._target, own_timeout=self._statement_timeout)
+        return translate(driver_error(error), self._target, own_timeout=self._statement_timeout)
 
     def run(
         self,
@@ -149,7 +149,7 @@ class MigratingSession:
             except Exception as raised:  # a revision is code of its own, which may raise anything
                 if len(moved) == len(revisions):
                     raise
-                self.connection.rollback()
+                self._roll_back()
                 revision = revisions[len(moved)]
                 raise _failed_revision(revision, _said(raised), facts(), resume) from raised
             finally:
@@ -178,7 +178,11 @@ class MigratingSession:
 
     def _check(self, patience: float) -> None:
         self.lock.check(patience)
-        self.connection.commit()
+        self.driver.commit()
+
+    def _roll_back(self) -> None:
+        self.connection.rollback()
+        self.lock.roll_back()  # of what began without SQLAlchemy
 
     def _wait_or_raise(
         self,
@@ -191,7 +195,7 @@ class MigratingSession:
         again: bool = True,
     ) -> None:
         error = _of_the_database(raised)
-        self.connection.rollback()
+        self._roll_back()
         sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
         if sqlstate not in _BUSY:
             raise failed(error, sqlstate) from raised
@@ -212,7 +216,7 @@ class MigratingSession:
         facts = {**facts, "sqlstate": sqlstate}
         said = self.translate(error)
         if said.code in _OF_THE_REVISION:
-            own = said_by(error)
+            own = diagnostics_of(driver_error(error))
             return _failed_revision(revision, own.text, facts, own.advice(resume))
         if said.code in _TAKEN_BACK:
             said.message = f"revision {revision.id} failed, and {_left_of(revision)}: {said.message}"
@@ -240,7 +244,7 @@ def failed_within(error: Exception, revision: Revision) -> Exception:
         if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
             return error
         facts["sqlstate"] = getattr(error.orig, "sqlstate", None)
-    own = said_by(error) if isinstance(error, DBAPIError) else Said(None, _said(error))
+    own = diagnostics_of(driver_error(error)) if isinstance(error, DBAPIError) else Diagnostics(None, _said(error))
     return Conflict(
         "db.revision_failed",
         f"revision {revision.id} failed, and nothing was done: {own.text}",
@@ -307,23 +311,19 @@ def migrating(
     try:
         with (
             _writable(engine.connect(), target) as connection,
-            migration_lock(connection, lock_wait, waiting) as lock,
+            migration_lock(driver_of(connection), lock_wait, waiting) as lock,
             BlockerWatch(url, lock.pid, lock_timeout, waiting) as watch,
         ):
             yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, statement_timeout, notify)
     except (DBAPIError, psycopg.Error) as error:
-        raise translate(error, target, own_timeout=statement_timeout) from error
+        raise translate(driver_error(error), target, own_timeout=statement_timeout) from error
 
 
 @contextmanager
 def _writable(connection: Connection, target: Target) -> Generator[Connection]:
     """Close the connection after the block. Raises: BackendUnavailable `postgres.read_only` before anything is done."""
     with connection:
-        driver = _driver(connection)
+        driver = driver_of(connection)
         with driver.transaction():
             refuse_read_only(driver, target)
         yield connection
-
-
-def _driver(connection: Connection) -> psycopg.Connection:
-    return cast("psycopg.Connection", connection.connection.driver_connection)

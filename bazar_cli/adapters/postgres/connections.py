@@ -6,13 +6,19 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
 
 from bazar_cli.domain.secrets import Secret
 
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+"""A connection as repositories and services know it; `rows` says how they read rows."""
 LOCK_WAIT_SECONDS = 15
 """How long a statement waits for a row or table that another session has locked."""
 PINNED: Mapping[str, str] = MappingProxyType(
@@ -44,7 +50,7 @@ MAINTENANCE = ("postgres", "template1")
 _SECONDS = 5
 
 
-def begin(*, read_only: bool, snapshot: bool = False) -> str:
+def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
     """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its settings.
 
     A setting of the session would stay with the server's process behind a transaction pooler, and one among the options
@@ -59,10 +65,11 @@ def begin(*, read_only: bool, snapshot: bool = False) -> str:
     settings = {"lock_timeout": f"{LOCK_WAIT_SECONDS}s", **PINNED}
     # SET, unlike set_config(), takes no snapshot.
     local = (f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
-    return "; ".join((opening, *local, *(["LOCK TABLE bazar.users IN ACCESS SHARE MODE"] if snapshot else [])))
+    lock = ["LOCK TABLE bazar.users IN ACCESS SHARE MODE"] if snapshot else []
+    return cast("LiteralString", "; ".join((opening, *local, *lock)))
 
 
-def connect(url: Secret, **options: Any) -> psycopg.Connection:
+def connect(url: Secret, **options: Any) -> Connection:
     """Connect as the URL says. Raises: psycopg.Error.
 
     libpq takes what a URL leaves open from PGHOST, PGHOSTADDR, PGSSLMODE, PGSERVICE, PGOPTIONS and others. A target
@@ -81,13 +88,13 @@ def database_of(database_url: Secret) -> str:
     return str(parts.get("dbname") or parts.get("user") or "")
 
 
-def has_database(connection: psycopg.Connection, name: str) -> bool:
+def has_database(connection: Connection, name: str) -> bool:
     """Say whether the server of a connection has a database of this name."""
     return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
 
 
 @contextmanager
-def maintenance(database_url: Secret) -> Generator[psycopg.Connection]:
+def maintenance(database_url: Secret) -> Generator[Connection]:
     """Connect to a database of the same server that is there whatever happens to the one of the URL.
 
     Raises: psycopg.OperationalError, that of the last one tried.

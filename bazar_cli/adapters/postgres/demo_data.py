@@ -5,39 +5,37 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, text
-
-from bazar_cli.adapters.postgres.rows import word
+from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_values
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.users.identities import StoredIdentity
 
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.connections import Connection
+
 # Seeded: every event of theirs is of a run of `db seed`, and their creation is among them. A run's own event is the
 # first that it writes, so that one that was killed is known by it too. A denial did nothing to anybody.
-_USERS = text(
-    """
+_USERS = """
     WITH runs AS MATERIALIZED (
         SELECT DISTINCT request_id FROM bazar.audit_events WHERE use_case = 'db.seed' AND outcome = 'done')
     SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.origin = 'adopted' AS adopted,
            coalesce((SELECT jsonb_object_agg(o.slug, m.role)
                      FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
                      WHERE m.user_id = u.id), '{}'::jsonb) AS roles,
-           coalesce((SELECT bool_and(e.request_id IN (SELECT request_id FROM runs)) AND bool_or(e.use_case = :create)
+           coalesce((SELECT bool_and(e.request_id IN (SELECT request_id FROM runs))
+                            AND bool_or(e.use_case = 'users.create')
                      FROM bazar.audit_events e WHERE e.target_id = u.id::text AND e.outcome <> 'denied'), false)
                AS untouched
-    FROM bazar.users u WHERE lower(u.email) = ANY(CAST(:emails AS text[]))
-    """
-)
-_TAKEN = text("SELECT id FROM bazar.users WHERE id = ANY(CAST(:ids AS uuid[]))")
-_ORGANIZATIONS = text("SELECT slug, name FROM bazar.organizations WHERE slug = ANY(CAST(:slugs AS text[]))")
-_IDENTITIES = text(
-    """
+    FROM bazar.users u WHERE lower(u.email) = ANY(%(emails)s::text[])
+"""
+_TAKEN = "SELECT id FROM bazar.users WHERE id = ANY(%(ids)s::uuid[])"
+_ORGANIZATIONS = "SELECT slug, name FROM bazar.organizations WHERE slug = ANY(%(slugs)s::text[])"
+_IDENTITIES = """
     SELECT id, lower(coalesce(email, '')) AS email, lower(raw_app_meta_data -> 'bazar' ->> 'deployment') AS deployment,
            last_sign_in_at IS NOT NULL AS has_signed_in, banned_until, deleted_at IS NOT NULL AS is_deleted
-    FROM auth.users WHERE email = ANY(CAST(:emails AS text[])) OR id = ANY(CAST(:ids AS uuid[]))
-    """
-)
+    FROM auth.users WHERE email = ANY(%(emails)s::text[]) OR id = ANY(%(ids)s::uuid[])
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class StoredUser:
     """A user who is there, as far as `db seed` compares."""
 
     id: uuid.UUID
+    email: str
     name: str | None
     plan: Plan
     state: UserState
@@ -58,48 +57,37 @@ class StoredUser:
 
 def users(connection: Connection, emails: Collection[str]) -> dict[str, StoredUser]:
     """Return who of these is there, by address."""
-    rows = connection.execute(_USERS, {"emails": sorted(emails), "create": "users.create"})
-    return {row.email: _user(row) for row in rows}
+    found = fetch_all(connection, _user, _USERS, {"emails": sorted(emails)})
+    return {user.email: user for user in found}
 
 
 def taken_ids(connection: Connection, ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
-    """Return which of these ids users have."""
-    return frozenset(connection.execute(_TAKEN, {"ids": [str(i) for i in ids]}).scalars())
+    """Return those of these ids that users have."""
+    return frozenset(fetch_values(connection, _TAKEN, {"ids": list(ids)}))
 
 
 def organizations(connection: Connection, slugs: Collection[str]) -> dict[str, str]:
     """Return the names of the organizations that are there, by slug."""
-    return {row.slug: row.name for row in connection.execute(_ORGANIZATIONS, {"slugs": sorted(slugs)})}
+    return dict(connection.execute(_ORGANIZATIONS, {"slugs": sorted(slugs)}).fetchall())
 
 
 def identities(connection: Connection, emails: Collection[str], ids: Collection[uuid.UUID]) -> list[StoredIdentity]:
     """Return the identities with one of these addresses or ids; for callers to whom `identities.readable` said yes."""
-    rows = connection.execute(_IDENTITIES, {"emails": sorted(emails), "ids": [str(i) for i in ids]})
-    return [_identity(row) for row in rows]
+    return fetch_all(connection, _identity, _IDENTITIES, {"emails": sorted(emails), "ids": list(ids)})
 
 
-def _user(row: Row[Any]) -> StoredUser:
+def _user(*, plan: str, state: str, pending: str | None, roles: dict[str, str], **columns: Any) -> StoredUser:
     return StoredUser(
-        id=row.id,
-        name=row.name,
-        plan=word(Plan, row.plan, "users.plan"),
-        state=word(UserState, row.state, "users.state"),
-        pending=word(Pending, row.pending, "users.pending") if row.pending else None,
-        adopted=row.adopted,
-        roles={slug: word(Role, role, "memberships.role") for slug, role in row.roles.items()},
-        untouched=row.untouched,
+        plan=enum_value(Plan, plan, "users.plan"),
+        state=enum_value(UserState, state, "users.state"),
+        pending=enum_value(Pending, pending, "users.pending") if pending else None,
+        roles={slug: enum_value(Role, role, "memberships.role") for slug, role in roles.items()},
+        **columns,
     )
 
 
-def _identity(row: Row[Any]) -> StoredIdentity:
-    return StoredIdentity(
-        id=row.id,
-        email=row.email,
-        deployment=_uuid(row.deployment),
-        has_signed_in=row.has_signed_in,
-        banned_until=row.banned_until,
-        is_deleted=row.is_deleted,
-    )
+def _identity(*, deployment: str | None, **columns: Any) -> StoredIdentity:
+    return StoredIdentity(deployment=_uuid(deployment), **columns)
 
 
 def _uuid(written: str | None) -> uuid.UUID | None:

@@ -11,13 +11,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from bazar_cli.adapters.postgres.connections import maintenance
 from bazar_cli.adapters.postgres.errors import translate, users_hidden
 from bazar_cli.adapters.postgres.probe import is_absent
-from bazar_cli.adapters.postgres.rows import word
+from bazar_cli.adapters.postgres.rows import enum_value, fetch_one, fetch_value
 from bazar_cli.adapters.postgres.settings import refuse_read_only
+from bazar_cli.adapters.postgres.superusers import ACTIVE_SUPERUSER
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Denial, Operator, Spec
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 _OPERATOR = """
     SELECT id, email, name, plan, state, pending, is_superuser, memberships, plans FROM bazar.operators WHERE id = %s
 """
-_SUPERUSER = """
-    SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE is_superuser AND plan = 'premium'
-                   AND state = 'active' AND pending IS DISTINCT FROM 'delete') AS found,
-        pg_catalog.row_security_active('bazar.users') AS filtered
-"""
+_SUPERUSER = f"""
+    SELECT EXISTS (SELECT 1 FROM bazar.operators WHERE {ACTIVE_SUPERUSER}),
+        pg_catalog.row_security_active('bazar.users')
+"""  # noqa: S608 - constants
 _OF_ADDRESS = "SELECT id FROM bazar.operators WHERE lower(email) = %s"
 _DENIAL = """
     INSERT INTO bazar.audit_events
@@ -43,7 +42,7 @@ _DENIAL = """
          request_id)
     VALUES (%(id)s, %(operator_id)s, %(operator_email)s, %(use_case)s, 'denied', %(target_type)s, %(target_id)s,
             (SELECT o.id FROM bazar.organizations o WHERE o.slug = %(organization)s), %(reason)s,
-            CAST(%(after)s AS jsonb), %(request_id)s)
+            %(after)s, %(request_id)s)
 """
 _NO_SCHEMA = frozenset({"3F000", "42P01"})
 _NO_DATABASE = "3D000"
@@ -75,17 +74,14 @@ def load_operator(database: Database, target: Target, user_id: uuid.UUID | None)
     """
     try:
         with database.connect_for_gate() as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            row = cursor.execute(_OPERATOR, (user_id,)).fetchone() if user_id else None
-            operator = None if row is None else _operator(row)
+            operator = fetch_one(connection, _operator, _OPERATOR, (user_id,)) if user_id else None
             if operator is not None and operator.is_active_superuser:
                 return OperatorLookup(SchemaState.READY, operator, superuser_exists=True)
-            superuser = cursor.execute(_SUPERUSER).fetchone()
-            assert superuser is not None, "a query without FROM has one row"
-            if not superuser["found"] and superuser["filtered"]:
-                # Whom row security hides may be there: that none is seen proves nothing, and opens nothing.
+            [(superuser_exists, is_filtered)] = connection.execute(_SUPERUSER).fetchall()
+            if not superuser_exists and is_filtered:
+                # Row security may hide superusers: that none is seen proves nothing, and opens nothing.
                 raise users_hidden(target)
-            return OperatorLookup(SchemaState.READY, operator, superuser_exists=superuser["found"])
+            return OperatorLookup(SchemaState.READY, operator, superuser_exists=superuser_exists)
     except BazarError as error:
         schema_state = _missing(error, target)
         if schema_state is None:
@@ -100,12 +96,11 @@ def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
     """
     try:
         with database.connect_for_gate() as connection:
-            row = connection.execute(_OF_ADDRESS, (email,)).fetchone()
+            return fetch_value(connection, _OF_ADDRESS, (email,))
     except BazarError as error:
         if _missing(error, target) is None:
             raise
         return None
-    return None if row is None else uuid.UUID(str(row[0]))
 
 
 def refuse_where_read_only(database: Database, target: Target) -> None:
@@ -134,7 +129,7 @@ def append_denial(
     Its target is what was asked for; its organization is one that the denial names, as only the row rules do, which
     found it within the operator's reach: what lies beyond is not looked for.
     """
-    import json
+    from psycopg.types.json import Jsonb
 
     from bazar_cli.domain.audit import asked_target
 
@@ -151,26 +146,31 @@ def append_denial(
                 "target_id": target_id,
                 "organization": denial.details.get("organization"),
                 "reason": denial.message,
-                "after": json.dumps({"code": denial.code, **denial.details}),
+                "after": Jsonb({"code": denial.code, **denial.details}),
                 "request_id": request_id,
             },
         )
 
 
-def _operator(row: dict[str, Any]) -> Operator:
+def _operator(
+    *,
+    plan: str,
+    state: str,
+    pending: str | None,
+    memberships: list[dict[str, str]],
+    plans: dict[str, list[str]],
+    **columns: Any,
+) -> Operator:
     return Operator(
-        id=row["id"],
-        email=row["email"],
-        name=row["name"],
-        plan=word(Plan, row["plan"], "users.plan"),
-        state=word(UserState, row["state"], "users.state"),
-        pending=word(Pending, row["pending"], "users.pending") if row["pending"] else None,
-        is_superuser=row["is_superuser"],
+        plan=enum_value(Plan, plan, "users.plan"),
+        state=enum_value(UserState, state, "users.state"),
+        pending=enum_value(Pending, pending, "users.pending") if pending else None,
         memberships=tuple(
-            Membership(uuid.UUID(m["organization_id"]), m["slug"], word(Role, m["role"], "memberships.role"))
-            for m in row["memberships"]
+            Membership(uuid.UUID(m["organization_id"]), m["slug"], enum_value(Role, m["role"], "memberships.role"))
+            for m in memberships
         ),
-        plans=_plans(row["plans"]),
+        plans=_plans(plans),
+        **columns,
     )
 
 

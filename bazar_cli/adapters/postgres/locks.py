@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from psycopg.errors import InsufficientPrivilege
 
 from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
 from bazar_cli.domain.db.database import LockSession, without_literals
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.connections import Connection
 
-_MAY_NOT = "42501"
 # Who waits for a row waits for the transaction that has it, and has a lock on the table; so has that transaction.
-_SESSIONS = text(
-    """
+_SESSIONS = """
     WITH held AS (
         SELECT l.pid, l.granted, c.relname,
                l.locktype = 'advisory' AND l.objsubid = 1
-                   AND ((l.classid::bigint << 32) | l.objid::bigint) = :key AS migration
+                   AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s AS migration
         FROM pg_locks l
         LEFT JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'v', 'm')
             AND c.relnamespace = to_regnamespace('bazar')
@@ -37,39 +35,24 @@ _SESSIONS = text(
         FROM ours WHERE pid IN (SELECT pid FROM pg_locks WHERE NOT granted)
     ),
     listed AS (SELECT pid FROM ours UNION SELECT unnest(blocked_by) FROM waiting)
-    SELECT a.pid, a.application_name, a.usename, a.state, a.query, a.backend_start,
-           extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int AS age,
+    SELECT a.pid, a.application_name AS application, a.usename AS user, a.state, a.query, a.backend_start AS started_at,
+           extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int AS age_seconds,
            coalesce(o.migrating, false) AS migrating, coalesce(o.tables, ARRAY[]::text[]) AS tables,
            coalesce(w.blocked_by, ARRAY[]::int[]) AS blocked_by
     FROM listed JOIN pg_stat_activity a USING (pid)
     LEFT JOIN ours o USING (pid) LEFT JOIN waiting w USING (pid)
     WHERE a.pid <> pg_backend_pid()
     ORDER BY migrating DESC, cardinality(coalesce(w.blocked_by, ARRAY[]::int[])), a.xact_start NULLS LAST, a.pid
-    """
-)
-_IS_THERE = text(
-    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = :pid"
-    " AND backend_start IS NOT DISTINCT FROM CAST(:started_at AS timestamptz))"
-)
+"""
+_IS_THERE = """
+    SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+                   WHERE pid = %(pid)s AND backend_start IS NOT DISTINCT FROM %(started_at)s::timestamptz)
+"""
 
 
 def sessions(connection: Connection) -> tuple[LockSession, ...]:
     """Return every other session that has to do with bazar's locks, and whoever these wait for."""
-    return tuple(
-        LockSession(
-            pid=row.pid,
-            application=row.application_name or None,
-            user=row.usename,
-            state=row.state,
-            age_seconds=row.age,
-            migrating=row.migrating,
-            tables=tuple(row.tables),
-            blocked_by=tuple(sorted(set(row.blocked_by))),
-            query=without_literals(row.query) if row.query and row.state else None,
-            started_at=row.backend_start,
-        )
-        for row in connection.execute(_SESSIONS, {"key": KEY})
-    )
+    return tuple(fetch_all(connection, _session, _SESSIONS, {"key": KEY}))
 
 
 def end(connection: Connection, session: LockSession) -> bool:
@@ -78,10 +61,8 @@ def end(connection: Connection, session: LockSession) -> bool:
     Raises: Conflict `db.may_not_terminate` where the role of the connection may not.
     """
     try:
-        return bool(connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": session.pid}).scalar_one())
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _MAY_NOT:
-            raise
+        return fetch_value(connection, "SELECT pg_terminate_backend(%s)", (session.pid,))
+    except InsufficientPrivilege as error:
         raise Conflict(
             "db.may_not_terminate",
             f"the database user may not end {session.text}",
@@ -92,5 +73,17 @@ def end(connection: Connection, session: LockSession) -> bool:
 
 def is_there(connection: Connection, session: LockSession) -> bool:
     """Say whether a session still lives."""
-    found = connection.execute(_IS_THERE, {"pid": session.pid, "started_at": session.started_at})
-    return bool(found.scalar_one())
+    return fetch_value(connection, _IS_THERE, {"pid": session.pid, "started_at": session.started_at})
+
+
+def _session(
+    *, application: str, tables: list[str], blocked_by: list[int], state: str | None, query: str | None, **columns: Any
+) -> LockSession:
+    return LockSession(
+        application=application or None,
+        tables=tuple(tables),
+        blocked_by=tuple(sorted(set(blocked_by))),
+        state=state,
+        query=without_literals(query) if query and state else None,
+        **columns,
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
+from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
 from bazar_cli.domain.db.database import DatabaseMarker, no_marker
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from typing_extensions import LiteralString
+
+    from bazar_cli.adapters.postgres.connections import Connection
 
 _FIND = "SELECT id, current_database() AS database, environment, protected, created_at FROM bazar.deployment"
 
@@ -21,7 +22,7 @@ def find(connection: Connection) -> DatabaseMarker:
 
 def find_if_any(connection: Connection) -> DatabaseMarker | None:
     """Return the marker; None for a database that has lost it."""
-    return _if_any(connection, _FIND)
+    return fetch_one(connection, DatabaseMarker, _FIND)
 
 
 def lock(connection: Connection) -> DatabaseMarker:
@@ -32,23 +33,18 @@ def lock(connection: Connection) -> DatabaseMarker:
 def change(connection: Connection, environment: str, *, protected: bool) -> None:
     """Set what the database says of itself; its id stays."""
     connection.execute(
-        text("UPDATE bazar.deployment SET environment = :environment, protected = :protected"),
+        "UPDATE bazar.deployment SET environment = %(environment)s, protected = %(protected)s",
         {"environment": environment, "protected": protected},
     )
 
 
 def name(connection: Connection) -> str:
     """Return the name of the database."""
-    return str(connection.execute(text("SELECT current_database()")).scalar_one())
+    return fetch_value(connection, "SELECT current_database()")
 
 
-def _one(connection: Connection, query: str) -> DatabaseMarker:
-    found = _if_any(connection, query)
+def _one(connection: Connection, query: LiteralString) -> DatabaseMarker:
+    found = fetch_one(connection, DatabaseMarker, query)
     if found is None:
         raise no_marker()
     return found
-
-
-def _if_any(connection: Connection, query: str) -> DatabaseMarker | None:
-    row = connection.execute(text(query)).one_or_none()
-    return None if row is None else DatabaseMarker(row.id, row.database, row.environment, row.protected, row.created_at)

@@ -10,35 +10,32 @@ import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
-
+from bazar_cli.adapters.postgres.rows import fetch_value
 from bazar_cli.domain.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.connections import Connection
 
 KEY = 0x62617A6172
 """`bazar` in ASCII; advisory locks are per database."""
 _POLL_SECONDS = (0.1, 0.4)
-_HOLDER = text(
-    """
+_HOLDER = """
     SELECT a.pid, a.application_name, a.usename, extract(epoch FROM clock_timestamp() - a.backend_start)::int AS age
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.granted AND l.database =
         (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND ((l.classid::bigint << 32) | l.objid::bigint) = :key AND l.pid <> pg_backend_pid()
-    """
-)
-
-
-_KEPT = text(
-    """
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s AND l.pid <> pg_backend_pid()
+"""
+_KEPT = """
     SELECT pg_backend_pid() AS pid, EXISTS (
         SELECT 1 FROM pg_locks l
         WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.database =
             (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND ((l.classid::bigint << 32) | l.objid::bigint) = :key) AS kept,
-        CASE WHEN pg_backend_pid() = :pid THEN set_config('lock_timeout', :lock_timeout, false) END
-    """
-)
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s) AS kept,
+        CASE WHEN pg_backend_pid() = %(pid)s THEN set_config('lock_timeout', %(lock_timeout)s, false) END
+"""
 
 
 class LockWait:
@@ -52,6 +49,11 @@ class LockWait:
         self.pid = 0
         """The server process that holds the lock."""
 
+    def roll_back(self) -> None:
+        """Roll back the transaction that `check` opened, where nothing else has ended it."""
+        if not self._connection.closed:
+            self._connection.rollback()
+
     def check(self, lock_timeout: float) -> None:
         """Make sure that the process which took the lock serves this connection and holds it.
 
@@ -59,15 +61,16 @@ class LockWait:
         it waits `lock_timeout` seconds at most for each other lock; a process that is not ours keeps its own limit.
         Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
-        row = self._connection.execute(_KEPT, {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}).one()
-        if row.pid != self.pid or not row.kept:
+        values = {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}
+        [(pid, kept, _)] = self._connection.execute(_KEPT, values).fetchall()
+        if pid != self.pid or not kept:
             raise BackendUnavailable(
                 "db.lock_lost",
-                f"the migration lock is lost: server process {self.pid} took it, and now {row.pid} answers"
-                if row.pid != self.pid
+                f"the migration lock is lost: server process {self.pid} took it, and now {pid} answers"
+                if pid != self.pid
                 else f"the migration lock is lost: server process {self.pid} has it no longer",
                 hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
-                details={"pid": self.pid, "answering_pid": row.pid},
+                details={"pid": self.pid, "answering_pid": pid},
             )
 
 
@@ -97,27 +100,27 @@ def migration_lock(
         time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
     if wait.holder is not None:
         wait.milliseconds = round((time.monotonic() - started) * 1000)
-    wait.pid = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    wait.pid = fetch_value(connection, "SELECT pg_backend_pid()")
     connection.commit()
     try:
         yield wait
     finally:
-        if not connection.invalidated and not connection.closed:
-            if connection.in_transaction():
-                connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": KEY})
+        if not connection.closed:
+            wait.roll_back()
+            connection.execute("SELECT pg_advisory_unlock(%s)", (KEY,))
             connection.commit()
 
 
 def _try(connection: Connection) -> bool:
-    taken = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": KEY}).scalar_one())
+    taken = fetch_value(connection, "SELECT pg_try_advisory_lock(%s)", (KEY,))
     connection.commit()
     return taken
 
 
 def _holder(connection: Connection) -> str:
-    row = connection.execute(_HOLDER, {"key": KEY}).first()
+    row = connection.execute(_HOLDER, {"key": KEY}).fetchone()
     connection.commit()
     if row is None:
         return "a connection that has just let go"
-    return f"pid {row.pid} ({row.application_name or 'no name'}, user {row.usename}, connected for {row.age} s)"
+    pid, application, user, age = row
+    return f"pid {pid} ({application or 'no name'}, user {user}, connected for {age} s)"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, text
-
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_values
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import PlanDetails, PlanUsage
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+    from bazar_cli.adapters.postgres.connections import Connection
 
 # One pass over the users; those within reach are found by their memberships, each once.
 _COUNTED = """
@@ -21,43 +26,43 @@ _COUNTED = """
 """
 _WITHIN_REACH = """
     u.id IN (SELECT r.user_id FROM bazar.memberships r
-             WHERE r.organization_id = ANY(CAST(:organizations AS uuid[])) UNION SELECT CAST(:oneself AS uuid))
+             WHERE r.organization_id = ANY(%(organizations)s::uuid[]) UNION SELECT %(oneself)s::uuid)
 """
+_TABLE = """
+    SELECT p.name, p.title, coalesce((SELECT jsonb_agg(x.permission) FROM bazar.plan_permissions x
+                                      WHERE x.plan = p.name), '[]'::jsonb) AS permissions
+    FROM bazar.plans p ORDER BY p.position
+"""
+
+
+class _Usage(NamedTuple):
+    name: str
+    title: str
+    users: int
+    suspended: int
 
 
 def table(connection: Connection) -> tuple[PlanDetails, ...]:
     """Return every plan with what it allows, from the least to the most."""
     known = {p.value: index for index, p in enumerate(Permission)}
-    rows = connection.execute(
-        text(
-            """
-            SELECT p.name, p.title,
-                   coalesce((SELECT jsonb_agg(x.permission) FROM bazar.plan_permissions x
-                             WHERE x.plan = p.name), '[]'::jsonb) AS permissions
-            FROM bazar.plans p ORDER BY p.position
-            """
-        )
-    ).all()
     names = {p.value for p in Plan}
     return tuple(
         PlanDetails(
-            Plan(row.name),
-            row.title,
-            # What a newer release added to the table is nothing that this one can name.
-            tuple(Permission(p) for p in sorted((p for p in row.permissions if p in known), key=known.__getitem__)),
+            Plan(name),
+            title,
+            # A newer release may have added permissions to the table that this one cannot name.
+            tuple(Permission(p) for p in sorted((p for p in permissions if p in known), key=known.__getitem__)),
         )
-        for row in rows
-        if row.name in names
+        for name, title, permissions in connection.execute(_TABLE).fetchall()
+        if name in names
     )
 
 
 def usage(connection: Connection, reach: Reach) -> tuple[PlanUsage, ...]:
     """Count the users within reach on every plan, from the least to the most."""
-    if reach.everything:
-        rows = connection.execute(text(_COUNTED.format(within_reach="true"))).all()
-    else:
-        values = {"organizations": [str(i) for i in sorted(reach.organization_ids)], "oneself": reach.user_id}
-        rows = connection.execute(text(_COUNTED.format(within_reach=_WITHIN_REACH)), values).all()
+    query = _COUNTED.format(within_reach="true" if reach.everything else _WITHIN_REACH)
+    values = {"organizations": sorted(reach.organization_ids), "oneself": reach.user_id}
+    rows = fetch_all(connection, _Usage, query, values)
     everybody = sum(row.users for row in rows)
     return tuple(
         PlanUsage(
@@ -74,14 +79,12 @@ def usage(connection: Connection, reach: Reach) -> tuple[PlanUsage, ...]:
 
 def users_on(connection: Connection, plan: Plan) -> tuple[int, int]:
     """Count the users on a plan: active ones and suspended ones."""
-    row = connection.execute(
-        text(
-            "SELECT count(*) FILTER (WHERE state = 'active') AS active,"
-            " count(*) FILTER (WHERE state = 'suspended') AS suspended FROM bazar.users WHERE plan = :plan"
-        ),
-        {"plan": plan.value},
-    ).one()
-    return row.active, row.suspended
+    [(active, suspended)] = connection.execute(
+        "SELECT count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE state = 'suspended')"
+        " FROM bazar.users WHERE plan = %s",
+        (plan.value,),
+    ).fetchall()
+    return active, suspended
 
 
 def keep(connection: Connection, *names: Plan) -> Mapping[Plan, frozenset[str]]:
@@ -100,30 +103,23 @@ def lock(connection: Connection, name: Plan) -> frozenset[str] | None:
 def add(connection: Connection, plan: Plan, permission: Permission) -> None:
     """Let a plan allow one thing more."""
     connection.execute(
-        text("INSERT INTO bazar.plan_permissions (plan, permission) VALUES (:plan, :permission)"),
-        {"plan": plan.value, "permission": permission.value},
+        "INSERT INTO bazar.plan_permissions (plan, permission) VALUES (%s, %s)", (plan.value, permission.value)
     )
 
 
 def take(connection: Connection, plan: Plan, permission: Permission) -> None:
     """Let a plan allow one thing less; waits for those whose write rests on it."""
     connection.execute(
-        text("DELETE FROM bazar.plan_permissions WHERE plan = :plan AND permission = :permission"),
-        {"plan": plan.value, "permission": permission.value},
+        "DELETE FROM bazar.plan_permissions WHERE plan = %s AND permission = %s", (plan.value, permission.value)
     )
 
 
-def _locked(connection: Connection, names: tuple[Plan, ...], strength: str) -> dict[Plan, frozenset[str]]:
-    values = {"names": [name.value for name in names]}
-    found = connection.execute(
-        text(f"SELECT name FROM bazar.plans WHERE name = ANY(:names) ORDER BY position FOR {strength}"),  # noqa: S608 - constants
-        values,
-    ).scalars()
-    held = {Plan(name): set[str]() for name in found}
+def _locked(connection: Connection, plans: tuple[Plan, ...], strength: LiteralString) -> dict[Plan, frozenset[str]]:
+    names = ([plan.value for plan in plans],)
+    lock = f"SELECT name FROM bazar.plans WHERE name = ANY(%s) ORDER BY position FOR {strength}"  # noqa: S608
+    held = {Plan(name): set[str]() for name in fetch_values(connection, lock, names)}
     # A statement of its own: in the one above it would show what a plan had before the wait for it.
-    rows = connection.execute(
-        text("SELECT plan, permission FROM bazar.plan_permissions WHERE plan = ANY(:names)"), values
-    )
-    for row in rows:
-        held[Plan(row.plan)].add(row.permission)
+    rows = connection.execute("SELECT plan, permission FROM bazar.plan_permissions WHERE plan = ANY(%s)", names)
+    for plan, permission in rows.fetchall():
+        held[Plan(plan)].add(permission)
     return {plan: frozenset(permissions) for plan, permissions in held.items()}

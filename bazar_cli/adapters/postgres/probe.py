@@ -56,7 +56,7 @@ def look_at(target: Target) -> DatabaseProbe:
     try:
         with connect(target.database_url, connect_timeout=_SECONDS, autocommit=True) as connection:
             info = connection.info
-            connection.execute(begin(read_only=True).encode())
+            connection.execute(begin(read_only=True))
             asked = time.time()
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
             answered = time.time()

@@ -1,33 +1,83 @@
-"""Rows of tables: about how many there are, and the words that stand in them."""
+"""What queries return: rows as typed objects, single values, enum values; and about how many rows a table has.
+
+A query is constant text (LiteralString): values travel as parameters only. It is sent unprepared, with its parameters
+apart, so Postgres infers their types; where it cannot, the query casts them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import psycopg
+from psycopg.rows import kwargs_row, scalar_row
 
 from bazar_cli.domain.db.migrations import LostTable
 from bazar_cli.domain.errors import Conflict
 
-Word = TypeVar("Word", bound=Enum)
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+    from bazar_cli.adapters.postgres.connections import Connection
+
+T = TypeVar("T")
+Member = TypeVar("Member", bound=Enum)
+Values: TypeAlias = "Mapping[str, object] | Sequence[object]"
 
 # Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
-_ROWS = """
+_ESTIMATES = """
     SELECT t, greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0)
     FROM unnest(%s::text[]) WITH ORDINALITY AS x (t, n) JOIN pg_class c ON c.oid = to_regclass(t) ORDER BY n
 """
 
 
-def estimated_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
+def fetch_all(
+    connection: Connection, make: Callable[..., T], query: LiteralString, values: Values | None = None
+) -> list[T]:
+    """Return what `make` makes of each row; it takes the columns as keyword arguments. Raises: psycopg.Error."""
+    return connection.cursor(row_factory=kwargs_row(make)).execute(query, values).fetchall()
+
+
+def fetch_one(
+    connection: Connection, make: Callable[..., T], query: LiteralString, values: Values | None = None
+) -> T | None:
+    """Return what `make` makes of the first row; None where there is no row. Raises: psycopg.Error."""
+    return connection.cursor(row_factory=kwargs_row(make)).execute(query, values).fetchone()
+
+
+def fetch_values(connection: Connection, query: LiteralString, values: Values | None = None) -> list[Any]:
+    """Return the first column of every row. Raises: psycopg.Error."""
+    return connection.cursor(row_factory=scalar_row).execute(query, values).fetchall()
+
+
+def fetch_value(connection: Connection, query: LiteralString, values: Values | None = None) -> Any:
+    """Return the first column of the first row; None where there is no row. Raises: psycopg.Error."""
+    return connection.cursor(row_factory=scalar_row).execute(query, values).fetchone()
+
+
+def fetch_batches(
+    connection: Connection,
+    make: Callable[..., T],
+    query: LiteralString,
+    values: Values | None = None,
+    *,
+    batch: int,
+) -> Iterator[list[T]]:
+    """Yield what `make` makes of the rows, `batch` of them in memory at a time. Raises: psycopg.Error."""
+    with connection.cursor("batches", row_factory=kwargs_row(make)) as cursor:
+        cursor.execute(query, values)
+        while rows := cursor.fetchmany(batch):
+            yield rows
+
+
+def estimated_rows(connection: Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
     """Return about how many rows tables hold, those that are there. Raises: psycopg.Error."""
-    rows = connection.execute(_ROWS, (list(tables),)).fetchall()
+    rows = connection.execute(_ESTIMATES, (list(tables),)).fetchall()
     return tuple(LostTable(str(name), int(count)) for name, count in rows)
 
 
-def word(kind: type[Word], value: str, column: str) -> Word:
-    """Return the word that stands in a column. Raises: Conflict `db.unknown_value` where this release knows no such."""
+def enum_value(kind: type[Member], value: str, column: str) -> Member:
+    """Return the member of an enum that a column holds. Raises: Conflict `db.unknown_value` for any other value."""
     try:
         return kind(value)
     except ValueError:

@@ -12,7 +12,15 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.postgres.connections import MAINTENANCE, begin, connect, database_of, has_database, maintenance
+from bazar_cli.adapters.postgres.connections import (
+    MAINTENANCE,
+    Connection,
+    begin,
+    connect,
+    database_of,
+    has_database,
+    maintenance,
+)
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.domain.db.migrations import Marker
@@ -129,16 +137,16 @@ class Server:
                 raise
 
     @contextmanager
-    def _database(self) -> Generator[psycopg.Connection]:
+    def _database(self) -> Generator[Connection]:
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
-                connection.execute(begin(read_only=True).encode())
+                connection.execute(begin(read_only=True))
                 yield connection
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
     @contextmanager
-    def _maintenance(self) -> Generator[psycopg.Connection]:
+    def _maintenance(self) -> Generator[Connection]:
         try:
             with maintenance(self._url) as connection:
                 yield connection

@@ -1,7 +1,7 @@
 """Settings that stop a command: which one it is, its value, and where an administrator set it.
 
-What a failed transaction or a dead session cannot tell any more, a short connection of its own asks; where it gets no
-answer the error says less.
+A failed transaction or a dead session cannot tell the setting any more, so another short connection asks for it. Where
+that gets no answer the error says less.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.sql import Identifier, Literal
 
-from bazar_cli.adapters.postgres.connections import begin, connect, database_of, has_database, maintenance
+from bazar_cli.adapters.postgres.connections import Connection, begin, connect, database_of, has_database, maintenance
 from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, ReadOnly
 from bazar_cli.domain.errors import BackendUnavailable
 
@@ -88,12 +88,12 @@ class _Setting:
         return f"{begins[self.source]} {change}" if self.source in begins else None
 
 
-def read_only(connection: psycopg.Connection) -> ReadOnly | None:
+def read_only(connection: Connection) -> ReadOnly | None:
     """Say why new transactions of a target take no writes; None where they do. Raises: psycopg.Error."""
     return _as_read_only(_setting(connection, "default_transaction_read_only"))
 
 
-def refuse_read_only(connection: psycopg.Connection, target: Target) -> None:
+def refuse_read_only(connection: Connection, target: Target) -> None:
     """Refuse to begin what writes. Raises: BackendUnavailable `postgres.read_only`; psycopg.Error."""
     found = read_only(connection)
     if found is not None:
@@ -110,26 +110,24 @@ def refused(found: ReadOnly, target: Target, done: str) -> BackendUnavailable:
     )
 
 
-def stopped(
-    cause: BaseException | None, target: Target, where: str, own_timeout: float | None
-) -> BackendUnavailable | None:
-    """Return the error for what a setting, a standby or another session stopped; None for any other error.
+def stopped(error: psycopg.Error, target: Target, where: str, own_timeout: float | None) -> BackendUnavailable | None:
+    """Return the domain error where a setting, a standby or another session stopped the command; else None.
 
     Parameters: `where` names the database; `own_timeout` is the limit of a session that has its own for statements, in
     seconds, and 0 for none.
     """
-    sqlstate = getattr(cause, "sqlstate", None)
-    if sqlstate == READ_ONLY or sqlstate in _PERHAPS_STANDBY or _never_writable(cause, sqlstate):
+    sqlstate = error.sqlstate
+    if sqlstate == READ_ONLY or sqlstate in _PERHAPS_STANDBY or _never_writable(error):
         found = _as_read_only(_ask(target, "default_transaction_read_only"))
         if sqlstate in _PERHAPS_STANDBY and not (found and found.standby):
             return None
-        error = refused(found or ReadOnly(), target, "what the command was at was not written")
-        error.details["sqlstate"] = sqlstate
-        return error
+        refusal = refused(found or ReadOnly(), target, "what the command was at was not written")
+        refusal.details["sqlstate"] = sqlstate
+        return refusal
     if sqlstate not in _LIMITS:
         return None
     name = _LIMITS[sqlstate]
-    if sqlstate == _CANCELLED and _BY_ANOTHER in str(cause):
+    if sqlstate == _CANCELLED and _BY_ANOTHER in str(error):
         return _gave_up(where, "another session cancelled its statement", "run it again", {"sqlstate": sqlstate})
     if sqlstate == _CANCELLED and own_timeout is not None:
         return _beyond_own(where, own_timeout)
@@ -148,17 +146,17 @@ def stopped(
     )
 
 
-def _never_writable(cause: BaseException | None, sqlstate: str | None) -> bool:
-    refused_by_libpq = sqlstate is None and isinstance(cause, psycopg.OperationalError)
-    return refused_by_libpq and any(text in str(cause) for text in _NOT_WRITABLE)
+def _never_writable(error: psycopg.Error) -> bool:
+    refused_by_libpq = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
+    return refused_by_libpq and any(text in str(error) for text in _NOT_WRITABLE)
 
 
 def _beyond_own(where: str, seconds: float) -> BackendUnavailable:
     value = f"{seconds:g}s"
     details = {"sqlstate": _CANCELLED, "setting": STATEMENT_TIMEOUT, "value": value, "set": "--statement-timeout"}
     if seconds:
-        said = f"a statement took longer than --statement-timeout {seconds:g} allows"
-        return _gave_up(where, said, "give --statement-timeout more seconds, or leave it out", details)
+        reason = f"a statement took longer than --statement-timeout {seconds:g} allows"
+        return _gave_up(where, reason, "give --statement-timeout more seconds, or leave it out", details)
     # Nothing else limits this session.
     return _gave_up(
         where, "a statement_timeout of the revision's own ended it", "run it again", {**details, "set": "the revision"}
@@ -206,11 +204,11 @@ def _ask_the_server(url: Secret, name: str) -> _Setting | None:
         return None
 
 
-def _setting(connection: psycopg.Connection, name: str) -> _Setting:
+def _setting(connection: Connection, name: str) -> _Setting:
     return _answered(connection.execute(_of(_ASK, name)), name)
 
 
-def _setting_without_limit(connection: psycopg.Connection, name: str) -> _Setting:
+def _setting_without_limit(connection: Connection, name: str) -> _Setting:
     """Ask in one message, which neither a short statement_timeout nor a limit of idleness ends.
 
     The limit of a statement is that which holds when it begins: set back by the statement itself it is as it was set.

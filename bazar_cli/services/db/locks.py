@@ -37,6 +37,7 @@ def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSessi
     grant.demand(use_cases.LOCKS)
     from bazar_cli.adapters.postgres import locks, marker
     from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.settings import refuse_read_only
 
     with backends.database().read(grant) as connection:
         found = next((s for s in locks.sessions(connection) if s.pid == request.terminate), None)
@@ -48,7 +49,7 @@ def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSessi
         if request.agreed is None or not request.agreed.covers(impact):
             return impact
         # Of a session that ended there must be an event.
-        backends.database().refuse_read_only(grant)
+        refuse_read_only(connection, backends.target)
         if not locks.end(connection, found):
             raise _not_found(request.terminate)
     gone = _gone(backends, grant, found)

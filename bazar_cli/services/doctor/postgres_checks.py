@@ -116,9 +116,9 @@ def _nobody_rules() -> Check:
 
 
 def _superusers(connection: Connection) -> Check:
-    from bazar_cli.adapters.postgres.doctor import invariants
+    from bazar_cli.adapters.postgres import superusers
 
-    count = invariants.active_superusers(connection)
+    count = superusers.count_active(connection)
     if not count:
         return _nobody_rules()
     alone = ": if that account is lost, nobody can name another" if count == 1 else ""

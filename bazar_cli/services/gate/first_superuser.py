@@ -15,7 +15,7 @@ def check_claim(backends: Backends, grant: Grant) -> None:
 
     Raises: Conflict `users.email_exists`; BackendUnavailable.
     """
-    from bazar_cli.adapters.postgres.first_superuser import refuse_other_id
+    from bazar_cli.adapters.postgres.superusers import refuse_other_id
 
     with backends.database().read(grant) as connection:
         refuse_other_id(connection, grant.operator.id, grant.operator.email)
@@ -24,10 +24,10 @@ def check_claim(backends: Backends, grant: Grant) -> None:
 def claim_by(backends: Backends, grant: Grant) -> bool:
     """Make the operator of a bootstrap Grant the first superuser; False when there is one already.
 
-    Raises: Sealed for any other Grant; BackendUnavailable, Conflict as `adapters.postgres.first_superuser` says.
+    Raises: Sealed for any other Grant; BackendUnavailable, Conflict as `adapters.postgres.superusers` says.
     """
-    from bazar_cli.adapters.postgres.first_superuser import claim_superuser
+    from bazar_cli.adapters.postgres.superusers import claim_first
 
     if not grant.bootstrap:
         raise Sealed(f"{grant.spec.name} was not granted by bootstrap")
-    return claim_superuser(backends.database(), grant, grant.operator.id, grant.operator.email)
+    return claim_first(backends.database(), grant, grant.operator.id, grant.operator.email)

@@ -209,7 +209,7 @@ def when_free(step: Callable[[Connection], T], backends: Backends, grant: Grant,
     """Run `step` in a transaction, again and again while another command holds the lease it needs.
 
     A lost race for a new row is such a wait too: the winner's row is what the next try finds. So is a deadlock, which
-    the order of locks (`adapters.postgres.rights`) leaves to very few commands: the next try sees what the other did.
+    the order of locks (`postgres.operator_rights`) leaves to very few commands: the next try sees what the other did.
     Raises: Conflict `users.busy` after 30 s; whatever else the step raises.
     """
     deadline = time.monotonic() + WAIT_SECONDS

@@ -5,13 +5,10 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from bazar_cli.adapters.postgres.audit import events as log
 from bazar_cli.adapters.postgres.audit import log as audit_log
@@ -24,6 +21,7 @@ from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import delete as user_deletion
 from tests.support.people import REQUEST_ID, Org, People, Someone, granted
+from tests.support.statements import watched
 
 
 def reader_in(people: People, *orgs: Org) -> Someone:
@@ -188,7 +186,7 @@ def test_a_page_passes_over_few_deletions(alone: People, own: int, others: int) 
     alone.sql(_DELETED, [theirs.id], "theirs", others)
     alone.sql("ANALYZE")
 
-    with sent() as statements:
+    with watched() as statements:
         found = alone.run(reader, read.list_page, use_cases.LIST, ListEvents())
 
     assert [one.request_id for one in found.items] == ["mine"] * min(own, 50)
@@ -199,21 +197,6 @@ def test_a_page_passes_over_few_deletions(alone: People, own: int, others: int) 
     assert "audit_events_deleted_from_idx" in {step.get("Index Name") for step in steps}
     passed = [step["Actual Rows"] + step.get("Rows Removed by Filter", 0) for step in steps]
     assert max(passed) <= audit_log.RECENT
-
-
-@contextmanager
-def sent() -> Generator[list[tuple[str, Any]]]:
-    """Collect the statements that are sent within the block, as the driver gets them."""
-    statements: list[tuple[str, Any]] = []
-
-    def before(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        statements.append((statement, values))
-
-    event.listen(Engine, "before_cursor_execute", before)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", before)
 
 
 def nodes(plan: dict[str, Any]) -> Generator[dict[str, Any]]:

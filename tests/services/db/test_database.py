@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.rows import fetch_value
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import GetUser
@@ -12,18 +11,18 @@ from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import target_of
 
-_COUNT = text("SELECT count(*) FROM bazar.users")
+_COUNT = "SELECT count(*) FROM bazar.users"
 
 
 def test_a_read_sees_one_moment_and_the_next_one_another(database_url: str) -> None:
     with People(target_of(database_url)) as people, Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(people.superuser()), use_cases.GET, GetUser("nobody@example.com"))
         with backends.database().read(grant) as connection:
-            first = connection.execute(_COUNT).scalar_one()
+            first = fetch_value(connection, _COUNT)
             people.user()
-            assert connection.execute(_COUNT).scalar_one() == first
+            assert fetch_value(connection, _COUNT) == first
         with backends.database().read(grant) as connection:
-            assert connection.execute(_COUNT).scalar_one() > first
+            assert fetch_value(connection, _COUNT) > first
 
 
 def test_text_is_sent_as_utf_8_whatever_the_target_has_set(database_url: str) -> None:

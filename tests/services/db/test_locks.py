@@ -280,7 +280,7 @@ def test_who_cannot_finish_is_told_that_a_part_is_done(
         pytest.raises(BackendUnavailable) as busy,
         backends.database().transaction(grant, finishing=True) as connection,
     ):
-        connection.exec_driver_sql("SELECT FROM bazar.users")
+        connection.execute("SELECT FROM bazar.users")
 
     assert "nothing was written" not in busy.value.message
     assert "a part of it is done already: run the same command again" in busy.value.hint

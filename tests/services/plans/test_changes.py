@@ -338,7 +338,7 @@ def test_a_grant_that_rests_on_no_permission_writes(people: People) -> None:
     one = granted(people.operator(me), named, UpdateUser(me.email, "Ada"))
     assert one.permissions == frozenset()
     with Backends(people.target, "a-request") as backends, backends.database().transaction(one) as connection:
-        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_revoke_waits_for_the_command_that_rests_on_it(people: People) -> None:

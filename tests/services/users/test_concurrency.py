@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bazar_cli.adapters.postgres import rights
+from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.domain import plans as of_plans
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan, Role
@@ -57,7 +57,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def arrange(after: tuple[object, str] | None = None) -> None:
         left, before, mine = threading.Barrier(2, timeout=30), threading.Barrier(2, timeout=30), threading.local()
-        hold = rights.hold_operator
+        hold = operator_rights.hold_operator
 
         def held(*arguments: Any) -> Any:
             if getattr(mine, "left", after is None) and not getattr(mine, "met", False):
@@ -65,7 +65,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 before.wait()
             return hold(*arguments)
 
-        monkeypatch.setattr(rights, "hold_operator", held)
+        monkeypatch.setattr(operator_rights, "hold_operator", held)
         if after is None:
             return
         original = getattr(*after)

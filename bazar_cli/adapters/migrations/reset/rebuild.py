@@ -159,8 +159,8 @@ class Rebuilder(Migrator):
         *,
         commits: bool,
     ) -> _Gone:
-        from bazar_cli.adapters.postgres.first_superuser import refuse_ruled
-        from bazar_cli.adapters.postgres.rights import hold_operator
+        from bazar_cli.adapters.postgres.operator_rights import hold_operator
+        from bazar_cli.adapters.postgres.superusers import refuse_if_one_exists
 
         operator, driver = grant.operator, session.driver
         with session.connection.begin() as transaction:
@@ -169,7 +169,7 @@ class Rebuilder(Migrator):
             status = self._status(driver)
             allowed(as_held(status, owned.tables))
             try:
-                (refuse_ruled if grant.bootstrap else hold_operator)(session.connection, grant)
+                (refuse_if_one_exists if grant.bootstrap else hold_operator)(driver, grant)
             except RightsChanged as changed:
                 if cleared is None:
                     raise
@@ -269,7 +269,7 @@ class Rebuilder(Migrator):
         }
         after = {"revision": revisions[-1].id if revisions else None, "identities_deleted": cleared}
         database = session.driver.info.dbname
-        events.record(session.connection, grant, events.Change("database", database, before=before, after=after))
+        events.record(session.driver, grant, events.Change("database", database, before=before, after=after))
 
 
 def _changed_too_late(identities: int) -> Conflict:

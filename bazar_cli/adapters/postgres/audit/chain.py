@@ -6,11 +6,15 @@ itself brings, and reads one snapshot, so that writers at work do not disturb it
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, Row, text
-
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
 from bazar_cli.domain.audit import Break, Finding, Verification
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.connections import Connection
 
 SHOWN = 10
 """How many findings are told of; the first one is what matters."""
@@ -42,17 +46,14 @@ _ENTRIES = """
         FROM seal s CROSS JOIN LATERAL generate_series(0, length(s.entries) / 48 - 1) AS n (i)
     )
 """
-_COUNTS = text(
-    """
+_COUNTS = """
     SELECT (SELECT count(*) FROM bazar.audit_events) AS events, count(*) AS seals,
            (SELECT count(*) FROM bazar.audit_unsealed) AS unsealed, coalesce(sum(length(entries) / 48), 0) AS entries,
            (array_agg(encode(hash, 'hex') ORDER BY position DESC))[1] AS head,
            (array_agg(sealed_at ORDER BY position DESC))[1] AS head_at
     FROM bazar.audit_seals
-    """
-)
-_BROKEN_SEALS = text(
-    f"""
+"""
+_BROKEN_SEALS = f"""
     WITH checked AS (
         SELECT s.position, s.sealed_at, lag(s.position) OVER w AS before,
                s.hash = {_SEAL_HASH} AND length(s.entries) = s.events * 48 AS sound,
@@ -60,12 +61,10 @@ _BROKEN_SEALS = text(
         FROM bazar.audit_seals s WINDOW w AS (ORDER BY s.position)
     )
     SELECT position, sealed_at, coalesce(before, 0) AS before, sound IS TRUE AS sound FROM checked
-    WHERE (sound AND follows AND position = coalesce(before, 0) + 1) IS NOT TRUE ORDER BY position LIMIT :shown
-    """  # noqa: S608 - constants
-)
+    WHERE (sound AND follows AND position = coalesce(before, 0) + 1) IS NOT TRUE ORDER BY position LIMIT %(shown)s
+"""  # noqa: S608 - constants
 # One pass over events, entries and queue; of a log that is whole no row is left.
-_BROKEN_EVENTS = text(
-    f"""
+_BROKEN_EVENTS = f"""
     WITH {_ENTRIES},
     event AS (
         SELECT e.id, e.seq, e.hash, e.use_case, e.occurred_at, e.hash = {_EVENT_HASH} AS sound
@@ -89,45 +88,38 @@ _BROKEN_EVENTS = text(
         SELECT *, row_number() OVER (PARTITION BY kind ORDER BY seq) AS place
         FROM compared WHERE kind <> 'event-removed'
     )
-    SELECT id, kind, seq, use_case, at, position, i FROM numbered WHERE place <= :shown ORDER BY kind, place
-    """  # noqa: S608 - constants
-)
-_REPEATED = text(
-    f"""
+    SELECT id, kind, seq, use_case, at, position, i FROM numbered WHERE place <= %(shown)s ORDER BY kind, place
+"""  # noqa: S608 - constants
+_REPEATED = f"""
     WITH {_ENTRIES}
     SELECT id, max(position) AS position FROM entry GROUP BY id HAVING count(*) > 1
     UNION ALL SELECT id, NULL FROM bazar.audit_events GROUP BY id HAVING count(*) > 1
     UNION ALL SELECT event_id, NULL FROM bazar.audit_unsealed GROUP BY event_id HAVING count(*) > 1
-    LIMIT :shown
-    """  # noqa: S608 - constants
-)
+    LIMIT %(shown)s
+"""  # noqa: S608 - constants
 # occurred_at is when the transaction began, and seq is given when the event is written: an older time beside a higher
 # number is a transaction that was open for so long, a clock that was set back, or a time that somebody wrote by hand.
 # Seals are not asked: those of a backlog are much younger than their events.
-_OUT_OF_ORDER = text(
-    """
+_OUT_OF_ORDER = """
     SELECT e.id, e.use_case, e.occurred_at
     FROM (SELECT a.id, a.seq, a.use_case, a.occurred_at,
                  max(a.occurred_at) OVER (ORDER BY a.seq ROWS UNBOUNDED PRECEDING) AS latest
           FROM bazar.audit_events a) e
-    WHERE e.occurred_at < e.latest - interval '1 hour' ORDER BY e.seq LIMIT :shown
-    """
-)
+    WHERE e.occurred_at < e.latest - interval '1 hour' ORDER BY e.seq LIMIT %(shown)s
+"""
 # Of one seal the last event that is still there, or the last one before an entry of it.
-_LAST = text(
-    """
+_LAST = """
     SELECT max(e.seq)
     FROM bazar.audit_seals s CROSS JOIN LATERAL generate_series(0, length(s.entries) / 48 - 1) AS n (i)
          JOIN bazar.audit_events e ON e.id = encode(substr(s.entries, n.i * 48 + 1, 16), 'hex')::uuid
-    WHERE s.position = :position AND n.i < coalesce(CAST(:i AS int), n.i + 1)
-    """
-)
-_EXPECTED = text("SELECT position FROM bazar.audit_seals WHERE hash = decode(:hash, 'hex')")
+    WHERE s.position = %(position)s AND n.i < coalesce(%(i)s::int, n.i + 1)
+"""
+_EXPECTED = "SELECT position FROM bazar.audit_seals WHERE hash = decode(%(hash)s, 'hex')"
 
 
 def seal(connection: Connection) -> None:
     """Seal every committed event that no seal holds; where another transaction is at it, leave it to that one."""
-    connection.execute(text("SELECT bazar.seal_audit(NULL)"))
+    connection.execute("SELECT bazar.seal_audit(NULL)")
 
 
 def verify(connection: Connection, expect: str | None) -> Verification:
@@ -137,13 +129,13 @@ def verify(connection: Connection, expect: str | None) -> Verification:
     digits, of a seal that the chain must have.
     """
     for setting in _SETTINGS:
-        connection.execute(text(setting))
-    counts = connection.execute(_COUNTS).one()
+        connection.execute(setting)
+    [counts] = fetch_all(connection, _Counts, _COUNTS)
     placed = [*_seals(connection), *_events(connection)]
     if not placed and counts.events != counts.entries + counts.unsealed:
         placed = _repeated(connection)
     findings = [finding for _, finding in sorted(placed, key=lambda p: p[0])][:SHOWN]
-    if expect is not None and connection.execute(_EXPECTED, {"hash": expect}).first() is None:
+    if expect is not None and fetch_value(connection, _EXPECTED, {"hash": expect}) is None:
         findings.insert(0, _unexpected(expect))
     return Verification(
         events=counts.events,
@@ -152,8 +144,28 @@ def verify(connection: Connection, expect: str | None) -> Verification:
         head=counts.head,
         head_at=counts.head_at,
         findings=tuple(findings),
-        out_of_order=tuple(_late(row) for row in connection.execute(_OUT_OF_ORDER, {"shown": SHOWN}).all()),
+        out_of_order=tuple(fetch_all(connection, _out_of_order, _OUT_OF_ORDER, {"shown": SHOWN})),
     )
+
+
+class _Counts(NamedTuple):
+    events: int
+    seals: int
+    unsealed: int
+    entries: int
+    head: str | None
+    head_at: datetime | None
+
+
+class _BrokenEvent(NamedTuple):
+    id: uuid.UUID
+    kind: str
+    seq: int | None
+    use_case: str | None
+    at: datetime | None
+    position: int | None
+    """Of the seal that has an entry of it."""
+    i: int | None
 
 
 _Placed = tuple[float, Finding]
@@ -162,62 +174,61 @@ _Placed = tuple[float, Finding]
 
 def _seals(connection: Connection) -> list[_Placed]:
     found: list[_Placed] = []
-    for row in connection.execute(_BROKEN_SEALS, {"shown": SHOWN}).all():
-        kind, position = Break.SEAL_CHANGED, row.position
-        if not row.sound:
+    for at, sealed_at, before, sound in connection.execute(_BROKEN_SEALS, {"shown": SHOWN}).fetchall():
+        kind, position = Break.SEAL_CHANGED, at
+        if not sound:
             message = f"seal {position} was changed: its hash is not that of its content"
-        elif row.before + 1 == position:
+        elif before + 1 == position:
             message = f"seal {position} does not follow from the one before it: one of the two was replaced"
         else:
-            kind, position = Break.SEAL_REMOVED, row.before + 1
-            several = f"seals {position} to {row.position - 1} are"
-            message = f"{several if row.before + 2 < row.position else f'seal {position} is'} missing"
-        found.append((_last(connection, row.before) + 0.5, Finding(kind, message, seal=position, at=row.sealed_at)))
+            kind, position = Break.SEAL_REMOVED, before + 1
+            several = f"seals {position} to {at - 1} are"
+            message = f"{several if before + 2 < at else f'seal {position} is'} missing"
+        found.append((_last(connection, before) + 0.5, Finding(kind, message, seal=position, at=sealed_at)))
     return found
 
 
 def _events(connection: Connection) -> list[_Placed]:
     found: list[_Placed] = []
     before = 0.0
-    for row in connection.execute(_BROKEN_EVENTS, {"shown": SHOWN}).all():
-        if row.seq is None:
+    for event in fetch_all(connection, _BrokenEvent, _BROKEN_EVENTS, {"shown": SHOWN}):
+        if event.seq is None:
             # Of an event that is gone only its neighbours tell where it was.
-            before = max(before, _last(connection, row.position, row.i) or _last(connection, row.position - 1))
-        found.append((before + 0.5 if row.seq is None else row.seq, _finding(row)))
+            assert event.position is not None, "without a row and a place in the queue it has an entry in a seal"
+            before = max(before, _last(connection, event.position, event.i) or _last(connection, event.position - 1))
+        found.append((before + 0.5 if event.seq is None else event.seq, _finding(event)))
     return found
 
 
-def _finding(row: Row[Any]) -> Finding:
-    kind = Break(row.kind)
-    held = f"seal {row.position}" if row.position is not None else None
+def _finding(event: _BrokenEvent) -> Finding:
+    kind = Break(event.kind)
+    held = f"seal {event.position}" if event.position is not None else None
     messages = {
-        Break.EVENT_REMOVED: f"event {row.id} was removed: "
+        Break.EVENT_REMOVED: f"event {event.id} was removed: "
         + (f"{held} holds its hash" if held else "it waits for a seal and is not there"),
-        Break.EVENT_CHANGED: f"event {row.id} was changed: its content is not "
+        Break.EVENT_CHANGED: f"event {event.id} was changed: its content is not "
         + (f"what {held} holds" if held else "that of its hash"),
-        Break.EVENT_INSERTED: f"event {row.id} is in no seal and waits for none: it was slipped in, or the seal that"
+        Break.EVENT_INSERTED: f"event {event.id} is in no seal and waits for none: it was slipped in, or the seal that"
         " held it was removed",
-        Break.EVENT_REPEATED: f"event {row.id} waits for a seal, and {held} holds it already",
+        Break.EVENT_REPEATED: f"event {event.id} waits for a seal, and {held} holds it already",
     }
-    return Finding(kind, messages[kind], row.id, row.use_case, row.position, row.at)
+    return Finding(kind, messages[kind], event.id, event.use_case, event.position, event.at)
 
 
-def _late(row: Row[Any]) -> Finding:
-    message = f"event {row.id} is more than an hour older than an event that was written before it"
-    return Finding(Break.OUT_OF_ORDER, message, row.id, row.use_case, at=row.occurred_at)
+def _out_of_order(id: uuid.UUID, use_case: str, occurred_at: datetime) -> Finding:  # noqa: A002 - a column
+    message = f"event {id} is more than an hour older than an event that was written before it"
+    return Finding(Break.OUT_OF_ORDER, message, id, use_case, at=occurred_at)
 
 
 def _repeated(connection: Connection) -> list[_Placed]:
-    message = "event {} is there more than once"
-    rows = connection.execute(_REPEATED, {"shown": SHOWN}).all()
     return [
-        (row.position or 0, Finding(Break.EVENT_REPEATED, message.format(row.id), row.id, seal=row.position))
-        for row in rows
+        (position or 0, Finding(Break.EVENT_REPEATED, f"event {id_} is there more than once", id_, seal=position))
+        for id_, position in connection.execute(_REPEATED, {"shown": SHOWN}).fetchall()
     ]
 
 
-def _last(connection: Connection, position: int, i: int | None = None) -> float:
-    return connection.execute(_LAST, {"position": position, "i": i}).scalar() or 0
+def _last(connection: Connection, position: int | None, i: int | None = None) -> float:
+    return fetch_value(connection, _LAST, {"position": position, "i": i}) or 0
 
 
 def _unexpected(expect: str) -> Finding:

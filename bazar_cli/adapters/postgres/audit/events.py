@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import Connection, text
+from psycopg.types.json import Jsonb
 
-from bazar_cli.domain.authz.spec import Grant
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.connections import Connection
+    from bazar_cli.domain.authz.spec import Grant
 
-_INSERT = text(
-    """
+_INSERT = """
     INSERT INTO bazar.audit_events
         (id, operator_id, operator_email, use_case, outcome, target_type, target_id, organization_id,
          before, after, reason, request_id)
-    VALUES (:id, :operator_id, :operator_email, :use_case, :outcome, :target_type, :target_id,
-            :organization_id, CAST(:before AS jsonb), CAST(:after AS jsonb), :reason, :request_id)
-    """
-)
-_LATEST_CHANGE = text(
-    """
+    VALUES (%(id)s, %(operator_id)s, %(operator_email)s, %(use_case)s, %(outcome)s, %(target_type)s, %(target_id)s,
+            %(organization_id)s, %(before)s, %(after)s, %(reason)s, %(request_id)s)
+"""
+_LATEST_CHANGE = """
     SELECT before ->> 'email' AS before, after ->> 'email' AS after FROM bazar.audit_events
-    WHERE target_type = 'user' AND target_id = :id AND use_case = 'users.update' AND outcome = 'done'
+    WHERE target_type = 'user' AND target_id = %(id)s AND use_case = 'users.update' AND outcome = 'done'
       AND after ->> 'email' IS NOT NULL
     ORDER BY seq DESC LIMIT 1
-    """
-)
+"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Change:
 
 def address_before(connection: Connection, user_id: uuid.UUID, email: str) -> str | None:
     """Return the address from which a user came to `email` by the latest change of it; None when by none."""
-    row = connection.execute(_LATEST_CHANGE, {"id": str(user_id)}).one_or_none()
-    return row.before if row is not None and row.after == email else None
+    before, after = connection.execute(_LATEST_CHANGE, {"id": str(user_id)}).fetchone() or (None, None)
+    return before if after == email else None
 
 
 def record(connection: Connection, grant: Grant, change: Change) -> None:
@@ -68,8 +65,8 @@ def record(connection: Connection, grant: Grant, change: Change) -> None:
             "target_type": change.target_type,
             "target_id": str(change.target_id),
             "organization_id": change.organization_id,
-            "before": None if change.before is None else json.dumps(change.before),
-            "after": None if change.after is None else json.dumps(change.after),
+            "before": None if change.before is None else Jsonb(change.before),
+            "after": None if change.after is None else Jsonb(change.after),
             "reason": change.reason,
             "request_id": grant.request_id,
         },

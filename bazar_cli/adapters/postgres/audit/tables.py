@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import text
-
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_one, fetch_value
 from bazar_cli.domain.audit import Gap, Unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from bazar_cli.adapters.postgres.connections import Connection
 
 _EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
 _TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
@@ -27,34 +26,28 @@ _TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
     (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
 }
 """Those of the revisions, by table and name: how each is switched on, its function in schema bazar, when it fires."""
-_RULES = text(
-    """
-    SELECT t.name AS "table", r.rulename AS name, format('%I', r.rulename) AS quoted
-    FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_rewrite r ON r.ev_class = t.name::regclass
+_RULES = """
+    SELECT t.name AS "table", r.rulename AS name, quote_ident(r.rulename) AS quoted
+    FROM unnest(%(tables)s::text[]) AS t (name) JOIN pg_rewrite r ON r.ev_class = t.name::regclass
     WHERE r.ev_enabled <> 'D' ORDER BY 1, 2
-    """
-)
-_FOUND = text(
-    """
-    SELECT t.name AS "table", g.tgname AS name, format('%I', g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
+"""
+_FOUND = """
+    SELECT t.name AS "table", g.tgname AS name, quote_ident(g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
            g.tgenabled = 'A' AS always, g.tgtype & 2 <> 0 AS before, g.tgtype AS type,
            p.pronamespace = 'bazar'::regnamespace AND g.tgqual IS NULL AND cardinality(g.tgattr::int2[]) = 0 AS plain,
            p.proname AS function
-    FROM unnest(CAST(:tables AS text[])) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
+    FROM unnest(%(tables)s::text[]) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
         JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE NOT g.tgisinternal ORDER BY 1, 2
-    """
-)
-_NUMBERS = text(
-    """
+"""
+_NUMBERS = """
     SELECT format('bazar.%I', c.relname) AS quoted, c.relname AS name, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
            has_sequence_privilege(c.oid, 'SELECT') AS readable
     FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
     WHERE s.seqrelid = pg_get_serial_sequence('bazar.audit_events', 'seq')::regclass
-    """
-)
+"""
 _BIGGEST = 2**63 - 1
-_REPLICA = text("SELECT current_setting('session_replication_role') = 'replica'")
+_REPLICA = "SELECT current_setting('session_replication_role') = 'replica'"
 
 
 def unguarded(connection: Connection) -> tuple[Unguarded, ...]:
@@ -62,39 +55,61 @@ def unguarded(connection: Connection) -> tuple[Unguarded, ...]:
     return (*_rules(connection), *_triggers(connection), *_numbers(connection), *_session(connection))
 
 
+class _Trigger(NamedTuple):
+    table: str
+    name: str
+    quoted: str
+    enabled: bool
+    always: bool
+    before: bool
+    type: int
+    plain: bool
+    function: str
+
+
+class _Sequence(NamedTuple):
+    quoted: str
+    name: str
+    seqincrement: int
+    seqmin: int
+    seqmax: int
+    seqcycle: bool
+    readable: bool
+
+
 def _rules(connection: Connection) -> list[Unguarded]:
     return [
         Unguarded(
             Gap.RULE,
-            row.table,
-            row.name,
-            f"the rule {row.name} on {row.table} can turn what is written there into something else, or into nothing",
-            f"DROP RULE {row.quoted} ON {row.table}",
+            table,
+            name,
+            f"the rule {name} on {table} can turn what is written there into something else, or into nothing",
+            f"DROP RULE {quoted} ON {table}",
         )
-        for row in connection.execute(_RULES, {"tables": list(_TABLES)})
+        for table, name, quoted in connection.execute(_RULES, {"tables": list(_TABLES)}).fetchall()
     ]
 
 
 def _triggers(connection: Connection) -> list[Unguarded]:
-    rows = {(row.table, row.name): row for row in connection.execute(_FOUND, {"tables": list(_TABLES)})}
+    rows = {(row.table, row.name): row for row in fetch_all(connection, _Trigger, _FOUND, {"tables": list(_TABLES)})}
     found: list[Unguarded] = []
     for (table, name), (enable, function, type_) in _TRIGGERS.items():
         row = rows.pop((table, name), None)
         create = "as migrations/versions/0002_tamper_evident_audit.py does"
         switch_on = f"ALTER TABLE {table} {enable} TRIGGER {name}"
         if row is None:
-            said = f"the trigger {name} of {table} is gone"
-            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, said, f"create it {create}"))
+            message = f"the trigger {name} of {table} is gone"
+            found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, message, f"create it {create}"))
         elif not (row.plain and (row.function, row.type) == (function, type_)):
-            said = f"the trigger {name} of {table} is not as bazar made it, and may let pass what it is to stop"
+            message = f"the trigger {name} of {table} is not as bazar made it, and may let pass what it is to stop"
             anew = f"DROP TRIGGER {name} ON {table}, then create it {create}"
-            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, said, anew))
+            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, message, anew))
         elif not row.enabled:
-            said = f"the trigger {name} of {table} is disabled"
-            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
+            message = f"the trigger {name} of {table} is disabled"
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, message, switch_on))
         elif enable == _ALWAYS and not row.always:
-            said = f"the trigger {name} of {table} is off where session_replication_role is replica"
-            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, said, switch_on))
+            message = f"the trigger {name} of {table} is off where session_replication_role is replica"
+            found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, message, switch_on))
     found += [
         Unguarded(
             Gap.TRIGGER_ADDED,
@@ -110,17 +125,17 @@ def _triggers(connection: Connection) -> list[Unguarded]:
 
 
 def _numbers(connection: Connection) -> list[Unguarded]:
-    row = connection.execute(_NUMBERS).one_or_none()
-    greatest = connection.execute(text("SELECT coalesce(max(seq), 0) FROM bazar.audit_events")).scalar_one()
+    row = fetch_one(connection, _Sequence, _NUMBERS)
+    greatest = fetch_value(connection, "SELECT coalesce(max(seq), 0) FROM bazar.audit_events")
     column = "ALTER TABLE bazar.audit_events ALTER COLUMN seq"
     if row is None:
-        said = "the column seq of bazar.audit_events has no sequence: no event can be written, and so no change"
+        message = "the column seq of bazar.audit_events has no sequence: no event can be written, and so no change"
         remedy = f"{column} ADD GENERATED ALWAYS AS IDENTITY (START WITH {greatest + 1})"
-        return [Unguarded(Gap.SEQUENCE_MISSING, _EVENTS, "seq", said, remedy)]
+        return [Unguarded(Gap.SEQUENCE_MISSING, _EVENTS, "seq", message, remedy)]
 
-    def gap(kind: Gap, said: str, remedy: str) -> list[Unguarded]:
-        said = f"the sequence bazar.{row.name}, which numbers events, {said}"
-        return [Unguarded(kind, _EVENTS, row.name, said, remedy)]
+    def gap(kind: Gap, state: str, remedy: str) -> list[Unguarded]:
+        message = f"the sequence bazar.{row.name}, which numbers events, {state}"
+        return [Unguarded(kind, _EVENTS, row.name, message, remedy)]
 
     raise_end = f"{column} SET NO MAXVALUE SET NO CYCLE"
     if row.seqcycle:
@@ -128,8 +143,9 @@ def _numbers(connection: Connection) -> list[Unguarded]:
     if not row.readable:
         return []
     # Read after the greatest number: it only grows meanwhile.
-    state = connection.exec_driver_sql(f"TABLE {row.quoted}").one()
-    following = state.last_value + row.seqincrement if state.is_called else state.last_value
+    query = f"SELECT last_value, is_called FROM {row.quoted}".encode()  # noqa: S608 - quoted by Postgres
+    [(last, is_called)] = connection.execute(query).fetchall()
+    following = last + row.seqincrement if is_called else last
     to_the_last = f"SELECT setval('{row.quoted}', {max(greatest, 1)})"
     if row.seqincrement < 0:
         to_the_last = f"{column} SET INCREMENT 1 RESTART WITH {greatest + 1}"
@@ -139,14 +155,16 @@ def _numbers(connection: Connection) -> list[Unguarded]:
             remedy = "no number is left: keep the log with `bazar audit export`, and go on in a new database"
         return gap(Gap.SEQUENCE_AT_END, "is at its end: no event can be written, and so no change", remedy)
     if following <= greatest:
-        said = f"goes on at {following}, but events have numbers up to {greatest}: no event can be written there"
-        return gap(Gap.SEQUENCE_SET_BACK, f"{said}, and so no change", to_the_last)
+        state = f"goes on at {following}, but events have numbers up to {greatest}: no event can be written there"
+        return gap(Gap.SEQUENCE_SET_BACK, f"{state}, and so no change", to_the_last)
     return []
 
 
 def _session(connection: Connection) -> list[Unguarded]:
-    if not connection.execute(_REPLICA).scalar_one():
+    if not fetch_value(connection, _REPLICA):
         return []
-    said = "session_replication_role is replica for the role of the connection: the triggers that hash events are off"
+    message = (
+        "session_replication_role is replica for the role of the connection: the triggers that hash events are off"
+    )
     remedy = "reset it on the role or database where it is set: ALTER ROLE ... RESET session_replication_role"
-    return [Unguarded(Gap.REPLICA, _EVENTS, "session_replication_role", said, remedy)]
+    return [Unguarded(Gap.REPLICA, _EVENTS, "session_replication_role", message, remedy)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
+from bazar_cli.adapters.postgres.rows import fetch_values
 from bazar_cli.domain.doctor import Affected, Exposure
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.connections import Connection
 
 # Supabase's data API speaks as these two, and everybody is PUBLIC. What they have through other roles counts too:
 # has_*_privilege says what a role can do, not what was granted to it by name.
@@ -19,15 +18,12 @@ _RELATIONS = """
     SELECT c.oid, c.relname, c.relkind, c.relrowsecurity FROM pg_class c
     WHERE c.relnamespace = to_regnamespace('bazar') AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 """
-_UNPROTECTED = text(
-    f"""
+_UNPROTECTED = f"""
     SELECT format('bazar.%I', relname) AS name FROM ({_RELATIONS}) AS tables
     WHERE relkind IN ('r', 'p') AND NOT relrowsecurity ORDER BY 1
-    """  # noqa: S608 - constants
-)
+"""  # noqa: S608 - constants
 # Nothing in a schema can be reached without USAGE on it. A privilege on one column is one on the table.
-_REACHABLE = text(
-    f"""
+_REACHABLE = f"""
     WITH roles AS (SELECT * FROM {_ROLES} AS r WHERE has_schema_privilege(name, 'bazar', 'USAGE'))
     SELECT format('bazar.%I', o.relname) AS name, CASE WHEN o.relkind = 'S' THEN 'SEQUENCES' ELSE 'TABLES' END AS kind,
            r.name AS role, string_agg(p.name, ', ' ORDER BY p.place) AS privileges
@@ -49,8 +45,7 @@ _REACHABLE = text(
     SELECT 'schema bazar', 'SCHEMA', r.name, 'CREATE'
     FROM {_ROLES} AS r WHERE has_schema_privilege(r.name, 'bazar', 'CREATE')
     ORDER BY 1, 3
-    """  # noqa: S608 - constants
-)
+"""  # noqa: S608 - constants
 
 
 def exposure(connection: Connection) -> Exposure:
@@ -60,18 +55,18 @@ def exposure(connection: Connection) -> Exposure:
     """
     notes: dict[str, list[str]] = {}
     statements: list[str] = []
-    for row in connection.execute(_UNPROTECTED):
-        notes.setdefault(row.name, []).append("no row security")
-        statements.append(f"ALTER TABLE {row.name} ENABLE ROW LEVEL SECURITY;")
+    for table in fetch_values(connection, _UNPROTECTED):
+        notes.setdefault(table, []).append("no row security")
+        statements.append(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;")
     roles: dict[str, None] = {}
     kinds: dict[str, None] = {}
-    for row in connection.execute(_REACHABLE):
-        role = "PUBLIC" if row.role == "public" else str(row.role)
-        notes.setdefault(row.name, []).append(f"{role} may {row.privileges}")
-        roles[role] = kinds[row.kind] = None
+    for name, kind, grantee, privileges in connection.execute(_REACHABLE).fetchall():
+        role = "PUBLIC" if grantee == "public" else grantee
+        notes.setdefault(name, []).append(f"{role} may {privileges}")
+        roles[role] = kinds[kind] = None
     if roles:
         to = ", ".join(roles)
         statements += [f"REVOKE ALL ON ALL {k} IN SCHEMA bazar FROM {to};" for k in kinds if k != "SCHEMA"]
         statements.append(f"REVOKE ALL ON SCHEMA bazar FROM {to};")
-    rows = tuple(Affected(None, name=name, note="; ".join(said)) for name, said in sorted(notes.items()))
+    rows = tuple(Affected(None, name=name, note="; ".join(texts)) for name, texts in sorted(notes.items()))
     return Exposure(rows, " ".join(statements))

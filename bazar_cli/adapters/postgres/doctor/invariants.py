@@ -1,57 +1,42 @@
-"""What `doctor` reads of Postgres alone: who rules, who owns, and what the plans allow."""
+"""What `doctor` reads of Postgres alone: organizations without an owner, and what the plans allow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
+from bazar_cli.adapters.postgres.superusers import IN_SERVICE
 from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Found
 from bazar_cli.domain.entities import Plan
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.connections import Connection
 
-# Someone who is being deleted counts as inactive (docs/permissions.md); who is being created is told of as pending.
-_IN_SERVICE = "u.state = 'active' AND u.pending IS DISTINCT FROM 'delete'"
-_RULERS = text(
-    f"SELECT count(*) FROM bazar.users u WHERE u.is_superuser AND u.plan = 'premium' AND {_IN_SERVICE}"  # noqa: S608
-)
-_OWNERLESS = text(
-    f"""
+_OWNERLESS = f"""
     SELECT o.id, o.slug, count(*) OVER () AS total FROM bazar.organizations o
     WHERE NOT EXISTS (SELECT 1 FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id
-                      WHERE m.organization_id = o.id AND m.role = 'owner' AND {_IN_SERVICE})
-    ORDER BY o.created_at, o.id LIMIT :shown
-    """  # noqa: S608 - constants
-)
-_PLANS = text(
-    """
+                      WHERE m.organization_id = o.id AND m.role = 'owner' AND {IN_SERVICE})
+    ORDER BY o.created_at, o.id LIMIT %(shown)s
+"""  # noqa: S608 - constants
+_PLANS = """
     SELECT p.name, x.permission FROM bazar.plans p LEFT JOIN bazar.plan_permissions x ON x.plan = p.name
     ORDER BY p.position, x.permission
-    """
-)
-
-
-def active_superusers(connection: Connection) -> int:
-    """Count the active superusers on Premium."""
-    return int(connection.execute(_RULERS).scalar_one())
+"""
 
 
 def organizations_without_owner(connection: Connection) -> Found:
-    """Return the organizations none of whose owners is in service."""
-    rows = connection.execute(_OWNERLESS, {"shown": SHOWN_ROWS}).all()
-    return Found(rows[0].total if rows else 0, tuple(Affected(row.id, name=row.slug) for row in rows))
+    """Return the organizations without an active owner. A user who is being created is reported as pending."""
+    rows = connection.execute(_OWNERLESS, {"shown": SHOWN_ROWS}).fetchall()
+    return Found(rows[0][2] if rows else 0, tuple(Affected(id_, name=slug) for id_, slug, _ in rows))
 
 
 def plan_table(connection: Connection) -> dict[str, list[str]]:
     """Return every plan with its permissions as they are stored, also those that this release does not know."""
     table: dict[str, list[str]] = {}
-    for row in connection.execute(_PLANS):
-        permissions = table.setdefault(row.name, [])
-        if row.permission is not None:
-            permissions.append(row.permission)
+    for plan, permission in connection.execute(_PLANS).fetchall():
+        permissions = table.setdefault(plan, [])
+        if permission is not None:
+            permissions.append(permission)
     return table
 
 

@@ -7,17 +7,30 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
 
+from bazar_cli.adapters.postgres.orgs import memberships
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import Conflict
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+    from bazar_cli.adapters.postgres.connections import Connection
 
 _UNIQUE = frozenset({"users_email_key", "users_pkey"})
 LEASE_SECONDS = 20
 """Above the Auth timeout: who holds a lease and lives has ended its call before the lease ends."""
+
+_INSERT = """
+    INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until,
+                             origin, is_superuser, created_at, updated_at)
+    VALUES (%(id)s, %(email)s, %(name)s, %(plan)s, %(state)s, %(pending)s, %(lease)s,
+            clock_timestamp() + make_interval(secs => %(seconds)s), %(origin)s, false, now(), now())
+"""
+_HELD = "id = %(id)s AND pending = %(pending)s AND lease_owner = %(lease)s"
 
 
 @dataclass(frozen=True)
@@ -41,40 +54,23 @@ def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> No
     Raises: Conflict `users.email_exists` when another command was faster: with the address or, of an identity
     that both adopt, with the id.
     """
+    values = {
+        "id": new.id,
+        "email": new.email,
+        "name": new.name,
+        "plan": new.plan.value,
+        "state": new.state.value,
+        "pending": new.pending.value,
+        "origin": "adopted" if new.adopted else "created",
+        "lease": lease,
+        "seconds": LEASE_SECONDS,
+    }
     try:
-        connection.execute(
-            text(
-                """
-                INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until,
-                                         origin, is_superuser, created_at, updated_at)
-                VALUES (:id, :email, :name, :plan, :state, :pending, :lease,
-                        clock_timestamp() + make_interval(secs => :seconds), :origin, false, now(), now())
-                """
-            ),
-            {
-                "id": new.id,
-                "email": new.email,
-                "name": new.name,
-                "plan": new.plan.value,
-                "state": new.state.value,
-                "pending": new.pending.value,
-                "origin": "adopted" if new.adopted else "created",
-                "lease": lease,
-                "seconds": LEASE_SECONDS,
-            },
-        )
-    except IntegrityError as error:
-        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name in _UNIQUE:
-            raise email_taken(new.email) from error
-        raise
+        connection.execute(_INSERT, values)
+    except UniqueViolation as error:
+        raise _conflict(error, email_taken(new.email)) from error
     if new.organization_id is not None:
-        connection.execute(
-            text(
-                "INSERT INTO bazar.memberships (organization_id, user_id, role, created_at)"
-                " VALUES (:organization, :user, :role, now())"
-            ),
-            {"organization": new.organization_id, "user": new.id, "role": new.role.value},
-        )
+        memberships.insert(connection, new.organization_id, new.id, new.role)
 
 
 def email_taken(email: str, *, creating: bool = True) -> Conflict:
@@ -91,41 +87,34 @@ def email_taken(email: str, *, creating: bool = True) -> Conflict:
 def take(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> None:
     """Write what is pending at Supabase, and that this command is at it."""
     connection.execute(
-        text(
-            """
-            UPDATE bazar.users SET pending = :pending, lease_owner = :lease, updated_at = clock_timestamp(),
-                   lease_until = clock_timestamp() + make_interval(secs => :seconds)
-            WHERE id = :id
-            """
-        ),
+        """
+        UPDATE bazar.users SET pending = %(pending)s, lease_owner = %(lease)s, updated_at = clock_timestamp(),
+               lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+        WHERE id = %(id)s
+        """,
         {"id": user_id, "pending": pending.value, "lease": lease, "seconds": LEASE_SECONDS},
     )
 
 
 def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
     """Clear what was pending once Supabase confirmed it; False when this command no longer holds it."""
-    changed = connection.execute(
-        text(
-            """
-            UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL,
-                   updated_at = clock_timestamp()
-            WHERE id = :id AND pending = :pending AND lease_owner = :lease
-            """
-        ),
+    settled = connection.execute(
+        f"""
+        UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL, updated_at = clock_timestamp()
+        WHERE {_HELD}
+        """,  # noqa: S608 - constants
         {"id": user_id, "pending": pending.value, "lease": lease},
     )
-    return changed.rowcount == 1
+    return settled.rowcount == 1
 
 
 def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
     """Let the lease last anew; False when another command has it, or the row is gone or settled."""
     renewed = connection.execute(
-        text(
-            """
-            UPDATE bazar.users SET lease_until = clock_timestamp() + make_interval(secs => :seconds)
-            WHERE id = :id AND pending = :pending AND lease_owner = :lease
-            """
-        ),
+        f"""
+        UPDATE bazar.users SET lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+        WHERE {_HELD}
+        """,  # noqa: S608 - constants
         {"id": user_id, "pending": pending.value, "lease": lease, "seconds": LEASE_SECONDS},
     )
     return renewed.rowcount == 1
@@ -134,12 +123,12 @@ def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: u
 def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
     """Give the lease back and leave what is pending for the next run; return whether this command still held it.
 
-    No long wait for that: it runs out by itself.
+    It waits for the row only for a second: the lease runs out by itself.
     """
-    connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+    connection.execute("SET LOCAL lock_timeout = '1s'")
     released = connection.execute(
-        text("UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE id = :id AND lease_owner = :lease"),
-        {"id": user_id, "lease": lease},
+        "UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL WHERE id = %s AND lease_owner = %s",
+        (user_id, lease),
     )
     return released.rowcount == 1
 
@@ -147,18 +136,14 @@ def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> boo
 def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
     """Delete the row with its memberships; False when this command no longer holds it."""
     removed = connection.execute(
-        text(
-            """
-            WITH doomed AS (
-                SELECT id FROM bazar.users WHERE id = :id AND pending = :pending AND lease_owner = :lease FOR UPDATE
-            ),
-            held AS (
-                SELECT 1 FROM bazar.memberships WHERE user_id IN (SELECT id FROM doomed)
-                ORDER BY organization_id FOR UPDATE
-            )
-            DELETE FROM bazar.users WHERE id IN (SELECT id FROM doomed) AND (SELECT count(*) FROM held) >= 0
-            """
-        ),
+        f"""
+        WITH doomed AS (SELECT id FROM bazar.users WHERE {_HELD} FOR UPDATE),
+        held AS (
+            SELECT 1 FROM bazar.memberships WHERE user_id IN (SELECT id FROM doomed)
+            ORDER BY organization_id FOR UPDATE
+        )
+        DELETE FROM bazar.users WHERE id IN (SELECT id FROM doomed) AND (SELECT count(*) FROM held) >= 0
+        """,  # noqa: S608 - constants
         {"id": user_id, "pending": pending.value, "lease": lease},
     )
     return removed.rowcount == 1
@@ -166,52 +151,45 @@ def remove(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
 
 def rename(connection: Connection, user_id: uuid.UUID, name: str | None) -> None:
     """Write the display name, None for none."""
-    connection.execute(
-        text("UPDATE bazar.users SET name = :name, updated_at = clock_timestamp() WHERE id = :id"),
-        {"id": user_id, "name": name},
-    )
+    _set(connection, user_id, "name", name)
 
 
 def write_adopted(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID, state: UserState, origin: str) -> None:
     """Write the state and the origin that an identity has at Supabase while this command adopts it."""
     connection.execute(
-        text("UPDATE bazar.users SET state = :state, origin = :origin WHERE id = :id AND lease_owner = :lease"),
-        {"id": user_id, "lease": lease, "state": state.value, "origin": origin},
+        "UPDATE bazar.users SET state = %s, origin = %s WHERE id = %s AND lease_owner = %s",
+        (state.value, origin, user_id, lease),
     )
 
 
 def set_superuser(connection: Connection, user_id: uuid.UUID, *, superuser: bool) -> None:
     """Write the superuser flag."""
-    connection.execute(
-        text("UPDATE bazar.users SET is_superuser = :superuser, updated_at = clock_timestamp() WHERE id = :id"),
-        {"id": user_id, "superuser": superuser},
-    )
+    _set(connection, user_id, "is_superuser", superuser)
 
 
 def move(connection: Connection, user_id: uuid.UUID, plan: Plan) -> None:
     """Put a user on a plan."""
-    connection.execute(
-        text("UPDATE bazar.users SET plan = :plan, updated_at = clock_timestamp() WHERE id = :id"),
-        {"id": user_id, "plan": plan.value},
-    )
+    _set(connection, user_id, "plan", plan.value)
 
 
 def write_state(connection: Connection, user_id: uuid.UUID, state: UserState) -> None:
     """Write the state that is wanted."""
-    connection.execute(
-        text("UPDATE bazar.users SET state = :state, updated_at = clock_timestamp() WHERE id = :id"),
-        {"id": user_id, "state": state.value},
-    )
+    _set(connection, user_id, "state", state.value)
 
 
 def write_email(connection: Connection, user_id: uuid.UUID, email: str) -> None:
     """Write the address, in lower case. Raises: Conflict `users.email_exists` when another command was faster."""
     try:
-        connection.execute(
-            text("UPDATE bazar.users SET email = :email, updated_at = clock_timestamp() WHERE id = :id"),
-            {"id": user_id, "email": email},
-        )
-    except IntegrityError as error:
-        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name in _UNIQUE:
-            raise email_taken(email, creating=False) from error
-        raise
+        _set(connection, user_id, "email", email)
+    except UniqueViolation as error:
+        raise _conflict(error, email_taken(email, creating=False)) from error
+
+
+def _set(connection: Connection, user_id: uuid.UUID, column: LiteralString, value: object) -> None:
+    query = f"UPDATE bazar.users SET {column} = %s, updated_at = clock_timestamp() WHERE id = %s"  # noqa: S608
+    connection.execute(query, (value, user_id))
+
+
+def _conflict(error: UniqueViolation, taken: Conflict) -> Exception:
+    """The conflict that an index of bazar's means; an index of somebody else's means none that is known."""
+    return taken if error.diag.constraint_name in _UNIQUE else error

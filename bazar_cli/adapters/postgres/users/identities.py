@@ -11,34 +11,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.connections import Connection
 
 # Row security would hide rows without a word: what it filters proves nothing and compares nothing.
-_READABLE = text(
-    """
+_READABLE = """
     SELECT coalesce(bool_and(has_table_privilege(t, 'SELECT') AND NOT row_security_active(t)), false)
            AND count(*) = 2
     FROM (SELECT to_regclass(name) AS t FROM unnest(ARRAY['auth.users', 'auth.sessions']) AS name) AS tables
     WHERE t IS NOT NULL
-    """
-)
-_MAY_USE_SCHEMA = text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'")
-_SESSION = text("SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = :id)")
+"""
+_MAY_USE_SCHEMA = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'"
+_SESSION = "SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = %(id)s)"
 # Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
-_MAY_DELETE_SESSIONS = text("SELECT has_table_privilege('auth.sessions', 'DELETE')")
-_END_SESSIONS = text("DELETE FROM auth.sessions WHERE user_id = :user_id")
-_SIGNED_IN = text("SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = :user_id")
+_MAY_DELETE_SESSIONS = "SELECT has_table_privilege('auth.sessions', 'DELETE')"
+_END_SESSIONS = "DELETE FROM auth.sessions WHERE user_id = %(user_id)s"
+_SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(user_id)s"
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, whose mask nobody needs.
-_SESSIONS_OF = text(
-    """
+_SESSIONS_OF = """
     SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
            CAST(aal AS text) AS aal, not_after
-    FROM auth.sessions WHERE user_id = :user_id ORDER BY created_at DESC, id
-    """
-)
+    FROM auth.sessions WHERE user_id = %(user_id)s ORDER BY created_at DESC, id
+"""
 
 
 @dataclass(frozen=True)
@@ -60,29 +56,27 @@ def readable(connection: Connection, session_id: str | None) -> bool:
         wanted = uuid.UUID(session_id or "")
     except ValueError:
         return False
-    return is_there(connection) and bool(connection.execute(_SESSION, {"id": wanted}).scalar_one())
+    return is_there(connection) and fetch_value(connection, _SESSION, {"id": wanted})
 
 
 def is_there(connection: Connection) -> bool:
     """Say whether `auth.*` can be read here, of whichever project it is."""
-    if not connection.execute(_MAY_USE_SCHEMA).scalar_one_or_none():
-        return False
-    return bool(connection.execute(_READABLE).scalar_one())
+    return bool(fetch_value(connection, _MAY_USE_SCHEMA)) and fetch_value(connection, _READABLE)
 
 
 def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
     """Say whether an identity ever signed in, None when there is none; for callers to whom `readable` said yes."""
-    return connection.execute(_SIGNED_IN, {"user_id": user_id}).scalar_one_or_none()
+    return fetch_value(connection, _SIGNED_IN, {"user_id": user_id})
 
 
 def sessions_of(connection: Connection, user_id: uuid.UUID) -> tuple[SessionRow, ...]:
     """Return the sessions of an identity, the newest first; for callers to whom `readable` said yes."""
-    return tuple(SessionRow(*row) for row in connection.execute(_SESSIONS_OF, {"user_id": user_id}))
+    return tuple(fetch_all(connection, SessionRow, _SESSIONS_OF, {"user_id": user_id}))
 
 
 def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
     """Say whether `auth.sessions` is readable, as `readable` proves, and its rows may be deleted."""
-    return readable(connection, session_id) and bool(connection.execute(_MAY_DELETE_SESSIONS).scalar_one())
+    return readable(connection, session_id) and fetch_value(connection, _MAY_DELETE_SESSIONS)
 
 
 def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:

@@ -1,15 +1,11 @@
-"""What Postgres, a pooler or libpq said of an error: its own words, without the parameters of a statement."""
+"""The texts of an error as Postgres, a pooler or libpq sent them, without the parameters of a statement."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import psycopg
-
-if TYPE_CHECKING:
-    from sqlalchemy.exc import DBAPIError
 
 _OF_ROWS = ("23", "44")
 """Classes whose DETAIL quotes a row, perhaps one that the operator may not see: it is left out."""
@@ -23,8 +19,8 @@ _POINTED_AT = frozenset({"42703", "42804"})
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was said of an error."""
+class Diagnostics:
+    """The texts of one error."""
 
     sqlstate: str | None
     message: str
@@ -35,7 +31,7 @@ class Said:
     position: str = "unknown"
     """Where in the statement it is; empty where the server does not say."""
     remedy: str = ""
-    """What we know to help against just this."""
+    """What helps against this error, where bazar knows it."""
 
     @property
     def text(self) -> str:
@@ -61,14 +57,12 @@ class Said:
         return "; ".join(filter(None, (self.hint.rstrip("."), self.remedy or ours)))
 
 
-def said_by(error: DBAPIError | psycopg.Error) -> Said:
-    """Return what was said of an error; Postgres and libpq never put a password in it."""
-    cause = error if isinstance(error, psycopg.Error) else error.orig
-    sqlstate = getattr(cause, "sqlstate", None)
-    if not isinstance(cause, psycopg.Error) or cause.diag.message_primary is None:
-        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        return Said(sqlstate, lines[0] if lines else type(cause).__name__)
-    diag = cause.diag
+def diagnostics_of(error: psycopg.Error) -> Diagnostics:
+    """Return the texts of an error; Postgres and libpq never put a password in them."""
+    diag = error.diag
+    if diag.message_primary is None:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return Diagnostics(error.sqlstate, lines[0] if lines else type(error).__name__)
     texts = (diag.message_primary, diag.message_detail, diag.message_hint)
     message, detail, hint = ("; ".join((text or "").splitlines()) for text in texts)
-    return Said(sqlstate, message, detail, hint, diag.context or "", diag.statement_position or "")
+    return Diagnostics(error.sqlstate, message, detail, hint, diag.context or "", diag.statement_position or "")

@@ -5,7 +5,7 @@ in this order:
 
 1. users by id: those that the request names, to write them, and the operator, to read them (`hold_operator`, the first
    statement of the transaction); with them what the operator's plan allows
-2. the lock of those who rule, where a superuser is taken out of service (`users.other_active_superusers`)
+2. the lock of those who rule, where a superuser is taken out of service (`superusers.count_other_active`)
 3. organizations by id: to keep them, to change who belongs to them, or to change them (`organizations.Lock`)
 4. plans, by position
 5. memberships by organization and user, each after its user or organization: the operator's, to read those that the
@@ -19,43 +19,42 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
-
+from bazar_cli.adapters.postgres.rows import fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Grant, Reach
 from bazar_cli.domain.entities import Pending, Role
 from bazar_cli.domain.errors import RightsChanged
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.connections import Connection
 
 # One statement, in which each part begins when the one before has its locks: a part with a lock is never inlined, and
 # a count reads all of it. What the plan must still have is locked row by row: a count would be that of before a wait.
 _HOLD_OPERATOR = """
     WITH before AS (
-        SELECT id FROM bazar.users WHERE {named} AND id < :operator ORDER BY id FOR UPDATE
+        SELECT id FROM bazar.users WHERE {named} AND id < %(operator)s ORDER BY id FOR UPDATE
     ),
     operator AS (
-        SELECT plan, state, pending, is_superuser FROM bazar.users
-        WHERE id = :operator AND (SELECT count(*) FROM before) >= 0 FOR {strength}
+        SELECT plan, state, is_superuser, pending IS NOT DISTINCT FROM 'delete' AS deleting FROM bazar.users
+        WHERE id = %(operator)s AND (SELECT count(*) FROM before) >= 0 FOR {strength}
     ),
     after AS (
-        SELECT id FROM bazar.users WHERE {named} AND id > :operator AND (SELECT count(*) FROM operator) >= 0
+        SELECT id FROM bazar.users WHERE {named} AND id > %(operator)s AND (SELECT count(*) FROM operator) >= 0
         ORDER BY id FOR UPDATE
     ),
     kept AS (
         SELECT permission FROM bazar.plan_permissions
-        WHERE plan = :plan AND permission = ANY(:permissions) AND (SELECT count(*) FROM after) >= 0 FOR KEY SHARE
+        WHERE plan = %(plan)s AND permission = ANY(%(permissions)s) AND (SELECT count(*) FROM after) >= 0 FOR KEY SHARE
     )
     SELECT o.*, ARRAY(SELECT permission FROM kept) AS permissions FROM operator o
 """
-_NAMED = "(id = ANY(CAST(:ids AS uuid[])) OR lower(email) = ANY(CAST(:emails AS text[])))"
-_ROLE = text(
-    "SELECT role FROM bazar.memberships WHERE organization_id = :organization AND user_id = :operator FOR SHARE"
-)
-_JOINED = text(
-    """
+_NAMED = "(id = ANY(%(ids)s::uuid[]) OR lower(email) = ANY(%(emails)s::text[]))"
+_ROLE = "SELECT role FROM bazar.memberships WHERE organization_id = %s AND user_id = %s FOR SHARE"
+_JOINED = """
     SELECT organization_id FROM bazar.memberships
-    WHERE user_id = :operator AND organization_id = ANY(CAST(:organizations AS uuid[]))
-    """
-)
+    WHERE user_id = %(operator)s AND organization_id = ANY(%(organizations)s::uuid[])
+"""
 
 
 def hold_operator(connection: Connection, grant: Grant) -> None:
@@ -69,22 +68,18 @@ def hold_operator(connection: Connection, grant: Grant) -> None:
     ids, emails = _references(grant.named_users)
     oneself = operator.id in ids or operator.email in emails
     needed = {permission.value for permission in grant.permissions}
+    expected = (operator.plan.value, operator.state.value, operator.is_superuser, operator.pending is Pending.DELETE)
     row = connection.execute(
-        text(_HOLD_OPERATOR.format(named=_NAMED, strength="UPDATE" if oneself else "SHARE")),
+        _HOLD_OPERATOR.format(named=_NAMED, strength="UPDATE" if oneself else "SHARE"),
         {
-            "ids": [str(one) for one in ids],
+            "ids": ids,
             "emails": emails,
             "operator": operator.id,
             "plan": operator.plan.value,
             "permissions": sorted(needed),
         },
-    ).one_or_none()
-    kept = row is not None and (
-        (row.plan, row.state, row.is_superuser) == (operator.plan.value, operator.state.value, operator.is_superuser)
-        and (row.pending == Pending.DELETE.value) == (operator.pending is Pending.DELETE)
-        and needed <= set(row.permissions)
-    )
-    if not kept:
+    ).fetchone()
+    if row is None or row[:4] != expected or not needed <= set(row[4]):
         raise RightsChanged
 
 
@@ -95,8 +90,7 @@ def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Ro
     """
 
     def keep(organization_id: uuid.UUID, role: Role | None) -> None:
-        values = {"organization": organization_id, "operator": grant.operator.id}
-        if connection.execute(_ROLE, values).scalar_one_or_none() != (role and role.value):
+        if fetch_value(connection, _ROLE, (organization_id, grant.operator.id)) != (role and role.value):
             raise RightsChanged
 
     return keep
@@ -108,8 +102,8 @@ def compare_reach(connection: Connection, reach: Reach, organizations: Collectio
     Parameters: `organizations` are those on which it rests; memberships in others may come and go.
     Raises: RightsChanged.
     """
-    values = {"operator": reach.user_id, "organizations": [str(one) for one in organizations]}
-    joined = frozenset[uuid.UUID](connection.execute(_JOINED, values).scalars())
+    values = {"operator": reach.user_id, "organizations": list(organizations)}
+    joined = frozenset[uuid.UUID](fetch_values(connection, _JOINED, values))
     if joined != reach.organization_ids.intersection(organizations):
         raise RightsChanged
 
