@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -248,6 +249,75 @@ def test_rows_under_a_key_that_was_never_validated_count_only_if_they_referred_t
     run(alone, ruler)
     assert alone.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'late'") == [{"convalidated": False}]
     assert alone.sql("SELECT count(*) AS n FROM public.files") == [{"n": 2}]
+
+
+@pytest.fixture
+def plain(target: Target, fresh_database: Databases) -> Generator[People]:
+    """People in a database that a role without any attribute migrated, and as which they write."""
+    url, role = fresh_database(), f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role}".encode())
+        owner.execute(f'GRANT CREATE ON DATABASE "{name_of(url)}" TO {role}'.encode())
+        try:
+            limited = replace(target, database_url=Secret(f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"))
+            Migrator(limited).migrate(Migrate(environment="tests", protected=False), lambda _text: None)
+            with People(limited) as people:
+                yield people
+        finally:
+            owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+def test_role_that_owns_the_tables_needs_no_more_rights(plain: People) -> None:
+    ruler = plain.superuser()
+    plain.user()
+    plain.sql("CREATE TABLE public.files (owner_id uuid REFERENCES bazar.users)")
+    plain.sql("INSERT INTO public.files VALUES (%s)", ruler.id)
+    schema = dump(url_of(plain), "--schema-only")
+
+    assert run(plain, ruler).foreign_keys == ("foreign key files_owner_id_fkey of public.files",)
+
+    assert dump(url_of(plain), "--schema-only") == schema
+    assert plain.sql("SELECT id FROM bazar.users") == [{"id": ruler.id}]
+    behind(plain)
+    plain.sql("DROP TABLE public.files")
+    assert run(plain, ruler).applied
+
+
+def test_triggers_and_rules_are_off_meanwhile_and_keep_their_states(alone: People) -> None:
+    ruler = alone.superuser()
+    states = (
+        "SELECT tgname AS name, tgenabled AS state FROM pg_trigger WHERE NOT tgisinternal UNION ALL SELECT rulename,"
+    )
+    states += " ev_enabled FROM pg_rewrite ORDER BY name"
+    for statement in (
+        "CREATE TABLE public.seen (what text)",
+        (
+            "CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN INSERT INTO public.seen VALUES (TG_OP); RETURN NULL; END'"
+        ),
+    ):
+        alone.sql(statement)
+    for number, state in enumerate(("ENABLE", "ENABLE ALWAYS", "ENABLE REPLICA", "DISABLE")):
+        alone.sql(f"CREATE TRIGGER t{number} AFTER INSERT ON bazar.users FOR EACH ROW EXECUTE FUNCTION public.see()")
+        alone.sql(f"ALTER TABLE bazar.users {state} TRIGGER t{number}")
+        alone.sql(f"CREATE RULE r{number} AS ON INSERT TO bazar.plans DO ALSO INSERT INTO public.seen VALUES ('rule')")
+        alone.sql(f"ALTER TABLE bazar.plans {state} RULE r{number}")
+    alone.sql("CREATE TRIGGER cut BEFORE TRUNCATE ON bazar.users EXECUTE FUNCTION public.see()")
+    before = alone.sql(states)
+
+    run(alone, ruler)
+
+    assert alone.sql(states) == before
+    assert alone.sql("SELECT what FROM public.seen") == []
+
+
+def test_tables_of_others_that_inherit_from_bazars_keep_their_rows(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql("CREATE TABLE public.t () INHERITS (bazar.organizations)")
+    alone.sql("INSERT INTO public.t (id, slug, name) VALUES (gen_random_uuid(), 'theirs', 'Theirs')")
+    done = run(alone, ruler)
+    assert LostTable("bazar.organizations", 0) in done.tables
+    assert alone.sql("SELECT slug FROM public.t") == [{"slug": "theirs"}]
 
 
 DEPENDENTS = [
