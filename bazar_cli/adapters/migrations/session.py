@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
+T = TypeVar("T")
 RETRIES = 10
 _RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there"
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
@@ -156,8 +157,8 @@ class MigratingSession:
                 steps.close()
         return moved
 
-    def run_whole(self, what: str, move: Callable[[], None]) -> None:
-        """Do something in one transaction of its own; start it again when a lock stopped it.
+    def run_whole(self, what: str, move: Callable[[], T]) -> T:
+        """Do something in one transaction, and return its result; start it again when a lock stopped it.
 
         Parameters: `what` names it, at the start of a sentence. Raises: BackendUnavailable `db.lock_lost`,
         `postgres.busy`; as `translate` says, and what `move` raises.
@@ -167,11 +168,9 @@ class MigratingSession:
             try:
                 self._check(self._lock_timeout)
                 with self._watch.over() as attempt.watched:
-                    move()
+                    return move()
             except _OF_STATEMENTS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: self.translate(error))
-            else:
-                return
 
     def _patience(self, revision: Revision) -> float:
         return self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)

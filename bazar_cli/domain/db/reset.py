@@ -1,4 +1,4 @@
-"""Resetting the database: what bazar owns goes and is made anew, all else stays."""
+"""Resetting the database: the rows of bazar's tables are deleted, and everything of others stays."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.db.migrations import AppliedRevision, LostTable, Place, Revision
 from bazar_cli.domain.demo.seed import Seeded
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.texts import counted
 
 RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+_SHOWN_DEPENDENTS = 10
 
 
 @dataclass(frozen=True)
 class ResetDatabase:
     """What `db reset` was asked; `confirm` is the name of the database, typed again.
 
-    Parameters: with `identities` those go too that this deployment created at Supabase; with `seed` the demo data is
-    made after it; `asks` says that somebody can type the name once they saw what would go.
+    Parameters: `identities` also deletes the identities that this deployment created at Supabase; `seed` makes the demo
+    data afterwards; `asks` says that a person can type the name after seeing what would be deleted.
     """
 
     confirm: str | None = None
@@ -37,27 +40,49 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class ResetPlan:
-    """What a database would lose by a reset, and what stays."""
+    """What a reset of a database deletes and keeps."""
 
     place: Place
     current: str | None
     head: str
+    in_place: bool
+    """The database is at the head: tables are emptied, and none is dropped."""
     pending: tuple[Revision, ...]
-    """All revisions: the tables are made anew from the first one."""
+    """The revisions to apply after tables were dropped: all of them."""
     tables: tuple[LostTable, ...]
     unsure: tuple[str, ...]
-    """Of what goes, that which no revision of this release makes: the database was migrated by other files."""
+    """Of what is dropped, the objects that no revision of this release makes: other files migrated the database."""
     strangers: tuple[str, ...]
     """In the schema `bazar`, and not bazar's."""
     dependents: tuple[str, ...]
-    """Outside, and built on what goes: made again after it."""
+    """Statements that drop objects of others which depend on what would be dropped."""
+    foreign_keys: tuple[str, ...]
+    """Foreign keys of other tables that point to emptied ones: taken off, and put back."""
     superusers: int
-    """Rows that go but for the operator's: other superusers."""
+    """Other superusers, whose rows are deleted."""
     created_users: int
-    """Users but for the operator whose identity at Supabase bazar created."""
+    """Other users whose identity at Supabase bazar created."""
     audit: AuditLog | None
     deployment: UUID | None
     """What stamps the identities of this Bazar."""
+
+    def result(self, superuser: str, identities: int | None) -> DatabaseReset:
+        """Return what a dry run shows: this reset, with nothing done yet."""
+        return DatabaseReset(
+            place=self.place,
+            previous=self.current,
+            current=self.current,
+            head=self.head,
+            in_place=self.in_place,
+            applied=(),
+            pending=self.pending,
+            tables=self.tables,
+            strangers=self.strangers,
+            foreign_keys=self.foreign_keys,
+            superuser=superuser,
+            audit=self.audit,
+            identities=identities,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,11 +93,12 @@ class DatabaseReset:
     previous: str | None
     current: str | None
     head: str
+    in_place: bool
     applied: tuple[AppliedRevision, ...]
     pending: tuple[Revision, ...]
     tables: tuple[LostTable, ...]
     strangers: tuple[str, ...]
-    dependents: tuple[str, ...]
+    foreign_keys: tuple[str, ...]
     superuser: str
     audit: AuditLog | None
     identities: int | None
@@ -80,4 +106,19 @@ class DatabaseReset:
     waited_ms: int = 0
     holder: str | None = None
     seeded: Seeded | None = None
-    """What became of the demo data; None without `--seed`, and of a dry run: the tables are not empty yet."""
+    """What became of the demo data; None without `--seed`, and for a dry run: the tables are not empty yet."""
+
+
+def needed_by_others(plan: ResetPlan) -> Conflict:
+    """The error for objects of others that depend on tables which a reset would drop."""
+    shown = plan.dependents[:_SHOWN_DEPENDENTS]
+    more = len(plan.dependents) - len(shown)
+    return Conflict(
+        "db.needed_by_others",
+        f"{counted(len(plan.dependents), 'object')} of others depend on tables that must be dropped, as the database is"
+        f" at revision {plan.current or 'none'} and not at {plan.head}:"
+        f" {'; '.join(shown)}{f'; and {more} more' if more else ''}",
+        hint="run these statements, or `bazar db migrate` if it can reach the head, where a reset drops nothing; then"
+        " run the command again. Nothing was done",
+        details={"dependents": list(plan.dependents)},
+    )

@@ -9,7 +9,7 @@ from bazar_cli.domain.authz.spec import Grant, Sealed
 from bazar_cli.domain.target import Target
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.reset.rebuild import Rebuilder
+    from bazar_cli.adapters.migrations.reset.resetter import Resetter
     from bazar_cli.adapters.migrations.reverter import Reverter
     from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
@@ -67,15 +67,15 @@ class Backends:
 
         return Reverter(self.target, grant)
 
-    def rebuilder(self, grant: Grant) -> Rebuilder:
-        """Return what makes the tables of this target anew.
+    def resetter(self, grant: Grant) -> Resetter:
+        """Return what resets the database of this target.
 
         Raises: Sealed without a Grant.
         """
         _demand(grant, "the migrations were")
-        from bazar_cli.adapters.migrations.reset.rebuild import Rebuilder
+        from bazar_cli.adapters.migrations.reset.resetter import Resetter
 
-        return Rebuilder(self.target, grant)
+        return Resetter(self.target, grant)
 
     def server(self, grant: Grant) -> Server:
         """Return the server of this target's database, where databases are made and dropped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bazar_cli.domain.db.reset import DatabaseReset
+from bazar_cli.domain.texts import counted
 from bazar_cli.terminal.views.base import View
 from bazar_cli.terminal.views.db import applied_fields, marker_cell, marker_fields, names, pending_fields, times
 from bazar_cli.terminal.views.seed import seeded_cell, seeded_fields
@@ -12,7 +13,7 @@ def summary(done: DatabaseReset) -> list[tuple[str, str]]:
     """What a reset did, for people who read the summary of a CI job."""
     return [
         ("database", f"{done.place.database} on {done.place.host}, {marker_cell(done.place.marker)}"),
-        *((f"dropped {t.name}", f"{t.rows} rows") for t in done.tables),
+        *((f"{'emptied' if done.in_place else 'dropped'} {t.name}", counted(t.rows, "row")) for t in done.tables),
         *((f"applied {a.revision.id}", f"{a.revision.message} ({a.milliseconds} ms)") for a in done.applied),
         ("superuser", done.superuser),
         *([("identities", f"{done.identities} deleted at Supabase")] if done.identities is not None else []),
@@ -33,7 +34,7 @@ RESET: View[DatabaseReset] = View(
         "pending": lambda r: [pending_fields(p) for p in r.pending],
         "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.tables],
         "left_alone": lambda r: list(r.strangers),
-        "recreated": lambda r: list(r.dependents),
+        "recreated": lambda r: list(r.foreign_keys),
         "superuser": lambda r: r.superuser,
         "audit": lambda r: None if r.audit is None else {"events": r.audit.events, "head": r.audit.head},
         "identities": lambda r: r.identities,
@@ -45,9 +46,9 @@ RESET: View[DatabaseReset] = View(
         "marker": lambda r: marker_cell(r.place.marker),
         "applied": lambda r: times(r.applied),
         "pending": lambda r: names(r.pending),
-        "lost_tables": lambda r: " ".join(f"{t.name} ({t.rows} rows)" for t in r.tables),
+        "lost_tables": lambda r: " ".join(f"{t.name} ({counted(t.rows, 'row')})" for t in r.tables),
         "left_alone": lambda r: " ".join(r.strangers),
-        "recreated": lambda r: ", ".join(r.dependents),
+        "recreated": lambda r: ", ".join(r.foreign_keys),
         "audit": lambda r: "" if r.audit is None else f"{r.audit.events} events, head {r.audit.head or 'none'}",
         "seeded": lambda r: "" if r.seeded is None else seeded_cell(r.seeded),
     },

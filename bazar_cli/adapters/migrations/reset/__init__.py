@@ -1,4 +1,4 @@
-"""`db reset`: what bazar owns is dropped and made anew, what others built on it is put back.
+"""`db reset`: bazar's tables are emptied in place at the head; from another revision they are dropped and made anew.
 
 Never here: consent, or the deletion of identities.
 """

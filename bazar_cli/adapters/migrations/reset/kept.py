@@ -1,6 +1,6 @@
-"""What a reset carries over: the marker, the operator, the log of migrations; and a last look at what goes.
+"""Rows that a reset keeps: the marker, the operator, the log of migrations. And facts about what it deletes.
 
-Rows go through JSON, column by column: the tables may have come from another revision than the one they go to.
+Rows travel as JSON, column by column: a rebuild may find them in the tables of another revision.
 """
 
 from __future__ import annotations
@@ -18,89 +18,85 @@ from bazar_cli.adapters.postgres.rows import estimated_rows
 from bazar_cli.domain.db.migrations import LostTable
 from bazar_cli.domain.db.reset import AuditLog
 
-_THERE = "SELECT to_regclass(%s) IS NOT NULL"
-_COLUMNS = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
-_MARKER = "SELECT to_jsonb(d) FROM bazar.deployment d"
-_OPERATOR = "SELECT to_jsonb(u) FROM bazar.users u WHERE id = %s"
-_LOG = "SELECT to_jsonb(l) - 'id' FROM bazar.migration_log l ORDER BY id"
-_SEAL = "SELECT bazar.seal_audit(NULL)"
-_HEAD = "SELECT encode(hash, 'hex') FROM bazar.audit_seals ORDER BY position DESC LIMIT 1"
+_WRITABLE = """
+    SELECT attname::text FROM pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
 _OTHERS = """
     SELECT count(*) FILTER (WHERE is_superuser), count(*) FILTER (WHERE origin = 'created') FROM bazar.users
     WHERE id <> %s
 """
-_COUNTED = 10_000
-"""So many rows of a table are counted for a preview."""
+_COUNTED_ROWS = 10_000
+"""A preview counts at most this many rows of a table, and estimates beyond."""
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Rows that are carried over, as they were."""
+class KeptRows:
+    """Rows that a rebuild carries over."""
 
     marker: Row | None
-    operator: Row | None
+    operator: Row
     log: tuple[Row, ...]
 
 
-def kept_of(connection: psycopg.Connection, operator_id: UUID) -> Kept:
-    """Read what is carried over. Raises: psycopg.Error."""
-    log = _rows(connection, "bazar.migration_log", _LOG)
-    marker = next(iter(_rows(connection, "bazar.deployment", _MARKER)), None)
-    operator = next(iter(_rows(connection, "bazar.users", _OPERATOR, operator_id)), None)
-    return Kept(marker, operator, tuple(log))
+def read_kept(connection: psycopg.Connection, operator_id: UUID, email: str) -> KeptRows:
+    """Read what a rebuild carries over. Raises: psycopg.Error."""
+    marker = next(iter(json_rows(connection, "bazar.deployment")), None)
+    log = json_rows(connection, "bazar.migration_log", "ORDER BY id")
+    return KeptRows(marker, operator_row(connection, operator_id, email), tuple(log))
 
 
-def carry_over(connection: psycopg.Connection, kept: Kept, operator_id: UUID, email: str) -> None:
-    """Write it into the new tables: the operator as a superuser on Premium, the older part of the log first.
+def operator_row(connection: psycopg.Connection, operator_id: UUID, email: str) -> dict[str, Any]:
+    """Return the operator's row, or a new one, as of a superuser on Premium. Raises: psycopg.Error."""
+    row: dict[str, Any] = {"id": str(operator_id), "email": email, "origin": "adopted"}
+    for found in json_rows(connection, "bazar.users", "WHERE id = %s", operator_id):
+        row |= found
+    row |= {"plan": "premium", "state": "active", "is_superuser": True}
+    row |= dict.fromkeys(("pending", "lease_owner", "lease_until"))
+    row.pop("updated_at", None)
+    return row
 
-    Raises: psycopg.Error.
-    """
+
+def write_kept(connection: psycopg.Connection, kept: KeptRows) -> None:
+    """Write kept rows into new tables, the older part of the log first. Raises: psycopg.Error."""
     if kept.marker is not None:
-        # The revisions make a marker too; what only newer ones know of it stays theirs.
+        # The first revision made a marker; columns that only newer revisions have keep their values.
         _replace(connection, "bazar.deployment", kept.marker)
-    ruler = {
-        "id": str(operator_id),
-        "email": email,
-        "origin": "adopted",
-        **(kept.operator or {}),
-        "plan": "premium",
-        "state": "active",
-        "is_superuser": True,
-        **dict.fromkeys(("pending", "lease_owner", "lease_until", "updated_at")),
-    }
-    _insert(connection, "bazar.users", [{k: v for k, v in ruler.items() if v is not None}])
+    insert(connection, "bazar.users", [{k: v for k, v in kept.operator.items() if v is not None}])
     if kept.log and _is_there(connection, "bazar.migration_log"):
-        later = _rows(connection, "bazar.migration_log", _LOG)
+        newer = json_rows(connection, "bazar.migration_log", "ORDER BY id")
         connection.execute("DELETE FROM bazar.migration_log")
-        _insert(connection, "bazar.migration_log", [*kept.log, *later])
+        rows = [{k: v for k, v in row.items() if k != "id"} for row in (*kept.log, *newer)]
+        insert(connection, "bazar.migration_log", rows)
 
 
-def deployment_of(connection: psycopg.Connection) -> UUID | None:
+def deployment_id(connection: psycopg.Connection) -> UUID | None:
     """Return what stamps the identities of this Bazar; None for a database without marker. Raises: psycopg.Error."""
-    marker = next(iter(_rows(connection, "bazar.deployment", _MARKER)), None)
+    marker = next(iter(json_rows(connection, "bazar.deployment")), None)
     return None if marker is None else UUID(marker["id"])
 
 
 def audit_log(connection: psycopg.Connection, *, sealing: bool) -> AuditLog | None:
-    """Return what the audit log ends in; with `sealing` events that no seal holds come into a last one first.
+    """Return the length and the last hash of the audit log; with `sealing` all events get into a seal before.
 
     Raises: psycopg.Error.
     """
     if not _is_there(connection, "bazar.audit_events"):
         return None
     events = connection.execute("SELECT count(*) FROM bazar.audit_events").fetchall()[0][0]
-    head = None
+    last = None
     if _is_there(connection, "bazar.audit_seals"):
         if sealing and connection.execute("SELECT to_regprocedure('bazar.seal_audit(integer)')").fetchall()[0][0]:
-            connection.execute(_SEAL)
-        row = connection.execute(_HEAD).fetchone()
-        head = None if row is None else str(row[0])
-    return AuditLog(events, head)
+            connection.execute("SELECT bazar.seal_audit(NULL)")
+        last = connection.execute(
+            "SELECT encode(hash, 'hex') FROM bazar.audit_seals ORDER BY position DESC LIMIT 1"
+        ).fetchone()
+    return AuditLog(events, None if last is None else str(last[0]))
 
 
-def others(connection: psycopg.Connection, operator_id: UUID) -> tuple[int, int]:
-    """Return how many superusers there are beside the operator, and users whose identity bazar created.
+def other_users(connection: psycopg.Connection, operator_id: UUID) -> tuple[int, int]:
+    """Return how many other superusers there are, and other users whose identity bazar created.
 
     Raises: psycopg.Error.
     """
@@ -110,52 +106,57 @@ def others(connection: psycopg.Connection, operator_id: UUID) -> tuple[int, int]
     return superusers, created
 
 
-def counted(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
-    """Count every row of tables, named as SQL has them. Raises: psycopg.Error."""
+def counted_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
+    """Count the rows of tables, named as SQL has them. Raises: psycopg.Error."""
     return tuple(
-        LostTable(name, connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchall()[0][0])  # noqa: S608
+        LostTable(name, connection.execute(f"SELECT count(*) FROM ONLY {name}".encode()).fetchall()[0][0])  # noqa: S608
         for name in tables
     )
 
 
-def about(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
-    """Count the rows of small tables, and estimate those of large ones: nothing was ever analyzed in a copy.
+def about_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
+    """Count the rows of small tables, and estimate those of large ones: a copy has no estimates at all.
 
     Raises: psycopg.Error.
     """
     found: list[LostTable] = []
     for table in estimated_rows(connection, tables):
-        query = f"SELECT count(*) FROM (SELECT FROM {table.name} LIMIT {_COUNTED}) AS r"  # noqa: S608
+        query = f"SELECT count(*) FROM (SELECT FROM ONLY {table.name} LIMIT {_COUNTED_ROWS}) AS r"  # noqa: S608
         count = int(connection.execute(query.encode()).fetchall()[0][0])
-        found.append(LostTable(table.name, max(count, table.rows) if count == _COUNTED else count))
+        found.append(LostTable(table.name, max(count, table.rows) if count == _COUNTED_ROWS else count))
     return tuple(found)
 
 
-def _is_there(connection: psycopg.Connection, table: str) -> bool:
-    return bool(connection.execute(_THERE, (table,)).fetchall()[0][0])
-
-
-def _rows(connection: psycopg.Connection, table: str, query: str, *values: object) -> list[dict[str, Any]]:
+def json_rows(connection: psycopg.Connection, table: str, rest: str = "", *values: object) -> list[dict[str, Any]]:
+    """Return rows as JSON has them, none where the table is missing. `rest` ends the query. Raises: psycopg.Error."""
     if not _is_there(connection, table):
         return []
+    query = f"SELECT to_jsonb(r) FROM ONLY {table} r {rest}"  # noqa: S608 - constants
     return [row[0] for row in connection.execute(query.encode(), values or None).fetchall()]
 
 
+def insert(connection: psycopg.Connection, table: str, rows: Iterable[Row]) -> None:
+    """Insert rows of JSON in their order, of each the columns that the table has. Raises: psycopg.Error."""
+    writable, place = _writable(connection, table), Identifier(*table.split("."))
+    for row in rows:
+        columns = SQL(", ").join(Identifier(column) for column in row if column in writable)
+        statement = SQL(
+            "INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM jsonb_populate_record(NULL::{0}, %s)"
+        )
+        connection.execute(statement.format(place, columns), (Jsonb(dict(row)),))
+
+
 def _replace(connection: psycopg.Connection, table: str, row: Row) -> None:
-    """Give the one row of a table the values that it had, in the columns that the table has."""
-    known = {str(found[0]) for found in connection.execute(_COLUMNS, (table,)).fetchall()}
-    place = Identifier(*table.split("."))
-    changes = SQL(", ").join(SQL("{0} = r.{0}").format(Identifier(column)) for column in row if column in known)
+    """Give the one row of a table the values of `row`, in the columns that the table has."""
+    writable, place = _writable(connection, table), Identifier(*table.split("."))
+    changes = SQL(", ").join(SQL("{0} = r.{0}").format(Identifier(column)) for column in row if column in writable)
     statement = SQL("UPDATE {0} SET {1} FROM jsonb_populate_record(NULL::{0}, %s) AS r").format(place, changes)
     connection.execute(statement, (Jsonb(dict(row)),))
 
 
-def _insert(connection: psycopg.Connection, table: str, rows: list[Row]) -> None:
-    """Insert rows in their order, of each the columns that the table has."""
-    known = {str(row[0]) for row in connection.execute(_COLUMNS, (table,)).fetchall()}
-    schema, name = table.split(".")
-    for row in rows:
-        columns = SQL(", ").join(Identifier(column) for column in row if column in known)
-        place = Identifier(schema, name)
-        statement = SQL("INSERT INTO {0} ({1}) SELECT {1} FROM jsonb_populate_record(NULL::{0}, %s)")
-        connection.execute(statement.format(place, columns), (Jsonb(dict(row)),))
+def _writable(connection: psycopg.Connection, table: str) -> frozenset[str]:
+    return frozenset(str(row[0]) for row in connection.execute(_WRITABLE, (table,)).fetchall())
+
+
+def _is_there(connection: psycopg.Connection, table: str) -> bool:
+    return bool(connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchall()[0][0])

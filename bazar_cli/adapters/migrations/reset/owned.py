@@ -1,18 +1,21 @@
-"""What bazar owns in the schema `bazar`: what its revisions make, of all of them, and Alembic's own table.
+"""Which objects of the schema `bazar` are bazar's: those that revisions make, the tables of the models, and Alembic's.
 
-The names come from the SQL of the revisions, so a table that a stranger put into the schema is told from ours. Where
-other files than these migrated the database, nobody here knows what they made: what belongs to the role that migrates
-counts as theirs.
+The names come from the revision files, so what others put into the schema is known as theirs. A database that other
+files migrated may hold more of bazar's: there, all that belongs to the role that migrated counts as bazar's.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
+from bazar_cli.adapters.migrations.location import source
+from bazar_cli.adapters.postgres.tables import metadata
 
 _NAME = r'"(?:[^"]|"")+"|\w+'
 _KINDS = {
@@ -25,19 +28,17 @@ _KINDS = {
     "TYPE": "type",
     "DOMAIN": "type",
 }
-_MADE = re.compile(
+_CATALOGS = {"relation": "pg_class", "routine": "pg_proc", "type": "pg_type"}
+_CREATE = re.compile(
     r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:UNLOGGED\s+|MATERIALIZED\s+|FOREIGN\s+|RECURSIVE\s+)?"
     rf"(?P<kind>{'|'.join(_KINDS)})\s+(?:IF\s+NOT\s+EXISTS\s+)?bazar\.(?P<name>{_NAME})",
     re.I,
 )
-_RENAMED = re.compile(
-    rf"\bALTER\s+(?:MATERIALIZED\s+|FOREIGN\s+)?(?P<kind>{'|'.join(_KINDS)})\s+(?:IF\s+EXISTS\s+)?bazar\.(?:{_NAME})"
-    rf"\s*(?:\([^)]*\))?\s+RENAME\s+TO\s+(?P<name>{_NAME})",
-    re.I,
-)
-# Parts of others go with them: sequences of columns, types of rows, arrays. What belongs to an extension is its own.
+_TABLES = {"TABLE", "FOREIGN TABLE"}
+_VIEWS = {"VIEW", "MATERIALIZED VIEW"}
+# Without the parts of other objects: sequences of columns, types of rows, arrays, and what an extension made.
 _IN_SCHEMA = """
-    WITH things (class, oid, kind, name, shown, owner, command) AS (
+    WITH objects (class, oid, kind, name, shown, owner, command) AS (
         SELECT 'pg_class'::regclass, c.oid, 'relation', c.relname::text, c.oid::regclass::text, c.relowner,
                CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
                               WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END
@@ -55,72 +56,86 @@ _IN_SCHEMA = """
     )
     SELECT oid, kind, name, shown, command,
            owner = (SELECT relowner FROM pg_class WHERE oid = to_regclass('bazar.alembic_version')) AS by_migrator
-    FROM things t
-    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid
-                      AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND t.command = 'SEQUENCE'))
+    FROM objects o
+    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
+                      AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND o.command = 'SEQUENCE'))
     ORDER BY shown
 """
 
 
 @dataclass(frozen=True)
-class Thing:
+class SchemaObject:
     """A table, view, sequence, routine or type in the schema `bazar`."""
 
     oid: int
-    kind: str
-    """`relation`, `routine` or `type`: each has names of its own."""
-    shown: str
+    catalog: str
+    """The catalog that has its row, such as `pg_class`."""
+    name: str
     """With its schema, quoted, as SQL has it."""
     command: str
     """What DROP calls it."""
 
 
 @dataclass(frozen=True)
-class Owned:
-    """What goes with a reset, and what is in the schema beside it."""
+class OwnedObjects:
+    """What the schema `bazar` holds: bazar's objects, and those of others."""
 
-    things: tuple[Thing, ...]
-    unsure: tuple[Thing, ...]
-    """Of `things`, those that no revision of these makes."""
-    strangers: tuple[Thing, ...]
-
-    def oids(self, kind: str) -> list[int]:
-        """The numbers of all that are of a kind."""
-        return [thing.oid for thing in self.things if thing.kind == kind]
+    objects: tuple[SchemaObject, ...]
+    unknown: tuple[SchemaObject, ...]
+    """Of `objects`, those that no revision file makes."""
+    foreign: tuple[SchemaObject, ...]
+    lacks_tables: bool
+    """Whether a table of the models, or the view of operators, is missing."""
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables, as SQL has them."""
-        return tuple(t.shown for t in self.things if t.command in {"TABLE", "FOREIGN TABLE"})
+        """The names of the tables."""
+        return tuple(o.name for o in self.objects if o.command in _TABLES)
+
+    @property
+    def drops(self) -> Iterable[str]:
+        """The statements that drop all of it, where nothing of others depends on it."""
+        newest = sorted(self.objects, key=lambda o: o.oid, reverse=True)
+        relations = [o for o in newest if o.command in _VIEWS] + [o for o in newest if o.command in _TABLES]
+        rest = [o for o in newest if o not in relations]
+        yield from (f"DROP {o.command} IF EXISTS {o.name} CASCADE" for o in relations)
+        yield from (f"DROP {o.command} IF EXISTS {o.name}" for o in rest)
 
 
-def made_by(sql: str) -> frozenset[tuple[str, str]]:
-    """Return what the SQL of revisions makes in the schema `bazar`, by kind and name, under former names too."""
-    found = {(_KINDS[m["kind"].upper()], _plain(m["name"])) for e in (_MADE, _RENAMED) for m in e.finditer(sql)}
-    return frozenset({*found, ("relation", VERSION_TABLE)})
+def names_made_by(files: Iterable[Path]) -> frozenset[tuple[str, str]]:
+    """Return the kinds and names of the objects that revision files and the models make in the schema `bazar`."""
+    text = "\n".join(source(file).decode("utf-8-sig") for file in files)
+    made = {(_KINDS[m["kind"].upper()], _unquoted(m["name"])) for m in _CREATE.finditer(text)}
+    return frozenset(
+        {*made, *(("relation", table.name) for table in metadata.sorted_tables), ("relation", VERSION_TABLE)}
+    )
 
 
-def owned_in(connection: psycopg.Connection, made: frozenset[tuple[str, str]], *, by_other_files: bool) -> Owned:
-    """Tell bazar's from others' in the schema `bazar`.
+def owned_objects(
+    connection: psycopg.Connection, made: frozenset[tuple[str, str]], *, by_other_files: bool
+) -> OwnedObjects:
+    """Return the objects of the schema `bazar`.
 
-    Parameters: `made` is of `made_by`; `by_other_files` says that the database was migrated by other files than those.
-    Every name is shown with its schema where the search path has none of them. Raises: psycopg.Error.
+    Parameters: `made` is of `names_made_by`; `by_other_files` says that other files than those migrated the database.
+    Names are shown with their schema where the search path has none of them. Raises: psycopg.Error.
     """
-    things: list[Thing] = []
-    unsure: list[Thing] = []
-    strangers: list[Thing] = []
+    objects: list[SchemaObject] = []
+    unknown: list[SchemaObject] = []
+    foreign: list[SchemaObject] = []
+    missing = {*(table.name for table in metadata.sorted_tables), "operators"}
     for oid, kind, name, shown, command, by_migrator in connection.execute(_IN_SCHEMA).fetchall():
-        thing = Thing(oid, kind, shown, command)
-        known = (kind, name) in made
-        if known or (by_other_files and by_migrator):
-            things.append(thing)
+        found = SchemaObject(oid, _CATALOGS[kind], shown, command)
+        missing -= {name} if kind == "relation" else set()
+        if (kind, name) in made:
+            objects.append(found)
+        elif by_other_files and by_migrator:
+            objects.append(found)
+            unknown.append(found)
         else:
-            strangers.append(thing)
-        if thing in things and not known:
-            unsure.append(thing)
-    return Owned(tuple(things), tuple(unsure), tuple(strangers))
+            foreign.append(found)
+    return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), bool(missing))
 
 
-def _plain(name: str) -> str:
+def _unquoted(name: str) -> str:
     """An identifier as the catalog has it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -1,0 +1,166 @@
+"""Emptying bazar's tables where they are: nothing is dropped but foreign keys of others, which are put back.
+
+So grants, views, policies, comments, columns and indexes of others stay, as nothing touches them. Triggers and rules
+on the tables are off meanwhile, those of others too: the rows written here are no news to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from bazar_cli.adapters.migrations.reset.kept import insert, json_rows, operator_row
+from bazar_cli.adapters.migrations.reset.owned import OwnedObjects
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS
+from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.texts import counted
+
+_KEPT_TABLES = frozenset({"bazar.alembic_version", "bazar.deployment", "bazar.migration_log"})
+# Each with the statement that puts it back in its state: an origin's, a replica's, or always.
+_SWITCHES = """
+    SELECT format('ALTER TABLE %%s DISABLE %%s %%I', relation::regclass, kind, name),
+           format('ALTER TABLE %%s ENABLE %%s %%s %%I', relation::regclass,
+                  CASE state WHEN 'R' THEN 'REPLICA' WHEN 'A' THEN 'ALWAYS' END, kind, name)
+    FROM (SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal
+          UNION ALL
+          SELECT ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite) AS s (relation, kind, name, state)
+    WHERE relation = ANY(%(tables)s::regclass[]) AND state <> 'D'
+"""
+_FOREIGN_KEYS = """
+    SELECT format('foreign key %%I of %%s', k.conname, k.conrelid::regclass) AS name,
+           format('ALTER TABLE %%s DROP CONSTRAINT %%I', k.conrelid::regclass, k.conname) AS drop,
+           format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', k.conrelid::regclass, k.conname,
+                  pg_get_constraintdef(k.oid)) AS add,
+           format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', k.conname, k.conrelid::regclass,
+                  obj_description(k.oid, 'pg_constraint')) AS comment,
+           (SELECT format('SELECT count(*) OVER (), concat_ws($$, $$, %%s) FROM %%s r WHERE %%s AND NOT EXISTS'
+                          ' (SELECT 1 FROM ONLY %%s t WHERE %%s) LIMIT 5',
+                          string_agg(format('r.%%I', mine.attname), ', ' ORDER BY p.n), k.conrelid::regclass,
+                          string_agg(format('r.%%I IS NOT NULL', mine.attname), ' AND '), k.confrelid::regclass,
+                          string_agg(format('t.%%I = r.%%I', theirs.attname, mine.attname), ' AND '))
+            FROM unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (mine, theirs, n)
+                 JOIN pg_attribute mine ON mine.attrelid = k.conrelid AND mine.attnum = p.mine
+                 JOIN pg_attribute theirs ON theirs.attrelid = k.confrelid AND theirs.attnum = p.theirs) AS orphans,
+           k.convalidated
+    FROM pg_constraint k
+    WHERE k.contype = 'f' AND k.conparentid = 0
+      AND k.confrelid = ANY(%(tables)s::regclass[]) AND k.conrelid <> ALL(%(tables)s::regclass[])
+    ORDER BY name
+"""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of another table that points to one of bazar's."""
+
+    name: str
+    """Such as `foreign key files_owner_id_fkey of public.files`."""
+    drop: str
+    add: str
+    comment: str
+    orphans: str
+    """The query for rows that refer to nothing: how many, and the values of five of them."""
+    validated: bool
+
+
+def emptied_tables(owned: OwnedObjects) -> tuple[str, ...]:
+    """Return the tables that a reset in place empties: all but the marker, the log of migrations and Alembic's."""
+    return tuple(table for table in owned.tables if table not in _KEPT_TABLES)
+
+
+def foreign_keys(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys of other tables that point to these. Raises: psycopg.Error."""
+    rows = connection.execute(_FOREIGN_KEYS, {"tables": list(tables)}).fetchall()
+    return tuple(ForeignKey(*row) for row in rows)
+
+
+def empty_in_place(connection: psycopg.Connection, tables: tuple[str, ...], operator_id: UUID, email: str) -> None:
+    """Empty tables, then write the seeded plans and the operator as a superuser on Premium.
+
+    Columns of others keep their values in the rows that are there again. Parameters: `tables` is of `emptied_tables`;
+    all are locked, and the search path is `pg_catalog`.
+    Raises: Conflict `db.rows_refer` where rows of others would refer to nothing; psycopg.Error.
+    """
+    # A deferred check of the new rows would keep their table from being altered.
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    rows = [
+        ("bazar.plans", _seeded(connection, "bazar.plans", ("name",), _plans())),
+        (
+            "bazar.plan_permissions",
+            _seeded(connection, "bazar.plan_permissions", ("plan", "permission"), _permissions()),
+        ),
+        ("bazar.users", [operator_row(connection, operator_id, email)]),
+    ]
+    with _without_foreign_keys(connection, tables), _without_triggers(connection, tables):
+        names = ", ".join(f"ONLY {table}" for table in tables)
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY".encode())
+        for table, written in rows:
+            insert(connection, table, written)
+
+
+@contextmanager
+def _without_triggers(connection: psycopg.Connection, tables: tuple[str, ...]) -> Generator[None]:
+    """Switch the triggers and rules of tables off for the block. An error leaves that to the rollback."""
+    switches = connection.execute(_SWITCHES, {"tables": list(tables)}).fetchall()
+    for off, _ in switches:
+        connection.execute(off.encode())
+    yield
+    for _, on in switches:
+        connection.execute(on.encode())
+
+
+@contextmanager
+def _without_foreign_keys(connection: psycopg.Connection, tables: tuple[str, ...]) -> Generator[None]:
+    """Take the foreign keys of other tables off for the block. An error leaves that to the rollback."""
+    keys = foreign_keys(connection, tables)
+    # Rows under a key that was never validated may have referred to nothing before.
+    before = {key: 0 if key.validated else _orphans(connection, key)[0] for key in keys}
+    for key in keys:
+        connection.execute(key.drop.encode())
+    yield
+    for key in keys:
+        count, values = _orphans(connection, key)
+        if count > before[key]:
+            raise _rows_refer(key, count - before[key], values)
+        connection.execute(key.add.encode())
+        connection.execute(key.comment.encode())
+
+
+def _orphans(connection: psycopg.Connection, key: ForeignKey) -> tuple[int, list[str]]:
+    found = connection.execute(key.orphans.encode()).fetchall()
+    return (found[0][0] if found else 0), [str(value) for _, value in found]
+
+
+def _rows_refer(key: ForeignKey, count: int, values: list[str]) -> Conflict:
+    more = ", and more" if count > len(values) else ""
+    refer = "refers" if count == 1 else "refer"
+    return Conflict(
+        "db.rows_refer",
+        f"{counted(count, 'row')} {refer} by the {key.name} to rows that the reset deletes: {', '.join(values)}{more}",
+        hint="delete those rows, or set the columns to NULL, then run the command again; nothing was done",
+        details={"dependent": key.name, "rows": count, "values": values},
+    )
+
+
+def _seeded(
+    connection: psycopg.Connection, table: str, key: tuple[str, ...], seeds: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows of a seeded table: the values that are seeded, and what others keep in columns of theirs."""
+    there = {tuple(row[column] for column in key): row for row in json_rows(connection, table)}
+    return [{**there.get(tuple(seed[column] for column in key), {}), **seed} for seed in seeds]
+
+
+def _plans() -> Iterator[dict[str, Any]]:
+    for position, plan in enumerate(SEEDED_PLANS, 1):
+        yield {"name": plan.value, "title": plan.value.title(), "position": position}
+
+
+def _permissions() -> Iterator[dict[str, Any]]:
+    for plan, permissions in SEEDED_PLANS.items():
+        for permission in sorted(permissions):
+            yield {"plan": plan.value, "permission": permission.value}
