@@ -210,8 +210,6 @@ class DeleteUser:
 
     user: str
     confirm: str | None
-    only_pending: bool = False
-    """Finish a deletion that was begun, and begin none."""
 
 
 @dataclass(frozen=True)

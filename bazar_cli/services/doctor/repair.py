@@ -19,8 +19,8 @@ from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import DeleteUser
-from bazar_cli.services.users import adopt, change_email, create, delete, suspend
+from bazar_cli.services.users import adopt, change_email, create, suspend
+from bazar_cli.services.users.resume import resume_deletion
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -131,12 +131,11 @@ def _finish_adoption(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
 
 
 def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    request = DeleteUser(str(user.id), user.email, only_pending=True)
     try:
-        gate.perform(delete.delete, users.DELETE, request, dry_run=dry_run)
+        note = gate.perform(resume_deletion, users.DELETE, user.id, dry_run=dry_run)
     except NotFound:
         return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
-    return Repair(user, Repaired.FINISHED)
+    return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
 
 
 def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:

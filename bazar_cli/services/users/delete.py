@@ -1,12 +1,9 @@
-"""`users delete`: one user out of two systems that share no transaction (docs/architecture.md).
-
-`pending delete` is committed first; then the identity goes at Supabase, where 404 is success; then the row.
-"""
+"""`users delete`: a user leaves both systems. `pending delete`, then the identity goes, then the row."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
@@ -14,54 +11,44 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import Failure, IdentityRefused, OutcomeUnknown
+from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import confirmed_by_email
-from bazar_cli.services.users import identity_of, leases
+from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.errors import user_not_found
+from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.services.gate.backends import Backends
 
 
 def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
-    """Delete a user from both systems, or finish what an earlier run began; return who it was.
+    """Delete a user from both systems, or finish what an earlier run began; return the user as it was.
 
-    Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict
-    `users.last_superuser`, `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an adoption
-    that nobody finished: whose the identity is shows when it is; BackendUnavailable
-    `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
+    Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`,
+    `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an unfinished adoption;
+    BackendUnavailable `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
-    admin = backends.admin(grant)
+    systems = Systems.opened(backends, grant)
 
-    def intent(connection: Connection, lease: uuid.UUID) -> _Doomed:
-        return _begin(connection, grant, request, lease)
+    def intent(connection: Connection, lease: uuid.UUID) -> Deletion:
+        return _begin(systems, connection, request, lease)
 
-    with leases.claimed(backends, grant, intent) as doomed:
+    with two_systems.begun(systems, intent) as deletion:
         if grant.dry_run:
-            return doomed.user
-        _remove_identity(backends, grant, admin, doomed)
-        _finish(backends, grant, doomed)
-    return replace(doomed.user, pending=None)
+            return deletion.user
+        return replace(two_systems.complete(deletion), pending=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Doomed(leases.Claim):
-    """A user who is to go, as the operator may see it, and the addresses that prove an identity to be theirs."""
-
-    user: User
-    addresses: frozenset[str]
-
-
-def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uuid.UUID) -> _Doomed:
-    """Commit the intent."""
+def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease: uuid.UUID) -> Deletion:
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.postgres.users import changes, users
+    from bazar_cli.adapters.postgres.users import users
 
+    grant = systems.grant
     held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
@@ -71,32 +58,16 @@ def _begin(connection: Connection, grant: Grant, request: DeleteUser, lease: uui
     confirmed_by_email(grant, user, request.confirm, "deleting", "delete")
     if held.leased:
         raise leases.Busy(user.email)
-    if request.only_pending and user.pending is not Pending.DELETE:
-        raise Conflict(
-            "users.busy",
-            f"another command changed {user.email} meanwhile; the user is not being deleted",
-            hint="look at the user with `bazar users get`",
-            details={"email": user.email},
-        )
     if held.adopted:
-        # Whose stamp nobody has seen yet may be somebody else's identity: it is not deleted with the row.
+        # An identity that was not stamped yet may be somebody else's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
         invariants.keep_ruler(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
-    changes.take(connection, user.id, Pending.DELETE, lease)
-    return _Doomed(
-        id=user.id,
-        email=user.email,
-        pending=Pending.DELETE,
-        lease=lease,
-        deployment=users.deployment(connection),
-        adopted=held.adopted,
-        resumed=user.pending is Pending.DELETE,
-        user=replace(users.seen(connection, grant.reach, user.id), pending=user.pending),
-        addresses=identity_of.addresses(connection, user),
-    )
+    claim = two_systems.take(connection, held, Pending.DELETE, lease)
+    seen = replace(users.seen(connection, grant.reach, user.id), pending=user.pending)
+    return _deletion(systems, connection, seen, claim)
 
 
 def _described(user: User) -> dict[str, object]:
@@ -113,48 +84,53 @@ def _described(user: User) -> dict[str, object]:
     }
 
 
-def _remove_identity(backends: Backends, grant: Grant, admin: AdminClient, doomed: _Doomed) -> None:
-    user = doomed.user
-    with leases.begun(lambda silent: _unfinished(doomed, silent)):
-        existing = None if doomed.adopted else admin.get(user.id)
-    if existing is not None and not identity_of.is_theirs(existing, doomed, doomed.addresses):
-        return
-    leases.keep(backends, grant, doomed)
-    try:
-        admin.delete(user.id)
-    except IdentityRefused as refusal:
-        raise Conflict(
+def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Deletion:
+    """Go on with a deletion that was confirmed and recorded, for an operator who may delete the user.
+
+    Raises: Denied by the row rules.
+    """
+    row_rules.not_oneself(systems.grant, held.user, "delete")
+    row_rules.may_write_user(systems.grant, held.user)
+    return _deletion(systems, connection, held.user, claim)
+
+
+def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim) -> Deletion:
+    addresses = two_systems.addresses_of(connection, claim.id, claim.email)
+    return Deletion(systems=systems, claim=claim, user=user, addresses=addresses)
+
+
+class Deletion(Operation):
+    """The identity goes, unless it is a stranger's; then the row."""
+
+    def as_wanted(self) -> bool:
+        """Say whether nothing of the user is left at Supabase."""
+        return not self.is_theirs
+
+    def call(self) -> None:
+        """Delete the identity."""
+        self.systems.admin.delete(self.claim.id)
+
+    def refused(self, refusal: IdentityRefused) -> Conflict:
+        """Return the error for an identity that something else at Supabase keeps, such as a foreign key."""
+        return Conflict(
             "users.delete_refused",
-            f"Supabase Auth refused to delete {user.email}: {refusal.message}",
+            f"Supabase Auth refused to delete {self.claim.email}: {refusal.message}",
             hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
-            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(user.id)},
-        ) from refusal
-    except OutcomeUnknown as unknown:
-        try:
-            gone = admin.get(user.id) is None
-        except BackendUnavailable:
-            gone = False
-        if not gone:
-            raise _unfinished(doomed, unknown) from unknown
+            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
+        )
 
+    def unfinished(self, unknown: Failure) -> BackendUnavailable:
+        """Return the error for a user of whom something may be left."""
+        message = f"Supabase Auth did not delete {self.claim.email}"
+        return self.outcome_unknown("users.delete_unfinished", message, unknown)
 
-def _unfinished(doomed: _Doomed, unknown: Failure) -> BackendUnavailable:
-    return BackendUnavailable(
-        "users.delete_unfinished",
-        f"Supabase Auth did not delete {doomed.email}: {unknown}",
-        hint=leases.advice(doomed, unknown),
-        details={"user_id": str(doomed.id), "email": doomed.email},
-        limit=unknown.limit,
-    )
+    def settle(self, connection: Connection) -> bool:
+        """Remove the row."""
+        from bazar_cli.adapters.postgres.users import changes
 
+        return changes.remove(connection, self.claim.id, self.claim.pending, self.claim.lease)
 
-def _finish(backends: Backends, grant: Grant, doomed: _Doomed) -> None:
-    """Remove the row; where the lease ran out and another run was faster, it is gone already."""
-    from bazar_cli.adapters.postgres.users import changes, users
-
-    with backends.database().transaction(grant, finishing=True) as connection:
-        if changes.remove(connection, doomed.id, doomed.pending, doomed.lease):
-            return
-        left = users.lock_by_id(connection, doomed.id)
-    if left is not None:
-        raise leases.busy_with(doomed.email)
+    def lost(self, row: User | None) -> None:
+        """Accept that another run was faster."""
+        if row is not None:
+            raise leases.busy_with(self.claim.email)

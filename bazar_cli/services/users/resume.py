@@ -1,0 +1,36 @@
+"""What `doctor --fix` does for one user: it finishes the change that a command which died left pending."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain import doctor
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.entities import Pending
+from bazar_cli.domain.users import users as use_cases
+from bazar_cli.services.users import delete, two_systems
+from bazar_cli.services.users.two_systems import Systems, TakeUp
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.backends import Backends
+
+_ALL_BUT_DELETE: Mapping[Pending, TakeUp] = {}
+_DELETE: Mapping[Pending, TakeUp] = {Pending.DELETE: delete.take_up}
+
+
+def resume(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
+    """Finish what is pending of a user, but a deletion, as the command would that began it. It sets no password.
+
+    Returns a note for the operator; None where another command finished it.
+    Raises: as that command; NotFound `users.not_found`; Conflict `users.busy`.
+    """
+    grant.demand(doctor.FIX)
+    return two_systems.resume(Systems.opened(backends, grant), user_id, _ALL_BUT_DELETE)
+
+
+def resume_deletion(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
+    """Finish a deletion, for an operator who may delete the user. Returns and raises: as `resume`."""
+    grant.demand(use_cases.DELETE)
+    return two_systems.resume(Systems.opened(backends, grant), user_id, _DELETE)
