@@ -58,6 +58,7 @@ from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
 from bazar_cli.services.users import adopt, create, delete, read, reset_password, superusers, suspend
 from bazar_cli.services.users import sessions as user_sessions
+from bazar_cli.services.users.resume import resume
 from tests.support.concurrently import ended, run_concurrently
 from tests.support.people import Org, People, Someone, an_address
 from tests.support.statements import watched
@@ -147,7 +148,7 @@ ACTS: dict[str, Act] = {
     "users.update guest": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
     "users.update oneself": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
     "users.update email": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
-    "doctor.fix": lambda s: s.run(suspend.finish, of_doctor.FIX, s.other.id),
+    "doctor.fix": lambda s: s.run(resume, of_doctor.FIX, s.other.id),
     "audit.verify": lambda s: s.run(audit.verify, of_audit.VERIFY, VerifyLog()),
     "db.env.set": lambda s: s.run(
         database.set_marker, of_database.SET_MARKER, SetMarker("tests", protected=False, confirm=None)

@@ -19,8 +19,8 @@ from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import users
-from bazar_cli.services.users import adopt, change_email, create, suspend
-from bazar_cli.services.users.resume import resume_deletion
+from bazar_cli.services.users import adopt, change_email, create
+from bazar_cli.services.users.resume import resume, resume_deletion
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -140,10 +140,10 @@ def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
 
 def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
     try:
-        note = gate.perform(suspend.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        note = gate.perform(resume, use_cases.FIX, user.id, dry_run=dry_run)
     except NotFound:
         return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
-    return Repair(user, Repaired.FINISHED, note)
+    return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
 
 
 def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:

@@ -130,7 +130,7 @@ class Deletion(Operation):
 
         return changes.remove(connection, self.claim.id, self.claim.pending, self.claim.lease)
 
-    def lost(self, row: User | None) -> None:
+    def lost(self, row: User | None, /) -> None:
         """Accept that another run was faster."""
         if row is not None:
             raise leases.busy_with(self.claim.email)

@@ -1,7 +1,7 @@
-"""`users suspend` and `users restore`: a state that both systems must agree on (docs/architecture.md).
+"""`users suspend` and `users restore`: a state that both systems must agree on (`two_systems`).
 
-The state that is wanted is committed first, with the one audit event; then Supabase bans, or lifts the ban; then
-the row is settled, and the sessions are ended where the Auth database is proven readable.
+The state is committed with `pending suspend` or `pending restore`; then Supabase bans, or lifts the ban; then the row is
+settled, and the sessions are ended where the Auth database is proven readable.
 """
 
 from __future__ import annotations
@@ -11,144 +11,115 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain import doctor
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Pending, User, UserState
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
+from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
 from bazar_cli.services import invariants
-from bazar_cli.services.users import agreement, identity_of, leases
+from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.errors import user_not_found
+from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.adapters.postgres.users.users import LockedUser
-    from bazar_cli.adapters.supabase.admin import AdminClient
     from bazar_cli.services.gate.backends import Backends
 
 _KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Claim(leases.Claim):
-    """A user to be banned or let in again, as the operator may see them."""
-
-    user: User
-    addresses: frozenset[str]
-
-
 def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
-    """Suspend a user, or finish what an earlier run began; one who is suspended and banned already is left as they are.
+    """Suspend a user, or finish what an earlier run began; a user who is suspended and banned stays unchanged.
 
-    Whoever is suspended and not banned, because somebody lifted the ban at Supabase, is banned again.
+    A suspended user whose ban somebody lifted at Supabase is banned again.
     Returns the impact, and writes nothing, until it was agreed to.
     Raises: UsageError `users.reason_invalid`; NotFound; Denied by the row rules; Conflict `users.last_superuser`,
     `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`; BackendUnavailable
     `users.suspend_unfinished` when the outcome at Supabase is unknown.
     """
     grant.demand(use_cases.SUSPEND)
+    systems = Systems.opened(backends, grant)
     checked = replace(request, reason=checked_reason(request.reason))
-    admin = backends.admin(grant)
 
-    found = _suspend(backends, grant, admin, checked)
-    if isinstance(found, SuspendedUser) and not found.changed and _lacks_ban(admin.get(found.user.id)):
-        return _suspend(backends, grant, admin, checked, drifted=True)
+    found = _suspend(systems, checked)
+    if isinstance(found, SuspendedUser) and not found.changed:
+        identity = systems.admin.get(found.user.id)
+        if identity is not None and not identity.is_deleted and not _is_banned(identity):
+            return _suspend(systems, checked, drifted=True)
     return found
 
 
-def _suspend(
-    backends: Backends, grant: Grant, admin: AdminClient, request: SuspendUser, *, drifted: bool = False
-) -> SuspendedUser | Impact:
-    def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User | Impact:
-        return _begin_suspension(connection, grant, request, lease, drifted=drifted)
+def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser | Impact:
+    def intent(connection: Connection, lease: uuid.UUID) -> Suspension | User | Impact:
+        return _begin_suspension(systems, connection, request, lease, drifted=drifted)
 
-    with leases.claimed(backends, grant, intent) as claim:
-        if isinstance(claim, Impact):
-            return claim
-        if isinstance(claim, User):
-            return SuspendedUser(claim, changed=False)
-        if grant.dry_run:
-            return replace(_suspended(grant, claim.user, admin.get(claim.id), None), resumed=claim.resumed)
-        return replace(_finish_suspension(backends, grant, admin, claim), resumed=claim.resumed)
+    with two_systems.begun(systems, intent) as suspension:
+        if isinstance(suspension, Impact):
+            return suspension
+        if isinstance(suspension, User):
+            return SuspendedUser(suspension, changed=False)
+        if systems.grant.dry_run:
+            two_systems.foresee(suspension)
+        else:
+            two_systems.complete(suspension)
+        return suspension.result()
 
 
 def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredUser:
-    """Let a suspended user in again, or one whose deletion was begun and whose identity Supabase still has.
+    """Make a suspended user active, or one whose deletion was begun and whose identity Supabase still has.
 
-    Whoever is active and banned, because somebody banned them at Supabase, is let in there again.
+    The ban of an active user, which somebody set at Supabase, is lifted there.
     Raises: NotFound; Denied by the row rules; Conflict `users.pending`, `users.busy`, `users.ban_refused`,
     `users.identity_gone` when there is nothing left of a deletion to take back, `users.taken_over`;
     BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
     """
     grant.demand(use_cases.RESTORE)
-    admin = backends.admin(grant)
+    systems = Systems.opened(backends, grant)
 
-    found = _restore(backends, grant, admin, request)
-    if not found.changed and _bears_ban(admin.get(found.user.id)):
-        return _restore(backends, grant, admin, request, drifted=True)
+    found = _restore(systems, request)
+    if not found.changed:
+        identity = systems.admin.get(found.user.id)
+        if identity is not None and not identity.is_deleted and not _is_free(identity):
+            return _restore(systems, request, drifted=True)
     return found
 
 
-def _restore(
-    backends: Backends, grant: Grant, admin: AdminClient, request: RestoreUser, *, drifted: bool = False
-) -> RestoredUser:
-    def intent(connection: Connection, lease: uuid.UUID) -> _Claim | User:
-        return _begin_restoring(connection, grant, request, lease, drifted=drifted)
+def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -> RestoredUser:
+    def intent(connection: Connection, lease: uuid.UUID) -> Restoring | User:
+        return _begin_restoring(systems, connection, request, lease, drifted=drifted)
 
-    with leases.claimed(backends, grant, intent) as claim:
-        if isinstance(claim, User):
-            return RestoredUser(claim, changed=False)
-        if claim.pending is Pending.DELETE:
-            claim = _cancel_deletion(backends, grant, admin, claim)
-        if grant.dry_run:
-            return RestoredUser(claim.user, changed=True, has_identity=_is_there(admin.get(claim.id)))
-        identity = _ask(backends, grant, admin, claim)
-        user, _ = agreement.settle(backends, grant, admin, claim, _nothing_more)
-        return RestoredUser(user, changed=True, has_identity=_is_there(identity))
-
-
-def finish(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str:
-    """Finish a suspension or its end whose command died, for `doctor --fix`; return what is to be known of it.
-
-    Raises: as `suspend` and `restore`; NotFound for a user who is gone.
-    """
-    grant.demand(doctor.FIX)
-    admin = backends.admin(grant)
-
-    def intent(connection: Connection, lease: uuid.UUID) -> leases.Claim | None:
-        taken = agreement.take_up(connection, user_id, lease, _KINDS)
-        return None if taken is None else taken[1]
-
-    with leases.claimed(backends, grant, intent) as claim:
-        if claim is None or grant.dry_run:
-            return ""
-        if claim.pending is Pending.SUSPEND:
-            until = _finish_suspension(backends, grant, admin, claim).tokens_valid_until
-            return "" if until is None else f"access tokens that were issued live until {until.isoformat()}"
-        _ask(backends, grant, admin, claim)
-        agreement.settle(backends, grant, admin, claim, _nothing_more)
-        return ""
+    with two_systems.begun(systems, intent) as restoring:
+        if isinstance(restoring, User):
+            return RestoredUser(restoring, changed=False)
+        if restoring.claim.pending is Pending.DELETE:
+            _cancel_deletion(restoring)
+        if systems.grant.dry_run:
+            two_systems.foresee(restoring)
+        else:
+            two_systems.complete(restoring)
+        return RestoredUser(restoring.user, changed=True, has_identity=restoring.has_identity)
 
 
 # -- in Postgres ------------------------------------------------------------------------------------------
 
 
 def _begin_suspension(
-    connection: Connection, grant: Grant, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
-) -> _Claim | User | Impact:
-    """Commit that the user is to be suspended, once somebody agreed; superseding a restore that nobody finished.
+    systems: Systems, connection: Connection, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
+) -> Suspension | User | Impact:
+    """Commit that the user is to be suspended, once somebody agreed. An unfinished restore is superseded.
 
-    Parameters: `drifted` says that Supabase does not have the ban of whoever is suspended already.
+    Parameters: `drifted` says that the user is suspended already, and Supabase does not have the ban.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, identities, users
 
+    grant = systems.grant
     held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
@@ -158,7 +129,7 @@ def _begin_suspension(
     suspended = user.state is UserState.SUSPENDED
     if suspended and user.pending is None and not drifted:
         return users.seen(connection, grant.reach, user.id)
-    # Nobody is asked to agree to what is refused in any case.
+    # Nobody is asked to agree to a change that is refused in any case.
     leases.refuse_others(held, _KINDS)
     if not suspended:
         invariants.keep_ruler(connection, user)
@@ -171,19 +142,22 @@ def _begin_suspension(
         events.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
-    return _take(connection, grant, held, Pending.SUSPEND, lease)
+    claim = two_systems.take(connection, held, Pending.SUSPEND, lease)
+    seen = users.seen(connection, grant.reach, user.id)
+    return Suspension(systems=systems, claim=claim, user=replace(seen, pending=None))
 
 
 def _begin_restoring(
-    connection: Connection, grant: Grant, request: RestoreUser, lease: uuid.UUID, *, drifted: bool
-) -> _Claim | User:
-    """Commit that the user is to be active; of a deletion only the lease is taken, for Supabase is asked first.
+    systems: Systems, connection: Connection, request: RestoreUser, lease: uuid.UUID, *, drifted: bool
+) -> Restoring | User:
+    """Commit that the user is to be active. Of a deletion only the lease is taken, because Supabase is asked first.
 
-    Parameters: `drifted` says that Supabase bans the user, who is active already.
+    Parameters: `drifted` says that the user is active already, and Supabase bans them.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
+    grant = systems.grant
     held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
@@ -194,59 +168,44 @@ def _begin_restoring(
         return users.seen(connection, grant.reach, user.id)
     leases.refuse_others(held, _KINDS | {Pending.DELETE})
     if user.pending is Pending.DELETE:
-        return _take(connection, grant, held, Pending.DELETE, lease)
+        claim = two_systems.take(connection, held, Pending.DELETE, lease)
+        seen = users.seen(connection, grant.reach, user.id)
+        addresses = two_systems.addresses_of(connection, user.id, user.email)
+        return Restoring(systems=systems, claim=claim, user=seen, addresses=addresses)
     if not active:
         changes.write_state(connection, user.id, UserState.ACTIVE)
         events.record(connection, grant, _change(user, UserState.ACTIVE))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=False))
-    return _take(connection, grant, held, Pending.RESTORE, lease)
+    claim = two_systems.take(connection, held, Pending.RESTORE, lease)
+    seen = users.seen(connection, grant.reach, user.id)
+    return Restoring(systems=systems, claim=claim, user=replace(seen, pending=None))
 
 
-def _cancel_deletion(backends: Backends, grant: Grant, admin: AdminClient, doomed: _Claim) -> _Claim:
+def _cancel_deletion(restoring: Restoring) -> None:
     """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
 
-    existing = admin.get(doomed.id)
-    if existing is None or existing.is_deleted or not identity_of.is_theirs(existing, doomed, doomed.addresses):
-        confirm = command_line("users delete", doomed.email, confirm=doomed.email)
+    systems, claim, user = restoring.systems, restoring.claim, restoring.user
+    restoring.identity = systems.admin.get(claim.id)
+    if not restoring.has_identity or not restoring.is_theirs:
+        confirm = command_line("users delete", claim.email, confirm=claim.email)
         raise Conflict(
             "users.identity_gone",
-            f"{doomed.email} cannot be restored: Supabase has no identity of this user any more",
+            f"{claim.email} cannot be restored: Supabase has no identity of this user any more",
             hint=f"finish the deletion: `{confirm}`",
-            details={"user_id": str(doomed.id), "email": doomed.email},
+            details={"user_id": str(claim.id), "email": claim.email},
         )
-    user = replace(doomed.user, state=UserState.ACTIVE, pending=None)
-    claim = replace(doomed, pending=Pending.RESTORE, user=user, since=leases.Since())
-    if grant.dry_run:
-        return claim
-    with backends.database().transaction(grant) as connection:
-        if not changes.renew(connection, doomed.id, Pending.DELETE, doomed.lease):
-            raise leases.taken_over(doomed.email, "went on with the deletion")
-        changes.write_state(connection, doomed.id, UserState.ACTIVE)
-        changes.take(connection, doomed.id, Pending.RESTORE, doomed.lease)
-        events.record(connection, grant, _change(doomed.user, UserState.ACTIVE))
-    return claim
-
-
-def _take(connection: Connection, grant: Grant, held: LockedUser, pending: Pending, lease: uuid.UUID) -> _Claim:
-    from bazar_cli.adapters.postgres.users import changes, users
-
-    user = held.user
-    changes.take(connection, user.id, pending, lease)
-    seen = users.seen(connection, grant.reach, user.id)
-    return _Claim(
-        id=user.id,
-        email=user.email,
-        pending=pending,
-        lease=lease,
-        deployment=users.deployment(connection),
-        adopted=held.adopted,
-        resumed=user.pending is pending,
-        user=seen if pending is Pending.DELETE else replace(seen, pending=None),
-        addresses=identity_of.addresses(connection, user),
-    )
+    if not systems.grant.dry_run:
+        with systems.backends.database().transaction(systems.grant) as connection:
+            if not changes.renew(connection, claim.id, Pending.DELETE, claim.lease):
+                raise two_systems.taken_over(claim.email, "went on with the deletion")
+            changes.write_state(connection, claim.id, UserState.ACTIVE)
+            changes.take(connection, claim.id, Pending.RESTORE, claim.lease)
+            events.record(connection, systems.grant, _change(user, UserState.ACTIVE))
+    restoring.user = replace(user, state=UserState.ACTIVE, pending=None)
+    restoring.claim = replace(claim, pending=Pending.RESTORE, since=leases.Since())
 
 
 def _change(user: User, state: UserState, reason: str | None = None) -> events.Change:
@@ -259,7 +218,7 @@ def _change(user: User, state: UserState, reason: str | None = None) -> events.C
 
 
 def _ban_change(user: User, *, banned: bool, reason: str | None = None) -> events.Change:
-    """The change of one whose state stays, and whose ban at Supabase somebody else set or lifted."""
+    """The change of a user whose state stays, and whose ban somebody else set or lifted at Supabase."""
     from bazar_cli.adapters.postgres.audit import events
 
     return events.Change("user", user.id, before={"banned": not banned}, after={"banned": banned}, reason=reason)
@@ -279,69 +238,111 @@ def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
 # -- at Supabase ------------------------------------------------------------------------------------------
 
 
-def _finish_suspension(backends: Backends, grant: Grant, admin: AdminClient, claim: leases.Claim) -> SuspendedUser:
-    from bazar_cli.adapters.postgres.users import identities
+class _Ban(Operation):
+    """A ban that is set or lifted. A call that Supabase refuses stays pending."""
 
-    identity = _ask(backends, grant, admin, claim)
+    looks_first = False
+    verb = "ban"
 
-    def end_sessions(connection: Connection) -> int | None:
-        if not identities.may_end_sessions(connection, grant.session_id):
-            return None
-        return identities.end_sessions(connection, claim.id)
+    def refused(self, refusal: IdentityRefused) -> Conflict:
+        """Return the error for a ban that cannot be changed."""
+        return Conflict(
+            "users.ban_refused",
+            f"Supabase Auth refused to {self.verb} {self.claim.email}: {refusal.message}",
+            hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
+            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
+        )
 
-    user, ended = agreement.settle(backends, grant, admin, claim, end_sessions)
-    return _suspended(grant, user, identity, ended)
+    def lost(self, _row: User | None, /) -> None:
+        """Let Supabase have the state that another command gave the user."""
+        two_systems.set_right(self, state_again)
+        raise two_systems.taken_over(self.claim.email, "went on with the user")
 
 
-def _ask(backends: Backends, grant: Grant, admin: AdminClient, claim: leases.Claim) -> StoredIdentity | None:
-    """Ban, or lift the ban; return the identity, None when Supabase has none. What is refused stays pending."""
-    leases.keep(backends, grant, claim)
-    try:
-        return agreement.ask(admin, claim)
-    except IdentityRefused as refusal:
-        raise _refused(claim, refusal) from refusal
-    except OutcomeUnknown as unknown:
-        try:
-            identity = admin.get(claim.id)
-        except BackendUnavailable:
-            identity = None
-        as_wanted = _is_banned if claim.pending is Pending.SUSPEND else _is_free
-        if identity is None or not as_wanted(identity):
-            raise _unfinished(claim, unknown) from unknown
-        return identity
+@dataclass(kw_only=True)
+class Suspension(_Ban):
+    """The identity is banned, then the sessions are ended."""
+
+    sessions_ended: int | None = None
+
+    def call(self) -> StoredIdentity | None:
+        """Ban the identity."""
+        return self.systems.admin.ban(self.claim.id)
+
+    def as_wanted(self) -> bool:
+        """Say whether it bears a ban of ours; one for some hours was set by somebody else, and ends."""
+        return self.identity is not None and _is_banned(self.identity)
+
+    def unfinished(self, unknown: Failure) -> BackendUnavailable:
+        """Return the error for a user who may be banned or not."""
+        email = self.claim.email
+        message = f"{email} is suspended here, but Supabase Auth did not say whether it banned them"
+        return self.outcome_unknown("users.suspend_unfinished", message, unknown)
+
+    def settle(self, connection: Connection) -> bool:
+        """End the sessions too, where the database of the target can."""
+        from bazar_cli.adapters.postgres.users import identities
+
+        settled = super().settle(connection)
+        if settled and identities.may_end_sessions(connection, self.systems.grant.session_id):
+            self.sessions_ended = identities.end_sessions(connection, self.claim.id)
+        return settled
+
+    def result(self) -> SuspendedUser:
+        """Return what the suspension ended at Supabase."""
+        issued = self.identity is None or self.identity.has_signed_in or bool(self.sessions_ended)
+        return SuspendedUser(
+            user=self.user,
+            changed=True,
+            has_identity=self.has_identity,
+            sessions_ended=self.sessions_ended,
+            tokens_issued=issued,
+            tokens_valid_until=_end_of_tokens(self.identity, self.systems.grant.token_lifetime) if issued else None,
+            resumed=self.claim.resumed,
+        )
+
+    def note(self) -> str:
+        """Return until when the tokens of before are accepted."""
+        until = None if self.systems.grant.dry_run else self.result().tokens_valid_until
+        return "" if until is None else f"access tokens that were issued live until {until.isoformat()}"
+
+
+class Restoring(_Ban):
+    """The ban is lifted."""
+
+    verb = "lift the ban of"
+
+    def call(self) -> StoredIdentity | None:
+        """Lift the ban."""
+        return self.systems.admin.unban(self.claim.id)
+
+    def as_wanted(self) -> bool:
+        """Say whether the identity is there and bears no ban."""
+        return self.identity is not None and _is_free(self.identity)
+
+    def unfinished(self, unknown: Failure) -> BackendUnavailable:
+        """Return the error for a user who may be banned still."""
+        message = f"{self.claim.email} is active here, but Supabase Auth did not say whether it lifted the ban"
+        return self.outcome_unknown("users.restore_unfinished", message, unknown)
+
+
+def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Suspension | Restoring:
+    """Go on with a suspension, or its end, that nobody finished."""
+    operation = Suspension if claim.pending is Pending.SUSPEND else Restoring
+    return operation(systems=systems, claim=claim, user=held.user)
+
+
+def state_again(held: LockedUser) -> tuple[Pending, TakeUp]:
+    """Return the change that makes Supabase like the state of the row."""
+    return Pending.SUSPEND if held.user.state is UserState.SUSPENDED else Pending.RESTORE, take_up
 
 
 def _is_banned(identity: StoredIdentity) -> bool:
-    """Whether the identity bears a ban of ours; one for some hours was set by somebody else, and ends."""
     return identity.is_banned_for_good(_now())
 
 
 def _is_free(identity: StoredIdentity) -> bool:
-    return identity.banned_until is None or identity.banned_until <= _now()
-
-
-def _lacks_ban(identity: StoredIdentity | None) -> bool:
-    return identity is not None and not identity.is_deleted and not _is_banned(identity)
-
-
-def _bears_ban(identity: StoredIdentity | None) -> bool:
-    return identity is not None and not identity.is_deleted and not _is_free(identity)
-
-
-def _is_there(identity: StoredIdentity | None) -> bool:
-    return identity is not None and not identity.is_deleted
-
-
-def _suspended(grant: Grant, user: User, identity: StoredIdentity | None, ended: int | None) -> SuspendedUser:
-    issued = identity is None or identity.has_signed_in or bool(ended)
-    return SuspendedUser(
-        user=user,
-        changed=True,
-        has_identity=_is_there(identity),
-        sessions_ended=ended,
-        tokens_issued=issued,
-        tokens_valid_until=_end_of_tokens(identity, grant.token_lifetime) if issued else None,
-    )
+    return not identity.is_banned(_now())
 
 
 def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) -> datetime | None:
@@ -353,30 +354,6 @@ def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) 
         # The moment of the ban by the clock of Auth, which is the one that tokens end by.
         banned = identity.banned_until - BAN
     return end_of_tokens(banned, lifetime)
-
-
-def _refused(claim: leases.Claim, refusal: IdentityRefused) -> BazarError:
-    what = "ban" if claim.pending is Pending.SUSPEND else "lift the ban of"
-    return Conflict(
-        "users.ban_refused",
-        f"Supabase Auth refused to {what} {claim.email}: {refusal.message}",
-        hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
-        details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(claim.id)},
-    )
-
-
-def _unfinished(claim: leases.Claim, unknown: OutcomeUnknown) -> BazarError:
-    details = {"user_id": str(claim.id), "email": claim.email}
-    hint = leases.advice(claim, unknown)
-    if claim.pending is Pending.SUSPEND:
-        what = f"{claim.email} is suspended here, but Supabase Auth did not say whether it banned them: {unknown}"
-        return BackendUnavailable("users.suspend_unfinished", what, hint=hint, details=details, limit=unknown.limit)
-    what = f"{claim.email} is active here, but Supabase Auth did not say whether it lifted the ban: {unknown}"
-    return BackendUnavailable("users.restore_unfinished", what, hint=hint, details=details, limit=unknown.limit)
-
-
-def _nothing_more(_connection: Connection) -> None:
-    return None
 
 
 def _now() -> datetime:

@@ -84,6 +84,11 @@ class Claim:
         """Whether the row itself is what is pending."""
         return self.pending in {Pending.CREATE, Pending.INVITE}
 
+    @property
+    def makes_identity(self) -> bool:
+        """Whether the identity is made too, so that one which is there now was made meanwhile."""
+        return self.is_new and not self.adopted
+
 
 @dataclass(kw_only=True)
 class Operation(ABC):
@@ -123,16 +128,16 @@ class Operation(ABC):
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
         """Return the error for an outcome that nobody knows, by `outcome_unknown`."""
 
-    def impossible(self, _owner: StoredIdentity | None) -> BazarError | None:
+    def impossible(self, _owner: StoredIdentity | None, /) -> BazarError | None:
         """Return why the row can never be as it wants; None where it can.
 
         Parameters: `_owner` is another identity that has the address of the claim, where that was looked up.
         """
         return None
 
-    def undo(self, _why: BazarError) -> None:
+    def undo(self, _why: BazarError, /) -> None:
         """Take the row back, with an audit event. By default it stays pending."""
-        return None
+        return
 
     def settle(self, connection: Connection) -> bool:
         """Write in Postgres that it is done; return whether this command still held the lease."""
@@ -141,7 +146,7 @@ class Operation(ABC):
         return changes.settle(connection, self.claim.id, self.claim.pending, self.claim.lease)
 
     @abstractmethod
-    def lost(self, row: User | None) -> None:
+    def lost(self, row: User | None, /) -> None:
         """Repair what this command did after it lost the lease; return where it was done nevertheless.
 
         Parameters: `row` is what another command left of the user. Raises: Conflict `users.taken_over`, `users.busy`.
@@ -351,7 +356,7 @@ def _ask(operation: Operation) -> None:
         _refuse_impossible(operation, owner, unknown)
         if operation.as_wanted():
             return
-        if not unseen or operation.identity is None:
+        if not (unseen and operation.has_identity and operation.claim.makes_identity):
             raise operation.unfinished(unknown) from unknown
         _ask(operation)
     else:
@@ -360,7 +365,7 @@ def _ask(operation: Operation) -> None:
 
 def _was_done_before(operation: Operation, refusal: IdentityRefused, *, unseen: bool) -> bool:
     """Say whether Supabase refused a creation or an invitation that is done already; finish it then."""
-    if not operation.claim.is_new or operation.claim.adopted:
+    if not operation.claim.makes_identity:
         return False
     _look(operation)
     owner = None

@@ -30,6 +30,7 @@ from bazar_cli.domain.users.users import (
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import delete, leases
 from bazar_cli.services.users import suspend as user_suspension
+from bazar_cli.services.users.resume import resume
 from bazar_cli.terminal.views.users import what_suspending_ends
 from tests.support.auth_proxy import broken_wire
 from tests.support.concurrently import run_concurrently
@@ -272,7 +273,7 @@ def test_a_lost_answer_about_a_drifted_ban_is_finished(
         people.ban(someone)
     already = len(people.events(someone.id))
     assert broken(people, lambda p: verb(p, ruler, someone), arrives=False, heals=False) is not None
-    people.run(ruler, user_suspension.finish, FIX, someone.id)
+    people.run(ruler, resume, FIX, someone.id)
     assert people.signs_in(someone.email, OLD_PASSWORD) == (verb is restore)
     assert len(people.events(someone.id)) == already + 1
     assert not verb(people, ruler, someone).changed
@@ -352,7 +353,7 @@ def test_an_unseen_outcome_is_finished(
 ) -> None:
     def again(act: Callable[..., object]) -> None:
         if by_doctor:
-            people.run(ruler, user_suspension.finish, FIX, someone.id)
+            people.run(ruler, resume, FIX, someone.id)
         else:
             act(people, ruler, someone)
 
