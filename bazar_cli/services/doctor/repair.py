@@ -19,7 +19,7 @@ from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import users
-from bazar_cli.services.users import adopt, change_email, create
+from bazar_cli.services.users import adopt, create
 from bazar_cli.services.users.resume import resume, resume_deletion
 
 if TYPE_CHECKING:
@@ -148,10 +148,10 @@ def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
 
 def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
     try:
-        gate.perform(change_email.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        note = gate.perform(resume, use_cases.FIX, user.id, dry_run=dry_run)
     except NotFound:
         return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
-    return Repair(user, Repaired.FINISHED)
+    return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
 
 
 _FINISHERS: Mapping[Pending, Callable[[Gate, PendingUser, bool], Repair]] = {

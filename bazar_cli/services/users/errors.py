@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan
-from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach
+from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach, UsageError
 
 if TYPE_CHECKING:
     from bazar_cli.domain.entities import User
+    from bazar_cli.domain.users.identities import IdentityRefused
 
 
 def user_not_found(reference: str) -> OutOfReach:
@@ -65,6 +66,16 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
 def same_address(email: str) -> str:
     """What to do where the identity of the user with this address has another one, for superusers."""
     return f"make both the same first: `{command_line('users update', email, email=email)}` sets it at Supabase"
+
+
+def refused_by_supabase(email: str, refusal: IdentityRefused) -> UsageError:
+    """Supabase Auth did not take the values of the user with this address."""
+    return UsageError(
+        "users.refused_by_supabase",
+        f"Supabase Auth refused {email}: {refusal.message}",
+        hint="correct the value and run the command again",
+        details={"status": refusal.status, "supabase_code": refusal.code},
+    )
 
 
 def user_changed_since(user: User, since: datetime) -> Conflict:

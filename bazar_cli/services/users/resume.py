@@ -10,13 +10,14 @@ from bazar_cli.domain import doctor
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.services.users import delete, suspend, two_systems
+from bazar_cli.services.users import change_email, delete, suspend, two_systems
 from bazar_cli.services.users.two_systems import Systems, TakeUp
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _ALL_BUT_DELETE: Mapping[Pending, TakeUp] = {
+    Pending.EMAIL: change_email.take_up,
     Pending.SUSPEND: suspend.take_up,
     Pending.RESTORE: suspend.take_up,
 }

@@ -1,7 +1,7 @@
 """`users suspend` and `users restore`: a state that both systems must agree on (`two_systems`).
 
-The state is committed with `pending suspend` or `pending restore`; then Supabase bans, or lifts the ban; then the row is
-settled, and the sessions are ended where the Auth database is proven readable.
+The state is committed with `pending suspend` or `pending restore`. Then Supabase bans, or lifts the ban. Then the row
+is settled, and the sessions are ended where the Auth database is proven readable.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, No
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
-from bazar_cli.services.users import change_email, delete, leases, read
+from bazar_cli.services.users import change_email, delete, leases, read, two_systems
+from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, decided
@@ -158,7 +159,7 @@ def test_the_address_that_the_user_has_is_written_to_supabase(people: People, ru
     if healer:
         cut_off(people, ruler, request, acts=False)
     if healer == "doctor":
-        people.run(ruler, change_email.finish, FIX, someone.id)
+        people.run(ruler, resume, FIX, someone.id)
     else:
         assert update(people, ruler, request).name == "Ada"
     has(people, someone, someone.email, DONE)
@@ -186,7 +187,7 @@ def test_an_address_that_supabase_cannot_have_leaves_the_user(
         def unseen(*_: object) -> None:
             """The look found nothing wrong yet."""
 
-        monkeypatch.setattr(change_email, "_foresee_of", unseen)
+        monkeypatch.setattr(two_systems, "foresee", unseen)
     if why == "taken":
         people.identity(Someone(uuid.uuid4(), someone.email))
     else:
@@ -249,7 +250,7 @@ def test_running_again_finishes(people: People, ruler: Someone, someone: Someone
     assert (row["email"], row["pending"], row["lease_owner"]) == (email, "email", None)
 
     if healer == "doctor":
-        people.run(ruler, change_email.finish, FIX, someone.id)
+        people.run(ruler, resume, FIX, someone.id)
     else:
         named = {"old": someone.email, "new": email, "id": str(someone.id)}[healer]
         assert update(people, ruler, replace(request, user=named)).name == "Grace"
@@ -289,7 +290,7 @@ def test_the_doctor_takes_back_what_supabase_cannot_have(
         people.identity(Someone(uuid.uuid4(), email))
     else:
         people.auth("DELETE", f"/admin/users/{someone.id}").raise_for_status()
-    error = fails(lambda: people.run(ruler, change_email.finish, FIX, someone.id))
+    error = fails(lambda: people.run(ruler, resume, FIX, someone.id))
     assert error.code == {"stranger": "users.email_at_supabase", "gone": "users.no_identity"}[kind]
     row = people.row(someone)
     assert row is not None
@@ -409,5 +410,5 @@ def test_a_late_change_does_not_outlive_another(
 def test_a_pending_user_without_event_is_finished_too(people: People, ruler: Someone) -> None:
     someone = people.user(pending=Pending.EMAIL)
     people.identity(someone)
-    people.run(ruler, change_email.finish, FIX, someone.id)
+    people.run(ruler, resume, FIX, someone.id)
     has(people, someone, someone.email)
