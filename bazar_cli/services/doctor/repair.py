@@ -19,7 +19,6 @@ from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
 from bazar_cli.domain.users import users
-from bazar_cli.services.users import adopt, create
 from bazar_cli.services.users.resume import resume, resume_deletion
 
 if TYPE_CHECKING:
@@ -41,8 +40,17 @@ _UNDONE = frozenset(
 _CONTENDED = frozenset({"users.busy", "users.pending"})
 """How one ends whom another command holds, or has settled before this one could."""
 _BY_ANOTHER = "another command did it"
-_DELETED_SINCE = "another command deleted the user"
-_NO_PASSWORD = "no password was set here; let the user set one: `bazar users reset-password EMAIL`"  # noqa: S105
+_TAKEN_BACK = (Repaired.UNDONE, "another command took the creation back, or deleted the user")
+_DELETED = (Repaired.FINISHED, "another command deleted the user")
+_IF_GONE: Mapping[Pending, tuple[Repaired, str]] = {
+    Pending.CREATE: _TAKEN_BACK,
+    Pending.INVITE: _TAKEN_BACK,
+    Pending.DELETE: (Repaired.FINISHED, _BY_ANOTHER),
+    Pending.SUSPEND: _DELETED,
+    Pending.RESTORE: _DELETED,
+    Pending.EMAIL: _DELETED,
+}
+"""What became of a user whose row is gone."""
 
 
 def finish_all(
@@ -107,58 +115,12 @@ def _pending_ids(backends: Backends, grant: Grant, _: None) -> frozenset[UUID]:
 
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
-    return _FINISHERS[user.pending](gate, user, dry_run)
-
-
-def _finish_creation(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    if user.adopted:
-        return _finish_adoption(gate, user, dry_run)
+    deletes = user.pending is Pending.DELETE
+    service, spec = (resume_deletion, users.DELETE) if deletes else (resume, use_cases.FIX)
     try:
-        password_kept = gate.perform(create.finish, use_cases.FIX, user.id, dry_run=dry_run)
-    except NotFound:
-        return Repair(user, Repaired.UNDONE, "another command took the creation back, or deleted the user")
-    return Repair(user, Repaired.FINISHED, "" if password_kept else _NO_PASSWORD)
-
-
-def _finish_adoption(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    try:
-        note = gate.perform(adopt.finish, use_cases.FIX, user.id, dry_run=dry_run)
+        note = gate.perform(service, spec, user.id, dry_run=dry_run)
     except NotFound as gone:
         if gone.code != "users.not_found":
             raise
-        return Repair(user, Repaired.UNDONE, "another command took the adoption back, or deleted the user")
-    return Repair(user, Repaired.FINISHED, note)
-
-
-def _finish_deletion(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    try:
-        note = gate.perform(resume_deletion, users.DELETE, user.id, dry_run=dry_run)
-    except NotFound:
-        return Repair(user, Repaired.FINISHED, _BY_ANOTHER)
+        return Repair(user, *_IF_GONE[user.pending])
     return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
-
-
-def _finish_suspension(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    try:
-        note = gate.perform(resume, use_cases.FIX, user.id, dry_run=dry_run)
-    except NotFound:
-        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
-    return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
-
-
-def _finish_address(gate: Gate, user: PendingUser, dry_run: bool) -> Repair:
-    try:
-        note = gate.perform(resume, use_cases.FIX, user.id, dry_run=dry_run)
-    except NotFound:
-        return Repair(user, Repaired.FINISHED, _DELETED_SINCE)
-    return Repair(user, Repaired.FINISHED, _BY_ANOTHER if note is None else note)
-
-
-_FINISHERS: Mapping[Pending, Callable[[Gate, PendingUser, bool], Repair]] = {
-    Pending.CREATE: _finish_creation,
-    Pending.INVITE: _finish_creation,
-    Pending.DELETE: _finish_deletion,
-    Pending.SUSPEND: _finish_suspension,
-    Pending.RESTORE: _finish_suspension,
-    Pending.EMAIL: _finish_address,
-}

@@ -239,11 +239,11 @@ class AddressChange(Operation):
             undone = events.Change("user", claim.id, before=before, after=after, reason=why.message, outcome="undone")
             events.record(connection, grant, undone)
 
-    def lost(self, _row: User | None, /) -> None:
+    def lost(self, row: User | None, /) -> None:
         """Let Supabase have the address that another command gave the user."""
         if self.asked:
             two_systems.set_right(self, _address_again)
-        raise two_systems.taken_over(self.claim.email, "went on with the user")
+        super().lost(row)
 
     def _no_identity(self) -> Conflict:
         kept = self.claim.email if self.drifted else self.before or self.claim.email

@@ -10,16 +10,25 @@ from bazar_cli.domain import doctor
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.services.users import change_email, delete, suspend, two_systems
-from bazar_cli.services.users.two_systems import Systems, TakeUp
+from bazar_cli.services.users import adopt, change_email, create, delete, suspend, two_systems
+from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.services.gate.backends import Backends
 
+
+def _new_user(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
+    return (adopt if held.adopted else create).take_up(systems, connection, held, claim)
+
+
 _ALL_BUT_DELETE: Mapping[Pending, TakeUp] = {
-    Pending.EMAIL: change_email.take_up,
+    Pending.CREATE: _new_user,
+    Pending.INVITE: _new_user,
     Pending.SUSPEND: suspend.take_up,
     Pending.RESTORE: suspend.take_up,
+    Pending.EMAIL: change_email.take_up,
 }
 _DELETE: Mapping[Pending, TakeUp] = {Pending.DELETE: delete.take_up}
 

@@ -241,8 +241,12 @@ def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
 class _Ban(Operation):
     """A ban that is set or lifted. A call that Supabase refuses stays pending."""
 
-    looks_first = False
     verb = "ban"
+
+    @property
+    def looks_first(self) -> bool:
+        """Do not look: the call answers with the identity."""
+        return False
 
     def refused(self, refusal: IdentityRefused) -> Conflict:
         """Return the error for a ban that cannot be changed."""
@@ -253,10 +257,10 @@ class _Ban(Operation):
             details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
         )
 
-    def lost(self, _row: User | None, /) -> None:
+    def lost(self, row: User | None, /) -> None:
         """Let Supabase have the state that another command gave the user."""
         two_systems.set_right(self, state_again)
-        raise two_systems.taken_over(self.claim.email, "went on with the user")
+        super().lost(row)
 
 
 @dataclass(kw_only=True)

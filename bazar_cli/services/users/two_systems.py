@@ -29,6 +29,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused, UsageError
+from bazar_cli.domain.limits import first_limit
 from bazar_cli.domain.users.identities import IN_THE_WAY, Failure, IdentityRefused, OutcomeUnknown, StoredIdentity
 from bazar_cli.services.interrupts import step_in_hand
 from bazar_cli.services.users import leases
@@ -105,9 +106,13 @@ class Operation(ABC):
     asked: bool = False
     """A call to Supabase was begun."""
 
-    looks_first: ClassVar[bool] = True
     claims_address: ClassVar[bool] = False
     """It fails for good where another identity has the address of the claim."""
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether the identity is looked at before the first call."""
+        return True
 
     @abstractmethod
     def call(self) -> StoredIdentity | None:
@@ -145,12 +150,12 @@ class Operation(ABC):
 
         return changes.settle(connection, self.claim.id, self.claim.pending, self.claim.lease)
 
-    @abstractmethod
-    def lost(self, row: User | None, /) -> None:
-        """Repair what this command did after it lost the lease; return where it was done nevertheless.
+    def lost(self, _row: User | None, /) -> None:
+        """Repair what this command did after it lost the lease; return if it is done nevertheless.
 
-        Parameters: `row` is what another command left of the user. Raises: Conflict `users.taken_over`, `users.busy`.
+        Parameters: `_row` is what another command left of the user. Raises: Conflict `users.taken_over`, `users.busy`.
         """
+        raise taken_over(self.claim.email, "went on with the user")
 
     def note(self) -> str:
         """Return what the doctor says of the user who is done."""
@@ -352,7 +357,8 @@ def _ask(operation: Operation) -> None:
             _look(operation)
             owner = _owner(operation)
         except BackendUnavailable as silent:
-            raise operation.unfinished(unknown) from silent
+            silent.limit = first_limit(unknown.limit, silent.limit)
+            raise
         _refuse_impossible(operation, owner, unknown)
         if operation.as_wanted():
             return

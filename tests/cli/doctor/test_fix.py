@@ -14,7 +14,8 @@ import pytest
 from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.services.users import create, leases
+from bazar_cli.services.users import leases
+from bazar_cli.services.users.resume import resume
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
@@ -163,7 +164,7 @@ def test_who_stays_held_is_left(people: People, monkeypatch: pytest.MonkeyPatch)
     held = people.user(pending=Pending.CREATE)
     leased(people, held)
     with pytest.raises(Conflict) as busy:
-        people.run(people.superuser(), create.finish, use_cases.FIX, held.id)
+        people.run(people.superuser(), resume, use_cases.FIX, held.id)
     assert busy.value.code == "users.busy"
     assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
 

@@ -17,6 +17,7 @@ from bazar_cli.domain.users.identities import BAN
 from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, DeleteUser, RestoreUser
 from bazar_cli.services.users import adopt as adoption
 from bazar_cli.services.users import create, delete, suspend
+from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
@@ -255,7 +256,7 @@ def heal(people: People, ruler: Someone, someone: Someone, healer: str) -> None:
     if healer == "again":
         adopt(people, ruler, someone.email)
     else:
-        people.run(ruler, adoption.finish, FIX, someone.id, dry_run=healer == "dry run")
+        people.run(ruler, resume, FIX, someone.id, dry_run=healer == "dry run")
 
 
 @pytest.mark.parametrize("healer", ["again", "doctor"])

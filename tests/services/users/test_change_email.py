@@ -16,7 +16,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, No
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
-from bazar_cli.services.users import change_email, delete, leases, read, two_systems
+from bazar_cli.services.users import delete, leases, read, two_systems
 from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.concurrently import run_concurrently

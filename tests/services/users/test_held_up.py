@@ -20,6 +20,7 @@ from bazar_cli.domain.users.identities import NewIdentity
 from bazar_cli.domain.users.users import CreateUser, DeleteUser, NewPassword
 from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users import delete, leases
+from bazar_cli.services.users.resume import resume
 from tests.support.people import People, Someone
 
 Emails = Callable[[str], str]
@@ -91,7 +92,7 @@ def test_no_password_is_shown_of_a_user_that_the_doctor_finished(
 
     def doctor() -> None:
         [row] = people.sql("SELECT id FROM bazar.users WHERE email = %s", email)
-        people.run(ruler, user_creation.finish, FIX, row["id"])
+        people.run(ruler, resume, FIX, row["id"])
 
     held_up(doctor)
 

@@ -14,6 +14,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Ex
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import CreatedUser, CreateUser
 from bazar_cli.services.users import create
+from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.people import People, Someone
 
@@ -128,7 +129,7 @@ def heal(people: People, ruler: Someone, email: str, healer: str) -> None:
     if healer == "again":
         invite(people, ruler, email, if_not_exists=True)
     else:
-        people.run(ruler, create.finish, FIX, row_of(people, email)["id"])
+        people.run(ruler, resume, FIX, row_of(people, email)["id"])
 
 
 @pytest.mark.parametrize("healer", ["again", "doctor"])
