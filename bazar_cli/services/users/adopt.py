@@ -22,7 +22,7 @@ from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, che
 from bazar_cli.services.users import leases, new_user, suspend, two_systems
 from bazar_cli.services.users.errors import refused_by_supabase, same_address, user_pending
 from bazar_cli.services.users.new_user import NewUser, Wanted
-from bazar_cli.services.users.two_systems import Claim, Systems
+from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -46,10 +46,9 @@ def adopt(backends: Backends, grant: Grant, request: AdoptUser) -> AdoptedUser:
     systems = Systems.opened(backends, grant)
     identity = systems.admin.find_by_email(wanted.email)
 
-    def intent(connection: Connection, lease: uuid.UUID) -> Adoption | User:
-        return _begin(systems, connection, request, wanted, identity, lease)
-
-    with two_systems.begun(systems, intent) as adoption:
+    with two_systems.begun(
+        systems, lambda connection, lease: _begin(systems, connection, request, wanted, identity, lease)
+    ) as adoption:
         if isinstance(adoption, User):
             return AdoptedUser(adoption, adopted=False, confirmed=identity is None or identity.is_confirmed)
         if grant.dry_run:
@@ -72,7 +71,7 @@ def _begin(
     wanted: Wanted,
     identity: StoredIdentity | None,
     lease: uuid.UUID,
-) -> Adoption | User:
+) -> _Adoption | User:
     """Commit the intent, take over an unfinished one, or find the same user there."""
     from bazar_cli.adapters.postgres.users import users
 
@@ -90,7 +89,7 @@ def _begin(
         if different:
             raise new_user.differs(wanted.email, different, "an unfinished user with the email {email}")
         claim = two_systems.take(connection, held, Pending.CREATE, lease)
-        return Adoption(systems=systems, claim=claim, user=replace(held.user, pending=None))
+        return _Adoption(systems=systems, claim=claim, user=replace(held.user, pending=None))
     if identity is None:
         raise _not_found(wanted.email)
     unfit = _unfit(identity, wanted.email, users.deployment(connection))
@@ -106,7 +105,7 @@ def _begin(
     claim, user = new_user.insert(
         systems, connection, wanted, organization, identity.id, lease, adopted_as=_state_of(identity)
     )
-    return Adoption(systems=systems, claim=claim, user=user)
+    return _Adoption(systems=systems, claim=claim, user=user)
 
 
 def _existing_user(held: LockedUser, identity: StoredIdentity | None, different: list[str]) -> User:
@@ -137,20 +136,18 @@ def _existing_user(held: LockedUser, identity: StoredIdentity | None, different:
 
 
 @dataclass(kw_only=True)
-class Adoption(NewUser):
+class _Adoption(NewUser):
     """The identity gets the stamp of this deployment, and a ban that would end lasts."""
 
     banned: datetime | None = None
     """When the ban would have ended that this command made last."""
 
     def impossible(self, _owner: StoredIdentity | None, /) -> BazarError | None:
-        """Return an error for an identity that is gone, or not free to be adopted."""
         if self.identity is None:
             return _vanished(self.claim.email)
         return _unfit(self.identity, self.claim.email, self.claim.deployment)
 
     def as_wanted(self) -> bool:
-        """Say whether the identity has the stamp, and no ban that ends."""
         identity = self.identity
         return identity is not None and self.is_stamped and identity.origin == self.origin and _ends(identity) is None
 
@@ -165,11 +162,9 @@ class Adoption(NewUser):
         return replace(identity, deployment=claim.deployment, origin=self.origin, banned_until=until)
 
     def refused(self, refusal: IdentityRefused) -> BazarError:
-        """Return the error for an identity that is gone, or that Supabase does not change."""
         return _vanished(self.claim.email) if refusal.not_found else refused_by_supabase(self.claim.email, refusal)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
-        """Return the error for an identity that may have the stamp or not."""
         message = f"Supabase Auth did not say whether it wrote the stamp of this Bazar on {self.claim.email}"
         return self.outcome_unknown("users.adopt_unfinished", message, unknown)
 
@@ -187,11 +182,9 @@ class Adoption(NewUser):
             two_systems.set_right(self, suspend.state_again)
 
     def withdraw(self) -> None:
-        """Take the stamp off again."""
         self.systems.admin.unstamp(self.claim.id)
 
     def note(self) -> str:
-        """Return when a ban would have ended that lasts now."""
         ended = self.end_of_ban()
         return "" if ended is None else f"banned for good, where the ban would have ended at {ended.isoformat()}"
 
@@ -203,7 +196,6 @@ class Adoption(NewUser):
 
     @property
     def state(self) -> UserState:
-        """Return the state that the ban of the identity says."""
         return UserState.ACTIVE if self.identity is None else _state_of(self.identity)
 
     def end_of_ban(self) -> datetime | None:
@@ -211,9 +203,9 @@ class Adoption(NewUser):
         return self.banned or (None if self.identity is None else _ends(self.identity))
 
 
-def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Adoption:
+def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Operation:
     """Go on with an adoption that nobody finished."""
-    return Adoption(systems=systems, claim=claim, user=held.user)
+    return _Adoption(systems=systems, claim=claim, user=held.user)
 
 
 def _unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -> Conflict | None:

@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.services.gate.backends import Backends
 
-_KINDS = frozenset({Pending.EMAIL})
-
 
 @dataclass(frozen=True)
 class _NotWritten:
     """A user who has the address in Postgres already; Supabase must be looked at before anything is written."""
 
-    change: AddressChange
+    change: _AddressChange
 
 
 def change(backends: Backends, grant: Grant, request: UpdateUser, given: str) -> ChangedUser:
@@ -63,11 +61,11 @@ def _change(
 ) -> ChangedUser | _NotWritten:
     """Parameters: `at_supabase` is the address that Supabase was found to have; None before it was looked at."""
 
-    def intent(connection: Connection, lease: uuid.UUID) -> AddressChange | _NotWritten | ChangedUser:
-        return _begin(systems, connection, request, email, name, lease, at_supabase)
-
-    with two_systems.begun(systems, intent) as found:
-        if not isinstance(found, AddressChange):
+    with two_systems.begun(
+        systems,
+        lambda connection, lease: _begin(systems, connection, request, email, name, lease, at_supabase),
+    ) as found:
+        if not isinstance(found, _AddressChange):
             return found
         if systems.grant.dry_run:
             two_systems.foresee(found)
@@ -76,7 +74,7 @@ def _change(
         return ChangedUser(found.user, changed=True)
 
 
-def _address_at_supabase(change: AddressChange) -> str:
+def _address_at_supabase(change: _AddressChange) -> str:
     """Return the address that Supabase has of a user who has the wanted one here; the wanted one if nobody is there.
 
     Raises: what a change of it would end with, as far as looking can tell.
@@ -100,7 +98,7 @@ def _begin(
     name: str | None,
     lease: uuid.UUID,
     at_supabase: str | None,
-) -> AddressChange | _NotWritten | ChangedUser:
+) -> _AddressChange | _NotWritten | ChangedUser:
     """Commit the new address, and the name where one was given; take over an unfinished change, or find it done."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
@@ -113,7 +111,7 @@ def _begin(
     user = held.user
     row_rules.may_write_user(grant, user)
     resumed = user.pending is Pending.EMAIL and user.email == email
-    leases.refuse_others(held, _KINDS if resumed else ())
+    leases.refuse_others(held, {Pending.EMAIL} if resumed else ())
     since = request.if_unchanged_since
     # An earlier run under the same condition has changed the user itself.
     if since is not None and user.updated_at > since and not resumed and not moved:
@@ -121,14 +119,7 @@ def _begin(
     changed: dict[str, tuple[str | None, str | None]] = {}
     unchanged = email == user.email and not resumed
     if unchanged and at_supabase is None:
-        claim = Claim(
-            id=user.id,
-            email=email,
-            pending=Pending.EMAIL,
-            lease=lease,
-            deployment=users.deployment(connection),
-            adopted=held.adopted,
-        )
+        claim = two_systems.claim_of(connection, held, Pending.EMAIL, lease)
         return _NotWritten(_address_change(systems, connection, user, claim, drifted=True))
     drifted = unchanged and at_supabase != email
     if drifted:
@@ -180,7 +171,7 @@ def _refuse_taken(connection: Connection, email: str) -> None:
 
 
 @dataclass(kw_only=True)
-class AddressChange(Operation):
+class _AddressChange(Operation):
     """The identity gets the address of the claim, or the row gets Supabase's address back."""
 
     claims_address = True
@@ -191,27 +182,22 @@ class AddressChange(Operation):
     """The row has had the address all along, and only Supabase has another one."""
 
     def impossible(self, owner: StoredIdentity | None, /) -> Conflict | None:
-        """Return an error for a user without an identity, and for an address that another identity has."""
         if not self.has_identity or not self.is_theirs:
             return self._no_identity()
         return None if owner is None else self._at_supabase()
 
     def as_wanted(self) -> bool:
-        """Say whether the identity has the address."""
         return self.identity is not None and self.identity.email == self.claim.email
 
     def call(self) -> StoredIdentity | None:
-        """Change the address."""
         return self.systems.admin.change_email(self.claim.id, self.claim.email)
 
     def refused(self, refusal: IdentityRefused) -> BazarError:
-        """Return the error for an address that is taken, or that Supabase does not like."""
         if refusal.code == "email_exists":
             return self._at_supabase()
         return refused_by_supabase(self.claim.email, refusal)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
-        """Return the error for an address that may be the new one or not."""
         message = f"Supabase Auth did not say whether it changed the address to {self.claim.email}"
         return self.outcome_unknown("users.email_unfinished", message, unknown)
 
@@ -240,7 +226,6 @@ class AddressChange(Operation):
             events.record(connection, grant, undone)
 
     def lost(self, row: User | None, /) -> None:
-        """Let Supabase have the address that another command gave the user."""
         if self.asked:
             two_systems.set_right(self, _address_again)
         super().lost(row)
@@ -263,20 +248,20 @@ class AddressChange(Operation):
         )
 
 
-def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> AddressChange:
+def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
     """Go on with a change of address that nobody finished."""
     return _address_change(systems, connection, held.user, claim)
 
 
 def _address_change(
     systems: Systems, connection: Connection, user: User, claim: Claim, *, drifted: bool = False
-) -> AddressChange:
+) -> _AddressChange:
     from bazar_cli.adapters.postgres.audit import events
 
     before = events.address_before(connection, claim.id, claim.email)
     known = frozenset({claim.email} if before is None else {claim.email, before})
-    return AddressChange(systems=systems, claim=claim, user=user, addresses=known, before=before, drifted=drifted)
+    return _AddressChange(systems=systems, claim=claim, user=user, addresses=known, before=before, drifted=drifted)
 
 
-def _address_again(_held: LockedUser) -> tuple[Pending, TakeUp]:
+def _address_again(_user: User) -> tuple[Pending, TakeUp]:
     return Pending.EMAIL, take_up

@@ -58,10 +58,9 @@ def create(backends: Backends, grant: Grant, request: CreateUser, *, chosen_id: 
     wanted = _checked(request)
     systems = Systems.opened(backends, grant)
 
-    def intent(connection: Connection, lease: uuid.UUID) -> Creation | User:
-        return _begin(systems, connection, request, wanted, lease, chosen_id)
-
-    with two_systems.begun(systems, intent) as creation:
+    with two_systems.begun(
+        systems, lambda connection, lease: _begin(systems, connection, request, wanted, lease, chosen_id)
+    ) as creation:
         if isinstance(creation, User):
             return CreatedUser(creation, created=False)
         if grant.dry_run:
@@ -130,7 +129,7 @@ def _begin(
     seen = users.find(connection, grant.reach, str(held.user.id))
     if held.user.pending is not wanted.pending or held.adopted or seen is None:
         return _existing_user(request, wanted, organization, held, seen)
-    different = new_user.unlike(request, wanted, organization, held.user)
+    different = new_user.differences(request, wanted, organization, held.user, unfinished=True)
     if different:
         raise new_user.differs(wanted.email, different, "an unfinished user with the email {email}")
     claim = two_systems.take(connection, held, wanted.pending, lease)

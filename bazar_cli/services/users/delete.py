@@ -16,7 +16,6 @@ from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import confirmed_by_email
 from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.errors import user_not_found
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
@@ -35,23 +34,18 @@ def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
     grant.demand(use_cases.DELETE)
     systems = Systems.opened(backends, grant)
 
-    def intent(connection: Connection, lease: uuid.UUID) -> Deletion:
-        return _begin(systems, connection, request, lease)
-
-    with two_systems.begun(systems, intent) as deletion:
+    with two_systems.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
         if grant.dry_run:
             return deletion.user
         return replace(two_systems.complete(deletion), pending=None)
 
 
-def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease: uuid.UUID) -> Deletion:
+def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease: uuid.UUID) -> _Deletion:
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import users
 
     grant = systems.grant
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
+    held = two_systems.locked(connection, grant, request.user)
     user = held.user
     row_rules.not_oneself(grant, user, "delete")
     row_rules.may_write_user(grant, user)
@@ -84,7 +78,7 @@ def _described(user: User) -> dict[str, object]:
     }
 
 
-def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Deletion:
+def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> _Deletion:
     """Go on with a deletion that was confirmed and recorded, for an operator who may delete the user.
 
     Raises: Denied by the row rules.
@@ -94,43 +88,33 @@ def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: C
     return _deletion(systems, connection, held.user, claim)
 
 
-def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim) -> Deletion:
+def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim) -> _Deletion:
     addresses = two_systems.addresses_of(connection, claim.id, claim.email)
-    return Deletion(systems=systems, claim=claim, user=user, addresses=addresses)
+    return _Deletion(systems=systems, claim=claim, user=user, addresses=addresses)
 
 
-class Deletion(Operation):
+class _Deletion(Operation):
     """The identity goes, unless it is a stranger's; then the row."""
 
     def as_wanted(self) -> bool:
-        """Say whether nothing of the user is left at Supabase."""
         return not self.is_theirs
 
     def call(self) -> None:
-        """Delete the identity."""
         self.systems.admin.delete(self.claim.id)
 
     def refused(self, refusal: IdentityRefused) -> Conflict:
-        """Return the error for an identity that something else at Supabase keeps, such as a foreign key."""
-        return Conflict(
-            "users.delete_refused",
-            f"Supabase Auth refused to delete {self.claim.email}: {refusal.message}",
-            hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
-            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
-        )
+        hint = "mend the cause and run the same command again, or check the key with `bazar doctor`"
+        return self.call_refused("users.delete_refused", "delete", refusal, hint)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
-        """Return the error for a user of whom something may be left."""
         message = f"Supabase Auth did not delete {self.claim.email}"
         return self.outcome_unknown("users.delete_unfinished", message, unknown)
 
     def settle(self, connection: Connection) -> bool:
-        """Remove the row."""
         from bazar_cli.adapters.postgres.users import changes
 
         return changes.remove(connection, self.claim.id, self.claim.pending, self.claim.lease)
 
     def lost(self, row: User | None, /) -> None:
-        """Accept that another run was faster."""
-        if row is not None:
+        if row is not None:  # else another run was faster
             raise leases.busy_with(self.claim.email)

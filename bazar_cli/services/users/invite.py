@@ -59,17 +59,8 @@ class Invitation(Operation):
         """Return the error for a mail that Supabase does not send."""
         if refusal.code == "email_exists" and self.identity is None:
             return self.creation.address_taken(None)
-        return Conflict(
-            "users.invite_refused",
-            f"Supabase Auth refused to invite {self.claim.email}: {refusal.message}",
-            hint="mend the cause, often the project's mail settings, and run the same command again, or delete the"
-            " user",
-            details={
-                "status": refusal.status,
-                "supabase_code": refusal.code,
-                "user_id": str(self.claim.id),
-            },
-        )
+        hint = "mend the cause, often the project's mail settings, and run the same command again, or delete the user"
+        return self.call_refused("users.invite_refused", "invite", refusal, hint)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
         """Return the error for a mail that may be sent or not."""

@@ -57,37 +57,32 @@ def organization_of(connection: Connection, grant: Grant, reference: str | None)
     return found
 
 
-def differences(request: CreateUser, wanted: Wanted, organization: Organization | None, existing: User) -> list[str]:
-    """Return the given values that the existing user does not have."""
-    different: list[str] = []
-    if request.name is not None and wanted.name != existing.name:
-        different.append("name")
-    if request.plan is not None and wanted.plan is not existing.plan:
-        different.append("plan")
-    if organization is not None:
-        membership = next((m for m in existing.organizations if m.organization_id == organization.id), None)
-        if membership is None:
-            different.append("organization")
-        elif request.role is not None and membership.role is not wanted.role:
-            different.append("role")
-    return different
-
-
-def unlike(request: CreateUser, wanted: Wanted, organization: Organization | None, unfinished: User) -> list[str]:
-    """Return the values that an unfinished user does not have; plan, organization and role count given or not.
+def differences(
+    request: CreateUser,
+    wanted: Wanted,
+    organization: Organization | None,
+    user: User,
+    *,
+    unfinished: bool = False,
+) -> list[str]:
+    """Return the given values that a user does not have; of an `unfinished` user all but the name count as given.
 
     A command that finishes a creation may set the password. So it needs the rights of the command that began it, which
     the gate and the row rules ask of the same options.
     """
-    different = ["name"] if request.name is not None and wanted.name != unfinished.name else []
-    if wanted.plan is not unfinished.plan:
-        different.append("plan")
-    roles = {m.organization_id: m.role for m in unfinished.organizations}
-    if roles.keys() != ({organization.id} if organization else set[uuid.UUID]()):
-        different.append("organization")
-    elif organization is not None and roles[organization.id] is not wanted.role:
-        different.append("role")
-    return different
+    roles = {m.organization_id: m.role for m in user.organizations}
+    if unfinished:
+        elsewhere = roles.keys() != ({organization.id} if organization else set[uuid.UUID]())
+    else:
+        elsewhere = organization is not None and organization.id not in roles
+    same_place = organization is not None and not elsewhere
+    different = {
+        "name": request.name is not None and wanted.name != user.name,
+        "plan": (unfinished or request.plan is not None) and wanted.plan is not user.plan,
+        "organization": elsewhere,
+        "role": same_place and (unfinished or request.role is not None) and roles[organization.id] is not wanted.role,
+    }
+    return [name for name, differs in different.items() if differs]
 
 
 def differs(email: str, different: list[str], what: str) -> Conflict:

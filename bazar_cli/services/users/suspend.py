@@ -22,7 +22,6 @@ from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, Sto
 from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
 from bazar_cli.services import invariants
 from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.errors import user_not_found
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
@@ -56,10 +55,9 @@ def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> Suspended
 
 
 def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser | Impact:
-    def intent(connection: Connection, lease: uuid.UUID) -> Suspension | User | Impact:
-        return _begin_suspension(systems, connection, request, lease, drifted=drifted)
-
-    with two_systems.begun(systems, intent) as suspension:
+    with two_systems.begun(
+        systems, lambda connection, lease: _begin_suspension(systems, connection, request, lease, drifted=drifted)
+    ) as suspension:
         if isinstance(suspension, Impact):
             return suspension
         if isinstance(suspension, User):
@@ -91,10 +89,9 @@ def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredU
 
 
 def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -> RestoredUser:
-    def intent(connection: Connection, lease: uuid.UUID) -> Restoring | User:
-        return _begin_restoring(systems, connection, request, lease, drifted=drifted)
-
-    with two_systems.begun(systems, intent) as restoring:
+    with two_systems.begun(
+        systems, lambda connection, lease: _begin_restoring(systems, connection, request, lease, drifted=drifted)
+    ) as restoring:
         if isinstance(restoring, User):
             return RestoredUser(restoring, changed=False)
         if restoring.claim.pending is Pending.DELETE:
@@ -111,7 +108,7 @@ def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -
 
 def _begin_suspension(
     systems: Systems, connection: Connection, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
-) -> Suspension | User | Impact:
+) -> _Suspension | User | Impact:
     """Commit that the user is to be suspended, once somebody agreed. An unfinished restore is superseded.
 
     Parameters: `drifted` says that the user is suspended already, and Supabase does not have the ban.
@@ -120,9 +117,7 @@ def _begin_suspension(
     from bazar_cli.adapters.postgres.users import changes, identities, users
 
     grant = systems.grant
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
+    held = two_systems.locked(connection, grant, request.user)
     user = held.user
     row_rules.not_oneself(grant, user, "suspend")
     row_rules.may_write_user(grant, user)
@@ -144,12 +139,12 @@ def _begin_suspension(
         events.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
     claim = two_systems.take(connection, held, Pending.SUSPEND, lease)
     seen = users.seen(connection, grant.reach, user.id)
-    return Suspension(systems=systems, claim=claim, user=replace(seen, pending=None))
+    return _Suspension(systems=systems, claim=claim, user=replace(seen, pending=None))
 
 
 def _begin_restoring(
     systems: Systems, connection: Connection, request: RestoreUser, lease: uuid.UUID, *, drifted: bool
-) -> Restoring | User:
+) -> _Restoring | User:
     """Commit that the user is to be active. Of a deletion only the lease is taken, because Supabase is asked first.
 
     Parameters: `drifted` says that the user is active already, and Supabase bans them.
@@ -158,9 +153,7 @@ def _begin_restoring(
     from bazar_cli.adapters.postgres.users import changes, users
 
     grant = systems.grant
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
+    held = two_systems.locked(connection, grant, request.user)
     user = held.user
     row_rules.may_write_user(grant, user)
     active = user.state is UserState.ACTIVE
@@ -171,7 +164,7 @@ def _begin_restoring(
         claim = two_systems.take(connection, held, Pending.DELETE, lease)
         seen = users.seen(connection, grant.reach, user.id)
         addresses = two_systems.addresses_of(connection, user.id, user.email)
-        return Restoring(systems=systems, claim=claim, user=seen, addresses=addresses)
+        return _Restoring(systems=systems, claim=claim, user=seen, addresses=addresses)
     if not active:
         changes.write_state(connection, user.id, UserState.ACTIVE)
         events.record(connection, grant, _change(user, UserState.ACTIVE))
@@ -179,10 +172,10 @@ def _begin_restoring(
         events.record(connection, grant, _ban_change(user, banned=False))
     claim = two_systems.take(connection, held, Pending.RESTORE, lease)
     seen = users.seen(connection, grant.reach, user.id)
-    return Restoring(systems=systems, claim=claim, user=replace(seen, pending=None))
+    return _Restoring(systems=systems, claim=claim, user=replace(seen, pending=None))
 
 
-def _cancel_deletion(restoring: Restoring) -> None:
+def _cancel_deletion(restoring: _Restoring) -> None:
     """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
@@ -245,46 +238,34 @@ class _Ban(Operation):
 
     @property
     def looks_first(self) -> bool:
-        """Do not look: the call answers with the identity."""
-        return False
+        return False  # the call answers with the identity
 
     def refused(self, refusal: IdentityRefused) -> Conflict:
-        """Return the error for a ban that cannot be changed."""
-        return Conflict(
-            "users.ban_refused",
-            f"Supabase Auth refused to {self.verb} {self.claim.email}: {refusal.message}",
-            hint="mend the cause and run the same command again, or check the key with `bazar doctor`",
-            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
-        )
+        hint = "mend the cause and run the same command again, or check the key with `bazar doctor`"
+        return self.call_refused("users.ban_refused", self.verb, refusal, hint)
 
     def lost(self, row: User | None, /) -> None:
-        """Let Supabase have the state that another command gave the user."""
         two_systems.set_right(self, state_again)
         super().lost(row)
 
 
 @dataclass(kw_only=True)
-class Suspension(_Ban):
-    """The identity is banned, then the sessions are ended."""
+class _Suspension(_Ban):
+    """The identity is banned, then the sessions are ended where the database of the target can."""
 
     sessions_ended: int | None = None
 
     def call(self) -> StoredIdentity | None:
-        """Ban the identity."""
         return self.systems.admin.ban(self.claim.id)
 
     def as_wanted(self) -> bool:
-        """Say whether it bears a ban of ours; one for some hours was set by somebody else, and ends."""
         return self.identity is not None and _is_banned(self.identity)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
-        """Return the error for a user who may be banned or not."""
-        email = self.claim.email
-        message = f"{email} is suspended here, but Supabase Auth did not say whether it banned them"
+        message = f"{self.claim.email} is suspended here, but Supabase Auth did not say whether it banned them"
         return self.outcome_unknown("users.suspend_unfinished", message, unknown)
 
     def settle(self, connection: Connection) -> bool:
-        """End the sessions too, where the database of the target can."""
         from bazar_cli.adapters.postgres.users import identities
 
         settled = super().settle(connection)
@@ -293,7 +274,6 @@ class Suspension(_Ban):
         return settled
 
     def result(self) -> SuspendedUser:
-        """Return what the suspension ended at Supabase."""
         issued = self.identity is None or self.identity.has_signed_in or bool(self.sessions_ended)
         return SuspendedUser(
             user=self.user,
@@ -306,42 +286,39 @@ class Suspension(_Ban):
         )
 
     def note(self) -> str:
-        """Return until when the tokens of before are accepted."""
         until = None if self.systems.grant.dry_run else self.result().tokens_valid_until
         return "" if until is None else f"access tokens that were issued live until {until.isoformat()}"
 
 
-class Restoring(_Ban):
+class _Restoring(_Ban):
     """The ban is lifted."""
 
     verb = "lift the ban of"
 
     def call(self) -> StoredIdentity | None:
-        """Lift the ban."""
         return self.systems.admin.unban(self.claim.id)
 
     def as_wanted(self) -> bool:
-        """Say whether the identity is there and bears no ban."""
         return self.identity is not None and _is_free(self.identity)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
-        """Return the error for a user who may be banned still."""
         message = f"{self.claim.email} is active here, but Supabase Auth did not say whether it lifted the ban"
         return self.outcome_unknown("users.restore_unfinished", message, unknown)
 
 
-def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Suspension | Restoring:
+def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Operation:
     """Go on with a suspension, or its end, that nobody finished."""
-    operation = Suspension if claim.pending is Pending.SUSPEND else Restoring
+    operation = _Suspension if claim.pending is Pending.SUSPEND else _Restoring
     return operation(systems=systems, claim=claim, user=held.user)
 
 
-def state_again(held: LockedUser) -> tuple[Pending, TakeUp]:
+def state_again(user: User) -> tuple[Pending, TakeUp]:
     """Return the change that makes Supabase like the state of the row."""
-    return Pending.SUSPEND if held.user.state is UserState.SUSPENDED else Pending.RESTORE, take_up
+    return Pending.SUSPEND if user.state is UserState.SUSPENDED else Pending.RESTORE, take_up
 
 
 def _is_banned(identity: StoredIdentity) -> bool:
+    """Whether it bears a ban of ours; one for some hours was set by somebody else, and ends."""
     return identity.is_banned_for_good(_now())
 
 

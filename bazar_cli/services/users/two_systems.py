@@ -165,6 +165,15 @@ class Operation(ABC):
         """Yield this operation, and those to be brought about before the row is settled."""
         yield self
 
+    def call_refused(self, code: str, verb: str, refusal: IdentityRefused, hint: str) -> Conflict:
+        """Return the error with this code for a call that Supabase refused; `verb` says what it was asked to do."""
+        return Conflict(
+            code,
+            f"Supabase Auth refused to {verb} {self.claim.email}: {refusal.message}",
+            hint=hint,
+            details={"status": refusal.status, "supabase_code": refusal.code, "user_id": str(self.claim.id)},
+        )
+
     def outcome_unknown(self, code: str, message: str, unknown: Failure) -> BackendUnavailable:
         """Return the error with this code, the reason, and what to do next.
 
@@ -237,14 +246,31 @@ def begun(systems: Systems, intent: Callable[[Connection, uuid.UUID], T], *, fin
                     _name_what_is_pending(refused, found.claim)
 
 
+def locked(connection: Connection, grant: Grant, reference: str) -> LockedUser:
+    """Lock the user by id or email. Raises: NotFound `users.not_found`."""
+    from bazar_cli.adapters.postgres.users import users
+
+    held = users.lock(connection, grant.reach, reference)
+    if held is None:
+        raise user_not_found(reference)
+    return held
+
+
 def take(connection: Connection, held: LockedUser, pending: Pending, lease: uuid.UUID, email: str = "") -> Claim:
-    """Write what is pending of a locked user, and the lease; return the claim.
+    """Write what is pending of a locked user, and the lease; return the claim. Parameters: as `claim_of`."""
+    from bazar_cli.adapters.postgres.users import changes
+
+    changes.take(connection, held.user.id, pending, lease)
+    return claim_of(connection, held, pending, lease, email)
+
+
+def claim_of(connection: Connection, held: LockedUser, pending: Pending, lease: uuid.UUID, email: str = "") -> Claim:
+    """Return the claim to a locked user.
 
     Parameters: `email` is the address that is wanted, where it is another one than the locked user's.
     """
-    from bazar_cli.adapters.postgres.users import changes, users
+    from bazar_cli.adapters.postgres.users import users
 
-    changes.take(connection, held.user.id, pending, lease)
     return Claim(
         id=held.user.id,
         email=email or held.user.email,
@@ -437,26 +463,21 @@ def _settle(operation: Operation) -> User:
     return operation.user
 
 
-def set_right(late: Operation, again: Callable[[LockedUser], tuple[Pending, TakeUp]]) -> None:
+def set_right(late: Operation, again: Callable[[User], tuple[Pending, TakeUp]]) -> None:
     """Ask Supabase for what the row wants now, after a call that came when the lease was another command's.
 
-    What somebody else left pending is theirs, or the doctor's, to ask for. Parameters: `again` returns the change
-    that makes Supabase like the row. Raises: Conflict `users.taken_over` when Supabase does not do it; the change stays
-    pending then.
+    A change that another command left pending is not asked for. Parameters: `again` returns the change that makes
+    Supabase like the row. Raises: Conflict `users.taken_over` when Supabase does not do it; it stays pending then.
     """
-    from bazar_cli.adapters.postgres.users import changes, users
+    from bazar_cli.adapters.postgres.users import changes
 
     systems, email = late.systems, late.claim.email
 
     def intent(connection: Connection, lease: uuid.UUID) -> Operation | None:
-        held = users.lock_by_id(connection, late.claim.id)
-        if held is None:
+        held = _held(connection, late.claim.id)
+        if held is None or held.user.pending is not None:
             return None
-        if held.leased:
-            raise leases.Busy(email)
-        if held.user.pending is not None:
-            return None
-        pending, take_up = again(held)
+        pending, take_up = again(held.user)
         return take_up(systems, connection, held, take(connection, held, pending, lease))
 
     with begun(systems, intent, finishing=True) as operation:
@@ -467,9 +488,18 @@ def set_right(late: Operation, again: Callable[[LockedUser], tuple[Pending, Take
         except (IdentityRefused, OutcomeUnknown) as error:
             what = f"changed the user, and Supabase does not have that change yet: {error}"
             raise taken_over(email, what) from error
-        claim = operation.claim
         with systems.transaction() as connection:
-            changes.settle(connection, claim.id, claim.pending, claim.lease)
+            changes.settle(connection, operation.claim.id, operation.claim.pending, operation.claim.lease)
+
+
+def _held(connection: Connection, user_id: uuid.UUID) -> LockedUser | None:
+    """Lock a user. Raises: Busy."""
+    from bazar_cli.adapters.postgres.users import users
+
+    held = users.lock_by_id(connection, user_id)
+    if held is not None and held.leased:
+        raise leases.Busy(held.user.email)
+    return held
 
 
 def taken_over(email: str, what: str) -> Conflict:
@@ -500,17 +530,14 @@ def resume(systems: Systems, user_id: uuid.UUID, kinds: Mapping[Pending, TakeUp]
 
     Raises: as `complete`; NotFound `users.not_found`; Conflict `users.busy`, also for a change that is not of `kinds`.
     """
-    from bazar_cli.adapters.postgres.users import users
 
     def intent(connection: Connection, lease: uuid.UUID) -> Operation | None:
-        held = users.lock_by_id(connection, user_id)
+        held = _held(connection, user_id)
         if held is None:
             raise user_not_found(str(user_id))
         pending = held.user.pending
         if pending is None:
             return None
-        if held.leased:
-            raise leases.Busy(held.user.email)
         if pending not in kinds:
             raise leases.busy_with(held.user.email)
         return kinds[pending](systems, connection, held, take(connection, held, pending, lease))
