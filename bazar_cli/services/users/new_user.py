@@ -71,16 +71,13 @@ def differences(
     the gate and the row rules ask of the same options.
     """
     roles = {m.organization_id: m.role for m in user.organizations}
-    if unfinished:
-        elsewhere = roles.keys() != ({organization.id} if organization else set[uuid.UUID]())
-    else:
-        elsewhere = organization is not None and organization.id not in roles
-    same_place = organization is not None and not elsewhere
+    place = {organization.id: wanted.role} if organization else {}
+    elsewhere = roles.keys() != place.keys() if unfinished else not roles.keys() >= place.keys()
     different = {
         "name": request.name is not None and wanted.name != user.name,
         "plan": (unfinished or request.plan is not None) and wanted.plan is not user.plan,
         "organization": elsewhere,
-        "role": same_place and (unfinished or request.role is not None) and roles[organization.id] is not wanted.role,
+        "role": (unfinished or request.role is not None) and not elsewhere and not roles.items() >= place.items(),
     }
     return [name for name, differs in different.items() if differs]
 
