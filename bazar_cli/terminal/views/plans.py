@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
 from bazar_cli.domain.plans import AssignedPlan, EditedPlan, MatrixRow, PlanDetails, PlanUsage
+from bazar_cli.terminal.views import users
 from bazar_cli.terminal.views.base import View, fields_of
-from bazar_cli.terminal.views.users import USER
 
 
 def _mark(has: bool) -> str:
@@ -84,7 +84,7 @@ USAGE: View[PlanUsage] = View(
 )
 ASSIGNED: View[AssignedPlan] = View(
     fields={
-        **fields_of(USER, lambda a: a.user),
+        **fields_of(users.USER, lambda a: a.user),
         "previous_plan": lambda a: a.previous.value,
         "changed": lambda a: a.changed,
         "lost": lambda a: list(a.lost),
@@ -92,7 +92,7 @@ ASSIGNED: View[AssignedPlan] = View(
     },
     identifier=lambda a: str(a.user.id),
     cells={
-        "organizations": lambda a: USER.cells["organizations"](a.user),
+        "organizations": lambda a: users.USER.cells["organizations"](a.user),
         "lost": lambda a: " ".join(a.lost),
         "gained": lambda a: " ".join(a.gained),
     },
