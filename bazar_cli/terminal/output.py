@@ -72,13 +72,14 @@ class Renderer:
 
     def one(self, view: View[T], item: T) -> None:
         """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
-        names = view.of(item, self.fields)
+        names = view.chosen_of(item, self.fields)
+        encode = view.record.encoder(names)
         if self.format is Format.JSON:
-            self._line(_pretty(view.record(item, names)))
+            self._line(_pretty(encode(item)))
         elif self.format is Format.JSONL:
-            self._line(_compact(view.record(item, names)))
+            self._line(_compact(encode(item)))
         elif self.format is Format.YAML:
-            self._write(self._yaml(view.record(item, names)))
+            self._write(self._yaml(encode(item)))
         elif self.format is Format.CSV:
             self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
         elif self.format is Format.IDS:
@@ -86,7 +87,7 @@ class Renderer:
         elif (raw := self._raw(view, item)) is not None:
             self._line(raw.rstrip("\n"))
         else:
-            rows = [(name, text) for name in names for text in _lines(view, item, name)]
+            rows = [(name, escaped(text)) for name in names for text in view.table_lines(item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))
         self._stream.flush()
 
@@ -121,9 +122,10 @@ class Renderer:
             for page in pages:
                 self._csv_rows([[view.cell(item, n) for n in names] for item in page.items])
         elif self.format is Format.JSONL:
+            encode = view.record.encoder(names)
             for page in pages:
                 for item in page.items:
-                    self._line(_compact(view.record(item, names)))
+                    self._line(_compact(encode(item)))
         elif self.format is Format.IDS:
             for page in pages:
                 for item in page.items:
@@ -136,44 +138,42 @@ class Renderer:
 
     def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
         self._write('{\n  "items": [')
+        encode = view.record.encoder(names)
         first, cursor = True, None
         for page in pages:
             for item in page.items:
-                text = _pretty(view.record(item, names)).replace("\n", "\n    ")
+                text = _pretty(encode(item)).replace("\n", "\n    ")
                 self._write(f"{'' if first else ','}\n    {text}")
                 first = False
             cursor = page.next_cursor
         self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
 
     def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        encode = view.record.encoder(names)
         started, cursor = False, None
         for page in pages:
             if page.items:
-                text = self._yaml([view.record(item, names) for item in page.items])
+                text = self._yaml([encode(item) for item in page.items])
                 self._write(text if started else f"items:\n{text}")
                 started = True
             cursor = page.next_cursor
         self._write(("" if started else "items: []\n") + self._yaml({"next_cursor": cursor}))
 
     def _table_pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
-        names = view.chosen(self.fields) if self.fields is not None else (view.table or tuple(view.fields))
+        names = view.chosen(self.fields) if self.fields is not None else (view.table or view.fields)
         header = True
+        cell = view.drawn_cell if draws(self._stream, self._environ) else view.table_cell
         for page in pages:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
                 self._stream.flush()
                 continue
-            rows = [[self._cell(view, item, name) for name in names] for item in page.items]
+            rows = [[escaped(cell(item, name)) for name in names] for item in page.items]
             bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
             if rows:
                 self._write(tables.table(names if header else None, rows, self._stream, self._environ, bars))
                 header = False
-
-    def _cell(self, view: View[T], item: T, name: str) -> str:
-        if name in view.drawn and draws(self._stream, self._environ):
-            return escaped(view.drawn[name](item))
-        return _shown(view, item, name)
 
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
@@ -194,8 +194,7 @@ class Renderer:
         return yaml_text(value, unicode=not is_terminal(self._stream))
 
     def _identify(self, view: View[T], item: T) -> None:
-        assert view.identifier is not None, "checked before the command acted"
-        found = view.identifier(item)
+        found = view.id_of(item)
         if found is not None:
             self._line(found)
 
@@ -218,30 +217,13 @@ def neutralised(cell: str) -> str:
     return _FORMULA.sub("'", cell)
 
 
+_indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode
+_dense = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _pretty(record: Value) -> str:
-    return escaped_json(json.dumps(record, ensure_ascii=False, indent=2))
+    return escaped_json(_indented(record))
 
 
 def _compact(record: Value) -> str:
-    return escaped_json(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
-
-
-def _lines(view: View[T], item: T, name: str) -> tuple[str, ...]:
-    """A field of a single result: one line, or as many as its view makes of it."""
-    if name in view.lines:
-        return tuple(escaped(line) for line in view.lines[name](item))
-    return (_shown(view, item, name),)
-
-
-def _shown(view: View[T], item: T, name: str) -> str:
-    """A field for people: `yes` and `no`, an empty cell for nothing, control characters escaped."""
-    if name in view.shown:
-        return escaped(view.shown[name](item))
-    if name not in view.cells:
-        value = view.fields[name](item)
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if name == "created_at":
-            # Nobody types it back, as --if-unchanged-since takes updated_at: seconds leave the others room.
-            return re.sub(r"\.[0-9]+Z$", "Z", str(value or ""))
-    return escaped(view.cell(item, name))
+    return escaped_json(_dense(record))

@@ -377,4 +377,4 @@ def kept() -> dict[str, str]:
 
 if __name__ == "__main__":
     texts = [f"== {name}\n{shown(name)}" for name in sorted(all_views())]
-    FILE.write_text("\n\n".join([__doc__.strip(), *texts]) + "\n", encoding="utf-8")
+    FILE.write_text("\n\n".join([(__doc__ or "").strip(), *texts]) + "\n", encoding="utf-8")

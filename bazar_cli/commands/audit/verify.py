@@ -11,7 +11,7 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.services.audit import read
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.audit import VERIFICATION, told
+from bazar_cli.terminal.views.audit import VERIFICATION, finding_text
 
 
 @command(
@@ -38,11 +38,11 @@ def run(
     run.show(found)
     if found.out_of_order:
         run.notice(
-            f"look at this: {told(found.out_of_order[0])}: a clock that was set back, a transaction that was open for"
-            " so long, or an event that was added by hand"
+            f"{finding_text(found.out_of_order[0])}. The cause may be a clock that was set back, a transaction that was"
+            " open that long, or an event that was added by hand"
         )
     for gap in found.unguarded:
         run.warn(f"{gap.message}; as the owner of the table: {gap.remedy}")
     if not found.whole:
-        run.warn(f"the audit log is not whole: {told(found.findings[0])}")
+        run.warn(f"the audit log is not whole: {finding_text(found.findings[0])}")
     return ExitCode.DONE if found.whole and not found.unguarded else ExitCode.FINDING

@@ -1,31 +1,20 @@
-"""Sessions of users at Supabase Auth."""
+"""How sessions of users at Supabase Auth are shown."""
 
 from __future__ import annotations
 
 from bazar_cli.domain.users.sessions import RevokedSessions, UserSession
 from bazar_cli.terminal.views.base import View, rfc3339
 
-SESSION: View[UserSession] = View(
-    fields={
-        "id": lambda s: str(s.id),
-        "current": lambda s: s.current,
-        "created_at": lambda s: rfc3339(s.created_at),
-        "refreshed_at": lambda s: rfc3339(s.refreshed_at),
-        "user_agent": lambda s: s.user_agent,
-        "ip": lambda s: s.ip,
-        "aal": lambda s: s.aal,
-        "not_after": lambda s: rfc3339(s.not_after),
-    },
-    identifier=lambda s: str(s.id),
+SESSION = View(
+    UserSession,
+    paths=("id", "current", "created_at", "refreshed_at", "user_agent", "ip", "aal", "not_after"),
+    identifier="id",
 )
-REVOKED: View[RevokedSessions] = View(
-    fields={
-        "user_id": lambda r: str(r.user_id),
-        "email": lambda r: r.email,
-        "sessions_ended": lambda r: r.ended,
-        "tokens_valid_until": lambda r: rfc3339(r.tokens_valid_until),
-    },
-    identifier=lambda r: str(r.user_id),
+REVOKED = View(
+    RevokedSessions,
+    paths=("user_id", "email", "ended", "tokens_valid_until"),
+    renamed={"ended": "sessions_ended"},
+    identifier="user_id",
 )
 
 
