@@ -104,3 +104,10 @@ def _in_form(form: Literal["NFC", "NFD"], text: str) -> str:
     import unicodedata
 
     return unicodedata.normalize(form, text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form, such as `1 identity` and `2 identities`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun[-1] == "y" and noun[-2] not in "aeiou" else f"{number} {noun}s"

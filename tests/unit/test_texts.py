@@ -21,6 +21,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,
     composed,
+    counted,
     environment,
     from_json,
     normalized,
@@ -278,3 +279,10 @@ def test_a_port_is_read_whole(port: str, fits: bool) -> None:
 
 def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
     assert composed("lone \udc80 half") == "lone \udc80 half"
+
+
+def test_counted_nouns_have_the_right_form() -> None:
+    counts = [counted(n, noun) for n in (0, 1, 2) for noun in ("user", "identity", "key")]
+    assert counts == ["0 users", "0 identities", "0 keys", "1 user", "1 identity", "1 key"] + [
+        *("2 users", "2 identities", "2 keys")
+    ]
