@@ -282,7 +282,6 @@ def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
 
 
 def test_counted_nouns_have_the_right_form() -> None:
-    counts = [counted(n, noun) for n in (0, 1, 2) for noun in ("user", "identity", "key")]
-    assert counts == ["0 users", "0 identities", "0 keys", "1 user", "1 identity", "1 key"] + [
-        *("2 users", "2 identities", "2 keys")
-    ]
+    assert [counted(n, "user") for n in (0, 1, 2)] == ["0 users", "1 user", "2 users"]
+    assert [counted(n, "identity") for n in (1, 2)] == ["1 identity", "2 identities"]
+    assert counted(2, "key") == "2 keys"
