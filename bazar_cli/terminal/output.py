@@ -33,15 +33,15 @@ class Format(str, Enum):
         return self.value
 
 
-# What a spreadsheet takes for a sign that starts a formula, also in the width and forms of Asian scripts.
+# The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
 _SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# Some programs leave out what nobody sees; and the quote of a CSV field, where the field begins before this cell.
+# Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
 _UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
 _FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
-"""Where a formula may begin, and where a quote stands that would be taken for one of ours.
+"""Where a formula may begin, and where a quote looks like one of ours.
 
-A spreadsheet whose list separator is not the comma takes the file apart at that one, and at every line break, within
-the quotes of a cell too.
+A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
+quotes of a cell.
 """
 
 
@@ -57,7 +57,7 @@ class Renderer:
         self._stream = stream or results()
 
     def check(self, view: View[Any]) -> None:
-        """Refuse, before anything is done, what cannot be shown.
+        """Refuse what cannot be shown, before the command does anything.
 
         Raises: UsageError `output.unknown_field`, `output.no_ids`.
         """
@@ -71,7 +71,7 @@ class Renderer:
                 raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
 
     def one(self, view: View[T], item: T) -> None:
-        """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
+        """Write a single result: the bare object, its id, or a table of names and values."""
         names = view.chosen_of(item, self.fields)
         encode = view.record.encoder(names)
         if self.format is Format.JSON:
@@ -93,13 +93,13 @@ class Renderer:
 
     @property
     def lost(self) -> OSError | None:
-        """Why what was written did not arrive."""
+        """The error that stopped the output, if any."""
         return lost(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
-        """Write a list, one page after the other as they arrive; memory holds one page.
+        """Write a list page by page, as pages arrive; return the number of items.
 
-        It ends where nobody takes the results any more. Returns how many items there were.
+        Memory holds one page. It stops if the reader of standard output is gone.
         """
         names = view.chosen(self.fields)
         count = 0
@@ -190,7 +190,7 @@ class Renderer:
     def _yaml(self, value: Value) -> str:
         from bazar_cli.terminal.yaml_text import yaml_text
 
-        # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
+        # On a terminal YAML escapes every character beyond ASCII.
         return yaml_text(value, unicode=not is_terminal(self._stream))
 
     def _identify(self, view: View[T], item: T) -> None:
@@ -209,10 +209,10 @@ class Renderer:
 
 
 def neutralised(cell: str) -> str:
-    """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
+    """Return a CSV cell that no spreadsheet runs: with a quote before each text that looks like a formula.
 
-    A quote of the cell's own in such a place gets another one. So an import has the cell again by taking one quote
-    away at the start, and behind every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
+    A quote that the cell has in such a place gets another one. An import restores the cell by removing one quote at
+    the start and after every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
     """
     return _FORMULA.sub("'", cell)
 

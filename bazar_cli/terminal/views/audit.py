@@ -1,4 +1,4 @@
-"""The audit log: its events, and whether it is whole."""
+"""How the audit log is shown: its events, and whether it is complete and unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _json(values: Mapping[str, object] | None) -> str:
 
 
 def _short(values: Mapping[str, object] | None) -> str:
-    """`name=Ada plan=free organizations=acme:owner`, for people."""
+    """Return values as `name=Ada plan=free organizations=acme:owner`."""
     return " ".join(f"{key}={_word(value)}" for key, value in (values or {}).items())
 
 
@@ -33,9 +33,9 @@ def _word(value: Value) -> str:
 
 
 def _target(event: AuditEvent) -> str:
-    """Whom or what an event is about, by its name where the event has one; of several values the latest."""
+    """Return the name of the target of an event, the latest if it has several; else its id."""
     for values in (event.after, event.before):
-        # Of a denial these tell of the operator.
+        # The values of a denial describe the operator.
         if event.outcome is not Outcome.DENIED and values is not None:
             name = values.get("email") or values.get("slug")
             if isinstance(name, str):

@@ -1,4 +1,4 @@
-"""The embedded stack's parts and mails; the records are shown by duck type, so that no view imports the stack."""
+"""How the embedded stack is shown. Its records have protocols here, so that no view imports the stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bazar_cli.terminal.views.base import View
 
 @dataclass(frozen=True)
 class Started:
-    """A stack that runs, and what was made ready on it."""
+    """A running stack, its profile and its migrations."""
 
     supabase_url: str
     database: str
@@ -42,7 +42,7 @@ class Part(Protocol):
 
 
 class Mail(Protocol):
-    """A mail that was kept instead of sent."""
+    """A mail that was stored instead of sent."""
 
     @property
     def sent_at(self) -> datetime: ...

@@ -19,11 +19,11 @@ REVOKED = View(
 
 
 def what_stays_valid(revoked: RevokedSessions) -> str:
-    """Say until when access tokens of a user are taken whose sessions were ended."""
+    """Say until when access tokens of ended sessions are valid."""
     if not revoked.tokens_issued:
-        return f"{revoked.email} has never signed in; no access token was ever issued to this user"
+        return f"{revoked.email} never signed in; no access token was ever issued"
     if not revoked.ended:
-        return f"{revoked.email} had no session; access tokens of earlier ones are valid until they expire"
+        return f"{revoked.email} had no session; access tokens of earlier sessions are valid until they expire"
     until = rfc3339(revoked.tokens_valid_until)
-    end = f"until {until}" if until else "for as long as tokens of this project live"
+    end = f"until {until}" if until else "until they expire"
     return f"access tokens of {revoked.email} may be valid {end}"

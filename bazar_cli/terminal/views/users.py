@@ -63,20 +63,20 @@ SUSPENDED = View(
 
 
 def what_suspending_ends(suspended: SuspendedUser) -> tuple[str, ...]:
-    """Say which services refuse a suspended user at once, and which take issued access tokens until when."""
+    """Say which services refuse a suspended user at once, and which accept issued access tokens, until when."""
     email = suspended.user.email
     if not suspended.changed:
-        return (f"{email} was suspended already; nothing was changed",)
+        return (f"{email} is already suspended; nothing was changed",)
     at_once = (
-        "refused at once: every command of bazar, and by Supabase Auth sign-in, refresh and, since v2.195, /user"
+        "refused at once: every command of bazar, and at Supabase Auth sign-in, refresh and, since v2.195, /user"
         if suspended.has_identity
-        else f"refused at once: every command of bazar; Supabase has no identity of {email} that could be banned"
+        else f"refused at once: every command of bazar; Supabase has no identity of {email} to ban"
     )
-    begun = ("an earlier run began this: the reason that it gave stands, this one is not recorded",)
+    begun = ("an earlier run began this suspension: its reason is recorded, and this one is not",)
     at_once = (at_once, *(begun if suspended.resumed else ()))
     if not suspended.tokens_issued:
         return (*at_once, "no access token was ever issued to this user")
     until = rfc3339(suspended.tokens_valid_until)
-    end = f"until {until} at the latest" if until else "for as long as tokens of this project live"
-    services = "the Data API, Storage, Realtime, Edge Functions and whatever else verifies tokens by itself"
-    return (*at_once, f"access tokens issued before are taken by {services} {end}")
+    end = f"until {until} at the latest" if until else "until they expire"
+    services = "the Data API, Storage, Realtime, Edge Functions and all services that verify tokens themselves"
+    return (*at_once, f"earlier access tokens are accepted by {services} {end}")
