@@ -20,9 +20,9 @@ from bazar_cli.terminal.run import Context, Run
 from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchOption
 
 _EXTRA = "Got unexpected extra argument(s)"
-"""How Typer begins; the words follow, in brackets."""
+"""The beginning of Typer's message; the words follow in brackets."""
 
-_LOST = "the command itself was done; look at its result again, or make room and repeat it"
+_LOST = "the command itself was completed: show its result again, or make room and repeat it"
 
 
 def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -37,7 +37,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     redactor = Redactor(environ)
     machine = reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
-    reporter.annotates = words[:1] == ["db"] and actions.is_there(environ)
+    reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
     runs: list[Run[Any]] = []
     failure = ""
 
@@ -59,11 +59,11 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         code, failure = reporter.report(error), error.code
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
+    except BaseException as error:  # noqa: BLE001 - a bug, of ours or of a library, is reported with its type
         code, failure = reporter.unexpected(error), "internal.unexpected"
     out.flush()
     lost = streams.lost(out)
-    # A reader that has gone has seen enough: that is no error of anybody's.
+    # A reader that closed the pipe needs no more: this is not an error.
     if lost and not failure and not isinstance(lost, BrokenPipeError):
         unwritable = streams.unwritable(lost, _LOST if runs else "send the help to where there is room")
         code, failure = reporter.report(unwritable, code), unwritable.code
@@ -104,7 +104,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
                 "usage.encoding",
-                f"the argument {argument[:40]!r} is no UTF-8 text",
+                f"the argument {argument[:40]!r} is not UTF-8 text",
                 hint="check the terminal's or the script's encoding",
             )
     try:

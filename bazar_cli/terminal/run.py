@@ -162,7 +162,7 @@ class Run(Generic[T]):
     def close(self) -> None:
         """Close what was opened, and end the session that was begun for this command alone."""
         try:
-            if "system" in self.__dict__:
+            if "backends" in self.__dict__:
                 self.backends.close()
         finally:
             if "identities" in self.__dict__:

@@ -11,7 +11,7 @@ from bazar_cli.terminal.listing import listing
 from bazar_cli.terminal.streams import results
 from bazar_cli.terminal.views.base import View
 
-TEXT: View[str] = View(fields={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
+TEXT = View[str](computed={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
 
 _EXIT_CODES = """\
 EXIT CODES

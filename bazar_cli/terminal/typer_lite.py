@@ -60,9 +60,9 @@ def _converted(parameter: TyperOption | TyperArgument, context: typer.Context, k
         return kind(value)
     except ValueError as error:
         if issubclass(kind, Enum):
-            rule = f"it is none of {', '.join(str(member.value) for member in kind)}"
+            rule = f"choose one of: {', '.join(str(member.value) for member in kind)}"
         else:
-            rule = "it is no whole number" if kind is int else "it is no number"
+            rule = "it is not a whole number" if kind is int else "it is not a number"
         raise typer.BadParameter(f"{str(value)!r}: {rule}", ctx=context, param=parameter) from error
 
 

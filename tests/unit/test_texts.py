@@ -21,6 +21,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,
     composed,
+    counted,
     environment,
     from_json,
     normalized,
@@ -278,3 +279,9 @@ def test_a_port_is_read_whole(port: str, fits: bool) -> None:
 
 def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
     assert composed("lone \udc80 half") == "lone \udc80 half"
+
+
+def test_counted_nouns_have_the_right_form() -> None:
+    assert [counted(n, "user") for n in (0, 1, 2)] == ["0 users", "1 user", "2 users"]
+    assert [counted(n, "identity") for n in (1, 2)] == ["1 identity", "2 identities"]
+    assert counted(2, "key") == "2 keys"

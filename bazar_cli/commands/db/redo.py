@@ -13,10 +13,10 @@ from bazar_cli.terminal.views.db import ROLLED_BACK, summary
 
 @command(REDO, view=ROLLED_BACK, examples=("bazar db redo", "bazar db redo --yes -o json"))
 def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> None:
-    """Take the newest revision back and apply it again, as after an edit of its file.
+    """Roll back the newest revision and apply it again, as after an edit of its file.
 
-    What goes is said first, and asked; --yes answers; --dry-run shows the SQL of both ways. A protected database
-    refuses, whatever the options.
+    It shows what is lost and asks first; --yes answers. --dry-run shows the SQL of both directions. A protected
+    database is refused, whatever the options.
     """
 
     def ask(agreed: Impact | None) -> Redo:

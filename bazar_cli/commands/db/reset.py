@@ -34,9 +34,9 @@ def run(
 ) -> int:
     """Drop all that bazar owns in the database and make it anew: at the head, without rows.
 
-    The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its tables
-    is made again. All of it happens, or nothing does; the demo data of --seed is made after that. --dry-run tries it
-    and takes it back. A protected database refuses, whatever the options.
+    The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its
+    tables is made again. All of it happens, or nothing does; the demo data of --seed is made after that. --dry-run
+    tries it and takes it back. A protected database refuses, whatever the options.
     """
 
     demo = Seed(password=seed_password(run.environ)) if seed else None

@@ -22,7 +22,7 @@ def run(
     run: Run[Stopped],
     confirm: Annotated[str | None, Option("--confirm", help="the word local, typed again", metavar="local")] = None,
 ) -> None:
-    """Stop the stack and delete its data; a database given with --database-url is left alone."""
+    """Stop the stack and delete its data; a database of --database-url is not changed."""
     folder = data_folder(run.environ)
     typed = run.prompter.name(confirm, f"Type {LOCAL_PROFILE} to delete the data in {folder}")
     if typed != LOCAL_PROFILE:

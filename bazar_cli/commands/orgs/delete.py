@@ -24,9 +24,9 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     confirm: Annotated[str | None, Option("--confirm", help="the slug, typed again", metavar="SLUG")] = None,
 ) -> None:
-    """Delete an organization with its memberships; shows what went.
+    """Delete an organization and its memberships; its users are kept.
 
-    Its users stay. Those without another organization are then changed by superusers only: the result counts them.
+    Only superusers can change users without an organization. `left_alone` counts the users that have no other one.
     """
     request = DeleteOrganization(org, confirm)
     if confirm is None and run.prompter.possible and not run.options.dry_run:

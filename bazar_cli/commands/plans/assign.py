@@ -29,9 +29,10 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     plan: Annotated[Plan, Argument(help="free, plus or premium")],
 ) -> None:
-    """Put a user on a plan; shows which permissions that took and gave.
+    """Change the plan of a user; the result names lost and gained permissions.
 
-    What takes a permission away, or a superuser off Premium, says so first and asks; --yes answers.
+    A change that takes permissions away, or moves a superuser off Premium, shows this and asks first; --yes
+    answers.
     """
 
     def ask(agreed: Impact | None) -> AssignPlan:

@@ -26,9 +26,10 @@ def run(
     plan: Annotated[Plan, Argument(help="free, plus or premium")],
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
 ) -> None:
-    """Take a permission from a plan, and so from everybody on it.
+    """Remove a permission from a plan, and so from all users on it.
 
-    How many that are is said first, and asked; --yes answers. Premium keeps what those who rule need.
+    It shows how many users lose it and asks first; --yes answers. Premium keeps the permissions that superusers
+    need.
     """
 
     def ask(agreed: Impact | None) -> EditPlan:

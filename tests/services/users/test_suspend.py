@@ -379,7 +379,7 @@ def test_the_reason_of_the_run_that_began_it_stands_and_that_is_told(
     request = SuspendUser(someone.email, "another reason", agreed)
     done = people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, request)
     assert isinstance(done, SuspendedUser)
-    assert any("this one is not recorded" in text for text in what_suspending_ends(done))
+    assert any("its reason is recorded, and this one is not" in text for text in what_suspending_ends(done))
     assert [e["reason"] for e in people.events(someone.id)] == ["left the company"]
     restore(people, ruler, someone)
     assert not any("not recorded" in text for text in what_suspending_ends(suspend(people, ruler, someone)))

@@ -27,12 +27,15 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     user: Annotated[str, Argument(help="id or email")],
 ) -> None:
-    """Take a member out of an organization, after asking; the user stays. Anybody may leave."""
+    """Remove a member from an organization; the user is kept.
+
+    It asks first; --yes answers. Every member may leave.
+    """
 
     def ask(agreed: Impact | None) -> RemoveMember:
         return RemoveMember(org, user, agreed)
 
     change = run.perform_agreed(members.remove, ask)
     if not change.changed:
-        run.notice(f"{change.email} is no member of {change.organization}; nothing was changed")
+        run.notice(f"{change.email} is not a member of {change.organization}; nothing was changed")
     run.show(change)
