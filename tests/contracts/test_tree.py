@@ -55,10 +55,10 @@ def test_leaf_declares_spec_examples_and_help(name: str) -> None:
     words, leaf = ALL[name]
     found = verb(leaf)
     assert found.spec.name == _OWN_NAMES.get(name, ".".join(words))
-    assert len(found.examples) >= 2 or name in {"completion"}
+    assert len(found.examples) >= 2
     assert all(f"bazar {name}" in example for example in found.examples)
     first = (found.body.__doc__ or "").strip().splitlines()[0]
-    assert re.fullmatch(r"[A-Z].*[.:,]?", first)
+    assert re.fullmatch(r"[A-Z].*\.", first)
     assert leaf.help
     assert not leaf.help.endswith(".")
 
