@@ -1,4 +1,4 @@
-"""A word that is no command: what was meant, most likely."""
+"""The error for a word that is not a command, with the most likely command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bazar_cli.terminal import reports, streams
 
 
 def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Report that `word` stands where a command of `group` should; return exit code 2."""
+    """Report that `group` has no command `word`; return exit code 2."""
     import difflib
 
     streams.keep_results()
@@ -29,7 +29,7 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
 
 
 def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> str:
-    """The command line with its first common options moved behind the command; empty where that makes none.
+    """The command line with its first common options moved behind the command; empty if it would not be valid.
 
     Parameters: `words` begin with the option, below `group`.
     """
