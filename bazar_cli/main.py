@@ -106,7 +106,7 @@ def _print(text: str) -> int:
         from bazar_cli.terminal import reports, streams
 
         streams.silence(1)
-        unwritable = streams.unwritable(error, "free disk space, or write it to another disk")
+        unwritable = streams.unwritable(error, "check that standard output is open and its disk has space")
         return reports.of_words(sys.argv[1:], os.environ).report(unwritable)
     return 0
 

@@ -22,7 +22,7 @@ from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchO
 _EXTRA = "Got unexpected extra argument(s)"
 """How Typer's message begins; the words follow, in brackets."""
 
-_LOST = "the command is done: free disk space, then show its result again"
+_CHECK = "check that standard output is open and its disk has space"
 
 
 def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -65,7 +65,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     lost = streams.lost(out)
     # A closed pipe (`| head`) is not an error.
     if lost and not failure and not isinstance(lost, BrokenPipeError):
-        unwritable = streams.unwritable(lost, _LOST if runs else "free disk space, or write the help to another disk")
+        unwritable = streams.unwritable(lost, f"the command is done: {_CHECK}" if runs else _CHECK)
         code, failure = reporter.report(unwritable, code), unwritable.code
     for run in runs:
         if not failure:
