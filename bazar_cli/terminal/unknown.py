@@ -1,4 +1,4 @@
-"""Errors for words that are not commands, with suggestions."""
+"""The error for a word that is not a command, with the most likely command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bazar_cli.terminal import reports, streams
 
 
 def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Report that `word` is not a command of `group`; return exit code 2."""
+    """Report that `group` has no command `word`; return exit code 2."""
     import difflib
 
     streams.keep_results()

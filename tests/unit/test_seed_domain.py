@@ -83,6 +83,7 @@ def faults_of(content: object) -> list[tuple[str, str]]:
         parse(json.dumps(content), "demo.json")
     assert raised.value.code == "seed.file_invalid"
     found: Any = raised.value.details["faults"]
+    assert found
     assert all(f"{fault['place']}: {fault['rule']}" in raised.value.message for fault in found)
     assert raised.value.hint
     return [(fault["place"], fault["rule"]) for fault in found]

@@ -374,7 +374,7 @@ def test_two_edits_of_a_plan_come_one_after_the_other(people: People) -> None:
 
 def usage(people: People, operator: Someone) -> list[tuple[str, int, int, int, float]]:
     found = people.run(operator, plans.usage, use_cases.USAGE, None)
-    assert all(isinstance(row, PlanUsage) for row in found)
+    assert {type(row) for row in found} == {PlanUsage}
     return [(row.plan, row.users, row.active, row.suspended, round(row.share, 3)) for row in found]
 
 

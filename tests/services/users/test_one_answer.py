@@ -6,6 +6,7 @@ code 7: `supabase.unavailable` where nothing was begun, else the code of what is
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -193,7 +194,7 @@ def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Oper
         assert (error.code, type(error).exit_code) == ("supabase.key_refused", Conflict.exit_code), name
         stands = [pending for pending, _ in pending_of(people, someone) if pending is not None]
         assert [error.details["pending"]] == stands if "pending" in error.details else stands == [], name
-        assert all(f"pending: {pending}" in error.message for pending in stands), name
+        assert re.findall(r"pending: (\w+)", error.message) == stands, name
         operation.run(people, ruler, someone)
         assert pending_of(people, someone) in ([], [(None, None)]), name
 

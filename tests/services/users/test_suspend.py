@@ -429,6 +429,7 @@ def test_suspend_and_restore_at_once_end_whole(people: People, someone: Someone)
     assert people.signs_in(someone.email, OLD_PASSWORD) == (state == ACTIVE)
     # Each event is a change: they alternate.
     names = [name for name, _ in events_of(people, someone)]
+    assert names
     assert all(one != other for one, other in pairwise(names))
 
 
