@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.doctor import EXAMINE, PARTS, Check, Diagnosis, Repair
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.services.doctor import report
@@ -47,8 +48,13 @@ def _fix(run: Run[Check], places: report.Places) -> tuple[Check, ...]:
     dry_run = run.options.dry_run
     pending = report.unfinished(places, dry_run=dry_run)
     if pending and not dry_run:
-        question = f"Finish the pending changes of {report.named(pending)}?"
-        run.prompter.consent(question, command="bazar doctor --fix --yes")
+        run.agree(
+            Impact(
+                text=f"this finishes the pending changes of {report.named(pending)}",
+                question="Finish them?",
+                command="bazar doctor --fix --yes",
+            )
+        )
 
     def tell(repair: Repair) -> None:
         would = "would be " if dry_run else ""

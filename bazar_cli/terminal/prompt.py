@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from bazar_cli.domain.errors import Refused, UsageError
+from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized, password
 from bazar_cli.terminal.escape import escaped
@@ -18,9 +18,8 @@ _STDIN_LIMIT = 64 * 1024
 class Prompter:
     """Asks questions, or raises an error if nobody can answer."""
 
-    def __init__(self, environ: Mapping[str, str], *, no_input: bool, yes: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], *, no_input: bool) -> None:
         self.possible = not no_input and not is_on(environ, "BAZAR_NO_INPUT") and is_terminal(sys.stdin)
-        self._yes = yes
 
     def text(self, question: str, *, option: str) -> str:
         """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
@@ -53,26 +52,13 @@ class Prompter:
             raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
         return Secret(answer)
 
-    def consent(self, question: str, *, command: str, details: Mapping[str, object] | None = None) -> None:
-        """Ask for consent; --yes gives it.
+    def yes(self, question: str) -> bool:
+        """Ask a question whose answer is yes or no. Raises: UsageError `input.too_long`, `input.encoding`."""
+        write_message(f"{escaped(question)} [y/N] ")
+        return _answer().lower() in _YES
 
-        Parameters: `details` say for machines what would be done.
-        Raises: Refused `input.consent` with the exact command to run, where nobody can answer or says no.
-        """
-        if self._yes:
-            return
-        if self.possible:
-            write_message(f"{escaped(question)} [y/N] ")
-            if _answer().lower() in _YES:
-                return
-            raise Refused("input.consent", "not confirmed; nothing was done", details=details)
-        message = f"{question} Nothing was done"
-        raise Refused("input.consent", message, hint=f"to do it: `{command}`", details=details)
-
-    def name(self, given: str | None, question: str) -> str | None:
-        """Return the name given with --confirm, else the one typed, else None where nobody can type it."""
-        if given is not None or not self.possible:
-            return given
+    def word(self, question: str) -> str:
+        """Ask for a name; it may be empty. Raises: as `yes`."""
         write_message(f"{escaped(question)}: ")
         return _answer()
 

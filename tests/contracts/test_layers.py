@@ -75,6 +75,17 @@ def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
     assert callers("Migrator") == {"bazar_cli/services/gate/backends.py"}
 
 
+def test_consent_is_asked_in_one_place() -> None:
+    asking = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for asks in ("prompter.yes(", "prompter.word(")
+        if asks in path.read_text()
+    }
+    assert asking == {"bazar_cli/terminal/run.py"}
+    assert callers("covers") == {"bazar_cli/domain/consent.py"}
+
+
 def test_targets_are_connected_to_in_one_place() -> None:
     found = {str(p.relative_to(ROOT)) for p in SOURCES if "psycopg.connect(" in p.read_text()}
     assert {f for f in found if "devstack" not in f} == {"bazar_cli/adapters/postgres/connections.py"}

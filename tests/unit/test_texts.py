@@ -121,15 +121,15 @@ def test_an_answer_is_text(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     given = typed.encode()
 
     assert a_prompter(monkeypatch, given).text("Email", option="--email") == COMPOSED
-    assert a_prompter(monkeypatch, given).name(None, "Type the name") == COMPOSED
+    assert a_prompter(monkeypatch, given).word("Type the name") == COMPOSED
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"\xff\n", "input.encoding"), (b"x" * 70_000, "input.too_long")])
 def test_an_answer_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, typed: bytes, code: str) -> None:
     asks: tuple[Callable[[Prompter], object], ...] = (
         lambda prompter: prompter.text("Email", option="--email"),
-        lambda prompter: prompter.name(None, "Type the name"),
-        lambda prompter: prompter.consent("Really?", command="bazar"),
+        lambda prompter: prompter.word("Type the name"),
+        lambda prompter: prompter.yes("Really?"),
     )
     for ask in asks:
         with pytest.raises(UsageError) as refused:
@@ -139,7 +139,7 @@ def test_an_answer_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
 def a_prompter(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Prompter:
     monkeypatch.setattr(sys, "stdin", Stream(content))
-    return Prompter({}, no_input=Options().no_input, yes=False)
+    return Prompter({}, no_input=Options().no_input)
 
 
 # -- environment, env files, profiles -----------------------------------------------------------------------

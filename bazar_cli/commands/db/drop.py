@@ -25,5 +25,4 @@ def run(
     The audit log and the data of others are lost; identities at Supabase are kept. A protected database is refused,
     whatever the options, and so is a database with open connections.
     """
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to drop it")
-    run.show(run.perform(database.drop, DropDatabase(typed)))
+    run.show(run.perform(database.drop, DropDatabase(confirm)))

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks
 from bazar_cli.services.db import locks
 from bazar_cli.terminal.command import command
@@ -26,8 +25,4 @@ def run(
     if terminate is None:
         run.show_all(run.perform(locks.show, ShowLocks()))
         return
-
-    def ask(agreed: Impact | None) -> ShowLocks:
-        return ShowLocks(terminate, agreed)
-
-    run.show(run.perform_agreed(locks.terminate, ask))
+    run.show(run.perform(locks.terminate, ShowLocks(terminate)))

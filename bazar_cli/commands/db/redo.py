@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.migrations import REDO, Redo, RolledBack
 from bazar_cli.services.db import rollback
 from bazar_cli.terminal.command import command
@@ -19,10 +18,8 @@ def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> Non
     database is refused, whatever the options.
     """
 
-    def ask(agreed: Impact | None) -> Redo:
-        return Redo(agreed, statement_timeout)
-
-    done = run.perform_agreed(lambda s, grant, asked: rollback.redo(s, grant, asked, run.notice), ask)
+    request = Redo(statement_timeout=statement_timeout)
+    done = run.perform(lambda backends, grant, asked: rollback.redo(backends, grant, asked, run.notice), request)
     if done.would_revert:
         run.notice(rollback.told(done, again=True))
     elif not done.reverted:

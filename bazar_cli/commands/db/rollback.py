@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.migrations import ROLLBACK, Rollback, RolledBack
 from bazar_cli.services.db import rollback
 from bazar_cli.terminal.command import command
@@ -32,10 +31,8 @@ def run(
     first revision cannot be rolled back.
     """
 
-    def ask(agreed: Impact | None) -> Rollback:
-        return Rollback(steps, to, agreed, statement_timeout)
-
-    done = run.perform_agreed(lambda s, grant, asked: rollback.rollback(s, grant, asked, run.notice), ask)
+    request = Rollback(steps, to, statement_timeout=statement_timeout)
+    done = run.perform(lambda backends, grant, asked: rollback.rollback(backends, grant, asked, run.notice), request)
     if done.would_revert:
         run.notice(rollback.told(done, again=False))
     elif not done.reverted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from typer import Argument, Option
@@ -28,8 +27,4 @@ def run(
 
     Only superusers can change users without an organization. `left_alone` counts the users that have no other one.
     """
-    request = DeleteOrganization(org, confirm)
-    if confirm is None and run.prompter.possible and not run.options.dry_run:
-        going = run.perform(organizations.foresee_deletion, request).described()
-        request = replace(request, confirm=run.prompter.name(None, f"{going}. Type the slug to do it"))
-    run.show(run.perform(organizations.delete, request))
+    run.show(run.perform(organizations.delete, DeleteOrganization(org, confirm)))

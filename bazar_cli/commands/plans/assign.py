@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import ASSIGN, AssignedPlan, AssignPlan
 from bazar_cli.services.plans import changes
@@ -35,10 +34,7 @@ def run(
     answers.
     """
 
-    def ask(agreed: Impact | None) -> AssignPlan:
-        return AssignPlan(user, plan, agreed)
-
-    assigned = run.perform_agreed(changes.assign, ask)
+    assigned = run.perform(changes.assign, AssignPlan(user, plan))
     if not assigned.changed:
         run.notice(f"{assigned.user.email} is on {plan} already; nothing was changed")
     if run.options.dry_run and assigned.impact is not None:

@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import REVOKE, EditedPlan, EditPlan
 from bazar_cli.services.plans import changes
@@ -32,10 +31,7 @@ def run(
     need.
     """
 
-    def ask(agreed: Impact | None) -> EditPlan:
-        return EditPlan(plan, permission, agreed)
-
-    edited = run.perform_agreed(changes.revoke_permission, ask)
+    edited = run.perform(changes.revoke_permission, EditPlan(plan, permission))
     if not edited.changed:
         run.notice(f"{plan} does not allow {permission}; nothing was changed")
     if run.options.dry_run and edited.impact is not None:

@@ -31,6 +31,4 @@ def run(
 
     Run an interrupted command again to finish it.
     """
-    question = f"Type the email of {user} to delete this user"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    run.show(run.perform(delete.delete, DeleteUser(user, typed)))
+    run.show(run.perform(delete.delete, DeleteUser(user, confirm)))

@@ -31,9 +31,7 @@ def run(
 
     The last active superuser on Premium keeps it.
     """
-    question = f"Type the email of {user} to remove the superuser flag"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    demoted = run.perform(superusers.demote, ChangeSuperuser(user, typed))
+    demoted = run.perform(superusers.demote, ChangeSuperuser(user, confirm))
     if not demoted.changed:
         run.notice(f"{demoted.user.email} is not a superuser; nothing was changed")
     run.show(demoted.user)

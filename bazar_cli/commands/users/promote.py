@@ -32,9 +32,7 @@ def run(
 
     A superuser can use the permissions of their plan everywhere. Administration needs Premium.
     """
-    question = f"Type the email of {user} to make them a superuser"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    promoted = run.perform(superusers.promote, ChangeSuperuser(user, typed))
+    promoted = run.perform(superusers.promote, ChangeSuperuser(user, confirm))
     superuser = promoted.user
     if not promoted.changed:
         run.notice(f"{superuser.email} is a superuser already; nothing was changed")

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.users.users import SUSPEND, SuspendedUser, SuspendUser
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
@@ -35,10 +34,7 @@ def run(
     command again to finish it.
     """
 
-    def ask(agreed: Impact | None) -> SuspendUser:
-        return SuspendUser(user, reason, agreed)
-
-    suspended = run.perform_agreed(suspend.suspend, ask)
+    suspended = run.perform(suspend.suspend, SuspendUser(user, reason))
     run.show(suspended)
     for text in what_suspending_ends(suspended):
         run.notice(text)

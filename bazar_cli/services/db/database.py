@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.db import database as use_cases
 from bazar_cli.domain.db.database import (
     CreateDatabase,
@@ -21,7 +22,7 @@ from bazar_cli.domain.db.database import (
 )
 from bazar_cli.domain.db.migrations import checked_environment, refuse_by_marker
 from bazar_cli.domain.errors import Conflict, Refused
-from bazar_cli.services.consent import confirmed_by_database
+from bazar_cli.services.consent import on_database
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.server import Server
@@ -58,16 +59,12 @@ def set_marker(backends: Backends, grant: Grant, request: SetMarker) -> Database
         before = markers.lock(connection)
         same = (before.environment, before.protected) == (request.environment, request.protected)
         mark = "protected" if request.protected else "unprotected"
-        confirmed_by_database(
-            grant,
-            before.database,
-            request.confirm,
-            f"marking {before.database} as {request.environment}, {mark},",
-            command_line(
-                "db env set", request.environment, protected=request.protected, unprotected=not request.protected
-            ),
-            needed=not same,
+        command = command_line(
+            "db env set", request.environment, protected=request.protected, unprotected=not request.protected
         )
+        text = f"this marks {before.database} as {request.environment}, {mark}"
+        impact = on_database(before.database, command, text)
+        check_consent(impact, request.confirm, optional=grant.dry_run or same)
         if same:
             return before
         markers.change(connection, request.environment, protected=request.protected)
@@ -97,9 +94,8 @@ def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedData
     grant.demand(use_cases.DROP)
     server = backends.server(grant)
     environment = _unprotected(backends, grant, server)
-    confirmed_by_database(
-        grant, server.database, request.confirm, f"dropping {server.database} on {server.host}", "bazar db drop"
-    )
+    text = f"this drops the database {server.database} on {server.host}"
+    check_consent(on_database(server.database, "bazar db drop", text), request.confirm, optional=grant.dry_run)
     backends.database().close()
     sessions = server.sessions()
     if sessions:

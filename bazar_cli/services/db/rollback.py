@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import migrations as use_cases
 from bazar_cli.domain.db.migrations import (
     MigrationStatus,
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 
 
-def rollback(
-    backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None
-) -> RolledBack | Impact:
-    """Take applied revisions back, or hand back the impact that nobody agreed to yet.
+def rollback(backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None) -> RolledBack:
+    """Take applied revisions back.
 
-    Raises: Refused `db.protected`; UsageError `db.steps_and_revision`, `db.steps_invalid`; and see
+    Raises: Refused `db.protected`; ConsentNeeded; UsageError `db.steps_and_revision`, `db.steps_invalid`; and see
     `adapters.migrations.reverter`.
     """
     grant.demand(use_cases.ROLLBACK)
@@ -41,8 +39,8 @@ def rollback(
     return _revert(backends, grant, request, notify)
 
 
-def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack | Impact:
-    """Take the newest applied revision back and apply it again, or hand back the impact.
+def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack:
+    """Take the newest applied revision back and apply it again.
 
     Raises: as `rollback`.
     """
@@ -50,7 +48,7 @@ def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambd
     return _revert(backends, grant, request, notify)
 
 
-def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
+def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack:
     again = isinstance(request, Redo)
     checked_statement_timeout(request.statement_timeout)
 
@@ -73,9 +71,7 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
         notify(f"warning: {changed.message}")
     if grant.dry_run:
         return seen
-    impact = _impact(seen, again=again, to=to)
-    if request.agreed is None or not request.agreed.covers(impact):
-        return impact
+    check_consent(_impact(seen, again=again, to=to), request.agreed)
     return reverter.revert(seen, allowed, notify, again=again, statement_timeout=request.statement_timeout)
 
 

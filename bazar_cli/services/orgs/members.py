@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Role
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.orgs import members as use_cases
@@ -97,18 +97,17 @@ def update(backends: Backends, grant: Grant, request: UpdateMember) -> MemberCha
     return leases.when_free(step, backends, grant)
 
 
-def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberChange | Impact:
+def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberChange:
     """End a membership; for a user within reach who is no member nothing is written.
 
-    Returns the impact, and writes nothing, until it was agreed to.
-    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `users.last_owner`,
-    `users.pending`.
+    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; ConsentNeeded; Conflict
+    `users.last_owner`, `users.pending`.
     """
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
 
     grant.demand(use_cases.REMOVE)
 
-    def step(connection: Connection) -> MemberChange | Impact:
+    def step(connection: Connection) -> MemberChange:
         organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
         user = _held_user(connection, grant, request.user)
         current = _role_in(user, organization)
@@ -117,9 +116,7 @@ def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberCha
             return _change(organization, user, None, None)
         if current is Role.OWNER:
             invariants.keep_owner(connection, organization, user)
-        impact = _impact(request, organization, user, current)
-        if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
-            return impact
+        check_consent(_impact(request, organization, user, current), request.agreed, optional=grant.dry_run)
         memberships.delete(connection, organization.id, user.id)
         return _recorded(connection, grant, organization, user, None)
 

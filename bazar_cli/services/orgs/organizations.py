@@ -8,8 +8,9 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.consent import Impact, Word, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Organization, UserState
-from bazar_cli.domain.errors import Conflict, Refused
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import (
     CreatedOrganization,
@@ -25,7 +26,6 @@ from bazar_cli.domain.orgs.organizations import (
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.services.consent import as_detail, not_it
 from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import organization_not_found, user_not_found
 from bazar_cli.services.users.ids import time_ordered_uuid
@@ -141,24 +141,6 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
     return leases.when_free(step, backends, grant)
 
 
-def foresee_deletion(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
-    """Return what `delete` would end, for whoever is asked to confirm it.
-
-    Raises: as `delete`, but for the confirmation.
-    """
-    from bazar_cli.adapters.postgres.orgs import organizations
-
-    grant.demand(use_cases.DELETE)
-
-    def step(connection: Connection) -> Dissolution:
-        found = organizations.find(connection, grant.reach, request.organization)
-        if found is None:
-            raise organization_not_found(request.organization)
-        return _dissolution(connection, grant, found)
-
-    return leases.when_free(step, backends, grant)
-
-
 def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
     """Delete an organization with its memberships; its users stay. Return what went.
 
@@ -173,7 +155,7 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     def step(connection: Connection) -> Dissolution:
         gone = _dissolution(connection, grant, _held(connection, grant, request.organization))
         organization = gone.organization
-        _check_confirmed(grant, request, gone)
+        check_consent(_impact(gone), request.confirm, optional=grant.dry_run)
         before = {
             "slug": organization.slug,
             "name": organization.name,
@@ -209,22 +191,19 @@ def _dissolution(connection: Connection, grant: Grant, organization: Organizatio
     return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
 
 
-def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolution) -> None:
-    # A dry run needs no consent; what was given wrong is wrong there too.
+def _impact(gone: Dissolution) -> Impact:
     slug = gone.organization.slug
-    consented = grant.dry_run if request.confirm is None else request.confirm.lower() == slug
-    if not consented:
-        raise Refused(
-            "orgs.confirm_mismatch",
-            f"{gone.described()}; it needs the slug as confirmation{not_it(request.confirm)}",
-            hint=f"to do it: `bazar orgs delete {slug} --confirm {slug}`",
-            details={
-                "organization_id": str(gone.organization.id),
-                "members": {role.value: count for role, count in gone.roles.items()},
-                "left_alone": gone.left_alone,
-                **as_detail(request.confirm),
-            },
-        )
+    return Impact(
+        text=gone.described(),
+        question="Type the slug to do it",
+        command=command_line("orgs delete", slug, confirm=slug),
+        details={
+            "organization_id": str(gone.organization.id),
+            "members": {role.value: count for role, count in gone.roles.items()},
+            "left_alone": gone.left_alone,
+        },
+        word=Word(slug, "the slug", "orgs.confirm_mismatch", any_case=True),
+    )
 
 
 def _slug_exists(connection: Connection, slug: str, command: str, named: str, **options: str | None) -> Conflict:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.entities import User, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, ChangeSuperuser
 from bazar_cli.services import invariants
-from bazar_cli.services.consent import confirmed_by_email
+from bazar_cli.services.consent import on_user
 from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import user_not_found
 
@@ -28,7 +29,7 @@ def promote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Chang
     grant.demand(use_cases.PROMOTE)
 
     def step(connection: Connection) -> ChangedUser:
-        held = _confirmed(connection, grant, request, "promoting", "promote")
+        held = _confirmed(connection, grant, request, "promote", "this makes {} a superuser")
         if held.user.is_superuser:
             return ChangedUser(held.user, changed=False)
         if held.user.state is UserState.SUSPENDED:
@@ -53,7 +54,7 @@ def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Change
     grant.demand(use_cases.DEMOTE)
 
     def step(connection: Connection) -> ChangedUser:
-        held = _confirmed(connection, grant, request, "demoting", "demote")
+        held = _confirmed(connection, grant, request, "demote", "this takes the superuser flag from {}")
         if not held.user.is_superuser:
             return ChangedUser(held.user, changed=False)
         invariants.keep_ruler(connection, held.user)
@@ -62,13 +63,13 @@ def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Change
     return leases.when_free(step, backends, grant)
 
 
-def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, doing: str, verb: str) -> LockedUser:
+def _confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, verb: str, text: str) -> LockedUser:
     from bazar_cli.adapters.postgres.users import users
 
     held = users.lock(connection, grant.reach, request.user)
     if held is None:
         raise user_not_found(request.user)
-    confirmed_by_email(grant, held.user, request.confirm, doing, verb)
+    check_consent(on_user(held.user, verb, text.format(held.user.email)), request.confirm, optional=grant.dry_run)
     return held
 
 

@@ -17,7 +17,6 @@ import httpx
 import pytest
 
 from bazar_cli.domain.authz.spec import Spec
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
@@ -94,10 +93,7 @@ def banned(people: People) -> Someone:
 
 def suspend(people: People, ruler: Someone, someone: Someone) -> object:
     asked = SuspendUser(someone.email, "left")
-    found = people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, asked)
-    if not isinstance(found, Impact):
-        return found
-    return people.run(ruler, user_suspension.suspend, use_cases.SUSPEND, replace(asked, agreed=found))
+    return people.run_agreeing(ruler, user_suspension.suspend, use_cases.SUSPEND, asked)
 
 
 def move(backends: Backends, grant: Any, request: UpdateUser) -> object:

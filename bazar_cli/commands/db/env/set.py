@@ -44,5 +44,4 @@ def run(
             "`bazar db env set` needs --protected or --unprotected",
             hint="`bazar db env set --help` shows the usage",
         )
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to mark it")
-    run.show(run.perform(database.set_marker, SetMarker(name, protected, typed)))
+    run.show(run.perform(database.set_marker, SetMarker(name, protected, confirm)))

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.orgs.members import REMOVE, MemberChange, RemoveMember
 from bazar_cli.services.orgs import members
 from bazar_cli.terminal.command import command
@@ -31,11 +30,7 @@ def run(
 
     It asks first; --yes answers. Every member may leave.
     """
-
-    def ask(agreed: Impact | None) -> RemoveMember:
-        return RemoveMember(org, user, agreed)
-
-    change = run.perform_agreed(members.remove, ask)
+    change = run.perform(members.remove, RemoveMember(org, user))
     if not change.changed:
         run.notice(f"{change.email} is not a member of {change.organization}; nothing was changed")
     run.show(change)
