@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.people import People
-from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.live
 
