@@ -70,8 +70,8 @@ WRONG: list[tuple[Any, str, str]] = [
         "all owners of acme are suspended",
     ),
     ({"organizations": [{"slug": "acme"}]}, "organizations[0]", "name is missing"),
-    ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is no slug"),
-    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "no organization name"),
+    ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is not a valid slug"),
+    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "not a valid organization name"),
     ({"organizations": [ACME, ACME]}, "organizations[1].slug", "acme is that of organizations[0] too"),
     ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"{USERS_MAX} are allowed"),
 ]

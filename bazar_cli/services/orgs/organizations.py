@@ -125,7 +125,7 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
     given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
 
     def step(connection: Connection) -> UpdatedOrganization:
-        held = _held(connection, grant, request.organization, wanted_slug=given.get("slug"))
+        held = _lock(connection, grant, request.organization, wanted_slug=given.get("slug"))
         row_rules.may_write_organization(grant, held, Permission.ORGS_UPDATE)
         before = {"slug": held.slug, "name": held.name}
         after = before | given
@@ -142,10 +142,10 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
 
 
 def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
-    """Delete an organization with its memberships; its users stay. Return what went.
+    """Delete an organization with its memberships, but not its users. Return what was deleted.
 
     Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
-    `users.pending` while a member is being created or deleted: who finishes that needs the organization.
+    `users.pending` while a member is being created or deleted, which needs the organization.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
@@ -153,7 +153,7 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     grant.demand(use_cases.DELETE)
 
     def step(connection: Connection) -> Dissolution:
-        gone = _dissolution(connection, grant, _held(connection, grant, request.organization))
+        gone = _dissolution(connection, grant, _lock(connection, grant, request.organization))
         organization = gone.organization
         check_consent(_impact(gone), request.confirm, optional=grant.dry_run)
         before = {
@@ -169,14 +169,14 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     return leases.when_free(step, backends, grant)
 
 
-def _held(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
+def _lock(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
     change = organizations.Lock.CHANGE
-    held = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
-    if held is None:
+    locked = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
+    if locked is None:
         raise organization_not_found(reference)
-    return held
+    return locked
 
 
 def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:
@@ -207,9 +207,9 @@ def _impact(gone: Dissolution) -> Impact:
 
 
 def _slug_exists(connection: Connection, slug: str, command: str, named: str, **options: str | None) -> Conflict:
-    """The conflict that two organizations would share a slug, with a free one.
+    """Return the error for a slug that another organization has, with a free slug.
 
-    Parameters: `command` was run, with the argument `named` and these options, and a slug.
+    Parameters: `command` was run with the argument `named` and these options, and with a slug.
     """
     from bazar_cli.adapters.postgres.orgs import organizations
 
@@ -223,7 +223,7 @@ def _slug_exists(connection: Connection, slug: str, command: str, named: str, **
         hint = f"{free} is free: `{again}`"
     return Conflict(
         "orgs.slug_exists",
-        f"an organization with the slug {slug} exists already",
+        f"an organization with the slug {slug} already exists",
         hint=hint,
         details={"slug": slug, "free": free},
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def assign(backends: Backends, grant: Grant, request: AssignPlan) -> AssignedPlan:
-    """Put a user on a plan; return what that took and gave. The plan that the user has already writes nothing.
+    """Put a user on a plan; return what that took and gave. Nothing is written if the user is already on it.
 
     Raises: NotFound `users.not_found`, `plans.not_found`; ConsentNeeded for what it takes away; Conflict
     `users.last_superuser`, and `users.pending` while the user is being created or deleted.
@@ -37,7 +37,7 @@ def assign(backends: Backends, grant: Grant, request: AssignPlan) -> AssignedPla
 
 
 def grant_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan:
-    """Let a plan allow one thing more; what it allows already writes nothing.
+    """Add a permission to a plan; nothing is written if the plan already has it.
 
     Raises: NotFound `plans.not_found`.
     """
@@ -58,7 +58,7 @@ def grant_permission(backends: Backends, grant: Grant, request: EditPlan) -> Edi
 
 
 def revoke_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan:
-    """Let a plan allow one thing less; what it does not allow writes nothing.
+    """Take a permission from a plan; nothing is written if the plan does not have it.
 
     Raises: NotFound `plans.not_found`; ConsentNeeded; Conflict `plans.protected`.
     """
@@ -75,14 +75,14 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
+    locked = users.lock(connection, grant.reach, request.user)
+    if locked is None:
         raise user_not_found(request.user)
-    user = held.user
+    user = locked.user
     row_rules.may_write_user(grant, user)
-    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
+    leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)
     if request.plan is not user.plan:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
     table = plans.keep(connection, user.plan, request.plan)
     if request.plan not in table:
         raise plan_not_found(request.plan)
@@ -100,14 +100,14 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
 
 
 def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...]) -> Impact | None:
-    """What a user loses by the move; None when that is nothing."""
+    """Return what a user loses by the move; None for nothing."""
     ends_superuser = user.is_active_superuser
     if not lost and not ends_superuser:
         return None
     names = user.plan.value.capitalize(), plan.value.capitalize()
-    texts = [f"{user.email} goes from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
+    texts = [f"{user.email} moves from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
     if ends_superuser:
-        texts.append(f"as a superuser, {user.email} rules no longer: that takes Premium")
+        texts.append(f"{user.email} stays a superuser, but superusers need Premium to manage this Bazar")
     if ends_superuser and user.id == grant.operator.id:
         texts.append("that is you: only another superuser on Premium can move you back")
     return Impact(

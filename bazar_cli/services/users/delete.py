@@ -58,7 +58,7 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
         # An identity that was not stamped yet may be somebody else's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
     claim = two_systems.take(connection, held, Pending.DELETE, lease)

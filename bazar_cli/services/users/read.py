@@ -1,5 +1,4 @@
-"""Users: the use cases on one or many, in Postgres. Those that span both systems are in
-`user_creation`, `user_deletion`, `user_suspension` and `user_email`."""
+"""Users: reading them, and changing names. Changes of both systems have modules of their own."""
 
 from __future__ import annotations
 
@@ -68,11 +67,11 @@ def me(backends: Backends, grant: Grant, _request: None = None) -> User:
 
 
 def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser:
-    """Change what is given of a user; a change that changes nothing writes nothing.
+    """Change the given fields of a user; nothing is written if they already have these values.
 
-    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
-    was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
-    address raises also what `user_email.change` does.
+    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` if the user was
+    changed after `if_unchanged_since`, `users.pending` while another change is unfinished; for a new address also as
+    `change_email.change`.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
@@ -83,12 +82,12 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
     name = checked_name(request.name)
 
     def step(connection: Connection) -> ChangedUser:
-        held = users.lock(connection, grant.reach, request.user)
-        if held is None:
+        locked = users.lock(connection, grant.reach, request.user)
+        if locked is None:
             raise user_not_found(request.user)
-        user = held.user
+        user = locked.user
         row_rules.may_write_user(grant, user)
-        leases.refuse_pending(held)
+        leases.refuse_pending(locked)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise user_changed_since(user, request.if_unchanged_since)
         changed = request.name is not None and name != user.name

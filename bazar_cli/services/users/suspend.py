@@ -124,7 +124,7 @@ def _begin_suspension(
     # Nobody is asked to agree to a change that is refused in any case.
     leases.refuse_others(held, _KINDS)
     if not suspended:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
     impact = _impact(user, request, ends_sessions=identities.may_end_sessions(connection, grant.session_id))
     check_consent(impact, request.agreed, optional=grant.dry_run)

@@ -95,7 +95,7 @@ def test_a_downgrade_is_told_first_and_done_once_agreed_to(people: People) -> No
     impact = impact_of(lambda: assign(people, admin, request))
 
     assert all(permission in impact.text for permission in LOST)
-    assert "rules no longer" not in impact.text
+    assert "superuser" not in impact.text
     assert impact.details["lost"] == list(LOST)
     assert impact.command == f"bazar plans assign {user.email} free --yes"
     assert (people.row(user) or {})["plan"] == "premium"
@@ -113,7 +113,7 @@ def test_a_superuser_who_leaves_premium_is_told_to_rule_no_longer_whatever_the_t
     oneself = impact_of(lambda: assign(people, admin, AssignPlan(admin.email, Plan.PLUS)))
 
     assert (other.details["lost"], other.details["rules_no_longer"]) == ([], True)
-    assert "rules no longer" in other.text
+    assert "superusers need Premium" in other.text
     assert "that is you" not in other.text
     assert "only another superuser on Premium can move you back" in oneself.text
 
