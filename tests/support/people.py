@@ -270,11 +270,13 @@ class People:
         return self.run_with(granted(self.operator(operator), spec, request, dry_run=dry_run), service, request)
 
     def run_agreeing(self, operator: Someone, service: Callable[[Backends, Grant, R], T], spec: Spec, request: R) -> T:
-        """Run a use case as a person does who agrees to its impact."""
+        """Run a use case as a person does who says yes to its impact."""
         while True:
             try:
                 return self.run(operator, service, spec, request)
             except ConsentNeeded as needed:
+                if needed.impact.word is not None:
+                    raise
                 request = with_consent(request, needed.impact)
 
     def run_with(self, grant: Grant, service: Callable[[Backends, Grant, R], T], request: R) -> T:
