@@ -72,7 +72,7 @@ def test_only_the_gate_connects_without_a_grant() -> None:
     assert callers("connect_for_gate") == {"bazar_cli/adapters/postgres/gate.py"}
 
 
-@pytest.mark.parametrize("opener", ["AdminClient", "Database", "Migrator", "Rebuilder", "Reverter", "Server"])
+@pytest.mark.parametrize("opener", ["AdminClient", "Database", "Migrator", "Resetter", "Reverter", "Server"])
 def test_only_the_backends_open_a_system(opener: str) -> None:
     # They demand a Grant first. The embedded stack starts servers of its own.
     found = {path for path in callers(opener) if not path.startswith("bazar_cli/devstack/")}
