@@ -189,7 +189,7 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
         with AuthClient(backends.target) as client:
             client.set_password(grant.identity.access_token, password)
     except (UsageError, NotSignedIn):
-        # A refusal did nothing. After an unknown outcome only the event of the intent stands.
+        # A refusal did nothing. After an unknown outcome only the event of the intent is kept.
         with backends.database().transaction(grant, finishing=True) as connection:
             events.record(connection, grant, replace(change, outcome="undone"))
         raise

@@ -26,8 +26,8 @@ from bazar_cli.domain.orgs.organizations import (
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import organization_not_found, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import organization_not_found
 from bazar_cli.services.users.ids import time_ordered_uuid
 
 if TYPE_CHECKING:
@@ -65,26 +65,23 @@ def create(backends: Backends, grant: Grant, request: CreateOrganization) -> Cre
 
 
 def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
-    from bazar_cli.adapters.postgres.users import users
-
     if request.owner is None:
         return row_rules.owner_of_new_organization(grant)
-    held = users.lock(connection, grant.reach, request.owner)
-    if held is None:
-        raise user_not_found(request.owner)
-    leases.refuse_pending(held)
-    if held.user.state is not UserState.ACTIVE:
+    locked = two_systems.locked(connection, grant, request.owner)
+    leases.refuse_pending(locked)
+    owner = locked.user
+    if owner.state is not UserState.ACTIVE:
         raise Conflict(
             "users.suspended",
-            f"{held.user.email} is suspended, and an organization needs an active owner",
+            f"{owner.email} is suspended, and an organization needs an active owner",
             hint="name an active user with --owner",
-            details={"state": held.user.state.value},
+            details={"state": owner.state.value},
         )
-    return held.user.id
+    return owner.id
 
 
 def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> Page[Organization]:
-    """Return one page of the organizations within reach.
+    """Return one page of the organizations that the operator can see.
 
     Raises: UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
@@ -99,7 +96,7 @@ def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> P
 def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organization:
     """Return one organization by id or slug.
 
-    Raises: NotFound `orgs.not_found`, the same for an unknown one and for one out of reach.
+    Raises: NotFound `orgs.not_found`, also for one that the operator cannot see.
     """
     from bazar_cli.adapters.postgres.orgs import organizations
 
@@ -112,7 +109,7 @@ def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organizat
 
 
 def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
-    """Change what is given of an organization; a change that changes nothing writes nothing.
+    """Change the given fields of an organization; nothing is written if they already have these values.
 
     Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
     `orgs.slug_exists`.
@@ -125,17 +122,17 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
     given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
 
     def step(connection: Connection) -> UpdatedOrganization:
-        held = _lock(connection, grant, request.organization, wanted_slug=given.get("slug"))
-        row_rules.may_write_organization(grant, held, Permission.ORGS_UPDATE)
-        before = {"slug": held.slug, "name": held.name}
+        locked = _lock(connection, grant, request.organization, wanted_slug=given.get("slug"))
+        row_rules.may_write_organization(grant, locked, Permission.ORGS_UPDATE)
+        before = {"slug": locked.slug, "name": locked.name}
         after = before | given
         if after == before:
-            return UpdatedOrganization(held, changed=False)
-        changed = organizations.change(connection, held.id, after["slug"], after["name"])
+            return UpdatedOrganization(locked, changed=False)
+        changed = organizations.change(connection, locked.id, after["slug"], after["name"])
         if changed is None:
             name = None if request.name is None else after["name"]
-            raise _slug_exists(connection, after["slug"], "orgs update", held.slug, name=name)
-        events.record(connection, grant, events.Change("organization", held.id, held.id, before, after))
+            raise _slug_exists(connection, after["slug"], "orgs update", locked.slug, name=name)
+        events.record(connection, grant, events.Change("organization", locked.id, locked.id, before, after))
         return UpdatedOrganization(changed, changed=True)
 
     return leases.when_free(step, backends, grant)

@@ -14,8 +14,8 @@ from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Plan, User
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
 from bazar_cli.services import invariants
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import plan_not_found, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import plan_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -75,9 +75,7 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    locked = users.lock(connection, grant.reach, request.user)
-    if locked is None:
-        raise user_not_found(request.user)
+    locked = two_systems.locked(connection, grant, request.user)
     user = locked.user
     row_rules.may_write_user(grant, user)
     leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)

@@ -11,7 +11,7 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
-from bazar_cli.services.users import change_email, leases
+from bazar_cli.services.users import change_email, leases, two_systems
 from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User]:
-    """Return one page of the users within reach.
+    """Return one page of the users that the operator can see.
 
     Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
@@ -42,7 +42,7 @@ def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User
 def get(backends: Backends, grant: Grant, request: GetUser) -> User:
     """Return one user by id or email.
 
-    Raises: NotFound `users.not_found`, the same for an unknown user and for one out of reach.
+    Raises: NotFound `users.not_found`, also for a user that the operator cannot see.
     """
     from bazar_cli.adapters.postgres.users import users
 
@@ -82,9 +82,7 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
     name = checked_name(request.name)
 
     def step(connection: Connection) -> ChangedUser:
-        locked = users.lock(connection, grant.reach, request.user)
-        if locked is None:
-            raise user_not_found(request.user)
+        locked = two_systems.locked(connection, grant, request.user)
         user = locked.user
         row_rules.may_write_user(grant, user)
         leases.refuse_pending(locked)

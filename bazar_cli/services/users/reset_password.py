@@ -20,8 +20,8 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import same_address, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import same_address
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit.events import Change
@@ -62,12 +62,10 @@ def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordR
 def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
-    user = held.user
+    locked = two_systems.locked(connection, grant, request.user)
+    user = locked.user
     row_rules.may_write_user(grant, user)
-    leases.refuse_pending(held)
+    leases.refuse_pending(locked)
     if user.state is UserState.SUSPENDED:
         raise Conflict(
             "users.suspended",

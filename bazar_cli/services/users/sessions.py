@@ -18,7 +18,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
-from bazar_cli.services.users import leases
+from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
@@ -75,15 +75,12 @@ def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.postgres.users import identities, users
+    from bazar_cli.adapters.postgres.users import identities
 
     grant.demand(use_cases.REVOKE)
 
     def step(connection: Connection) -> tuple[User, int, bool | None]:
-        locked = users.lock(connection, grant.reach, _reference(grant, request))
-        if locked is None:
-            raise user_not_found(request.user)
-        user = locked.user
+        user = two_systems.locked(connection, grant, _reference(grant, request)).user
         row_rules.may_write_user(grant, user)
         if not identities.may_end_sessions(connection, grant.session_id):
             raise _unreadable(grant, user, "end")

@@ -12,8 +12,7 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, ChangeSuperuser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import user_not_found
+from bazar_cli.services.users import leases, two_systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -64,11 +63,7 @@ def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Change
 
 
 def _lock_confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, verb: str, text: str) -> LockedUser:
-    from bazar_cli.adapters.postgres.users import users
-
-    locked = users.lock(connection, grant.reach, request.user)
-    if locked is None:
-        raise user_not_found(request.user)
+    locked = two_systems.locked(connection, grant, request.user)
     check_consent(on_user(locked.user, verb, text.format(locked.user.email)), request.confirm, optional=grant.dry_run)
     return locked
 
