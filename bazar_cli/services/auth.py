@@ -33,20 +33,11 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
     `db.no_database`, before an identity is created, `users.email_differs`, `users.email_exists`; BackendUnavailable.
     """
     from bazar_cli.adapters.config.sessions import Sessions
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     email = normalized_email(request.email)
     if not request.password.reveal():
         raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
-    with AuthClient(backends.target) as client:
-        try:
-            session = client.sign_in(email, request.password)
-        except NotSignedIn as refusal:
-            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(backends, email, request):
-                raise
-            check_superuser(None, request.password)
-            client.create_confirmed(email, request.password, id_of_address(backends, email))
-            session = client.sign_in(email, request.password)
+    session = _session_of(backends, email, request)
     sessions = Sessions.of(backends.target, environ)
     try:
         with sessions.lock():
@@ -68,6 +59,21 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
             sessions.forget()
             end_session(backends.target, session)
         raise
+
+
+def _session_of(backends: Backends, email: str, request: Login) -> Session:
+    """Sign in; create the identity of a first superuser whom Supabase does not know."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    with AuthClient(backends.target) as client:
+        try:
+            return client.sign_in(email, request.password)
+        except NotSignedIn as refusal:
+            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(backends, email, request):
+                raise
+            check_superuser(None, request.password)
+            client.create_confirmed(email, request.password, id_of_address(backends, email))
+            return client.sign_in(email, request.password)
 
 
 def logout(backends: Backends, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
