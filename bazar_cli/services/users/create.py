@@ -86,7 +86,7 @@ def _checked(request: CreateUser) -> Wanted:
     if request.role is not None and request.organization is None:
         raise UsageError(
             "users.role_without_org",
-            f"--role {request.role} says nothing without an organization",
+            f"--role {request.role} needs an organization",
             hint="add --org ORG, or leave --role out",
         )
     return Wanted(
@@ -194,7 +194,7 @@ class Creation(NewUser):
         if not self.is_stamped or identity.is_deleted:
             return Conflict(
                 "users.id_taken",
-                f"another identity at Supabase holds the id chosen for {email}",
+                f"another identity at Supabase has the id that was chosen for {email}",
                 hint="run the command again: it chooses a new id",
                 details={"user_id": str(self.claim.id)},
             )

@@ -516,7 +516,7 @@ def _out_of_reach(email: str) -> Conflict:
     """Return the error of a command that finished a user whom the operator cannot see any more."""
     return Conflict(
         "users.taken_over",
-        f"it was done, and meanwhile another command took {email} out of your reach",
+        f"it was done, but another command moved {email}, whom you cannot see any more",
         hint="ask an administrator who can see the user, if you need to know more",
         details={"email": email},
     )
