@@ -143,8 +143,8 @@ def fix(places: Places, pending: tuple[PendingUser, ...], on_end: Callable[[Repa
     remedies: list[str] = []
     taken_back = [r.user for r in repairs if r.outcome is Repaired.UNDONE]
     for moved, remedy in (
-        (False, "these addresses are not free: {}; create the users that you still want with others"),
-        (True, "these addresses are not free: {}; the users keep the old ones, give them others"),
+        (False, "create the users that you still want with addresses that are free, in place of {}"),
+        (True, "the users keep the address that they had; choose another one than {}"),
     ):
         undone = tuple(Affected(u.id, u.email) for u in taken_back if (u.pending is Pending.EMAIL) is moved)
         if undone:
