@@ -10,7 +10,7 @@ from bazar_cli.domain import doctor
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.services.users import adopt, change_email, create, delete, suspend, two_systems
+from bazar_cli.services.users import adopt, change_email, delete, new_identity, suspend, two_systems
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _new_user(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    return (adopt if held.adopted else create).take_up(systems, connection, held, claim)
+    return (adopt if held.adopted else new_identity).take_up(systems, connection, held, claim)
 
 
 _ALL_BUT_DELETE: Mapping[Pending, TakeUp] = {
