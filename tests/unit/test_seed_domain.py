@@ -37,7 +37,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"users": [{}]}, "users[0]", "email is missing"),
     ({"users": [{"email": None}]}, "users[0]", "email is missing"),
     ({"users": [{"email": True}]}, "users[0].email", "a text is needed, not a boolean"),
-    ({"users": [{"email": "ada"}]}, "users[0].email", "'ada' is no email address"),
+    ({"users": [{"email": "ada"}]}, "users[0].email", "'ada' is not a valid email address"),
     ({"users": [{"email": "a@b", "id": 1}]}, "users[0]", "unknown key 'id'"),
     ({"users": [{"email": "a@b", "is_superuser": True}]}, "users[0]", "unknown key 'is_superuser'"),
     ({"users": [{"email": "a@b", "name": "a\nb"}]}, "users[0].name", "has control characters"),

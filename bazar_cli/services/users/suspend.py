@@ -42,8 +42,8 @@ def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> Suspended
     BackendUnavailable `users.suspend_unfinished` when the outcome at Supabase is unknown.
     """
     grant.demand(use_cases.SUSPEND)
-    systems = Systems.opened(backends, grant)
     checked = replace(request, reason=checked_reason(request.reason))
+    systems = Systems.opened(backends, grant)
 
     found = _suspend(systems, checked)
     if not found.changed:
