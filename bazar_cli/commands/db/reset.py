@@ -46,7 +46,7 @@ def run(
         if demo is None:
             return run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
         found = reset.reset_and_seed(run.gate, request, demo, run.notice, dry_run=run.options.dry_run)
-        run.tell_dry_run()
+        run.notice_dry_run()
         return found
 
     done = ask(confirm, asks=run.prompter.possible)
