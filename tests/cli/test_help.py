@@ -40,6 +40,7 @@ def test_help_of_a_command_is_its_own_help(nobody: Bazar) -> None:
     for words in (("users", "create"), ("config", "profiles", "add"), ("doctor",)):
         done = nobody(*words, "--help").ok()
         assert nobody("help", *words).ok().out == done.out
+        assert nobody(*words, "--quiet", "--help").ok().out == done.out  # parsed by Typer
         assert done.err == ""
     text = nobody("users", "create", "-h").ok().out
     lines = text.splitlines()
