@@ -104,7 +104,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
                 "usage.encoding",
-                f"the argument {argument[:40]!r} is not valid UTF-8",
+                f"the argument {argument[:40]!r} is not UTF-8 text",
                 hint="check the encoding of the terminal or the script",
             )
     try:

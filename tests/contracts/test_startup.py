@@ -1,4 +1,4 @@
-"""What each kind of start imports, proven by the modules of a real process."""
+"""The modules that each kind of start imports, in a real process."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def test_looking_at_migrations_imports_neither_alembic_nor_sqlalchemy(tmp_path: 
     for words in (("status", "--check", "-o", "json"), ("current",), ("migrate", "-o", "json")):
         modules = modules_of("db", *words, environ=bazar.environment())
         assert modules & unwanted == set(), words
-        # What writes asks Supabase whether the session is still good.
+        # A command that writes asks Supabase whether the session is still valid.
         assert words[0] == "migrate" or not modules & {"httpx", "supabase_auth"}, words
 
 
 def test_verb_imports_no_pydantic(tmp_path: Path) -> None:
-    # Only a target that is read from variables does; Typer would for every value.
+    # Only a target from environment variables needs it; plain Typer would need it for every value.
     modules = modules_of("config", "path", environ=Bazar(tmp_path).environment())
     assert not modules & {"pydantic", "pydantic_settings", "sqlalchemy", "httpx", "rich"}
