@@ -72,6 +72,13 @@ def from_json(text: str | bytes, **options: Any) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def nonempty_text(value: object) -> str:
+    """Return a value of JSON that must be a text, and not an empty one. Raises: ValueError."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a text")
+    return value
+
+
 def whole_number(text: str, digits: int = 18) -> int | None:
     """Return the number that ASCII digits write; None for other text, and for more than so many digits.
 

@@ -380,7 +380,7 @@ def test_the_rule_that_a_supabase_url_breaks_is_named(shell: Shell, url: str, ru
         ("postgresql://u:hunter22@localhost/x?service=elsewhere", "service= would mix in another source"),
         (
             "postgresql://u:hunter22@localhost/x?replication=database",
-            "replication= would open a replication connection",
+            "replication= would open a replication",
         ),
     ],
 )

@@ -15,7 +15,7 @@ from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
-from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.texts import from_json, nonempty_text
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
@@ -60,9 +60,9 @@ class Sessions:
                 raise ValueError("a time without a zone")
             return Session(
                 user_id=UUID(content["user_id"]),
-                email=_text(content["email"]),
-                access_token=Secret(_text(content["access_token"])),
-                refresh_token=Secret(_text(content["refresh_token"])),
+                email=nonempty_text(content["email"]),
+                access_token=Secret(nonempty_text(content["access_token"])),
+                refresh_token=Secret(nonempty_text(content["refresh_token"])),
                 expires_at=ends,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -101,10 +101,3 @@ class Sessions:
             return
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
-
-
-def _text(value: object) -> str:
-    """Return a text that is not empty. Raises: ValueError."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("a field without text")
-    return value
