@@ -6,12 +6,12 @@ poll and are never inside a transaction.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.adapters.postgres.rows import fetch_value
 from bazar_cli.domain.errors import BackendUnavailable
 
@@ -83,21 +83,25 @@ def migration_lock(
     Parameters: `on_wait` gets a description of the holder once. Raises: BackendUnavailable `db.lock_timeout`
     after `wait_seconds`, naming the holder.
     """
-    started = time.monotonic()
     wait = LockWait(connection)
-    while not _try(connection):
+
+    def is_taken() -> bool:
+        if _try(connection):
+            return True
         holder = _holder(connection)
         if wait.holder is None and on_wait is not None:
             on_wait(holder)
         wait.holder = holder
-        if time.monotonic() - started > wait_seconds:
-            raise BackendUnavailable(
-                "db.lock_timeout",
-                f"another migration holds the lock for more than {wait_seconds:g} s: {holder}",
-                hint="wait for it and try again, or give more time with --lock-wait",
-                details={"holder": holder},
-            )
-        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
+        return False
+
+    started = time.monotonic()
+    if not poll(is_taken, seconds=wait_seconds, pause=_POLL_SECONDS):
+        raise BackendUnavailable(
+            "db.lock_timeout",
+            f"another migration holds the lock for more than {wait_seconds:g} s: {wait.holder}",
+            hint="wait for it and try again, or give more time with --lock-wait",
+            details={"holder": wait.holder},
+        )
     if wait.holder is not None:
         wait.milliseconds = round((time.monotonic() - started) * 1000)
     wait.pid = fetch_value(connection, "SELECT pg_backend_pid()")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
@@ -56,19 +55,20 @@ def claim_first(database: Database, grant: Grant, user_id: uuid.UUID, email: str
     """
     from bazar_cli.adapters.postgres.migration_lock import KEY
 
-    deadline = time.monotonic() + _CLAIM_SECONDS
-    while True:
+    def attempt() -> tuple[bool] | None:
         with database.transaction(grant) as connection:
             # Shares its key with the migrators' session lock; transaction-level, it works through a pooler.
-            if fetch_value(connection, "SELECT pg_try_advisory_xact_lock(%s)", (KEY,)):
-                return _claim(connection, grant, user_id, email)
-        if time.monotonic() > deadline:
-            raise BackendUnavailable(
-                "db.lock_timeout",
-                "a migration holds the lock that the first superuser needs",
-                hint="wait for it and try again",
-            )
-        time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, no secret
+            is_locked = fetch_value(connection, "SELECT pg_try_advisory_xact_lock(%s)", (KEY,))
+            return (_claim(connection, grant, user_id, email),) if is_locked else None
+
+    ended = poll(attempt, seconds=_CLAIM_SECONDS, pause=(0.1, 0.4))
+    if ended is None:
+        raise BackendUnavailable(
+            "db.lock_timeout",
+            "a migration holds the lock that the first superuser needs",
+            hint="wait for it and try again",
+        )
+    return ended[0]
 
 
 def refuse_if_one_exists(connection: Connection, grant: Grant) -> None:
