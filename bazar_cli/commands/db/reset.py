@@ -43,7 +43,7 @@ def run(
         done = run.with_consent(
             lambda asked: reset.reset_and_seed(run.gate, asked, demo, run.notice, dry_run=dry_run), request
         )
-        run.tell_dry_run()
+        run.notice_dry_run()
     else:
         done = run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
     run.summarize(views.summary(done))
