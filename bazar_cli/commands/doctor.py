@@ -58,8 +58,8 @@ def _fix(run: Run[Check], places: report.Places) -> tuple[Check, ...]:
             )
         )
 
-    def tell(repair: Repair) -> None:
+    def report_repair(repair: Repair) -> None:
         would = "would be " if dry_run else ""
         run.notice(f"{repair.user.email}: {would}{repair.outcome}{f'; {repair.note}' if repair.note else ''}")
 
-    return (report.fix(places, pending, tell, dry_run=dry_run),)
+    return (report.fix(places, pending, report_repair, dry_run=dry_run),)

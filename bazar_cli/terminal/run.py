@@ -125,7 +125,7 @@ class Run(RunOutput[T]):
     def with_consent(self, act: Callable[[Request], R], request: Request) -> R:
         """Call `act`; while it needs consent, ask, and call it again with the request that has the answer.
 
-        An impact that changed while a person thought is shown and asked for again. Raises: as `act` and `agree`.
+        An impact that changed meanwhile is shown and asked for again. Raises: as `act` and `agree`.
         """
         while True:
             try:
@@ -137,7 +137,7 @@ class Run(RunOutput[T]):
         """Show an impact, ask for consent, and return what was agreed to, or the word that was typed.
 
         --yes agrees for any number of users, but types no word.
-        Raises: ConsentNeeded where nobody can be asked; Refused `input.consent` for a no.
+        Raises: ConsentNeeded without a terminal to ask on; Refused `input.consent` for a no.
         """
         if impact.word is None and self.options.yes:
             self.notice(impact.text)

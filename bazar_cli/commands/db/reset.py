@@ -29,13 +29,13 @@ def run(
     identities: Annotated[
         bool, Option("--identities", help="first delete the identities that this Bazar created at Supabase")
     ] = False,
-    seed: Annotated[bool, Option("--seed", help="then make the demo data, as `bazar db seed` does")] = False,
+    seed: Annotated[bool, Option("--seed", help="then create the demo data, as `bazar db seed` does")] = False,
 ) -> int:
-    """Drop all that bazar owns in the database and make it anew: at the head, without rows.
+    """Empty bazar's tables, or rebuild them if the database is not at the head.
 
-    The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its
-    tables is made again. All of it happens, or nothing does; the demo data of --seed is made after that. --dry-run
-    tries it and takes it back. A protected database refuses, whatever the options.
+    The marker and you as the one superuser are kept, and so is everything that does not belong to bazar. Objects of
+    others that depend on tables to be rebuilt stop the reset. It is one transaction; --seed then creates the demo
+    data. --dry-run tries it and rolls back. A protected database is refused, whatever the options.
     """
     request = ResetDatabase(confirm, identities, seed)
     if seed:

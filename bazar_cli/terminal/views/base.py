@@ -19,7 +19,7 @@ Texts = Mapping[str, Callable[[Any], str]]
 """By the name of a field, functions of its value before it becomes JSON."""
 
 _TO_THE_SECOND = frozenset({"created_at", "occurred_at"})
-"""Times that nobody types back, as --if-unchanged-since takes updated_at: a table has room for more without parts."""
+"""Times that a table shows in seconds. Nobody types them back, while --if-unchanged-since takes `updated_at`."""
 
 
 def _nothing() -> Mapping[str, Any]:
