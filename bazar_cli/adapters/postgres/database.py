@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 
 from bazar_cli.adapters.postgres.connections import Connection, begin, connect
-from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.authz.spec import Grant, Sealed
 
 if TYPE_CHECKING:
@@ -116,6 +115,8 @@ class Database:
                 else:
                     connection.rollback()
         except psycopg.Error as error:
+            from bazar_cli.adapters.postgres.errors import translate
+
             translated = translate(error, self._target)
             if finishing:
                 translated.hint = f"{_PARTLY_DONE}; {translated.hint}"
