@@ -27,7 +27,7 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
     {"autocommit": True, "prepare_threshold": None, "connect_timeout": 10, "application_name": "bazar"}
 )
 """How connections are opened, also those of a pool."""
-_PARTLY_DONE = "a part of it is done already: run the same command again, and it goes on where this one stopped"
+_PARTLY_DONE = "a part of it is done already: run the same command again, and it continues where this one stopped"
 
 
 class Connections(Protocol):

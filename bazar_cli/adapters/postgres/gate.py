@@ -54,7 +54,7 @@ class SchemaState(str, Enum):
 
 @dataclass(frozen=True)
 class OperatorLookup:
-    """The operator, if known; the state of the database; whether a superuser rules it."""
+    """The operator, if known; the state of the database; whether an active superuser on Premium exists."""
 
     schema_state: SchemaState
     operator: Operator | None = None
@@ -88,9 +88,9 @@ def load_operator(database: Database, target: Target, user_id: uuid.UUID | None)
 
 
 def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
-    """Read the id of the user with an address, which is in lower case; None where there is none.
+    """Read the id of the user with an address, which is in lower case; None without one.
 
-    Raises: as `look`.
+    Raises: as `load_operator`.
     """
     try:
         with database.connect_for_gate() as connection:
@@ -104,7 +104,7 @@ def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
 def refuse_where_read_only(database: Database, target: Target) -> None:
     """See that the database takes writes, or its server where there is none yet.
 
-    Raises: BackendUnavailable `postgres.read_only`; and as `look`.
+    Raises: BackendUnavailable `postgres.read_only`; and as `load_operator`.
     """
     from bazar_cli.adapters.postgres.connections import maintenance
     from bazar_cli.adapters.postgres.errors import translate
@@ -188,7 +188,7 @@ def _plans(table: dict[str, list[str]]) -> dict[Plan, frozenset[Permission]]:
 
 
 def _missing(error: BazarError, target: Target) -> SchemaState | None:
-    """Tell a missing schema or database, which bootstrap may mend, from every other error."""
+    """Return the state for a missing schema or database, which bootstrap may create; None for every other error."""
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error):
         return None
