@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import People, an_address
 
 _PROBE = """
 import json, sys
@@ -95,6 +95,16 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
     modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
     assert not modules & {"httpx", "supabase_auth", "alembic", "sqlalchemy", "keyring", "rich", "yaml", "click"}
     assert "psycopg" in modules
+
+
+def test_a_write_imports_no_sqlalchemy(tmp_path: Path, target: Target) -> None:
+    with People(target) as people:
+        someone = people.superuser()
+        people.identity(someone)
+        bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
+        modules = modules_of("users", "create", an_address(), environ=bazar.environment())
+    assert "psycopg" in modules
+    assert not modules & {"alembic", "sqlalchemy"}
 
 
 @pytest.mark.parametrize("words", [("db", "heads"), ("db", "history")])

@@ -39,7 +39,7 @@ _KEPT = """
 
 
 class LockWait:
-    """The lock, once held: how long it was waited for, in milliseconds, who had it, and whether it is still ours."""
+    """The lock, once held: the wait for it in milliseconds, its last holder, and a check that it is still held."""
 
     milliseconds = 0
     holder: str | None = None
@@ -58,7 +58,7 @@ class LockWait:
         """Make sure that the process which took the lock serves this connection and holds it.
 
         A pooler that hands out another process at each transaction would let two migrators work at once. From here on
-        it waits `lock_timeout` seconds at most for each other lock; a process that is not ours keeps its own limit.
+        it waits `lock_timeout` seconds at most for each other lock. Another process keeps its own limit.
         Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
         values = {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}
@@ -68,7 +68,7 @@ class LockWait:
                 "db.lock_lost",
                 f"the migration lock is lost: server process {self.pid} took it, and now {pid} answers"
                 if pid != self.pid
-                else f"the migration lock is lost: server process {self.pid} has it no longer",
+                else f"the migration lock is lost: server process {self.pid} does not hold it any more",
                 hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
                 details={"pid": self.pid, "answering_pid": pid},
             )
@@ -125,6 +125,6 @@ def _holder(connection: Connection) -> str:
     row = connection.execute(_HOLDER, {"key": KEY}).fetchone()
     connection.commit()
     if row is None:
-        return "a connection that has just let go"
+        return "a connection that has just released it"
     pid, application, user, age = row
     return f"pid {pid} ({application or 'no name'}, user {user}, connected for {age} s)"

@@ -76,8 +76,8 @@ def refuse_if_one_exists(connection: Connection, grant: Grant) -> None:
     if fetch_value(connection, _TABLES) and fetch_value(connection, _EXISTS):
         raise Conflict(
             "access.changed",
-            f"a superuser came while the command ran: {grant.operator.email} has no rights by being SUPERUSER_EMAIL any"
-            " more, and nothing was written",
+            f"a superuser was created while the command ran: {grant.operator.email} has no rights as SUPERUSER_EMAIL"
+            " any more, and nothing was written",
             hint="run it again",
         )
 
@@ -90,9 +90,9 @@ def refuse_other_id(connection: Connection, user_id: uuid.UUID, email: str) -> N
     if other is not None:
         raise Conflict(
             "users.email_exists",
-            f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}: it is made no superuser",
-            hint="set another SUPERUSER_EMAIL; or, if nobody needs the identity at Supabase, delete it there and run it"
-            " again, which makes it anew with the id of Postgres where that is free",
+            f"{email} has the id {other} in Postgres and the id {user_id} at Supabase: it does not become a superuser",
+            hint="set another SUPERUSER_EMAIL; or, if the identity at Supabase is not needed, delete it there and run"
+            " this again: it is then created with the id of Postgres, if that id is free",
             details={"postgres_id": str(other), "supabase_id": str(user_id)},
         )
 
