@@ -263,7 +263,7 @@ def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databas
     plan = Migrator(target_of(url)).plan(Migrate())
 
     assert (plan.current, plan.head, plan.applied) == (None, HEAD, ())
-    assert plan.pending == tuple(replace(revision, destructive=False) for revision in ALL)
+    assert plan.pending == ALL
     assert "CREATE TABLE bazar.users" in (plan.sql or "")
     assert tables(url) == []
 
@@ -286,21 +286,18 @@ def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -
     assert Migrator(target_of(by_hand)).status().current == HEAD
 
 
-def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, release: Release) -> None:
+def test_what_a_revision_deletes_is_what_its_file_declares(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     drop = "op.drop_column('deployment', 'created_at', schema='bazar')"
-    release.add(NEXT, "op.execute(\"COMMENT ON TABLE bazar.users IS 'DROP TABLE x'\")", drop)
-    release.add(ADDED[1], drop, "op.execute('SELECT 1')")
+    up = "op.execute(\"COMMENT ON TABLE bazar.users IS 'x'\")"
+    release.add(NEXT, up, drop, "downgrade_loses: tuple[str, ...] = ('bazar.deployment.created_at',)")
+    release.add(ADDED[1], drop, "op.execute('SELECT 1')", "destructive: bool = True")
     release.add(ADDED[2], "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")")
-    release.add(ADDED[3], "op.execute('DELETE FROM bazar.memberships')")
-    release.add(ADDED[4], "op.alter_column('users', 'plan', comment='more', schema='bazar')")
     migrator = Migrator(target_of(url))
 
-    status = migrator.status()
+    seen = [(r.id, r.destructive) for r in migrator.status().pending]
 
-    assert {r.destructive for r in status.pending} == {None}
-    seen = [(r.id, r.destructive) for r in migrator.judged(status).pending]
-    assert seen == [(NEXT, False), (ADDED[1], True), (ADDED[2], None), (ADDED[3], True), (ADDED[4], False)]
+    assert seen == [(NEXT, False), (ADDED[1], True), (ADDED[2], False)]
     plan = migrator.plan(Migrate(ADDED[1]))
     assert [(r.id, r.destructive) for r in plan.would_apply or ()] == seen[:2]
     assert [(r.id, r.destructive) for r in plan.pending] == seen
@@ -316,6 +313,8 @@ def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, rele
     seen = [(r.id, r.destructive) for r in back.would_revert]
     assert seen[:2] == [(ADDED[1], False), (NEXT, True)]
     assert seen[-2:] == [("0004", True), ("0003", False)]
+    assert [table.name for table in back.lost_tables] == ["bazar.migration_log"]
+    assert back.lost_columns == ("bazar.deployment.created_at",)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +340,6 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
         lambda: migrate(url, notify=told.append),
         lambda: migrate(url, Migrate(NEXT), told.append),
         lambda: migrator.plan(Migrate()),
-        lambda: migrator.judged(status),
         lambda: reverter.preview(status, reverter.going(status, 1, None)),
         lambda: Scripts(release.migrations).add("next", dry_run=False),
     ):

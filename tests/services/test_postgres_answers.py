@@ -29,7 +29,7 @@ from bazar_cli.domain.errors import BazarError, Conflict, ExitCode
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users.users import GET, GetUser
-from bazar_cli.services.db import migrate
+from bazar_cli.services.db import status
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.users import read as users
@@ -270,7 +270,7 @@ def test_wait_ends_at_once_where_waiting_does_not_help(door: Door, name: str, mo
     monkeypatch.setattr(time, "monotonic", lambda: next(moments))
     monkeypatch.setattr(time, "sleep", pytest.fail)
     with pytest.raises(BazarError) as caught:
-        migrate.wait(target_of(url(door)), Wait(60))
+        status.wait(target_of(url(door)), Wait(60))
     assert caught.value.code == ("db.wait_timeout" if code == "db.no_database" else code)
 
 

@@ -20,6 +20,12 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, normalized_bytes
 
 _PACKAGED = "_migrations"
+_DECLARED = frozenset({"revision", "down_revision", "transactional", "destructive", "downgrade_loses"})
+# These files are older than the declaration and never change: databases have their checksums.
+_LOST_BY_FIRST_DOWNGRADES = {
+    "0002": ("bazar.audit_seals", "bazar.audit_unsealed", "bazar.audit_events.hash"),
+    "0004": ("bazar.migration_log",),
+}
 _READABLE = "make it readable to this user, or move it out of the folder of the migrations"
 
 
@@ -195,13 +201,19 @@ def _header(path: Path) -> RevisionFile:
     try:
         tree = ast.parse(content)
         values = dict(_assigned(tree))
-        revision, downs = str(values["revision"]), _downs(values["down_revision"])
+        revision, downs = str(values["revision"]), _names(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
         what = f"is no revision: {type(error).__name__}: {error}"
         raise unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
-    transactional = values.get("transactional", True) is not False
-    found = Revision(revision, message.rstrip("."), checksum_of(content), transactional)
+    found = Revision(
+        revision,
+        message.rstrip("."),
+        checksum_of(content),
+        transactional=values.get("transactional", True) is not False,
+        destructive=values.get("destructive", False) is True,
+        downgrade_loses=_names(values.get("downgrade_loses", _LOST_BY_FIRST_DOWNGRADES.get(revision))),
+    )
     return RevisionFile(found, downs, path.name)
 
 
@@ -215,16 +227,16 @@ def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
             name, value = node.targets[0].id, node.value
         else:
             continue
-        if name in {"revision", "down_revision", "transactional"}:
+        if name in _DECLARED:
             found.append((name, ast.literal_eval(value)))
     return found
 
 
-def _downs(value: object) -> tuple[str, ...]:
+def _names(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, tuple | list):
-        raise ValueError(f"down_revision is {value!r}")
+        raise ValueError(f"{value!r} is not a text or a tuple of texts")
     return tuple(str(v) for v in value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a literal

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -27,12 +27,8 @@ from bazar_cli.domain.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import Script
+    from bazar_cli.adapters.migrations.rendering import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
-
-_DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
-_DROPPED_COLUMN = re.compile(r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(bazar\.\w+)\s+([^;]*)", re.I)
-_COLUMN = re.compile(r"\bDROP\s+COLUMN\s+(?:IF\s+EXISTS\s+)?(\w+)", re.I)
 
 
 class Reverter(Migrator):
@@ -72,26 +68,24 @@ class Reverter(Migrator):
 
         Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
-        from bazar_cli.adapters.migrations.rendering import rendered
+        from bazar_cli.adapters.migrations.rendering import rendered_sql
 
-        down, going = rendered(self._down(status, going), going) if going else ("", going)
-        sql, coming = down, tuple[Revision, ...]()
+        sql = rendered_sql(self._down(status, going), going) if going else ""
         if again and going:
             left = ", ".join(tips(self._location, _without(status, going)))
-            up, coming = self._sql(left or None, going[::-1], Migrate())
-            sql = f"{down}\n{up}"
-        status = self.judged(status)
+            sql = f"{sql}\n{self._sql(left or None, going[::-1], Migrate())}"
+        lost = [name for revision in going for name in revision.downgrade_loses]
         return RolledBack(
             place=status.place,
             current=status.current,
             head=status.head,
             reverted=(),
             applied=(),
-            would_revert=going,
-            would_apply=coming,
+            would_revert=tuple(replace(r, destructive=bool(r.downgrade_loses)) for r in going),
+            would_apply=going[::-1] if again else (),
             pending=status.pending,
-            lost_tables=self._lost_tables(down),
-            lost_columns=_lost_columns(down),
+            lost_tables=self._about_rows([name for name in lost if name.count(".") == 1]),
+            lost_columns=tuple(name for name in lost if name.count(".") == 2),
             waited_ms=0,
             holder=None,
             sql=sql,
@@ -129,7 +123,6 @@ class Reverter(Migrator):
             reverted = self._revert(session, seen.would_revert, moves, notify)
             applied = self._apply(session, seen.would_revert[::-1] if again else (), moves, notify)
             after = self._status_under_lock(session)
-        after = self.judged(after)
         return RolledBack(
             place=after.place,
             current=after.current,
@@ -155,20 +148,19 @@ class Reverter(Migrator):
         known = [r.id for r in self._revisions]
         return known[known.index(revision.id) - 1]
 
-    def _down(self, status: MigrationStatus, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        def render(script: Script, place: int) -> None:
-            self._written(script, _without(status, going[:place])).down(r.id for r in going[place:])
+    def _down(self, status: MigrationStatus, going: tuple[Revision, ...]) -> Callable[[ScriptLog], None]:
+        def render(script: ScriptLog) -> None:
+            self._written(script, [r.id for r in status.applied]).down(r.id for r in going)
 
         return render
 
-    def _lost_tables(self, sql: str) -> tuple[LostTable, ...]:
-        names = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))
-        if not names:
+    def _about_rows(self, tables: list[str]) -> tuple[LostTable, ...]:
+        if not tables:
             return ()
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
                 connection.execute(begin(read_only=True).encode())
-                return estimated_rows(connection, names)
+                return estimated_rows(connection, tables)
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
@@ -176,9 +168,3 @@ class Reverter(Migrator):
 def _without(status: MigrationStatus, gone: Sequence[Revision]) -> list[str]:
     taken = {revision.id for revision in gone}
     return [r.id for r in status.applied if r.id not in taken]
-
-
-def _lost_columns(sql: str) -> tuple[str, ...]:
-    return tuple(
-        f"{table}.{column}" for table, rest in _DROPPED_COLUMN.findall(sql) for column in _COLUMN.findall(rest)
-    )

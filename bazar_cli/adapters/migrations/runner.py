@@ -1,7 +1,6 @@
 """bazar's migrations on one target: what is applied, and applying what is not.
 
-Reading the status imports neither SQLAlchemy nor Alembic. What pending revisions do is told by their SQL, which needs
-both.
+Reading the status imports neither SQLAlchemy nor Alembic.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from bazar_cli.adapters.migrations.log import MigrationLog
     from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import Script
+    from bazar_cli.adapters.migrations.rendering import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.authz.spec import Grant
     from bazar_cli.domain.target import Target
@@ -140,20 +139,8 @@ class Migrator:
         before = self.status()
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
-        sql, pending = self._sql(before.current, pending, request)
-        before = self.judged(before)
+        sql = self._sql(before.current, pending, request)
         return Migrated(before.place, before.current, before.head, (), before.pending, 0, None, sql, pending)
-
-    def judged(self, status: MigrationStatus) -> MigrationStatus:
-        """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
-
-        Only where something is pending. The SQL is rendered, not run.
-        """
-        if not status.pending:
-            return status
-        from bazar_cli.adapters.migrations.rendering import judged
-
-        return replace(status, pending=judged(self._up(status.current, status.pending), status.pending))
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
         """Apply the pending revisions, each in its own transaction, under the migration lock.
@@ -164,7 +151,6 @@ class Migrator:
         refuse_pooler_port(self._url)
         before = self.status()
         if not self._chosen(before, request) and not _unmarked(before):
-            before = self.judged(before)
             return Migrated(before.place, before.current, before.head, (), before.pending, 0, None)
         with self._migrating(request, notify) as session:
             now = self._status_under_lock(session)
@@ -175,7 +161,6 @@ class Migrator:
             applied = self._apply(session, pending, moves, notify)
             self._mark(session.connection, notify)
             after = self._status_under_lock(session)
-        after = self.judged(after)
         return Migrated(
             after.place,
             after.current,
@@ -275,32 +260,22 @@ class Migrator:
     ) -> list[AppliedRevision]:
         return session.run(revisions, moves.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
 
-    def _sql(
-        self, current: str | None, pending: tuple[Revision, ...], request: Migrate
-    ) -> tuple[str, tuple[Revision, ...]]:
+    def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
         """The statements of the pending revisions, with the marker that they give a database without one."""
         from psycopg.sql import Literal
 
-        from bazar_cli.adapters.migrations.rendering import rendered
+        from bazar_cli.adapters.migrations.rendering import rendered_sql
 
         if not pending:
-            return "", ()
-        sql, seen = rendered(self._up(current, pending), pending)
+            return ""
+        # Two, before a merge of them was applied.
+        applied = current.split(", ") if current else []
+        sql = rendered_sql(lambda script: self._written(script, applied).up(r.id for r in pending), pending)
         settings = self._settings_for(request)
         lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
-        return "\n".join([*lines, "", sql]), seen
+        return "\n".join([*lines, "", sql])
 
-    def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        # Two, before a merge of them was applied.
-        before = current.split(", ") if current else []
-
-        def render(script: Script, place: int) -> None:
-            applied = [*before, *(r.id for r in pending[:place])]
-            self._written(script, applied).up(r.id for r in pending[place:])
-
-        return render
-
-    def _written(self, script: Script, applied: Sequence[str]) -> Moves:
+    def _written(self, script: ScriptLog, applied: Sequence[str]) -> Moves:
         """The way to write what moves over revisions do, where these and their ancestors are applied."""
         from bazar_cli.adapters.migrations.moves import Moves
 

@@ -13,8 +13,8 @@ import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watched, named
 from bazar_cli.adapters.migrations.connection import driver_error, driver_of, open_to_migrate
+from bazar_cli.adapters.postgres import locks
 from bazar_cli.adapters.postgres.diagnostics import Diagnostics, diagnostics_of
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.migration_lock import LockWait, migration_lock
@@ -23,12 +23,14 @@ from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
+    from bazar_cli.domain.db.locks import LockSession
     from bazar_cli.domain.db.migrations import Revision
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
 T = TypeVar("T")
 RETRIES = 10
+_SHOWN_HOLDERS = 3
 _RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there"
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -46,12 +48,6 @@ class _Attempt:
 
     number: int = 0
     began: float = field(default_factory=time.monotonic)
-    watched: Watched | None = None
-
-    @property
-    def blockers(self) -> tuple[Blocker, ...]:
-        """Who held what it waited for."""
-        return () if self.watched is None else self.watched.blockers
 
     @property
     def milliseconds(self) -> int:
@@ -72,7 +68,6 @@ class MigratingSession:
         target: Target,
         connection: Connection,
         lock: LockWait,
-        watch: BlockerWatch,
         lock_timeout: float,
         lock_wait: float,
         statement_timeout: float,
@@ -81,7 +76,6 @@ class MigratingSession:
         self.connection = connection
         self.lock = lock
         self._target = target
-        self._watch = watch
         self._lock_timeout = lock_timeout
         self._lock_wait = lock_wait
         self._statement_timeout = statement_timeout
@@ -118,10 +112,12 @@ class MigratingSession:
             for revision in revisions[len(moved) :]:
                 if attempt.number == 0:
                     told(revision)
+                if not revision.transactional and (holders := self._holders()):
+                    # It may wait for them longer than others do.
+                    self._notify(f"Waiting for {_named(holders)}")
                 # In the transaction of the revision, which Alembic goes on with.
                 self.lock.check(self._patience(revision))
-                with self._watch.over() as attempt.watched:
-                    yield revision.id
+                yield revision.id
                 moved.append(AppliedRevision(revision, attempt.milliseconds, attempt.number))
                 attempt = _Attempt()
 
@@ -167,8 +163,7 @@ class MigratingSession:
         while True:
             try:
                 self._check(self._lock_timeout)
-                with self._watch.over() as attempt.watched:
-                    return move()
+                return move()
             except _OF_STATEMENTS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: self.translate(error))
 
@@ -182,6 +177,12 @@ class MigratingSession:
     def _roll_back(self) -> None:
         self.connection.rollback()
         self.lock.roll_back()  # of what began without SQLAlchemy
+
+    def _holders(self) -> tuple[LockSession, ...]:
+        """The sessions that have locked tables of bazar's and wait for nobody, the oldest transaction first."""
+        with self.driver.transaction():
+            found = locks.sessions(self.driver)
+        return tuple(session for session in found if session.tables and not session.blocked_by)
 
     def _wait_or_raise(
         self,
@@ -199,8 +200,8 @@ class MigratingSession:
         if sqlstate not in _BUSY:
             raise failed(error, sqlstate) from raised
         if not again or attempt.number == RETRIES:
-            raise _busy(what, sqlstate, attempt.blockers, facts) from raised
-        self._notify(f"{what} waited too long for {named(attempt.blockers)}; trying again")
+            raise _busy(what, sqlstate, self._holders(), facts) from raised
+        self._notify(f"{what} waited too long for {_named(self._holders())}; trying again")
         attempt.number += 1
         time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
 
@@ -258,14 +259,29 @@ def _said(error: Exception) -> str:
 
 
 def _busy(
-    what: str, sqlstate: str | None, blockers: tuple[Blocker, ...], facts: Mapping[str, object]
+    what: str, sqlstate: str | None, holders: tuple[LockSession, ...], facts: Mapping[str, object]
 ) -> BackendUnavailable:
     return BackendUnavailable(
         "postgres.busy",
-        f"a table that {what} needs stayed locked by {named(blockers)}",
+        f"a table that {what} needs stayed locked by {_named(holders)}",
         hint="end what holds it, then run the command again",
-        details={**facts, "sqlstate": sqlstate, "blockers": [blocker.details for blocker in blockers]},
+        details={**facts, "sqlstate": sqlstate, "blockers": [_details(holder) for holder in holders]},
     )
+
+
+def _details(session: LockSession) -> dict[str, object]:
+    return {
+        "pid": session.pid,
+        "application": session.application,
+        "user": session.user,
+        "seconds": session.age_seconds,
+    }
+
+
+def _named(sessions: tuple[LockSession, ...]) -> str:
+    shown = ", ".join(session.text for session in sessions[:_SHOWN_HOLDERS])
+    more = len(sessions) - _SHOWN_HOLDERS
+    return (f"{shown} and {more} more" if more > 0 else shown) or "another session"
 
 
 def _of_the_database(raised: BaseException) -> DBAPIError | psycopg.Error:
@@ -311,9 +327,8 @@ def migrating(
         with (
             _writable(engine.connect(), target) as connection,
             migration_lock(driver_of(connection), lock_wait, waiting) as lock,
-            BlockerWatch(url, lock.pid, lock_timeout, waiting) as watch,
         ):
-            yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, statement_timeout, notify)
+            yield MigratingSession(target, connection, lock, lock_timeout, lock_wait, statement_timeout, notify)
     except (DBAPIError, psycopg.Error) as error:
         raise translate(driver_error(error), target, own_timeout=statement_timeout) from error
 

@@ -8,7 +8,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
-from bazar_cli.domain.db.database import LockSession, without_literals
+from bazar_cli.domain.db.locks import LockSession, without_literals
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
-from bazar_cli.domain.db.database import DatabaseMarker, no_marker
+from bazar_cli.domain.db.marker import DatabaseMarker, no_marker
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db.database import DROP, DropDatabase, DroppedDatabase
-from bazar_cli.services.db import database
+from bazar_cli.domain.db.create_and_drop import DROP, DropDatabase, DroppedDatabase
+from bazar_cli.services.db import create_and_drop
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import DROPPED
@@ -26,4 +26,4 @@ def run(
     Supabase stay.
     """
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to drop it")
-    run.show(run.perform(database.drop, DropDatabase(typed)))
+    run.show(run.perform(create_and_drop.drop, DropDatabase(typed)))

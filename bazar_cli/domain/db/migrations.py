@@ -14,6 +14,7 @@ from bazar_cli.domain.errors import Conflict, Refused, UsageError
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 STATUS = requires("db.status", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
+CURRENT = requires("db.current", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
 ROLLBACK = requires("db.rollback", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 REDO = requires("db.redo", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 WAIT = public("db.wait", "it opens a connection and reads nothing")
@@ -40,9 +41,10 @@ class Revision:
     """SHA-256 of the file, in hexadecimal digits."""
     transactional: bool = True
     """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
-    destructive: bool | None = None
-    """Whether the way that is to be gone takes data away (`domain.db.destruction`); None where nobody looked, or where
-    its SQL depends on data."""
+    destructive: bool = False
+    """Whether it deletes data: its `upgrade()`, or its `downgrade()` where it is to be rolled back."""
+    downgrade_loses: tuple[str, ...] = ()
+    """The tables, and the columns as `bazar.users.name`, that `downgrade()` drops with their data."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,19 @@ class MigrationStatus:
 @dataclass(frozen=True)
 class GetStatus:
     """What `db status` was asked."""
+
+
+@dataclass(frozen=True)
+class GetCurrent:
+    """What `db current` was asked."""
+
+
+@dataclass(frozen=True)
+class CurrentRevision:
+    """The revision that a database is at; None for one without tables."""
+
+    revision: str | None
+    is_head: bool
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db import database as use_cases
-from bazar_cli.domain.db.database import LockSession, ShowLocks
+from bazar_cli.domain.db import locks as use_cases
+from bazar_cli.domain.db.locks import LockSession, ShowLocks
 from bazar_cli.domain.errors import BackendUnavailable, NotFound
 
 if TYPE_CHECKING:

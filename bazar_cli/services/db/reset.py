@@ -11,7 +11,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import reset as use_cases
-from bazar_cli.domain.db.database import urls_differ
+from bazar_cli.domain.db.marker import urls_differ
 from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, refuse_protected
 from bazar_cli.domain.db.reset import DatabaseReset, ResetDatabase, ResetPlan, needed_by_others
 from bazar_cli.domain.demo.seed import Seed

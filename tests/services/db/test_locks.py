@@ -15,7 +15,7 @@ from bazar_cli.adapters.postgres import connections
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks, without_literals
+from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
 from bazar_cli.domain.users.users import GET, UPDATE, GetUser, UpdateUser
 from bazar_cli.services.db import locks
@@ -117,7 +117,7 @@ def test_terminate_asks_first_then_ends_and_records(people: People, ruler: Someo
 
     impact = ended(people, ruler, ShowLocks(pid))
     assert isinstance(impact, Impact)
-    assert f"pid {pid}, holder" in impact.text
+    assert f"pid {pid} (holder, user " in impact.text
     assert impact.command == f"bazar db locks --terminate {pid} --yes"
     assert isinstance(ended(people, ruler, ShowLocks(pid), dry_run=True), LockSession)
     assert listed(people, ruler)["holder"].pid == pid

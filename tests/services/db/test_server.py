@@ -12,11 +12,11 @@ import pytest
 
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.server import Server
-from bazar_cli.domain.db.database import CREATE, DROP, CreateDatabase, DropDatabase
+from bazar_cli.domain.db.create_and_drop import CREATE, DROP, CreateDatabase, DropDatabase
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from bazar_cli.services.db import database
+from bazar_cli.services.db import create_and_drop
 from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import drop_database, scratch_database, sibling, target_of
@@ -35,7 +35,7 @@ def dropped(target: Target, confirm: str | None, *, dry_run: bool = False) -> st
     with People(target) as people:
         grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
     with Backends(target, REQUEST_ID) as backends:
-        return database.drop(backends, grant, request).database
+        return create_and_drop.drop(backends, grant, request).database
 
 
 def refused(kind: type[BazarError], act: Callable[[], object]) -> BazarError:
@@ -62,7 +62,7 @@ def test_a_database_is_made_once(postgres_url: str) -> None:
 def test_one_that_is_there_is_left_alone(fresh_database: Databases) -> None:
     target = target_of(fresh_database(migrated=True))
     with People(target) as people:
-        done = people.run(people.superuser(), database.create, CREATE, CreateDatabase())
+        done = people.run(people.superuser(), create_and_drop.create, CREATE, CreateDatabase())
         assert (done.created, done.database) == (False, Server(target).database)
         assert people.sql("SELECT count(*) AS n FROM bazar.users") == [{"n": 1}]
 
@@ -122,7 +122,7 @@ def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_ur
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
     with Backends(target, REQUEST_ID) as backends:
-        error = refused(BackendUnavailable, lambda: database.drop(backends, grant, request))
+        error = refused(BackendUnavailable, lambda: create_and_drop.drop(backends, grant, request))
     assert error.code == "postgres.read_only"
     assert f"set on the database {name}; nothing was done" in error.message
     assert exists(postgres_url, name)

@@ -11,7 +11,7 @@ from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
-from bazar_cli.domain.db.database import no_marker
+from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Membership, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.texts import composed, decomposed

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.db.database import SET_MARKER, DatabaseMarker, SetMarker
+from bazar_cli.domain.db.marker import SET_MARKER, DatabaseMarker, SetMarker
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.services.db import database
+from bazar_cli.services.db import marker
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import MARKER
@@ -45,4 +45,4 @@ def run(
             hint="`bazar db env set --help` shows the usage",
         )
     typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to mark it")
-    run.show(run.perform(database.set_marker, SetMarker(name, protected, typed)))
+    run.show(run.perform(marker.change, SetMarker(name, protected, typed)))

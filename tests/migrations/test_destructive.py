@@ -1,10 +1,73 @@
-"""What of a revision's SQL counts as destructive."""
+"""Revisions declare what they delete: here their SQL is compared with what they declare."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from bazar_cli.domain.db.destruction import is_destructive
+from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.domain.db.migrations import Revision
+from tests.support.cli import alembic
+from tests.support.release import NEXT, Release
+from tests.support.revision_sql import is_destructive, lost_by, sql_by_revision
+
+ROOT = script_location().parent
+
+
+def undeclared(
+    folder: Path, known: tuple[Revision, ...], sql: Callable[..., str], since: str = "base"
+) -> list[tuple[str, str]]:
+    """The revisions after `since` whose SQL deletes something that they do not declare, and in which direction."""
+    up = sql_by_revision(sql("upgrade", f"{since}:head", "--sql", folder=folder))
+    down = sql_by_revision(sql("downgrade", f"head:{'0001' if since == 'base' else since}", "--sql", folder=folder))
+    by_id = {revision.id: revision for revision in known}
+    wrong = [(name, "upgrade") for name, text in up.items() if is_destructive(text) != by_id[name].destructive]
+    for name, text in down.items():
+        lost = by_id[name].downgrade_loses
+        if {*lost_by(text)} - {*lost} or is_destructive(text) != bool(lost):
+            wrong.append((name, "downgrade"))
+    return wrong
+
+
+def offline(*words: str, folder: Path) -> str:
+    """What plain Alembic writes without a database."""
+    return alembic("", *words, cwd=folder).ok().out
+
+
+def test_every_revision_declares_what_it_deletes() -> None:
+    assert undeclared(ROOT, revisions(script_location()), offline) == []
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "head", "wrong"),
+    [
+        ("op.execute('DROP TABLE bazar.memberships')", "pass", "", ["upgrade"]),
+        ("op.execute('DROP TABLE bazar.memberships')", "pass", "destructive = True", []),
+        ("pass", "pass", "destructive = True", ["upgrade"]),
+        ("op.drop_column('users', 'name', schema='bazar')", "pass", "destructive: bool = True", []),
+        ("op.alter_column('users', 'name', type_=sa.Integer(), schema='bazar')", "pass", "", ["upgrade"]),
+        ("op.execute('DELETE FROM bazar.users')", "pass", "", ["upgrade"]),
+        ("pass", "op.drop_table('extra', schema='bazar')", "", ["downgrade"]),
+        ("pass", "op.drop_table('extra', schema='bazar')", "downgrade_loses = ('bazar.extra',)", []),
+        ("pass", "op.drop_table('extra', schema='bazar')", "downgrade_loses = ('bazar.other',)", ["downgrade"]),
+        ("pass", "op.drop_column('users', 'extra', schema='bazar')", "downgrade_loses = 'bazar.users.extra'", []),
+        ("pass", "op.execute('TRUNCATE bazar.users')", "downgrade_loses = ('bazar.users',)", []),
+        ("pass", "op.execute('TRUNCATE bazar.users')", "", ["downgrade"]),
+    ],
+)
+def test_undeclared_deletion_is_found(tmp_path: Path, up: str, down: str, head: str, wrong: list[str]) -> None:
+    release = Release(tmp_path / "release")
+    last = release.revisions[-1]
+    release.add(NEXT, up, down, f"import sqlalchemy as sa\n{head}")
+    _ = release.revisions
+
+    def written(*words: str, folder: Path) -> str:
+        return release.alembic("", *words).stdout
+
+    known = revisions(release.migrations)
+    assert undeclared(release.folder, known, written, last) == [(NEXT, direction) for direction in wrong]
 
 
 @pytest.mark.parametrize(

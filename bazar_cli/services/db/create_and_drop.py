@@ -1,80 +1,20 @@
-"""The database itself: its revision, its marker, and that it is there at all."""
+"""Creating the database of a target, and dropping it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.db import database as use_cases
-from bazar_cli.domain.db.database import (
-    CreateDatabase,
-    CreatedDatabase,
-    CurrentRevision,
-    DatabaseMarker,
-    DropDatabase,
-    DroppedDatabase,
-    GetCurrent,
-    SetMarker,
-    ShowMarker,
-    urls_differ,
-)
-from bazar_cli.domain.db.migrations import checked_environment, refuse_by_marker
+from bazar_cli.domain.db import create_and_drop as use_cases
+from bazar_cli.domain.db.create_and_drop import CreateDatabase, CreatedDatabase, DropDatabase, DroppedDatabase
+from bazar_cli.domain.db.marker import urls_differ
+from bazar_cli.domain.db.migrations import refuse_by_marker
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.services.consent import confirmed_by_database
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.server import Server
     from bazar_cli.services.gate.backends import Backends
-
-
-def current(backends: Backends, grant: Grant, _request: GetCurrent) -> CurrentRevision:
-    """Return the revision that the database is at."""
-    grant.demand(use_cases.CURRENT)
-    status = backends.migrator(grant).status()
-    return CurrentRevision(status.current, status.current == status.head)
-
-
-def marker(backends: Backends, grant: Grant, _request: ShowMarker) -> DatabaseMarker:
-    """Return what the database says of itself. Raises: Conflict `db.no_marker`, `db.not_migrated`."""
-    grant.demand(use_cases.SHOW_MARKER)
-    from bazar_cli.adapters.postgres import marker as markers
-
-    with backends.database().read(grant) as connection:
-        return markers.find(connection)
-
-
-def set_marker(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMarker:
-    """Name the environment and protect the database, or not; what it says already writes nothing.
-
-    Raises: UsageError `db.environment_name`; Refused `db.confirm_mismatch`; Conflict `db.no_marker`.
-    """
-    grant.demand(use_cases.SET_MARKER)
-    from bazar_cli.adapters.postgres import marker as markers
-    from bazar_cli.adapters.postgres.audit import events
-
-    checked_environment(request.environment)
-    with backends.database().transaction(grant) as connection:
-        before = markers.lock(connection)
-        same = (before.environment, before.protected) == (request.environment, request.protected)
-        mark = "protected" if request.protected else "unprotected"
-        confirmed_by_database(
-            grant,
-            before.database,
-            request.confirm,
-            f"marking {before.database} as {request.environment}, {mark},",
-            command_line(
-                "db env set", request.environment, protected=request.protected, unprotected=not request.protected
-            ),
-            needed=not same,
-        )
-        if same:
-            return before
-        markers.change(connection, request.environment, protected=request.protected)
-        after = markers.find(connection)
-        change = events.Change("database", after.database, before=_said(before), after=_said(after))
-        events.record(connection, grant, change)
-        return after
 
 
 def create(backends: Backends, grant: Grant, _request: CreateDatabase) -> CreatedDatabase:
@@ -135,7 +75,3 @@ def _unprotected(backends: Backends, grant: Grant, server: Server) -> str:
     environment = refuse_by_marker(server.host, name, found and found[1], "dropping it").environment
     server.refuse_read_only()
     return environment
-
-
-def _said(marker: DatabaseMarker) -> dict[str, object]:
-    return {"environment": marker.environment, "protected": marker.protected}

@@ -1,0 +1,61 @@
+"""Reading and setting the marker of a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.db import marker as use_cases
+from bazar_cli.domain.db.marker import DatabaseMarker, SetMarker, ShowMarker
+from bazar_cli.domain.db.migrations import checked_environment
+from bazar_cli.services.consent import confirmed_by_database
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.backends import Backends
+
+
+def show(backends: Backends, grant: Grant, _request: ShowMarker) -> DatabaseMarker:
+    """Return what the database says of itself. Raises: Conflict `db.no_marker`, `db.not_migrated`."""
+    grant.demand(use_cases.SHOW_MARKER)
+    from bazar_cli.adapters.postgres import marker as markers
+
+    with backends.database().read(grant) as connection:
+        return markers.find(connection)
+
+
+def change(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMarker:
+    """Name the environment and protect the database, or not; what it says already writes nothing.
+
+    Raises: UsageError `db.environment_name`; Refused `db.confirm_mismatch`; Conflict `db.no_marker`.
+    """
+    grant.demand(use_cases.SET_MARKER)
+    from bazar_cli.adapters.postgres import marker as markers
+    from bazar_cli.adapters.postgres.audit import events
+
+    checked_environment(request.environment)
+    with backends.database().transaction(grant) as connection:
+        before = markers.lock(connection)
+        same = (before.environment, before.protected) == (request.environment, request.protected)
+        mark = "protected" if request.protected else "unprotected"
+        confirmed_by_database(
+            grant,
+            before.database,
+            request.confirm,
+            f"marking {before.database} as {request.environment}, {mark},",
+            command_line(
+                "db env set", request.environment, protected=request.protected, unprotected=not request.protected
+            ),
+            needed=not same,
+        )
+        if same:
+            return before
+        markers.change(connection, request.environment, protected=request.protected)
+        after = markers.find(connection)
+        change = events.Change("database", after.database, before=_said(before), after=_said(after))
+        events.record(connection, grant, change)
+        return after
+
+
+def _said(marker: DatabaseMarker) -> dict[str, object]:
+    return {"environment": marker.environment, "protected": marker.protected}
