@@ -155,7 +155,7 @@ TREE = Group(
                         "merge": "Join two heads of the migration files",
                         "migrate": "Apply pending revisions",
                         "redo": "Take the newest revision back and apply it again",
-                        "reset": "Drop bazar's tables and make them anew",
+                        "reset": "Delete all rows of bazar's tables",
                         "revision": "Write the next migration file",
                         "rollback": "Take applied revisions back",
                         "seed": "Make demo users and organizations",

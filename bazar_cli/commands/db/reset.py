@@ -32,11 +32,12 @@ def run(
     ] = False,
     seed: Annotated[bool, Option("--seed", help="then make the demo data, as `bazar db seed` does")] = False,
 ) -> int:
-    """Drop all that bazar owns in the database and make it anew: at the head, without rows.
+    """Delete all rows of bazar's tables, and end at the newest revision.
 
-    The marker stays, and you as the one superuser; so does all that is not bazar's, and what was built on its tables
-    is made again. All of it happens, or nothing does; the demo data of --seed is made after that. --dry-run tries it
-    and takes it back. A protected database refuses, whatever the options.
+    The marker stays, and you as the one superuser. At the newest revision the tables are emptied, and nothing of others
+    is touched. At another one they are dropped and made anew; objects of others that depend on them stop the reset. All
+    of it happens, or nothing does. The demo data of --seed is made after that. --dry-run tries it and rolls it back. A
+    protected database refuses, whatever the options.
     """
 
     demo = Seed(password=seed_password(run.environ)) if seed else None
