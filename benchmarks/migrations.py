@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from bazar_cli.adapters.migrations.location import known_files
-from bazar_cli.adapters.migrations.rendering import ScriptLog
+from bazar_cli.adapters.migrations.offline_sql import ScriptLog
+from bazar_cli.adapters.migrations.revision_files import known_files
 from benchmarks.measure import Case, Kind, Times, measure, run
 from benchmarks.report import Settings, setting, table
 from benchmarks.stack import BAZAR, EmbeddedStack, embedded_stack

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.db.migrations import Revision
 from tests.support.cli import alembic
 from tests.support.release import NEXT, Release
@@ -64,7 +64,9 @@ def test_undeclared_deletion_is_found(tmp_path: Path, up: str, down: str, head: 
     _ = release.revisions
 
     def written(*words: str, folder: Path) -> str:
-        return release.alembic("", *words).stdout
+        done = release.alembic("", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     known = revisions(release.migrations)
     assert undeclared(release.folder, known, written, last) == [(NEXT, direction) for direction in wrong]

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations import session
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError

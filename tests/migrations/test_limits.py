@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
 from tests.support.postgres import name_of, target_of

@@ -11,9 +11,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from bazar_cli import __version__
-from bazar_cli.adapters.migrations.location import known_files, revisions, script_location
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import known_files, revisions, script_location
 from bazar_cli.domain.db.migrations import MIGRATE, Migrate
 from bazar_cli.domain.errors import Conflict
 from tests.support.people import an_operator, granted

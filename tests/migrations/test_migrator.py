@@ -17,10 +17,10 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.adapters.migrations.scripts import Scripts
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
+from bazar_cli.adapters.migrations.revision_writer import RevisionWriter
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Marker, Migrate, Migrated, refuse_protected
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
@@ -341,7 +341,7 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
         lambda: migrate(url, Migrate(NEXT), told.append),
         lambda: migrator.plan(Migrate()),
         lambda: reverter.preview(status, reverter.going(status, 1, None)),
-        lambda: Scripts(release.migrations).add("next", dry_run=False),
+        lambda: RevisionWriter(release.migrations).add("next", dry_run=False),
     ):
         with pytest.raises(Conflict) as failed:
             act()

@@ -12,8 +12,8 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.domain.audit import VERIFY, VerifyLog

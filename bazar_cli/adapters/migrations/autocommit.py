@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event
 
-from bazar_cli.adapters.migrations.location import source
+from bazar_cli.adapters.migrations.revision_files import source
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:

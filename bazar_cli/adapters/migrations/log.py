@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, 
 
 from bazar_cli import __version__
 from bazar_cli.adapters.migrations.connection import driver_of
-from bazar_cli.adapters.migrations.location import checksum
+from bazar_cli.adapters.migrations.revision_files import checksum
 from bazar_cli.adapters.postgres.audit import events
 from bazar_cli.adapters.postgres.tables import SCHEMA
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import tips
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import tips
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.rows import estimated_rows
@@ -26,8 +26,8 @@ from bazar_cli.domain.db.migrations import (
 from bazar_cli.domain.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import ScriptLog
+    from bazar_cli.adapters.migrations.alembic_run import AlembicRun
+    from bazar_cli.adapters.migrations.offline_sql import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
 
 
@@ -68,7 +68,7 @@ class Reverter(Migrator):
 
         Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
-        from bazar_cli.adapters.migrations.rendering import rendered_sql
+        from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
         sql = rendered_sql(self._down(status, going), going) if going else ""
         if again and going:
@@ -119,9 +119,9 @@ class Reverter(Migrator):
                     hint="look with `bazar db status`, then run it again",
                 )
             self._refuse_mixed(seen.would_revert)
-            moves = self._moves(session, MigrationLog(self._grant, audited=True))
-            reverted = self._revert(session, seen.would_revert, moves, notify)
-            applied = self._apply(session, seen.would_revert[::-1] if again else (), moves, notify)
+            alembic = self._alembic_run(session, MigrationLog(self._grant, audited=True))
+            reverted = self._revert(session, seen.would_revert, alembic, notify)
+            applied = self._apply(session, seen.would_revert[::-1] if again else (), alembic, notify)
             after = self._status_under_lock(session)
         return RolledBack(
             place=after.place,
@@ -139,10 +139,14 @@ class Reverter(Migrator):
         )
 
     def _revert(
-        self, session: MigratingSession, revisions: Sequence[Revision], moves: Moves, notify: Callable[[str], None]
+        self,
+        session: MigratingSession,
+        revisions: Sequence[Revision],
+        alembic: AlembicRun,
+        notify: Callable[[str], None],
     ) -> list[AppliedRevision]:
         resume = f"mend what it says; then `bazar db rollback --to {self._below(revisions[-1])}` goes on"
-        return session.run(revisions, moves.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
+        return session.run(revisions, alembic.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
 
     def _below(self, revision: Revision) -> str:
         known = [r.id for r in self._revisions]

@@ -28,7 +28,7 @@ def migrate(
     """Apply pending revisions, one migrator at a time; a dry run returns the plan.
 
     A bootstrap run then makes the operator the first superuser.
-    Raises: see `adapters.migrations.runner`; UsageError `db.steps_and_revision`, `db.steps_invalid`,
+    Raises: see `adapters.migrations.migrator`; UsageError `db.steps_and_revision`, `db.steps_invalid`,
     `db.environment_name`, `usage.invalid_value`; Conflict `users.email_exists`.
     """
     grant.demand(use_cases.MIGRATE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from tests.cli.db.conftest import On
 
 ALL = [r.id for r in revisions(script_location())]

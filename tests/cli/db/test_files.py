@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.checkout import make_checkout, make_installed

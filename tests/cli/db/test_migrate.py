@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.entities import Plan
 from tests.cli.db.conftest import On, has_schema, marker_of
 from tests.support.cli import Bazar

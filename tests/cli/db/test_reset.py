@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.demo.data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.devstack.binaries import prepare
 from tests.cli.db.conftest import On, schema_of
 from tests.support.cli import Bazar, Done

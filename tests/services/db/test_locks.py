@@ -10,7 +10,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres import connections
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.authz.spec import Grant

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from bazar_cli.adapters.migrations import runner, session
-from bazar_cli.adapters.migrations.location import paths, revisions, script_location
+from bazar_cli.adapters.migrations import migrator, session
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reset import resetter
 from bazar_cli.adapters.migrations.reset.owned import names_made_by, owned_objects
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import paths, revisions, script_location
 from bazar_cli.adapters.supabase import admin
 from bazar_cli.domain.authz.policy import decide_bootstrap
 from bazar_cli.domain.authz.spec import Grant
@@ -538,7 +538,7 @@ def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPat
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     """A release whose revisions this process uses, for the test to add to and to edit."""
     checkout = Release(tmp_path / "release")
-    monkeypatch.setattr(runner, "script_location", lambda: checkout.migrations)
+    monkeypatch.setattr(migrator, "script_location", lambda: checkout.migrations)
     return checkout
 
 
@@ -557,8 +557,8 @@ def test_from_a_revision_that_this_release_does_not_have(
     alone.sql("INSERT INTO bazar.extra SELECT id FROM bazar.users")
     alone.sql("CREATE TABLE bazar.theirs ()")
     alone.sql("ALTER TABLE bazar.theirs OWNER TO bazar_test_owner")
-    newer = runner.script_location
-    monkeypatch.setattr(runner, "script_location", script_location)
+    newer = migrator.script_location
+    monkeypatch.setattr(migrator, "script_location", script_location)
 
     with refused(alone, Refused, "db.confirm_mismatch") as error:
         alone.run(ruler, reset, RESET, ResetDatabase())
@@ -574,7 +574,7 @@ def test_from_a_revision_that_this_release_does_not_have(
     assert LostTable("bazar.extra", 1) in done.tables
     alone.sql("DROP TABLE bazar.theirs")
     assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
-    monkeypatch.setattr(runner, "script_location", newer)
+    monkeypatch.setattr(migrator, "script_location", newer)
     migrate(alone)
 
 

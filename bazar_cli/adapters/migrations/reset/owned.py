@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
-from bazar_cli.adapters.migrations.location import source
+from bazar_cli.adapters.migrations.revision_files import source
 from bazar_cli.adapters.postgres.tables import metadata
 
 _NAME = r'"(?:[^"]|"")+"|\w+'

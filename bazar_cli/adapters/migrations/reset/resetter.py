@@ -14,13 +14,13 @@ from uuid import UUID
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import paths
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.reset import kept
 from bazar_cli.adapters.migrations.reset.dependents import statements_to_drop
 from bazar_cli.adapters.migrations.reset.in_place import emptied_tables, empty_in_place, foreign_keys
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects, names_made_by, owned_objects
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import paths
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.migrations import AppliedRevision, Migrate, MigrationStatus, Revision, disagreement
@@ -79,7 +79,7 @@ class Resetter(Migrator):
 
             plan, applied = session.run_whole("the reset", once)
             if not plan.in_place:
-                applied += self._apply(session, later, self._moves(session, self._log()), notify, applied)
+                applied += self._apply(session, later, self._alembic_run(session, self._log()), notify, applied)
             after = self._status_under_lock(session)
         return replace(
             plan.result(grant.operator.email, deleted),
@@ -222,7 +222,7 @@ class Resetter(Migrator):
                 applied.append(AppliedRevision(at, round((time.monotonic() - began) * 1000), 0))
 
         try:
-            self._moves(session, self._log(), within=True).up(names())
+            self._alembic_run(session, self._log(), within=True).up(names())
         except BazarError:
             raise
         except Exception as error:  # a revision is code of its own, which may raise anything

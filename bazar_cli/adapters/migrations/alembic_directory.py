@@ -12,7 +12,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import load_python_file
 
-from bazar_cli.adapters.migrations.location import source, sources, unreadable
+from bazar_cli.adapters.migrations.revision_files import source, sources, unreadable
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.files import file_errors, is_there, locked_folder
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
+from bazar_cli.adapters.migrations.revision_files import heads, is_installed, revision_files, script_location
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.revisions import NewRevision, RevisionFile, installed_package, two_heads
@@ -34,7 +34,7 @@ _FILE_NAMES = "%(rev)s_%(slug)s"
 _HINT = "give the folder of the migration files room, and to this user, or use another checkout"
 
 
-class Scripts:
+class RevisionWriter:
     """The migration files of a checkout."""
 
     def __init__(self, location: Path | None = None) -> None:
@@ -152,7 +152,7 @@ class Scripts:
 
         from alembic.config import Config
 
-        from bazar_cli.adapters.migrations.directory import script_directory
+        from bazar_cli.adapters.migrations.alembic_directory import script_directory
 
         with _temporary_folder() as folder:
             config = Config(cmd_opts=Namespace(quiet=True))  # it would tell of its files on standard output

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import applied_by, is_checksum_of, paths, revisions, script_location, tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
+from bazar_cli.adapters.migrations.revision_files import (
+    applied_by,
+    is_checksum_of,
+    paths,
+    revisions,
+    script_location,
+    tips,
+)
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
@@ -37,9 +44,9 @@ from bazar_cli.domain.errors import UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from bazar_cli.adapters.migrations.alembic_run import AlembicRun
     from bazar_cli.adapters.migrations.log import MigrationLog
-    from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import ScriptLog
+    from bazar_cli.adapters.migrations.offline_sql import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.authz.spec import Grant
     from bazar_cli.domain.target import Target
@@ -157,8 +164,8 @@ class Migrator:
             pending = self._chosen(now, request)
             self._refuse_mixed(pending)
             log = self._log(now.current, pending)
-            moves = self._moves(session, log)
-            applied = self._apply(session, pending, moves, notify)
+            alembic = self._alembic_run(session, log)
+            applied = self._apply(session, pending, alembic, notify)
             self._mark(session.connection, notify)
             after = self._status_under_lock(session)
         return Migrated(
@@ -242,29 +249,29 @@ class Migrator:
             return environment, request.protected
         return environment, environment != LOCAL
 
-    def _moves(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> Moves:
+    def _alembic_run(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> AlembicRun:
         """The way to move over revisions, each in a transaction of its own or `within` the one that is open."""
-        from bazar_cli.adapters.migrations.moves import Moves
+        from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(session.connection, log)
         config.attributes["within"] = within
-        return Moves(config)
+        return AlembicRun(config)
 
     def _apply(
         self,
         session: MigratingSession,
         revisions: Sequence[Revision],
-        moves: Moves,
+        alembic: AlembicRun,
         notify: Callable[[str], None],
         before: Sequence[AppliedRevision] = (),
     ) -> list[AppliedRevision]:
-        return session.run(revisions, moves.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
+        return session.run(revisions, alembic.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
 
     def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
         """The statements of the pending revisions, with the marker that they give a database without one."""
         from psycopg.sql import Literal
 
-        from bazar_cli.adapters.migrations.rendering import rendered_sql
+        from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
         if not pending:
             return ""
@@ -275,13 +282,13 @@ class Migrator:
         lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
         return "\n".join([*lines, "", sql])
 
-    def _written(self, script: ScriptLog, applied: Sequence[str]) -> Moves:
+    def _written(self, script: ScriptLog, applied: Sequence[str]) -> AlembicRun:
         """The way to write what moves over revisions do, where these and their ancestors are applied."""
-        from bazar_cli.adapters.migrations.moves import Moves
+        from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(None, script, script.output)
         config.attributes["applied"] = tips(self._location, applied)
-        return Moves(config, as_sql=True)
+        return AlembicRun(config, as_sql=True)
 
     def _changed(self, applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[ChangedRevision, ...]:
         others = [r for r in applied if logged.get(r.id, r.checksum) != r.checksum]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep
 
-from bazar_cli.adapters.migrations.directory import script_directory
+from bazar_cli.adapters.migrations.alembic_directory import script_directory
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 
-class Moves:
+class AlembicRun:
     """What `alembic upgrade` and `downgrade` do, over the revisions that an iterator names.
 
     Alembic's commands read every file anew at each call, so that fifty revisions one by one would read 2,500. Here the
