@@ -92,7 +92,7 @@ def test_way_back_has_it_too(fresh_database: Databases, release: Release) -> Non
     assert migrate(url).current == NEXT
     reverter = Reverter(target_of(url))
     status = reverter.status()
-    seen = reverter.preview(status, reverter.going(status, 1, None))
+    seen = reverter.preview(status, reverter.chosen(status, 1, None))
     with pytest.raises(BackendUnavailable) as stopped:
         reverter.revert(seen, lambda _status: None, lambda _text: None, again=False, statement_timeout=0.05)
     assert f"revision {NEXT} failed, and nothing of it is left" in stopped.value.message

@@ -35,7 +35,7 @@ def up_to(url: str, revision: str) -> None:
 
 def take_back(url: str, *, to: str | None = None, again: bool = False) -> None:
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), None if to else 1, to))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), None if to else 1, to))
     reverter.revert(seen, lambda _status: None, lambda _text: None, again=again)
 
 

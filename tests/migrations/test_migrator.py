@@ -308,7 +308,7 @@ def test_what_a_revision_deletes_is_what_its_file_declares(fresh_database: Datab
     assert [(r.id, r.destructive) for r in part.pending] == seen[2:]
 
     reverter = Reverter(target_of(url))
-    back = reverter.preview(reverter.status(), reverter.going(reverter.status(), None, ALL[1].id))
+    back = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), None, ALL[1].id))
 
     seen = [(r.id, r.destructive) for r in back.would_revert]
     assert seen[:2] == [(ADDED[1], False), (NEXT, True)]
@@ -340,7 +340,7 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
         lambda: migrate(url, notify=told.append),
         lambda: migrate(url, Migrate(NEXT), told.append),
         lambda: migrator.plan(Migrate()),
-        lambda: reverter.preview(status, reverter.going(status, 1, None)),
+        lambda: reverter.preview(status, reverter.chosen(status, 1, None)),
         lambda: RevisionWriter(release.migrations).add("next", dry_run=False),
     ):
         with pytest.raises(Conflict) as failed:
@@ -411,9 +411,9 @@ def test_the_lock_is_free_after_migrating(fresh_database: Databases) -> None:
 def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 2, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 2, None))
     reverter.revert(
-        reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None)),
+        reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None)),
         lambda _status: None,
         lambda _text: None,
         again=False,
@@ -429,7 +429,7 @@ def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> N
 def test_the_marker_is_read_again_under_the_lock(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE bazar.deployment SET protected = true")
 

@@ -1,4 +1,4 @@
-"""bazar's migrations on one target: what is applied, and applying what is not.
+"""bazar's migrations on one target: their status, and applying the pending ones.
 
 Reading the status imports neither SQLAlchemy nor Alembic.
 """
@@ -67,7 +67,7 @@ _LOGGED = """
 
 @dataclass(frozen=True)
 class _Tables:
-    """Which of the tables that tell of migrations are there, and the server's version."""
+    """Which tables about migrations exist, and the server's version."""
 
     version: bool
     deployment: bool
@@ -76,13 +76,13 @@ class _Tables:
 
 
 class Migrator:
-    """The migrations of one target, over DATABASE_MIGRATION_URL where it is set.
+    """The migrations of one target, over DATABASE_MIGRATION_URL if it is set.
 
-    Parameters: `grant` is of whoever migrates, for the log.
+    Parameters: `grant` names the operator in the log.
     """
 
     _session_name = "bazar db migrate"
-    """What others see of the session that migrates, as in `bazar db locks`."""
+    """The name of the session that migrates, as `bazar db locks` shows it."""
 
     def __init__(self, target: Target, grant: Grant | None = None) -> None:
         self._target = target.to_migrate
@@ -92,7 +92,7 @@ class Migrator:
         self._revisions = revisions(self._location)
 
     def status(self) -> MigrationStatus:
-        """Return what is applied and pending. Writes nothing.
+        """Return which revisions are applied and pending. Writes nothing.
 
         Raises: Conflict `db.no_database`; as `translate` says.
         """
@@ -106,7 +106,7 @@ class Migrator:
             raise translate(error, self._target) from error
 
     def refuse_read_only(self, status: MigrationStatus, done: str) -> None:
-        """Refuse before anybody is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
+        """Refuse before the operator is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
         if status.read_only is not None:
             raise refused(status.read_only, self._target, done)
 
@@ -131,7 +131,7 @@ class Migrator:
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
-        """The same by the connection that migrates: a pooler may have no other one."""
+        """The same over the connection that migrates: a pooler may have no other one."""
         try:
             with session.driver.transaction():
                 return self._status(session.driver)
@@ -141,7 +141,7 @@ class Migrator:
     def plan(self, request: Migrate) -> Migrated:
         """Return what `migrate` would do, with its SQL. Writes nothing.
 
-        Raises: as `migrate`, of what is known before it begins.
+        Raises: as `migrate`, for errors that are known before it begins.
         """
         before = self.status()
         pending = self._chosen(before, request)
@@ -217,7 +217,7 @@ class Migrator:
         return MigrationLog(self._grant, path=path)
 
     def _mark(self, connection: Connection, notify: Callable[[str], None]) -> None:
-        """Give a database that lost its marker a new one, by the settings that revisions read too."""
+        """Give a database that lost its marker a new one, from the settings that revisions read."""
         from sqlalchemy import text
 
         from bazar_cli.adapters.migrations.log import record
@@ -227,7 +227,7 @@ class Migrator:
             if made is not None:
                 if self._grant is not None:
                     record(connection, self._grant, None, dict(made))
-                notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+                notify("The database had lost its marker. With the new one, identities stamped before count as foreign")
         connection.commit()
 
     def _refuse_mixed(self, revisions: tuple[Revision, ...]) -> None:
@@ -238,19 +238,19 @@ class Migrator:
             refuse_mixed(revision.id, files[revision.id])
 
     def _settings_for(self, request: Migrate) -> dict[str, str]:
-        """The settings by which revisions mark a database that has no marker."""
+        """The settings from which revisions make the marker of a database."""
         environment, protected = self._marker_for(request)
         return {"bazar.environment": environment, "bazar.protected": str(protected).lower()}
 
     def _marker_for(self, request: Migrate) -> tuple[str, bool]:
-        """The marker of a database that has none: the embedded stack's is local, any other production."""
+        """The marker of a new database: `local` for the embedded stack, else `production`."""
         environment = request.environment or (LOCAL if self._target.source.embedded else PRODUCTION)
         if request.protected is not None:
             return environment, request.protected
         return environment, environment != LOCAL
 
     def _alembic_run(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> AlembicRun:
-        """The way to move over revisions, each in a transaction of its own or `within` the one that is open."""
+        """Alembic on the session, with a transaction for each revision or `within` the one that is open."""
         from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(session.connection, log)
@@ -268,14 +268,14 @@ class Migrator:
         return session.run(revisions, alembic.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
 
     def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
-        """The statements of the pending revisions, with the marker that they give a database without one."""
+        """The statements of the pending revisions, and the settings for the marker."""
         from psycopg.sql import Literal
 
         from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
         if not pending:
             return ""
-        # Two, before a merge of them was applied.
+        # Two revisions, before a merge of them is applied.
         applied = current.split(", ") if current else []
         sql = rendered_sql(lambda script: self._written(script, applied).up(r.id for r in pending), pending)
         settings = self._settings_for(request)
@@ -283,7 +283,7 @@ class Migrator:
         return "\n".join([*lines, "", sql])
 
     def _written(self, script: ScriptLog, applied: Sequence[str]) -> AlembicRun:
-        """The way to write what moves over revisions do, where these and their ancestors are applied."""
+        """Alembic that writes SQL into `script`, for a database where `applied` revisions are applied."""
         from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(None, script, script.output)
@@ -316,12 +316,12 @@ def _tables(connection: psycopg.Connection) -> _Tables:
 
 
 def _current(connection: psycopg.Connection) -> frozenset[str]:
-    """The revisions that the database is at: none, one, or two before a merge of them was applied."""
+    """The revisions that the database is at: none, one, or two before a merge of them is applied."""
     return frozenset(str(row[0]) for row in connection.execute("SELECT version_num FROM bazar.alembic_version"))
 
 
 def _logged(connection: psycopg.Connection) -> dict[str, str]:
-    """The checksums with which revisions were applied, where the log has them."""
+    """The checksums of the files that were applied, if the log has them."""
     rows = connection.execute(_LOGGED).fetchall()
     return {str(revision): str(known) for revision, direction, known in rows if direction == "up" and known}
 

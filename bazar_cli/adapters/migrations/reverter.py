@@ -1,4 +1,4 @@
-"""Taking revisions back, newest first, and applying them again."""
+"""Rolling revisions back, the newest first, and applying them again."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Reverter(Migrator):
-    """The way back of one target's migrations."""
+    """Rolls back the migrations of one target."""
 
-    def going(self, status: MigrationStatus, steps: int | None, to: str | None) -> tuple[Revision, ...]:
-        """Return what is to be taken back, from the newest: the last `steps`, or all after the revision `to`.
+    def chosen(self, status: MigrationStatus, steps: int | None, to: str | None) -> tuple[Revision, ...]:
+        """Return the revisions to roll back, the newest first: the last `steps`, or all after the revision `to`.
 
         Raises: Conflict `db.unknown_revision`; UsageError `db.no_such_revision`, `db.rollback_to_base`.
         """
@@ -47,7 +47,7 @@ class Reverter(Migrator):
             raise UsageError(
                 "db.no_such_revision",
                 f"no revision {to!r} is applied",
-                hint=f"one of: {', '.join(applied)}" if applied else "run `bazar db migrate` first",
+                hint=f"choose one of: {', '.join(applied)}" if applied else "run `bazar db migrate` first",
             )
         if to == "base":
             kept = 0
@@ -59,30 +59,30 @@ class Reverter(Migrator):
             raise UsageError(
                 "db.rollback_to_base",
                 f"the first revision, {applied[0]}, holds the operators and the marker, and is never rolled back",
-                hint=f"`bazar db rollback --to {applied[0]}` takes back all the others",
+                hint=f"`bazar db rollback --to {applied[0]}` rolls back all the others",
             )
         return tuple(reversed(status.applied[max(kept, 0) :]))
 
-    def preview(self, status: MigrationStatus, going: tuple[Revision, ...], *, again: bool = False) -> RolledBack:
-        """Return what would go, with its SQL; with `again` also what would be applied anew. Writes nothing.
+    def preview(self, status: MigrationStatus, chosen: tuple[Revision, ...], *, again: bool = False) -> RolledBack:
+        """Return what rolling back would drop, with its SQL; with `again` also the SQL to apply it again.
 
-        Raises: Conflict `db.revision_needs_data`; as `translate` says.
+        Writes nothing. Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
         from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
-        sql = rendered_sql(self._down(status, going), going) if going else ""
-        if again and going:
-            left = ", ".join(tips(self._location, _without(status, going)))
-            sql = f"{sql}\n{self._sql(left or None, going[::-1], Migrate())}"
-        lost = [name for revision in going for name in revision.downgrade_loses]
+        sql = rendered_sql(self._down(status, chosen), chosen) if chosen else ""
+        if again and chosen:
+            left = ", ".join(tips(self._location, _without(status, chosen)))
+            sql = f"{sql}\n{self._sql(left or None, chosen[::-1], Migrate())}"
+        lost = [name for revision in chosen for name in revision.downgrade_loses]
         return RolledBack(
             place=status.place,
             current=status.current,
             head=status.head,
             reverted=(),
             applied=(),
-            would_revert=tuple(replace(r, destructive=bool(r.downgrade_loses)) for r in going),
-            would_apply=going[::-1] if again else (),
+            would_revert=tuple(replace(r, destructive=bool(r.downgrade_loses)) for r in chosen),
+            would_apply=chosen[::-1] if again else (),
             pending=status.pending,
             lost_tables=self._about_rows([name for name in lost if name.count(".") == 1]),
             lost_columns=tuple(name for name in lost if name.count(".") == 2),
@@ -94,15 +94,15 @@ class Reverter(Migrator):
     def revert(
         self,
         seen: RolledBack,
-        allowed: Callable[[MigrationStatus], None],
+        check: Callable[[MigrationStatus], None],
         notify: Callable[[str], None],
         *,
         again: bool,
         statement_timeout: float | None = None,
     ) -> RolledBack:
-        """Take back what `preview` showed, each revision in its own transaction; with `again` apply it anew.
+        """Roll back what `preview` showed, each revision in its own transaction; with `again` apply it again.
 
-        Parameters: `allowed` is asked under the lock, and raises where the database refuses; `statement_timeout` as in
+        Parameters: `check` raises what forbids it, under the lock; `statement_timeout` as in
         `Migrate`.
         Raises: Conflict `db.moved`; UsageError `db.revision_form`; as `migrating` and `MigratingSession.run`.
         """
@@ -111,11 +111,11 @@ class Reverter(Migrator):
         refuse_pooler_port(self._url)
         with self._migrating(Migrate(statement_timeout=statement_timeout), notify) as session:
             status = self._status_under_lock(session)
-            allowed(status)
+            check(status)
             if status.current != seen.current:
                 raise Conflict(
                     "db.moved",
-                    f"another migrator moved the database from {seen.current} to {status.current}; nothing was done",
+                    f"another migration changed the revision from {seen.current} to {status.current}; nothing was done",
                     hint="look with `bazar db status`, then run it again",
                 )
             self._refuse_mixed(seen.would_revert)
@@ -145,16 +145,16 @@ class Reverter(Migrator):
         alembic: AlembicRun,
         notify: Callable[[str], None],
     ) -> list[AppliedRevision]:
-        resume = f"mend what it says; then `bazar db rollback --to {self._below(revisions[-1])}` goes on"
+        resume = f"correct the cause, then run `bazar db rollback --to {self._below(revisions[-1])}`"
         return session.run(revisions, alembic.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
 
     def _below(self, revision: Revision) -> str:
         known = [r.id for r in self._revisions]
         return known[known.index(revision.id) - 1]
 
-    def _down(self, status: MigrationStatus, going: tuple[Revision, ...]) -> Callable[[ScriptLog], None]:
+    def _down(self, status: MigrationStatus, chosen: tuple[Revision, ...]) -> Callable[[ScriptLog], None]:
         def render(script: ScriptLog) -> None:
-            self._written(script, [r.id for r in status.applied]).down(r.id for r in going)
+            self._written(script, [r.id for r in status.applied]).down(r.id for r in chosen)
 
         return render
 
@@ -169,6 +169,6 @@ class Reverter(Migrator):
             raise translate(error, self._target) from error
 
 
-def _without(status: MigrationStatus, gone: Sequence[Revision]) -> list[str]:
-    taken = {revision.id for revision in gone}
-    return [r.id for r in status.applied if r.id not in taken]
+def _without(status: MigrationStatus, removed: Sequence[Revision]) -> list[str]:
+    ids = {revision.id for revision in removed}
+    return [r.id for r in status.applied if r.id not in ids]

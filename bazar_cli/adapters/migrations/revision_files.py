@@ -1,4 +1,4 @@
-"""Where the revisions are: beside the package in a checkout, inside it in a wheel."""
+"""The revision files: their folder, their headers, their checksums. They are beside the package, or in its wheel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def script_location() -> Path:
 
 
 def is_installed(location: Path) -> bool:
-    """Say whether the files belong to an installed package and not to a checkout."""
+    """Return whether the files belong to an installed package and not to a checkout."""
     return location.name == _PACKAGED
 
 
@@ -88,8 +88,8 @@ def revision_files(location: Path) -> tuple[RevisionFile, ...]:
 def sources(folder: Path) -> list[Path]:
     """Return the files of a folder that are revisions by their names, in order.
 
-    A name that begins with a dot or an underscore is none: editors and macOS put files of their own beside the one
-    that they name, such as `.#0005_x.py` and `._0005_x.py`.
+    Names that begin with a dot or an underscore are not: editors and macOS make them, such as `.#0005_x.py` and
+    `._0005_x.py`.
     Raises: Conflict `db.revision_unreadable`.
     """
     try:
@@ -101,7 +101,7 @@ def sources(folder: Path) -> list[Path]:
 
 
 def source(path: Path) -> bytes:
-    """Return what the file of a revision holds. Raises: Conflict `db.revision_unreadable`."""
+    """Return the bytes of a revision file. Raises: Conflict `db.revision_unreadable`."""
     try:
         with os.fdopen(ownership.open_named(path), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -112,7 +112,7 @@ def source(path: Path) -> bytes:
 
 
 def unreadable(name: str, what: str, hint: str) -> Conflict:
-    """Return the error for a revision file or folder that cannot be used. `what` says why, with a verb."""
+    """Return the error for a revision file or folder that cannot be used; `what` is the rest of the sentence."""
     return Conflict("db.revision_unreadable", f"{name} {what}", hint=hint, details={"file": name})
 
 
@@ -122,7 +122,7 @@ def heads(location: Path) -> tuple[RevisionFile, ...]:
 
 
 def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
-    """Return the revisions that are in a database at `current`: these, and all that they follow."""
+    """Return the revisions that are applied in a database at `current`: these, and all that they follow."""
     downs = {file.revision.id: file.down for file in known_files(location)}
     applied: set[str] = set()
     waiting = list(current)
@@ -135,14 +135,14 @@ def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
 
 
 def tips(location: Path, names: Sequence[str]) -> list[str]:
-    """Return those of the revisions that none of the others follows, as Alembic's table has them."""
+    """Return those of the revisions that no other of them follows, as Alembic's table has them."""
     followed = {down for file in known_files(location) if file.revision.id in names for down in file.down}
     return [name for name in names if name not in followed]
 
 
 @lru_cache(maxsize=4)
 def known_files(location: Path) -> tuple[RevisionFile, ...]:
-    """What the files are for commands that change none: one command asks for it several times."""
+    """Return `revision_files`, read once, for commands that change no file."""
     return revision_files(location)
 
 
@@ -170,7 +170,7 @@ def paths(location: Path) -> dict[str, Path]:
 
 
 def checksum(path: Path | str) -> str:
-    """Return the SHA-256 of a revision's file, in hexadecimal digits: as it is without a BOM and with `\\n` line ends.
+    """Return the SHA-256 of a revision file without a BOM and with `\\n` line ends, in hexadecimal digits.
 
     Git and editors change both, and Python reads the file the same.
     """
@@ -178,14 +178,14 @@ def checksum(path: Path | str) -> str:
 
 
 def checksum_of(content: bytes) -> str:
-    """Return the checksum of a revision whose file holds this."""
+    """Return the checksum of a revision file with this content."""
     return _digest(normalized_bytes(content))
 
 
 def is_checksum_of(path: Path, known: str) -> bool:
-    """Say whether `known` is the checksum of a file, taken now or byte by byte, as earlier releases took it.
+    """Return whether `known` is the checksum of a file, as this release or an earlier one computes it.
 
-    Those stored another one where a checkout had a BOM or other line ends.
+    Earlier ones took the bytes of the checkout, with its BOM and line ends.
     """
     content = source(path)
     text, marks, ends = normalized_bytes(content), (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
@@ -203,7 +203,7 @@ def _header(path: Path) -> RevisionFile:
         values = dict(_assigned(tree))
         revision, downs = str(values["revision"]), _names(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
-        what = f"is no revision: {type(error).__name__}: {error}"
+        what = f"is not a revision: {type(error).__name__}: {error}"
         raise unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
     found = Revision(
@@ -218,7 +218,7 @@ def _header(path: Path) -> RevisionFile:
 
 
 def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
-    """The literals that a revision file gives to its names."""
+    """The literals that a revision file assigns to the names that it declares."""
     found: list[tuple[str, object]] = []
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:

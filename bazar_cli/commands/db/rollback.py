@@ -37,7 +37,7 @@ def run(
 
     done = run.perform_agreed(lambda s, grant, asked: rollback.rollback(s, grant, asked, run.notice), ask)
     if done.would_revert:
-        run.notice(rollback.told(done, again=False))
+        run.notice(rollback.consequences(done, again=False))
     elif not done.reverted:
         run.notice("nothing is to be rolled back")
     run.summarize(summary(done))

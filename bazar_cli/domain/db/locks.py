@@ -33,7 +33,7 @@ class ShowLocks:
 class LockSession:
     """A session that holds or awaits the migration lock, or a lock on one of bazar's tables.
 
-    What Postgres hides from the role of the connection is None.
+    Fields that Postgres hides from the role of the connection are None.
     """
 
     pid: int
@@ -58,8 +58,8 @@ class LockSession:
         return f"pid {self.pid} ({self.application or 'no name'}, user {self.user or 'unknown'})"
 
 
-# A query is cut off after so many bytes, and what a setting makes of a backslash is unknown: where a literal or a
-# comment does not end for certain, all that follows counts as part of it.
+# Postgres cuts queries off, and the meaning of a backslash depends on a setting. If the end of a literal or comment is
+# not certain, the rest of the query counts as part of it.
 _TOKEN = re.compile(
     r"""
     (?P<literal>

@@ -41,7 +41,7 @@ class DatabaseMarker:
 
 
 def urls_differ(database: str | None = None, migration_database: str | None = None) -> Conflict:
-    """The error for the two URLs of a target that do not lead to the same database, with the names where known."""
+    """The error for a target whose two URLs lead to two databases, with their names if known."""
     return Conflict(
         "db.urls_differ",
         "DATABASE_URL and DATABASE_MIGRATION_URL lead to two databases of bazar",

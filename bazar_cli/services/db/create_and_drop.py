@@ -10,6 +10,7 @@ from bazar_cli.domain.db.create_and_drop import CreateDatabase, CreatedDatabase,
 from bazar_cli.domain.db.marker import urls_differ
 from bazar_cli.domain.db.migrations import refuse_by_marker
 from bazar_cli.domain.errors import Conflict, Refused
+from bazar_cli.domain.texts import counted
 from bazar_cli.services.consent import confirmed_by_database
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def create(backends: Backends, grant: Grant, _request: CreateDatabase) -> CreatedDatabase:
-    """Make the database of the target where its server has none.
+    """Create the database of the target, unless it exists. There is no audit log to record it yet.
 
-    Nothing is recorded: there is no audit log yet. Raises: Conflict `db.may_not_create`; BackendUnavailable.
+    Raises: Conflict `db.may_not_create`; BackendUnavailable.
     """
     grant.demand(use_cases.CREATE)
     server = backends.server(grant)
@@ -29,7 +30,7 @@ def create(backends: Backends, grant: Grant, _request: CreateDatabase) -> Create
 
 
 def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedDatabase:
-    """Drop the database of the target, with its audit log; nothing overrides the marker.
+    """Drop the database of the target, with its audit log. Nothing overrides the marker.
 
     Raises: Refused `db.maintenance_database`, `db.unmarked`, `db.protected`, `db.confirm_mismatch`; Conflict
     `db.urls_differ`, `db.in_use`, `db.may_not_drop`; BackendUnavailable `postgres.busy`, `postgres.read_only`.
@@ -46,8 +47,8 @@ def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedData
         named = ", ".join(f"pid {s.pid} ({s.application}, user {s.user})" for s in sessions)
         raise Conflict(
             "db.in_use",
-            f"{server.database} is in use by {len(sessions)} session{'s' * (len(sessions) != 1)}: {named}",
-            hint="stop these programs, then run it again",
+            f"{server.database} is in use by {counted(len(sessions), 'session')}: {named}",
+            hint="stop these programs, then run the command again",
             details={"sessions": [{"pid": s.pid, "application": s.application, "user": s.user} for s in sessions]},
         )
     if not grant.dry_run:
@@ -56,7 +57,7 @@ def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedData
 
 
 def _unprotected(backends: Backends, grant: Grant, server: Server) -> str:
-    """The environment of a database that may be dropped: the one where the gate knew the operator, unprotected."""
+    """Return the environment of a database that is unprotected, and the one where the gate found the operator."""
     from bazar_cli.adapters.postgres import marker as markers
 
     name = server.database

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show(backends: Backends, grant: Grant, _request: ShowMarker) -> DatabaseMarker:
-    """Return what the database says of itself. Raises: Conflict `db.no_marker`, `db.not_migrated`."""
+    """Return the marker. Raises: Conflict `db.no_marker`, `db.not_migrated`."""
     grant.demand(use_cases.SHOW_MARKER)
     from bazar_cli.adapters.postgres import marker as markers
 
@@ -25,7 +25,7 @@ def show(backends: Backends, grant: Grant, _request: ShowMarker) -> DatabaseMark
 
 
 def change(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMarker:
-    """Name the environment and protect the database, or not; what it says already writes nothing.
+    """Set the environment and the protection; a marker with these values is not written.
 
     Raises: UsageError `db.environment_name`; Refused `db.confirm_mismatch`; Conflict `db.no_marker`.
     """
@@ -52,10 +52,10 @@ def change(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMark
             return before
         markers.change(connection, request.environment, protected=request.protected)
         after = markers.find(connection)
-        change = events.Change("database", after.database, before=_said(before), after=_said(after))
+        change = events.Change("database", after.database, before=_fields(before), after=_fields(after))
         events.record(connection, grant, change)
         return after
 
 
-def _said(marker: DatabaseMarker) -> dict[str, object]:
+def _fields(marker: DatabaseMarker) -> dict[str, object]:
     return {"environment": marker.environment, "protected": marker.protected}

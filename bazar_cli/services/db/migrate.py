@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def migrate(
     backends: Backends, grant: Grant, request: Migrate, notify: Callable[[str], None] = lambda _text: None
 ) -> Migrated:
-    """Apply pending revisions, one migrator at a time; a dry run returns the plan.
+    """Apply pending revisions, one migration at a time; a dry run returns the plan.
 
     A bootstrap run then makes the operator the first superuser.
     Raises: see `adapters.migrations.migrator`; UsageError `db.steps_and_revision`, `db.steps_invalid`,
@@ -35,7 +35,7 @@ def migrate(
     if request.steps is not None and request.revision is not None:
         raise UsageError(
             "db.steps_and_revision",
-            "a revision and --steps say two different things",
+            "a revision and --steps exclude each other",
             hint="give one of them",
         )
     if request.steps is not None and request.steps < 1:

@@ -1,4 +1,4 @@
-"""The migration files: what is there, and writing the next one in a checkout."""
+"""Listing the revision files, and writing the next one in a checkout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def history() -> tuple[RevisionFile, ...]:
 
 
 def revision(request: MakeRevision) -> NewRevision:
-    """Write the file that follows the head, or say which it would be.
+    """Write the file that follows the head; a dry run returns its name.
 
     Raises: UsageError `db.message_invalid`; Refused `db.installed_package`; Conflict `db.two_heads`,
     `db.file_exists`; as `heads`.
@@ -47,7 +47,7 @@ def revision(request: MakeRevision) -> NewRevision:
 
 
 def autogenerate(backends: Backends, grant: Grant, request: MakeRevision) -> NewRevision:
-    """Write the file that brings the target to the models; none where nothing differs.
+    """Write the file that brings the target to the models; none if nothing differs.
 
     Raises: as `revision`; Conflict `db.not_at_head` for a target that is not at the head.
     """
@@ -69,7 +69,7 @@ def autogenerate(backends: Backends, grant: Grant, request: MakeRevision) -> New
 
 
 def merge(request: MergeHeads) -> NewRevision:
-    """Write the file that joins all heads; none where there is one head only. Raises: as `revision`."""
+    """Write the file that joins all heads; none if there is one head only. Raises: as `revision`."""
     message = None if request.message is None else checked_message(request.message)
     return _writer().merge(message, dry_run=request.dry_run)
 

@@ -52,7 +52,7 @@ def wait(target: Target, request: Wait) -> Waited:
         try:
             place = probe(target)
         except BazarError as error:
-            # Another step may create the database meanwhile.
+            # Another step of a pipeline may create the database.
             if not isinstance(error, BackendUnavailable) and error.code != "db.no_database":
                 raise
             if time.monotonic() - started > request.timeout:

@@ -438,7 +438,7 @@ def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
 def behind(people: People) -> None:
     """Take the newest revision back, so that a reset must drop the tables."""
     reverter = Reverter(people.target, granted(people.operator(people.superuser()), ROLLBACK))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None))
     reverter.revert(seen, lambda _status: None, lambda _text: None, again=False)
 
 

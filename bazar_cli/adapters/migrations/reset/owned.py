@@ -1,6 +1,6 @@
 """Which objects of the schema `bazar` are bazar's: those that revisions make, the tables of the models, and Alembic's.
 
-The names come from the revision files, so what others put into the schema is known as theirs. A database that other
+The names come from the revision files, so objects of others in the schema are known. A database that other
 files migrated may hold more of bazar's: there, all that belongs to the role that migrated counts as bazar's.
 """
 
@@ -117,7 +117,7 @@ def owned_objects(
     """Return the objects of the schema `bazar`.
 
     Parameters: `made` is of `names_made_by`; `by_other_files` says that other files than those migrated the database.
-    Names are shown with their schema where the search path has none of them. Raises: psycopg.Error.
+    The search path is `pg_catalog`, so that names have their schema. Raises: psycopg.Error.
     """
     objects: list[SchemaObject] = []
     unknown: list[SchemaObject] = []

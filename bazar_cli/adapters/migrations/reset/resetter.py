@@ -246,7 +246,7 @@ class Resetter(Migrator):
 
 
 def status_for_guard(status: MigrationStatus, tables: Sequence[object]) -> MigrationStatus:
-    """Return the status for a guard: a database with bazar's tables has a revision, even if Alembic's table is gone."""
+    """Return the status for a guard: a database with bazar's tables has a revision, even without Alembic's table."""
     return replace(status, current=status.current or "no revision") if tables else status
 
 
