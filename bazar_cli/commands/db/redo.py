@@ -24,7 +24,7 @@ def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> Non
 
     done = run.perform_agreed(lambda s, grant, asked: rollback.redo(s, grant, asked, run.notice), ask)
     if done.would_revert:
-        run.notice(rollback.told(done, again=True))
+        run.notice(rollback.consequences(done, again=True))
     elif not done.reverted:
         run.notice("nothing is applied")
     run.summarize(summary(done))
