@@ -22,8 +22,9 @@ from bazar_cli.domain.db.migrations import (
     Revision,
     RolledBack,
     disagreement,
+    moved,
 )
-from bazar_cli.domain.errors import Conflict, UsageError
+from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.alembic_run import AlembicRun
@@ -113,11 +114,7 @@ class Reverter(Migrator):
             status = self._status_under_lock(session)
             check(status)
             if status.current != seen.current:
-                raise Conflict(
-                    "db.moved",
-                    f"another migration changed the revision from {seen.current} to {status.current}; nothing was done",
-                    hint="look with `bazar db status`, then run it again",
-                )
+                raise moved(seen.current, status.current)
             self._refuse_mixed(seen.would_revert)
             alembic = self._alembic_run(session, MigrationLog(self._grant, audited=True))
             reverted = self._revert(session, seen.would_revert, alembic, notify)

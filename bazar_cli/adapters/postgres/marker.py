@@ -1,4 +1,4 @@
-"""The marker: the one row in which a database says what it is."""
+"""The marker of a database, its one row in `bazar.deployment`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def find(connection: Connection) -> DatabaseMarker:
 
 
 def find_if_any(connection: Connection) -> DatabaseMarker | None:
-    """Return the marker; None for a database that has lost it."""
+    """Return the marker; None for a database without one."""
     return fetch_one(connection, DatabaseMarker, _FIND)
 
 
 def lock(connection: Connection) -> DatabaseMarker:
-    """Return the marker and keep others from changing it until the transaction ends. Raises: as `find`."""
+    """Return the marker and lock its row until the transaction ends. Raises: as `find`."""
     return _one(connection, f"{_FIND} FOR UPDATE")
 
 
 def change(connection: Connection, environment: str, *, protected: bool) -> None:
-    """Set what the database says of itself; its id stays."""
+    """Set environment and protection; the id stays."""
     connection.execute(
         "UPDATE bazar.deployment SET environment = %(environment)s, protected = %(protected)s",
         {"environment": environment, "protected": protected},

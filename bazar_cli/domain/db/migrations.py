@@ -298,6 +298,15 @@ def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str
     return marker
 
 
+def moved(before: str | None, now: str | None) -> Conflict:
+    """The error for a database whose revision changed after the operator saw it."""
+    return Conflict(
+        "db.moved",
+        f"another migration changed the revision from {before} to {now}; nothing was done",
+        hint="look with `bazar db status`, then run the command again",
+    )
+
+
 def disagreement(status: MigrationStatus) -> Conflict | None:
     """Return the error for a database whose revisions or checksums are not those of this release, if it has any."""
     if status.unknown:

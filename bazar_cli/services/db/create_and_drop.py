@@ -61,7 +61,7 @@ def _unprotected(backends: Backends, grant: Grant, server: Server) -> str:
     from bazar_cli.adapters.postgres import marker as markers
 
     name = server.database
-    if server.keeps_it:
+    if server.is_maintenance_database:
         raise Refused(
             "db.maintenance_database",
             f"{name} is a database that its server needs",

@@ -12,7 +12,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db import reset as use_cases
 from bazar_cli.domain.db.marker import urls_differ
-from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, refuse_protected
+from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, moved, refuse_protected
 from bazar_cli.domain.db.reset import DatabaseReset, ResetDatabase, ResetPlan, needed_by_others
 from bazar_cli.domain.demo.seed import Seed
 from bazar_cli.domain.errors import Conflict, Refused
@@ -54,31 +54,29 @@ def reset(
     impact = _impact(plan, request, found, grant)
     if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
         return impact
-    confirmed_by_database(
-        grant,
-        plan.place.database,
-        request.confirm,
-        _action(plan),
-        impact.command,
-        needed=bool(plan.tables),
-        goes=_consequences(plan, request, found, grant),
-        details=impact.details,
-    )
+    _demand_name(grant, request, plan, impact)
     wrong = disagreement(status)
     if wrong is not None:
         # No reason to refuse: the tables that disagree are dropped.
         notify(f"warning: {wrong.message}")
     check_seed()
+
+    def check_again(now: MigrationStatus) -> None:
+        check(now)
+        if plan.in_place and now.current != plan.current:
+            # Nobody agreed to tables being dropped.
+            raise moved(plan.current, now.current)
+
     if grant.dry_run:
         notify(impact.text)
         notify("Trying the reset, and rolling it back")
-        resetter.rehearse(grant, check, notify)
+        resetter.rehearse(grant, check_again, notify)
         return plan.result(grant.operator.email, found)
 
     def delete(deployment: UUID | None) -> int:
         return created_identities.delete(backends, grant, deployment, notify)
 
-    done = resetter.reset(grant, check, delete if request.identities else None, notify)
+    done = resetter.reset(grant, check_again, delete if request.identities else None, notify)
     if not request.identities and plan.created_users:
         notify(_identities_that_stay(plan.created_users))
     return done
@@ -194,6 +192,20 @@ def _impact(plan: ResetPlan, request: ResetDatabase, identities: int | None, gra
             "audit": None if log is None else {"events": log.events, "head": log.head},
             "identities": identities,
         },
+    )
+
+
+def _demand_name(grant: Grant, request: ResetDatabase, plan: ResetPlan, impact: Impact) -> None:
+    """Demand the name of the database, unless it has no tables of bazar's. Raises: Refused `db.confirm_mismatch`."""
+    confirmed_by_database(
+        grant,
+        plan.place.database,
+        request.confirm,
+        _action(plan),
+        impact.command,
+        needed=bool(plan.tables),
+        goes=impact.text.removeprefix(f"{_action(plan)}. "),
+        details=impact.details,
     )
 
 

@@ -320,6 +320,30 @@ def test_tables_of_others_that_inherit_from_bazars_keep_their_rows(alone: People
     assert alone.sql("SELECT slug FROM public.t") == [{"slug": "theirs"}]
 
 
+def test_only_rows_that_a_foreign_key_covers_can_stop_it(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE TABLE public.files (owner_id uuid REFERENCES bazar.users)",
+        "CREATE TABLE public.old_files () INHERITS (public.files)",
+        "INSERT INTO public.old_files VALUES (gen_random_uuid())",
+        "CREATE TABLE public.parts (owner_id uuid, plan text REFERENCES bazar.plans) PARTITION BY LIST (plan)",
+        "CREATE TABLE public.free_parts PARTITION OF public.parts FOR VALUES IN ('free')",
+        "ALTER TABLE public.parts ADD FOREIGN KEY (owner_id) REFERENCES bazar.users",
+    ):
+        alone.sql(statement)
+    alone.sql("INSERT INTO public.parts VALUES (%s, 'free')", ruler.id)
+    before = dump(url_of(alone), "--schema=public")
+
+    run(alone, ruler)
+
+    assert dump(url_of(alone), "--schema=public") == before
+    other = alone.user()
+    alone.sql("INSERT INTO public.parts VALUES (%s, 'free')", other.id)
+    with refused(alone, Conflict, "db.rows_refer") as error:
+        run(alone, ruler)
+    assert error.details["dependent"] == "foreign key parts_owner_id_fkey of public.parts"
+
+
 DEPENDENTS = [
     (
         "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
@@ -432,6 +456,22 @@ def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
     with pytest.raises(Conflict) as error:
         run(alone, ruler)
     assert error.value.details == {"dependents": ["DROP VIEW public.v"]}
+    assert alone.row(ruler) is not None
+
+
+def test_tables_that_the_operator_saw_emptied_are_not_dropped(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruler = alone.superuser()
+    looked = resetter.Resetter.preview
+
+    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
+        plan = looked(self, grant, status)
+        behind(alone)
+        return plan
+
+    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+    with pytest.raises(Conflict) as error:
+        run(alone, ruler)
+    assert error.value.code == "db.moved"
     assert alone.row(ruler) is not None
 
 
