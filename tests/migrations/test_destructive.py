@@ -103,7 +103,7 @@ def test_undeclared_deletion_is_found(tmp_path: Path, up: str, down: str, head: 
         "-- why\nDROP TABLE t",
     ],
 )
-def test_what_takes_data_away(sql: str) -> None:
+def test_sql_that_deletes_data(sql: str) -> None:
     assert is_destructive(sql)
 
 
@@ -139,5 +139,5 @@ def test_what_takes_data_away(sql: str) -> None:
         "SELECT 'a'; SELECT 'DROP TABLE t'",
     ],
 )
-def test_what_does_not(sql: str) -> None:
+def test_sql_that_deletes_no_data(sql: str) -> None:
     assert not is_destructive(sql)

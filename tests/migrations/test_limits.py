@@ -77,7 +77,7 @@ def test_limit_of_a_revision_is_its_own(fresh_database: Databases, release: Rele
     assert revision_of(url) == HEAD
 
 
-def test_cancelled_by_somebody_is_no_limit(fresh_database: Databases, release: Release) -> None:
+def test_cancel_request_is_not_reported_as_a_limit(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     release.add(NEXT, "op.execute('SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(30)')")
     with pytest.raises(BackendUnavailable) as stopped:

@@ -119,7 +119,7 @@ def test_what_was_applied_before_the_log_has_no_checksum(fresh_database: Databas
     assert changed(url) == []
 
 
-def test_a_log_that_was_taken_back_is_written_anew(fresh_database: Databases) -> None:
+def test_log_that_was_rolled_back_is_written_again(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     take_back(url, to="0003")
     migrate(url)

@@ -355,7 +355,7 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
 # -- one at a time ------------------------------------------------------------------------------------------
 
 
-def test_who_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_database: Databases) -> None:
+def test_migration_that_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_database: Databases) -> None:
     url = fresh_database()
 
     with lock_held(url) as pid, pytest.raises(BackendUnavailable) as waited:
@@ -367,7 +367,7 @@ def test_who_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_data
     assert tables(url) == []
 
 
-def test_who_waits_goes_on_when_the_lock_is_free(fresh_database: Databases) -> None:
+def test_waiting_migration_starts_when_the_lock_is_free(fresh_database: Databases) -> None:
     url, waiting = fresh_database(), threading.Event()
 
     def heard(text: str) -> None:
@@ -386,7 +386,7 @@ def test_who_waits_goes_on_when_the_lock_is_free(fresh_database: Databases) -> N
     assert result.waited_ms > 0
 
 
-def test_at_the_head_nobody_waits_for_the_lock(fresh_database: Databases) -> None:
+def test_at_the_head_the_lock_is_not_needed(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
 
     with lock_held(url):
@@ -408,7 +408,7 @@ def test_the_lock_is_free_after_migrating(fresh_database: Databases) -> None:
 # -- the way back -------------------------------------------------------------------------------------------
 
 
-def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> None:
+def test_database_whose_revision_changed_is_not_rolled_back(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     reverter = Reverter(target_of(url))
     seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 2, None))

@@ -280,7 +280,7 @@ def test_nothing_differs_in_a_database_beside_supabase(checkout: Checkout, fresh
     assert checkout.names == before
 
 
-def test_what_the_models_have_more_is_written_and_applies(checkout: Checkout, fresh_database: Databases) -> None:
+def test_difference_of_the_models_is_written_and_applies(checkout: Checkout, fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_SUPABASE)
@@ -342,9 +342,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", BESIDE)
-def test_what_an_editor_put_beside_the_files_is_no_revision(
-    checkout: Checkout, fresh_database: Databases, what: str
-) -> None:
+def test_files_of_editors_are_not_revisions(checkout: Checkout, fresh_database: Databases, what: str) -> None:
     BESIDE[what](checkout.location / "versions")
 
     assert [file.revision.id for file in heads(checkout.location)] == [HEAD]
@@ -356,7 +354,7 @@ def test_what_an_editor_put_beside_the_files_is_no_revision(
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_has_the_name_of_a_revision_and_is_none_is_named(checkout: Checkout, what: str) -> None:
+def test_file_that_is_not_a_revision_is_named(checkout: Checkout, what: str) -> None:
     name = f"{NEXT}_x.py"
     BROKEN[what](checkout.location / "versions" / name)
 

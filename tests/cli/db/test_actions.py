@@ -23,7 +23,7 @@ def summary(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_done_is_in_the_summary(first: On, fresh_database: Databases, summary: Path) -> None:
+def test_summary_lists_each_change(first: On, fresh_database: Databases, summary: Path) -> None:
     bazar = first(fresh_database()).having(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
     for words in (("--dry-run",), ("--sql",)):
         bazar("db", "migrate", *words)

@@ -87,7 +87,7 @@ def test_dry_run_shows_the_change_and_writes_nothing(people: People, ruler: Some
     assert (shown(people, ruler).environment, said(people)) == ("local", [])
 
 
-def test_a_bad_name_and_a_lost_marker_are_told(people: People, ruler: Someone) -> None:
+def test_bad_name_and_lost_marker_are_refused(people: People, ruler: Someone) -> None:
     bad = SetMarker("two words", False, name(people))
     assert refused(UsageError, lambda: people.run(ruler, marker.change, SET_MARKER, bad)).code == (
         "db.environment_name"

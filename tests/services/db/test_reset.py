@@ -197,7 +197,7 @@ def test_marker_operator_and_log_are_carried_over_to_new_tables(alone: People) -
     assert event["before"]["tables"]["bazar.users"] == 3
 
 
-def test_audit_log_that_goes_is_sealed_and_named(alone: People) -> None:
+def test_deleted_audit_log_is_sealed_and_its_last_hash_recorded(alone: People) -> None:
     ruler = alone.superuser()
     run(alone, ruler)
     done = run(alone, ruler)
@@ -516,7 +516,7 @@ def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone:
                 run(astray, ruler, dry_run=dry_run)
 
 
-def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
+def test_superuser_made_meanwhile_stops_a_bootstrap(alone: People) -> None:
     first = alone.user()
     grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(first))
     assert grant is not None
@@ -525,7 +525,7 @@ def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
-def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_database: Databases) -> None:
+def test_database_must_be_the_one_where_the_operator_was_found(alone: People, fresh_database: Databases) -> None:
     ruler, url = alone.superuser(), fresh_database(migrated=True)
     other = replace(alone.target, migration_url=Secret(url))
     with People(replace(other, database_url=Secret(url))) as there, People(other) as astray:
@@ -557,7 +557,7 @@ def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.
     assert alone.sql("SELECT count(*) AS n FROM bazar.audit_events") == [{"n": 0}]
 
 
-def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_that_hold_a_table_are_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "RETRIES", 0)
     monkeypatch.setattr(resetter, "Migrate", lambda: Migrate(lock_timeout=0.3))
     ruler = alone.superuser()
@@ -618,7 +618,7 @@ def test_from_a_revision_that_this_release_does_not_have(
     migrate(alone)
 
 
-def test_what_the_code_of_a_revision_raises_stops_it(alone: People, release: Release) -> None:
+def test_error_raised_by_a_revision_stops_the_reset(alone: People, release: Release) -> None:
     ruler = alone.superuser()
     release.add(NEXT, "raise KeyError('boom')")
     with refused(alone, Conflict, "db.revision_failed") as error:
@@ -643,7 +643,7 @@ def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Rel
     assert not Migrator(alone.target).status().changed
 
 
-def test_revision_without_a_transaction_follows_what_is_kept(alone: People, release: Release) -> None:
+def test_revision_without_a_transaction_runs_after_the_reset(alone: People, release: Release) -> None:
     ruler = alone.superuser()
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     release.add_concurrent(NEXT, "users_name_idx")
@@ -706,7 +706,7 @@ def stamped(alone: People) -> Stamped:
     return Stamped(alone, ruler, [identity(ours) for _ in range(5)], others)
 
 
-def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_identities_created_here_are_deleted(stamped: Stamped, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "_LARGE_PAGE", 2)
     people, ruler = stamped.people, stamped.ruler
     before = dump(url_of(people))
@@ -726,7 +726,7 @@ def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: 
 
 
 @pytest.mark.parametrize(("status", "deleted"), [(422, 4), (429, 4), (500, 0)])
-def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
+def test_identity_that_cannot_be_deleted_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
     kept = stamped.created[2] if deleted else None
     path = f"/admin/users/{kept.id}" if kept else "/admin/users/.*"
     with auth_proxy(stamped.people.target) as proxy, People(proxy.target) as astray:
@@ -743,7 +743,7 @@ def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, del
     assert not any(stamped.there(stamped.created))
 
 
-def test_nothing_goes_at_supabase_where_the_rest_would_fail(stamped: Stamped) -> None:
+def test_no_identity_is_deleted_if_the_rest_would_fail(stamped: Stamped) -> None:
     stamped.people.sql("CREATE TABLE public.t (id uuid REFERENCES bazar.users)")
     stamped.people.sql("INSERT INTO public.t VALUES (%s)", stamped.people.user().id)
     with refused(stamped.people, Conflict, "db.rows_refer"):
@@ -751,7 +751,7 @@ def test_nothing_goes_at_supabase_where_the_rest_would_fail(stamped: Stamped) ->
     assert all(stamped.there(stamped.created))
 
 
-def test_nothing_goes_at_supabase_from_a_protected_database(stamped: Stamped) -> None:
+def test_no_identity_of_a_protected_database_is_deleted(stamped: Stamped) -> None:
     stamped.people.sql("UPDATE bazar.deployment SET protected = true")
     with refused(stamped.people, Refused, "db.protected"):
         run(stamped.people, stamped.ruler, identities=True)

@@ -59,7 +59,7 @@ def test_a_database_is_made_once(postgres_url: str) -> None:
         drop_database(postgres_url, name.replace('"', '""'))
 
 
-def test_one_that_is_there_is_left_alone(fresh_database: Databases) -> None:
+def test_existing_database_is_not_changed(fresh_database: Databases) -> None:
     target = target_of(fresh_database(migrated=True))
     with People(target) as people:
         done = people.run(people.superuser(), create_and_drop.create, CREATE, CreateDatabase())
@@ -79,7 +79,7 @@ def test_drop_wants_the_name_then_drops(fresh_database: Databases, postgres_url:
     assert not exists(postgres_url, name)
 
 
-def test_who_is_connected_is_shown_and_keeps_it(fresh_database: Databases, postgres_url: str) -> None:
+def test_connected_sessions_are_named_and_stop_a_drop(fresh_database: Databases, postgres_url: str) -> None:
     target = target_of(fresh_database(migrated=True))
     name = Server(target).database
     with psycopg.connect(target.database_url.reveal(), application_name="a program") as other:
@@ -98,7 +98,7 @@ def test_who_is_connected_is_shown_and_keeps_it(fresh_database: Databases, postg
         ("DELETE FROM bazar.deployment", "db.unmarked"),
     ],
 )
-def test_protected_and_unmarked_are_refused_whatever_is_given(
+def test_protected_and_unmarked_databases_refuse_all_options(
     fresh_database: Databases, postgres_url: str, change: str, code: str
 ) -> None:
     target = target_of(fresh_database(migrated=True))
@@ -112,7 +112,7 @@ def test_protected_and_unmarked_are_refused_whatever_is_given(
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_url: str, *, dry_run: bool) -> None:
+def test_read_only_database_is_not_dropped(fresh_database: Databases, postgres_url: str, *, dry_run: bool) -> None:
     """It is dropped over another database, where the setting does not hold."""
     target = target_of(fresh_database(migrated=True))
     name = Server(target).database
@@ -128,7 +128,7 @@ def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_ur
     assert exists(postgres_url, name)
 
 
-def test_a_copy_is_as_protected_as_what_it_was_made_of(fresh_database: Databases, postgres_url: str) -> None:
+def test_copy_of_a_protected_database_is_protected(fresh_database: Databases, postgres_url: str) -> None:
     url = fresh_database(migrated=True)
     with psycopg.connect(url) as connection:
         connection.execute("UPDATE bazar.deployment SET protected = true")
@@ -149,7 +149,7 @@ def test_only_the_database_that_knows_the_operator_is_dropped(fresh_database: Da
     assert exists(postgres_url, Server(target_of(other)).database)
 
 
-def test_a_role_that_may_not_is_told_so(fresh_database: Databases, postgres_url: str) -> None:
+def test_role_without_privilege_is_refused_by_name(fresh_database: Databases, postgres_url: str) -> None:
     name = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name}".encode())
