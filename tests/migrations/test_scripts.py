@@ -301,6 +301,8 @@ def test_difference_of_the_models_is_written_and_applies(checkout: Checkout, fre
     assert "op.drop_table('invoices', schema='bazar')" in text.partition("def downgrade")[2]
     assert "drop" not in text.partition("def downgrade")[0]
     _forget()
+    added = revisions(checkout.location)[-1]
+    assert (added.destructive, {*added.downgrade_loses}) == (False, {"bazar.invoices", "bazar.users.shoe_size"})
     migrate(url)
     with psycopg.connect(url) as connection:
         connection.execute("SELECT shoe_size FROM bazar.users")
