@@ -146,7 +146,7 @@ def test_failed_revision_has_the_message_of_postgres(fresh_database: Databases, 
     assert failed.value.code == "db.revision_failed"
     assert "other objects depend on it (constraint memberships_organization_id_fkey" in failed.value.message
     assert "\n" not in failed.value.message
-    assert failed.value.hint.startswith("Use DROP ... CASCADE to drop the dependent objects too; mend what it says")
+    assert failed.value.hint.startswith("Use DROP ... CASCADE to drop the dependent objects too; correct the cause")
 
 
 @pytest.mark.parametrize("where", ["before", "after"])

@@ -120,7 +120,7 @@ def test_an_object_that_was_dropped_by_hand_is_named(alone: People, refused: Ref
     alone.sql(change)
     error = refused()
     assert (error.code, said in error.message) == ("db.not_migrated", True)
-    assert "where nothing is pending, the tables were changed by hand" in error.hint
+    assert "if nothing is pending, the tables were changed by hand" in error.hint
 
 
 @pytest.mark.parametrize("column", ["not_there", "created_at"])

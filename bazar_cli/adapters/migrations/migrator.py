@@ -188,7 +188,7 @@ class Migrator:
                 raise UsageError(
                     "db.no_such_revision",
                     f"there is no revision {request.revision!r}",
-                    hint=f"one of: {', '.join(known)}, head",
+                    hint=f"choose one of: {', '.join(known)}, head",
                 )
             wanted = known[: known.index(request.revision) + 1]
             return tuple(r for r in status.pending if r.id in wanted)
