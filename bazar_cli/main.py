@@ -1,7 +1,6 @@
-"""The entry point: words to a command by the registry, errors to exit codes.
+"""The entry point: finds the command that the words name, and returns its exit code.
 
-`--version`, listings and the completion of command names are answered before Typer, or a verb's module, is
-imported.
+`--version`, help and completion are answered before Typer or a command's module is imported.
 """
 
 import gc
@@ -18,7 +17,7 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
-    # A command ends long before it has garbage worth collecting; looking for it costs a third of a start.
+    # A command ends before it has much garbage; looking for it costs a third of a start.
     gc.disable()
     try:
         if sys.stdin is None or sys.stdout is None or sys.stderr is None:
@@ -33,7 +32,7 @@ def main() -> int:
 
 
 def dispatch(words: "list[str]") -> int:
-    """Find the command that `words` begin with, run it with the rest, and return the exit code."""
+    """Run the command that the first of `words` name with the rest of them; return the exit code."""
     if words and words[0] in _VERSION:
         from bazar_cli import __version__
 
@@ -107,13 +106,13 @@ def _print(text: str) -> int:
         from bazar_cli.terminal import reports, streams
 
         streams.silence(1)
-        unwritable = streams.unwritable(error, "send it to where there is room")
+        unwritable = streams.unwritable(error, "check that standard output is open and its disk has space")
         return reports.of_words(sys.argv[1:], os.environ).report(unwritable)
     return 0
 
 
 def _end_by_sigint() -> int:
-    """End as the signal itself would, so that a calling shell stops its loop too."""
+    """End by SIGINT, so that a calling shell stops its loop too."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)

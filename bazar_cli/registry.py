@@ -1,7 +1,7 @@
 """The command tree as plain data: which words lead to which module, and one line of help for each.
 
-`main` answers listings, suggestions and the completion of command names from here alone, so this module
-imports nothing. A verb's module is imported only when that verb runs.
+`main` answers listings, suggestions and the completion of command names from this module, so it imports nothing.
+The module of a verb is imported only when that verb runs.
 """
 
 
@@ -24,11 +24,11 @@ class Group:
         self.help = help
         self.commands = commands
         self.default_command = default_command
-        """The command that the name of the group alone runs; empty: the listing."""
+        """The command that runs when the group is named without one; empty: the listing is shown."""
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
-    """The leaves of one package, where each verb is the name of its module, written with underscores."""
+    """The commands of one package; a verb is the name of its module, with hyphens for underscores."""
     return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
 
 
@@ -36,15 +36,15 @@ TREE = Group(
     "Administer Bazar's users, organizations and plans.",
     {
         "auth": Group(
-            "Sign in and out, and see who you are",
+            "Sign in and out, and show who is signed in",
             _verbs(
                 "auth",
                 {
                     "login": "Sign in and keep the session",
-                    "logout": "End the session here, or everywhere",
+                    "logout": "End the session on this machine, or everywhere",
                     "password": "Change your own password",
                     "refresh": "Renew the stored session",
-                    "status": "Show who is signed in, and where",
+                    "status": "Show who is signed in, and to which target",
                     "token": "Print the access token for scripts",
                 },
             ),
@@ -55,20 +55,20 @@ TREE = Group(
                 **_verbs(
                     "users",
                     {
-                        "adopt": "Take in an identity that lives only at Supabase",
+                        "adopt": "Make a user of an identity that only Supabase has",
                         "create": "Create a user in Postgres and Supabase Auth",
                         "delete": "Delete a user from both systems",
-                        "demote": "Take the superuser flag from a user",
+                        "demote": "Remove the superuser flag of a user",
                         "get": "Show one user",
                         "list": "List users",
-                        "me": "Show yourself",
+                        "me": "Show your own user",
                         "promote": "Make a user a superuser",
-                        "reset-password": "Let a user set a new password",
-                        "restore": "Let a suspended user in again",
+                        "reset-password": "Send a user a link to set a new password",
+                        "restore": "Let a suspended user sign in again",
                     },
                 ),
                 "sessions": Group(
-                    "See and end where a user is signed in",
+                    "List and end the sessions of a user",
                     _verbs(
                         "users.sessions",
                         {
@@ -77,7 +77,7 @@ TREE = Group(
                         },
                     ),
                 ),
-                **_verbs("users", {"suspend": "Ban a user in both systems", "update": "Change a user"}),
+                **_verbs("users", {"suspend": "Suspend a user in both systems", "update": "Change a user"}),
             },
         ),
         "orgs": Group(
@@ -93,13 +93,13 @@ TREE = Group(
                     },
                 ),
                 "members": Group(
-                    "See and change who belongs to an organization",
+                    "List and change the members of an organization",
                     _verbs(
                         "orgs.members",
                         {
                             "add": "Add a user to an organization",
                             "list": "List the members of an organization",
-                            "remove": "Take a member out",
+                            "remove": "Remove a member from an organization",
                             "update": "Change a member's role",
                         },
                     ),
@@ -108,35 +108,35 @@ TREE = Group(
             },
         ),
         "plans": Group(
-            "See and change what each plan allows, and who is on it",
+            "Show and change what each plan allows, and which users have it",
             _verbs(
                 "plans",
                 {
-                    "assign": "Put a user on a plan",
-                    "check": "Say whether a user has a permission",
-                    "explain": "Show every step of why a user may or may not",
+                    "assign": "Change the plan of a user",
+                    "check": "Check whether a user has a permission",
+                    "explain": "Explain why a user has a permission or not",
                     "grant": "Add a permission to a plan",
                     "list": "List the plans",
                     "matrix": "Show which plan has which permission",
-                    "revoke": "Take a permission from a plan",
+                    "revoke": "Remove a permission from a plan",
                     "show": "Show one plan",
                     "usage": "Count the users on each plan",
                 },
             ),
         ),
         "db": Group(
-            "Migrate the database and see its state",
+            "Migrate the database and show its state",
             {
                 **_verbs(
                     "db",
                     {
-                        "create": "Make the database itself",
-                        "current": "Print the revision of the database",
-                        "drop": "Drop the database itself",
+                        "create": "Create the database",
+                        "current": "Show the revision of the database",
+                        "drop": "Drop the database",
                     },
                 ),
                 "env": Group(
-                    "See and change what the database says of itself",
+                    "Show and change the environment of the database",
                     _verbs(
                         "db.env",
                         {
@@ -149,30 +149,30 @@ TREE = Group(
                 **_verbs(
                     "db",
                     {
-                        "heads": "Show what the migration files end in",
+                        "heads": "Show the newest revisions of the migration files",
                         "history": "List the migration files",
-                        "locks": "Show who holds what, and who waits for whom",
+                        "locks": "Show which sessions hold locks, and which wait",
                         "merge": "Join two heads of the migration files",
                         "migrate": "Apply pending revisions",
-                        "redo": "Take the newest revision back and apply it again",
+                        "redo": "Roll the newest revision back and apply it again",
                         "reset": "Delete all rows of bazar's tables",
                         "revision": "Write the next migration file",
-                        "rollback": "Take applied revisions back",
-                        "seed": "Make demo users and organizations",
-                        "status": "Show the revision and what is pending",
+                        "rollback": "Roll applied revisions back",
+                        "seed": "Create demo users and organizations",
+                        "status": "Show the revision and pending revisions",
                         "wait": "Wait until the database accepts connections",
                     },
                 ),
             },
         ),
         "audit": Group(
-            "See who did what, and prove the log whole",
+            "List who did what, and verify the audit log",
             _verbs(
                 "audit",
                 {
                     "export": "Write all events to a file or pipe",
                     "list": "List events, the newest first",
-                    "verify": "Prove that no event was changed or removed",
+                    "verify": "Verify that no event was changed or removed",
                 },
             ),
         ),
@@ -183,26 +183,26 @@ TREE = Group(
                 {
                     "env": "Print the stack's target as shell exports",
                     "logs": "Show the stack's logs",
-                    "mail": "Show the mails that were not sent",
+                    "mail": "Show the mails that the stack caught",
                     "reset": "Delete the stack's data",
                     "start": "Start the stack and sign in to it",
-                    "status": "Show what runs",
+                    "status": "Show whether the stack runs",
                     "stop": "Stop the stack",
                 },
             ),
         ),
         "config": Group(
-            "See and change this machine's settings",
+            "Show and change the settings of this machine",
             {
-                **_verbs("config", {"path": "Show where files are kept"}),
+                **_verbs("config", {"path": "Show the folders of bazar's files"}),
                 "profiles": Group(
-                    "Keep several targets by name",
+                    "Manage named targets",
                     _verbs(
                         "config.profiles",
                         {
-                            "add": "Keep a target under a name",
+                            "add": "Store a target as a profile",
                             "list": "List the profiles",
-                            "remove": "Forget a profile with its secrets",
+                            "remove": "Delete a profile and its secrets",
                             "use": "Make a profile the active one",
                         },
                     ),

@@ -25,6 +25,6 @@ from bazar_cli.terminal.topics import TEXT
 def run(run: Run[str], shell: Annotated[Shell, Argument(help="bash, zsh or fish")]) -> None:
     """Print the completion script of a shell.
 
-    Such a line belongs into ~/.bashrc, or into ~/.zshrc after compinit; fish reads its folder by itself.
+    Add the line of the example to ~/.bashrc, or to ~/.zshrc after compinit. fish reads its folder itself.
     """
     run.show(script(shell))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.doctor import EXAMINE, PARTS, Check, Diagnosis, Repair
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.services.doctor import report
@@ -23,12 +24,12 @@ from bazar_cli.terminal.views.config import CHECK
 )
 def run(
     run: Run[Check],
-    fix: Annotated[bool, Option("--fix", help="finish what commands that died left pending")] = False,
+    fix: Annotated[bool, Option("--fix", help="finish changes that interrupted commands left pending")] = False,
 ) -> int:
-    """Check the configuration, that both systems answer, and that they agree; exit code 9 with findings.
+    """Check the configuration, and that both systems answer and agree.
 
-    --fix finishes pending users as running their command again would, except that it sets no password, and
-    deletes no identity but that of a user whose deletion was begun.
+    The exit code is 9 if there are findings. --fix finishes pending changes as running their commands again would.
+    It sets no password, and deletes only identities of users whose deletion was begun.
     """
     places = report.Places(
         target=lambda: run.target,
@@ -38,7 +39,7 @@ def run(
     )
     fixed = _fix(run, places) if fix else ()
     found = Diagnosis((*report.examine(run.environ, places).checks, *fixed))
-    # What a server or library said goes to standard output here, which no secret may reach either.
+    # Texts of servers and libraries are a part of this result, and must hold no secret.
     run.show_all(tuple(replace(c, detail=run.told(c.detail), remedy=run.told(c.remedy)) for c in found.checks))
     return ExitCode.FINDING if found.findings else ExitCode.DONE
 
@@ -47,8 +48,13 @@ def _fix(run: Run[Check], places: report.Places) -> tuple[Check, ...]:
     dry_run = run.options.dry_run
     pending = report.unfinished(places, dry_run=dry_run)
     if pending and not dry_run:
-        question = f"Finish the pending changes of {report.named(pending)}?"
-        run.prompter.consent(question, command="bazar doctor --fix --yes")
+        run.agree(
+            Impact(
+                text=f"this finishes the pending changes of {report.named(pending)}",
+                question="Finish them?",
+                command="bazar doctor --fix --yes",
+            )
+        )
 
     def tell(repair: Repair) -> None:
         would = "would be " if dry_run else ""

@@ -1,4 +1,4 @@
-"""The audit log: events, what was asked of them, and what a reader may see of one."""
+"""The audit log: events, requests, and which parts of an event a reader may see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bazar_cli.domain.page import DEFAULT_LIMIT
 
 LIST = requires("audit.list", Permission.AUDIT_READ, scope=Scope.REACH)
 EXPORT = requires("audit.export", Permission.AUDIT_READ, scope=Scope.REACH)
-# It seals what is committed, and so writes.
+# It writes seals.
 VERIFY = requires("audit.verify", Permission.AUDIT_READ, scope=Scope.PLATFORM, writes=True)
 
 _ACTION = re.compile(r"[a-z][a-z_-]*(?:\.[a-z][a-z_-]*)*")
@@ -25,7 +25,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Outcome(str, Enum):
-    """How what an event tells of ended."""
+    """How the use case of an event ended."""
 
     DONE = "done"
     DENIED = "denied"
@@ -57,11 +57,10 @@ class AuditEvent:
 
 @dataclass(frozen=True)
 class EventFilters:
-    """Which events; all of what is given must hold.
+    """Which events; all given filters must match.
 
-    Parameters: `operator` is an id, or the email that they had; `target` an id, or an email, slug or plan that the
-    target has or had; `action` a use case, or the noun or nouns that it begins with; `since` is part of the time,
-    `until` is not.
+    Parameters: `operator` is an id or the email at the time; `target` is an id, or an email, slug or plan that the
+    target has or had; `action` is a use case or its first nouns; `since` is included, `until` is not.
     """
 
     operator: str | None = None
@@ -76,7 +75,7 @@ class EventFilters:
 
 @dataclass(frozen=True)
 class ListEvents:
-    """What `audit list` was asked."""
+    """The request of `audit list`."""
 
     filters: EventFilters = EventFilters()
     limit: int = DEFAULT_LIMIT
@@ -85,13 +84,13 @@ class ListEvents:
 
 @dataclass(frozen=True)
 class VerifyLog:
-    """What `audit verify` was asked; `expect` is the hash of a seal that was kept elsewhere."""
+    """The request of `audit verify`; `expect` is the hash of a seal that was kept elsewhere."""
 
     expect: str | None = None
 
 
 class Break(str, Enum):
-    """What was done to a log that is not whole."""
+    """What is wrong with a log."""
 
     EVENT_CHANGED = "event-changed"
     EVENT_REMOVED = "event-removed"
@@ -101,7 +100,7 @@ class Break(str, Enum):
     SEAL_REMOVED = "seal-removed"
     NOT_AS_EXPECTED = "not-as-expected"
     OUT_OF_ORDER = "out-of-order"
-    """Told of a whole log too: a clock that was set back does the same as a time that somebody made up."""
+    """A whole log may have it too: a clock that was set back has the same effect as an invented time."""
 
     def __str__(self) -> str:
         return self.value
@@ -109,7 +108,7 @@ class Break(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, with what is known of the event or seal that it is about."""
+    """One thing that is wrong, with what is known of its event or seal."""
 
     kind: Break
     message: str
@@ -118,11 +117,11 @@ class Finding:
     seal: int | None = None
     """The position of the seal."""
     at: datetime | None = None
-    """When the event occurred; of one that is gone, when it was sealed."""
+    """When the event occurred; for a removed event, when it was sealed."""
 
 
 class Gap(str, Enum):
-    """What lets a log be changed, or lets new events be lost: the value names the kind."""
+    """What allows changes of the log, or loses new events."""
 
     RULE = "rule"
     TRIGGER_DISABLED = "trigger-disabled"
@@ -140,7 +139,7 @@ class Gap(str, Enum):
 
 @dataclass(frozen=True)
 class Unguarded:
-    """One thing on the tables of the log that must not be so, with the SQL that mends it."""
+    """One gap on the tables of the log, with the SQL that closes it."""
 
     kind: Gap
     table: str
@@ -152,33 +151,33 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether the log is whole, and the first things that are wrong, in the order of the log."""
+    """Whether the log is whole, and the first findings in the order of the log."""
 
     events: int
     seals: int
     unsealed: int
-    """Events that no seal holds yet."""
+    """How many events have no seal yet."""
     head: str | None
     """The hash of the last seal, in hexadecimal digits."""
     head_at: datetime | None
     findings: tuple[Finding, ...]
     out_of_order: tuple[Finding, ...] = ()
-    """Events that are more than an hour older than one that was written before them; they break nothing."""
+    """Events that are over an hour older than an event that was written before them; the log may still be whole."""
     unguarded: tuple[Unguarded, ...] = ()
-    """What lets the log be changed or lose events from now on."""
+    """Gaps by which the log can be changed or lose events from now on."""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no findings."""
         return not self.findings
 
 
 def checked_action(text: str) -> str:
-    """Return a use case, or the beginning of one. Raises: UsageError `audit.action_invalid`."""
+    """Return a use case or its first nouns. Raises: UsageError `audit.action_invalid`."""
     if not _ACTION.fullmatch(text):
         raise UsageError(
             "audit.action_invalid",
-            f"--action {text[:40]!r} is no use case",
+            f"--action {text[:40]!r} is not a use case",
             hint="write it as users.create, or users for all of them",
         )
     return text
@@ -190,53 +189,53 @@ def checked_seal_hash(text: str) -> str:
     if not _HASH.fullmatch(found):
         raise UsageError(
             "audit.hash_invalid",
-            f"--expect {text[:80]!r} is no hash of a seal: 64 hexadecimal digits",
+            f"--expect {text[:80]!r} is not the hash of a seal, which has 64 hexadecimal digits",
             hint="give `head` as an earlier `bazar audit verify` printed it",
         )
     return found
 
 
 _TARGETS = {"user": "user", "email": "user", "organization": "organization", "owner": "user", "plan": "plan"}
-"""The fields of requests that name whom or what they are about, the first of them first, and what they name."""
+"""The fields of requests that name the target, in this order, and the type of the target."""
 _LONGEST_REFERENCE = 254
 
 
 def asked_target(request: object) -> tuple[str, str] | None:
-    """Return the type of what a request is about and its name as it was given; None where it is about nothing.
+    """Return the type of a request's target and its name as given; None for a request without a target.
 
-    Of a request that was denied nothing more is known: whether the name is anybody's is not said.
+    For a denied request nothing more is known, not even whether the target exists.
     """
     for field, kind in _TARGETS.items():
         given = getattr(request, field, None)
         if isinstance(given, str) and given:
             text = given.value if isinstance(given, Enum) else given
-            # As `list` looks for it, and as every encoding of a database takes it.
+            # In the form that `list` searches, in characters that every database encoding has.
             name = text.lower().encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
             return kind, name[:_LONGEST_REFERENCE]
     return None
 
 
-# -- what a reader may see of an event that is within reach -----------------------------------------------------
+# -- which parts of an event a reader may see -------------------------------------------------------------------
 
 _ORGANIZATION_KEYS = frozenset({"organization", "organizations", "organization_id", "org", "orgs", "memberships"})
-"""Where events name organizations: nothing else of before and after may."""
+"""The keys under which events name organizations; no other key does."""
 _ROLE_KEYS = frozenset({"role", "own_role"})
-"""What is said of a membership whose organization stands beside it."""
+"""The keys of a role in an organization that is named in the same object."""
 _IDENTIFIERS = ("id", "organization_id")
 
 
 def as_seen_by(operator: Operator, event: AuditEvent) -> AuditEvent:
-    """Return the event without what it says of organizations that the operator does not belong to.
+    """Return the event without what it says about organizations of which the operator is not a member.
 
-    Superusers see all of it. An organization is known by its id alone: the slug that it had then may be another one's
-    by now. A slug is told only of the organization that the event itself belongs to. What the operator once did in an
-    organization that they have left is shown without its values.
+    Superusers see everything. Only the id identifies an organization: another one may have its slug by now. A slug is
+    shown only for the organization to which the event belongs. What the operator did in an organization that they
+    have left is shown without values.
     """
     if operator.is_superuser:
         return event
     own = frozenset(str(m.organization_id) for m in operator.memberships)
     named = str(event.organization_id) if event.organization_id is not None else None
-    # The target of a denial is what its operator asked for, and no more.
+    # The target of a denial is only what its operator asked for.
     if event.target_type == "organization" and event.outcome is not Outcome.DENIED:
         named = named or event.target_id
     if named is not None and named not in own:
@@ -245,13 +244,13 @@ def as_seen_by(operator: Operator, event: AuditEvent) -> AuditEvent:
         None if side is None else _without_foreign(side, own, inside=named is not None)
         for side in (event.before, event.after)
     )
-    # The sentence of a denial is ours and may name what was taken out; every other reason is the operator's own.
-    told = event.outcome is not Outcome.DENIED or (before, after) == (event.before, event.after)
-    return replace(event, before=before, after=after, reason=event.reason if told else None)
+    # The reason of a denial may name what was taken out; every other reason was typed by the operator.
+    keeps_reason = event.outcome is not Outcome.DENIED or (before, after) == (event.before, event.after)
+    return replace(event, before=before, after=after, reason=event.reason if keeps_reason else None)
 
 
 def _without_foreign(values: Mapping[str, object], own: frozenset[str], *, inside: bool = False) -> dict[str, object]:
-    """Parameters: `inside` says that the event belongs to one of the operator's own, which it calls `organization`."""
+    """Parameters: `inside` says that the event belongs to an organization of the operator, its `organization`."""
     kept: dict[str, object] = {}
     foreign = False
     for key, value in values.items():
@@ -276,7 +275,7 @@ def _inside(value: object, own: frozenset[str]) -> object:
 
 
 def _own_only(value: dict[str, object] | list[object], own: frozenset[str]) -> object:
-    """Of organizations by id, of a list of them, or of one that is an object, what is the operator's own."""
+    """Keep the operator's organizations in a mapping by id, in a list, or in the object of one organization."""
     if isinstance(value, list):
         return [_own_only(cast("Any", v), own) if isinstance(v, list) else v for v in value if _is_own(v, own)]
     if any(key in value for key in _IDENTIFIERS):

@@ -25,7 +25,7 @@ CLAIM = requires("auth.login", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writ
 
 @dataclass(frozen=True)
 class Login:
-    """What `auth login` was asked."""
+    """The request of `auth login`."""
 
     email: str
     password: Secret
@@ -33,21 +33,21 @@ class Login:
 
 @dataclass(frozen=True)
 class Logout:
-    """What `auth logout` was asked; `everywhere` ends all sessions of the user at Supabase."""
+    """The request of `auth logout`; `everywhere` ends all sessions of the user at Supabase."""
 
     everywhere: bool = False
 
 
 @dataclass(frozen=True)
 class ChangePassword:
-    """What `auth password` was asked."""
+    """The request of `auth password`."""
 
     password: Secret
 
 
 @dataclass(frozen=True)
 class WhoAmI:
-    """A session, and what Postgres knows of its user; the latter is None for an identity of no user here."""
+    """A session, and what Postgres has about its user, which is None for an identity that is not a user here."""
 
     user_id: UUID
     email: str
@@ -63,14 +63,14 @@ class WhoAmI:
     claimed: bool = False
     """This sign-in made the user the first superuser."""
     confirmed: bool = True
-    """Supabase Auth said, for this command, that the session holds."""
+    """Supabase Auth confirmed the session for this command."""
     note: str | None = None
-    """Why that, or plan and role, are not known."""
+    """Why the session is not confirmed, or plan and role are unknown."""
 
 
 @dataclass(frozen=True)
 class LoggedOut:
-    """What `auth logout` ended; `at_supabase` None means that Auth could not be asked."""
+    """What `auth logout` ended; `at_supabase` is None if Supabase Auth did not answer."""
 
     was_signed_in: bool
     at_supabase: bool | None
@@ -79,7 +79,7 @@ class LoggedOut:
 
 @dataclass(frozen=True)
 class AccessToken:
-    """An access token to hand to a script, and when it ends."""
+    """An access token for a script, and when it ends."""
 
     token: Secret
     expires_at: datetime

@@ -41,14 +41,14 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class ShowPlan:
-    """What `plans show` was asked."""
+    """The request of `plans show`."""
 
     plan: Plan
 
 
 @dataclass(frozen=True)
 class CheckPermission:
-    """What `plans check` and `plans explain` were asked; without a user the operator is meant."""
+    """The request of `plans check` and `plans explain`; without a user it is about the operator."""
 
     permission: Permission
     user: str | None = None
@@ -57,7 +57,7 @@ class CheckPermission:
 
 @dataclass(frozen=True)
 class PlanUsage:
-    """How many users within reach are on a plan."""
+    """How many users that the operator can see are on a plan."""
 
     plan: str
     title: str
@@ -65,12 +65,12 @@ class PlanUsage:
     active: int
     suspended: int
     share: float
-    """Of all users within reach, 0 to 1."""
+    """Of all these users, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class AssignPlan:
-    """What `plans assign` was asked; `agreed` is the impact that somebody agreed to."""
+    """The request of `plans assign`; `agreed` is the impact that the operator agreed to."""
 
     user: str
     plan: Plan
@@ -86,7 +86,7 @@ class AssignedPlan:
     lost: tuple[str, ...]
     gained: tuple[str, ...]
     impact: Impact | None = None
-    """What a dry run, or a change that was agreed to, takes away."""
+    """What the change takes away."""
 
     @property
     def changed(self) -> bool:
@@ -96,7 +96,7 @@ class AssignedPlan:
 
 @dataclass(frozen=True)
 class EditPlan:
-    """What `plans grant` and `plans revoke` were asked; `agreed` is the impact that somebody agreed to."""
+    """The request of `plans grant` and `plans revoke`; `agreed` is the impact that the operator agreed to."""
 
     plan: Plan
     permission: Permission

@@ -27,27 +27,17 @@ if TYPE_CHECKING:
 def login(backends: Backends, environ: Mapping[str, str], request: Login) -> WhoAmI:
     """Sign in with email and password and keep the session for this target.
 
-    While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one, and an
-    identity that Supabase does not know yet is created with SUPERUSER_PASSWORD.
-    Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
-    Conflict `db.no_database`, before an identity is created for a database that is not there, `users.email_differs`,
-    `users.email_exists`; BackendUnavailable.
+    While the system has no superuser, a sign-in as SUPERUSER_EMAIL makes that user the first one. If Supabase does not
+    know the identity yet, it is created with SUPERUSER_PASSWORD.
+    Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses; Conflict
+    `db.no_database`, before an identity is created, `users.email_differs`, `users.email_exists`; BackendUnavailable.
     """
     from bazar_cli.adapters.config.sessions import Sessions
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     email = normalized_email(request.email)
     if not request.password.reveal():
         raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
-    with AuthClient(backends.target) as client:
-        try:
-            session = client.sign_in(email, request.password)
-        except NotSignedIn as refusal:
-            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(backends, email, request):
-                raise
-            check_superuser(None, request.password)
-            client.create_confirmed(email, request.password, id_of_address(backends, email))
-            session = client.sign_in(email, request.password)
+    session = _session_of(backends, email, request)
     sessions = Sessions.of(backends.target, environ)
     try:
         with sessions.lock():
@@ -61,22 +51,37 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
         claimed = _claim(backends, environ, identity)
         return _who(backends, identity, describe_operator(backends, identity), claimed=claimed)
     except BackendUnavailable as error:
-        # The sign-in itself is done and kept; what Postgres knows is for later commands to find out.
+        # The sign-in is done and kept; later commands ask Postgres again.
         return replace(_who(backends, identity, None), note=error.message)
     except (Conflict, UsageError):
-        # What ends with an error signs nobody in.
+        # A sign-in that ends with an error keeps no session.
         with sessions.lock():
             sessions.forget()
             end_session(backends.target, session)
         raise
 
 
+def _session_of(backends: Backends, email: str, request: Login) -> Session:
+    """Sign in; create the identity of a first superuser whom Supabase does not know."""
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+    with AuthClient(backends.target) as client:
+        try:
+            return client.sign_in(email, request.password)
+        except NotSignedIn as refusal:
+            if refusal.code != "auth.invalid_credentials" or not _is_first_superuser(backends, email, request):
+                raise
+            check_superuser(None, request.password)
+            client.create_confirmed(email, request.password, id_of_address(backends, email))
+            return client.sign_in(email, request.password)
+
+
 def logout(backends: Backends, environ: Mapping[str, str], identities: Identities, request: Logout) -> LoggedOut:
     """Forget the stored session and end it at Supabase; `everywhere` ends all of the user's sessions.
 
-    The user of `everywhere` is the one of BAZAR_TOKEN where that is set; a stored session of another user stays.
-    Without `everywhere` an Auth service that does not answer is no error: the session here is gone anyway.
-    Raises: NotSignedIn with `everywhere` when nobody is signed in; BackendUnavailable with `everywhere`.
+    With `everywhere`, BAZAR_TOKEN names the user if it is set, and a stored session of another user is kept.
+    Without `everywhere`, it is not an error if Supabase Auth does not answer: the session is forgotten in any case.
+    Raises: with `everywhere` NotSignedIn, BackendUnavailable.
     """
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -84,7 +89,7 @@ def logout(backends: Backends, environ: Mapping[str, str], identities: Identitie
     sessions = Sessions.of(backends.target, environ)
     if request.everywhere:
         identity = identities.current()
-        # A refresh that goes on meanwhile would store what has just ended.
+        # The lock keeps a refresh from storing the session again.
         with sessions.lock():
             with AuthClient(backends.target) as client:
                 client.sign_out(identity.access_token, "global")
@@ -95,12 +100,12 @@ def logout(backends: Backends, environ: Mapping[str, str], identities: Identitie
         if sessions.load() is None:
             return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
         with sessions.lock():
-            # Looked at again: a refresh or a sign-in may have stored another one while this waited.
+            # Read again under the lock: a refresh or a sign-in may have stored another one.
             stored = sessions.load()
             sessions.forget()
             ended = stored is not None and end_session(backends.target, stored)
     except NotSignedIn:
-        # A file that nobody can read holds no session that could be ended; removing it is what was asked.
+        # A session that cannot be read cannot be ended, only removed.
         sessions.forget()
         return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
     return LoggedOut(was_signed_in=stored is not None, at_supabase=ended, everywhere=False)
@@ -121,22 +126,22 @@ def forget_ended(backends: Backends, environ: Mapping[str, str], identities: Ide
 
 
 def _is_of(sessions: Sessions, identity: Identity) -> bool:
-    """Whether the stored session is this user's: BAZAR_TOKEN may speak for somebody else."""
+    """Whether the stored session belongs to this user: BAZAR_TOKEN may belong to another one."""
     try:
         stored = sessions.load()
     except (NotSignedIn, BackendUnavailable):
-        # One that nobody can read: whose it is shows only where it was this command's own.
+        # The owner of a session that cannot be read is known only if this command used it.
         return identity.source is IdentitySource.SESSION
     return stored is not None and stored.user_id == identity.user_id
 
 
 def status(backends: Backends, identities: Identities) -> WhoAmI:
-    """Return who is signed in, from which source, until when, and what Postgres knows of them.
+    """Return the signed-in user, the source and end of the session, and what Postgres has about the user.
 
-    Supabase confirms the session as for a command that writes. Where it does not answer, or refuses the key, `note`
-    says why.
-    Raises: NotSignedIn when nobody is, or the session was revoked; BackendUnavailable when Postgres cannot say plan
-    and role, or only Supabase can tell whose the token is.
+    Supabase confirms the session as for a command that writes. If it does not answer or refuses the key, `note` says
+    why.
+    Raises: NotSignedIn, also for a revoked session; BackendUnavailable if Postgres does not answer, or if Supabase
+    does not and the token cannot be verified without it.
     """
     identity, note = identities.current(), None
     try:
@@ -150,7 +155,7 @@ def status(backends: Backends, identities: Identities) -> WhoAmI:
 def refresh(backends: Backends, grant: Grant, identities: Identities) -> WhoAmI:
     """Renew the stored session now.
 
-    Raises: UsageError `auth.nothing_to_refresh` for an identity that is no stored session; NotSignedIn.
+    Raises: UsageError `auth.nothing_to_refresh` if the identity is not from a stored session; NotSignedIn.
     """
     grant.demand(use_cases.REFRESH)
     source = identities.current().source
@@ -190,7 +195,7 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
         with AuthClient(backends.target) as client:
             client.set_password(grant.identity.access_token, password)
     except (UsageError, NotSignedIn):
-        # A refusal did nothing; of an unknown outcome the event of the intent stays.
+        # A refusal did nothing. After an unknown outcome only the event of the intent is kept.
         with backends.database().transaction(grant, finishing=True) as connection:
             events.record(connection, grant, replace(change, outcome="undone"))
         raise
@@ -202,13 +207,13 @@ def _claim(backends: Backends, environ: Mapping[str, str], identity: Identity) -
         return False
     from bazar_cli.services.gate.identities import Identities, SignInSettings
 
-    # The session that was just stored speaks, and nothing else that the shell may hold.
+    # Only the session that was just stored counts here, not BAZAR_TOKEN.
     with closing(Identities(backends.target, SignInSettings(environ))) as identities:
         return claim_by(backends, Gate(backends, identities).authorize(use_cases.CLAIM, None))
 
 
 def _is_first_superuser(backends: Backends, email: str, request: Login) -> bool:
-    """Whether these are the credentials of a superuser that is still to be made."""
+    """Whether these are the credentials of a first superuser who is still to be created."""
     target = backends.target
     given = (email, request.password) == ((target.superuser_email or "").lower(), target.superuser_password)
     return given and not has_active_superuser(backends, before=use_cases.CLAIM)

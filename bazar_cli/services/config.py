@@ -1,4 +1,4 @@
-"""Configuration of this machine's user: settings with their sources, places, profiles."""
+"""The configuration on this machine: settings with their sources, folders, profiles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"})
 
 
 def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
-    """Return what the flags name."""
+    """Return the choice of the flags."""
     from bazar_cli.adapters.config.target import TargetChoice
 
     return TargetChoice(profile, env_file)
@@ -72,7 +72,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
 def settings(
     choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None]
 ) -> tuple[Setting, ...]:
-    """Return every setting with its value, secrets hidden, and its source; a missing or half target is shown too.
+    """Return every setting with its source and value, without secrets; a missing or half target is shown too.
 
     Parameters: `warn` as of `adapters.config.target.resolve_target`.
     Raises: UsageError when the sources contradict each other or cannot be read.
@@ -99,7 +99,7 @@ def settings(
 
 
 def places(environ: Mapping[str, str]) -> tuple[Place, ...]:
-    """Return the folders and files that bazar uses on this machine; a user without a home has none of them."""
+    """Return the folders and files that bazar uses on this machine; without a home folder there are none."""
     from bazar_cli.adapters.config.folders import config_dir, data_dir
     from bazar_cli.adapters.files import is_there
 
@@ -135,7 +135,7 @@ def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
 
 
 def add_profile(environ: Mapping[str, str], name: str, values: Mapping[str, str], *, activate: bool) -> Profile:
-    """Keep a target under a name, in place of an earlier one of that name; the first one becomes active.
+    """Save a target under a name, replacing an earlier one; the first profile becomes active.
 
     Parameters: `values` are the target's variables by their environment names.
     Raises: UsageError `config.profile_name`, `config.profile_reserved` and those of an invalid target.
@@ -150,7 +150,7 @@ def add_profile(environ: Mapping[str, str], name: str, values: Mapping[str, str]
 
 
 def check_profile_name(name: str) -> None:
-    """Refuse a name that no profile of the user's own can have.
+    """Refuse a name that no profile of the user can have.
 
     Raises: UsageError `config.profile_name`, `config.profile_reserved`.
     """
@@ -183,9 +183,9 @@ def remove_profile(environ: Mapping[str, str], name: str) -> None:
 def explicit_values(
     choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None]
 ) -> dict[str, str] | None:
-    """Return the target that a flag or the environment names; None when it would only be found by looking.
+    """Return the target that a flag or the environment names; None where neither does.
 
-    A profile is made of what somebody chose, never of the active profile or of an env file that lies around.
+    A profile is never made from the active profile or from an env file that was only found.
     Parameters: `warn` as of `adapters.config.target.resolve_target`.
     """
     from bazar_cli.adapters.config.target import target_values
@@ -198,7 +198,7 @@ def explicit_values(
 
 
 def redacted(name: str, value: str | None) -> str | None:
-    """Return a value as it may be shown: no secret, no password in a URL."""
+    """Return a value as it may be shown, without a secret or the password in a URL."""
     if value is None or name not in _SECRET | _URLS:
         return value
     return HIDDEN if name in _SECRET else without_secrets(value)
@@ -210,10 +210,7 @@ def origin(source: TargetSource) -> str:
 
 
 def _is_signed_in(environ: Mapping[str, str], name: str, supabase_url: str) -> bool | None:
-    """Whether a session of this target is stored; one that cannot be read is `doctor`'s to explain.
-
-    None where the keyring does not say: a locked one keeps nobody from seeing and choosing profiles.
-    """
+    """Whether a session of this target is stored and can be read; None if the keyring does not answer."""
     from bazar_cli.adapters.config.sessions import Sessions
 
     try:

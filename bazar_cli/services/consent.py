@@ -1,4 +1,4 @@
-"""Consent by a name typed again: what a command named with `--confirm` must be given before it acts."""
+"""Impacts that are confirmed by a name: the email of a user, or the name of the database."""
 
 from __future__ import annotations
 
@@ -6,71 +6,36 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line, option
-from bazar_cli.domain.errors import Refused
-from bazar_cli.domain.texts import composed
+from bazar_cli.domain.consent import Impact, Word
 
 if TYPE_CHECKING:
     from bazar_cli.domain.entities import User
 
 
-_SHOWN = 80
-"""So many characters of what was typed are shown: it may be anything."""
+def on_user(user: User, verb: str, text: str) -> Impact:
+    """Return the impact of `bazar users VERB`, which the email of the user confirms.
 
-
-def not_it(given: str | None) -> str:
-    """What an error about a confirmation says of the value given: nothing where none was."""
-    return "" if given is None else f", and {_shown(given)} is not it"
-
-
-def as_detail(given: str | None) -> dict[str, object]:
-    """The value given, for the details of that error."""
-    return {} if given is None else {"confirm": _shown(given)[1:-1]}
-
-
-def _shown(given: str) -> str:
-    return repr(given if len(given) <= _SHOWN else f"{given[:_SHOWN]}...")
-
-
-def confirmed_by_email(grant: Grant, user: User, confirm: str | None, doing: str, verb: str) -> None:
-    """Demand the user's email, in any case. A dry run needs no consent; what was given wrong is wrong there too.
-
-    Parameters: `doing` and `verb` say what is done to the user: `deleting`, of `users delete`.
-    Raises: Refused `users.confirm_mismatch`, with the exact command.
+    Parameters: `text` says what it does.
     """
-    if grant.dry_run if confirm is None else confirm.lower() == user.email:
-        return
-    raise Refused(
-        "users.confirm_mismatch",
-        f"{doing} {user.email} needs its email as confirmation{not_it(confirm)}",
-        hint=f"to do it: `{command_line(f'users {verb}', user.email, confirm=user.email)}`",
-        details={"user_id": str(user.id), **as_detail(confirm)},
+    return Impact(
+        text=text,
+        question=f"Type the email to {verb} this user",
+        command=command_line(f"users {verb}", user.email, confirm=user.email),
+        details={"user_id": str(user.id)},
+        word=Word(user.email, "the email of the user", "users.confirm_mismatch", any_case=True),
     )
 
 
-def confirmed_by_database(
-    grant: Grant,
-    database: str,
-    confirm: str | None,
-    doing: str,
-    command: str,
-    *,
-    needed: bool = True,
-    goes: str = "",
-    details: Mapping[str, object] = MappingProxyType({}),
-) -> None:
-    """Demand the name of the database. A dry run needs no consent; what was given wrong is wrong there too.
+def on_database(database: str, command: str, text: str, details: Mapping[str, object] = MappingProxyType({})) -> Impact:
+    """Return the impact of a command which the name of the database confirms.
 
-    Parameters: `doing` says what is done: `dropping shop`; `command` does it, without --confirm; `needed` is false
-    where nothing changes; `goes` is a sentence about what would go, `details` the same for machines.
-    Raises: Refused `db.confirm_mismatch`, with the exact command.
+    Parameters: `command` is the command line without --confirm; `text` says what it does.
     """
-    if (grant.dry_run or not needed) if confirm is None else composed(confirm) == composed(database):
-        return
-    raise Refused(
-        "db.confirm_mismatch",
-        f"{doing} needs the name of the database as confirmation{not_it(confirm)}" + (f". {goes}" if goes else ""),
-        hint=f"to do it: `{command} {option('confirm', database)}`",
-        details={"database": database, **details, **as_detail(confirm)},
+    return Impact(
+        text=text,
+        question=f"Type {database} to do it",
+        command=f"{command} {option('confirm', database)}",
+        details={"database": database, **details},
+        word=Word(database, "the name of the database", "db.confirm_mismatch"),
     )

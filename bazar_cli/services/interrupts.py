@@ -15,14 +15,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Hold:
-    """A first signal waits until the hold ends; a second one ends the command at once."""
+    """Delays a first signal until the hold ends; a second one ends the command at once."""
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
         self._first: signal.Signals | None = None
 
     def begin(self) -> None:
-        """Hold signals from now on. Outside the main thread, where Python delivers none, it does nothing."""
+        """Hold signals from now on; does nothing outside the main thread, where Python delivers no signals."""
         if self._before or threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
@@ -33,11 +33,11 @@ class _Hold:
 
     @property
     def waits(self) -> bool:
-        """Whether a signal came and waits."""
+        """Whether a signal waits."""
         return self._first is not None
 
     def end(self) -> None:
-        """Let signals act again, and the one that waited."""
+        """Let signals act again, the waiting one first."""
         self._restore()
         if self._first is not None:
             _act(self._first)
@@ -66,10 +66,10 @@ _outer: ContextVar[_Hold | None] = ContextVar("outer", default=None)
 
 @contextmanager
 def step_in_hand() -> Generator[Callable[[], None]]:
-    """Lend the call that begins a step: from then to the block's end a first SIGINT, SIGTERM or SIGHUP waits.
+    """Lend a function that begins a step; from its call to the end of the block a first signal waits.
 
-    It is called last before the commit that begins the step: what is interrupted before is rolled back. A
-    block takes at most the timeouts of its calls. What it leaves is safe to run again in any case.
+    Call it just before the commit that begins the step: an interrupt before it rolls back. A block lasts at most as
+    long as the timeouts of its calls. Whatever it leaves is safe to run again.
     """
     outer = _outer.get()
     hold = outer or _Hold()
@@ -82,9 +82,9 @@ def step_in_hand() -> Generator[Callable[[], None]]:
 
 @contextmanager
 def between_steps() -> Generator[Callable[[], bool]]:
-    """Let a first signal wait until the block's end, and lend the call that says whether one does.
+    """Let a first signal wait until the end of the block, and lend a function that says whether one waits.
 
-    For many steps in a row, or on many threads: each looks before it begins, and the block ends after those in hand.
+    This is for many steps in a row or on many threads. Each step calls the function before it begins.
     """
     outer = _outer.get()
     hold = outer or _Hold()
@@ -100,7 +100,7 @@ def between_steps() -> Generator[Callable[[], bool]]:
 
 @contextmanager
 def until_shown() -> Generator[None]:
-    """Let a step that begins within the block last to the block's end: what is shown only once is not lost."""
+    """Extend a step that begins in the block to the end of the block: its result is shown before a signal acts."""
     hold = _Hold()
     token = _outer.set(hold)
     try:

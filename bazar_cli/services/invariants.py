@@ -1,8 +1,8 @@
-"""What no operator may end: the last superuser who rules, the last owner of an organization, and what those who
-rule need of their plan (docs/permissions.md).
+"""What no operator may end: the last active superuser on Premium, the last owner of an organization, and the
+permissions of Premium that superusers need (docs/permissions.md).
 
-Each check locks what it counts, so that of two operators at the same moment the second one sees what the first one
-did: the organizations, or for those who rule one lock that all take who end one.
+Each check locks what it counts: the organizations, or one lock for all superusers. So the second of two operators at
+the same moment sees what the first one did.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bazar_cli.domain.entities import Organization, User
 
 
-def keep_ruler(connection: Connection, user: User) -> None:
-    """Refuse to take out of service, or off Premium, the last active superuser on Premium.
+def keep_last_superuser(connection: Connection, user: User) -> None:
+    """Refuse to suspend, delete, demote or move off Premium the last active superuser on Premium.
 
     Raises: Conflict `users.last_superuser`.
     """
@@ -35,19 +35,19 @@ def keep_ruler(connection: Connection, user: User) -> None:
 
 
 def keep_owners(connection: Connection, user: User) -> None:
-    """Refuse to take the last active owner of an organization out of service.
+    """Refuse to suspend or delete the last active owner of an organization.
 
     Raises: Conflict `users.last_owner`, naming every organization.
     """
     from bazar_cli.adapters.postgres.users import users
 
-    alone = users.organizations_owned_alone(connection, user.id)
-    if alone:
-        raise _last_owner(user, alone)
+    slugs = users.organizations_owned_alone(connection, user.id)
+    if slugs:
+        raise _last_owner(user, slugs)
 
 
 def keep_owner(connection: Connection, organization: Organization, user: User) -> None:
-    """Refuse to take its last active owner from one organization, whose roles the caller has locked.
+    """Refuse to take the last active owner from an organization, whose roles the caller has locked.
 
     Raises: Conflict `users.last_owner`.
     """
@@ -58,7 +58,7 @@ def keep_owner(connection: Connection, organization: Organization, user: User) -
 
 
 def keep_premium(plan: Plan, permission: Permission) -> None:
-    """Refuse to take from Premium what those who rule need.
+    """Refuse to take from Premium what superusers need.
 
     Raises: Conflict `plans.protected`.
     """
@@ -66,7 +66,7 @@ def keep_premium(plan: Plan, permission: Permission) -> None:
         kept = sorted(KEPT_BY_PREMIUM)
         raise Conflict(
             "plans.protected",
-            f"Premium cannot lose {permission}: superusers on Premium rule by it, and nobody could grant it back",
+            f"Premium cannot lose {permission}: superusers on Premium need it, and nobody could grant it back",
             hint=f"Premium always keeps {', '.join(kept)}",
             details={"plan": plan.value, "permission": permission.value, "kept": [p.value for p in kept]},
         )

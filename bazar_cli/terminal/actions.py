@@ -1,4 +1,4 @@
-"""What GitHub Actions shows beside the log: annotations, and the summary of a step.
+"""Annotations and the summary of a step in GitHub Actions.
 
 Workflow commands and their escapes: docs.github.com, "Workflow commands for GitHub Actions".
 """
@@ -14,21 +14,21 @@ _SUMMARY = "GITHUB_STEP_SUMMARY"
 _MARKUP = frozenset("\\`*_|<>[]#&~$")
 
 
-def is_there(environ: Mapping[str, str]) -> bool:
+def is_active(environ: Mapping[str, str]) -> bool:
     """Say whether this process runs as a step of GitHub Actions."""
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def annotation(title: str, lines: Sequence[str]) -> str:
-    """Return the command that makes an error an annotation of these lines; what they quote breaks none of them."""
+    """Return the workflow command that shows an error as an annotation of these lines."""
     named = _encoded(title).replace(":", "%3A").replace(",", "%2C")
     return f"::error title={named}::{'%0A'.join(map(_encoded, lines))}"
 
 
 def add_to_summary(environ: Mapping[str, str], title: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Append a table of two columns to the step's summary, where there is one. Raises: OSError."""
+    """Append a table of two columns to the summary of the step, if it has one. Raises: OSError."""
     path = environ.get(_SUMMARY)
-    if not path or not is_there(environ):
+    if not path or not is_active(environ):
         return
     table = [f"| {_cell(name)} | {_cell(text)} |" for name, text in rows]
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
@@ -41,5 +41,5 @@ def _encoded(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that stays in its cell and is no markup."""
+    """Return a text for one cell, without markup."""
     return "".join(f"&#{ord(c)};" if c in _MARKUP else c if c.isprintable() else " " for c in text)

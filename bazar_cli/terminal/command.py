@@ -1,4 +1,4 @@
-"""The wrapper around every verb: a spec is required, common options are added, results have one view."""
+"""The wrapper around every verb: it requires a spec, adds common options, and has one view for results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Verb(Generic[T]):
     def command(self, path: str, start: Callable[[Run[T]], None], context: Context) -> LiteCommand:
         """Return the Typer command that runs the body.
 
-        Parameters: `path` is how users call it; `start` is told of the Run before the body gets it.
+        Parameters: `path` is how users call it; `start` is called with the Run before the body.
         """
         from bazar_cli.terminal.leaf_help import command_help
         from bazar_cli.terminal.streams import results
@@ -56,7 +56,7 @@ class Verb(Generic[T]):
 
 
 def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
-    """Return a body's own parameters, in the place of each dataclass of options its fields, and those dataclasses."""
+    """Return the parameters of a body, with the fields of its dataclasses of options, and these dataclasses."""
     own: list[inspect.Parameter] = []
     shared: dict[str, type[Any]] = {}
     for parameter in list(inspect.signature(body, eval_str=True).parameters.values())[1:]:
@@ -75,9 +75,9 @@ def command(
     """Declare a verb.
 
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
-    command lines for the help, each starting with `bazar`; `parts` names what of a composite command asks the
-    gate for a Grant of its own. The body gets the Run and its own options, and returns an exit code or None
-    for 0. A parameter whose type is a dataclass of options stands for all of them.
+    command lines for the help, each starting with `bazar`; `parts` names the parts of a composite command that need
+    another Grant. The body gets the Run and its own options, and returns an exit code or None for 0. A parameter
+    whose type is a dataclass of options stands for all of them.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:

@@ -1,11 +1,11 @@
-"""Data on its way to a terminal: no control character reaches it."""
+"""Escapes for control characters in data, so that none reaches a terminal."""
 
 from __future__ import annotations
 
 import re
 
 # C0 and C1 controls and DEL move the cursor or start sequences; the bidirectional and line-separator
-# characters reorder or break what a reader sees; lone surrogates cannot be encoded.
+# characters reorder or break lines; lone surrogates cannot be encoded.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -16,9 +16,9 @@ def escaped(text: str) -> str:
 
 
 def escaped_json(text: str) -> str:
-    """Return a JSON text with the unsafe characters that JSON itself allows written as `\\uXXXX`.
+    """Return a JSON text with the unsafe characters that JSON allows written as `\\uXXXX`.
 
-    They occur inside strings only, so the text stays the same JSON.
+    They occur inside strings only, so the JSON has the same meaning.
     """
     return _UNSAFE.sub(lambda m: m[0] if m[0] in "\n\t\r" else f"\\u{ord(m[0]):04x}", text)
 

@@ -1,4 +1,4 @@
-"""The options that say which events of the audit log: the same for its list and its export."""
+"""The options that filter events of the audit log, for `audit list` and `audit export`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bazar_cli.terminal.times import moment
 
 @dataclass(frozen=True)
 class EventOptions:
-    """What was given of them; a parameter of this type stands for all of its fields."""
+    """The given filters; a parameter of this type stands for all of its fields."""
 
     operator: Annotated[
-        str | None, Option("--operator", help="by this user: an id, or the email they had", metavar="USER")
+        str | None, Option("--operator", help="by this user: an id, or the email at that time", metavar="USER")
     ] = None
     target: Annotated[
-        str | None, Option("--target", help="about this user, organization or plan, gone or not", metavar="REF")
+        str | None, Option("--target", help="about this user, organization or plan, even if deleted", metavar="REF")
     ] = None
     action: Annotated[
-        str | None, Option("--action", help="a use case: users.create, or users for all of them", metavar="ACTION")
+        str | None, Option("--action", help="such as users.create, or users for all actions on users", metavar="ACTION")
     ] = None
     outcome: Annotated[Outcome | None, Option("--outcome", help="done, denied or undone", metavar="OUTCOME")] = None
     org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None
@@ -32,7 +32,7 @@ class EventOptions:
 
     @property
     def filters(self) -> EventFilters:
-        """The filters with their times read. Raises: UsageError `input.time_invalid`."""
+        """The filters, with parsed times. Raises: UsageError `input.time_invalid`."""
         return EventFilters(
             self.operator,
             self.target,

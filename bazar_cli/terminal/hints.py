@@ -1,4 +1,4 @@
-"""Commands that a text tells people to run: for the same target as the command that tells it."""
+"""Commands in messages and hints, completed with the target of the current command."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from bazar_cli.domain.command_lines import option
 from bazar_cli.registry import TREE, Leaf
 
 _PART = r"""(?:'[^']*'|"[^"]*"|[^`'"])"""
-"""A character of a command, or a quoted text in it: a value may hold a backtick, or what looks like `--`."""
+"""A character of a command, or a quoted text, which may hold a backtick or `--`."""
 _COMMAND = re.compile(rf"`bazar ({_PART}+?)( -- {_PART}+)?`")
 _WITHOUT_TARGET = frozenset({"local", "completion", "help"})
-"""Groups that speak to no target; `config profiles` is one more."""
+"""Groups that use no target; `config profiles` is another."""
 _NAMED = frozenset({"--profile", "--env-file", "--help"})
 
 
 def with_target(text: str, profile: str | None, env_file: Path | None) -> str:
-    """Return a text whose commands in backticks name the target that a flag named.
+    """Return a text with the target flag of the current command added to its commands in backticks.
 
-    Without the flag they would find another one, and what they do would be done there. A target that was found
-    is found again.
+    Without the flag they would run against another target. A target that no flag named needs none.
     """
     if profile is not None:
         flag = option("profile", profile)

@@ -20,13 +20,13 @@ from bazar_cli.terminal.run import Context, Run
 from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchOption
 
 _EXTRA = "Got unexpected extra argument(s)"
-"""How Typer begins; the words follow, in brackets."""
+"""How Typer's message begins; the words follow, in brackets."""
 
-_LOST = "the command itself was done; look at its result again, or make room and repeat it"
+_CHECK = "check that standard output is open and its disk has space"
 
 
 def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command and return its exit code; an interrupt travels on as KeyboardInterrupt.
+    """Run a command and return its exit code; an interrupt is raised as KeyboardInterrupt.
 
     Parameters: `words` lead to the leaf, `arguments` follow them.
     """
@@ -37,7 +37,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     redactor = Redactor(environ)
     machine = reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
-    reporter.annotates = words[:1] == ["db"] and actions.is_there(environ)
+    reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
     runs: list[Run[Any]] = []
     failure = ""
 
@@ -59,13 +59,13 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         code, failure = reporter.report(error), error.code
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a bug of ours or of other people's code, which is told
+    except BaseException as error:  # noqa: BLE001 - any bug is reported with its request id
         code, failure = reporter.unexpected(error), "internal.unexpected"
     out.flush()
     lost = streams.lost(out)
-    # A reader that has gone has seen enough: that is no error of anybody's.
+    # A closed pipe (`| head`) is not an error.
     if lost and not failure and not isinstance(lost, BrokenPipeError):
-        unwritable = streams.unwritable(lost, _LOST if runs else "send the help to where there is room")
+        unwritable = streams.unwritable(lost, f"the command is done: {_CHECK}" if runs else _CHECK)
         code, failure = reporter.report(unwritable, code), unwritable.code
     for run in runs:
         if not failure:
@@ -82,7 +82,7 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
         if near:
             hint = f"did you mean {' or '.join(near)}? {hint}"
         else:
-            hint += "; a value that begins with a hyphen goes behind `--`, and behind all options"
+            hint += "; write a value that begins with a hyphen after `--`, after all options"
         return UsageError("usage.unknown_option", f"`{path}` has no option {error.option_name}", hint=hint)
     if isinstance(error, MissingParameter) and error.param is not None:
         name = error.param.name.upper().replace("_", "-")
@@ -104,8 +104,8 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
                 "usage.encoding",
-                f"the argument {argument[:40]!r} is no UTF-8 text",
-                hint="check the terminal's or the script's encoding",
+                f"the argument {argument[:40]!r} is not valid UTF-8",
+                hint="check the encoding of the terminal or the script",
             )
     try:
         with command.make_context(path, list(arguments)) as context:

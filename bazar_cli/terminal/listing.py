@@ -1,4 +1,4 @@
-"""Help of the root and of groups, from the registry alone: no Typer, no verb's module."""
+"""Help of the root and of groups, from the registry: imports no Typer and no command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXIT CODES, ENVIRONMENT, OUTPUT
 
 
 def listing(group: Group, words: list[str]) -> str:
-    """Return the help of a group: what it is for, and what is in it."""
+    """Return the help of a group: its purpose and its commands."""
     path = " ".join(["bazar", *words])
     width = max(len(name) for name in group.commands) + 2
     groups = [f"  {name:<{width}}{node.help}" for name, node in group.commands.items() if isinstance(node, Group)]
@@ -23,7 +23,7 @@ def listing(group: Group, words: list[str]) -> str:
         if entries:
             lines += ["", title, *entries]
     if group.default_command:
-        lines += ["", f"`{path}` alone is `{path} {group.default_command}`."]
+        lines += ["", f"`{path}` is short for `{path} {group.default_command}`."]
     if not words:
         lines += ["", "EXAMPLES", "  $ bazar local start", "  $ bazar users create ada@example.com --generate-password"]
     lines += ["", f"`{path} COMMAND --help` explains a command, with examples."]

@@ -1,7 +1,7 @@
-"""Log lines: on standard error with --debug, in a file with --log-file; text or JSON, with the request id.
+"""Log lines on standard error with --debug, in a file with --log-file; text or JSON, with the request id.
 
-Those of libraries and of migrations too, and their warnings, go there and nowhere else, whatever they set up for
-themselves: without --debug and --log-file nobody sees them.
+Log lines and warnings of libraries and migrations go there, too, and nowhere else, whatever these set up. Without
+--debug and --log-file there are none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bazar_cli.terminal.streams import messages, say
 
 _TEXT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s] %(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
-# Statements and requests of the libraries help to understand; their debug level shows parameters.
+# The info level of libraries has statements and requests; their debug level would show parameters.
 _LEVELS = {"bazar_cli": logging.DEBUG, "httpx": logging.INFO, "alembic": logging.INFO}
 _OTHERS = logging.WARNING
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where the log lines of one command go, and what they carry."""
+    """Where the log lines of one command go, and their fields."""
 
     request_id: str
     command: str
@@ -44,7 +44,7 @@ class LogSettings:
 
 
 def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], None]:
-    """Send log lines where they were asked for; return what tells of the command's end, with its exit code.
+    """Start logging; return the function that logs the end of the command, with its exit code and error code.
 
     Raises: UsageError `log.unwritable`.
     """
@@ -59,7 +59,7 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], Non
         handler.addFilter(_with_request(settings.request_id, redactor))
     for name, level in _LEVELS.items() if handlers else ():
         logging.getLogger(name).setLevel(level)
-    _take_all(handlers)
+    _replace_handling(handlers)
     began = time.monotonic()
     _log.info("%s begins", settings.command)
     for handler in handlers:
@@ -77,11 +77,11 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], Non
     return end
 
 
-def _take_all(handlers: list[logging.Handler]) -> None:
-    """Send every record, every warning and what ends a thread to these handlers alone.
+def _replace_handling(handlers: list[logging.Handler]) -> None:
+    """Send all records, warnings and uncaught errors of threads to these handlers only.
 
-    Handlers of the root logger would do it, but `logging.basicConfig(force=True)` takes them away, and another
-    handler writes on standard error what is neither asked for nor redacted.
+    Handlers of the root logger are not enough: `logging.basicConfig(force=True)` removes them, and a handler of a
+    library would write lines to standard error that nobody asked for and that are not redacted.
     """
 
     def take(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: ARG001 - a method
@@ -106,13 +106,13 @@ def _take_all(handlers: list[logging.Handler]) -> None:
 
 
 class _ToFile(logging.FileHandler):
-    """Log lines in a file. One that takes none from the start is refused; later the command's work goes on."""
+    """Log lines in a file. An error of the first line is raised. A later one is a warning, and the command goes on."""
 
     def __init__(self, path: Path, handle: int) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
         self.stream = os.fdopen(handle, "w", encoding="utf-8")
         self.begun = False
-        self._told = False
+        self._warned = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         error = sys.exc_info()[1]
@@ -120,8 +120,8 @@ class _ToFile(logging.FileHandler):
             super().handleError(record)
         elif not self.begun:
             raise _unwritable(Path(self.baseFilename), error) from error
-        elif not self._told:
-            self._told = True
+        elif not self._warned:
+            self._warned = True
             say(f"warning: the log file {self.baseFilename} lacks lines: {error.strerror}")
 
 
@@ -129,7 +129,7 @@ def _file_handler(path: Path) -> logging.Handler:
     from bazar_cli.adapters.files import open_private
 
     try:
-        # Made private, because log lines name people; one that exists keeps its mode.
+        # A new file is private, because log lines name people; an existing one keeps its mode.
         return _ToFile(path, open_private(path, os.O_WRONLY | os.O_APPEND, only_files=False))
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -144,7 +144,7 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
 
 
 class _TextFormatter(logging.Formatter):
-    """One line for a record; those of a traceback begin with a bar."""
+    """One line per record; lines of a traceback begin with a bar."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         return escaped(super().formatMessage(record))
@@ -165,7 +165,7 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
         formatter = _TextFormatter(_TEXT, datefmt=_TIME)
     formatter.converter = time.gmtime
     plain, traced = formatter.format, formatter.formatException
-    # Before it becomes JSON, which may write a secret in another way, and once more what is none of these.
+    # Before JSON escapes change a secret, and once more for the rest of the line.
     formatter.formatException = lambda ei: redactor.hide(str(traced(ei)))
     formatter.format = lambda record: redactor.hide(plain(record))
     return formatter
@@ -175,7 +175,7 @@ def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
     class RequestFilter(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             record.request_id = request_id
-            # Before the line becomes JSON, which may write a secret in another way.
+            # Before JSON escapes change a secret.
             record.msg, record.args = redactor.hide(_text(record)), None
             return True
 
@@ -185,5 +185,5 @@ def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
 def _text(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - what a library logs may not fit its own format, and stops nothing
+    except Exception:  # noqa: BLE001 - a library may log arguments that do not fit its format
         return f"{record.msg} {record.args}"

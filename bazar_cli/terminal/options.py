@@ -27,18 +27,18 @@ StatementTimeout: TypeAlias = Annotated[
     float | None,
     Option("--statement-timeout", help="seconds a statement may take (default: no limit)", metavar="S"),
 ]
-"""The same for migrations in both directions."""
+"""The option of commands that migrate or roll back."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was given of the common options."""
+    """The given common options."""
 
     output: Annotated[
         Format | None, Option("--output", "-o", help="table (default), json, jsonl, csv, yaml or ids", metavar="FORMAT")
     ] = None
     fields: Annotated[str | None, Option("--fields", help="columns or keys, in this order", metavar="A,B")] = None
-    quiet: Annotated[bool, Option("--quiet", "-q", help="no notices")] = False
+    quiet: Annotated[bool, Option("--quiet", "-q", help="show no notices")] = False
     yes: Annotated[bool, Option("--yes", "-y", help="answer confirmations with yes")] = False
     no_input: Annotated[bool, Option("--no-input", help="never prompt")] = False
     profile: Annotated[str | None, Option("--profile", help="use the target of this profile", metavar="NAME")] = None

@@ -33,15 +33,15 @@ class Format(str, Enum):
         return self.value
 
 
-# What a spreadsheet takes for a sign that starts a formula, also in the width and forms of Asian scripts.
+# The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
 _SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# Some programs leave out what nobody sees; and the quote of a CSV field, where the field begins before this cell.
+# Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
 _UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
 _FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
-"""Where a formula may begin, and where a quote stands that would be taken for one of ours.
+"""Where a formula may begin, and where a quote looks like one of ours.
 
-A spreadsheet whose list separator is not the comma takes the file apart at that one, and at every line break, within
-the quotes of a cell too.
+A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
+quotes of a cell.
 """
 
 
@@ -57,7 +57,7 @@ class Renderer:
         self._stream = stream or results()
 
     def check(self, view: View[Any]) -> None:
-        """Refuse, before anything is done, what cannot be shown.
+        """Refuse what cannot be shown, before the command does anything.
 
         Raises: UsageError `output.unknown_field`, `output.no_ids`.
         """
@@ -71,14 +71,15 @@ class Renderer:
                 raise UsageError("output.ids_fields", "-o ids prints ids and takes no --fields", hint="leave one out")
 
     def one(self, view: View[T], item: T) -> None:
-        """Write a single result, to the last byte: the bare object, its id, or a table of names and values."""
-        names = view.of(item, self.fields)
+        """Write a single result: the bare object, its id, or a table of names and values."""
+        names = view.chosen_of(item, self.fields)
+        encode = view.record.encoder(names)
         if self.format is Format.JSON:
-            self._line(_pretty(view.record(item, names)))
+            self._line(_pretty(encode(item)))
         elif self.format is Format.JSONL:
-            self._line(_compact(view.record(item, names)))
+            self._line(_compact(encode(item)))
         elif self.format is Format.YAML:
-            self._write(self._yaml(view.record(item, names)))
+            self._write(self._yaml(encode(item)))
         elif self.format is Format.CSV:
             self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
         elif self.format is Format.IDS:
@@ -86,19 +87,19 @@ class Renderer:
         elif (raw := self._raw(view, item)) is not None:
             self._line(raw.rstrip("\n"))
         else:
-            rows = [(name, text) for name in names for text in _lines(view, item, name)]
+            rows = [(name, escaped(text)) for name in names for text in view.table_lines(item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))
         self._stream.flush()
 
     @property
     def lost(self) -> OSError | None:
-        """Why what was written did not arrive."""
+        """The error that stopped the output, if any."""
         return lost(self._stream)
 
     def pages(self, view: View[T], given: Iterable[Page[T]]) -> int:
-        """Write a list, one page after the other as they arrive; memory holds one page.
+        """Write a list page by page, as pages arrive; return the number of items.
 
-        It ends where nobody takes the results any more. Returns how many items there were.
+        Memory holds one page. It stops if the reader of standard output is gone.
         """
         names = view.chosen(self.fields)
         count = 0
@@ -121,9 +122,10 @@ class Renderer:
             for page in pages:
                 self._csv_rows([[view.cell(item, n) for n in names] for item in page.items])
         elif self.format is Format.JSONL:
+            encode = view.record.encoder(names)
             for page in pages:
                 for item in page.items:
-                    self._line(_compact(view.record(item, names)))
+                    self._line(_compact(encode(item)))
         elif self.format is Format.IDS:
             for page in pages:
                 for item in page.items:
@@ -136,44 +138,42 @@ class Renderer:
 
     def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
         self._write('{\n  "items": [')
+        encode = view.record.encoder(names)
         first, cursor = True, None
         for page in pages:
             for item in page.items:
-                text = _pretty(view.record(item, names)).replace("\n", "\n    ")
+                text = _pretty(encode(item)).replace("\n", "\n    ")
                 self._write(f"{'' if first else ','}\n    {text}")
                 first = False
             cursor = page.next_cursor
         self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
 
     def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
+        encode = view.record.encoder(names)
         started, cursor = False, None
         for page in pages:
             if page.items:
-                text = self._yaml([view.record(item, names) for item in page.items])
+                text = self._yaml([encode(item) for item in page.items])
                 self._write(text if started else f"items:\n{text}")
                 started = True
             cursor = page.next_cursor
         self._write(("" if started else "items: []\n") + self._yaml({"next_cursor": cursor}))
 
     def _table_pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
-        names = view.chosen(self.fields) if self.fields is not None else (view.table or tuple(view.fields))
+        names = view.chosen(self.fields) if self.fields is not None else (view.table or view.fields)
         header = True
+        cell = view.drawn_cell if draws(self._stream, self._environ) else view.table_cell
         for page in pages:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
                 self._stream.flush()
                 continue
-            rows = [[self._cell(view, item, name) for name in names] for item in page.items]
+            rows = [[escaped(cell(item, name)) for name in names] for item in page.items]
             bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
             if rows:
                 self._write(tables.table(names if header else None, rows, self._stream, self._environ, bars))
                 header = False
-
-    def _cell(self, view: View[T], item: T, name: str) -> str:
-        if name in view.drawn and draws(self._stream, self._environ):
-            return escaped(view.drawn[name](item))
-        return _shown(view, item, name)
 
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
@@ -190,12 +190,11 @@ class Renderer:
     def _yaml(self, value: Value) -> str:
         from bazar_cli.terminal.yaml_text import yaml_text
 
-        # On a terminal every character beyond ASCII is escaped by YAML itself; elsewhere text stays text.
+        # On a terminal YAML escapes every character beyond ASCII.
         return yaml_text(value, unicode=not is_terminal(self._stream))
 
     def _identify(self, view: View[T], item: T) -> None:
-        assert view.identifier is not None, "checked before the command acted"
-        found = view.identifier(item)
+        found = view.id_of(item)
         if found is not None:
             self._line(found)
 
@@ -210,38 +209,21 @@ class Renderer:
 
 
 def neutralised(cell: str) -> str:
-    """Return a CSV cell that no spreadsheet runs: a quote before what looks like a formula.
+    """Return a CSV cell that no spreadsheet runs: with a quote before each text that looks like a formula.
 
-    A quote of the cell's own in such a place gets another one. So an import has the cell again by taking one quote
-    away at the start, and behind every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
+    A quote that the cell has in such a place gets another one. An import restores the cell by removing one quote at
+    the start and after every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
     """
     return _FORMULA.sub("'", cell)
 
 
+_indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode
+_dense = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _pretty(record: Value) -> str:
-    return escaped_json(json.dumps(record, ensure_ascii=False, indent=2))
+    return escaped_json(_indented(record))
 
 
 def _compact(record: Value) -> str:
-    return escaped_json(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
-
-
-def _lines(view: View[T], item: T, name: str) -> tuple[str, ...]:
-    """A field of a single result: one line, or as many as its view makes of it."""
-    if name in view.lines:
-        return tuple(escaped(line) for line in view.lines[name](item))
-    return (_shown(view, item, name),)
-
-
-def _shown(view: View[T], item: T, name: str) -> str:
-    """A field for people: `yes` and `no`, an empty cell for nothing, control characters escaped."""
-    if name in view.shown:
-        return escaped(view.shown[name](item))
-    if name not in view.cells:
-        value = view.fields[name](item)
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if name == "created_at":
-            # Nobody types it back, as --if-unchanged-since takes updated_at: seconds leave the others room.
-            return re.sub(r"\.[0-9]+Z$", "Z", str(value or ""))
-    return escaped(view.cell(item, name))
+    return escaped_json(_dense(record))

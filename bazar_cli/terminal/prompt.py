@@ -1,38 +1,37 @@
-"""Questions to a person: always on standard error, never where nobody can answer."""
+"""Questions to a person, on standard error; without a terminal an error names the option to use."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 
-from bazar_cli.domain.errors import Refused, UsageError
+from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized, password
 from bazar_cli.terminal.escape import escaped
-from bazar_cli.terminal.streams import is_on, is_terminal, messages, tell
+from bazar_cli.terminal.streams import is_on, is_terminal, messages, write_message
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
 
 
 class Prompter:
-    """Asks, or says why it cannot."""
+    """Asks questions, or raises an error if nobody can answer."""
 
-    def __init__(self, environ: Mapping[str, str], *, no_input: bool, yes: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], *, no_input: bool) -> None:
         self.possible = not no_input and not is_on(environ, "BAZAR_NO_INPUT") and is_terminal(sys.stdin)
-        self._yes = yes
 
     def text(self, question: str, *, option: str) -> str:
         """Ask for one line. Raises: UsageError `input.needed`, naming the option that answers instead."""
         self._demand(question, option)
-        tell(f"{escaped(question)}: ")
+        write_message(f"{escaped(question)}: ")
         answer = _answer()
         if not answer:
             raise UsageError("input.empty", f"{question.lower()}: nothing was typed", hint=f"give it with {option}")
         return answer
 
     def secret(self, question: str, *, option: str, twice: bool = False) -> Secret:
-        """Ask for a secret without showing it; `twice` guards against slips.
+        """Ask for a secret without showing it, with `twice` a second time to detect typing errors.
 
         Raises: UsageError `input.needed`, `input.empty`, `input.differs`.
         """
@@ -53,34 +52,21 @@ class Prompter:
             raise UsageError("input.differs", "the two passwords differ", hint="type the same one twice")
         return Secret(answer)
 
-    def consent(self, question: str, *, command: str, details: Mapping[str, object] | None = None) -> None:
-        """Ask for consent; --yes gives it.
+    def yes(self, question: str) -> bool:
+        """Ask a question whose answer is yes or no. Raises: UsageError `input.too_long`, `input.encoding`."""
+        write_message(f"{escaped(question)} [y/N] ")
+        return _answer().lower() in _YES
 
-        Parameters: `details` say for machines what would be done.
-        Raises: Refused `input.consent` with the exact command to run, where nobody can answer or says no.
-        """
-        if self._yes:
-            return
-        if self.possible:
-            tell(f"{escaped(question)} [y/N] ")
-            if _answer().lower() in _YES:
-                return
-            raise Refused("input.consent", "not confirmed; nothing was done", details=details)
-        message = f"{question} Nothing was done"
-        raise Refused("input.consent", message, hint=f"to do it: `{command}`", details=details)
-
-    def name(self, given: str | None, question: str) -> str | None:
-        """Return the name given with --confirm, else the one typed, else None where nobody can type it."""
-        if given is not None or not self.possible:
-            return given
-        tell(f"{escaped(question)}: ")
+    def word(self, question: str) -> str:
+        """Ask for a name; it may be empty. Raises: as `yes`."""
+        write_message(f"{escaped(question)}: ")
         return _answer()
 
     def _demand(self, question: str, option: str) -> None:
         if not self.possible:
             raise UsageError(
                 "input.needed",
-                f"{question.lower()} is needed, and nobody can be asked here",
+                f"{question.lower()} is needed, and there is no terminal to ask for it",
                 hint=f"give it with {option}",
             )
 
@@ -105,7 +91,7 @@ def _line(what: str) -> str:
 def _not_utf8(what: str) -> UsageError:
     return UsageError(
         "input.encoding",
-        f"{what} is no UTF-8 text",
+        f"{what} is not UTF-8 text",
         hint="check the encoding of the file or terminal that it comes from",
     )
 

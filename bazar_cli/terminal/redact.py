@@ -1,4 +1,4 @@
-"""Secrets out of every text that leaves the process by another way than its result."""
+"""Removes secrets from every text that leaves the process, except from results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bazar_cli.domain.urls import HIDDEN, secrets_of
 _NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "BAZAR_SEED_PASSWORD", "PGPASSWORD")
 _URLS = ("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL")
 _SHORTEST = 4
-"""A shorter value would blank out half of every text; no server accepts it as a secret."""
+"""A shorter value would hide parts of many words; no server accepts it as a secret."""
 _LONGEST_WORD = 12
-"""Letters alone up to here may be a word of our own texts (`wrong`, `postgres`, `bazar`), which say it anyway: such a
-secret is hidden only where it stands as a value, beside a quote, an equals sign, or a URL's colon or at sign."""
+"""A secret of letters alone, up to this length, may be a word of our texts (`wrong`, `postgres`, `bazar`). It is hidden
+only as a value: next to a quote, an equals sign, or the colon or at sign of a URL."""
 
 
 class Redactor:
@@ -33,10 +33,10 @@ class Redactor:
             self._remember_url(values.get(name))
 
     def remember(self, secret: str | None) -> None:
-        """Hide this text from now on."""
+        """Hide this text in all later messages."""
         if secret is None:
             return
-        # Whoever quotes a secret with a line break at its end writes that in another way.
+        # A secret with a line break at its end may be quoted without it.
         self._secrets.update(form for form in (secret, secret.strip()) if len(form) >= _SHORTEST)
 
     def hide(self, text: str) -> str:
@@ -49,7 +49,7 @@ class Redactor:
         return text
 
     def hide_in(self, value: object) -> object:
-        """Return a JSON value with every known secret replaced, before an encoding changes its looks."""
+        """Return a JSON value with every known secret replaced, before JSON escapes change its form."""
         if isinstance(value, str):
             return self.hide(value)
         if isinstance(value, Mapping):

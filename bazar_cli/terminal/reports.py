@@ -1,4 +1,4 @@
-"""Errors as people and scripts see them: one message and one hint, or one JSON object, on standard error."""
+"""Errors on standard error: a message and a hint, or one JSON object."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Reporter:
         self._debug = debug
         self._redactor = redactor
         self.annotates = False
-        """Whether an error for people is an annotation of GitHub Actions as well; one for scripts is JSON alone."""
+        """Whether an error that is not JSON is also written as an annotation of GitHub Actions."""
         self.complete: Callable[[str], str] = lambda hint: hint
-        """Makes the commands of a hint ones for the target in use, once that is known."""
+        """Adds the target to the commands of a hint, once the target is known."""
 
     def report(self, error: BazarError, verdict: int = ExitCode.DONE) -> int:
-        """Write the error and return the exit code: a verdict that was reached before, else the error's own."""
+        """Write the error and return the exit code: an earlier verdict if there is one, else that of the error."""
         if self._debug:
             self._traceback(error)
         code = int(verdict or error.exit_code)
@@ -77,13 +77,13 @@ class Reporter:
 
 
 def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
-    """Return the reporter of a command line that leads to no command."""
+    """Return the reporter of a command line that names no command."""
     machine = wants_machine_errors(words, environ)
     return Reporter(os.urandom(16).hex(), machine=machine, debug=False, redactor=Redactor(environ))
 
 
 def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Say, before any option was parsed, whether errors are to be JSON: by the last -o, else BAZAR_OUTPUT."""
+    """Return whether errors are JSON, before options are parsed: by the last -o, else by BAZAR_OUTPUT."""
     chosen = environ.get("BAZAR_OUTPUT", "")
     for index, word in enumerate(words):
         if word == "--":

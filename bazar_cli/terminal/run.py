@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bazar_cli.domain.authz.spec import Access, Grant, Spec
-from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.consent import ConsentNeeded, Impact, with_consent
+from bazar_cli.domain.errors import BazarError, Refused, UsageError
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized
@@ -56,7 +56,7 @@ class Run(Generic[T]):
         self.environ = environ
         self.request_id = context.request_id
         self.redactor = context.redactor
-        self.prompter = Prompter(environ, no_input=options.no_input, yes=options.yes)
+        self.prompter = Prompter(environ, no_input=options.no_input)
         self.on_end: Callable[[int, str], None] = lambda _code, _error: None
         self._held: list[str] = []
         self._view = view
@@ -120,14 +120,15 @@ class Run(Generic[T]):
     def perform(
         self, service: Callable[[Backends, Grant, Request], R], request: Request, *, only_shows: bool = False
     ) -> R:
-        """Pass the gate, then run the use case with the Grant.
+        """Pass the gate, then run the use case with the Grant; ask for consent where it needs it.
 
         Parameters: `only_shows` says that an option makes the command write nothing, as a dry run does.
+        Raises: as `Gate.perform` and `with_consent`.
         """
         if self.spec.access is Access.PUBLIC:
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
         dry_run = self.options.dry_run or only_shows
-        result = self.gate.perform(service, self.spec, request, dry_run=dry_run)
+        result = self.with_consent(lambda asked: self.gate.perform(service, self.spec, asked, dry_run=dry_run), request)
         self.tell_dry_run()
         return result
 
@@ -137,32 +138,39 @@ class Run(Generic[T]):
             self.notice("dry run: nothing was written")
         return self.options.dry_run
 
-    def perform_agreed(
-        self, service: Callable[[Backends, Grant, Request], R | Impact], ask: Callable[[Impact | None], Request]
-    ) -> R:
-        """Perform a use case that hands back its impact until that very impact was agreed to.
+    def with_consent(self, act: Callable[[Request], R], request: Request) -> R:
+        """Call `act`; while it needs consent, ask, and call it again with the request that has the answer.
 
-        Parameters: `ask` makes the request with the impact that was agreed to, at first with none. What changed
-        while a person thought is told and asked for anew. Raises: Refused `input.consent`; as `perform`.
+        An impact that changed while a person thought is shown and asked for again. Raises: as `act` and `agree`.
         """
-        found = self.perform(service, ask(None))
-        while isinstance(found, Impact):
-            found = self.perform(service, ask(self.agree(found)))
-        return found
+        while True:
+            try:
+                return act(request)
+            except ConsentNeeded as needed:
+                request = with_consent(request, self.agree(needed.impact))
 
-    def agree(self, impact: Impact) -> Impact:
-        """Ask for consent to an impact; --yes gives it to however many users. Raises: Refused `input.consent`."""
-        if self.options.yes:
+    def agree(self, impact: Impact) -> Impact | str:
+        """Show an impact, ask for consent, and return what was agreed to, or the word that was typed.
+
+        --yes agrees for any number of users, but types no word.
+        Raises: ConsentNeeded where nobody can be asked; Refused `input.consent` for a no.
+        """
+        if impact.word is None and self.options.yes:
             self.notice(impact.text)
             return impact.for_any_number()
+        if not self.prompter.possible:
+            raise ConsentNeeded(impact)
         question = f"{impact.text}. {impact.question}"
-        self.prompter.consent(question, command=impact.command, details=impact.details)
+        if impact.word is not None:
+            return self.prompter.word(question)
+        if not self.prompter.yes(question):
+            raise Refused("input.consent", "not confirmed; nothing was done", details=impact.details)
         return impact
 
     def close(self) -> None:
         """Close what was opened, and end the session that was begun for this command alone."""
         try:
-            if "system" in self.__dict__:
+            if "backends" in self.__dict__:
                 self.backends.close()
         finally:
             if "identities" in self.__dict__:

@@ -1,7 +1,7 @@
-"""Standard output and error: results to the one, everything else to the other.
+"""Standard output for results, standard error for everything else.
 
-From `keep_results` on, file descriptor 1 is standard error too, and results have a descriptor of their own. So no code
-of other people writes among them: a `print` of a migration, a keyring's back end, a C library, a child process.
+`keep_results` points file descriptor 1 to standard error and gives results another descriptor. So other code cannot
+write between results: a `print` of a migration, a keyring's back end, a C library, a child process.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 def open_closed() -> None:
-    """Put a stream where the caller closed one (`<&-`, `>&-`, `2>&-`), before another file gets its number.
+    """Replace streams that the caller closed (`<&-`, `>&-`, `2>&-`), before another file gets their numbers.
 
-    Input is empty and messages go nowhere; results cannot be written, which is told as on a full disk.
+    Input is then empty and messages are dropped. Results cannot be written, which is an error as on a full disk.
     """
     for number, (name, flags, mode) in enumerate(
         (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
@@ -40,9 +40,9 @@ def open_closed() -> None:
 
 
 class Results(io.TextIOWrapper):
-    """Standard output, for results alone.
+    """Standard output, for results only.
 
-    What it does not take, because its reader has gone or a disk is full, ends no command: `lost` says why.
+    A write error, because the reader has gone or a disk is full, does not end the command: `lost` holds it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -72,7 +72,7 @@ class Results(io.TextIOWrapper):
 
 
 class _Messages(io.FileIO):
-    """Standard error. What cannot be written, to a closed pipe or a full disk, stops nobody half-way."""
+    """Standard error. A write error, of a closed pipe or a full disk, does not stop the command."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
@@ -88,19 +88,19 @@ _messages: TextIO | None = None
 
 
 def keep_results() -> Results:
-    """Keep standard output for what is written to the stream that this returns; `print` goes to standard error."""
+    """Return a stream for results, the only one that writes to standard output; `print` goes to standard error."""
     global _kept, _messages
     sys.stdout.flush()
     _kept = Results(os.dup(1))
     os.dup2(2, 1)
-    # By numbers that stay open: other code may close its `sys.stdout` or put another stream in its place.
+    # By descriptor: other code may close or replace `sys.stdout`.
     sys.stdout, sys.stderr, _messages = _unbuffered(1), _unbuffered(2), _unbuffered(2)
     return _kept
 
 
 @contextmanager
 def prints_as_messages() -> Generator[None]:
-    """For the block, send what is printed to standard error; both are UTF-8 from then on."""
+    """Send printed text to standard error within the block; both streams are UTF-8 from then on."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -127,7 +127,7 @@ def messages() -> TextIO:
 
 
 def lost(stream: TextIO) -> OSError | None:
-    """Return why results do not arrive any more: nobody needs the rest of them."""
+    """Return the write error of a stream of results, after which the rest is not needed."""
     return stream.lost if isinstance(stream, Results) else None
 
 
@@ -137,7 +137,7 @@ def _unbuffered(descriptor: int) -> TextIO:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Say whether a stream is a terminal; a closed one is none."""
+    """Return whether a stream is a terminal and open."""
     try:
         return stream.isatty()
     except (ValueError, AttributeError):
@@ -145,7 +145,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def draws(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Say whether boxes and colour may be drawn: on a capable terminal, or where CLICOLOR_FORCE says so."""
+    """Return whether boxes may be drawn: on a capable terminal, or with CLICOLOR_FORCE."""
     if is_on(environ, "BAZAR_ACCESSIBLE"):
         return False
     if is_on(environ, "CLICOLOR_FORCE"):
@@ -154,35 +154,35 @@ def draws(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Say whether colour may be used: where one may draw, unless NO_COLOR is set."""
+    """Return whether colour may be used: where boxes may, unless NO_COLOR is set."""
     return draws(stream, environ) and not environ.get("NO_COLOR")
 
 
 def is_on(environ: Mapping[str, str], name: str) -> bool:
-    """Say whether a switch of the environment is on: set, and to none of the words that mean off."""
+    """Return whether a switch of the environment is set, and not to a word that means off."""
     return environ.get(name, "").strip().lower() not in _OFF
 
 
 def say(*lines: str) -> None:
-    """Write one message to standard error, each line of it escaped: what breaks a line in quoted data starts none."""
-    tell("".join(f"{escaped(line)}\n" for line in lines))
+    """Write one message to standard error, with escapes for line breaks and control characters inside each line."""
+    write_message("".join(f"{escaped(line)}\n" for line in lines))
 
 
-def tell(text: str) -> None:
-    """Write to standard error as it stands."""
+def write_message(text: str) -> None:
+    """Write to standard error without escapes."""
     messages().write(text)
     messages().flush()
 
 
 def silence(descriptor: int) -> None:
-    """Point a descriptor at nothing, which takes what is still in a buffer, and the rest."""
+    """Point a descriptor at the null device, which takes the buffered and all later output."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)
 
 
 def unwritable(error: OSError, hint: str) -> BazarError:
-    """Return the error for a result that standard output did not take."""
+    """Return the error for a result that could not be written to standard output."""
     return BazarError(
         "output.unwritable",
         f"the result could not be written to standard output: {error.strerror}",

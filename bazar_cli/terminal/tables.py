@@ -10,7 +10,7 @@ from bazar_cli.terminal.width import columns
 
 _SHORTEST_BAR, _LONGEST_BAR = 5, 40
 _LINES = 25
-"""Of the terminal: no table depends on it, and Rich would read LINES."""
+"""The height that Rich is given, so that it does not read LINES; no table depends on it."""
 
 
 def table(
@@ -22,8 +22,8 @@ def table(
 ) -> str:
     """Return rows under a header; None for the header continues the table of an earlier page.
 
-    Parameters: `bars` are parts of 1, one a row, drawn beside it on a terminal; a narrow one gets shorter bars,
-    or none where the texts need the room.
+    Parameters: `bars` are parts of 1, one per row, drawn on a terminal. A narrow terminal gets shorter bars, or
+    none if the texts need the room.
     """
     if not draws(stream, environ):
         lines = [*([[name.upper() for name in names]] if names else []), *rows]
@@ -55,7 +55,7 @@ def _has_room(names: Sequence[str] | None, rows: Sequence[Sequence[str]], width:
 
 
 def key_values(rows: Sequence[tuple[str, str]], stream: TextIO, environ: Mapping[str, str]) -> str:
-    """Return names and values, one pair a line; aligned on a terminal, tab-separated elsewhere."""
+    """Return names and values, one pair per line; aligned on a terminal, tab-separated elsewhere."""
     if not draws(stream, environ):
         return "".join(f"{name}\t{value}\n" for name, value in rows)
     from rich.table import Table
@@ -83,7 +83,7 @@ def _drawn(what: object, stream: TextIO, environ: Mapping[str, str]) -> str:
     )
     with console.capture() as captured:
         console.print(what)
-    # Without colour Rich still writes bold; a terminal that wants none gets none.
+    # Rich writes bold without colour, too.
     return captured.get() if colour else _plain(captured.get())
 
 

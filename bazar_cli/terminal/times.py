@@ -8,7 +8,7 @@ from bazar_cli.domain.errors import UsageError
 
 
 def moment(text: str, option: str) -> datetime:
-    """Return the moment that `text` names: RFC 3339, or a date; without an offset it is UTC.
+    """Parse RFC 3339 or a date; without an offset it is UTC.
 
     Raises: UsageError `input.time_invalid`.
     """
@@ -17,7 +17,7 @@ def moment(text: str, option: str) -> datetime:
     except ValueError:
         raise UsageError(
             "input.time_invalid",
-            f"{option} {text[:40]!r} is no date or time",
+            f"{option} {text[:40]!r} is not a date or time",
             hint="write it as 2026-01-31 or 2026-01-31T12:00:00Z",
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""What `bazar help` explains: commands, and three topics that concern all of them."""
+"""The texts of `bazar help`: commands, and three topics that concern all of them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from bazar_cli.terminal.listing import listing
 from bazar_cli.terminal.streams import results
 from bazar_cli.terminal.views.base import View
 
-TEXT: View[str] = View(fields={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
+TEXT = View[str](computed={"text": lambda text: text}, raw=lambda text: text, for_shells=True)
 
 _EXIT_CODES = """\
 EXIT CODES
 
-  0    done, or already so
+  0    done, or nothing to do
   1    a bug: an unexpected error, with its request id
   2    wrong usage or invalid input value
-  3    not found, or out of your reach
+  3    not found, or not visible to you
   4    not signed in, session expired, sign-in refused
   5    denied by plan or scope
-  6    conflict: it exists with other values, another run is in the middle of it,
+  6    conflict: it exists with other values, another command is changing it,
        or a rule forbids it
   7    a backend is unreachable, timed out, or a lock was not free in time: try again
-  8    partly done: a bulk run finished with failed rows
-  9    a check found something
+  8    partly done: some rows of a bulk run failed
+  9    a check found a problem, or pending work
   10   refused by a guard: protected environment, or consent missing
   130  interrupted
 
@@ -36,27 +36,28 @@ With -o json or jsonl an error is one JSON object on standard error:
 _ENVIRONMENT = """\
 ENVIRONMENT
 
-The target comes whole from one source: --profile or --env-file, else BAZAR_PROFILE,
-else these variables, else ./.env or ./docker/server/.env, else the active profile.
+All values of the target come from one source: --profile or --env-file, else
+BAZAR_PROFILE, else these variables, else ./.env or ./docker/server/.env, else the
+active profile.
 
   SUPABASE_URL            https://PROJECT.supabase.co
   SUPABASE_KEY            service key: sb_secret_... or the service_role JWT
   DATABASE_URL            postgresql://USER:PASSWORD@HOST:PORT/DATABASE
   DATABASE_MIGRATION_URL  direct or session-pooler connection, for migrations
-  SUPABASE_ANON_KEY       public key, for requests in a user's own name
-  SUPERUSER_EMAIL         first superuser; signs in where nobody can be asked
+  SUPABASE_ANON_KEY       public key, for requests as the signed-in user
+  SUPERUSER_EMAIL         first superuser; signs in where no prompt is possible
   SUPERUSER_PASSWORD
 
-  BAZAR_TOKEN             access token to use: BAZAR_TOKEN=$(bazar auth token)
-  BAZAR_PROFILE           profile to use
+  BAZAR_TOKEN             access token: BAZAR_TOKEN=$(bazar auth token)
+  BAZAR_PROFILE           name of the profile
   BAZAR_OUTPUT            output format, as -o
   BAZAR_NO_INPUT          never prompt
   BAZAR_SEED_PASSWORD     password of the users that `bazar db seed` creates
-  BAZAR_CONFIG_DIR        where profiles and secrets are kept
-  BAZAR_DATA_DIR          where caches and the embedded stack are kept
+  BAZAR_CONFIG_DIR        folder of profiles and secrets
+  BAZAR_DATA_DIR          folder of caches and the embedded stack
   BAZAR_DEBUG             as --debug
-  BAZAR_ALLOW_PLAINTEXT   hosts that may be reached without TLS
-  BAZAR_ACCESSIBLE        plain output, nothing drawn
+  BAZAR_ALLOW_PLAINTEXT   hosts that bazar may reach without TLS
+  BAZAR_ACCESSIBLE        plain output: no colour, no boxes
 
   A switch is off when it is empty, 0, false, no or off.
   NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured.
@@ -64,13 +65,13 @@ else these variables, else ./.env or ./docker/server/.env, else the active profi
 _OUTPUT = """\
 OUTPUT
 
-  -o table   for people; on a pipe: tab-separated, nothing cut off
+  -o table   for people; on a pipe it is tab-separated and never cut
   -o json    one object; a list is {"items": [...], "next_cursor": "..." or null}
-  -o jsonl   one object a line
-  -o csv     RFC 4180, UTF-8, with header; ' stands before what a spreadsheet would run, at the
-             start of a cell and behind each , ; tab and line break in it
-  -o yaml    as json, for readers of YAML 1.1 and 1.2
-  -o ids     ids only, one a line
+  -o jsonl   one object per line
+  -o csv     RFC 4180, UTF-8, with a header; a ' stands before text that a spreadsheet would
+             run, at the start of a cell and after each , ; tab and line break in it
+  -o yaml    the same fields as json, for readers of YAML 1.1 and 1.2
+  -o ids     ids only, one per line
 
   --fields a,b   chooses and orders columns or keys
   --limit N, --cursor C, --all   page through a list
@@ -93,10 +94,11 @@ def help_on(words: Sequence[str], environ: Mapping[str, str]) -> str:
         below = node.commands.get(word) if isinstance(node, Group) else None
         if below is None:
             known = [*(node.commands if isinstance(node, Group) else ()), *(TOPICS if index == 0 else ())]
+            command = " ".join(["bazar", *words[:index]])
             raise UsageError(
                 "usage.unknown_command",
                 f"there is no command or topic {' '.join(words)[:80]!r}",
-                hint=f"known here: {', '.join(known) or 'nothing more'}",
+                hint=f"choose one of: {', '.join(known)}" if known else f"`{command}` has no commands below it",
             )
         node = below
     if isinstance(node, Group):

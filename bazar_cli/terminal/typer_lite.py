@@ -1,9 +1,9 @@
-"""Typer without its pydantic step: the one module that touches what Typer does not promise.
+"""Typer without pydantic. Only this module uses parts of Typer that are not public.
 
-Typer 0.29 converts every value, None included, through a pydantic TypeAdapter; importing pydantic takes
-longer than everything else a listing does (docs/decisions/0010). The parameter classes below convert the
-types that bazar's commands use themselves. `tests/contracts/test_typer_lite.py` fails when a new Typer no
-longer fits: read its message, then compare `process_value` of Typer's `core.py` with the one here.
+Typer 0.29 converts every value, even None, through a pydantic TypeAdapter, and importing pydantic is slow
+(docs/decisions/0010). The classes below convert the types that bazar's commands use. When a new Typer changes
+these parts, `tests/contracts/test_typer_lite.py` fails: compare `process_value` of Typer's `core.py` with the
+one here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLAIN = (str, int, float, bool, Path, Verbatim)
 
 
 def _process(parameter: TyperOption | TyperArgument, context: typer.Context, value: Any) -> tuple[bool, Any]:
-    """Convert `value` if its type is one of ours; return whether it was, and the result."""
+    """Convert `value` if its type is one that bazar uses; return whether it was converted, and the result."""
     if value is None or (parameter.value_is_missing(value)):
         if parameter.required:
             raise MissingParameter(ctx=context, param=parameter)
@@ -60,9 +60,9 @@ def _converted(parameter: TyperOption | TyperArgument, context: typer.Context, k
         return kind(value)
     except ValueError as error:
         if issubclass(kind, Enum):
-            rule = f"it is none of {', '.join(str(member.value) for member in kind)}"
+            rule = f"choose one of: {', '.join(str(member.value) for member in kind)}"
         else:
-            rule = "it is no whole number" if kind is int else "it is no number"
+            rule = "it is not a whole number" if kind is int else "it is not a number"
         raise typer.BadParameter(f"{str(value)!r}: {rule}", ctx=context, param=parameter) from error
 
 
@@ -70,7 +70,7 @@ class LiteOption(TyperOption):
     """An option that converts plain types without pydantic."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
-        """Convert one value; types that are not ours go Typer's way."""
+        """Convert a value of the types above; leave others to Typer."""
         done, converted = _process(self, ctx, value)
         if not done:
             return super().process_value(ctx, value)
@@ -81,18 +81,18 @@ class LiteArgument(TyperArgument):
     """An argument that converts plain types without pydantic."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
-        """Convert one value; types that are not ours go Typer's way."""
+        """Convert a value of the types above; leave others to Typer."""
         done, converted = _process(self, ctx, value)
         return converted if done else super().process_value(ctx, value)
 
 
 class LiteCommand(TyperCommand):
-    """A command whose help is plain text of ours, and that knows nothing of Typer's completion."""
+    """A command with bazar's own help text and without Typer's completion."""
 
     help_text: Callable[[], str]
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option of --help, which Typer makes on its first use, as one of ours."""
+        """Return the option --help; Typer makes it on first use, as an option of its own class."""
         option = super().get_help_option(ctx)
         if type(option) is TyperOption:
             option.__class__ = LiteOption
@@ -100,7 +100,7 @@ class LiteCommand(TyperCommand):
         return option
 
     def _show_help(self, ctx: Any, _option: object, asked: bool) -> None:
-        """Write the help as results are written; Typer's own goes to `sys.stdout`."""
+        """Write the help to the stream of results; Typer would write to `sys.stdout`."""
         if asked and not ctx.resilient_parsing:
             results().write(self.help_text())
             ctx.exit()

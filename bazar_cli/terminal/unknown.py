@@ -1,4 +1,4 @@
-"""A word that is no command: what was meant, most likely."""
+"""The error for a word that is not a command, with the most likely command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bazar_cli.terminal import reports, streams
 
 
 def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Report that `word` stands where a command of `group` should; return exit code 2."""
+    """Report that `group` has no command `word`; return exit code 2."""
     import difflib
 
     streams.keep_results()
@@ -29,7 +29,7 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
 
 
 def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> str:
-    """The command line with its first common options moved behind the command; empty where that makes none.
+    """Return the command line with its leading common options moved after the command; empty if that is not possible.
 
     Parameters: `words` begin with the option, below `group`.
     """
@@ -37,14 +37,14 @@ def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> st
 
     rest = list(words)
     moved: list[str] = []
-    valued = _valued()
+    takes_value = _takes_value()
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
         name = option.partition("=")[0]
-        if name not in valued:
+        if name not in takes_value:
             return ""
         moved.append(option)
-        if valued[name] and name == option:
+        if takes_value[name] and name == option:
             if not rest:
                 return ""
             moved.append(rest.pop(0))
@@ -56,8 +56,8 @@ def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> st
     return ""
 
 
-def _valued() -> dict[str, bool]:
-    """Each spelling of a common option, with whether a value follows it."""
+def _takes_value() -> dict[str, bool]:
+    """Return whether a value follows, by the spelling of each common option."""
     from bazar_cli.terminal.command_texts import common_options
 
     return {name: bool(option.metavar) for option in common_options() for name in option.names}

@@ -79,7 +79,10 @@ def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
 UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
     "verb in help": (("help", "users", "nonsense"), "create, delete, demote, get"),
-    "word after a command in help": (("help", "users", "create", "more"), "nothing more"),
+    "word after a command in help": (
+        ("help", "users", "create", "more"),
+        "`bazar users create` has no commands below it",
+    ),
     "group": (("user", "list"), "did you mean `bazar users`?"),
     "in capitals": (("USERS", "list"), "did you mean `bazar users`?"),
     "verb": (("users", "crate"), "did you mean `bazar users create`"),

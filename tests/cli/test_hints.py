@@ -152,7 +152,7 @@ def test_creation_that_finds_another_one(hyphen: Hyphen) -> None:
     assert there.error["code"] == "users.differs"
     assert email in hyphen.run(there.error["hint"]).ok().out
     mistyped = hyphen("users", "get", f"-{email}")
-    assert (mistyped.code, "goes behind `--`" in mistyped.error["hint"]) == (2, True)
+    assert (mistyped.code, "after `--`" in mistyped.error["hint"]) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["delete", "promote", "demote"])

@@ -117,10 +117,10 @@ def requirements(spec: Spec) -> list[str]:
     if spec.scope is Scope.PLATFORM:
         lines[0] += ", as a superuser"
     if spec.oneself:
-        lines[0] += "; nothing where you name yourself"
+        lines[0] += "; nothing for yourself"
     lines += [_added(name, rule) for name, rule in spec.fields.items()]
     if spec.bootstrap:
-        lines.append("While no superuser exists: allowed to SUPERUSER_EMAIL")
+        lines.append("While no superuser exists, SUPERUSER_EMAIL may run it")
     return lines
 
 

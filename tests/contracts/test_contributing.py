@@ -66,6 +66,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder)
     assert follow(PAGE.read_text(), folder) == PAGE.read_text().count("<!-- ")
     run(folder, "-m", "tests.contracts.generate")
+    run(folder, "-m", "tests.support.view_examples")
     return folder
 
 
@@ -77,7 +78,11 @@ def run(folder: Path, *words: str) -> str:
 
 
 def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
-    files = [*(f"tests/contracts/{name}" for name in _TESTS), "tests/cli/users/test_count.py"]
+    files = [
+        *(f"tests/contracts/{name}" for name in _TESTS),
+        "tests/unit/test_views.py",
+        "tests/cli/users/test_count.py",
+    ]
     chosen = "count or reference or public or layers or import or fresh"
     done = run(copy, "-m", "pytest", "-q", "-p", "no:randomly", "-k", chosen, *files)
     assert re.search(r"\d+ passed", done), done

@@ -25,6 +25,9 @@ _BY_TABLE = {
     "internal.unexpected": 1,
 }
 
+# Methods that make an error of the code that they are given.
+_EXIT_OF_METHOD = {"call_refused": _EXIT["Conflict"], "outcome_unknown": _EXIT["BackendUnavailable"]}
+
 
 @lru_cache(maxsize=1)
 def raised() -> dict[str, int]:
@@ -32,12 +35,18 @@ def raised() -> dict[str, int]:
     found = dict(_BY_TABLE)
     for path in (ROOT / "bazar_cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in _EXIT:
+            if not isinstance(node, ast.Call):
+                continue
+            if isinstance(node.func, ast.Name):
+                exit_code = _EXIT.get(node.func.id)
+            else:
+                exit_code = _EXIT_OF_METHOD.get(node.func.attr) if isinstance(node.func, ast.Attribute) else None
+            if exit_code is None:
                 continue
             given = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "code")]
             for value in given:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    found[value.value] = _EXIT[node.func.id]
+                    found[value.value] = exit_code
     return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tests.support.tree import ALL, verb
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +72,22 @@ def test_only_the_gate_connects_without_a_grant() -> None:
     assert callers("connect_for_gate") == {"bazar_cli/adapters/postgres/gate.py"}
 
 
-def test_only_the_system_opens_the_admin_client_and_the_migrator() -> None:
-    assert callers("AdminClient") == {"bazar_cli/services/gate/backends.py"}
-    assert callers("Migrator") == {"bazar_cli/services/gate/backends.py"}
+@pytest.mark.parametrize("opener", ["AdminClient", "Database", "Migrator", "Resetter", "Reverter", "Server"])
+def test_only_the_backends_open_a_system(opener: str) -> None:
+    # They demand a Grant first. The embedded stack starts servers of its own.
+    found = {path for path in callers(opener) if not path.startswith("bazar_cli/devstack/")}
+    assert found == {"bazar_cli/services/gate/backends.py"}
+
+
+def test_consent_is_asked_in_one_place() -> None:
+    asking = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for asks in ("prompter.yes(", "prompter.word(")
+        if asks in path.read_text()
+    }
+    assert asking == {"bazar_cli/terminal/run.py"}
+    assert callers("covers") == {"bazar_cli/domain/consent.py"}
 
 
 def test_targets_are_connected_to_in_one_place() -> None:

@@ -1,4 +1,4 @@
-"""The whole command tree: every leaf declares what it requires, and says so."""
+"""The whole command tree: every command declares what it requires, and its help says so."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from bazar_cli.terminal.leaf_help import leaf_help
 from bazar_cli.terminal.options import NAMES
 from tests.support.tree import ALL, command, verb
 
-# A command on this list runs without sign-in and without a permission. Whoever adds one states the reason
-# in its spec and here, in review, says yes to it.
+# These commands run without a sign-in and without a permission. The spec of each gives the reason.
 PUBLIC = {
     "auth login",
     "auth logout",
@@ -42,7 +41,7 @@ PUBLIC = {
     "local status",
     "local stop",
 }
-# Two nouns share one spec name with their command line only by convention; these three differ from it.
+# A spec is named as its command; these three have no noun.
 _OWN_NAMES = {"doctor": "doctor", "completion": "completion", "help": "help"}
 
 
@@ -55,10 +54,10 @@ def test_leaf_declares_spec_examples_and_help(name: str) -> None:
     words, leaf = ALL[name]
     found = verb(leaf)
     assert found.spec.name == _OWN_NAMES.get(name, ".".join(words))
-    assert len(found.examples) >= 2 or name in {"completion"}
+    assert len(found.examples) >= 2
     assert all(f"bazar {name}" in example for example in found.examples)
     first = (found.body.__doc__ or "").strip().splitlines()[0]
-    assert re.fullmatch(r"[A-Z].*[.:,]?", first)
+    assert re.fullmatch(r"[A-Z].*\.", first)
     assert leaf.help
     assert not leaf.help.endswith(".")
 

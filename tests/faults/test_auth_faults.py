@@ -187,7 +187,7 @@ def test_a_password_that_was_used_stays_when_the_create_is_run_again(case: Case,
     again = case.admin("users", "create", email, "--name", "Ada", "--password-stdin", stdin="another password\n")
 
     assert again.code == 0
-    assert "keeps what an earlier run gave it" in again.err
+    assert "keeps the password of an earlier run" in again.err
     assert case.people.signs_in(email, PASSWORD)
     assert not case.people.signs_in(email, "another password")
     case.is_whole(email)
@@ -284,7 +284,7 @@ def test_a_hash_that_reached_supabase_works_although_its_answer_was_lost(case: C
 
     again = case.faulty(*words, stdin=bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()).ok()
 
-    assert "keeps what an earlier run gave it" in again.err
+    assert "keeps the password of an earlier run" in again.err
     assert case.people.signs_in(email, PASSWORD)
     assert not case.people.signs_in(email, "another")
     case.is_whole(email)

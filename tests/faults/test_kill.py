@@ -127,7 +127,7 @@ def test_a_hash_stays_as_the_run_that_reached_supabase_gave_it(
     again = admin(*words, stdin=second).ok()
     assert people.signs_in(email, "the first") == arrives
     assert people.signs_in(email, "the second") == (not arrives)
-    assert ("keeps what an earlier run gave it" in again.err) == arrives
+    assert ("keeps the password of an earlier run" in again.err) == arrives
 
 
 @pytest.mark.long  # a lease lasts 20 s, and no switch of the product shortens it

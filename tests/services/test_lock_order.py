@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -29,7 +29,6 @@ from bazar_cli.domain import plans as of_plans
 from bazar_cli.domain.audit import VerifyLog
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Spec
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.marker import SET_MARKER, SetMarker
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.orgs import members as of_members
@@ -91,10 +90,7 @@ class Side:
     def run(self, service: Any, spec: Spec, request: Any) -> object:
         """Do it as somebody does who agrees to what it takes away."""
         with People(self.people.target) as own:
-            found = own.run(self.me, service, spec, request)
-            while isinstance(found, Impact):
-                found = own.run(self.me, service, spec, replace(request, agreed=found))
-            return found
+            return own.run_agreeing(self.me, service, spec, request)
 
 
 Act = Callable[[Side], object]

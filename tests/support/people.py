@@ -20,6 +20,7 @@ from urllib.parse import quote
 import bcrypt
 import httpx
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from bazar_cli.adapters.postgres.gate import load_operator
@@ -27,6 +28,7 @@ from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import decide
 from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Spec
+from bazar_cli.domain.consent import ConsentNeeded, Impact, with_consent
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Identity, IdentitySource, Target
@@ -100,6 +102,13 @@ def an_operator(
         memberships=tuple(Membership(org.id, org.slug, role) for org, role in roles.items()),
         plans=plans,
     )
+
+
+def impact_of(act: Callable[[], object]) -> Impact:
+    """Return the impact that `act` needs consent to."""
+    with pytest.raises(ConsentNeeded) as needed:
+        act()
+    return needed.value.impact
 
 
 def an_identity(
@@ -259,6 +268,16 @@ class People:
     ) -> T:
         """Run a use case as one command does: one Grant, one Backends."""
         return self.run_with(granted(self.operator(operator), spec, request, dry_run=dry_run), service, request)
+
+    def run_agreeing(self, operator: Someone, service: Callable[[Backends, Grant, R], T], spec: Spec, request: R) -> T:
+        """Run a use case as a person does who says yes to its impact."""
+        while True:
+            try:
+                return self.run(operator, service, spec, request)
+            except ConsentNeeded as needed:
+                if needed.impact.word is not None:
+                    raise
+                request = with_consent(request, needed.impact)
 
     def run_with(self, grant: Grant, service: Callable[[Backends, Grant, R], T], request: R) -> T:
         """Run a use case with a Grant that was given before."""

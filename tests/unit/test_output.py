@@ -21,8 +21,8 @@ from bazar_cli.terminal.streams import Results
 from bazar_cli.terminal.views.base import View
 from bazar_cli.terminal.yaml_text import yaml_text
 
-WORDS: View[str] = View(fields={"word": lambda word: word}, identifier=lambda word: word)
-LINES: View[str] = View(fields={"line": lambda line: line}, raw=lambda line: line)
+WORDS = View[str](computed={"word": lambda word: word}, identifier=lambda word: word)
+LINES = View[str](computed={"line": lambda line: line}, raw=lambda line: line)
 PAGES = 50
 
 

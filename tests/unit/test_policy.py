@@ -242,7 +242,7 @@ def test_nobody_but_the_policy_makes_a_grant() -> None:
 
 
 def test_a_public_command_asks_for_no_grant() -> None:
-    with pytest.raises(ValueError, match="asks for no Grant"):
+    with pytest.raises(ValueError, match="needs no Grant"):
         decided(an_operator(), migrations.WAIT)
 
 

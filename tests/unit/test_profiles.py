@@ -347,6 +347,7 @@ def test_writing_replaces_links_and_never_what_they_point_to(profiles: Profiles,
         path.unlink()
         path.symlink_to(victim)
         victims.append(victim)
+    assert victims
     before = [victim.read_bytes() for victim in victims]
 
     profiles.save("staging", {**VALUES, "SUPABASE_URL": "https://y.supabase.co", "SUPABASE_KEY": "k"}, activate=True)

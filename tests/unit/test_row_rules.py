@@ -103,7 +103,7 @@ def test_nobody_gives_a_role_above_what_they_may(own: Role, role: Role) -> None:
 def test_a_role_elsewhere_counts_for_nothing() -> None:
     grant = grant_of(an_operator({BETA: Role.OWNER}))
 
-    with pytest.raises(Denied, match="you are no member") as denied:
+    with pytest.raises(Denied, match="you are not a member") as denied:
         row_rules.may_give_role(grant, ACME.id, ACME.slug, Role.MEMBER)
 
     assert code_of(denied) == "access.role"
@@ -227,8 +227,8 @@ def test_a_new_organization_belongs_to_the_operator() -> None:
         (a_user(plan=Plan.PREMIUM, superuser=True), ACME, Permission.ORGS_DELETE, True, "everywhere"),
         (a_user(state=UserState.SUSPENDED), None, Permission.USERS_READ, False, "ada@example.com is suspended"),
         (a_user(pending=Pending.DELETE), None, Permission.USERS_READ, False, "ada@example.com is being deleted"),
-        (a_user(), ACME, Permission.USERS_READ, False, "ada@example.com is no member of acme"),
-        (a_user({BETA: Role.OWNER}), ACME, Permission.USERS_READ, False, "is no member of acme"),
+        (a_user(), ACME, Permission.USERS_READ, False, "ada@example.com is not a member of acme"),
+        (a_user({BETA: Role.OWNER}), ACME, Permission.USERS_READ, False, "is not a member of acme"),
         (a_user({ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may use it"),
     ],
 )
@@ -427,7 +427,7 @@ def named_by(change: str) -> list[Operator]:
     for one in people.replace(", or ", "|").replace(" or a superuser", "|a superuser").split("|"):
         if one.startswith("a superuser"):
             named.append(an_operator(superuser=True))
-        elif one == "who has a higher role in all of their organizations":
+        elif one == "a user with a higher role in all of their organizations":
             named.append(an_operator({ACME: Role.OWNER, BETA: Role.OWNER}))
         else:
             roles, _, where = one.partition(" of acme")

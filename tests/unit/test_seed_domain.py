@@ -37,7 +37,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"users": [{}]}, "users[0]", "email is missing"),
     ({"users": [{"email": None}]}, "users[0]", "email is missing"),
     ({"users": [{"email": True}]}, "users[0].email", "a text is needed, not a boolean"),
-    ({"users": [{"email": "ada"}]}, "users[0].email", "'ada' is no email address"),
+    ({"users": [{"email": "ada"}]}, "users[0].email", "'ada' is not a valid email address"),
     ({"users": [{"email": "a@b", "id": 1}]}, "users[0]", "unknown key 'id'"),
     ({"users": [{"email": "a@b", "is_superuser": True}]}, "users[0]", "unknown key 'is_superuser'"),
     ({"users": [{"email": "a@b", "name": "a\nb"}]}, "users[0].name", "has control characters"),
@@ -70,8 +70,8 @@ WRONG: list[tuple[Any, str, str]] = [
         "all owners of acme are suspended",
     ),
     ({"organizations": [{"slug": "acme"}]}, "organizations[0]", "name is missing"),
-    ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is no slug"),
-    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "no organization name"),
+    ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is not a valid slug"),
+    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "not a valid organization name"),
     ({"organizations": [ACME, ACME]}, "organizations[1].slug", "acme is that of organizations[0] too"),
     ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"{USERS_MAX} are allowed"),
 ]
@@ -83,6 +83,7 @@ def faults_of(content: object) -> list[tuple[str, str]]:
         parse(json.dumps(content), "demo.json")
     assert raised.value.code == "seed.file_invalid"
     found: Any = raised.value.details["faults"]
+    assert found
     assert all(f"{fault['place']}: {fault['rule']}" in raised.value.message for fault in found)
     assert raised.value.hint
     return [(fault["place"], fault["rule"]) for fault in found]

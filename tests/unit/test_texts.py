@@ -21,6 +21,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,
     composed,
+    counted,
     environment,
     from_json,
     normalized,
@@ -120,15 +121,15 @@ def test_an_answer_is_text(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     given = typed.encode()
 
     assert a_prompter(monkeypatch, given).text("Email", option="--email") == COMPOSED
-    assert a_prompter(monkeypatch, given).name(None, "Type the name") == COMPOSED
+    assert a_prompter(monkeypatch, given).word("Type the name") == COMPOSED
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"\xff\n", "input.encoding"), (b"x" * 70_000, "input.too_long")])
 def test_an_answer_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, typed: bytes, code: str) -> None:
     asks: tuple[Callable[[Prompter], object], ...] = (
         lambda prompter: prompter.text("Email", option="--email"),
-        lambda prompter: prompter.name(None, "Type the name"),
-        lambda prompter: prompter.consent("Really?", command="bazar"),
+        lambda prompter: prompter.word("Type the name"),
+        lambda prompter: prompter.yes("Really?"),
     )
     for ask in asks:
         with pytest.raises(UsageError) as refused:
@@ -138,7 +139,7 @@ def test_an_answer_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
 def a_prompter(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Prompter:
     monkeypatch.setattr(sys, "stdin", Stream(content))
-    return Prompter({}, no_input=Options().no_input, yes=False)
+    return Prompter({}, no_input=Options().no_input)
 
 
 # -- environment, env files, profiles -----------------------------------------------------------------------
@@ -278,3 +279,9 @@ def test_a_port_is_read_whole(port: str, fits: bool) -> None:
 
 def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
     assert composed("lone \udc80 half") == "lone \udc80 half"
+
+
+def test_counted_nouns_have_the_right_form() -> None:
+    assert [counted(n, "user") for n in (0, 1, 2)] == ["0 users", "1 user", "2 users"]
+    assert [counted(n, "identity") for n in (1, 2)] == ["1 identity", "2 identities"]
+    assert counted(2, "key") == "2 keys"

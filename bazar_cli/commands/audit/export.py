@@ -26,10 +26,13 @@ from bazar_cli.terminal.views.audit import EVENT
 def run(
     run: Run[AuditEvent],
     which: EventOptions,
-    file: Annotated[Verbatim | None, Argument(help="a new file, readable by you alone; - or none for a pipe")] = None,
-    overwrite: Annotated[bool, Option("--overwrite", help="replace FILE if it is there")] = False,
+    file: Annotated[Verbatim | None, Argument(help="new file, readable only by you (default: standard output)")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="replace FILE if it exists")] = False,
 ) -> None:
-    """Write all events that you can see, oldest first, as JSON Lines unless -o says csv, json, yaml or ids."""
+    """Write all events that you can see, oldest first.
+
+    The format is JSON Lines, or that of -o: csv, json, yaml or ids.
+    """
     filters = which.filters
     grant = run.authorize(filters)
     run.export(read.export(run.backends, grant, filters), file, overwrite=overwrite)

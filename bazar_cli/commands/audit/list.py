@@ -26,9 +26,11 @@ from bazar_cli.terminal.views.audit import EVENT
 def run(
     run: Run[AuditEvent],
     which: EventOptions,
-    limit: Annotated[int, Option("--limit", help="events a page, 1 to 1000 (default 50)", metavar="N")] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
-    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+    limit: Annotated[
+        int, Option("--limit", help="events per page, 1 to 1000 (default 50)", metavar="N")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Option("--cursor", help="continue after an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the events that you can see, newest first."""
     asked = ListEvents(which.filters, limit, cursor)

@@ -20,23 +20,23 @@ from bazar_cli.terminal.views.auth import WHO
 )
 def run(
     run: Run[WhoAmI],
-    email: Annotated[str | None, Option("--email", help="your address", metavar="EMAIL")] = None,
+    email: Annotated[str | None, Option("--email", help="your email address", metavar="EMAIL")] = None,
     password_stdin: Annotated[bool, Option("--password-stdin", help="read the password from standard input")] = False,
 ) -> None:
-    """Sign in with email and password, and keep the session for this target.
+    """Sign in with email and password, and store the session for this target.
 
-    The first sign-in as SUPERUSER_EMAIL to a system without superuser makes that user its superuser.
+    The first sign-in as SUPERUSER_EMAIL to a system without a superuser makes that user the superuser.
     """
-    target = run.target  # a missing target is said before anybody types a password
+    target = run.target  # report a missing target before anybody types a password
     address = email or run.prompter.text(f"Email for {target.supabase_url}", option="--email")
     password = run.read_password("Password", from_stdin=password_stdin)
     who = auth.login(run.backends, run.environ, Login(address, password))
     if run.sign_in.token is not None:
-        run.warn("BAZAR_TOKEN is set and comes before the session that was kept; unset it to use that")
+        run.warn("BAZAR_TOKEN is set and is used instead of the stored session; unset it to use the session")
     if who.claimed:
         run.notice(f"{who.email} is now the first superuser of this Bazar")
     if who.note is not None:
-        run.warn(f"signed in, but plan and role are not known: {who.note}")
+        run.warn(f"signed in, but plan and role are unknown: {who.note}")
     elif who.plan is None:
-        run.warn(f"signed in, but {who.email} is no user of this Bazar")
+        run.warn(f"signed in, but {who.email} is not a user of this Bazar")
     run.show(who)

@@ -20,7 +20,7 @@ def run(
 ) -> None:
     """End the session of this machine, or all of your sessions.
 
-    Access tokens that were handed out stop writing at once, and reading when they expire.
+    Access tokens that were issued can no longer write. They can read until they expire.
     """
     if run.sign_in.token is not None and not everywhere:
         run.warn("BAZAR_TOKEN is set and goes on counting: this ends the stored session only; unset it too")
@@ -30,5 +30,5 @@ def run(
     if not ended.was_signed_in:
         run.notice("nobody was signed in")
     elif ended.at_supabase is None:
-        run.warn("the session is forgotten here; Supabase Auth could not be told, so it ends there by itself")
+        run.warn("the session was removed here; Supabase Auth did not answer, so it ends there when it expires")
     run.show(ended)

@@ -19,9 +19,9 @@ def run(
         bool, Option("--password-stdin", help="read the new password from standard input")
     ] = False,
 ) -> None:
-    """Change your own password; your other sessions end."""
+    """Change your password and end your other sessions."""
     grant = run.authorize(None)
     password = run.read_password("New password", from_stdin=password_stdin, twice=True)
     auth.change_password(run.backends, grant, ChangePassword(password))
     if not run.tell_dry_run():
-        run.notice(f"the password of {grant.operator.email} is changed; other sessions have ended")
+        run.notice(f"the password of {grant.operator.email} was changed; your other sessions were ended")

@@ -11,5 +11,8 @@ from bazar_cli.terminal.views.auth import WHO
 
 @command(REFRESH, view=WHO, examples=("bazar auth refresh", "bazar auth refresh -o json --fields expires_at"))
 def run(run: Run[WhoAmI]) -> None:
-    """Renew the stored session now; commands do it by themselves a minute before it ends."""
+    """Renew the stored session.
+
+    Commands do this themselves a minute before the session expires.
+    """
     run.show(auth.refresh(run.backends, run.authorize(None), run.identities))

@@ -11,11 +11,12 @@ from bazar_cli.terminal.views.auth import WHO
 
 @command(STATUS, view=WHO, examples=("bazar auth status", "bazar auth status -o json --fields email,expires_at"))
 def run(run: Run[WhoAmI]) -> None:
-    """Show who is signed in, from which source, until when; exit code 4 when nobody is.
+    """Show who is signed in, the source of the session, and when it expires.
 
-    Supabase Auth is asked whether the session still holds; where it does not answer, `confirmed` is false.
+    The exit code is 4 if nobody is signed in. Supabase Auth is asked whether the session is still valid; if it does
+    not answer, `confirmed` is false.
     """
     who = auth.status(run.backends, run.identities)
     if who.note is not None:
-        run.warn(f"it is not known whether the session still holds: {who.note}")
+        run.warn(f"it is unknown whether the session is still valid: {who.note}")
     run.show(who)

@@ -11,11 +11,11 @@ from bazar_cli.terminal.views.database import CREATED
 
 @command(CREATE, view=CREATED, examples=("bazar db create", "bazar db create --no-input && bazar db migrate"))
 def run(run: Run[CreatedDatabase]) -> None:
-    """Make the database that the target names, empty; one that is there stays as it is.
+    """Create the database of the target; do nothing if it exists.
 
     It connects to the database postgres, or template1, of the same server.
     """
     made = run.perform(create_and_drop.create, CreateDatabase())
     if not made.created:
-        run.notice(f"{made.database} is there already")
+        run.notice(f"{made.database} exists already")
     run.show(made)

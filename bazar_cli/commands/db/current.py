@@ -11,8 +11,8 @@ from bazar_cli.terminal.views.database import CURRENT_REVISION
 
 @command(CURRENT, view=CURRENT_REVISION, examples=("bazar db current", "bazar db current -o ids"))
 def run(run: Run[CurrentRevision]) -> None:
-    """Print the revision that the database is at."""
+    """Print the revision of the database."""
     found = run.perform(status.current, GetCurrent())
     if found.revision is None:
-        run.notice("the database is at no revision; `bazar db migrate` makes its tables")
+        run.notice("the database has no revision yet; `bazar db migrate` creates its tables")
     run.show(found)

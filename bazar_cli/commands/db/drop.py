@@ -20,10 +20,9 @@ def run(
         str | None, Option("--confirm", help="the name of the database, typed again", metavar="NAME")
     ] = None,
 ) -> None:
-    """Drop the database itself, with all that others keep in it and with the audit log.
+    """Drop the database with everything in it.
 
-    A protected database is refused, whatever is given, and so is one that somebody is connected to. Identities at
-    Supabase stay.
+    The audit log and the data of others are lost; identities at Supabase are kept. A protected database is refused,
+    whatever the options, and so is a database with open connections.
     """
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to drop it")
-    run.show(run.perform(create_and_drop.drop, DropDatabase(typed)))
+    run.show(run.perform(create_and_drop.drop, DropDatabase(confirm)))

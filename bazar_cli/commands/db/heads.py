@@ -11,5 +11,5 @@ from bazar_cli.terminal.views.migration_files import FILE
 
 @command(HEADS, view=FILE, examples=("bazar db heads", "bazar db heads -o ids"))
 def run(run: Run[RevisionFile]) -> None:
-    """Show the revision that the migration files end in, or several that `bazar db merge` joins."""
+    """Show the head of the migration files, or the heads that `bazar db merge` joins."""
     run.show_all(revisions.heads())

@@ -11,8 +11,8 @@ from bazar_cli.terminal.views.migration_files import FILE
 
 @command(HISTORY, view=FILE, examples=("bazar db history", "bazar db history -o json"))
 def run(run: Run[RevisionFile]) -> None:
-    """List the migration files, the newest first.
+    """List the migration files, newest first.
 
-    It looks at no database: `bazar db status` says what is applied.
+    It does not connect to a database: `bazar db status` shows what is applied.
     """
     run.show_all(revisions.history())

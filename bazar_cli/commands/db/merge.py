@@ -17,10 +17,10 @@ from bazar_cli.terminal.views.migration_files import NEW
 def run(
     run: Run[NewRevision],
     message: Annotated[
-        str | None, Option("--message", "-m", help="why (default: names the heads)", metavar="TEXT")
+        str | None, Option("--message", "-m", help="reason (default: names the heads)", metavar="TEXT")
     ] = None,
 ) -> None:
-    """Write the migration file of a checkout that joins two heads, as two branches leave them."""
+    """Write a migration file that joins two heads of a checkout."""
     made = revisions.merge(MergeHeads(message, run.options.dry_run))
     if made.path is None:
         run.notice(f"nothing to merge: {made.down[0]} is the only head")

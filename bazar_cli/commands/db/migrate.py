@@ -21,27 +21,27 @@ from bazar_cli.terminal.views.db import MIGRATED, summary
 )
 def run(
     run: Run[Migrated],
-    revision: Annotated[str | None, Argument(help="migrate up to this one (default: head)")] = None,
-    steps: Annotated[int | None, Option("--steps", help="apply only so many revisions", metavar="N")] = None,
-    sql: Annotated[bool, Option("--sql", help="print the SQL of what is pending and write nothing")] = False,
+    revision: Annotated[str | None, Argument(help="migrate up to this revision (default: head)")] = None,
+    steps: Annotated[int | None, Option("--steps", help="apply at most this many revisions", metavar="N")] = None,
+    sql: Annotated[bool, Option("--sql", help="print the SQL of pending revisions and write nothing")] = False,
     lock_wait: Annotated[
         float, Option("--lock-wait", help="seconds to wait for another migrator (default 60)", metavar="S")
     ] = 60.0,
     lock_timeout: Annotated[
-        float, Option("--lock-timeout", help="seconds a statement waits for a table (default 3)", metavar="S")
+        float, Option("--lock-timeout", help="seconds a statement waits for a lock (default 3)", metavar="S")
     ] = 3.0,
     statement_timeout: StatementTimeout = None,
     env: Annotated[
         str | None,
-        Option("--env", help="name an unmarked database (default: production)", metavar="NAME"),
+        Option("--env", help="environment of an unmarked database (default: production)", metavar="NAME"),
     ] = None,
     unprotected: Annotated[
-        bool, Option("--unprotected", help="let destructive commands work on a database without marker")
+        bool, Option("--unprotected", help="let destructive commands run on an unmarked database")
     ] = False,
 ) -> None:
     """Apply pending revisions, one migrator at a time, each in its own transaction.
 
-    A first run also makes SUPERUSER_EMAIL the first superuser.
+    The first run also makes SUPERUSER_EMAIL the first superuser.
     """
     protected = False if unprotected else None
     request = Migrate(revision, steps, sql, lock_wait, lock_timeout, statement_timeout, env, protected)
@@ -49,16 +49,16 @@ def run(
         lambda backends, grant, asked: migrate.migrate(backends, grant, asked, run.notice), request, only_shows=sql
     )
     if not (done.applied or done.would_apply or sql):
-        run.notice(_nothing(done, revision))
+        run.notice(_why_nothing(done, revision))
     if run.options.dry_run and done.would_apply:
         run.notice(f"would apply: {_named(done.would_apply)}")
-    _tell_of_marker(run, request, done.place.marker)
+    _warn_of_marker(run, request, done.place.marker)
     if not sql:
         run.summarize(summary(done))
     run.show(done)
 
 
-def _nothing(done: Migrated, revision: str | None) -> str:
+def _why_nothing(done: Migrated, revision: str | None) -> str:
     if not done.pending:
         return "nothing is pending"
     past = "" if revision is None or revision == done.current else f", past {revision}"
@@ -69,13 +69,11 @@ def _named(revisions: tuple[Revision, ...]) -> str:
     return ", ".join(f"{r.id} ({r.message})" for r in revisions)
 
 
-def _tell_of_marker(run: Run[Migrated], request: Migrate, marker: Marker | None) -> None:
-    """Say that the marker stays as it is where the options say something else; scripts may repeat what it says."""
+def _warn_of_marker(run: Run[Migrated], request: Migrate, marker: Marker | None) -> None:
+    """Warn that options do not change an existing marker; scripts may repeat what it says."""
     if marker is None:
         return
     other = request.environment not in {None, marker.environment}
     if other or request.protected not in {None, marker.protected}:
         state = "protected" if marker.protected else "unprotected"
-        run.warn(
-            f"the database is marked {marker.environment}, {state}, and stays so: --env and --unprotected are ignored"
-        )
+        run.warn(f"the database is marked {marker.environment}, {state}: --env and --unprotected are ignored")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.migrations import REDO, Redo, RolledBack
 from bazar_cli.services.db import rollback
 from bazar_cli.terminal.command import command
@@ -13,16 +12,14 @@ from bazar_cli.terminal.views.db import ROLLED_BACK, summary
 
 @command(REDO, view=ROLLED_BACK, examples=("bazar db redo", "bazar db redo --yes -o json"))
 def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> None:
-    """Take the newest revision back and apply it again, as after an edit of its file.
+    """Roll back the newest revision and apply it again, as after an edit of its file.
 
-    What goes is said first, and asked; --yes answers; --dry-run shows the SQL of both ways. A protected database
-    refuses, whatever the options.
+    It shows what is lost and asks first; --yes answers. --dry-run shows the SQL of both directions. A protected
+    database is refused, whatever the options.
     """
 
-    def ask(agreed: Impact | None) -> Redo:
-        return Redo(agreed, statement_timeout)
-
-    done = run.perform_agreed(lambda s, grant, asked: rollback.redo(s, grant, asked, run.notice), ask)
+    request = Redo(statement_timeout=statement_timeout)
+    done = run.perform(lambda backends, grant, asked: rollback.redo(backends, grant, asked, run.notice), request)
     if done.would_revert:
         run.notice(rollback.consequences(done, again=True))
     elif not done.reverted:

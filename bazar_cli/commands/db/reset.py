@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.reset import RESET, DatabaseReset, ResetDatabase
 from bazar_cli.domain.demo.seed import Seed, seed_password
 from bazar_cli.domain.errors import ExitCode
@@ -39,21 +38,15 @@ def run(
     of it happens, or nothing does. The demo data of --seed is made after that. --dry-run tries it and rolls it back. A
     protected database refuses, whatever the options.
     """
-
-    demo = Seed(password=seed_password(run.environ)) if seed else None
-
-    def ask(name: str | None, *, asks: bool) -> DatabaseReset | Impact:
-        request = ResetDatabase(name, identities, seed, asks)
-        if demo is None:
-            return run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
-        found = reset.reset_and_seed(run.gate, request, demo, run.notice, dry_run=run.options.dry_run)
+    request = ResetDatabase(confirm, identities, seed)
+    if seed:
+        demo, dry_run = Seed(password=seed_password(run.environ)), run.options.dry_run
+        done = run.with_consent(
+            lambda asked: reset.reset_and_seed(run.gate, asked, demo, run.notice, dry_run=dry_run), request
+        )
         run.tell_dry_run()
-        return found
-
-    done = ask(confirm, asks=run.prompter.possible)
-    if isinstance(done, Impact):
-        done = ask(run.prompter.name(None, f"{done.text}. {done.question}") or "", asks=False)
-    assert not isinstance(done, Impact), "only who can be asked is asked"
+    else:
+        done = run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
     run.summarize(views.summary(done))
     for text in warnings(done.seeded) if done.seeded else ():
         run.warn(text)

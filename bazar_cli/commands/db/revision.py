@@ -23,13 +23,13 @@ def run(
     run: Run[NewRevision],
     message: Annotated[str, Option("--message", "-m", help="what it changes, in one line", metavar="TEXT")],
     autogenerate: Annotated[
-        bool, Option("--autogenerate", help="fill it with what the models have and the target has not")
+        bool, Option("--autogenerate", help="fill it with the differences between models and target")
     ] = False,
 ) -> None:
     """Write the next migration file of a checkout.
 
-    What --autogenerate writes is a draft: it sees tables, columns, indexes and foreign keys of the schema bazar, no
-    CHECK, view, function or policy, and takes what was renamed for dropped and added.
+    --autogenerate writes a draft. It compares tables, columns, indexes and foreign keys of the schema bazar, but no
+    CHECK, view, function or policy. It takes a rename for a drop and an addition.
     """
     dry_run = run.options.dry_run
     request = MakeRevision(message, dry_run)
@@ -38,7 +38,7 @@ def run(
     else:
         made = revisions.revision(request)
     if made.path is None:
-        run.notice("nothing differs from the models; no file was written")
+        run.notice("the target matches the models; no file was written")
     else:
         run.tell_dry_run()
     run.show(made)

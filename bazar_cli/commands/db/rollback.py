@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.migrations import ROLLBACK, Rollback, RolledBack
 from bazar_cli.services.db import rollback
 from bazar_cli.terminal.command import command
@@ -22,23 +21,21 @@ from bazar_cli.terminal.views.db import ROLLED_BACK, summary
 )
 def run(
     run: Run[RolledBack],
-    steps: Annotated[int | None, Option("--steps", help="take back so many revisions (default 1)", metavar="N")] = None,
-    to: Annotated[str | None, Option("--to", help="take back all after this one", metavar="REVISION")] = None,
+    steps: Annotated[int | None, Option("--steps", help="revisions to roll back (default 1)", metavar="N")] = None,
+    to: Annotated[str | None, Option("--to", help="roll back all revisions after this one", metavar="REVISION")] = None,
     statement_timeout: StatementTimeout = None,
 ) -> None:
-    """Take applied revisions back, newest first, each in its own transaction.
+    """Roll back applied revisions, newest first, each in its own transaction.
 
-    What goes is said first, and asked; --yes answers. A protected database refuses, whatever the options. The first
-    revision stays.
+    It shows what is lost and asks first; --yes answers. A protected database is refused, whatever the options. The
+    first revision cannot be rolled back.
     """
 
-    def ask(agreed: Impact | None) -> Rollback:
-        return Rollback(steps, to, agreed, statement_timeout)
-
-    done = run.perform_agreed(lambda s, grant, asked: rollback.rollback(s, grant, asked, run.notice), ask)
+    request = Rollback(steps, to, statement_timeout=statement_timeout)
+    done = run.perform(lambda backends, grant, asked: rollback.rollback(backends, grant, asked, run.notice), request)
     if done.would_revert:
         run.notice(rollback.consequences(done, again=False))
     elif not done.reverted:
-        run.notice("nothing is to be rolled back")
+        run.notice("there is nothing to roll back")
     run.summarize(summary(done))
     run.show(done)

@@ -25,15 +25,15 @@ from bazar_cli.terminal.views.seed import SEEDED, warnings
 def run(
     run: Run[Seeded],
     file: Annotated[
-        Verbatim | None, Option("--file", help="make what this JSON file says, or - standard input", metavar="FILE")
+        Verbatim | None, Option("--file", help="create what this JSON file names; - is standard input", metavar="FILE")
     ] = None,
-    users: Annotated[int, Option("--users", help="generate so many more users (default 0)", metavar="N")] = 0,
+    users: Annotated[int, Option("--users", help="more users to generate (default 0)", metavar="N")] = 0,
 ) -> int:
-    """Make demo users and organizations in both systems: the same ones, and once, however often it runs.
+    """Create demo users and organizations in both systems; a second run changes nothing.
 
-    What it would make is said first, and asked; --yes answers. What exists is left as it is, and after a reset
-    identities of this Bazar are taken back. BAZAR_SEED_PASSWORD gives those who are created a password. A protected
-    database refuses, whatever the options.
+    It shows what it would create and asks first; --yes answers. What exists is not changed. After a reset,
+    identities of this Bazar are used again. BAZAR_SEED_PASSWORD sets the password of new users. A protected
+    database is refused, whatever the options.
     """
     data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
     request = Seed(data, users, seed_password(run.environ))
@@ -43,14 +43,14 @@ def run(
         again = command_line("db seed", file=file, users=str(users) if users else None, yes=True)
         run.agree(prepared.impact(again))
     done = prepared.seeded() if dry_run else demo_data.carry_out(run.gate, prepared, run.notice)
-    _tell(run, done)
+    _report(run, done)
     run.show(done)
     return ExitCode.PARTIAL if done.partly_done else ExitCode.DONE
 
 
-def _tell(run: Run[Seeded], done: Seeded) -> None:
-    """Say what is not as wanted, and that nothing was to be done where nothing was."""
+def _report(run: Run[Seeded], done: Seeded) -> None:
+    """Warn of what failed or differs, or say that there was nothing to do."""
     if not run.tell_dry_run() and not done.writes and not done.partly_done:
-        run.notice("all of it was there already; nothing was changed")
+        run.notice("everything exists already; nothing was changed")
     for text in warnings(done):
         run.warn(text)

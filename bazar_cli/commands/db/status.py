@@ -17,7 +17,7 @@ from bazar_cli.terminal.views import db as views
 @command(STATUS, view=views.STATUS, examples=("bazar db status", "bazar db status --check --quiet"))
 def run(
     run: Run[MigrationStatus],
-    check: Annotated[bool, Option("--check", help="exit code 9 with pending revisions, 6 when they disagree")] = False,
+    check: Annotated[bool, Option("--check", help="exit code 9 if revisions are pending, 6 if they disagree")] = False,
 ) -> int:
     """Show the revision of the database and what is pending."""
     found = run.perform(status.status, GetStatus())

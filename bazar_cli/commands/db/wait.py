@@ -16,10 +16,10 @@ from bazar_cli.terminal.views.db import WAITED
 @command(WAIT, view=WAITED, examples=("bazar db wait", "bazar db wait --timeout 120 && bazar db migrate"))
 def run(
     run: Run[Waited],
-    timeout: Annotated[float, Option("--timeout", help="seconds (default 60)", metavar="S")] = 60.0,
+    timeout: Annotated[float, Option("--timeout", help="seconds to wait (default 60)", metavar="S")] = 60.0,
 ) -> None:
-    """Wait until the database accepts connections; exit code 7 when it does not in time.
+    """Wait until the database accepts connections; exit code 7 if it does not in time.
 
-    What waiting does not mend, as a wrong password, ends it at once.
+    An error that waiting cannot solve, such as a wrong password, ends the command at once.
     """
     run.show(status.wait(run.target, Wait(timeout)))

@@ -14,5 +14,5 @@ from bazar_cli.terminal.views.local import ENVIRONMENT
 
 @command(ENV, view=ENVIRONMENT, examples=('eval "$(bazar local env)"', "bazar local env -o json"))
 def run(run: Run[Mapping[str, str]]) -> None:
-    """Print the running stack's target as shell exports, secrets included."""
+    """Print the target of the running stack as shell exports, secrets included."""
     run.show(stack.environment(data_folder(run.environ)))

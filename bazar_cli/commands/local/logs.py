@@ -21,7 +21,7 @@ def run(
     run: Run[str],
     component: Annotated[str | None, Argument(help="postgres or auth (default: both)")] = None,
     lines: Annotated[int, Option("--lines", help="last lines of each log (default 100)", metavar="N")] = _LINES,
-    follow: Annotated[bool, Option("--follow", "-f", help="go on with new lines until Ctrl-C")] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="show new lines until Ctrl-C")] = False,
 ) -> None:
     """Show the stack's logs."""
     run.show_stream(stack.logs(data_folder(run.environ), component, lines, follow=follow))

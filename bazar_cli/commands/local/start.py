@@ -27,16 +27,16 @@ from bazar_cli.terminal.views.local import STARTED, Started
 def run(
     run: Run[Started],
     database_url: Annotated[
-        Verbatim | None, Option("--database-url", help="run only the Auth service, beside this Postgres", metavar="URL")
+        Verbatim | None, Option("--database-url", help="run only the Auth service, with this Postgres", metavar="URL")
     ] = None,
 ) -> None:
     """Start Postgres and an Auth service on this machine, migrate, and sign in as profile `local`.
 
-    For development, tests and CI. Running it again is safe. The superuser is taken from SUPERUSER_EMAIL and
-    SUPERUSER_PASSWORD, else made once and kept; `bazar local env` prints it.
+    For development, tests and CI. It can be run again at any time. The superuser is that of SUPERUSER_EMAIL and
+    SUPERUSER_PASSWORD, or is generated once and kept; `bazar local env` prints it.
     """
     email, password = run.environ.get("SUPERUSER_EMAIL"), run.environ.get("SUPERUSER_PASSWORD")
-    # Before anything starts: the stack keeps what it was given, and Auth would refuse it at every later start.
+    # Before anything starts: the stack keeps these values, and Auth would refuse them at every later start.
     check_superuser(email or None, Secret(password) if password else None)
     folder = data_folder(run.environ)
     running = stack.start(
@@ -64,11 +64,11 @@ def run(
             data_dir=str(running.data_dir),
         )
     )
-    run.notice(*_next(run, prepared))
+    run.notice(*_next_commands(run, prepared))
 
 
-def _next(run: Run[Started], prepared: Prepared | None) -> tuple[str, ...]:
-    """What to type next; a target of the environment or another active profile comes before `local`."""
+def _next_commands(run: Run[Started], prepared: Prepared | None) -> tuple[str, ...]:
+    """Return the next commands, with --profile if another target would be used."""
     if prepared is None:
         return ('next: eval "$(bazar local env)", then bazar db migrate',)
     elsewhere = any(run.environ.get(n) for n in ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"))

@@ -12,5 +12,5 @@ from bazar_cli.terminal.views import local as views
 
 @command(STATUS, view=views.STATUS, examples=("bazar local status", "bazar local status -o json"))
 def run(run: Run[views.Part]) -> None:
-    """Show what of the stack runs, where, and where its logs are."""
+    """Show which parts of the stack run, their addresses and their logs."""
     run.show_all(tuple(stack.status(data_folder(run.environ)).components))

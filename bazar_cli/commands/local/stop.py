@@ -12,6 +12,6 @@ from bazar_cli.terminal.views.local import STOPPED, Stopped
 
 @command(STOP, view=STOPPED, examples=("bazar local stop", "bazar local stop --quiet"))
 def run(run: Run[Stopped]) -> None:
-    """Stop the Auth service and the embedded Postgres; the data stay."""
+    """Stop the Auth service and the embedded Postgres; the data are kept."""
     report = stack.stop(data_folder(run.environ))
     run.show(Stopped(report.postgres, report.auth))

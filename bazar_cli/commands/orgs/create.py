@@ -21,10 +21,8 @@ from bazar_cli.terminal.views.orgs import CREATED
 def run(
     run: Run[CreatedOrganization],
     name: Annotated[str, Argument(help="display name")],
-    slug: Annotated[str | None, Option("--slug", help="short name (default: made of the name)", metavar="SLUG")] = None,
-    owner: Annotated[
-        str | None, Option("--owner", help="its owner, by id or email (default: you)", metavar="USER")
-    ] = None,
+    slug: Annotated[str | None, Option("--slug", help="short name (default: from the name)", metavar="SLUG")] = None,
+    owner: Annotated[str | None, Option("--owner", help="owner, by id or email (default: you)", metavar="USER")] = None,
 ) -> None:
-    """Create an organization; you become its owner."""
+    """Create an organization."""
     run.show(run.perform(organizations.create, CreateOrganization(name, slug, owner)))

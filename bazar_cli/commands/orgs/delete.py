@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from typer import Argument, Option
@@ -24,12 +23,8 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     confirm: Annotated[str | None, Option("--confirm", help="the slug, typed again", metavar="SLUG")] = None,
 ) -> None:
-    """Delete an organization with its memberships; shows what went.
+    """Delete an organization and its memberships; its users are kept.
 
-    Its users stay. Those without another organization are then changed by superusers only: the result counts them.
+    Only superusers can change users without an organization. `left_alone` counts the users that have no other one.
     """
-    request = DeleteOrganization(org, confirm)
-    if confirm is None and run.prompter.possible and not run.options.dry_run:
-        going = run.perform(organizations.foresee_deletion, request).described()
-        request = replace(request, confirm=run.prompter.name(None, f"{going}. Type the slug to do it"))
-    run.show(run.perform(organizations.delete, request))
+    run.show(run.perform(organizations.delete, DeleteOrganization(org, confirm)))

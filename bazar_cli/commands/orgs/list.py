@@ -19,10 +19,10 @@ from bazar_cli.terminal.views.orgs import ORGANIZATION
 def run(
     run: Run[Organization],
     limit: Annotated[
-        int, Option("--limit", help="organizations a page, 1 to 1000 (default 50)", metavar="N")
+        int, Option("--limit", help="organizations per page, 1 to 1000 (default 50)", metavar="N")
     ] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
-    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+    cursor: Annotated[str | None, Option("--cursor", help="continue after an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the organizations that you can see, oldest first."""
     request = ListOrganizations(limit, cursor)

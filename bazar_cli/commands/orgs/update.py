@@ -25,13 +25,13 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     name: Annotated[str | None, Option("--name", help="new display name", metavar="NAME")] = None,
     slug: Annotated[
-        str | None, Option("--slug", help="new short name; the old one is free at once", metavar="SLUG")
+        str | None, Option("--slug", help="new short name; others can take the old one", metavar="SLUG")
     ] = None,
 ) -> None:
-    """Change an organization; only what is given is changed."""
+    """Change the name or the short name of an organization."""
     if name is None and slug is None:
         raise UsageError("orgs.nothing_to_update", "nothing to change was given", hint="give --name or --slug")
     updated = run.perform(organizations.update, UpdateOrganization(org, name, slug))
     if not updated.changed:
-        run.notice(f"{updated.organization.slug} is so already; nothing was changed")
+        run.notice(f"{updated.organization.slug} already has these values; nothing was changed")
     run.show(updated.organization)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import ASSIGN, AssignedPlan, AssignPlan
 from bazar_cli.services.plans import changes
@@ -29,15 +28,13 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     plan: Annotated[Plan, Argument(help="free, plus or premium")],
 ) -> None:
-    """Put a user on a plan; shows which permissions that took and gave.
+    """Change the plan of a user; the result names lost and gained permissions.
 
-    What takes a permission away, or a superuser off Premium, says so first and asks; --yes answers.
+    A change that takes permissions away, or moves a superuser off Premium, shows this and asks first; --yes
+    answers.
     """
 
-    def ask(agreed: Impact | None) -> AssignPlan:
-        return AssignPlan(user, plan, agreed)
-
-    assigned = run.perform_agreed(changes.assign, ask)
+    assigned = run.perform(changes.assign, AssignPlan(user, plan))
     if not assigned.changed:
         run.notice(f"{assigned.user.email} is on {plan} already; nothing was changed")
     if run.options.dry_run and assigned.impact is not None:

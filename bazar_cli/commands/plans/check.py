@@ -27,10 +27,10 @@ from bazar_cli.terminal.views.plans import VERDICT
 def run(
     run: Run[Verdict],
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
-    user: Annotated[str | None, Option("--user", help="whose, by id or email (default: yours)", metavar="USER")] = None,
+    user: Annotated[str | None, Option("--user", help="user, by id or email (default: you)", metavar="USER")] = None,
     org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None,
 ) -> int:
-    """Say whether a user has a permission: exit code 0 when allowed, 9 when not."""
+    """Check whether a user has a permission; exit code 0 if allowed, 9 if not."""
     verdict = run.perform(read.check, CheckPermission(permission, user, org))
     run.show(verdict)
     return ExitCode.DONE if verdict.allowed else ExitCode.FINDING

@@ -27,12 +27,12 @@ from bazar_cli.terminal.views.plans import EXPLANATION
 def run(
     run: Run[Explanation],
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
-    user: Annotated[str | None, Option("--user", help="whose, by id or email (default: yours)", metavar="USER")] = None,
+    user: Annotated[str | None, Option("--user", help="user, by id or email (default: you)", metavar="USER")] = None,
     org: Annotated[str | None, Option("--org", help="in this organization", metavar="ORG")] = None,
 ) -> None:
-    """Show every step of why a user may or may not, and what would change it.
+    """Explain step by step why a user has a permission or not.
 
-    The exit code is 0 in both cases; `bazar plans check` has it say yes or no.
+    It also says what would change this. The exit code is 0 in both cases. `bazar plans check` exits with 0 or 9.
     """
     found = run.perform(read.explain, CheckPermission(permission, user, org))
     run.show(replace(found, changes=tuple(run.told(change) for change in found.changes)))

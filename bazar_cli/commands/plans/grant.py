@@ -25,7 +25,7 @@ def run(
     plan: Annotated[Plan, Argument(help="free, plus or premium")],
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
 ) -> None:
-    """Add a permission to a plan, for everybody on it."""
+    """Add a permission to a plan, and so to all users on it."""
     edited = run.perform(changes.grant_permission, EditPlan(plan, permission))
     if not edited.changed:
         run.notice(f"{plan} allows {permission} already; nothing was changed")

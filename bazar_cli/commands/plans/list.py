@@ -11,5 +11,5 @@ from bazar_cli.terminal.views.plans import PLAN_SUMMARY
 
 @command(LIST, view=PLAN_SUMMARY, examples=("bazar plans list", "bazar plans list -o json"))
 def run(run: Run[PlanDetails]) -> None:
-    """List the plans, from the least to the most."""
+    """List the plans, smallest first."""
     run.show_all(run.perform(read.list_plans, None))

@@ -11,5 +11,5 @@ from bazar_cli.terminal.views import plans as views
 
 @command(MATRIX, view=views.MATRIX, examples=("bazar plans matrix", "bazar plans matrix -o csv"))
 def run(run: Run[MatrixRow]) -> None:
-    """Show which plan has which permission, as the table stands now."""
+    """Show which plan has which permission."""
     run.show_all(run.perform(read.matrix, None))

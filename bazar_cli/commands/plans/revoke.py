@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import REVOKE, EditedPlan, EditPlan
 from bazar_cli.services.plans import changes
@@ -26,15 +25,13 @@ def run(
     plan: Annotated[Plan, Argument(help="free, plus or premium")],
     permission: Annotated[Permission, Argument(help="such as files:execute", metavar="PERMISSION")],
 ) -> None:
-    """Take a permission from a plan, and so from everybody on it.
+    """Remove a permission from a plan, and so from all users on it.
 
-    How many that are is said first, and asked; --yes answers. Premium keeps what those who rule need.
+    It shows how many users lose it and asks first; --yes answers. Premium keeps the permissions that superusers
+    need.
     """
 
-    def ask(agreed: Impact | None) -> EditPlan:
-        return EditPlan(plan, permission, agreed)
-
-    edited = run.perform_agreed(changes.revoke_permission, ask)
+    edited = run.perform(changes.revoke_permission, EditPlan(plan, permission))
     if not edited.changed:
         run.notice(f"{plan} does not allow {permission}; nothing was changed")
     if run.options.dry_run and edited.impact is not None:

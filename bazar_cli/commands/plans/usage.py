@@ -11,5 +11,5 @@ from bazar_cli.terminal.views import plans as views
 
 @command(USAGE, view=views.USAGE, examples=("bazar plans usage", "bazar plans usage -o csv"))
 def run(run: Run[PlanUsage]) -> None:
-    """Count the users on each plan: all of them, or those that you can see."""
+    """Count the users that you can see on each plan."""
     run.show_all(run.perform(read.usage, None))

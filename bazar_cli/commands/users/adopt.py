@@ -26,26 +26,26 @@ from bazar_cli.terminal.views.users import ADOPTED
 )
 def run(
     run: Run[AdoptedUser],
-    email: Annotated[str, Argument(help="the address of the identity at Supabase")],
+    email: Annotated[str, Argument(help="email address of the identity at Supabase")],
     name: Annotated[str | None, Option("--name", help="display name", metavar="NAME")] = None,
     org: Annotated[str | None, Option("--org", help="organization to join, by id or slug", metavar="ORG")] = None,
 ) -> None:
-    """Take in an identity that lives only at Supabase, as a user on Free with the id it has.
+    """Make a user of an identity that exists only at Supabase, with the same id.
 
-    Its password and sessions stay; one that is banned becomes a suspended user, whose ban lasts until they are
-    restored. A run that was cut off is finished by running the same command again.
+    The user is on Free. The identity keeps its password and sessions. A banned identity becomes a suspended user,
+    and its ban lasts until the user is restored. Run an interrupted command again to finish it.
     """
     done = run.perform(adopt.adopt, AdoptUser(email, name, org))
     user = done.user
     if not done.adopted:
-        run.notice(f"{user.email} was a user already; nothing was changed")
+        run.notice(f"{user.email} is already a user; nothing was changed")
     if user.state is UserState.SUSPENDED:
-        run.notice(f"{user.email} is banned at Supabase, and so suspended here")
+        run.notice(f"{user.email} is banned at Supabase and is therefore suspended here")
     if done.ban_ended is not None:
         lasts = "would last" if run.options.dry_run else "lasts"
         restore = command_line("users restore", user.email)
-        run.notice(f"the ban was to end at {rfc3339(done.ban_ended)}; now it {lasts} until `{restore}`")
+        run.notice(f"the ban would have ended at {rfc3339(done.ban_ended)}; now it {lasts} until `{restore}`")
     if not done.confirmed:
         reset = command_line("users reset-password", user.email)
-        run.notice(f"{user.email} was never confirmed and cannot sign in yet: `{reset}` mails a link that confirms it")
+        run.notice(f"{user.email} is not confirmed and cannot sign in yet: `{reset}` mails a link that confirms it")
     run.show(done)

@@ -26,29 +26,27 @@ from bazar_cli.terminal.views.users import CREATED
 )
 def run(
     run: Run[CreatedUser],
-    email: Annotated[str, Argument(help="the address; stored in lower case")],
+    email: Annotated[str, Argument(help="email address; stored in lower case")],
     name: Annotated[str | None, Option("--name", help="display name", metavar="NAME")] = None,
     org: Annotated[str | None, Option("--org", help="organization to join, by id or slug", metavar="ORG")] = None,
     role: Annotated[Role | None, Option("--role", help="owner, admin or member (default)", metavar="ROLE")] = None,
     plan: Annotated[Plan | None, Option("--plan", help="free (default), plus or premium", metavar="PLAN")] = None,
     password_stdin: Annotated[bool, Option("--password-stdin", help="read the password from standard input")] = False,
     generate_password: Annotated[
-        bool, Option("--generate-password", help="make a password and show it once, in the result")
+        bool, Option("--generate-password", help="generate a password and show it once, in the result")
     ] = False,
     password_hash_stdin: Annotated[
         bool, Option("--password-hash-stdin", help="read a bcrypt hash from standard input")
     ] = False,
-    invite: Annotated[
-        bool, Option("--invite", help="let Supabase mail an invitation, by which the user sets a password")
-    ] = False,
+    invite: Annotated[bool, Option("--invite", help="mail an invitation, with which the user sets a password")] = False,
     if_not_exists: Annotated[
-        bool, Option("--if-not-exists", help="succeed when the same user is there with these values")
+        bool, Option("--if-not-exists", help="succeed if the user exists with these values")
     ] = False,
 ) -> None:
     """Create a user in Postgres and Supabase Auth, with one id in both.
 
-    Without a password option or --invite the user has no password yet. A run that was cut off is finished by
-    running the same command again.
+    Without a password option or --invite the user has no password yet. Run an interrupted command again to finish
+    it.
     """
     if password_stdin + generate_password + password_hash_stdin + invite > 1:
         raise UsageError(
@@ -67,10 +65,10 @@ def run(
     with until_shown():
         created = run.perform(create.create, request)
         if not created.created:
-            run.notice(f"{created.user.email} was there already; nothing was changed")
+            run.notice(f"{created.user.email} exists already; nothing was changed")
         if created.invited:
             run.notice(f"Supabase Auth mails an invitation to {created.user.email}")
         if created.password_kept:
-            run.warn(f"this password was not set: {created.user.email} keeps what an earlier run gave it")
+            run.warn(f"this password was not set: {created.user.email} keeps the password of an earlier run")
         lost = generate_password and created.password is not None
         run.show(created, or_lost=password_lost(created.user) if lost else None)

@@ -27,10 +27,8 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     confirm: Annotated[str | None, Option("--confirm", help="the user's email, typed again", metavar="EMAIL")] = None,
 ) -> None:
-    """Delete a user from both systems; shows who it was.
+    """Delete a user from both systems and show the deleted user.
 
-    A run that was cut off is finished by running the same command again.
+    Run an interrupted command again to finish it.
     """
-    question = f"Type the email of {user} to delete this user"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    run.show(run.perform(delete.delete, DeleteUser(user, typed)))
+    run.show(run.perform(delete.delete, DeleteUser(user, confirm)))

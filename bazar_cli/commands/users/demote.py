@@ -27,13 +27,11 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     confirm: Annotated[str | None, Option("--confirm", help="the user's email, typed again", metavar="EMAIL")] = None,
 ) -> None:
-    """Take the superuser flag from a user, or from yourself.
+    """Remove the superuser flag from a user, or from yourself.
 
     The last active superuser on Premium keeps it.
     """
-    question = f"Type the email of {user} to take the superuser flag away"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    demoted = run.perform(superusers.demote, ChangeSuperuser(user, typed))
+    demoted = run.perform(superusers.demote, ChangeSuperuser(user, confirm))
     if not demoted.changed:
-        run.notice(f"{demoted.user.email} is no superuser; nothing was changed")
+        run.notice(f"{demoted.user.email} is not a superuser; nothing was changed")
     run.show(demoted.user)

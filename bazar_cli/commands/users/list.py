@@ -34,9 +34,11 @@ def run(
         str | None, Option("--created-since", help="created at or after this date or time", metavar="TIME")
     ] = None,
     sort: Annotated[UserSort, Option("--sort", help="created (default) or email", metavar="ORDER")] = UserSort.CREATED,
-    limit: Annotated[int, Option("--limit", help="users a page, 1 to 1000 (default 50)", metavar="N")] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
-    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+    limit: Annotated[
+        int, Option("--limit", help="users per page, 1 to 1000 (default 50)", metavar="N")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Option("--cursor", help="continue after an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the users that you can see, oldest first."""
     since = moment(created_since, "--created-since") if created_since is not None else None

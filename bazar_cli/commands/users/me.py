@@ -12,5 +12,5 @@ from bazar_cli.terminal.views.users import USER
 
 @command(ME, view=USER, examples=("bazar users me", "bazar users me -o json --fields email,plan"))
 def run(run: Run[User]) -> None:
-    """Show yourself: the user that is signed in."""
+    """Show the user that is signed in."""
     run.show(run.perform(read.me, None))

@@ -30,15 +30,14 @@ def run(
 ) -> None:
     """Make a user a superuser.
 
-    Superusers reach everything that their plan allows, so one who is not on Premium administers nothing yet.
+    A superuser can use the permissions of their plan everywhere. Administration needs Premium.
     """
-    question = f"Type the email of {user} to make them a superuser"
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, question)
-    promoted = run.perform(superusers.promote, ChangeSuperuser(user, typed))
-    ruler = promoted.user
+    promoted = run.perform(superusers.promote, ChangeSuperuser(user, confirm))
+    superuser = promoted.user
     if not promoted.changed:
-        run.notice(f"{ruler.email} is a superuser already; nothing was changed")
-    if ruler.plan is not Plan.PREMIUM:
-        move = command_line("plans assign", ruler.email, Plan.PREMIUM)
-        run.notice(f"{ruler.email} is on {ruler.plan.value.capitalize()} and may do no more than that: `{move}`")
-    run.show(ruler)
+        run.notice(f"{superuser.email} is a superuser already; nothing was changed")
+    if superuser.plan is not Plan.PREMIUM:
+        move = command_line("plans assign", superuser.email, Plan.PREMIUM)
+        plan = superuser.plan.value.capitalize()
+        run.notice(f"{superuser.email} has only the permissions of {plan}: `{move}` changes the plan")
+    run.show(superuser)

@@ -29,10 +29,10 @@ def run(
         bool, Option("--print-link", help="show the link once, in the result, and send no mail")
     ] = False,
 ) -> None:
-    """Let a user set a new password by a link that Supabase mails.
+    """Mail a user a link to set a new password.
 
-    The old password and its sessions go on until then. A newer link takes the place of an older one, and
-    whoever opens it is signed in as the user: hand a printed one over in private.
+    The old password and the sessions stay valid until then. A new link replaces an older one. Anybody who opens a
+    link is signed in as the user: hand over a printed link in private.
     """
     if print_link:
         run.require_field("link", "a recovery link is shown once")

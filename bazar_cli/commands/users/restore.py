@@ -19,16 +19,15 @@ from bazar_cli.terminal.views.users import RESTORED
     examples=("bazar users restore ada@example.com", "bazar users restore ada@example.com --dry-run"),
 )
 def run(run: Run[RestoredUser], user: Annotated[str, Argument(help="id or email")]) -> None:
-    """Let a suspended user in again; they sign in anew.
+    """Let a suspended user sign in again.
 
-    Their password is the same as before. An access token that was issued before and has not expired is good for
-    reading again until it expires, and a recovery link that was printed before works again.
-    It also takes back a deletion that was cut off, while Supabase still has the identity. A run that was cut off
-    is finished by running the same command again.
+    The password is the same as before. Earlier access tokens that have not expired can read again, and an earlier
+    recovery link works again. An interrupted deletion is cancelled if Supabase still has the identity. Run an
+    interrupted command again to finish it.
     """
     restored = run.perform(suspend.restore, RestoreUser(user))
     run.show(restored)
     if not restored.changed:
-        run.notice(f"{restored.user.email} was active already; nothing was changed")
+        run.notice(f"{restored.user.email} is already active; nothing was changed")
     elif not restored.has_identity:
-        run.warn(f"Supabase has no identity of {restored.user.email}, who cannot sign in: see `bazar doctor`")
+        run.warn(f"Supabase has no identity of {restored.user.email}, so the user cannot sign in: see `bazar doctor`")

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.users.users import SUSPEND, SuspendedUser, SuspendUser
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
@@ -27,17 +26,15 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     reason: Annotated[str, Option("--reason", help="why, for the audit log; 1 to 500 characters", metavar="TEXT")],
 ) -> None:
-    """Ban a user in both systems, end their sessions, and say until when issued access tokens live.
+    """Suspend a user in both systems and end the user's sessions.
 
-    Sessions are ended where DATABASE_URL may delete from auth.sessions of the same project. Elsewhere a warning
-    says so, and `sessions_ended` is null: the ban stops sign-in and refresh, and a restore lets both work again. A
-    run that was cut off is finished by running the same command again; `bazar users restore` takes it back.
+    It says until when issued access tokens are valid. Sessions are ended if DATABASE_URL may delete from
+    auth.sessions of the same project. If not, a warning says so and `sessions_ended` is null: the ban stops sign-in
+    and refresh, and a restore allows both again. `bazar users restore` undoes a suspension. Run an interrupted
+    command again to finish it.
     """
 
-    def ask(agreed: Impact | None) -> SuspendUser:
-        return SuspendUser(user, reason, agreed)
-
-    suspended = run.perform_agreed(suspend.suspend, ask)
+    suspended = run.perform(suspend.suspend, SuspendUser(user, reason))
     run.show(suspended)
     for text in what_suspending_ends(suspended):
         run.notice(text)

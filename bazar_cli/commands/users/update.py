@@ -29,7 +29,8 @@ def run(
     run: Run[User],
     user: Annotated[str, Argument(help="id or email")],
     email: Annotated[
-        str | None, Option("--email", help="new address, confirmed at once; stored in lower case", metavar="EMAIL")
+        str | None,
+        Option("--email", help="new address, confirmed at once, in lower case", metavar="EMAIL"),
     ] = None,
     name: Annotated[str | None, Option("--name", help="new display name; empty removes it", metavar="NAME")] = None,
     if_unchanged_since: Annotated[
@@ -37,14 +38,14 @@ def run(
         Option("--if-unchanged-since", help="only if updated_at is not later than this", metavar="TIME"),
     ] = None,
 ) -> None:
-    """Change a user; only what is given is changed.
+    """Change the name or the email address of a user.
 
-    An address is changed in both systems. A run that was cut off is finished by running the same command again.
+    An address is changed in both systems. Run an interrupted command again to finish it.
     """
     if name is None and email is None:
         raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --email or --name")
     since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
     updated = run.perform(read.update, UpdateUser(user, name, since, email))
     if not updated.changed:
-        run.notice(f"{updated.user.email} is so already; nothing was changed")
+        run.notice(f"{updated.user.email} already has these values; nothing was changed")
     run.show(updated.user)

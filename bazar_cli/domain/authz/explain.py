@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a user may, and the reason in one sentence."""
+    """Whether a user may use a permission, and the reason in one sentence."""
 
     permission: Permission
     user_id: UUID
@@ -31,7 +31,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that decides whether a user may; all must be so."""
+    """One condition for a permission; all of them must hold."""
 
     name: str
     value: str | None
@@ -41,12 +41,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A verdict, every step that led to it, and what would change it."""
+    """A verdict, all conditions, and what would change it."""
 
     verdict: Verdict
     steps: tuple[Step, ...]
     changes: tuple[str, ...]
-    """Commands, each with who may run it; or sentences where no command helps."""
+    """Commands with the users who may run them, or sentences where no command helps."""
 
 
 _PLATFORM = frozenset(
@@ -58,14 +58,14 @@ _PLATFORM = frozenset(
         Permission.DB_RESET,
     }
 )
-"""Permissions that a plan alone does not give: they are a superuser's (docs/permissions.md, rule 8)."""
+"""Permissions that need a superuser, whatever the plan (docs/permissions.md, rule 8)."""
 
 
 _ABOVE = "they have a higher role than the user's in all of the user's organizations"
 
 
 _WHERE = {Permission.USERS_UPDATE: _ABOVE, Permission.USERS_DELETE: _ABOVE}
-"""What the row rules ask for beyond the role in one organization."""
+"""What the row rules require besides the role in one organization."""
 
 
 _TARGETS = {
@@ -80,7 +80,7 @@ _TARGETS = {
     Permission.MEMBERS_MANAGE: "members below their own role, where they are admin or owner",
     Permission.AUDIT_READ: "events of what they can see",
 }
-"""Where rows decide when no organization is named (docs/permissions.md, rule 1 to 5)."""
+"""Which rows a permission covers when no organization is named (docs/permissions.md, rules 1 to 5)."""
 
 
 def verdict(
@@ -89,7 +89,7 @@ def verdict(
     permission: Permission,
     plans: Mapping[Plan, frozenset[Permission]],
 ) -> Verdict:
-    """Say whether `user` may use `permission`, in `organization` where one is given, and the first reason."""
+    """Say whether `user` may use `permission`, in `organization` if one is given, and the first reason."""
     return explanation(user, organization, permission, plans).verdict
 
 
@@ -99,14 +99,14 @@ def explanation(
     permission: Permission,
     plans: Mapping[Plan, frozenset[Permission]],
 ) -> Explanation:
-    """Say so with every step, in the order in which the gate and the row rules decide, and what would change it.
+    """Explain the verdict with every condition, in the order in which the gate and the row rules check them.
 
-    All steps are gone, also those after a no: each of them must be a yes. Nothing is said of organizations
-    that `user` does not show, which are those out of the operator's reach.
+    Conditions after the first one that fails are checked too. `user` holds only organizations that the operator can
+    see, and no other is mentioned.
     """
     having = [p for p in Plan if permission in plans.get(p, frozenset())]
     judged = (
-        (Step("user", user.email, ok=True, why="a superuser" if user.is_superuser else "no superuser"), ()),
+        (Step("user", user.email, ok=True, why="a superuser" if user.is_superuser else "not a superuser"), ()),
         _by_state(user),
         _by_plan(user, permission, having),
         _by_platform(user, permission),
@@ -127,7 +127,7 @@ def explanation(
 
 
 _Judged: TypeAlias = "tuple[Step, tuple[str, ...]]"
-"""A step, and what would make a yes of its no."""
+"""A condition, and what would make it hold."""
 
 
 def _by_state(user: User) -> _Judged:
@@ -140,13 +140,13 @@ def _by_state(user: User) -> _Judged:
             f"`{command_line('users restore', user.email)}` ({_who_restores(user)}; while Supabase has the identity)"
         )
         return Step("state", "being deleted", ok=False, why=why), (restore,)
-    return Step("state", user.state.value, ok=True, why="in service"), ()
+    return Step("state", user.state.value, ok=True, why="active"), ()
 
 
 def _who_restores(user: User) -> str:
-    """Who may write `user`: without one above them, as of an owner or in no organization, only a superuser may."""
+    """Say who may restore `user`; for an owner or a user without organization that is only a superuser."""
     above = user.organizations and all(m.role.rank < Role.OWNER.rank for m in user.organizations)
-    others = ", or who has a higher role in all of their organizations" if above and not user.is_superuser else ""
+    others = ", or a user with a higher role in all of their organizations" if above and not user.is_superuser else ""
     return f"a superuser{others}, on a plan with users:update"
 
 
@@ -172,42 +172,42 @@ def _by_platform(user: User, permission: Permission) -> _Judged:
 
 
 def _by_organization(user: User, organization: Organization | None, permission: Permission) -> tuple[_Judged, ...]:
-    """The steps of organization and role, where they count."""
+    """Return the conditions on organization and role."""
     needed = ROLE_NEEDED.get(permission, Role.MEMBER)
     if user.is_superuser or permission in _PLATFORM:
         slug = organization.slug if organization else None
-        why = "superusers need no membership" if user.is_superuser else "no organization counts for it"
+        why = "superusers need no membership" if user.is_superuser else "it does not depend on an organization"
         return (
             (Step("organization", slug, ok=True, why=why), ()),
-            (Step("role", None, ok=True, why="no role counts"), ()),
+            (Step("role", None, ok=True, why="it does not depend on a role"), ()),
         )
     if organization is None:
         decides = _TARGETS.get(permission)
-        why = "none was named: it counts for the permission in one, with --org"
-        role = f"the target decides: {decides}" if decides else "no role is asked for"
+        why = "none was named; --org asks about one"
+        about = f"the target decides: {decides}" if decides else "it needs no role"
         return (
             (Step("organization", None, ok=True, why=why), ()),
-            (Step("role", None, ok=True, why=role), ()),
+            (Step("role", None, ok=True, why=about), ()),
         )
     slug, above = organization.slug, "an admin or owner" if needed is Role.MEMBER else "an owner"
     plan = "on a plan with members:manage"
     membership = next((m for m in user.organizations if m.organization_id == organization.id), None)
     if membership is None:
-        # Who shares no organization with the user does not find them.
+        # Operators who share no organization with the user cannot see them.
         finds = f"{above} of {slug} who shares an organization with them, or " if user.organizations else ""
         command = command_line("orgs members add", slug, user.email, role=needed)
         add = f"`{command}` ({finds}a superuser, {plan})"
-        outside = Step("organization", slug, ok=False, why=f"{user.email} is no member of {slug}")
+        outside = Step("organization", slug, ok=False, why=f"{user.email} is not a member of {slug}")
         return (outside, (add,)), (Step("role", None, ok=False, why=f"it needs the role {needed} or higher"), ())
     inside = Step("organization", slug, ok=True, why=f"a member of {slug}"), ()
-    held = membership.role
-    if held.rank < needed.rank:
-        why = f"{permission} in {slug} needs the role {needed}, not {held}"
+    role = membership.role
+    if role.rank < needed.rank:
+        why = f"{permission} in {slug} needs the role {needed}, not {role}"
         who = f"{above} of {slug}, or a superuser, {plan}"
         update = f"`{command_line('orgs members update', slug, user.email, role=needed)}` ({who})"
-        return inside, (Step("role", held.value, ok=False, why=why), (update,))
-    why = f"{held} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
-    return inside, (Step("role", held.value, ok=True, why=why), ())
+        return inside, (Step("role", role.value, ok=False, why=why), (update,))
+    why = f"{role} of {slug} may use it" + (f" where {_WHERE[permission]}" if permission in _WHERE else "")
+    return inside, (Step("role", role.value, ok=True, why=why), ())
 
 
 def _yes(user: User, organization: Organization | None, permission: Permission) -> str:

@@ -53,7 +53,7 @@ SEEDED_PLANS: dict[Plan, frozenset[Permission]] = {
     Plan.PLUS: _FREE | {Permission.FILES_EXECUTE},
     Plan.PREMIUM: frozenset(Permission),
 }
-"""What the first migration seeds. The truth at run time is the table; this is for tests and texts."""
+"""What the first migration seeds. At run time the table decides; this is for tests and texts."""
 
 KEPT_BY_PREMIUM = frozenset(
     {
@@ -67,7 +67,7 @@ KEPT_BY_PREMIUM = frozenset(
         Permission.USERS_UPDATE,
     }
 )
-"""What Premium cannot lose (docs/permissions.md): those who rule need it, and nobody could grant it back."""
+"""What Premium cannot lose (docs/permissions.md): superusers need it, and nobody could grant it again."""
 
 WHO_CHANGES_PLANS = "a superuser on Premium"
 """Who may move users between plans, edit the plan table and set the superuser flag, for texts."""

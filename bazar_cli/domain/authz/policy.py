@@ -34,10 +34,10 @@ def decide(
     operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
     """
     if not operator.is_active:
-        return _out_of_service(operator, spec)
+        return _inactive(operator, spec)
     if spec.access is Access.PUBLIC:
-        raise ValueError(f"{spec.name} is public and asks for no Grant")
-    added = [rule for name, rule in spec.fields.items() if _counts(rule, getattr(request, name))]
+        raise ValueError(f"{spec.name} is public and needs no Grant")
+    added = [rule for name, rule in spec.fields.items() if _requires_more(rule, getattr(request, name))]
     permissions = frozenset[Permission]() if _names_operator(operator, spec, request) else spec.permissions
     needed = permissions | {rule.permission for rule in added if rule.permission is not None}
     missing = sorted(needed - operator.permissions)
@@ -88,16 +88,16 @@ def _names_operator(operator: Operator, spec: Spec, request: object) -> bool:
 
 
 def _named_users(request: object) -> frozenset[str]:
-    """The users whom a request names, each by id or address; the doctor's request is the id alone."""
+    """The ids and addresses of users that a request names; the request of `doctor --fix` is just an id."""
     named = {request} if isinstance(request, UUID) else {getattr(request, name, None) for name in _USER_FIELDS}
     return frozenset(str(one).lower() for one in named if one)
 
 
-def _counts(rule: FieldRule, value: object) -> bool:
+def _requires_more(rule: FieldRule, value: object) -> bool:
     return value not in rule.free
 
 
-def _out_of_service(operator: Operator, spec: Spec) -> Denial:
+def _inactive(operator: Operator, spec: Spec) -> Denial:
     what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
     return Denial(
         code="access.suspended",
@@ -136,7 +136,7 @@ def _not_platform(operator: Operator, spec: Spec) -> Denial:
     which = "" if spec.scope is Scope.PLATFORM else " with these options"
     return Denial(
         code="access.platform",
-        message=f"{command_of(spec)}{which} is for superusers, and {operator.email} is none",
+        message=f"{command_of(spec)}{which} is for superusers, and {operator.email} is not a superuser",
         hint="ask a superuser to run it",
         details={"scope": Scope.PLATFORM.value, "command": command_of(spec)},
     )

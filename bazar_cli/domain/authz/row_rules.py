@@ -25,7 +25,7 @@ ROLE_NEEDED = {
     Permission.ORGS_UPDATE: Role.ADMIN,
     Permission.ORGS_DELETE: Role.OWNER,
 }
-"""The least role in an organization that a permission needs there; a member's is enough for the others."""
+"""The lowest role that a permission needs in an organization; other permissions need a member."""
 
 
 def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
@@ -66,9 +66,9 @@ def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) ->
 
 
 def may_see_user(grant: Grant, target: User) -> None:
-    """See that the operator still shares an organization with a user whom they found within reach.
+    """Check that the operator still shares an organization with a user that they can see.
 
-    Raises: RightsChanged inside a transaction, where they share it no more.
+    Raises: RightsChanged inside a transaction, if they no longer share one.
     """
     if not grant.operator.is_superuser and grant.operator.id != target.id:
         shared = grant.reach.organization_ids.intersection(m.organization_id for m in target.organizations)
@@ -76,7 +76,7 @@ def may_see_user(grant: Grant, target: User) -> None:
 
 
 def may_change_member(grant: Grant, user_id: UUID, organization: Organization, current: Role, wanted: Role) -> None:
-    """Allow to give a member another role: admins below their own, owners any; oneself may step down.
+    """Allow to give a member another role: admins below their own, owners any; anybody may lower their own role.
 
     Raises: Denied `access.role`.
     """
@@ -89,7 +89,7 @@ def may_change_member(grant: Grant, user_id: UUID, organization: Organization, c
 
 
 def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, current: Role) -> None:
-    """Allow to end a membership: admins below their own role, owners any; anybody may leave.
+    """Allow to end a membership: admins below their own role, owners any; anybody may end their own.
 
     Raises: Denied `access.role`.
     """
@@ -101,7 +101,7 @@ def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, c
 
 
 def may_write_organization(grant: Grant, organization: Organization, permission: Permission) -> None:
-    """Allow to change an organization to its admins and owners, to delete it to its owners; both to superusers.
+    """Allow admins and owners to change an organization, owners to delete it, superusers both.
 
     Raises: Denied `access.role`.
     """
@@ -114,15 +114,15 @@ def may_write_organization(grant: Grant, organization: Organization, permission:
 
 
 def _manages(own: Role | None, role: Role) -> bool:
-    """Whether somebody with the role `own` gives and takes `role`."""
+    """Whether the role `own` may give and take `role`."""
     return own is Role.OWNER or (own is Role.ADMIN and role.rank < own.rank)
 
 
 def _role_too_low(own: Role | None, slug: str, what: str, role: Role) -> Denied:
-    held = f"your role is {own}" if own else "you are no member"
+    reason = f"your role is {own}" if own else "you are not a member"
     return Denied(
         "access.role",
-        f"you cannot {what}: {held}",
+        f"you cannot {what}: {reason}",
         hint=f"ask an owner of {slug}",
         details={"organization": slug, "role": role.value, "own_role": own.value if own else None},
     )
@@ -134,32 +134,32 @@ def may_write_user(grant: Grant, target: User) -> None:
     Deleting or suspending oneself is refused by `not_oneself`, not here.
     Raises: Denied `access.platform`, `access.role`.
     """
-    _above(grant, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
+    _is_above(grant, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
 
 
 def may_read_sessions(grant: Grant, target: User) -> None:
-    """Allow to read where `target` is signed in: to whom `may_write_user` lets change them.
+    """Allow to read the sessions of `target`, as `may_write_user` allows to change them.
 
     Raises: Denied `access.platform`, `access.role`.
     """
     doing = f"read the sessions of {target.email}"
-    _above(grant, target, "superusers read their sessions", "a superuser reads their sessions", doing)
+    _is_above(grant, target, "superusers read their sessions", "a superuser reads their sessions", doing)
 
 
-def _above(grant: Grant, target: User, of_superusers: str, of_nobodys: str, doing: str) -> None:
+def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organization: str, doing: str) -> None:
     operator = grant.operator
     if operator.is_superuser or operator.id == target.id:
         return
     if target.is_superuser:
         raise Denied(
             "access.platform",
-            f"{target.email} is a superuser; only {of_superusers}",
+            f"{target.email} is a superuser; only {if_superuser}",
             hint="ask a superuser to run it",
         )
     if not target.organizations:
         raise Denied(
             "access.platform",
-            f"{target.email} belongs to no organization; only {of_nobodys}",
+            f"{target.email} belongs to no organization; only {if_without_organization}",
             hint="ask a superuser to run it",
         )
     for membership in sorted(target.organizations, key=lambda m: m.organization_id):
@@ -187,5 +187,5 @@ def not_oneself(grant: Grant, target: User, action: str) -> None:
 
 
 def owner_of_new_organization(grant: Grant) -> UUID:
-    """Who owns an organization that is created without naming an owner: the operator."""
+    """Return the owner of an organization that is created without --owner: the operator."""
     return grant.operator.id

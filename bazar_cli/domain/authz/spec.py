@@ -1,7 +1,7 @@
-"""The declarations behind the gate: what a use case needs, and who the operator is.
+"""What the gate works with: the spec of a use case, the operator, and the Grant.
 
-A spec stands beside its noun in `domain/` and is the only place that says what a command requires; the
-policy (`domain/authz/policy.py`) decides by it and the row rules (`domain/authz/row_rules.py`) refine it.
+The spec of a command stands in the `domain/` file of its noun and alone says what the command requires. The policy
+(`domain/authz/policy.py`) decides by it, and the row rules (`domain/authz/row_rules.py`) check the rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
 
 
 class Access(str, Enum):
-    """Who may ask at all, before plan and scope."""
+    """Who may call a use case, before plan and scope are checked."""
 
     PUBLIC = "public"
     SIGNED_IN = "signed-in"
@@ -30,7 +30,7 @@ class Access(str, Enum):
 
 
 class Scope(str, Enum):
-    """Where the answer or the change may lie (docs/permissions.md)."""
+    """Which rows a use case may read or change (docs/permissions.md)."""
 
     NONE = "none"
     ONESELF = "oneself"
@@ -41,12 +41,12 @@ class Scope(str, Enum):
 
 @dataclass(frozen=True)
 class FieldRule:
-    """What a single field of a request adds, unless it has a value that is free."""
+    """What one field of a request requires in addition, unless it has one of the free values."""
 
     permission: Permission | None = None
     platform: bool = False
     free: tuple[object, ...] = (None,)
-    """Values that add nothing."""
+    """Values that require nothing in addition."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,23 @@ class Spec:
     bootstrap: bool = False
     """Allowed to the verified SUPERUSER_EMAIL while no active superuser on Premium exists."""
     without_database: bool = False
-    """May run where the server has no such database, which ends every other command."""
+    """May run where the server does not have the database of the target; other commands stop there."""
     reason: str = ""
     """Why a public command may be public."""
     command: str = ""
-    """How users call it, where its name does not say: a part of a composite command."""
+    """How users call it, where the name does not say that: it is a part of another command."""
     oneself: str = ""
-    """The field of the request that names a user; for the operator's own address or id no permission is needed."""
+    """The field of the request that names a user; operators need no permission for themselves."""
 
     def __post_init__(self) -> None:
         if self.access is Access.PUBLIC and not self.reason:
             raise ValueError(f"{self.name}: a public command states its reason")
         if (self.access is Access.PERMISSION) != bool(self.permissions):
-            raise ValueError(f"{self.name}: permissions belong to, and only to, access by permission")
+            raise ValueError(f"{self.name}: access by permission needs permissions, and no other access has them")
 
 
 def public(name: str, reason: str, *, writes: bool = False) -> Spec:
-    """Declare a command that needs no sign-in, with the reason why."""
+    """Declare a command that needs no sign-in, with the reason."""
     return Spec(name=name, access=Access.PUBLIC, reason=reason, writes=writes)
 
 
@@ -127,7 +127,7 @@ class Operator(Standing):
     is_superuser: bool
     memberships: tuple[Membership, ...]
     plans: Mapping[Plan, frozenset[Permission]]
-    """The plan table as it stands now: what each plan allows."""
+    """The plan table: what each plan allows."""
 
     @property
     def restored_by(self) -> str:
@@ -161,10 +161,7 @@ class Reach:
 
 
 class LockedRoles:
-    """The operator's roles for the row rules: inside a transaction each is locked and compared before it is told.
-
-    So a decision rests on the roles that it asked for, and on no other.
-    """
+    """The operator's roles for the row rules; a transaction locks and compares each one before it is used."""
 
     def __init__(self, roles: Mapping[UUID, Role]) -> None:
         self._roles = roles
@@ -179,7 +176,7 @@ class LockedRoles:
 
     @contextmanager
     def kept_by(self, keep: Callable[[UUID, Role | None], None]) -> Generator[None]:
-        """Let `keep` lock each role that is asked for in this block, and compare it."""
+        """Let `keep` lock and compare each role that is used in this block."""
         self._keep = keep
         try:
             yield
@@ -198,7 +195,7 @@ class Denial:
 
 
 class Sealed(RuntimeError):
-    """A Grant was made outside the gate, or a system was opened without one: a bug of ours."""
+    """A bug: a Grant was made outside the gate, or a system was opened without one."""
 
 
 _SEAL = object()
@@ -206,7 +203,7 @@ _SEAL = object()
 
 @dataclass(frozen=True)
 class Grant:
-    """The gate's yes to one use case; transactions and the admin client open with nothing less.
+    """The gate's permission to run one use case; transactions and the admin client need it.
 
     Only `policy.decide` and `policy.decide_bootstrap` make one: the constructor checks their seal.
     """
@@ -243,19 +240,16 @@ class Grant:
     def role_in(self, organization_id: UUID) -> Role | None:
         """The operator's role in an organization, None outside of it; a transaction keeps it until its end.
 
-        Raises: RightsChanged inside a transaction, where the role is another one by now.
+        Raises: RightsChanged inside a transaction, if the role has changed.
         """
         return self._roles.get(organization_id)
 
     def keeping_roles(self, keep: Callable[[UUID, Role | None], None]) -> AbstractContextManager[None]:
-        """Let `keep` lock each role that the row rules ask for in this block, and compare it."""
+        """Let `keep` lock and compare each role that the row rules use in this block."""
         return self._roles.kept_by(keep)
 
     def demand(self, spec: Spec) -> None:
-        """Refuse to serve another use case than the one granted.
-
-        Raises: Sealed when `spec` is not the granted one.
-        """
+        """Check that this Grant is for `spec`. Raises: Sealed."""
         if self.spec is not spec:
             raise Sealed(f"a Grant for {self.spec.name} was used for {spec.name}")
 

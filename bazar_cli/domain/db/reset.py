@@ -21,13 +21,12 @@ class ResetDatabase:
     """What `db reset` was asked; `confirm` is the name of the database, typed again.
 
     Parameters: `identities` also deletes the identities that this deployment created at Supabase; `seed` makes the demo
-    data afterwards; `asks` says that a person can type the name after seeing what would be deleted.
+    data afterwards.
     """
 
     confirm: str | None = None
     identities: bool = False
     seed: bool = False
-    asks: bool = False
 
 
 @dataclass(frozen=True)

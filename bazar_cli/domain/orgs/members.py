@@ -20,7 +20,7 @@ REMOVE = requires("orgs.members.remove", Permission.MEMBERS_MANAGE, scope=Scope.
 
 @dataclass(frozen=True)
 class Member:
-    """A user in one organization: nothing of any other organization of theirs."""
+    """A user in one organization, without the user's other organizations."""
 
     user_id: UUID
     email: str
@@ -39,18 +39,18 @@ class MemberChange:
     user_id: UUID
     email: str
     role: Role | None
-    """The role now; None for someone who is no member."""
+    """The role after the change; None for a user who is not a member."""
     previous_role: Role | None
 
     @property
     def changed(self) -> bool:
-        """Whether it was not already so."""
+        """Whether the role is another one than before."""
         return self.role is not self.previous_role
 
 
 @dataclass(frozen=True)
 class ListMembers:
-    """What `orgs members list` was asked; `cursor` continues an earlier page of the same list."""
+    """The request of `orgs members list`; `cursor` continues an earlier page of the same list."""
 
     organization: str
     role: Role | None = None
@@ -60,7 +60,7 @@ class ListMembers:
 
 @dataclass(frozen=True)
 class AddMember:
-    """What `orgs members add` was asked."""
+    """The request of `orgs members add`."""
 
     organization: str
     user: str
@@ -69,7 +69,7 @@ class AddMember:
 
 @dataclass(frozen=True)
 class UpdateMember:
-    """What `orgs members update` was asked."""
+    """The request of `orgs members update`."""
 
     organization: str
     user: str
@@ -78,7 +78,7 @@ class UpdateMember:
 
 @dataclass(frozen=True)
 class RemoveMember:
-    """What `orgs members remove` was asked, and what was agreed to, if anything was yet."""
+    """The request of `orgs members remove`; `agreed` is the impact that the operator agreed to."""
 
     organization: str
     user: str

@@ -30,14 +30,14 @@ DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes
 
 SLUG_MAX = 63
 PROPOSALS = 200
-"""How many slugs are looked at for one that is free."""
+"""How many slugs are tried to find one that is free."""
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _APOSTROPHES = re.compile("['`\u2018\u2019\u02b9\u02bc]")
 
 
 @dataclass(frozen=True)
 class CreateOrganization:
-    """What `orgs create` was asked; without an owner the operator becomes it."""
+    """The request of `orgs create`; without an owner the operator becomes the owner."""
 
     name: str
     slug: str | None = None
@@ -50,12 +50,12 @@ class CreatedOrganization:
 
     organization: Organization
     id_is_provisional: bool = False
-    """Of a dry run, which chose an id that none will have: the real run chooses another one."""
+    """The id is from a dry run; the real run chooses another one."""
 
 
 @dataclass(frozen=True)
 class ListOrganizations:
-    """What `orgs list` was asked."""
+    """The request of `orgs list`."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -70,7 +70,7 @@ class GetOrganization:
 
 @dataclass(frozen=True)
 class UpdateOrganization:
-    """What `orgs update` was asked; None leaves a field as it is."""
+    """The request of `orgs update`; None leaves a field unchanged."""
 
     organization: str
     name: str | None = None
@@ -79,7 +79,7 @@ class UpdateOrganization:
 
 @dataclass(frozen=True)
 class UpdatedOrganization:
-    """The organization as it is after an update, and whether that changed anything."""
+    """The organization after an update, and whether the update changed it."""
 
     organization: Organization
     changed: bool
@@ -87,7 +87,7 @@ class UpdatedOrganization:
 
 @dataclass(frozen=True)
 class DeleteOrganization:
-    """What `orgs delete` was asked; `confirm` must be the slug, and may be left out of a dry run."""
+    """The request of `orgs delete`; `confirm` must be the slug, except in a dry run."""
 
     organization: str
     confirm: str | None = None
@@ -95,13 +95,13 @@ class DeleteOrganization:
 
 @dataclass(frozen=True)
 class Dissolution:
-    """An organization that goes, and what goes with it."""
+    """An organization that is deleted, and what its deletion ends."""
 
     organization: Organization
     roles: Mapping[Role, int]
     """How many members have each role."""
     left_alone: int
-    """How many users it leaves without any organization: only superusers can change those afterwards."""
+    """How many users it leaves without any organization; only superusers can change them afterwards."""
 
     def described(self) -> str:
         """Say in one clause what its deletion ends."""
@@ -115,26 +115,25 @@ class Dissolution:
 def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:
     """Derive a slug from a name: its letters and digits in ASCII, the rest as single hyphens.
 
-    Parameters: `in_ascii` writes letters of any script in ASCII; signs and emoji, which it may have names for, are
-    not shown to it.
-
-    Raises: UsageError `orgs.slug_invalid` when nothing is left, which --slug mends.
+    Parameters: `in_ascii` writes letters of any script in ASCII. It is not given signs and emoji, because it would
+    write their names.
+    Raises: UsageError `orgs.slug_invalid` if nothing is left.
     """
-    # An apostrophe, the name's own or one that stands for a letter such as the soft sign, parts no word.
+    # Apostrophes are dropped before and after: some stand for a letter, such as the soft sign.
     spoken = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in _APOSTROPHES.sub("", name))
     ascii_name = _APOSTROPHES.sub("", in_ascii(composed(spoken))).lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_MAX].strip("-")
     if not slug:
         raise UsageError(
             "orgs.slug_invalid",
-            f"no slug can be made from the name {name[:40]!r}",
+            f"the name {name[:40]!r} gives no slug",
             hint="give one with --slug",
         )
     return checked_slug(slug)
 
 
 def slugs_like(slug: str) -> tuple[str, ...]:
-    """Return slugs to choose from where this one is taken: `acme-2`, `acme-3` and so on, each a legal one."""
+    """Return valid slugs to use in place of a taken one: `acme-2`, `acme-3` and so on."""
     numbered: list[str] = []
     for number in range(2, PROPOSALS + 2):
         ending = f"-{number}"
@@ -145,14 +144,14 @@ def slugs_like(slug: str) -> tuple[str, ...]:
 
 
 def checked_slug(slug: str) -> str:
-    """Return the slug if it follows the rule and cannot be taken for an id.
+    """Return the slug if it is valid and does not look like an id.
 
     Raises: UsageError `orgs.slug_invalid`.
     """
     if len(slug) > SLUG_MAX or not _SLUG.fullmatch(slug):
         raise UsageError(
             "orgs.slug_invalid",
-            f"{slug[:80]!r} is no slug: lower-case letters, digits and single hyphens, at most {SLUG_MAX}",
+            f"{slug[:80]!r} is not a valid slug: use lower-case letters, digits and single hyphens, at most {SLUG_MAX}",
             hint="give another with --slug",
         )
     if _looks_like_an_id(slug):
@@ -171,12 +170,12 @@ def _looks_like_an_id(slug: str) -> bool:
 def checked_org_name(name: str) -> str:
     """Return the name, trimmed and NFC-normalized.
 
-    Raises: UsageError `orgs.name_invalid` when nothing of it shows, it is too long or holds control characters.
+    Raises: UsageError `orgs.name_invalid` if it is too long, invisible or has control characters.
     """
     text = normalized(name).strip()
     kinds = {unicodedata.category(c) for c in text}
     if all(kind[0] in "CZ" for kind in kinds):
-        problem = f"{name[:40]!r} has nothing that can be seen"
+        problem = f"{name[:40]!r} has no visible character"
     elif len(text) > NAME_MAX:
         problem = f"it has {len(text)} characters"
     elif kinds & {"Cc", "Cs", "Zl", "Zp"}:
@@ -185,6 +184,6 @@ def checked_org_name(name: str) -> str:
         return text
     raise UsageError(
         "orgs.name_invalid",
-        f"this is no organization name: {problem}; 1 to {NAME_MAX} characters without control characters are allowed",
+        f"this is not a valid organization name: {problem}; use 1 to {NAME_MAX} characters without control characters",
         hint="correct the name",
     )

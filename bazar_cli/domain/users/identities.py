@@ -19,7 +19,7 @@ CREATED, ADOPTED = "created", "adopted"
 """The origins in a stamp: the deployment made the identity, or took in one that was there."""
 
 BAN = timedelta(hours=876_000)
-"""A hundred years: how long whom bazar suspends is banned; Supabase Auth knows no ban without an end."""
+"""A hundred years: the length of a ban by bazar. Supabase Auth has no ban without an end."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class NewIdentity:
     password_hash: Secret | None
     """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
     confirmed: bool = True
-    """Whether the address counts as confirmed; not so for who is to confirm it by an invitation."""
+    """False for a user who confirms the address by an invitation."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StoredIdentity:
     banned_until: datetime | None = None
     """Until then Supabase lets nobody sign in or refresh; a time that has passed bans no longer."""
     is_confirmed: bool = True
-    """The address was confirmed: by its owner, or by who created it."""
+    """The address was confirmed, by its owner or at the creation."""
     invited_at: datetime | None = None
     origin: str | None = None
     """The stamp's origin. It may be any text: others can write identities too."""
@@ -62,12 +62,12 @@ class StoredIdentity:
         return self.banned_until is not None and self.banned_until > now
 
     def is_banned_for_good(self, now: datetime) -> bool:
-        """Whether it bears a ban as bazar sets one; one for some hours was set by somebody else, and ends."""
+        """Whether the ban is as long as bazar's; a shorter one was set by somebody else, and ends."""
         return self.banned_until is not None and self.banned_until > now + BAN / 2
 
 
 def end_of_tokens(ended: datetime, lifetime: timedelta) -> datetime:
-    """When the last access token is over that was issued until `ended`: tokens end at whole seconds."""
+    """Return when the last access token expires that was issued until `ended`; tokens expire at whole seconds."""
     return ended.replace(microsecond=0) + timedelta(seconds=1) + lifetime
 
 

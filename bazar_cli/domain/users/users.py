@@ -109,11 +109,11 @@ class CreatedUser:
     password: Secret | None = None
     invited: bool = False
     password_kept: bool = False
-    """The identity was there already and keeps its password: the one that was given is not set."""
+    """The identity was there already and keeps its password; the given one is not set."""
     id_is_provisional: bool = False
-    """Of a dry run, which chose an id that nobody will have: the real run chooses another one."""
+    """In a dry run of a new user: the real run chooses another id."""
     planned: bool = False
-    """Of a dry run: `created` is what the real run would do."""
+    """In a dry run: `created` is what the real run would do."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class UpdateUser:
 
 @dataclass(frozen=True)
 class ChangedUser:
-    """The user as they are after a change of one system or both, and whether that changed anything."""
+    """The user after a change of one system or both, and whether that changed anything."""
 
     user: User
     changed: bool
@@ -170,7 +170,7 @@ class SuspendedUser:
 
     user: User
     changed: bool
-    """False: was suspended already, and nothing was written or asked."""
+    """False: the user was suspended already, and nothing was written."""
     has_identity: bool = True
     sessions_ended: int | None = None
     """None where sessions could not be ended: `auth.sessions` is not proven to be the project's, or the database user
@@ -178,9 +178,9 @@ class SuspendedUser:
     tokens_issued: bool = True
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None = None
-    """The latest end of an access token issued before the ban; None where there is none, or none can tell."""
+    """The latest end of an access token issued before the ban; None where there is none, or the end is unknown."""
     resumed: bool = False
-    """Another run began it: the reason that it gave is the one on record, and not this one's."""
+    """Another run began it: its reason is on record, and not the reason of this run."""
 
     @property
     def keeps_sessions(self) -> bool:
@@ -223,13 +223,13 @@ class AdoptUser:
 
 @dataclass(frozen=True)
 class AdoptedUser:
-    """The user, whether this run took them in, and whether the address is confirmed at Supabase."""
+    """The user, whether this run adopted the identity, and whether the address is confirmed at Supabase."""
 
     user: User
     adopted: bool
     confirmed: bool
     ban_ended: datetime | None = None
-    """When the ban would have ended that was made to last; None where there was none, or one that lasts."""
+    """When a ban would have ended that lasts now; None without a ban, and for one that lasted before."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def checked_name(text: str | None) -> str | None:
         )
     if name and not _can_be_seen(name):
         raise UsageError(
-            "users.name_invalid", f"the name {name[:40]!r} has nothing that can be seen", hint="correct the name"
+            "users.name_invalid", f"the name {name[:40]!r} has no visible character", hint="correct the name"
         )
     if len(name) > NAME_MAX:
         raise UsageError(
@@ -309,7 +309,7 @@ def checked_reason(text: str) -> str:
     if _has_controls(reason):
         broken = "has control characters"
     elif not _can_be_seen(reason):
-        broken = "has nothing that can be seen"
+        broken = "has no visible character"
     elif len(reason) > REASON_MAX:
         broken = f"has {len(reason)} characters, {REASON_MAX} are allowed"
     if broken:
@@ -336,7 +336,7 @@ def checked_password(secret: Secret) -> Secret:
     except UnicodeEncodeError:
         raise UsageError(
             "users.password_invalid",
-            "the password is no UTF-8 text",
+            "the password is not UTF-8 text",
             hint="check the encoding of the terminal or file that it comes from",
         ) from None
     refuse_nul(secret)
@@ -354,13 +354,13 @@ def refuse_nul(secret: Secret) -> None:
     if "\0" in secret.reveal():
         raise UsageError(
             "users.password_invalid",
-            "the password holds a NUL character (U+0000), which no password may",
+            "the password holds a NUL character (U+0000), which is not allowed in a password",
             hint="check the file or program that it comes from; text in UTF-16 is full of them, UTF-8 is wanted",
         )
 
 
 def password_lost(user: User) -> BazarError:
-    """The error for a generated password that standard output did not take: nobody will ever know it."""
+    """Return the error for a generated password that could not be written to standard output."""
     delete = command_line("users delete", user.email, confirm=user.email)
     return BazarError(
         "output.unwritable",
@@ -372,7 +372,7 @@ def password_lost(user: User) -> BazarError:
 
 
 def check_superuser(email: str | None, password: Secret | None) -> None:
-    """Refuse SUPERUSER_EMAIL or SUPERUSER_PASSWORD, where given, that Supabase Auth could not take or nobody means.
+    """Refuse a SUPERUSER_EMAIL or SUPERUSER_PASSWORD that Supabase Auth cannot take, or that is a mistake.
 
     Raises: UsageError `users.email_invalid`, `users.password_invalid`, naming the variable.
     """
@@ -391,7 +391,7 @@ def check_superuser(email: str | None, password: Secret | None) -> None:
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}", re.A)
 BCRYPT_COSTS = range(4, 16)
-"""From bcrypt's least to 3.4 s of the Auth server for a sign-in (measured at 15); each step doubles that."""
+"""From the least cost of bcrypt to 3.4 s for a sign-in (measured at 15); each step doubles the time."""
 
 
 def checked_hash(secret: Secret) -> Secret:
@@ -418,4 +418,6 @@ def checked_hash(secret: Secret) -> Secret:
 
 
 def _bad_email(text: str, rule: str) -> UsageError:
-    return UsageError("users.email_invalid", f"{text!r} is no email address: {rule}", hint="correct the address")
+    return UsageError(
+        "users.email_invalid", f"{text!r} is not a valid email address: {rule}", hint="correct the address"
+    )

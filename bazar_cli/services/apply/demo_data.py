@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant, Spec
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import ConsentNeeded, Impact
 from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.db.migrations import Marker, Place, refuse_protected
 from bazar_cli.domain.demo import seed as use_cases
@@ -69,7 +69,6 @@ class Prepared:
             text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
             question="Make this demo data?",
             command=command,
-            subject=(),
             details={
                 "host": self.place.host,
                 "database": self.place.database,
@@ -283,10 +282,11 @@ class _Changes:
                 gate.perform(suspend.restore, users.RESTORE, RestoreUser(str(user.id)))
                 return
             asked = SuspendUser(str(user.id), REASON)
-            found = gate.perform(suspend.suspend, users.SUSPEND, asked)
-            if isinstance(found, Impact):
-                agreed = replace(asked, agreed=found)
-                gate.perform(suspend.suspend, users.SUSPEND, agreed)
+            try:
+                gate.perform(suspend.suspend, users.SUSPEND, asked)
+            except ConsentNeeded as needed:
+                # The demo data was agreed to as a whole.
+                gate.perform(suspend.suspend, users.SUSPEND, replace(asked, agreed=needed.impact))
 
         with _told(user):
             self.workers.patiently(change)

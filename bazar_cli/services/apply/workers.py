@@ -56,7 +56,7 @@ class WorkerPool:
             self._work(self._gate, change, left)
             return
         with ExitStack() as stack:
-            gates = [stack.enter_context(self._gate.beside()) for _ in range(workers)]
+            gates = [stack.enter_context(self._gate.with_own_connections()) for _ in range(workers)]
             pool = ThreadPoolExecutor(workers, thread_name_prefix="bazar-worker")
             try:
                 working = [pool.submit(self._work, gate, change, left) for gate in gates]

@@ -1,4 +1,4 @@
-"""The audit log: who did what, and whether the log is whole."""
+"""Reading the audit log, and verifying that it is whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def list_page(backends: Backends, grant: Grant, request: ListEvents) -> Page[AuditEvent]:
-    """Return one page of the events within reach, the newest first.
+    """Return one page of the events that the operator can see, the newest first.
 
     Raises: NotFound `orgs.not_found`; UsageError `audit.action_invalid`, `list.cursor_invalid`, `list.limit_invalid`.
     """
@@ -44,9 +44,9 @@ def list_page(backends: Backends, grant: Grant, request: ListEvents) -> Page[Aud
 
 
 def export(backends: Backends, grant: Grant, filters: EventFilters) -> Iterator[Page[AuditEvent]]:
-    """Yield all events within reach, the oldest first, some hundred in memory at a time.
+    """Yield all events that the operator can see, the oldest first, some hundred at a time.
 
-    Raises, at the first of them: as `list_page`.
+    Raises: as `list_page`, before the first page.
     """
     from bazar_cli.adapters.postgres.audit import log
 
@@ -58,7 +58,7 @@ def export(backends: Backends, grant: Grant, filters: EventFilters) -> Iterator[
 
 
 def verify(backends: Backends, grant: Grant, request: VerifyLog) -> Verification:
-    """Seal what is committed, unless it is a dry run, and say whether the log is whole and its tables are guarded.
+    """Seal what is committed, except in a dry run, and check the log and the guards of its tables.
 
     Raises: UsageError `audit.hash_invalid`.
     """
@@ -79,7 +79,7 @@ def _seen(grant: Grant, events: tuple[AuditEvent, ...]) -> tuple[AuditEvent, ...
 
 
 def _selected(connection: Connection, grant: Grant, filters: EventFilters) -> Selection:
-    """Find what the filters name, within the operator's reach: users and organizations, also those that are gone."""
+    """Find the users and organizations that the filters name, also deleted ones, if the operator can see them."""
     from bazar_cli.adapters.postgres.audit import log
 
     actions = None
@@ -93,7 +93,7 @@ def _selected(connection: Connection, grant: Grant, filters: EventFilters) -> Se
 
 
 def _targets(connection: Connection, grant: Grant, reference: str) -> tuple[str, ...]:
-    """What events may call the target: its id, and in denials its name, as nobody looked whose name that was."""
+    """Return what events may call the target: its id, and in denials the name that was given."""
     from bazar_cli.adapters.postgres.audit import log
     from bazar_cli.adapters.postgres.orgs import organizations
     from bazar_cli.adapters.postgres.users import users
@@ -102,7 +102,7 @@ def _targets(connection: Connection, grant: Grant, reference: str) -> tuple[str,
         ids = {str(UUID(reference))}
     except ValueError:
         ids = set(log.targets_named(connection, grant.reach, reference, ("user", "organization")))
-        # A plan is its own id.
+        # The id of a plan is its name.
         ids |= {reference.lower()} if reference.isascii() else set()
     user = users.find(connection, grant.reach, reference)
     if user is not None:
@@ -114,7 +114,7 @@ def _targets(connection: Connection, grant: Grant, reference: str) -> tuple[str,
 
 
 def _organizations(connection: Connection, grant: Grant, reference: str) -> tuple[UUID, ...]:
-    """The organization within reach; for superusers also one that is gone.
+    """Return the id of the organization, for superusers also of deleted ones that had this slug.
 
     Raises: NotFound `orgs.not_found`.
     """

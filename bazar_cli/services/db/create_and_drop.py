@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.db import create_and_drop as use_cases
 from bazar_cli.domain.db.create_and_drop import CreateDatabase, CreatedDatabase, DropDatabase, DroppedDatabase
 from bazar_cli.domain.db.marker import urls_differ
 from bazar_cli.domain.db.migrations import refuse_by_marker
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.texts import counted
-from bazar_cli.services.consent import confirmed_by_database
+from bazar_cli.services.consent import on_database
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.server import Server
@@ -38,9 +39,8 @@ def drop(backends: Backends, grant: Grant, request: DropDatabase) -> DroppedData
     grant.demand(use_cases.DROP)
     server = backends.server(grant)
     environment = _unprotected(backends, grant, server)
-    confirmed_by_database(
-        grant, server.database, request.confirm, f"dropping {server.database} on {server.host}", "bazar db drop"
-    )
+    text = f"this drops the database {server.database} on {server.host}"
+    check_consent(on_database(server.database, "bazar db drop", text), request.confirm, optional=grant.dry_run)
     backends.database().close()
     sessions = server.sessions()
     if sessions:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import locks as use_cases
 from bazar_cli.domain.db.locks import LockSession, ShowLocks
 from bazar_cli.domain.errors import BackendUnavailable, NotFound
@@ -27,11 +27,11 @@ def show(backends: Backends, grant: Grant, _request: ShowLocks) -> tuple[LockSes
         return locks.sessions(connection)
 
 
-def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSession | Impact:
-    """End one of the sessions that `show` lists; return it, or the impact if nobody agreed to it yet.
+def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSession:
+    """End one of the sessions that `show` lists; return it.
 
     The session is ended before the event is recorded: it may hold what the event needs.
-    Raises: NotFound `db.session_not_found`; Conflict `db.may_not_terminate`; BackendUnavailable
+    Raises: NotFound `db.session_not_found`; ConsentNeeded; Conflict `db.may_not_terminate`; BackendUnavailable
     `postgres.read_only`, and `db.session_stays` after 5 s.
     """
     grant.demand(use_cases.LOCKS)
@@ -43,11 +43,9 @@ def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSessi
         found = next((s for s in locks.sessions(connection) if s.pid == request.terminate), None)
         if found is None:
             raise _not_found(request.terminate)
-        impact = _impact(found)
+        check_consent(_impact(found), request.agreed, optional=grant.dry_run)
         if grant.dry_run:
             return found
-        if request.agreed is None or not request.agreed.covers(impact):
-            return impact
         # Without an event no session may be ended.
         refuse_read_only(connection, backends.target)
         if not locks.end(connection, found):

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.db import marker as use_cases
 from bazar_cli.domain.db.marker import DatabaseMarker, SetMarker, ShowMarker
 from bazar_cli.domain.db.migrations import checked_environment
-from bazar_cli.services.consent import confirmed_by_database
+from bazar_cli.services.consent import on_database
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -38,16 +39,12 @@ def change(backends: Backends, grant: Grant, request: SetMarker) -> DatabaseMark
         before = markers.lock(connection)
         same = (before.environment, before.protected) == (request.environment, request.protected)
         mark = "protected" if request.protected else "unprotected"
-        confirmed_by_database(
-            grant,
-            before.database,
-            request.confirm,
-            f"marking {before.database} as {request.environment}, {mark},",
-            command_line(
-                "db env set", request.environment, protected=request.protected, unprotected=not request.protected
-            ),
-            needed=not same,
+        command = command_line(
+            "db env set", request.environment, protected=request.protected, unprotected=not request.protected
         )
+        text = f"this marks {before.database} as {request.environment}, {mark}"
+        impact = on_database(before.database, command, text)
+        check_consent(impact, request.confirm, optional=grant.dry_run or same)
         if same:
             return before
         markers.change(connection, request.environment, protected=request.protected)

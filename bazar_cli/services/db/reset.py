@@ -9,7 +9,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import reset as use_cases
 from bazar_cli.domain.db.marker import urls_differ
 from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, moved, refuse_protected
@@ -18,7 +18,7 @@ from bazar_cli.domain.demo.seed import Seed
 from bazar_cli.domain.errors import Conflict, Refused
 from bazar_cli.domain.texts import counted
 from bazar_cli.services.apply import demo_data
-from bazar_cli.services.consent import confirmed_by_database
+from bazar_cli.services.consent import on_database
 from bazar_cli.services.users import created_identities
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def reset(
     request: ResetDatabase,
     notify: Notify = lambda _text: None,
     check_seed: Callable[[], None] = lambda: None,
-) -> DatabaseReset | Impact:
+) -> DatabaseReset:
     """Delete the rows of bazar's tables; keep the marker, and the operator as the one superuser.
 
-    A dry run tries all of it, rolls it back, and returns what would be deleted. Without the name of the database the
-    impact is returned, where a person can type the name. Parameters: `check_seed` raises what would stop the demo data.
+    A dry run tries all of it, rolls it back, and returns what would be deleted.
+    Parameters: `check_seed` raises what would stop the demo data.
     Raises: Refused `db.transaction_pooler`, `db.protected`, `db.unmarked`, `db.confirm_mismatch`; Conflict
     `db.urls_differ`; BackendUnavailable `db.identities_left`; and see `adapters.migrations.reset.resetter`.
     """
@@ -52,9 +52,7 @@ def reset(
     status, plan = _checked_plan(backends, grant, request, resetter, check)
     found = _identities_found(backends, grant, request, plan)
     impact = _impact(plan, request, found, grant)
-    if request.confirm is None and request.asks and plan.tables and not grant.dry_run:
-        return impact
-    _demand_name(grant, request, plan, impact)
+    check_consent(impact, request.confirm, optional=grant.dry_run or not plan.tables)
     wrong = disagreement(status)
     if wrong is not None:
         # No reason to refuse: the tables that disagree are dropped.
@@ -84,18 +82,18 @@ def reset(
 
 def reset_and_seed(
     gate: Gate, request: ResetDatabase, seed: Seed, notify: Notify, *, dry_run: bool = False
-) -> DatabaseReset | Impact:
+) -> DatabaseReset:
     """Reset as the gate allows it, then make the demo data, for each change of which the gate is asked.
 
     A reason against the demo data that is known before stops the reset too, and its dry run. If the demo data fails
     later, the reset stays done and `bazar db seed` goes on. Raises: as `reset`, `demo_data.prepare`, `demo_data.seed`.
     """
 
-    def perform(backends: Backends, grant: Grant, asked: ResetDatabase) -> DatabaseReset | Impact:
+    def perform(backends: Backends, grant: Grant, asked: ResetDatabase) -> DatabaseReset:
         return reset(backends, grant, asked, notify, lambda: _refuse_seed(gate, grant, seed))
 
     done = gate.perform(perform, use_cases.RESET, request, dry_run=dry_run)
-    if isinstance(done, Impact) or dry_run:
+    if dry_run:
         return done
     notify("The database is reset. Making the demo data")
     return replace(done, seeded=demo_data.seed(gate, seed, notify))
@@ -178,13 +176,12 @@ def _identities_that_stay(count: int) -> str:
 
 
 def _impact(plan: ResetPlan, request: ResetDatabase, identities: int | None, grant: Grant) -> Impact:
-    marker, log, database = plan.place.marker, plan.audit, plan.place.database
-    return Impact(
-        text=f"{_action(plan)}. {_consequences(plan, request, identities, grant)}",
-        question=f"Type {database} to reset it",
-        command=command_line("db reset", identities=request.identities, seed=request.seed),
-        subject=(database,),
-        details={
+    marker, log = plan.place.marker, plan.audit
+    return on_database(
+        plan.place.database,
+        command_line("db reset", identities=request.identities, seed=request.seed),
+        f"{_action(plan)}. {_consequences(plan, request, identities, grant)}",
+        {
             "host": plan.place.host,
             "environment": None if marker is None else marker.environment,
             "current": plan.current,
@@ -192,20 +189,6 @@ def _impact(plan: ResetPlan, request: ResetDatabase, identities: int | None, gra
             "audit": None if log is None else {"events": log.events, "head": log.head},
             "identities": identities,
         },
-    )
-
-
-def _demand_name(grant: Grant, request: ResetDatabase, plan: ResetPlan, impact: Impact) -> None:
-    """Demand the name of the database, unless it has no tables of bazar's. Raises: Refused `db.confirm_mismatch`."""
-    confirmed_by_database(
-        grant,
-        plan.place.database,
-        request.confirm,
-        _action(plan),
-        impact.command,
-        needed=bool(plan.tables),
-        goes=impact.text.removeprefix(f"{_action(plan)}. "),
-        details=impact.details,
     )
 
 

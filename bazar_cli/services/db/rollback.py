@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import migrations as use_cases
 from bazar_cli.domain.db.migrations import (
     MigrationStatus,
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 
 
-def rollback(
-    backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None
-) -> RolledBack | Impact:
-    """Roll back applied revisions, or return the impact if nobody agreed to it yet.
+def rollback(backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None) -> RolledBack:
+    """Roll back applied revisions.
 
-    Raises: Refused `db.protected`; UsageError `db.steps_and_revision`, `db.steps_invalid`; and see
+    Raises: Refused `db.protected`; ConsentNeeded; UsageError `db.steps_and_revision`, `db.steps_invalid`; and see
     `adapters.migrations.reverter`.
     """
     grant.demand(use_cases.ROLLBACK)
@@ -42,8 +40,8 @@ def rollback(
     return _revert(backends, grant, request, notify)
 
 
-def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack | Impact:
-    """Roll the newest applied revision back and apply it again, or return the impact.
+def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack:
+    """Roll the newest applied revision back and apply it again.
 
     Raises: as `rollback`.
     """
@@ -51,7 +49,7 @@ def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambd
     return _revert(backends, grant, request, notify)
 
 
-def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack | Impact:
+def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: Notify) -> RolledBack:
     again = isinstance(request, Redo)
     checked_statement_timeout(request.statement_timeout)
 
@@ -74,9 +72,7 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
         notify(f"warning: {changed.message}")
     if grant.dry_run:
         return seen
-    impact = _impact(seen, again=again, to=to)
-    if request.agreed is None or not request.agreed.covers(impact):
-        return impact
+    check_consent(_impact(seen, again=again, to=to), request.agreed)
     return reverter.revert(seen, check, notify, again=again, statement_timeout=request.statement_timeout)
 
 

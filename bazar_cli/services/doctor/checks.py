@@ -1,4 +1,4 @@
-"""What the doctor makes of what it found: one check each, with a sentence and a remedy."""
+"""How checks are made: of an error, of rows, and of the comparison of both systems."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bazar_cli.domain.errors import BazarError
 
 PENDING = "pending"
 _NAMED = 3
-"""So many rows a finding names in its sentence."""
+"""How many rows a sentence names."""
 
 
 def checked(name: str, look: Callable[[], Check]) -> Check:
-    """Return what `look` says; an error is what it found."""
+    """Return the check that `look` makes; an error becomes a failed check."""
     try:
         return look()
     except BazarError as error:
@@ -26,18 +26,18 @@ def failed(name: str, error: BazarError) -> Check:
 
 
 def skipped(names: Sequence[str], why: str, remedy: str = "") -> tuple[Check, ...]:
-    """Return checks that nobody could make; the reason is said once, so that a table stays readable."""
-    return (Check(names[0], Health.SKIPPED, why, remedy), *_as(names))
+    """Return checks that could not be made. The first one says why, so that a table is easy to read."""
+    return (Check(names[0], Health.SKIPPED, why, remedy), *_skipped_like(names))
 
 
 def failed_together(names: Sequence[str], error: BazarError) -> tuple[Check, ...]:
-    """Return checks that one error ended: it is said, and counts, once."""
-    return (failed(names[0], error), *_as(names))
+    """Return checks that one error ended. The first one has the error, and counts."""
+    return (failed(names[0], error), *_skipped_like(names))
 
 
-def _as(names: Sequence[str]) -> tuple[Check, ...]:
+def _skipped_like(names: Sequence[str]) -> tuple[Check, ...]:
     first, *others = names
-    return tuple(Check(name, Health.SKIPPED, f"not looked at, as {first}") for name in others)
+    return tuple(Check(name, Health.SKIPPED, f"not checked, see {first}") for name in others)
 
 
 def named(rows: Sequence[Affected], total: int | None = None) -> str:
@@ -60,27 +60,27 @@ def of_comparison(comparison: Comparison) -> tuple[Check, ...]:
 def _pending(comparison: Comparison) -> Check:
     abandoned = [user for user in comparison.pending if not user.leased]
     busy = len(comparison.pending) - len(abandoned)
-    going = f"{busy} in the middle of a command" if busy else ""
+    leased = f"{busy} in the middle of a command" if busy else ""
     if not abandoned:
-        return Check(PENDING, Health.OK, going or "nobody is in the middle of a change", count=0)
+        return Check(PENDING, Health.OK, leased or "no user is in the middle of a change", count=0)
     rows = tuple(Affected(u.id, u.email, f"pending {u.pending}") for u in abandoned)
     verb = "is" if len(rows) == 1 else "are"
     return of_rows(
         PENDING,
         Health.WARNING,
         Found(len(rows), rows[:SHOWN_ROWS]),
-        f"{{rows}} {verb} in the middle of a change that nobody finished{f'; {going}' if going else ''}",
+        f"{{rows}} {verb} in the middle of a change that nobody finished{f'; {leased}' if leased else ''}",
         "run the command that began it again, or `bazar doctor --fix`",
     )
 
 
-# What is well, how bad it is otherwise, the sentence and the remedy of each.
+# The sentence if nothing is found, then the status, the sentence and the remedy if something is.
 _MISMATCHES: Mapping[Mismatch, tuple[str, Health, str, str]] = {
     Mismatch.USERS_WITHOUT_IDENTITY: (
         "every user has an identity at Supabase",
         Health.FAILED,
         "{rows} cannot sign in: Supabase has no identity with the id",
-        "delete and create them anew: `bazar users delete EMAIL --confirm EMAIL`, then `bazar users create EMAIL`",
+        "delete and create them again: `bazar users delete EMAIL --confirm EMAIL`, then `bazar users create EMAIL`",
     ),
     Mismatch.IDENTITIES_WITHOUT_USER: (
         "every identity of this Bazar has a user",
@@ -89,35 +89,35 @@ _MISMATCHES: Mapping[Mismatch, tuple[str, Health, str, str]] = {
         "make it a user again, with its id: `bazar users adopt EMAIL`; or delete it in the Supabase dashboard",
     ),
     Mismatch.EMAILS_DIFFER: (
-        "every user signs in with the address that is shown here",
+        "every user has the same address in both systems",
         Health.WARNING,
         "{rows}: the identity at Supabase has another address, which signs in and gets the mails",
         "set the right one with `bazar users update USER --email ADDRESS`, or change it back in the Supabase dashboard",
     ),
     Mismatch.BANNED_NOT_SUSPENDED: (
-        "nobody is banned at Supabase who is active here",
+        "no active user is banned at Supabase",
         Health.WARNING,
-        "{rows}: active here, and banned at Supabase, where nobody can sign in as them",
-        "`bazar users suspend USER --reason TEXT` makes it so here too, `bazar users restore USER` lifts the ban",
+        "{rows}: active here, but banned at Supabase, so they cannot sign in",
+        "`bazar users suspend USER --reason TEXT` suspends them here too, `bazar users restore USER` lifts the ban",
     ),
     Mismatch.SUSPENDED_NOT_BANNED: (
-        "whoever is suspended is banned at Supabase",
+        "every suspended user is banned at Supabase",
         Health.FAILED,
-        "{rows}: suspended here, and not banned at Supabase: they can still sign in to other services",
-        "`bazar users suspend USER --reason TEXT` bans them again, `bazar users restore USER` lets them in here too",
+        "{rows}: suspended here, but not banned at Supabase, so they can still sign in to other services",
+        "`bazar users suspend USER --reason TEXT` bans them again, `bazar users restore USER` makes them active here",
     ),
 }
 
 
 def _mismatch(comparison: Comparison, kind: Mismatch) -> Check:
-    well, status, detail, remedy = _MISMATCHES[kind]
+    fine, status, detail, remedy = _MISMATCHES[kind]
     found = comparison.found[kind]
     unread = ""
     if kind is Mismatch.IDENTITIES_WITHOUT_USER and comparison.unread:
-        # Of users nothing was missed: whom the list did not show was asked for by id.
+        # No user was missed: a user whom the list did not show was asked for by id.
         unread = f"{comparison.unread} could not be read: run it again"
     if found.count:
         return of_rows(kind.value, status, found, detail + (f"; {unread}" if unread else ""), remedy)
     if unread:
-        return Check(kind.value, Health.WARNING, f"{well}; {unread}", unread, 0)
-    return Check(kind.value, Health.OK, well, count=0)
+        return Check(kind.value, Health.WARNING, f"{fine}; {unread}", unread, 0)
+    return Check(kind.value, Health.OK, fine, count=0)

@@ -1,8 +1,8 @@
-"""Both systems side by side: what `doctor` compares (docs/architecture.md).
+"""The comparison of both systems.
 
 Identities are read by SQL where the operator's own session proves that `auth.*` of the database belongs to the
 same project, else through the Auth API: page by page, each compared with Postgres as it comes, so that memory stays
-flat. The list may skip, and is older than what it is compared with: every suspect is looked at again by id.
+flat. The list may skip some, and is older than the rows: every suspect is looked at again by id.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _CHECKED_BY_ID = 1000
-"""So many suspects of a kind are asked for one by one; beyond that so much differs that a few do not matter."""
+"""How many suspects of a kind are asked for one by one. If there are more, a few errors do not matter."""
 _AT_ONCE = 25
-"""So many are asked for between two looks at their rows, which must not have changed meanwhile."""
+"""How many identities are asked for between two looks at their rows, which must not change meanwhile."""
 _LOOKS = 3
-"""Whose row changes that often is being worked on; the next run sees what became of it."""
+"""Skip a row that changes during three checks; the next run compares it."""
 
 
 def compare(backends: Backends, grant: Grant, _request: None = None) -> Comparison:
-    """Return what the two systems disagree on, and who is in the middle of a change.
+    """Return how the two systems differ, and the users in the middle of a change.
 
     Raises: BackendUnavailable; Conflict `supabase.key_refused`, `db.no_marker`.
     """
@@ -40,15 +40,17 @@ def compare(backends: Backends, grant: Grant, _request: None = None) -> Comparis
 
     grant.demand(use_cases.COMPARE)
     with backends.database().read(grant) as connection:
-        unsettled = mismatches.pending_users(connection)
+        pending_users = mismatches.pending_users(connection)
         deployment = users.deployment(connection)
         if identities.readable(connection, grant.session_id):
-            return Comparison(unsettled, {kind: mismatches.found(connection, kind, deployment) for kind in Mismatch})
-    return _ByApi(backends, grant, deployment).compare(unsettled)
+            return Comparison(
+                pending_users, {kind: mismatches.found(connection, kind, deployment) for kind in Mismatch}
+            )
+    return _ByApi(backends, grant, deployment).compare(pending_users)
 
 
 def pending(backends: Backends, grant: Grant, _request: None = None) -> tuple[PendingUser, ...]:
-    """Return who is in the middle of a change, without looking at Supabase."""
+    """Return the users in the middle of a change, without a look at Supabase."""
     from bazar_cli.adapters.postgres.doctor import mismatches
 
     grant.demand(use_cases.COMPARE)
@@ -57,7 +59,7 @@ def pending(backends: Backends, grant: Grant, _request: None = None) -> tuple[Pe
 
 
 class _Suspects:
-    """The ids of each kind, the first of them kept, the others counted."""
+    """Ids for each kind of mismatch: the first 1000 are kept, the others counted."""
 
     def __init__(self) -> None:
         self._kept: dict[Mismatch, dict[uuid.UUID, None]] = {kind: {} for kind in Mismatch}
@@ -84,21 +86,21 @@ class _ByApi:
         self._deployment = deployment
         self._suspects = _Suspects()
 
-    def compare(self, unsettled: tuple[PendingUser, ...]) -> Comparison:
-        unread = self._listed()
+    def compare(self, pending_users: tuple[PendingUser, ...]) -> Comparison:
+        unread = self._compare_list()
         confirmed: dict[Mismatch, list[Affected]] = {kind: [] for kind in Mismatch}
         ids = self._suspects.ids()
         for start in range(0, len(ids), _AT_ONCE):
-            for suspect in self._looked_at_again(ids[start : start + _AT_ONCE]):
+            for suspect in self._confirmed(ids[start : start + _AT_ONCE]):
                 confirmed[suspect.kind].append(suspect.affected)
         beyond = self._suspects.uncounted
         return Comparison(
-            unsettled,
+            pending_users,
             {k: Found(len(rows) + beyond[k], tuple(rows[:SHOWN_ROWS])) for k, rows in confirmed.items()},
             unread,
         )
 
-    def _listed(self) -> int:
+    def _compare_list(self) -> int:
         """Compare the list, page by page; return how many identities it did not show."""
         from bazar_cli.adapters.postgres.doctor import mismatches
 
@@ -118,11 +120,11 @@ class _ByApi:
                     self._suspects.add(Mismatch.USERS_WITHOUT_IDENTITY, user_id)
         return max(0, total - len(living) - len(deleted))
 
-    def _looked_at_again(self, ids: Sequence[uuid.UUID]) -> Iterable[Suspect]:
-        """Ask for each of these by id; return what is so while their rows stay as they are.
+    def _confirmed(self, ids: Sequence[uuid.UUID]) -> Iterable[Suspect]:
+        """Ask for each of these by id; return the mismatches of rows that do not change meanwhile.
 
-        A command changes the row before it asks Supabase and after: where the row is the same before and after this
-        one asked, no command was between its two steps, and what differs does so at rest.
+        A command changes the row before and after it asks Supabase. So if the row is the same before and after this
+        look, no command was in the middle of a change.
         """
         from bazar_cli.adapters.postgres.doctor import mismatches
 

@@ -1,4 +1,4 @@
-"""A set of ids that stays small: 16 bytes an id and a little, where Python's own needs about 80."""
+"""A set of ids that needs little memory: about 16 bytes for each id, where Python's own set needs about 80."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from uuid import UUID
 
 _WIDTH = 16
 _TAIL = 2
-"""So many bytes at the end choose the bucket: they are random in every kind of UUID that bazar meets."""
+"""How many bytes at the end choose the bucket; they are random in every kind of UUID that bazar meets."""
 
 
 class IdSet:
-    """Ids that were seen, for comparing a million of them in flat memory."""
+    """Ids that were seen: a million of them fit into flat memory."""
 
     def __init__(self) -> None:
         self._buckets: dict[bytes, bytearray] = {}
@@ -26,7 +26,7 @@ class IdSet:
     def __contains__(self, wanted: UUID) -> bool:
         bucket = self._buckets.get(wanted.bytes[-_TAIL:], bytearray())
         at = bucket.find(wanted.bytes)
-        while at % _WIDTH and at >= 0:  # the end of one id and the beginning of the next are none
+        while at % _WIDTH and at >= 0:  # a match across two ids is no id
             at = bucket.find(wanted.bytes, at + 1)
         return at >= 0
 

@@ -1,4 +1,4 @@
-"""What the doctor sees of Postgres alone, for operators who may compare: each check a look of its own."""
+"""The checks of Postgres alone, for operators who may compare both systems."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _FIRST_SUPERUSER = (
 
 
 class PostgresChecks:
-    """The looks at one database; what an older schema does not have is skipped, with the reason."""
+    """The checks of one database. A check that an older schema cannot have is skipped, with the reason."""
 
     def __init__(self, backends: Backends, grant: Grant) -> None:
         grant.demand(use_cases.COMPARE)
-        self._system = backends
+        self._backends = backends
         self._grant = grant
         self.behind = ""
-        """Why a look at newer tables may fail; empty where the schema is that of this release."""
+        """Why a check of newer tables may fail; empty if the schema is that of this release."""
 
     def all(self) -> tuple[Check, ...]:
         """Make every check of Postgres alone, in the order of `INSPECTED`."""
         looks: tuple[Callable[[Connection], Check], ...] = (_plan_table, _tables_exposed, _without_owner, _audit_tables)
         try:
-            status = self._system.migrator(self._grant).status()
+            status = self._backends.migrator(self._grant).status()
         except BazarError as error:
             migrations = (failed(MIGRATIONS, error), *skipped((MARKER,), "the migrations could not be read"))
         else:
@@ -48,18 +48,18 @@ class PostgresChecks:
         return (*migrations, *(self._look(n, look) for n, look in zip(INSPECTED[2:], looks, strict=True)))
 
     def superusers(self) -> Check:
-        """Count who rules this Bazar."""
+        """Count the active superusers on Premium."""
         return self._look(SUPERUSERS, _superusers)
 
     def or_behind(self, names: Sequence[str], error: BazarError) -> tuple[Check, ...]:
-        """Return what an error means for these checks: the schema is older than they need, or something failed."""
+        """Return these checks as skipped if the schema is too old for them, else as failed."""
         if self.behind and error.code == "db.not_migrated":
             return skipped(names, f"it needs what the database does not have yet: {self.behind}")
         return failed_together(names, error)
 
     def _look(self, name: str, look: Callable[[Connection], Check]) -> Check:
         try:
-            with self._system.database().read(self._grant) as connection:
+            with self._backends.database().read(self._grant) as connection:
                 return look(connection)
         except BazarError as error:
             return self.or_behind((name,), error)[0]
@@ -82,21 +82,21 @@ class PostgresChecks:
 
 
 def not_migrated() -> tuple[Check, ...]:
-    """Return the checks of a database without tables, which anybody who opens it sees."""
+    """Return the checks of a database without tables, which everybody may see."""
     detail = "the database has no tables of bazar yet"
     first = Check(MIGRATIONS, Health.FAILED, detail, "run `bazar db migrate` as SUPERUSER_EMAIL")
     return (first, *skipped(INSPECTED[1:], detail))
 
 
-def ruled(exists: bool | None) -> Check:
-    """Return what may be said to everybody of who rules: yes or no. None where there are no tables."""
+def superuser_exists(exists: bool | None) -> Check:
+    """Return the check that everybody may see. Parameters: `exists` is None where there are no tables."""
     if exists is None:
         return skipped((SUPERUSERS,), "the database has no tables of bazar yet")[0]
-    return Check(SUPERUSERS, Health.OK, "there is an active superuser on Premium") if exists else _nobody_rules()
+    return Check(SUPERUSERS, Health.OK, "there is an active superuser on Premium") if exists else _no_superuser()
 
 
 def premium_lacks(permissions: Sequence[str]) -> Check:
-    """Return the finding that Premium lost what it must keep; without it nobody might give it back."""
+    """Return the finding that Premium lacks permissions without which nobody may be able to grant them again."""
     from bazar_cli.adapters.postgres.doctor.invariants import premium_again
 
     # By SQL too: the command that adds a permission needs one of those that can be lost.
@@ -111,8 +111,8 @@ def premium_lacks(permissions: Sequence[str]) -> Check:
     )
 
 
-def _nobody_rules() -> Check:
-    return Check(SUPERUSERS, Health.FAILED, "no active superuser on Premium: nobody rules here", _FIRST_SUPERUSER)
+def _no_superuser() -> Check:
+    return Check(SUPERUSERS, Health.FAILED, "there is no active superuser on Premium", _FIRST_SUPERUSER)
 
 
 def _superusers(connection: Connection) -> Check:
@@ -120,7 +120,7 @@ def _superusers(connection: Connection) -> Check:
 
     count = superusers.count_active(connection)
     if not count:
-        return _nobody_rules()
+        return _no_superuser()
     alone = ": if that account is lost, nobody can name another" if count == 1 else ""
     said = f"{count} active superuser{'s' if count > 1 else ''} on Premium{alone}"
     return Check(SUPERUSERS, Health.OK, said, count=count)
@@ -183,13 +183,13 @@ def _tables_exposed(connection: Connection) -> Check:
     found = exposure(connection)
     name = INSPECTED[3]
     if not found.rows:
-        said = "every table has row security, and PUBLIC, anon and authenticated reach none"
+        said = "every table has row security, and PUBLIC, anon and authenticated have no access"
         return Check(name, Health.OK, said, count=0)
     return of_rows(
         name,
         Health.FAILED,
         Found(len(found.rows), found.rows[:SHOWN_ROWS]),
-        "{rows}: open to others than the owner of the schema, or without row security",
+        "{rows}: others than the owner of the schema have access, or row security is off",
         f"as the owner of the schema: {found.remedy}",
     )
 

@@ -1,4 +1,4 @@
-"""The first part of the doctor, which is public: configuration, reachability, clocks, encryption and the session."""
+"""The checks that everybody may see: configuration, reachability, clocks, encryption and the session."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 REACHED = ("postgres", "supabase", "writable", "connection", "clock")
 _SKEW_SECONDS = 60.0
-"""Warned of before it hurts: what a session bears is more, but of BAZAR_TOKEN no end was measured."""
+"""Warn early: a session accepts a larger difference, but for BAZAR_TOKEN the limit is unknown."""
 _NO_DIFFERENCE_SECONDS = 2.0
-"""An HTTP date counts whole seconds, and an answer takes its time."""
+"""An HTTP date has whole seconds, and an answer takes time."""
 _OLDEST_POSTGRES = 13
 
 
@@ -58,7 +58,7 @@ def reach(target: Target) -> tuple[Check, ...]:
 
 
 def session(identities: Identities, backends: Backends) -> Check:
-    """Say who is signed in, and whether the gate lets them do anything. Raises: NotSignedIn; BackendUnavailable."""
+    """Say who is signed in, and whether the gate denies them every command. Raises: NotSignedIn; BackendUnavailable."""
     try:
         identity = identities.current()
     except NotSignedIn as error:
@@ -123,7 +123,7 @@ def connection(target: Target, database: DatabaseProbe | None) -> Check:
         plain.append(f"Postgres at {database.place.host}")
     if target.migration_url is not None:
         hosts = ", ".join(plaintext_database_hosts(target.migration_url))
-        # It is not opened here: what a URL without sslmode=require ends in is the server's choice.
+        # It is not opened here: without sslmode=require the server chooses whether to encrypt.
         plain += [f"migrations at {hosts} (DATABASE_MIGRATION_URL without sslmode=require)"] if hosts else []
     if plain:
         return Check(

@@ -1,9 +1,8 @@
-"""`doctor --fix`: finishes what commands that died left pending, one Grant for each user (docs/architecture.md).
+"""`doctor --fix`: finishes the changes that commands which died left pending, with one Grant for each user.
 
-It does what running the same command again would, except that it sets no password. As that would, it waits for
-whoever holds the user: a command that was killed a moment ago seems to live until its lease ends. An identity is
-deleted only to finish a `users delete` that was confirmed and recorded, by an operator who may delete users; any
-other identity is left alone, whatever was found.
+It does the same as the command run again (`services.users.resume`), but sets no password. It waits for a command that
+holds the user: one that was killed a moment ago seems to live until its lease ends. An identity is deleted only to
+finish a `users delete` that was confirmed and recorded, by an operator who may delete users.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ _UNDONE = frozenset(
         "users.refused_by_supabase",
     }
 )
-"""How a creation or adoption ends whose row was taken back, or a change of address: no such user, or as before."""
+"""Errors of a creation or adoption whose row was removed, and of a change of address that was taken back."""
 _CONTENDED = frozenset({"users.busy", "users.pending"})
-"""How one ends whom another command holds, or has settled before this one could."""
+"""Errors for a user whom another command holds, or has just finished."""
 _BY_ANOTHER = "another command did it"
 _TAKEN_BACK = (Repaired.UNDONE, "another command took the creation back, or deleted the user")
 _DELETED = (Repaired.FINISHED, "another command deleted the user")
@@ -54,13 +53,13 @@ _IF_GONE: Mapping[Pending, tuple[Repaired, str]] = {
 
 
 def finish_all(
-    gate: Gate, pending: Sequence[PendingUser], tell: Callable[[Repair], None], *, dry_run: bool
+    gate: Gate, pending: Sequence[PendingUser], on_end: Callable[[Repair], None], *, dry_run: bool
 ) -> tuple[Repair, ...]:
-    """Take up every pending user; return what became of each, in that order.
+    """Take up every pending user; return what became of each, in the order of `pending`.
 
-    Whom a command holds is taken up last, when it has had the time to end.
-    Parameters: `tell` hears of each as it ends; a dry run says what would be done.
-    Raises nothing of its own: an error about one user is what became of that user.
+    A user whom a command holds is taken up last, when the command has had the time to end.
+    Parameters: `on_end` is called for each user; a dry run returns what would be done.
+    An error about one user is what became of that user.
     """
     repairs: list[Repair] = []
     contended: list[Repair] = []
@@ -72,7 +71,7 @@ def finish_all(
         try:
             repair = _finish(gate, user, dry_run=dry_run)
         except BackendUnavailable as unavailable:
-            # A system that does not answer one user answers none: nobody waits for a timeout each.
+            # A system that gives no answer for one user gives none for the others: do not wait for each timeout.
             silent = unavailable if _is_silence(unavailable) else None
             repair = Repair(user, Repaired.LEFT, unavailable.message)
         except BazarError as error:
@@ -80,23 +79,23 @@ def finish_all(
             if error.code in _CONTENDED:
                 contended.append(repair)
                 continue
-        tell(repair)
+        on_end(repair)
         repairs.append(repair)
     for repair in _settled_meanwhile(gate, contended):
-        tell(repair)
+        on_end(repair)
         repairs.append(repair)
     places = {user.id: place for place, user in enumerate(pending)}
     return tuple(sorted(repairs, key=lambda repair: places[repair.user.id]))
 
 
 def _is_silence(error: BackendUnavailable) -> bool:
-    """Whether a system gave no answer, now or to the look that followed a change."""
+    """Whether a system gave no answer, to a call or to the look after it."""
     causes = (error, error.__cause__)
     return any(isinstance(e, BackendUnavailable) and e.code.endswith(".unavailable") for e in causes)
 
 
 def _settled_meanwhile(gate: Gate, contended: Sequence[Repair]) -> Sequence[Repair]:
-    """Look once more at users whom another command held: what it settled is finished, whoever did it."""
+    """Look again at users whom another command held: a user who is not pending any more is finished."""
     if not contended:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""The doctor: configuration and reachability, then both systems compared, one check after the other."""
+"""The report of the doctor: configuration and reachability, then the comparison of both systems."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from bazar_cli.domain.doctor import (
 from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
 from bazar_cli.services import config
-from bazar_cli.services.doctor import checks as findings
-from bazar_cli.services.doctor import compare_systems, postgres_checks, public_checks
+from bazar_cli.services.doctor import checks, compare_systems, postgres_checks, public_checks
 from bazar_cli.services.doctor.checks import checked, failed, failed_together, skipped
 from bazar_cli.services.doctor.postgres_checks import INSPECTED, SUPERUSERS, PostgresChecks
 from bazar_cli.services.doctor.repair import finish_all
@@ -36,15 +35,15 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities
 
-COMPARED = (findings.PENDING, *(kind.value for kind in Mismatch))
+COMPARED = (checks.PENDING, *(kind.value for kind in Mismatch))
 """The checks that compare both systems."""
 GRANTED = (*INSPECTED, *COMPARED)
-"""The checks that read data, for operators who may compare."""
+"""The checks that read data, for operators who may compare both systems."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the doctor looks; each is opened when it is looked at, and may be what is broken."""
+    """Where the doctor looks. Each is opened when it is needed, and may be broken."""
 
     target: Callable[[], Target]
     identities: Callable[[], Identities]
@@ -53,9 +52,9 @@ class Places:
 
 
 def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
-    """Look at the configuration, at both systems and the session, then compare the two where one may.
+    """Check the configuration, both systems and the session, then compare the two if the operator may.
 
-    Raises nothing of its own: what a check raises is what it found.
+    An error of a check is its finding.
     """
     profiles = checked("profiles", lambda: public_checks.profiles(environ))
     try:
@@ -76,18 +75,20 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
         return Diagnosis((*first, failed(SUPERUSERS, error), *skipped(GRANTED, "the users could not be read")))
     if exists is None:
         compared = skipped(COMPARED, "the database has no tables of bazar yet")
-        return Diagnosis((*first, postgres_checks.ruled(exists), *postgres_checks.not_migrated(), *compared))
+        return Diagnosis((*first, postgres_checks.superuser_exists(exists), *postgres_checks.not_migrated(), *compared))
     if supabase.status is Health.FAILED:
-        return Diagnosis((*first, postgres_checks.ruled(exists), *skipped(GRANTED, "both systems must answer")))
-    return Diagnosis((*first, *_granted(places, ruled=exists)))
+        return Diagnosis(
+            (*first, postgres_checks.superuser_exists(exists), *skipped(GRANTED, "both systems must answer"))
+        )
+    return Diagnosis((*first, *_granted(places, has_superuser=exists)))
 
 
-def _granted(places: Places, *, ruled: bool) -> tuple[Check, ...]:
-    """Read what only some may read; for others these checks are skipped, not denied."""
+def _granted(places: Places, *, has_superuser: bool) -> tuple[Check, ...]:
+    """Make the checks that need a Grant; for other operators they are skipped, not denied."""
     try:
         grant = _may_compare(places)
     except BazarError as error:
-        return (postgres_checks.ruled(ruled), *_not_granted(error))
+        return (postgres_checks.superuser_exists(has_superuser), *_not_granted(error))
     backends = places.backends()
     looks = PostgresChecks(backends, grant)
     superusers, inspected = looks.superusers(), looks.all()
@@ -97,13 +98,13 @@ def _granted(places: Places, *, ruled: bool) -> tuple[Check, ...]:
 def _not_granted(error: BazarError) -> tuple[Check, ...]:
     if not isinstance(error, NotSignedIn | Denied):
         return failed_together(GRANTED, error)
-    checks = skipped(GRANTED, error.message)
+    skipped_checks = skipped(GRANTED, error.message)
     lacking = [str(p) for p in _listed(error, "permissions")]
     if error.code == "access.plan" and Plan.PREMIUM.value not in _listed(error, "plans_with_it"):
-        # Nobody on Premium can compare any more, so this is the one place where it can be said.
+        # Nobody on Premium can compare both systems any more, so this is the only place to say it.
         finding = postgres_checks.premium_lacks(lacking)
-        return tuple(finding if check.name == finding.name else check for check in checks)
-    return checks
+        return tuple(finding if check.name == finding.name else check for check in skipped_checks)
+    return skipped_checks
 
 
 def _listed(error: BazarError, name: str) -> list[object]:
@@ -113,54 +114,51 @@ def _listed(error: BazarError, name: str) -> list[object]:
 
 def _compared(backends: Backends, grant: Grant, looks: PostgresChecks) -> tuple[Check, ...]:
     try:
-        return findings.of_comparison(compare_systems.compare(backends, grant))
+        return checks.of_comparison(compare_systems.compare(backends, grant))
     except BazarError as error:
         if error.code == "db.no_marker":
-            return skipped(COMPARED, "the marker is lost, which says whose identities are ours")
+            return skipped(COMPARED, "the marker is lost, which says which identities belong to this Bazar")
         return looks.or_behind(COMPARED, error)
 
 
 def unfinished(places: Places, *, dry_run: bool) -> tuple[PendingUser, ...]:
     """Return every user in the middle of a change, for `--fix`.
 
-    One whom a command holds is among them: whether that command lives shows when its lease ends.
+    A user whom a command holds is among them: the end of the lease shows whether that command lives.
 
-    Raises: Denied, recorded, for an operator who may not fix; as the gate.
+    Raises: as the gate; a denial is recorded.
     """
     places.gate().authorize(FIX, None, dry_run)
     return compare_systems.pending(places.backends(), _may_compare(places))
 
 
 def named(pending: tuple[PendingUser, ...]) -> str:
-    """Name the first of these users and what is pending of each, and say how many more there are."""
-    return findings.named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
+    """Name the first of these users with their pending change, and the number of the others."""
+    return checks.named(tuple(Affected(u.id, f"{u.email} ({u.pending})") for u in pending))
 
 
-def fix(places: Places, pending: tuple[PendingUser, ...], tell: Callable[[Repair], None], *, dry_run: bool) -> Check:
-    """Finish what dead commands left pending; return the check that says what became of each.
-
-    Raises: as `repair.finish_all`.
-    """
-    repairs = finish_all(places.gate(), pending, tell, dry_run=dry_run)
+def fix(places: Places, pending: tuple[PendingUser, ...], on_end: Callable[[Repair], None], *, dry_run: bool) -> Check:
+    """Finish what commands which died left pending; return the check that says what became of each user."""
+    repairs = finish_all(places.gate(), pending, on_end, dry_run=dry_run)
     remedies: list[str] = []
     taken_back = [r.user for r in repairs if r.outcome is Repaired.UNDONE]
     for moved, remedy in (
-        (False, "create whom you still want with an address that is free, in place of {}"),
-        (True, "the users keep the address they had; give them another than {}"),
+        (False, "create the users that you still want with addresses that are free, in place of {}"),
+        (True, "the users keep the address that they had; choose another one than {}"),
     ):
         undone = tuple(Affected(u.id, u.email) for u in taken_back if (u.pending is Pending.EMAIL) is moved)
         if undone:
-            remedies.append(remedy.format(findings.named(undone)))
+            remedies.append(remedy.format(checks.named(undone)))
     if any(r.outcome is Repaired.LEFT for r in repairs):
         remedies.append("run the command that began it again, or `bazar doctor --fix` later")
     counts = [(o, sum(r.outcome is o for r in repairs)) for o in Repaired]
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts if count) or "nothing was pending"
     would = "would be " if dry_run else ""
     rows = tuple(Affected(r.user.id, r.user.email, f"{would}{r.outcome}. {r.note}".strip(" .")) for r in repairs)
     return Check(
         "fix",
         Health.WARNING if remedies else Health.OK,
-        f"{'would be: ' if dry_run else ''}{said}",
+        f"{'would be: ' if dry_run else ''}{summary}",
         "; ".join(remedies),
         len(repairs),
         rows[:SHOWN_ROWS],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Backends:
-    """Postgres and Supabase Auth of one target. Nothing is imported or opened before its first use."""
+    """Postgres and Supabase Auth of one target, imported and opened on first use."""
 
     def __init__(self, target: Target, request_id: str) -> None:
         self.target = target
@@ -27,7 +27,7 @@ class Backends:
         self._admins: dict[bool, AdminClient] = {}
 
     def database(self) -> Database:
-        """Return Postgres, whose transactions open for a Grant only."""
+        """Return Postgres, which opens transactions for a Grant only."""
         if self._database is None:
             from bazar_cli.adapters.postgres.database import Database
 
@@ -35,7 +35,7 @@ class Backends:
         return self._database
 
     def admin(self, grant: Grant) -> AdminClient:
-        """Return Supabase's admin client for this Grant; that of a dry run or a read refuses to write.
+        """Return Supabase's admin client for this Grant; it refuses to write in a dry run or a read.
 
         Raises: Sealed without a Grant.
         """
@@ -58,7 +58,7 @@ class Backends:
         return Migrator(self.target, grant)
 
     def reverter(self, grant: Grant) -> Reverter:
-        """Return the way back of the migrations of this target.
+        """Return what rolls back the migrations of this target.
 
         Raises: Sealed without a Grant.
         """
@@ -78,7 +78,7 @@ class Backends:
         return Resetter(self.target, grant)
 
     def server(self, grant: Grant) -> Server:
-        """Return the server of this target's database, where databases are made and dropped.
+        """Return the server of this target's database, which creates and drops databases.
 
         Raises: Sealed without a Grant.
         """
@@ -106,6 +106,6 @@ class Backends:
 
 
 def _demand(grant: Grant, what: str) -> None:
-    # A caller may hand over anything at run time; the type alone guards nothing.
+    # Type annotations do not hold at run time.
     if type(grant) is not Grant:
         raise Sealed(f"{what} asked for without a Grant")

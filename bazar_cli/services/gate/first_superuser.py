@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_claim(backends: Backends, grant: Grant) -> None:
-    """See that the operator of a bootstrap Grant can become the first superuser, before anything is done for it.
+    """Check that the operator of a bootstrap Grant can become the first superuser.
 
     Raises: Conflict `users.email_exists`; BackendUnavailable.
     """
@@ -22,7 +22,7 @@ def check_claim(backends: Backends, grant: Grant) -> None:
 
 
 def claim_by(backends: Backends, grant: Grant) -> bool:
-    """Make the operator of a bootstrap Grant the first superuser; False when there is one already.
+    """Make the operator of a bootstrap Grant the first superuser; False when there already is one.
 
     Raises: Sealed for any other Grant; BackendUnavailable, Conflict as `adapters.postgres.superusers` says.
     """

@@ -1,6 +1,6 @@
 """The gate: from a verified token to a Grant, or an explained denial (docs/permissions.md).
 
-Every command passes it before it acts. It alone mints Grants, reads operators without one, and records the
+Every command passes it before it acts. Only the gate mints Grants, reads operators without a Grant, and records the
 one event of a denial.
 """
 
@@ -37,37 +37,36 @@ UseCase: TypeAlias = "Callable[[Backends, Grant, Request], Result]"
 
 
 class Gate:
-    """Decides for one command of one target."""
+    """Decides what an operator may do on one target."""
 
     def __init__(self, backends: Backends, identities: Identities) -> None:
-        self._system = backends
+        self._backends = backends
         self._identities = identities
 
     def authorize(self, spec: Spec, request: object, dry_run: bool = False) -> Grant:
         """Return the Grant for `spec` with `request`.
 
-        A command that writes also has its session confirmed at Supabase, so that a revoked token stops
-        writing at once.
+        For a command that writes, Supabase confirms the session, so that a revoked token stops writing at once.
 
-        Raises: NotSignedIn when nobody is signed in; Denied with the reason, after recording it; Conflict
-        `db.not_migrated` where no operator can be known yet; BackendUnavailable.
+        Raises: NotSignedIn; Denied with the reason, after recording it; Conflict `db.not_migrated` where Postgres has
+        no operators yet; BackendUnavailable.
         """
         if spec.access is Access.PUBLIC:
-            raise ValueError(f"{spec.name} is public; the gate decides on nothing")
-        identity = self._who(spec, create=spec.writes and not dry_run)
+            raise ValueError(f"{spec.name} is public and needs no decision")
+        identity = self._find_identity(spec, create=spec.writes and not dry_run)
         if identity is None:
-            return self._foreseen(spec)
+            return self._grant_without_identity(spec)
         if spec.writes:
             identity = self._identities.confirm(identity)
-        lookup = _look_up(self._system, identity, spec)
+        lookup = _look_up(self._backends, identity, spec)
         decision = self._decide(identity, lookup, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
         if not lookup.superuser_exists and spec.bootstrap:
-            # The address of a token may be an old one: the one that Supabase has now decides.
+            # The address in a token may be out of date: the address that Supabase has now decides.
             identity = self._identities.confirm(identity)
             grant = decide_bootstrap(
-                identity.user_id, identity.email, spec, self._system.request_id, dry_run=dry_run, identity=identity
+                identity.user_id, identity.email, spec, self._backends.request_id, dry_run=dry_run, identity=identity
             )
             if grant is not None and self._is_first_superuser(identity):
                 return grant
@@ -75,119 +74,119 @@ class Gate:
         raise Denied(decision.code, decision.message, hint=decision.hint + note, details=decision.details)
 
     def offer(self, spec: Spec, request: object) -> Grant | Denial:
-        """Return the Grant, or the denial, of a part that nobody asked for by name: nothing is recorded.
+        """Return the Grant or the denial for a part of a command; a denial is not recorded.
 
         Raises: NotSignedIn; Conflict `db.not_migrated`, `db.no_database`; BackendUnavailable.
         """
         if spec.writes:
-            raise ValueError(f"{spec.name} writes; whoever asks for it asks for it by name")
+            raise ValueError(f"{spec.name} writes and must be authorized, which records a denial")
         identity = self._identities.current()
-        return self._decide(identity, _look_up(self._system, identity, spec), spec, request, dry_run=False)
+        return self._decide(identity, _look_up(self._backends, identity, spec), spec, request, dry_run=False)
 
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
     ) -> Result:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
-        Where the operator's rights changed before anything was written, both are done once more with the new rights.
-        Raises: as `authorize`, and what the use case raises; RightsChanged when the new rights do not allow it.
+        If the operator's rights changed before anything was written, both steps are repeated once.
+        Raises: as `authorize` and the use case; RightsChanged when the new rights do not allow it.
         """
         grant = self.authorize(spec, request, dry_run)
-        database = self._system.database()
+        database = self._backends.database()
         commits = database.commits
         try:
             try:
-                return use_case(self._system, grant, request)
+                return use_case(self._backends, grant, request)
             except RightsChanged:
                 if database.commits > commits:
                     raise
-            return self._again(use_case, spec, request, dry_run=dry_run)
+            return self._repeat(use_case, spec, request, dry_run=dry_run)
         except Denied as denied:
             if not dry_run:
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)
                 denied.hint += self._record(self._identities.current(), spec, request, denial)
             raise
 
-    def _again(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
-        """Decide with the rights of now, and run the use case if they allow it.
+    def _repeat(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
+        """Decide with the present rights, and run the use case if they allow it.
 
-        Raises: RightsChanged when they do not, or changed again; and what the use case raises.
+        Raises: RightsChanged when they do not allow it or changed again; as the use case.
         """
         identity = self._identities.current()
-        decision = self._decide(identity, _look_up(self._system, identity, spec), spec, request, dry_run=dry_run)
+        decision = self._decide(identity, _look_up(self._backends, identity, spec), spec, request, dry_run=dry_run)
         if isinstance(decision, Denial):
             refusal = Denied(decision.code, decision.message, hint=decision.hint, details=decision.details)
             raise RightsChanged(refusal)
         try:
-            return use_case(self._system, decision, request)
+            return use_case(self._backends, decision, request)
         except (Denied, OutOfReach) as refusal:
             raise RightsChanged(refusal) from refusal
 
     @contextmanager
-    def beside(self) -> Generator[Gate]:
-        """Lend a gate of the same operator and target with connections of its own, for another thread.
+    def with_own_connections(self) -> Generator[Gate]:
+        """Lend a gate of the same operator and target with separate connections, for another thread.
 
-        The identity must have been confirmed before: nobody is asked for anew there.
+        The caller has confirmed the identity: this gate does not ask Supabase again.
         """
-        with Backends(self._system.target, self._system.request_id) as backends:
+        with Backends(self._backends.target, self._backends.request_id) as backends:
             yield Gate(backends, self._identities)
 
     def _decide(
         self, identity: Identity, lookup: OperatorLookup, spec: Spec, request: object, *, dry_run: bool
     ) -> Grant | Denial:
         if lookup.operator is not None:
-            return decide(lookup.operator, spec, request, self._system.request_id, dry_run=dry_run, identity=identity)
-        return self._stranger(identity, spec, lookup)
+            return decide(lookup.operator, spec, request, self._backends.request_id, dry_run=dry_run, identity=identity)
+        return self._unknown_operator(identity, spec, lookup)
 
-    def _who(self, spec: Spec, *, create: bool) -> Identity | None:
-        """The signed-in identity; for a bootstrap command of a system without superuser, its first one.
+    def _find_identity(self, spec: Spec, *, create: bool) -> Identity | None:
+        """Return the signed-in identity, or for a bootstrap command the first superuser of a system without one.
 
-        None, without `create`, when the first one is still to be created at Supabase.
+        Without `create`, None when Supabase does not have that first superuser yet.
         """
-        target = self._system.target
+        target = self._backends.target
         try:
             return self._identities.current()
-        except (NotSignedIn, BackendUnavailable, StoreUnusable) as nobody:
-            says_nobody = isinstance(nobody, NotSignedIn)
-            unusable = isinstance(nobody, StoreUnusable) or nobody.code == "keyring.unavailable"
-            if not spec.bootstrap or not (says_nobody or unusable):
+        except (NotSignedIn, BackendUnavailable, StoreUnusable) as error:
+            signed_out = isinstance(error, NotSignedIn)
+            unusable = isinstance(error, StoreUnusable) or error.code == "keyring.unavailable"
+            if not spec.bootstrap or not (signed_out or unusable):
                 raise
-            if _look_up(self._system, None, spec).superuser_exists:
+            if _look_up(self._backends, None, spec).superuser_exists:
                 raise
             if target.superuser_email is None or target.superuser_password is None:
-                if says_nobody:
-                    raise _no_first_superuser(nobody) from nobody
+                if signed_out:
+                    raise _no_first_superuser(error) from error
                 raise
-        user_id = id_of_address(self._system, target.superuser_email)
+        user_id = id_of_address(self._backends, target.superuser_email)
         if create:
-            _refuse_where_read_only(self._system)
+            _refuse_where_read_only(self._backends)
         return self._identities.superuser(create=create, user_id=user_id)
 
-    def _foreseen(self, spec: Spec) -> Grant:
-        """The Grant, for looking only, of a first superuser who is not there yet.
+    def _grant_without_identity(self, spec: Spec) -> Grant:
+        """Return a dry-run Grant for a first superuser who is still to be created.
 
-        Whoever brings SUPERUSER_* and the service key, which found the address free, could have it made by
-        `bazar db migrate`; looking before is part of that. The nil UUID is nobody's id.
+        An operator with SUPERUSER_* and the service key could create that superuser with `bazar db migrate`, so they
+        may look before they do. No user has the nil UUID.
         """
-        email = (self._system.target.superuser_email or "").lower()
-        user_id = id_of_address(self._system, email) or UUID(int=0)
-        grant = decide_bootstrap(user_id, email, spec, self._system.request_id, dry_run=True, identity=None)
-        assert grant is not None, f"{spec.name} is no bootstrap command"
+        email = (self._backends.target.superuser_email or "").lower()
+        user_id = id_of_address(self._backends, email) or UUID(int=0)
+        grant = decide_bootstrap(user_id, email, spec, self._backends.request_id, dry_run=True, identity=None)
+        assert grant is not None, f"{spec.name} is not a bootstrap command"
         return grant
 
     def _is_first_superuser(self, identity: Identity) -> bool:
-        named = self._system.target.superuser_email
+        named = self._backends.target.superuser_email
         return named is not None and named.lower() == identity.email.lower()
 
-    def _stranger(self, identity: Identity, spec: Spec, lookup: OperatorLookup) -> Denial:
+    def _unknown_operator(self, identity: Identity, spec: Spec, lookup: OperatorLookup) -> Denial:
         from bazar_cli.adapters.postgres.gate import SchemaState
 
         if lookup.schema_state is not SchemaState.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
-            raise _no_database(self._system) if lookup.schema_state is SchemaState.NO_DATABASE else _not_migrated()
+            raise _no_database(self._backends) if lookup.schema_state is SchemaState.NO_DATABASE else _not_migrated()
         return Denial(
             code="access.unknown_operator",
-            message=f"{identity.email} is signed in, but no user of this Bazar; {command_of(spec)} is denied",
-            hint="ask a superuser to take you in, or check which target you use with `bazar config show`",
+            message=f"{identity.email} is signed in, but is not a user of this Bazar; {command_of(spec)} is denied",
+            hint="ask a superuser to add you, or check which target you use with `bazar config show`",
             details={"email": identity.email},
         )
 
@@ -203,31 +202,28 @@ class Gate:
         )
 
     def _record(self, identity: Identity, spec: Spec, request: object, denial: Denial) -> str:
-        """Append the event of a denial; return what is to be added to its hint.
-
-        A database that takes no writes has no event of it, and denies all the same.
-        """
+        """Append the event of a denial; return an addition to its hint where a read-only database has no event."""
         from bazar_cli.adapters.postgres.gate import append_denial
 
         try:
-            append_denial(self._system.database(), identity, spec, request, denial, self._system.request_id)
+            append_denial(self._backends.database(), identity, spec, request, denial, self._backends.request_id)
         except BackendUnavailable as error:
             if error.code != "postgres.read_only":
                 raise
-            return f"; {error.message}, and so the audit log does not have this denial"
+            return f"; {error.message}, so the audit log does not have this denial"
         return ""
 
 
 def describe_operator(backends: Backends, identity: Identity) -> Operator | None:
-    """Return what Postgres knows of a signed-in identity: for `auth status`, about oneself only.
+    """Return what Postgres has about the signed-in identity, for `auth status`.
 
-    Raises: BackendUnavailable when Postgres cannot be asked.
+    Raises: BackendUnavailable.
     """
     return _load_operator(backends, identity).operator
 
 
 def id_of_address(backends: Backends, email: str) -> UUID | None:
-    """Return the id that the first superuser's address has in Postgres; None where it has none.
+    """Return the id of the user with the first superuser's address in Postgres, if there is one.
 
     The caller has proven that no superuser exists. Raises: BackendUnavailable.
     """
@@ -276,12 +272,10 @@ def _load_operator(backends: Backends, identity: Identity | None) -> OperatorLoo
 
 
 def _check_migration_url(backends: Backends) -> None:
-    """See that nobody rules the database to be migrated either: another one than DATABASE_URL's proves nothing of it.
+    """Check that DATABASE_MIGRATION_URL, which may name another database, has no superuser either.
 
     Raises: Conflict `db.urls_differ`; BackendUnavailable.
     """
-    from bazar_cli.services.gate.backends import Backends
-
     if backends.target.migration_url is None:
         return
     with Backends(backends.target.to_migrate, backends.request_id) as migrated:
@@ -291,14 +285,13 @@ def _check_migration_url(backends: Backends) -> None:
             raise urls_differ()
 
 
-def _no_first_superuser(nobody: NotSignedIn) -> NotSignedIn:
-    """What to do where nobody can sign in yet: the first one is named, not signed in."""
+def _no_first_superuser(error: NotSignedIn) -> NotSignedIn:
     return NotSignedIn(
-        nobody.code,
-        f"{nobody.message}, and this Bazar has no superuser yet",
+        error.code,
+        f"{error.message}, and this Bazar has no superuser yet",
         hint="name the first superuser by SUPERUSER_EMAIL and SUPERUSER_PASSWORD, both where the target is set, and"
         " run the command again",
-        details=nobody.details,
+        details=error.details,
     )
 
 

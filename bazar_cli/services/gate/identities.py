@@ -1,4 +1,4 @@
-"""Who is asking (docs/architecture.md): BAZAR_TOKEN, else the stored session, else SUPERUSER_* where allowed."""
+"""The operator's identity: BAZAR_TOKEN, else the stored session, else SUPERUSER_* (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 REFRESH_BEFORE = timedelta(seconds=60)
-"""A token that ends sooner than this is renewed first, so that no command loses it half-way."""
+"""A token that ends sooner than this is renewed first, so that it does not end during a command."""
 _RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
-"""What says nothing against the session: its token's key was rotated away, or the clocks differ."""
+"""Codes that leave the session valid: the signing key was rotated, or the clocks differ."""
 _WITHOUT_SESSION = frozenset({"auth.session_expired", "auth.session_unreadable", "keyring.unavailable"})
-"""What does not stop a command that brings its own credentials: as a folder that cannot be used, StoreUnusable."""
+"""Codes that, like StoreUnusable, do not stop a command that has credentials in its environment."""
 
 
 def _now() -> datetime:
@@ -33,10 +33,10 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class SignInSettings:
-    """What the process brings for signing in."""
+    """What the environment of the process says about signing in."""
 
     environ: Mapping[str, str]
-    """Where the session store looks for its folder and for a keyring."""
+    """Names the folder and the keyring of the session store."""
     token: Secret | None = None
     """BAZAR_TOKEN."""
     prompt_possible: bool = False
@@ -66,9 +66,9 @@ class Identities:
         return self._known
 
     def confirm(self, identity: Identity) -> Identity:
-        """Ask Supabase Auth whether the session still holds; return the identity with the email it has now.
+        """Ask Supabase Auth whether the session is still valid; return the identity with its present email.
 
-        A stored session whose token alone is refused is renewed, and asked for once more.
+        If only the token of a stored session is refused, the session is renewed and asked about once more.
         Raises: NotSignedIn `auth.session_revoked`, `auth.token_invalid`; BackendUnavailable.
         """
         if self._asked_auth:
@@ -82,18 +82,18 @@ class Identities:
                 raise
             renewed = self._of_session(self._renew(identity))
             if renewed.user_id != identity.user_id:
-                # Somebody else signed in meanwhile: nothing of this command is for them to do.
+                # Another user signed in meanwhile, who did not start this command.
                 raise
         return renewed if self._asked_auth else self._confirmed(renewed)
 
     def handed_out(self) -> Identity:
-        """Return the identity as `current`, for whoever goes on using its token: its session outlives the command."""
+        """Return the identity as `current`; its session is not ended with the command, because its token is printed."""
         identity = self.current()
         self._begun.clear()
         return identity
 
     def close(self) -> None:
-        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure changes nothing of its result."""
+        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure is only logged."""
         while self._begun:
             try:
                 ended = end_session(self._target, self._begun.pop())
@@ -107,10 +107,9 @@ class Identities:
     def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
         """Sign in as SUPERUSER_EMAIL for bootstrap; `create` makes the identity if Supabase does not know it.
 
-        Parameters: `user_id` is the id that the address has in Postgres, which a new identity gets too.
-
         Nothing is written to disk, and an existing password is never changed. The caller has proven that no
-        superuser exists. Returns None, without `create`, for an address that the service key proves to be free.
+        superuser exists. Without `create`, returns None for an address that Supabase does not know.
+        Parameters: `user_id` is the id of the address in Postgres; a new identity gets it too.
         Raises: UsageError for credentials that Supabase could not take; NotSignedIn `auth.not_signed_in`,
         `auth.invalid_credentials`; Conflict `users.email_differs`.
         """
@@ -145,7 +144,7 @@ class Identities:
         return self._known
 
     def refresh(self) -> Identity:
-        """Renew the stored session now, whatever time it has left; once is enough for a command.
+        """Renew the stored session now, however long it is valid, but only once in a command.
 
         Raises: NotSignedIn `auth.not_signed_in`, `auth.session_expired`; BackendUnavailable.
         """
@@ -168,7 +167,7 @@ class Identities:
         try:
             identity = self._of_store()
         except (NotSignedIn, BackendUnavailable, StoreUnusable) as ended:
-            # A session that has ended, or is locked away, is none; without credentials its own text says more.
+            # With credentials, a session that has ended or cannot be read does not matter.
             if credentials is None or not (isinstance(ended, StoreUnusable) or ended.code in _WITHOUT_SESSION):
                 raise
             identity = None
@@ -179,7 +178,7 @@ class Identities:
         raise _not_signed_in(self._target)
 
     def _of_token(self, token: Secret) -> Identity:
-        # An env file that merely lies in the folder may name a stranger's server: it gets no token of another one.
+        # An env file that was only found in the folder may name a stranger's server, which must not see this token.
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
         if too_much := surplus("BAZAR_TOKEN", token.reveal()):
@@ -202,7 +201,7 @@ class Identities:
             try:
                 stored = self._renew(stored)
             except (BackendUnavailable, StoreUnusable):
-                # A token that still has some seconds is good for a read.
+                # A token that is valid for some seconds is enough for a read.
                 if stored.expires_at <= now:
                     raise
         try:
@@ -227,9 +226,9 @@ class Identities:
             ) from refusal
 
     def _superuser_of_environment(self) -> tuple[str, Secret] | None:
-        """SUPERUSER_* count only when the process environment is the target and nobody could be asked.
+        """Return SUPERUSER_* if the target is the process environment and no prompt is possible.
 
-        An `.env` that lies in some folder signs in nobody.
+        An `.env` file never signs anybody in.
         """
         email, password = self._target.superuser_email, self._target.superuser_password
         alone = self._target.source.kind is TargetKind.ENVIRONMENT and not self._settings.prompt_possible
@@ -249,11 +248,11 @@ class Identities:
         return self._known
 
     def _renew(self, seen: Session | Identity) -> Session:
-        """Refresh under the lock; who waited for another process takes what that one stored.
+        """Refresh under the lock, or take the session that another process has stored meanwhile.
 
-        Parameters: `seen` is what is to be replaced, told by access token and end. The refresh token would not
-        tell: a project may have its rotation switched off, and within the reuse interval the same one is handed
-        out again. Nor would the access token alone: signed with a secret, two of one second are the same text.
+        Parameters: `seen` is the session to replace. Access token and end together identify it. The refresh token does
+        not: a project may have its rotation switched off, or hand out the same one again within the reuse interval.
+        The access token alone does not either: two that are signed with a secret in one second are equal.
         """
         from bazar_cli.adapters.config.sessions import Sessions
         from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -299,7 +298,7 @@ class Identities:
 
 
 def end_session(target: Target, session: Session) -> bool | None:
-    """End one session at Supabase; None when it could not be asked. One that has ended before counts as ended."""
+    """End one session at Supabase, or find it ended; None when Supabase did not answer."""
     from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     try:
@@ -307,7 +306,7 @@ def end_session(target: Target, session: Session) -> bool | None:
             try:
                 client.sign_out(session.access_token, "local")
             except NotSignedIn:
-                # Supabase refuses an expired token even for signing out, but its refresh token may still live.
+                # Supabase refuses an expired token even for signing out, but the refresh token may still be valid.
                 client.sign_out(client.refresh(session.refresh_token).access_token, "local")
     except NotSignedIn:
         return True
@@ -323,7 +322,7 @@ def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path
 
 
 def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
-    # A sign-in would not help: BAZAR_TOKEN comes before the session that it makes.
+    # Signing in would not help: BAZAR_TOKEN goes before a stored session.
     return NotSignedIn(
         refusal.code,
         f"BAZAR_TOKEN is refused: {refusal.message}",

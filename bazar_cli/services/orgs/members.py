@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Role
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.orgs import members as use_cases
@@ -42,7 +42,7 @@ def list_page(backends: Backends, grant: Grant, request: ListMembers) -> Page[Me
 
 
 def add(backends: Backends, grant: Grant, request: AddMember) -> MemberChange:
-    """Make a user within reach a member; who has the role already keeps it, and nothing is written.
+    """Make a user a member; nothing is written if the user already has the role.
 
     Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `members.differs` for a
     member with another role, `users.pending`.
@@ -53,11 +53,11 @@ def add(backends: Backends, grant: Grant, request: AddMember) -> MemberChange:
     grant.demand(use_cases.ADD)
 
     def step(connection: Connection) -> MemberChange:
-        organization = _held(connection, grant, request.organization, organizations.Lock.KEEP)
-        held = users.lock(connection, grant.reach, request.user)
-        # First whether the operator may at all, then who the user is.
+        organization = _lock_organization(connection, grant, request.organization, organizations.Lock.KEEP)
+        locked = users.lock(connection, grant.reach, request.user)
+        # The operator's right is checked before the user, of whom a denial says nothing.
         row_rules.may_give_role(grant, organization.id, organization.slug, request.role)
-        user = _free(held, request.user)
+        user = _settled_user(locked, request.user)
         row_rules.may_see_user(grant, user)
         current = _role_in(user, organization)
         if current is None:
@@ -70,7 +70,7 @@ def add(backends: Backends, grant: Grant, request: AddMember) -> MemberChange:
 
 
 def update(backends: Backends, grant: Grant, request: UpdateMember) -> MemberChange:
-    """Give a member another role; who has it already keeps it, and nothing is written.
+    """Give a member another role; nothing is written if the member already has it.
 
     Raises: NotFound `orgs.not_found`, `users.not_found`, `members.not_found`; Denied by the row rules; Conflict
     `users.last_owner`, `users.pending`.
@@ -80,11 +80,11 @@ def update(backends: Backends, grant: Grant, request: UpdateMember) -> MemberCha
     grant.demand(use_cases.UPDATE)
 
     def step(connection: Connection) -> MemberChange:
-        organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
-        user = _held_user(connection, grant, request.user)
+        organization = _lock_organization(connection, grant, request.organization, organizations.Lock.ROLES)
+        user = _lock_user(connection, grant, request.user)
         current = _role_in(user, organization)
         if current is None:
-            # First whether the operator may at all: no role of theirs is told less here than by `add`.
+            # The operator's right is checked first, as by `add`.
             row_rules.may_give_role(grant, organization.id, organization.slug, request.role)
             raise _no_member(organization, user, request.role)
         row_rules.may_change_member(grant, user.id, organization, current, request.role)
@@ -97,29 +97,26 @@ def update(backends: Backends, grant: Grant, request: UpdateMember) -> MemberCha
     return leases.when_free(step, backends, grant)
 
 
-def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberChange | Impact:
-    """End a membership; for a user within reach who is no member nothing is written.
+def remove(backends: Backends, grant: Grant, request: RemoveMember) -> MemberChange:
+    """End a membership; nothing is written if the user is not a member.
 
-    Returns the impact, and writes nothing, until it was agreed to.
-    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; Conflict `users.last_owner`,
-    `users.pending`.
+    Raises: NotFound `orgs.not_found`, `users.not_found`; Denied by the row rules; ConsentNeeded; Conflict
+    `users.last_owner`, `users.pending`.
     """
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
 
     grant.demand(use_cases.REMOVE)
 
-    def step(connection: Connection) -> MemberChange | Impact:
-        organization = _held(connection, grant, request.organization, organizations.Lock.ROLES)
-        user = _held_user(connection, grant, request.user)
+    def step(connection: Connection) -> MemberChange:
+        organization = _lock_organization(connection, grant, request.organization, organizations.Lock.ROLES)
+        user = _lock_user(connection, grant, request.user)
         current = _role_in(user, organization)
         row_rules.may_remove_member(grant, user.id, organization, current or Role.MEMBER)
         if current is None:
             return _change(organization, user, None, None)
         if current is Role.OWNER:
             invariants.keep_owner(connection, organization, user)
-        impact = _impact(request, organization, user, current)
-        if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
-            return impact
+        check_consent(_impact(request, organization, user, current), request.agreed, optional=grant.dry_run)
         memberships.delete(connection, organization.id, user.id)
         return _recorded(connection, grant, organization, user, None)
 
@@ -136,27 +133,27 @@ def _impact(request: RemoveMember, organization: Organization, user: User, role:
     )
 
 
-def _held(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
+def _lock_organization(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
-    held = organizations.lock(connection, grant.reach, reference, lock)
-    if held is None:
+    locked = organizations.lock(connection, grant.reach, reference, lock)
+    if locked is None:
         raise organization_not_found(reference)
-    return held
+    return locked
 
 
-def _held_user(connection: Connection, grant: Grant, reference: str) -> User:
+def _lock_user(connection: Connection, grant: Grant, reference: str) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    return _free(users.lock(connection, grant.reach, reference), reference)
+    return _settled_user(users.lock(connection, grant.reach, reference), reference)
 
 
-def _free(held: LockedUser | None, reference: str) -> User:
-    """The user; not while they are being created or deleted: who finishes that counts on what they are."""
-    if held is None:
+def _settled_user(locked: LockedUser | None, reference: str) -> User:
+    """Return the user, unless a creation or deletion of the user is unfinished, which relies on the memberships."""
+    if locked is None:
         raise user_not_found(reference)
-    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
-    return held.user
+    leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)
+    return locked.user
 
 
 def _role_in(user: User, organization: Organization) -> Role | None:
@@ -170,14 +167,14 @@ def _change(organization: Organization, user: User, role: Role | None, previous:
 def _recorded(
     connection: Connection, grant: Grant, organization: Organization, user: User, role: Role | None
 ) -> MemberChange:
-    """The change from what the user was when they were locked, with its event if it is one."""
+    """Return the change since the user was locked, and record its event if something changed."""
     from bazar_cli.adapters.postgres.audit import events
 
     change = _change(organization, user, role, _role_in(user, organization))
     if change.changed:
         before, after = (
-            None if held is None else {"organization": organization.slug, "role": held.value}
-            for held in (change.previous_role, change.role)
+            None if role is None else {"organization": organization.slug, "role": role.value}
+            for role in (change.previous_role, change.role)
         )
         events.record(connection, grant, events.Change("user", user.id, organization.id, before, after))
     return change
@@ -187,7 +184,7 @@ def _differs(organization: Organization, user: User, current: Role, wanted: Role
     update = command_line("orgs members update", organization.slug, user.email, role=wanted)
     return Conflict(
         "members.differs",
-        f"{user.email} is {current} of {organization.slug} already",
+        f"{user.email} already has the role {current} in {organization.slug}",
         hint=f"to change the role: `{update}`",
         details={"organization": organization.slug, "role": current.value},
     )
@@ -197,7 +194,7 @@ def _no_member(organization: Organization, user: User, wanted: Role) -> NotFound
     add = command_line("orgs members add", organization.slug, user.email, role=wanted)
     return NotFound(
         "members.not_found",
-        f"{user.email} is no member of {organization.slug}",
+        f"{user.email} is not a member of {organization.slug}",
         hint=f"to add them: `{add}`",
         details={"organization": organization.slug, "user": user.email},
     )

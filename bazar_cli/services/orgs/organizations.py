@@ -8,8 +8,9 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.consent import Impact, Word, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Organization, UserState
-from bazar_cli.domain.errors import Conflict, Refused
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import (
     CreatedOrganization,
@@ -25,9 +26,8 @@ from bazar_cli.domain.orgs.organizations import (
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.services.consent import as_detail, not_it
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import organization_not_found, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import organization_not_found
 from bazar_cli.services.users.ids import time_ordered_uuid
 
 if TYPE_CHECKING:
@@ -65,26 +65,23 @@ def create(backends: Backends, grant: Grant, request: CreateOrganization) -> Cre
 
 
 def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
-    from bazar_cli.adapters.postgres.users import users
-
     if request.owner is None:
         return row_rules.owner_of_new_organization(grant)
-    held = users.lock(connection, grant.reach, request.owner)
-    if held is None:
-        raise user_not_found(request.owner)
-    leases.refuse_pending(held)
-    if held.user.state is not UserState.ACTIVE:
+    locked = two_systems.locked(connection, grant, request.owner)
+    leases.refuse_pending(locked)
+    owner = locked.user
+    if owner.state is not UserState.ACTIVE:
         raise Conflict(
             "users.suspended",
-            f"{held.user.email} is suspended, and an organization needs an active owner",
+            f"{owner.email} is suspended, and an organization needs an active owner",
             hint="name an active user with --owner",
-            details={"state": held.user.state.value},
+            details={"state": owner.state.value},
         )
-    return held.user.id
+    return owner.id
 
 
 def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> Page[Organization]:
-    """Return one page of the organizations within reach.
+    """Return one page of the organizations that the operator can see.
 
     Raises: UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
@@ -99,7 +96,7 @@ def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> P
 def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organization:
     """Return one organization by id or slug.
 
-    Raises: NotFound `orgs.not_found`, the same for an unknown one and for one out of reach.
+    Raises: NotFound `orgs.not_found`, also for one that the operator cannot see.
     """
     from bazar_cli.adapters.postgres.orgs import organizations
 
@@ -112,7 +109,7 @@ def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organizat
 
 
 def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
-    """Change what is given of an organization; a change that changes nothing writes nothing.
+    """Change the given fields of an organization; nothing is written if they already have these values.
 
     Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
     `orgs.slug_exists`.
@@ -125,45 +122,27 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
     given |= {} if request.slug is None else {"slug": checked_slug(request.slug)}
 
     def step(connection: Connection) -> UpdatedOrganization:
-        held = _held(connection, grant, request.organization, wanted_slug=given.get("slug"))
-        row_rules.may_write_organization(grant, held, Permission.ORGS_UPDATE)
-        before = {"slug": held.slug, "name": held.name}
+        locked = _lock(connection, grant, request.organization, wanted_slug=given.get("slug"))
+        row_rules.may_write_organization(grant, locked, Permission.ORGS_UPDATE)
+        before = {"slug": locked.slug, "name": locked.name}
         after = before | given
         if after == before:
-            return UpdatedOrganization(held, changed=False)
-        changed = organizations.change(connection, held.id, after["slug"], after["name"])
+            return UpdatedOrganization(locked, changed=False)
+        changed = organizations.change(connection, locked.id, after["slug"], after["name"])
         if changed is None:
             name = None if request.name is None else after["name"]
-            raise _slug_exists(connection, after["slug"], "orgs update", held.slug, name=name)
-        events.record(connection, grant, events.Change("organization", held.id, held.id, before, after))
+            raise _slug_exists(connection, after["slug"], "orgs update", locked.slug, name=name)
+        events.record(connection, grant, events.Change("organization", locked.id, locked.id, before, after))
         return UpdatedOrganization(changed, changed=True)
 
     return leases.when_free(step, backends, grant)
 
 
-def foresee_deletion(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
-    """Return what `delete` would end, for whoever is asked to confirm it.
-
-    Raises: as `delete`, but for the confirmation.
-    """
-    from bazar_cli.adapters.postgres.orgs import organizations
-
-    grant.demand(use_cases.DELETE)
-
-    def step(connection: Connection) -> Dissolution:
-        found = organizations.find(connection, grant.reach, request.organization)
-        if found is None:
-            raise organization_not_found(request.organization)
-        return _dissolution(connection, grant, found)
-
-    return leases.when_free(step, backends, grant)
-
-
 def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
-    """Delete an organization with its memberships; its users stay. Return what went.
+    """Delete an organization with its memberships, but not its users. Return what was deleted.
 
     Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
-    `users.pending` while a member is being created or deleted: who finishes that needs the organization.
+    `users.pending` while a member is being created or deleted, which needs the organization.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
@@ -171,9 +150,9 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     grant.demand(use_cases.DELETE)
 
     def step(connection: Connection) -> Dissolution:
-        gone = _dissolution(connection, grant, _held(connection, grant, request.organization))
+        gone = _dissolution(connection, grant, _lock(connection, grant, request.organization))
         organization = gone.organization
-        _check_confirmed(grant, request, gone)
+        check_consent(_impact(gone), request.confirm, optional=grant.dry_run)
         before = {
             "slug": organization.slug,
             "name": organization.name,
@@ -187,14 +166,14 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     return leases.when_free(step, backends, grant)
 
 
-def _held(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
+def _lock(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
     change = organizations.Lock.CHANGE
-    held = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
-    if held is None:
+    locked = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
+    if locked is None:
         raise organization_not_found(reference)
-    return held
+    return locked
 
 
 def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:
@@ -209,28 +188,25 @@ def _dissolution(connection: Connection, grant: Grant, organization: Organizatio
     return Dissolution(organization, roles, memberships.only_here(connection, organization.id))
 
 
-def _check_confirmed(grant: Grant, request: DeleteOrganization, gone: Dissolution) -> None:
-    # A dry run needs no consent; what was given wrong is wrong there too.
+def _impact(gone: Dissolution) -> Impact:
     slug = gone.organization.slug
-    consented = grant.dry_run if request.confirm is None else request.confirm.lower() == slug
-    if not consented:
-        raise Refused(
-            "orgs.confirm_mismatch",
-            f"{gone.described()}; it needs the slug as confirmation{not_it(request.confirm)}",
-            hint=f"to do it: `bazar orgs delete {slug} --confirm {slug}`",
-            details={
-                "organization_id": str(gone.organization.id),
-                "members": {role.value: count for role, count in gone.roles.items()},
-                "left_alone": gone.left_alone,
-                **as_detail(request.confirm),
-            },
-        )
+    return Impact(
+        text=gone.described(),
+        question="Type the slug to do it",
+        command=command_line("orgs delete", slug, confirm=slug),
+        details={
+            "organization_id": str(gone.organization.id),
+            "members": {role.value: count for role, count in gone.roles.items()},
+            "left_alone": gone.left_alone,
+        },
+        word=Word(slug, "the slug", "orgs.confirm_mismatch", any_case=True),
+    )
 
 
 def _slug_exists(connection: Connection, slug: str, command: str, named: str, **options: str | None) -> Conflict:
-    """The conflict that two organizations would share a slug, with a free one.
+    """Return the error for a slug that another organization has, with a free slug.
 
-    Parameters: `command` was run, with the argument `named` and these options, and a slug.
+    Parameters: `command` was run with the argument `named` and these options, and with a slug.
     """
     from bazar_cli.adapters.postgres.orgs import organizations
 
@@ -244,7 +220,7 @@ def _slug_exists(connection: Connection, slug: str, command: str, named: str, **
         hint = f"{free} is free: `{again}`"
     return Conflict(
         "orgs.slug_exists",
-        f"an organization with the slug {slug} exists already",
+        f"an organization with the slug {slug} already exists",
         hint=hint,
         details={"slug": slug, "free": free},
     )

@@ -1,8 +1,4 @@
-"""`plans assign`, `grant` and `revoke`: what takes something away is done only when its very impact was agreed to.
-
-Each use case hands back an `Impact`, having written nothing, until the request brings one that covers what it would
-do now. So nothing is done to what changed after somebody looked.
-"""
+"""`plans assign`, `grant` and `revoke`: a change that takes something away needs consent to its impact."""
 
 from __future__ import annotations
 
@@ -14,34 +10,34 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.permissions import in_order
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Plan, User
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
 from bazar_cli.services import invariants
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import plan_not_found, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import plan_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
     from bazar_cli.services.gate.backends import Backends
 
 
-def assign(backends: Backends, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
-    """Put a user on a plan; return what that took and gave, or the impact that nobody agreed to yet.
+def assign(backends: Backends, grant: Grant, request: AssignPlan) -> AssignedPlan:
+    """Put a user on a plan; return what that took and gave. Nothing is written if the user is already on it.
 
-    The plan that the user has already writes nothing. Raises: NotFound `users.not_found`, `plans.not_found`;
-    Conflict `users.last_superuser`, and `users.pending` while the user is being created or deleted.
+    Raises: NotFound `users.not_found`, `plans.not_found`; ConsentNeeded for what it takes away; Conflict
+    `users.last_superuser`, and `users.pending` while the user is being created or deleted.
     """
     grant.demand(use_cases.ASSIGN)
 
-    def step(connection: Connection) -> AssignedPlan | Impact:
+    def step(connection: Connection) -> AssignedPlan:
         return _assign(connection, grant, request)
 
     return leases.when_free(step, backends, grant)
 
 
 def grant_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan:
-    """Let a plan allow one thing more; what it allows already writes nothing.
+    """Add a permission to a plan; nothing is written if the plan already has it.
 
     Raises: NotFound `plans.not_found`.
     """
@@ -61,32 +57,30 @@ def grant_permission(backends: Backends, grant: Grant, request: EditPlan) -> Edi
     return leases.when_free(step, backends, grant)
 
 
-def revoke_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
-    """Let a plan allow one thing less; return the plan, or the impact that nobody agreed to yet.
+def revoke_permission(backends: Backends, grant: Grant, request: EditPlan) -> EditedPlan:
+    """Take a permission from a plan; nothing is written if the plan does not have it.
 
-    What the plan does not allow writes nothing. Raises: NotFound `plans.not_found`; Conflict `plans.protected`.
+    Raises: NotFound `plans.not_found`; ConsentNeeded; Conflict `plans.protected`.
     """
     grant.demand(use_cases.REVOKE)
 
-    def step(connection: Connection) -> EditedPlan | Impact:
+    def step(connection: Connection) -> EditedPlan:
         return _revoke(connection, grant, request)
 
     return leases.when_free(step, backends, grant)
 
 
-def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> AssignedPlan | Impact:
+def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> AssignedPlan:
     from bazar_cli.adapters.postgres import plans
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
-    user = held.user
+    locked = two_systems.locked(connection, grant, request.user)
+    user = locked.user
     row_rules.may_write_user(grant, user)
-    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
+    leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)
     if request.plan is not user.plan:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
     table = plans.keep(connection, user.plan, request.plan)
     if request.plan not in table:
         raise plan_not_found(request.plan)
@@ -95,8 +89,8 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     lost = in_order(table[user.plan] - table[request.plan])
     gained = in_order(table[request.plan] - table[user.plan])
     impact = _impact_on_user(grant, user, request.plan, lost)
-    if impact is not None and not grant.dry_run and not _agreed(request.agreed, impact):
-        return impact
+    if impact is not None:
+        check_consent(impact, request.agreed, optional=grant.dry_run)
     changes.move(connection, user.id, request.plan)
     change = events.Change("user", user.id, before={"plan": user.plan.value}, after={"plan": request.plan.value})
     events.record(connection, grant, change)
@@ -104,33 +98,33 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
 
 
 def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...]) -> Impact | None:
-    """What a user loses by the move; None when that is nothing."""
-    ruled = user.is_superuser and user.plan is Plan.PREMIUM
-    if not lost and not ruled:
+    """Return what a user loses by the move; None for nothing."""
+    ends_superuser = user.is_active_superuser
+    if not lost and not ends_superuser:
         return None
     names = user.plan.value.capitalize(), plan.value.capitalize()
-    texts = [f"{user.email} goes from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
-    if ruled:
-        texts.append(f"as a superuser, {user.email} rules no longer: that takes Premium")
-    if ruled and user.id == grant.operator.id:
+    texts = [f"{user.email} moves from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
+    if ends_superuser:
+        texts.append(f"{user.email} stays a superuser, but superusers need Premium to manage this Bazar")
+    if ends_superuser and user.id == grant.operator.id:
         texts.append("that is you: only another superuser on Premium can move you back")
     return Impact(
         text="; ".join(texts),
         question=f"Move {user.email} to {names[1]}?",
         command=command_line("plans assign", user.email, plan, yes=True),
-        subject=(str(user.id), user.email, user.plan.value, plan.value, str(ruled), *lost),
+        subject=(str(user.id), user.email, user.plan.value, plan.value, str(ends_superuser), *lost),
         users=1,
         details={
             "user_id": str(user.id),
             "previous_plan": user.plan.value,
             "plan": plan.value,
             "lost": list(lost),
-            "rules_no_longer": ruled,
+            "rules_no_longer": ends_superuser,
         },
     )
 
 
-def _revoke(connection: Connection, grant: Grant, request: EditPlan) -> EditedPlan | Impact:
+def _revoke(connection: Connection, grant: Grant, request: EditPlan) -> EditedPlan:
     from bazar_cli.adapters.postgres import plans
 
     before = plans.lock(connection, request.plan)
@@ -141,8 +135,7 @@ def _revoke(connection: Connection, grant: Grant, request: EditPlan) -> EditedPl
     invariants.keep_premium(request.plan, request.permission)
     found = _edited(connection, request, changed=True)
     impact = _impact_on_plan(found)
-    if not grant.dry_run and not _agreed(request.agreed, impact):
-        return impact
+    check_consent(impact, request.agreed, optional=grant.dry_run)
     plans.take(connection, request.plan, request.permission)
     _record_edit(connection, grant, request, before, before - {request.permission.value})
     left = tuple(p for p in found.plan.permissions if p is not request.permission)
@@ -188,7 +181,3 @@ def _record_edit(
         after={"permissions": list(in_order(after))},
     )
     events.record(connection, grant, change)
-
-
-def _agreed(agreed: Impact | None, now: Impact) -> bool:
-    return agreed is not None and agreed.covers(now)

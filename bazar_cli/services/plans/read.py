@@ -1,6 +1,4 @@
-"""Plans: what the plan table says, whether one user may do one thing, and who is on which plan.
-
-What changes any of it is in `plan_changes`."""
+"""Plans: what the plan table says, whether a user has a permission, and how many users are on each plan."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ def list_plans(backends: Backends, grant: Grant, _request: None = None) -> tuple
 def show(backends: Backends, grant: Grant, request: ShowPlan) -> PlanDetails:
     """Return one plan with what it allows.
 
-    Raises: NotFound `plans.not_found` when the table has lost it.
+    Raises: NotFound `plans.not_found` if the table does not have it.
     """
     from bazar_cli.adapters.postgres import plans
 
@@ -71,7 +69,7 @@ def check(backends: Backends, grant: Grant, request: CheckPermission) -> Verdict
 
 
 def explain(backends: Backends, grant: Grant, request: CheckPermission) -> Explanation:
-    """Say so with every step that decides, and what would change it.
+    """Explain the verdict with every condition, and what would change it.
 
     Without a user the operator is meant. Raises: NotFound `users.not_found`, `orgs.not_found`.
     """
@@ -80,7 +78,7 @@ def explain(backends: Backends, grant: Grant, request: CheckPermission) -> Expla
 
 
 def usage(backends: Backends, grant: Grant, _request: None = None) -> tuple[PlanUsage, ...]:
-    """Return how many users within reach are on each plan, from the least to the most."""
+    """Return how many users that the operator can see are on each plan, from the least plan to the most."""
     from bazar_cli.adapters.postgres import plans
 
     grant.demand(use_cases.USAGE)

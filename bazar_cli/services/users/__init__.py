@@ -1,4 +1,4 @@
-"""Use cases on users, and what keeps a user the same in both systems: leases, provisioning, agreement.
+"""Use cases on users. `two_systems` is the protocol that keeps a user the same in both systems.
 
 Never here: SQL or HTTP; how a user is shown.
 """

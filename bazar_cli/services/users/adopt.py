@@ -213,7 +213,7 @@ def _unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -> Confl
     if identity.is_deleted:
         return Conflict(
             "users.identity_deleted",
-            f"the identity of {email} was deleted at Supabase, which keeps its id and lets nobody in",
+            f"the identity of {email} was deleted at Supabase, which keeps the id; nobody can sign in with it",
             hint="delete it there for good, then create the user",
             details={"identity_id": str(identity.id), "email": email},
         )
@@ -221,7 +221,7 @@ def _unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -> Confl
         return Conflict(
             "users.other_deployment",
             f"{email} belongs to another Bazar, the deployment {identity.deployment}",
-            hint="let that one delete the user first, or check which target you use with `bazar config show`",
+            hint="delete the user from that Bazar first, or check your target with `bazar config show`",
             details={"identity_id": str(identity.id), "email": email, "deployment": str(identity.deployment)},
         )
     if identity.email != email:

@@ -234,15 +234,15 @@ class _AddressChange(Operation):
         kept = self.claim.email if self.drifted else self.before or self.claim.email
         return Conflict(
             "users.no_identity",
-            f"Supabase has no identity of {kept}, whose address could be changed",
-            hint=f"delete the user and create them anew: `{command_line('users delete', kept, confirm=kept)}`",
+            f"Supabase has no identity of {kept}, so the address cannot be changed",
+            hint=f"delete the user and create it again: `{command_line('users delete', kept, confirm=kept)}`",
             details={"user_id": str(self.claim.id), "email": kept},
         )
 
     def _at_supabase(self) -> Conflict:
         return Conflict(
             "users.email_at_supabase",
-            f"{self.claim.email} has another identity at Supabase; the user keeps their address",
+            f"another identity at Supabase has {self.claim.email}; the user keeps the old address",
             hint="use another address",
             details={"email": self.claim.email},
         )

@@ -1,6 +1,6 @@
-"""The identities at Supabase that this deployment created: all but the operator's can go with a reset.
+"""The identities at Supabase that this deployment created. A reset can delete all of them but the operator's.
 
-An adopted identity, and one without this deployment's stamp, belongs to somebody else and is never touched.
+An adopted identity, and one without the stamp of this deployment, belongs to somebody else and is never touched.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from uuid import UUID
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.limits import RateLimit
+from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users.identities import CREATED, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _GIVES_UP_AFTER = 3
-"""So many answers in a row that say nothing: then Supabase is away, and asking on would take hours."""
+"""Give up after this many consecutive timeouts: Supabase is away, and to go on would take hours."""
 _SHOWN = 100
-_TOLD_EVERY = 100
+_NOTIFY_EVERY = 100
 
 
 def count(backends: Backends, grant: Grant, deployment: UUID | None) -> int:
@@ -30,21 +31,21 @@ def count(backends: Backends, grant: Grant, deployment: UUID | None) -> int:
 
 
 def delete(backends: Backends, grant: Grant, deployment: UUID | None, notify: Callable[[str], None]) -> int:
-    """Delete the identities that `deployment` created, but for the operator's; return how many.
+    """Delete the identities that `deployment` created, but not the operator's; return their number.
 
-    The list is read to its end before the first one goes, and again until it shows none: deleting moves its pages, and
-    one reading may skip. What an interrupted run left, the next one finds.
-    Raises: BackendUnavailable `db.identities_left` when some stayed, and for a list that cannot be read.
+    The whole list is read before the first deletion, and read again until it shows none, because a deletion moves its
+    pages and a reading may skip some. After an interruption the next run finds the rest.
+    Raises: BackendUnavailable `db.identities_left` when some are left, and for a list that cannot be read.
     """
     admin = backends.admin(grant)
     deleted = 0
     left: dict[UUID, dict[str, object]] = {}
     limit: RateLimit | None = None
-    while going := {k: v for k, v in _found(backends, grant, deployment).items() if k not in left}:
+    while listed := {k: v for k, v in _found(backends, grant, deployment).items() if k not in left}:
         if not deleted:
-            notify(f"Deleting {len(going)} identities at Supabase")
+            notify(f"Deleting {counted(len(listed), 'identity')} at Supabase")
         silent = 0
-        for user_id, email in going.items():
+        for user_id, email in listed.items():
             try:
                 admin.delete(user_id)
             except (IdentityRefused, OutcomeUnknown) as error:
@@ -56,26 +57,26 @@ def delete(backends: Backends, grant: Grant, deployment: UUID | None, notify: Ca
             else:
                 silent = 0
                 deleted += 1
-                if not deleted % _TOLD_EVERY:
-                    notify(f"Deleted {deleted} identities")
+                if not deleted % _NOTIFY_EVERY:
+                    notify(f"Deleted {counted(deleted, 'identity')}")
     if left:
         raise _left(deleted, left, limit)
     return deleted
 
 
 def _found(backends: Backends, grant: Grant, deployment: UUID | None) -> dict[UUID, str]:
-    """The ids and addresses of all that go; a database without marker has stamped nobody."""
+    """Return ids and addresses. A database without a marker has stamped no identity."""
     if deployment is None:
         return {}
     return {
         identity.id: identity.email
         for page in backends.admin(grant).every()
         for identity in page.identities
-        if _goes(identity, deployment) and identity.id != grant.operator.id
+        if _was_created_here(identity, deployment) and identity.id != grant.operator.id
     }
 
 
-def _goes(identity: StoredIdentity, deployment: UUID) -> bool:
+def _was_created_here(identity: StoredIdentity, deployment: UUID) -> bool:
     return identity.deployment == deployment and identity.origin == CREATED and not identity.is_deleted
 
 
@@ -83,9 +84,9 @@ def _left(deleted: int, left: dict[UUID, dict[str, object]], limit: RateLimit | 
     first = next(iter(left.values()))
     return BackendUnavailable(
         "db.identities_left",
-        f"{len(left)} identities could not be deleted at Supabase, {deleted} were, and the tables are untouched;"
-        f" {first['email']}: {first['reason']}",
-        hint="run it again: it goes on; a row of another table that refers to an identity may keep it",
+        f"{counted(len(left), 'identity')} could not be deleted at Supabase, and {deleted} could; the tables are"
+        f" unchanged. {first['email']}: {first['reason']}",
+        hint="run it again to go on. A row of another table that refers to an identity can prevent its deletion",
         details={"deleted": deleted, "left": list(left.values())[:_SHOWN]},
         limit=limit,
     )

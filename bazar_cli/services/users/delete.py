@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
-from bazar_cli.services.consent import confirmed_by_email
+from bazar_cli.services.consent import on_user
 from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
@@ -49,14 +50,15 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
     user = held.user
     row_rules.not_oneself(grant, user, "delete")
     row_rules.may_write_user(grant, user)
-    confirmed_by_email(grant, user, request.confirm, "deleting", "delete")
+    impact = on_user(user, "delete", f"this deletes {user.email} from both systems")
+    check_consent(impact, request.confirm, optional=grant.dry_run)
     if held.leased:
         raise leases.Busy(user.email)
     if held.adopted:
         # An identity that was not stamped yet may be somebody else's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
     claim = two_systems.take(connection, held, Pending.DELETE, lease)

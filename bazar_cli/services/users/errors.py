@@ -1,4 +1,4 @@
-"""The one text for what cannot be found, or cannot be changed now."""
+"""Errors that several use cases raise: a user, organization or plan that is not there, or cannot be changed now."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 def user_not_found(reference: str) -> OutOfReach:
-    """No user by this id or email, or none within the operator's reach: the text tells nobody which."""
+    """No user has this id or email, or the operator cannot see the user. The text does not say which."""
     return OutOfReach(
         "users.not_found",
-        f"no user {reference!r} within your reach",
-        hint="name a user by id or email; `bazar users list` shows those you can see",
+        f"no user {reference!r} that you can see",
+        hint="name a user by id or email; `bazar users list` shows the users that you can see",
         details={"user": reference},
     )
 
 
 def organization_not_found(reference: str) -> OutOfReach:
-    """No organization by this id or slug, or none within the operator's reach."""
+    """No organization has this id or slug, or the operator cannot see it."""
     return OutOfReach(
         "orgs.not_found",
-        f"no organization {reference!r} within your reach",
-        hint="name an organization by id or slug; `bazar orgs list` shows those you can see",
+        f"no organization {reference!r} that you can see",
+        hint="name an organization by id or slug; `bazar orgs list` shows the organizations that you can see",
         details={"organization": reference},
     )
 
 
 def plan_not_found(plan: Plan) -> NotFound:
-    """The plan table has lost a plan that this release knows."""
+    """The plan table lacks a plan that this release knows."""
     return NotFound("plans.not_found", f"the plan table has no plan {plan.value}")
 
 
@@ -64,7 +64,7 @@ def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conf
 
 
 def same_address(email: str) -> str:
-    """What to do where the identity of the user with this address has another one, for superusers."""
+    """Return how a superuser gives the identity the address that its user has here."""
     return f"make both the same first: `{command_line('users update', email, email=email)}` sets it at Supabase"
 
 

@@ -1,4 +1,4 @@
-"""Passwords that bazar makes: one to hand out, and the hash of none."""
+"""Generated passwords, and hashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bazar_cli.domain.secrets import Secret
 
 _LENGTH = 20
 _SYMBOLS = "-_.+=%@"
-"""Symbols that no shell, CSV or chat client mangles and every required character set of Supabase accepts."""
+"""Symbols that shells, CSV and chat clients leave alone and that Supabase counts as symbols."""
 _SETS = (string.ascii_lowercase, string.ascii_uppercase, string.digits, _SYMBOLS)
 _COST = 10
 """Supabase Auth's own."""
@@ -26,16 +26,16 @@ def generated_password() -> Secret:
 
 
 def hash_of_no_password() -> Secret:
-    """Return random text in bcrypt's shape: no password matches it.
+    """Return random text in the form of a bcrypt hash, which no password matches.
 
-    Supabase Auth accepts it and spends nothing on it, while a create without any password costs it a bcrypt
-    run of its own (measured: 300/s against 16.5/s).
+    Supabase Auth stores it as it is. For a user without any password it computes a bcrypt hash (measured: 300/s
+    against 16.5/s).
     """
     return Secret("$2a$10$" + "".join(secrets.choice(_BCRYPT_ALPHABET) for _ in range(53)))
 
 
 def bcrypt_hash(password: Secret) -> Secret:
-    """Return the hash of a password that many users get: made here once, it spares Supabase one for each."""
+    """Return the hash of a password that many users get, so that Supabase does not compute it for each."""
     import bcrypt
 
     return Secret(bcrypt.hashpw(password.reveal().encode(), bcrypt.gensalt(_COST, prefix=b"2a")).decode())

@@ -1,5 +1,4 @@
-"""Users: the use cases on one or many, in Postgres. Those that span both systems are in
-`user_creation`, `user_deletion`, `user_suspension` and `user_email`."""
+"""Users: reading them, and changing names. Changes of both systems have modules of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
-from bazar_cli.services.users import change_email, leases
+from bazar_cli.services.users import change_email, leases, two_systems
 from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User]:
-    """Return one page of the users within reach.
+    """Return one page of the users that the operator can see.
 
     Raises: NotFound `orgs.not_found` for an unknown --org; UsageError `list.cursor_invalid`, `list.limit_invalid`.
     """
@@ -43,7 +42,7 @@ def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User
 def get(backends: Backends, grant: Grant, request: GetUser) -> User:
     """Return one user by id or email.
 
-    Raises: NotFound `users.not_found`, the same for an unknown user and for one out of reach.
+    Raises: NotFound `users.not_found`, also for a user that the operator cannot see.
     """
     from bazar_cli.adapters.postgres.users import users
 
@@ -68,11 +67,11 @@ def me(backends: Backends, grant: Grant, _request: None = None) -> User:
 
 
 def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser:
-    """Change what is given of a user; a change that changes nothing writes nothing.
+    """Change the given fields of a user; nothing is written if they already have these values.
 
-    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` when the user
-    was changed after `if_unchanged_since`, `users.pending` while it is in the middle of another change. A new
-    address raises also what `user_email.change` does.
+    Raises: NotFound `users.not_found`; Denied by the row rules; Conflict `users.changed_since` if the user was
+    changed after `if_unchanged_since`, `users.pending` while another change is unfinished; for a new address also as
+    `change_email.change`.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
@@ -83,12 +82,10 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
     name = checked_name(request.name)
 
     def step(connection: Connection) -> ChangedUser:
-        held = users.lock(connection, grant.reach, request.user)
-        if held is None:
-            raise user_not_found(request.user)
-        user = held.user
+        locked = two_systems.locked(connection, grant, request.user)
+        user = locked.user
         row_rules.may_write_user(grant, user)
-        leases.refuse_pending(held)
+        leases.refuse_pending(locked)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise user_changed_since(user, request.if_unchanged_since)
         changed = request.name is not None and name != user.name

@@ -1,7 +1,7 @@
-"""`users reset-password`: a link by which a user sets a new password, mailed by Supabase or shown here.
+"""`users reset-password`: a link by which a user sets a new password, mailed by Supabase or printed.
 
-Nothing in Postgres waits for it, so there is no `pending`: the audit event of the intent is committed first, and
-an event that it was undone follows where Supabase refused.
+Postgres keeps no state of it, so there is no `pending`. The audit event of the intent is committed first. If Supabase
+refuses, an event follows that it was undone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import same_address, user_not_found
+from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users.errors import same_address
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit.events import Change
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordReset:
-    """Mail a user the link to set a new password, or return the link; the old password goes on until then.
+    """Mail a user the link to set a new password, or return the link; until then the old password is valid.
 
     Raises: NotFound; Denied by the row rules; Conflict `users.suspended`, `users.pending`, `users.identity_missing`,
     `users.email_differs`, `users.reset_refused`; BackendUnavailable `supabase.rate_limited`, `users.reset_unfinished`.
@@ -48,7 +48,7 @@ def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordR
     with step_in_hand() as begin_step:
 
         def step(connection: Connection) -> User:
-            # Looked at again, and held to the commit: who was suspended since gets no link.
+            # Read again and locked until the commit: a user who was suspended meanwhile gets no link.
             subject = _subject(connection, grant, request)
             events.record(connection, grant, change)
             begin_step()
@@ -62,16 +62,14 @@ def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordR
 def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.lock(connection, grant.reach, request.user)
-    if held is None:
-        raise user_not_found(request.user)
-    user = held.user
+    locked = two_systems.locked(connection, grant, request.user)
+    user = locked.user
     row_rules.may_write_user(grant, user)
-    leases.refuse_pending(held)
+    leases.refuse_pending(locked)
     if user.state is UserState.SUSPENDED:
         raise Conflict(
             "users.suspended",
-            f"{user.email} is suspended, and Supabase Auth lets nobody in who is",
+            f"{user.email} is suspended and cannot sign in",
             hint=f"restore the user first: `{command_line('users restore', user.email)}`",
             details={"user_id": str(user.id)},
         )
@@ -79,7 +77,7 @@ def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> Us
 
 
 def _has_identity(admin: AdminClient, user: User) -> None:
-    """Look before asking: Supabase answers the same for an address that it does not know."""
+    """Check the identity first, because Supabase answers the same for an address that it does not know."""
     identity = admin.get(user.id)
     if identity is None or identity.is_deleted:
         raise identity_missing(user)
@@ -93,7 +91,7 @@ def identity_missing(user: User) -> Conflict:
     return Conflict(
         "users.identity_missing",
         f"{user.email} has no identity at Supabase",
-        hint=f"delete and create the user anew: `{delete}`, then `{command_line('users create', user.email)}`",
+        hint=f"delete and create the user again: `{delete}`, then `{command_line('users create', user.email)}`",
         details={"user_id": str(user.id), "email": user.email},
     )
 
@@ -102,7 +100,7 @@ def _another_address(user: User, email: str) -> Conflict:
     return Conflict(
         "users.email_differs",
         f"the identity of {user.email} has the address {email} at Supabase",
-        hint=f"{same_address(user.email)} (for superusers); a link for one address would let in whoever has it there",
+        hint=f"{same_address(user.email)} (for superusers); a link would let in the user who has the address there",
         details={"user_id": str(user.id), "email": user.email, "supabase_email": email},
     )
 
@@ -141,7 +139,7 @@ def _asked(
             details=details,
         ) from unknown
     if owner != user.id:
-        # The address went to somebody else since it was looked at: their link is nobody's to see.
+        # The address has another owner by now, whose link must not be shown.
         error = _stranger(user, owner)
         _undone(backends, grant, change, error)
         raise error

@@ -10,7 +10,7 @@ from bazar_cli.domain import doctor
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.services.users import adopt, change_email, create, delete, suspend, two_systems
+from bazar_cli.services.users import adopt, change_email, delete, new_identity, suspend, two_systems
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 
 def _new_user(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    return (adopt if held.adopted else create).take_up(systems, connection, held, claim)
+    return (adopt if held.adopted else new_identity).take_up(systems, connection, held, claim)
 
 
-_ALL_BUT_DELETE: Mapping[Pending, TakeUp] = {
+BY_FIX: Mapping[Pending, TakeUp] = {
     Pending.CREATE: _new_user,
     Pending.INVITE: _new_user,
     Pending.SUSPEND: suspend.take_up,
     Pending.RESTORE: suspend.take_up,
     Pending.EMAIL: change_email.take_up,
 }
-_DELETE: Mapping[Pending, TakeUp] = {Pending.DELETE: delete.take_up}
+"""What the doctor may finish under its own Grant."""
+DELETION: Mapping[Pending, TakeUp] = {Pending.DELETE: delete.take_up}
+"""What it may finish for an operator who may delete users."""
 
 
 def resume(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
@@ -40,10 +42,10 @@ def resume(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
     Raises: as that command; NotFound `users.not_found`; Conflict `users.busy`.
     """
     grant.demand(doctor.FIX)
-    return two_systems.resume(Systems.opened(backends, grant), user_id, _ALL_BUT_DELETE)
+    return two_systems.resume(Systems.opened(backends, grant), user_id, BY_FIX)
 
 
 def resume_deletion(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
     """Finish a deletion, for an operator who may delete the user. Returns and raises: as `resume`."""
     grant.demand(use_cases.DELETE)
-    return two_systems.resume(Systems.opened(backends, grant), user_id, _DELETE)
+    return two_systems.resume(Systems.opened(backends, grant), user_id, DELETION)

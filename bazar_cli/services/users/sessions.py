@@ -1,7 +1,7 @@
-"""`users sessions`: where a user is signed in, and the end of it.
+"""`users sessions`: list and end the sessions of a user.
 
-Supabase Auth has no endpoint for the sessions of somebody else, so they are read and ended in `auth.sessions`,
-where the operator's own session proves that this database is the project's.
+Supabase Auth has no endpoint for the sessions of other users, so they are read and deleted in `auth.sessions`. The
+operator's own session in that table proves that the database belongs to the project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
-from bazar_cli.services.users import leases
+from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
@@ -33,23 +33,23 @@ def sessions(
 ) -> tuple[UserSession, ...]:
     """Return a user's sessions, the newest first.
 
-    Parameters: `confirm` asks Supabase whether the operator's own session holds, and raises where it does not: an
-    `auth.sessions` without it is that of another project, or the session has ended.
+    Parameters: `confirm` asks Supabase whether the operator's own session is valid, and raises if it is not. An
+    `auth.sessions` without that session belongs to another project, or the session has ended.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`; as `confirm`.
     """
     from bazar_cli.adapters.postgres.users import identities, users
 
     grant.demand(use_cases.LIST)
     with backends.database().read(grant) as connection:
-        user = users.find_whole(connection, grant.reach, _named(grant, request))
+        user = users.find_whole(connection, grant.reach, _reference(grant, request))
         if user is None:
             raise user_not_found(request.user)
         row_rules.may_read_sessions(grant, user)
         if identities.readable(connection, grant.session_id):
             own = uuid.UUID(grant.session_id)
             return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
-        somewhere = identities.is_there(connection)
-    if somewhere:
+        has_table = identities.is_there(connection)
+    if has_table:
         confirm()
     raise _unreadable(grant, user, "read")
 
@@ -68,22 +68,19 @@ def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
 
 
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:
-    """End all sessions of a user; one's own too, with that of this command. Where there are none, nothing is written.
+    """End all sessions of a user, for oneself also that of this command; nothing is written if there are none.
 
-    What was issued stays valid until it expires: an access token lives as long as the operator's own does. Where
-    nothing was ended, nobody knows when the sessions before handed out their last one.
+    Access tokens that were issued stay valid until they expire, and live as long as the operator's own. Where no
+    session was ended, it is unknown when the last token was issued.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.postgres.users import identities, users
+    from bazar_cli.adapters.postgres.users import identities
 
     grant.demand(use_cases.REVOKE)
 
     def step(connection: Connection) -> tuple[User, int, bool | None]:
-        held = users.lock(connection, grant.reach, _named(grant, request))
-        if held is None:
-            raise user_not_found(request.user)
-        user = held.user
+        user = two_systems.locked(connection, grant, _reference(grant, request)).user
         row_rules.may_write_user(grant, user)
         if not identities.may_end_sessions(connection, grant.session_id):
             raise _unreadable(grant, user, "end")
@@ -94,19 +91,19 @@ def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions
         return user, ended, identities.has_signed_in(connection, user.id)
 
     user, ended, signed_in = leases.when_free(step, backends, grant)
-    lives = grant.token_lifetime
+    now, lifetime = datetime.now(timezone.utc), grant.token_lifetime
     return RevokedSessions(
         user_id=user.id,
         email=user.email,
         ended=ended,
         tokens_issued=signed_in is not False or ended > 0,
-        tokens_valid_until=end_of_tokens(datetime.now(timezone.utc), lives) if lives is not None and ended else None,
+        tokens_valid_until=end_of_tokens(now, lifetime) if lifetime is not None and ended else None,
         own=user.id == grant.operator.id,
     )
 
 
-def _named(grant: Grant, request: OfUser) -> str:
-    """The user named: for the operator's own address the id, since that address let the gate ask for nothing more."""
+def _reference(grant: Grant, request: OfUser) -> str:
+    """Return the user's reference; the operator's own address becomes the id, by which the gate decided."""
     operator = grant.operator
     return str(operator.id) if request.user.lower() == operator.email else request.user
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import Pending, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
@@ -33,33 +33,30 @@ if TYPE_CHECKING:
 _KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
 
 
-def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser | Impact:
+def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser:
     """Suspend a user, or finish what an earlier run began; a user who is suspended and banned stays unchanged.
 
     A suspended user whose ban somebody lifted at Supabase is banned again.
-    Returns the impact, and writes nothing, until it was agreed to.
-    Raises: UsageError `users.reason_invalid`; NotFound; Denied by the row rules; Conflict `users.last_superuser`,
-    `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`; BackendUnavailable
-    `users.suspend_unfinished` when the outcome at Supabase is unknown.
+    Raises: UsageError `users.reason_invalid`; NotFound; ConsentNeeded; Denied by the row rules; Conflict
+    `users.last_superuser`, `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`;
+    BackendUnavailable `users.suspend_unfinished` when the outcome at Supabase is unknown.
     """
     grant.demand(use_cases.SUSPEND)
-    systems = Systems.opened(backends, grant)
     checked = replace(request, reason=checked_reason(request.reason))
+    systems = Systems.opened(backends, grant)
 
     found = _suspend(systems, checked)
-    if isinstance(found, SuspendedUser) and not found.changed:
+    if not found.changed:
         identity = systems.admin.get(found.user.id)
         if identity is not None and not identity.is_deleted and not _is_banned(identity):
             return _suspend(systems, checked, drifted=True)
     return found
 
 
-def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser | Impact:
+def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser:
     with two_systems.begun(
         systems, lambda connection, lease: _begin_suspension(systems, connection, request, lease, drifted=drifted)
     ) as suspension:
-        if isinstance(suspension, Impact):
-            return suspension
         if isinstance(suspension, User):
             return SuspendedUser(suspension, changed=False)
         if systems.grant.dry_run:
@@ -108,7 +105,7 @@ def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -
 
 def _begin_suspension(
     systems: Systems, connection: Connection, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
-) -> _Suspension | User | Impact:
+) -> _Suspension | User:
     """Commit that the user is to be suspended, once somebody agreed. An unfinished restore is superseded.
 
     Parameters: `drifted` says that the user is suspended already, and Supabase does not have the ban.
@@ -127,11 +124,10 @@ def _begin_suspension(
     # Nobody is asked to agree to a change that is refused in any case.
     leases.refuse_others(held, _KINDS)
     if not suspended:
-        invariants.keep_ruler(connection, user)
+        invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
     impact = _impact(user, request, ends_sessions=identities.may_end_sessions(connection, grant.session_id))
-    if not grant.dry_run and not (request.agreed is not None and request.agreed.covers(impact)):
-        return impact
+    check_consent(impact, request.agreed, optional=grant.dry_run)
     if not suspended:
         changes.write_state(connection, user.id, UserState.SUSPENDED)
         events.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))

@@ -105,6 +105,8 @@ class Operation(ABC):
     """By which an identity without a stamp is known to be the user's."""
     asked: bool = False
     """A call to Supabase was begun."""
+    settled: bool = False
+    """The row is settled, and the lease is given back with that."""
 
     claims_address: ClassVar[bool] = False
     """It fails for good where another identity has the address of the claim."""
@@ -240,7 +242,7 @@ def begun(systems: Systems, intent: Callable[[Connection, uuid.UUID], T], *, fin
             refused = refusal
             raise
         finally:
-            if isinstance(found, Operation) and not systems.grant.dry_run:
+            if isinstance(found, Operation) and not found.settled and not systems.grant.dry_run:
                 stays_pending = _give_back(found)
                 if refused is not None and stays_pending:
                     _name_what_is_pending(refused, found.claim)
@@ -392,7 +394,8 @@ def _ask(operation: Operation) -> None:
             raise operation.unfinished(unknown) from unknown
         _ask(operation)
     else:
-        _refuse_impossible(operation)
+        if operation.identity is None:
+            _refuse_impossible(operation)
 
 
 def _was_done_before(operation: Operation, refusal: IdentityRefused, *, unseen: bool) -> bool:
@@ -454,6 +457,7 @@ def _settle(operation: Operation) -> User:
         settled = operation.settle(connection)
         seen = users.find(connection, grant.reach, str(user_id))
         row = None if settled and seen is not None else users.lock_by_id(connection, user_id)
+    operation.settled = settled
     if not settled:
         operation.lost(None if row is None else row.user)
     if seen is not None:
@@ -516,7 +520,7 @@ def _out_of_reach(email: str) -> Conflict:
     """Return the error of a command that finished a user whom the operator cannot see any more."""
     return Conflict(
         "users.taken_over",
-        f"it was done, and meanwhile another command took {email} out of your reach",
+        f"it was done, but another command moved {email}, whom you cannot see any more",
         hint="ask an administrator who can see the user, if you need to know more",
         details={"email": email},
     )

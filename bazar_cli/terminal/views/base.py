@@ -4,45 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, Generic, TypeVar, cast
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.terminal.views.encoding import NOTHING, Encoders, Record, Value, rfc3339
+
+__all__ = ["Value", "View", "created_cell", "rfc3339"]
 
 T = TypeVar("T")
-U = TypeVar("U")
-Value = Any
-"""What JSON can hold: str, int, float, bool, None, lists and mappings of these."""
+Texts = Mapping[str, Callable[[Any], str]]
+"""By the name of a field, functions of its value before it becomes JSON."""
+
+_TO_THE_SECOND = frozenset({"created_at", "occurred_at"})
+"""Times that nobody types back, as --if-unchanged-since takes updated_at: a table has room for more without parts."""
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
 
 
 @dataclass(frozen=True)
 class View(Generic[T]):
-    """The fields of one kind of result, in order.
+    """The fields of one kind of result, in order, and how they look.
 
-    Parameters: `fields` maps a field's stable name to its value; `table` names those that a list shows in a
-    table (default: all); `identifier` is what `-o ids` prints, None where there is no id: for the whole kind, or
-    for one result, of which nothing is printed then; `optional` fields are
-    left out of a single result that has none, unless --fields names them; `cells` are texts
-    for table and CSV where the value itself has no good one, `shown` for the table alone; `raw` makes the plain
-    text of a result that is no record, such as a token; None of a result that is one after all; `for_shells`
-    keeps that text when BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it; `drawn`
-    are texts in place of a list's cells where a table is drawn, and `bars` adds a bar there, of a part of 1;
-    `lines` shows a field of a single result as so many lines of its table.
+    The fields are those of the dataclass `kind`; `paths`, `renamed`, `computed` and `encoders` declare what differs,
+    as in `Record`.
+
+    Parameters: `table` names the columns of a list (default: all fields); `columns` are values of the result that
+    tables show in place of a field, or as one more column; `identifier` is what `-o ids` prints: a path, or a function
+    that returns None for a result without an id; `optional` fields are left out of a single result where they are
+    None, unless --fields names them.
+    Texts: `cells` for CSV and tables, `shown` for tables alone, `drawn` for a list on a terminal; `lines` shows a field
+    of a single result as several lines; `bars` adds a bar to each row there, a part of 1.
+    `raw` makes a plain text instead of a table, or None for a table after all; `for_shells` keeps that text when
+    BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it.
     """
 
-    fields: Mapping[str, Callable[[T], Value]]
+    kind: type[T] | None = None
+    paths: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=_nothing)
+    computed: Mapping[str, Callable[[T], object]] = field(default_factory=_nothing)
+    encoders: Encoders = field(default_factory=lambda: NOTHING)
     table: tuple[str, ...] = ()
-    identifier: Callable[[T], str | None] | None = None
+    columns: Mapping[str, Callable[[T], object]] = field(default_factory=_nothing)
+    identifier: str | Callable[[T], str | None] | None = None
     optional: frozenset[str] = frozenset()
-    cells: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
-    shown: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
+    cells: Texts = field(default_factory=_nothing)
+    shown: Texts = field(default_factory=_nothing)
+    drawn: Texts = field(default_factory=_nothing)
+    lines: Mapping[str, Callable[[Any], tuple[str, ...]]] = field(default_factory=_nothing)
+    bars: Callable[[T], float] | None = None
     raw: Callable[[T], str | None] | None = None
     for_shells: bool = False
-    drawn: Mapping[str, Callable[[T], str]] = field(default_factory=dict[str, Callable[[T], str]])
-    bars: Callable[[T], float] | None = None
-    lines: Mapping[str, Callable[[T], tuple[str, ...]]] = field(
-        default_factory=dict[str, Callable[[T], tuple[str, ...]]]
-    )
+
+    @cached_property
+    def record(self) -> Record[T]:
+        """The fields, and how their values become JSON."""
+        return Record(self.kind, paths=self.paths, renamed=self.renamed, computed=self.computed, encoders=self.encoders)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all fields."""
+        return tuple(self.record.getters)
 
     def chosen(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return the fields that `--fields` names, in its order; all of them without it.
@@ -50,7 +76,7 @@ class View(Generic[T]):
         Raises: UsageError `output.unknown_field`, listing the known ones.
         """
         if wanted is None:
-            return tuple(self.fields)
+            return self.fields
         unknown = [name for name in wanted if name not in self.fields]
         if unknown or not wanted:
             raise UsageError(
@@ -61,45 +87,57 @@ class View(Generic[T]):
             )
         return wanted
 
-    def of(self, item: T, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return the fields to show of one item."""
+    def chosen_of(self, item: T, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return the fields to show of a single result."""
         names = self.chosen(wanted)
         if wanted is not None:
             return names
-        return tuple(n for n in names if n not in self.optional or self.fields[n](item) is not None)
+        return tuple(n for n in names if n not in self.optional or self.record.getters[n](item) is not None)
 
-    def record(self, item: T, names: tuple[str, ...]) -> dict[str, Value]:
-        """Return an item as a JSON object."""
-        return {name: self.fields[name](item) for name in names}
+    def id_of(self, item: T) -> str | None:
+        """Return what `-o ids` prints of a result."""
+        if not isinstance(self.identifier, str):
+            return self.identifier(item) if self.identifier is not None else None
+        value = attrgetter(self.identifier)(item)
+        return None if value is None else str(value)
 
     def cell(self, item: T, name: str) -> str:
         """Return one field as a CSV cell: empty for nothing, `true` and `false` for truth values."""
+        return self._cell(name, self.record.getters[name](item))
+
+    def table_cell(self, item: T, name: str) -> str:
+        """Return one field or column for people: a table has `yes` and `no` for truth values."""
+        value = self._column(item, name)
+        if name in self.shown:
+            return self.shown[name](value)
+        if isinstance(value, bool) and name not in self.cells:
+            return "yes" if value else "no"
+        if name in _TO_THE_SECOND and isinstance(value, datetime):
+            value = value.replace(microsecond=0)
+        return self._cell(name, value)
+
+    def drawn_cell(self, item: T, name: str) -> str:
+        """Return one field or column of a list on a terminal."""
+        return self.drawn[name](self._column(item, name)) if name in self.drawn else self.table_cell(item, name)
+
+    def table_lines(self, item: T, name: str) -> tuple[str, ...]:
+        """Return the lines that one field of a single result has in its table."""
+        return self.lines[name](self._column(item, name)) if name in self.lines else (self.table_cell(item, name),)
+
+    def _column(self, item: T, name: str) -> Any:
+        return (self.columns.get(name) or self.record.getters[name])(item)
+
+    def _cell(self, name: str, value: object) -> str:
         if name in self.cells:
-            return self.cells[name](item)
-        value = self.fields[name](item)
-        if value is None:
+            return self.cells[name](value)
+        found = self.record.encoded(value)
+        if found is None:
             return ""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, list | tuple):
-            return ";".join(str(v) for v in value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        return str(value)
-
-
-def fields_of(view: View[T], part: Callable[[U], T]) -> dict[str, Callable[[U], Value]]:
-    """Return the fields of a view for results that hold what it shows; `part` takes it out of them."""
-
-    def through(getter: Callable[[T], Value]) -> Callable[[U], Value]:
-        return lambda item: getter(part(item))
-
-    return {name: through(getter) for name, getter in view.fields.items()}
-
-
-def rfc3339(moment: datetime | None) -> str | None:
-    """Return a moment in RFC 3339, UTC, with microseconds where there are any."""
-    if moment is None:
-        return None
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        if isinstance(found, bool):
+            return "true" if found else "false"
+        if isinstance(found, list):
+            return ";".join(map(str, cast("list[object]", found)))
+        return str(found)
 
 
 def created_cell(*, created: bool, planned: bool) -> str:

@@ -1,11 +1,13 @@
-"""Plans, the permission table and its changes, who is on which plan, and what a check said."""
+"""How plans, the permission table, its changes, and answers about permissions are shown."""
 
 from __future__ import annotations
 
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
+from bazar_cli.domain.entities import User
 from bazar_cli.domain.plans import AssignedPlan, EditedPlan, MatrixRow, PlanDetails, PlanUsage
-from bazar_cli.terminal.views.base import View, fields_of
-from bazar_cli.terminal.views.users import USER
+from bazar_cli.terminal.views import users
+from bazar_cli.terminal.views.base import View
+from bazar_cli.terminal.views.encoding import shape, within
 
 
 def _mark(has: bool) -> str:
@@ -17,94 +19,49 @@ def _step(step: Step) -> str:
     return f"{'yes' if step.ok else 'no':<3} {step.name}{value}: {step.why}"
 
 
-PLAN: View[PlanDetails] = View(
-    fields={
-        "name": lambda p: p.name.value,
-        "title": lambda p: p.title,
-        "permissions": lambda p: [permission.value for permission in p.permissions],
-    },
-    identifier=lambda p: p.name.value,
-    cells={"permissions": lambda p: " ".join(permission.value for permission in p.permissions)},
-)
-PLAN_SUMMARY: View[PlanDetails] = View(
-    fields={**PLAN.fields, "permission_count": lambda p: len(p.permissions)},
+PLAN = View(PlanDetails, identifier="name", cells={"permissions": " ".join})
+PLAN_SUMMARY = View(
+    PlanDetails,
+    computed={"permission_count": lambda p: len(p.permissions)},
     table=("name", "title", "permission_count"),
-    identifier=PLAN.identifier,
+    identifier="name",
     cells=PLAN.cells,
 )
-MATRIX: View[MatrixRow] = View(
-    fields={
-        "permission": lambda row: row.permission.value,
-        "free": lambda row: row.free,
-        "plus": lambda row: row.plus,
-        "premium": lambda row: row.premium,
-    },
-    identifier=lambda row: row.permission.value,
-    # Told apart by their shape: a grid must be readable without colour.
-    drawn={
-        "free": lambda row: _mark(row.free),
-        "plus": lambda row: _mark(row.plus),
-        "premium": lambda row: _mark(row.premium),
-    },
+MATRIX = View(
+    MatrixRow,
+    identifier="permission",
+    # Marks of different shape: the grid can be read without colour.
+    drawn={"free": _mark, "plus": _mark, "premium": _mark},
 )
-VERDICT: View[Verdict] = View(
-    fields={
-        "allowed": lambda v: v.allowed,
-        "permission": lambda v: v.permission.value,
-        "user_id": lambda v: str(v.user_id),
-        "email": lambda v: v.email,
-        "plan": lambda v: v.plan.value,
-        "organization": lambda v: v.organization,
-        "reason": lambda v: v.reason,
-    },
+_DECIDED = ("allowed", "permission", "user_id", "email", "plan", "organization")
+VERDICT = View(Verdict, paths=(*_DECIDED, "reason"))
+EXPLANATION = View(
+    Explanation,
+    paths=(*(f"verdict.{name}" for name in _DECIDED), "steps", "verdict.reason", "changes"),
+    renamed={"verdict.reason": "decision"},
+    encoders={Step: shape(Step, renamed={"name": "step"})},
+    cells={"steps": lambda steps: ";".join(map(_step, steps))},
+    lines={"steps": lambda steps: tuple(map(_step, steps)), "changes": lambda changes: changes or ("",)},
 )
-EXPLANATION: View[Explanation] = View(
-    fields={
-        **{name: (lambda e, g=getter: g(e.verdict)) for name, getter in VERDICT.fields.items() if name != "reason"},
-        "steps": lambda e: [{"step": s.name, "value": s.value, "ok": s.ok, "why": s.why} for s in e.steps],
-        "decision": lambda e: e.verdict.reason,
-        "changes": lambda e: list(e.changes),
-    },
-    cells={"steps": lambda e: ";".join(_step(step) for step in e.steps)},
-    lines={"steps": lambda e: tuple(_step(step) for step in e.steps), "changes": lambda e: e.changes or ("",)},
-)
-USAGE: View[PlanUsage] = View(
-    fields={
-        "plan": lambda u: u.plan,
-        "title": lambda u: u.title,
-        "users": lambda u: u.users,
-        "active": lambda u: u.active,
-        "suspended": lambda u: u.suspended,
-        "share": lambda u: round(u.share, 4),
-    },
+USAGE = View(
+    PlanUsage,
+    encoders={float: lambda share: round(share, 4)},
     table=("plan", "users", "active", "suspended", "share"),
-    identifier=lambda u: u.plan,
-    drawn={"share": lambda u: f"{u.share:.1%}"},
+    identifier="plan",
+    drawn={"share": "{:.1%}".format},
     bars=lambda u: u.share,
 )
-ASSIGNED: View[AssignedPlan] = View(
-    fields={
-        **fields_of(USER, lambda a: a.user),
-        "previous_plan": lambda a: a.previous.value,
-        "changed": lambda a: a.changed,
-        "lost": lambda a: list(a.lost),
-        "gained": lambda a: list(a.gained),
-    },
-    identifier=lambda a: str(a.user.id),
-    cells={
-        "organizations": lambda a: USER.cells["organizations"](a.user),
-        "lost": lambda a: " ".join(a.lost),
-        "gained": lambda a: " ".join(a.gained),
-    },
+ASSIGNED = View(
+    AssignedPlan,
+    paths=(*within("user.", User), "previous", "changed", "lost", "gained"),
+    renamed={"previous": "previous_plan"},
+    encoders=users.MEMBERSHIP,
+    identifier="user.id",
+    cells={**users.USER.cells, "lost": " ".join, "gained": " ".join},
 )
-EDITED: View[EditedPlan] = View(
-    fields={
-        **fields_of(PLAN, lambda e: e.plan),
-        "permission": lambda e: e.permission.value,
-        "changed": lambda e: e.changed,
-        "active": lambda e: e.active,
-        "suspended": lambda e: e.suspended,
-    },
-    identifier=lambda e: e.plan.name.value,
-    cells={"permissions": lambda e: PLAN.cells["permissions"](e.plan)},
+EDITED = View(
+    EditedPlan,
+    paths=(*within("plan.", PlanDetails), "permission", "changed", "active", "suspended"),
+    identifier="plan.name",
+    cells=PLAN.cells,
 )

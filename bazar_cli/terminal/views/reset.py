@@ -5,12 +5,12 @@ from __future__ import annotations
 from bazar_cli.domain.db.reset import DatabaseReset
 from bazar_cli.domain.texts import counted
 from bazar_cli.terminal.views.base import View
-from bazar_cli.terminal.views.db import applied_fields, marker_cell, marker_fields, names, pending_fields, times
-from bazar_cli.terminal.views.seed import seeded_cell, seeded_fields
+from bazar_cli.terminal.views.db import ENCODERS, marker_cell, names, times
+from bazar_cli.terminal.views.seed import SEEDED_PARTS, seeded_cell
 
 
 def summary(done: DatabaseReset) -> list[tuple[str, str]]:
-    """What a reset did, for people who read the summary of a CI job."""
+    """Return what a reset did, for the summary of a CI job."""
     return [
         ("database", f"{done.place.database} on {done.place.host}, {marker_cell(done.place.marker)}"),
         *((f"{'emptied' if done.in_place else 'dropped'} {t.name}", counted(t.rows, "row")) for t in done.tables),
@@ -22,34 +22,22 @@ def summary(done: DatabaseReset) -> list[tuple[str, str]]:
     ]
 
 
-RESET: View[DatabaseReset] = View(
-    fields={
-        "host": lambda r: r.place.host,
-        "database": lambda r: r.place.database,
-        "marker": lambda r: marker_fields(r.place.marker),
-        "previous": lambda r: r.previous,
-        "current": lambda r: r.current,
-        "head": lambda r: r.head,
-        "applied": lambda r: [applied_fields(a) for a in r.applied],
-        "pending": lambda r: [pending_fields(p) for p in r.pending],
-        "lost_tables": lambda r: [{"table": t.name, "rows": t.rows} for t in r.tables],
-        "left_alone": lambda r: list(r.strangers),
-        "recreated": lambda r: list(r.foreign_keys),
-        "superuser": lambda r: r.superuser,
-        "audit": lambda r: None if r.audit is None else {"events": r.audit.events, "head": r.audit.head},
-        "identities": lambda r: r.identities,
-        "seeded": lambda r: None if r.seeded is None else seeded_fields(r.seeded),
-        "waited_ms": lambda r: r.waited_ms,
-        "holder": lambda r: r.holder,
-    },
+RESET = View(
+    DatabaseReset,
+    paths=(
+        *("place.host", "place.database", "place.marker", "previous", "current", "head", "applied", "pending"),
+        *("tables", "strangers", "foreign_keys", "superuser", "audit", "identities", "seeded", "waited_ms", "holder"),
+    ),
+    renamed={"tables": "lost_tables", "strangers": "left_alone", "foreign_keys": "recreated"},
+    encoders={**ENCODERS, **SEEDED_PARTS},
     cells={
-        "marker": lambda r: marker_cell(r.place.marker),
-        "applied": lambda r: times(r.applied),
-        "pending": lambda r: names(r.pending),
-        "lost_tables": lambda r: " ".join(f"{t.name} ({counted(t.rows, 'row')})" for t in r.tables),
-        "left_alone": lambda r: " ".join(r.strangers),
-        "recreated": lambda r: ", ".join(r.foreign_keys),
-        "audit": lambda r: "" if r.audit is None else f"{r.audit.events} events, head {r.audit.head or 'none'}",
-        "seeded": lambda r: "" if r.seeded is None else seeded_cell(r.seeded),
+        "marker": marker_cell,
+        "applied": times,
+        "pending": names,
+        "lost_tables": lambda tables: " ".join(f"{t.name} ({counted(t.rows, 'row')})" for t in tables),
+        "left_alone": " ".join,
+        "recreated": ", ".join,
+        "audit": lambda audit: f"{audit.events} events, head {audit.head or 'none'}" if audit else "",
+        "seeded": lambda seeded: seeded_cell(seeded) if seeded else "",
     },
 )

@@ -160,7 +160,7 @@ def test_identity_of_no_user_is_warned(signed_out: Bazar, people: People, unique
     people.identity(stranger)
     done = sign_in(signed_out, stranger).ok()
     assert (done.json["plan"], done.json["state"], done.json["organizations"]) == (None, None, [])
-    assert f"{stranger.email} is no user of this Bazar" in done.err
+    assert f"{stranger.email} is not a user of this Bazar" in done.err
     denied = signed_out("users", "list", "-o", "json")
     assert (denied.code, denied.error["code"]) == (5, "access.unknown_operator")
 
@@ -168,7 +168,7 @@ def test_identity_of_no_user_is_warned(signed_out: Bazar, people: People, unique
 def test_session_is_kept_though_postgres_is_down(signed_out: Bazar, member: Someone) -> None:
     down = signed_out.having(DATABASE_URL="postgresql://bazar:database-word@127.0.0.1:1/bazar")
     done = sign_in(down, member).ok()
-    assert "plan and role are not known" in done.err
+    assert "plan and role are unknown" in done.err
     assert "database-word" not in done.err
     assert signed_out("users", "me").code == 0
 

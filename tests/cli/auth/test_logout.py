@@ -57,10 +57,10 @@ def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people
     people.identity(other)
     agent = signed_out.having(BAZAR_TOKEN=people.access_token(other))
     signed_in = sign_in(agent, member).ok()
-    assert "BAZAR_TOKEN is set and comes before the session" in signed_in.err
+    assert "BAZAR_TOKEN is set and is used instead of the stored session" in signed_in.err
     ended = agent("auth", "logout", "-o", "json", "-q").ok()
     assert ended.json["was_signed_in"] is True
-    assert "BAZAR_TOKEN is set and goes on counting" in ended.err
+    assert "BAZAR_TOKEN is set and is still used" in ended.err
     assert agent("users", "me", "-o", "ids").ok().out == f"{other.id}\n"
     assert signed_out("auth", "logout").ok().err == "nobody was signed in\n"
 

@@ -27,7 +27,7 @@ def test_new_password_ends_the_other_sessions(
     sign_in(signed_out, member).ok()
     done = change(signed_out, NEW, "--debug").ok()
     assert done.out == ""
-    assert "other sessions have ended" in done.err
+    assert "your other sessions were ended" in done.err
     assert people.signs_in(member.email, NEW)
     assert not people.signs_in(member.email, OLD_PASSWORD)
     late = change(other, "An0ther-password")

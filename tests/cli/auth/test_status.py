@@ -85,7 +85,7 @@ def test_auth_that_does_not_answer(signed_out: Bazar, member: Someone, target: T
         wire.answers[USER] = None
         done = bazar("auth", "status", "-o", "json", "--fields", "email,confirmed").ok()
     assert done.json == {"email": member.email, "confirmed": False}
-    assert done.err.startswith("warning: it is not known whether the session still holds: Supabase Auth at ")
+    assert done.err.startswith("warning: it is unknown whether the session is still valid: Supabase Auth at ")
 
 
 def test_identity_of_no_user(as_user: Callable[[Someone], Bazar], unique_email: Callable[[str], str]) -> None:

@@ -184,7 +184,7 @@ def test_remove_forgets_secrets_and_session(signed_out: Bazar, nobody: Bazar, pe
     folder: Path = nobody.home / "config" / "secrets"
     assert len(list(folder.glob("*.json"))) == 2
     done = nobody("config", "profiles", "remove", "staging").ok()
-    assert (done.out, done.err) == ("", "the profile staging is forgotten\n")
+    assert (done.out, done.err) == ("", "the profile staging was removed\n")
     assert list(folder.glob("*.json")) == []
     assert profiles(nobody) == {}
     gone = nobody("users", "me", "-o", "json")

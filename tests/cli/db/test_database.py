@@ -39,7 +39,7 @@ def test_from_no_database_to_none(first: On, postgres_url: str, as_user: Callabl
         made = bazar("db", "create", *JSON).ok()
         assert (made.json["database"], made.json["created"]) == (name, True)
         again = bazar("db", "create", *JSON).ok()
-        assert (again.json["created"], again.err) == (False, f"{name} is there already\n")
+        assert (again.json["created"], again.err) == (False, f"{name} exists already\n")
         assert bazar("db", "env", *JSON).error["code"] == "db.not_migrated"
         bazar("db", "migrate", "--env", "staging", *JSON).ok()
 

@@ -89,7 +89,7 @@ def test_nothing_to_do_is_a_notice(nobody: Bazar, admin: Bazar) -> None:
     assert merged.err == f"nothing to merge: {ALL[-1]} is the only head\n"
     same = admin("db", "revision", "--autogenerate", "-m", "none", *JSON).ok()
     assert (same.json["revision"], same.json["path"]) == (None, None)
-    assert same.err == "nothing differs from the models; no file was written\n"
+    assert same.err == "the target matches the models; no file was written\n"
     assert nobody("db", "merge", "-o", "ids", "-q").ok().out == ""
 
 

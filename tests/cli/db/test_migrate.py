@@ -87,7 +87,7 @@ def test_marker_of_an_empty_database_can_be_named(first: On, fresh_database: Dat
     assert same.err == "nothing is pending\n"
     for words in (("--env", "other"), ("--env", "other", "--dry-run")):
         other = bazar("db", "migrate", *words, "--quiet").ok()
-        assert "warning: the database is marked staging, unprotected, and stays so" in other.err
+        assert "warning: the database is marked staging, unprotected: --env and --unprotected are ignored" in other.err
     assert marker_of(url) == ("staging", False)
 
 
@@ -96,7 +96,7 @@ def test_unprotected_is_not_taken_silently(first: On, fresh_database: Databases)
     bazar = first(url)
     bazar("db", "migrate").ok()
     done = bazar("db", "migrate", "--unprotected").ok()
-    assert "warning: the database is marked production, protected, and stays so" in done.err
+    assert "warning: the database is marked production, protected: --env and --unprotected are ignored" in done.err
     assert marker_of(url) == ("production", True)
 
 

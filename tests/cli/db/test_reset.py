@@ -97,7 +97,7 @@ def test_without_the_name_nothing_is_done_and_the_error_lists_what_is_deleted(he
 
 def test_at_a_terminal_the_name_is_typed(here: tuple[Bazar, str]) -> None:
     bazar, url = here
-    question = f"Type {name_of(url)} to reset it: "
+    question = f"Type {name_of(url)} to do it: "
     before = dump(url)
     for typed, code in (("yes", 10), ("", 10), (name_of(url), 0)):
         assert dump(url) == before

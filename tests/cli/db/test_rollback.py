@@ -102,7 +102,7 @@ def test_operators_are_known_at_every_revision(here: tuple[Bazar, str]) -> None:
 def test_several_at_once_and_none(here: tuple[Bazar, str]) -> None:
     bazar, url = here
     none = bazar("db", "rollback", "--to", LAST, "-o", "json").ok()
-    assert (none.json["reverted"], none.err) == ([], "nothing is to be rolled back\n")
+    assert (none.json["reverted"], none.err) == ([], "there is nothing to roll back\n")
     done = bazar("db", "rollback", "--steps", "2", "--yes", "-o", "json").ok().json
     assert [r["revision"] for r in done["reverted"]] == [LAST, BEFORE]
     assert events_of(url, "db.rollback") == [(LAST, BEFORE), (BEFORE, ALL[-3])]

@@ -66,7 +66,7 @@ def test_demo_set_in_one_line_of_a_script_and_again(
     assert people.signs_in(DEMO.users[0].email, "demo-password")
     assert "demo-password" not in made.out + made.err
     again = script("db", "seed").ok()
-    assert again.err == "all of it was there already; nothing was changed\n"
+    assert again.err == "everything exists already; nothing was changed\n"
     assert "users\tolivia.hart@example.com: existing\n" in again.out
     assert script("db", "seed", "-o", "ids").ok().out.split() == [u["id"] for u in made.json["users"]]
 
@@ -92,7 +92,7 @@ def test_file_from_standard_input_and_its_differences(root: Bazar, people: Peopl
     people.identity(someone)
     made = root("db", "seed", "--file", "-", "--yes", "-o", "json", stdin=as_file(data)).ok()
     assert counts(made.json) == [3, 0, 0, 0, 1, 0]
-    told = f"warning: {someone.email} is there with other values and left as it is: another plan and organizations\n"
+    told = f"warning: {someone.email} exists with other values and was not changed: another plan and organizations\n"
     assert told in made.err
     shown = root("db", "seed", "--file", "-", stdin=as_file(data)).ok()
     assert f"users\t{someone.email}: differs (another plan and organizations)\n" in shown.out
@@ -154,7 +154,7 @@ def test_what_supabase_refuses_of_one_user_ends_with_8(root: Bazar, target: Targ
     assert counts(done.json) == [3, 0, 0, 0, 0, 1]
     failed = done.json["users"][0]
     assert (failed["id"], failed["outcome"]) == (None, "failed")
-    assert f"warning: {data.users[0].email} was not made: Supabase Auth refused" in done.err
+    assert f"warning: {data.users[0].email} was not created: Supabase Auth refused" in done.err
     again = root("db", "seed", "--file", "-", "--yes", "-o", "json", stdin=as_file(data)).ok()
     assert counts(again.json) == [1, 0, 0, 3, 0, 0]
     demo.assert_made(data)

@@ -60,7 +60,7 @@ def test_all_is_well(as_user: AsUser, people: People) -> None:
         **dict.fromkeys(COMPARED, "skipped"),
     }
     assert "db:read, which your plan Plus does not have" in checks(done)["migrations"]["detail"]
-    assert checks(done)["pending"]["detail"] == "not looked at, as migrations"
+    assert checks(done)["pending"]["detail"] == "not checked, see migrations"
     assert done.json["next_cursor"] is None
     assert list(done.json["items"][0]) == ["check", "status", "detail", "remedy", "count", "rows"]
     assert "PostgreSQL" in checks(done)["postgres"]["detail"]

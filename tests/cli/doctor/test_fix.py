@@ -282,7 +282,7 @@ def test_of_many_the_question_names_a_few(admin: Bazar, people: People) -> None:
 def test_a_person_who_says_no_changes_nothing(admin: Bazar, people: People) -> None:
     someone = people.user(pending=Pending.CREATE)
     with Terminal(admin, "doctor", "--fix") as terminal:
-        terminal.answer(f"Finish the pending changes of {someone.email} (create)?", "n")
+        terminal.answer(f"this finishes the pending changes of {someone.email} (create). Finish them?", "n")
         assert terminal.end() == 10
     assert (pending_of(people, someone), people.identities(someone.email)) == ("create", [])
 

@@ -130,7 +130,7 @@ def test_reset_needs_consent(named: Named) -> None:
     for words in ((), ("--confirm", "other"), ("--confirm", "LOCAL"), ("--yes",)):
         done = named.bazar("local", "reset", *words, "-o", "json")
         assert (done.code, done.out, done.error["code"]) == (10, "", "local.confirm_mismatch")
-        assert done.error["hint"] == "bazar local reset --confirm local"
+        assert done.error["hint"] == "to do it: `bazar local reset --confirm local`"
     assert parts(named.bazar) == before
 
 

@@ -33,7 +33,7 @@ def test_update_changes_what_is_given(admin: Bazar, people: People) -> None:
     assert (done.json["id"], done.json["slug"], done.json["name"]) == (str(org.id), slug, "New")
     assert "nothing was changed" not in planned.err + done.err
     again = admin("orgs", "update", slug, "--name", "New", "-o", "json").ok()
-    assert (again.json, f"{slug} is so already; nothing was changed" in again.err) == (done.json, True)
+    assert (again.json, f"{slug} already has these values; nothing was changed" in again.err) == (done.json, True)
     assert admin("orgs", "get", org.slug).code == 3
     nothing = admin("orgs", "update", slug, "-o", "json")
     assert (nothing.code, nothing.error["code"]) == (2, "orgs.nothing_to_update")

@@ -37,11 +37,11 @@ def test_up_and_down(admin: Bazar, people: People) -> None:
     assert "users:create" in asked.error["message"]
     assert asked.error["message"].endswith(f"Move {user.email} to Free? Nothing was done")
     dry = admin("plans", "assign", user.email, "free", "--dry-run").ok()
-    assert f"{user.email} goes from Premium to Free and loses users:create" in dry.err
+    assert f"{user.email} moves from Premium to Free and loses users:create" in dry.err
     assert "dry run: nothing was written" in dry.err
     assert plan_of(people, user) == "premium"
     down = admin("plans", "assign", user.email, "free", "--yes").ok()
-    assert f"{user.email} goes from Premium to Free and loses users:create" in down.err
+    assert f"{user.email} moves from Premium to Free and loses users:create" in down.err
     assert f"lost\t{' '.join(LOST)}\n" in down.out
     assert plan_of(people, user) == "free"
     same = admin("plans", "assign", user.email, "free", "-o", "json").ok()
@@ -57,8 +57,8 @@ def test_a_person_is_shown_the_impact_and_asked(admin: Bazar, people: People, an
         terminal.answer("[y/N] ", answer)
         assert terminal.end() == (0 if answer == "y" else 10)
     shown = terminal.seen.replace("\r\n", "\n")
-    assert f"{ruler.email} goes from Premium to Plus and loses users:create" in shown
-    assert f"as a superuser, {ruler.email} rules no longer" in shown
+    assert f"{ruler.email} moves from Premium to Plus and loses users:create" in shown
+    assert f"{ruler.email} stays a superuser, but superusers need Premium" in shown
     assert f"Move {ruler.email} to Plus? [y/N]" in shown
     assert plan_of(people, ruler) == ("plus" if answer == "y" else "premium")
 
@@ -69,7 +69,7 @@ def test_who_changed_while_a_person_thought_is_asked_for_anew(admin: Bazar, peop
         terminal.wait_for("[y/N] ")
         people.sql("UPDATE bazar.users SET plan = 'plus' WHERE id = %s", user.id)
         terminal.answer("", "y")
-        terminal.wait_for("goes from Plus to Free and loses files:execute")
+        terminal.wait_for("moves from Plus to Free and loses files:execute")
         assert plan_of(people, user) == "plus"
         terminal.answer("[y/N] ", "y")
         assert terminal.end() == 0

@@ -63,7 +63,7 @@ def test_in_an_organization_the_role_counts(as_user: AsUser, people: People) -> 
     assert "needs the role admin, not member" in no.json["reason"]
     colleague = people.user({other: Role.MEMBER}, plan=Plan.PREMIUM)
     outside = bazar(*words, org.slug, "--user", colleague.email)
-    assert (outside.code, outside.json["reason"]) == (9, f"{colleague.email} is no member of {org.slug}")
+    assert (outside.code, outside.json["reason"]) == (9, f"{colleague.email} is not a member of {org.slug}")
 
 
 def test_out_of_reach_reads_as_unknown(as_user: AsUser, people: People) -> None:

@@ -21,7 +21,7 @@ def test_promoted_and_demoted(admin: Bazar, people: People) -> None:
     assert (promoted.json["is_superuser"], promoted.err) == (True, "")
     assert again.err == f"{someone.email} is a superuser already; nothing was changed\n"
     assert (demoted.json["is_superuser"], demoted.err) == (False, "")
-    assert done.err == f"{someone.email} is no superuser; nothing was changed\n"
+    assert done.err == f"{someone.email} is not a superuser; nothing was changed\n"
     assert admin("users", "demote", str(someone.id), *confirm, "-q").ok().err == ""
 
 

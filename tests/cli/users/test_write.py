@@ -27,7 +27,10 @@ def test_update_to_what_is_so_already_says_so(admin: Bazar, people: People) -> N
     people.identity(someone)
     for words in (("--name", "Ada"), ("--email", someone.email), ("--email", someone.email, "--name", "Ada")):
         same = admin("users", "update", someone.email, *words, "-o", "json").ok()
-        assert (same.json["name"], same.err) == ("Ada", f"{someone.email} is so already; nothing was changed\n")
+        assert (same.json["name"], same.err) == (
+            "Ada",
+            f"{someone.email} already has these values; nothing was changed\n",
+        )
     changed = admin("users", "update", someone.email, "--email", someone.email, "--name", "Bea").ok()
     assert (changed.err, len(people.events(someone.id))) == ("", 1)
     assert admin("users", "update", someone.email, "--name", "Bea", "-q").ok().err == ""

@@ -14,14 +14,13 @@ from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres import connections
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
 from bazar_cli.domain.users.users import GET, UPDATE, GetUser, UpdateUser
 from bazar_cli.services.db import locks
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read
-from tests.support.people import REQUEST_ID, People, Someone, granted
+from tests.support.people import REQUEST_ID, People, Someone, granted, impact_of
 from tests.support.postgres import target_of
 
 Open = Callable[[str], psycopg.Connection]
@@ -58,7 +57,7 @@ def listed(people: People, ruler: Someone) -> dict[str, LockSession]:
     return {session.application or "": session for session in found}
 
 
-def ended(people: People, ruler: Someone, request: ShowLocks, *, dry_run: bool = False) -> LockSession | Impact:
+def ended(people: People, ruler: Someone, request: ShowLocks, *, dry_run: bool = False) -> LockSession:
     return people.run(ruler, locks.terminate, LOCKS, request, dry_run=dry_run)
 
 
@@ -115,8 +114,7 @@ def test_terminate_asks_first_then_ends_and_records(people: People, ruler: Someo
     pid = holder.info.backend_pid
     holder.execute("LOCK TABLE bazar.audit_events")  # what the event needs
 
-    impact = ended(people, ruler, ShowLocks(pid))
-    assert isinstance(impact, Impact)
+    impact = impact_of(lambda: ended(people, ruler, ShowLocks(pid)))
     assert f"pid {pid} (holder, user " in impact.text
     assert impact.command == f"bazar db locks --terminate {pid} --yes"
     assert isinstance(ended(people, ruler, ShowLocks(pid), dry_run=True), LockSession)
@@ -138,9 +136,9 @@ def test_consent_to_another_session_is_none(people: People, ruler: Someone, open
     first, second = opened("first"), opened("second")
     for session in (first, second):
         session.execute("SELECT 1 FROM bazar.users")
-    impact = ended(people, ruler, ShowLocks(first.info.backend_pid))
-    assert isinstance(impact, Impact)
-    assert isinstance(ended(people, ruler, ShowLocks(second.info.backend_pid, impact.for_any_number())), Impact)
+    impact = impact_of(lambda: ended(people, ruler, ShowLocks(first.info.backend_pid)))
+    of_another = ShowLocks(second.info.backend_pid, impact.for_any_number())
+    assert impact_of(lambda: ended(people, ruler, of_another))
     assert set(listed(people, ruler)) == {"first", "second"}
 
 
@@ -159,8 +157,7 @@ def test_only_a_listed_session_is_ended(people: People, ruler: Someone, opened: 
 def test_a_session_of_a_mightier_role_is_refused(people: People, ruler: Someone, opened: Open) -> None:
     holder = opened("holder")
     holder.execute("LOCK TABLE bazar.plans IN SHARE MODE")
-    impact = ended(people, ruler, ShowLocks(holder.info.backend_pid))
-    assert isinstance(impact, Impact)
+    impact = impact_of(lambda: ended(people, ruler, ShowLocks(holder.info.backend_pid)))
     role = f"r_{holder.info.dbname}"
     people.sql(f"CREATE ROLE {role}")
     try:
@@ -176,8 +173,7 @@ def test_a_session_of_a_mightier_role_is_refused(people: People, ruler: Someone,
                 (s.application, s.state, s.age_seconds, s.query) for s in seen if s.pid == holder.info.backend_pid
             ] == [("holder", None, None, None)]
             # Whose beginning is hidden is another session than the one that was seen.
-            hidden = ended(others, ruler, ShowLocks(holder.info.backend_pid, impact))
-            assert isinstance(hidden, Impact)
+            hidden = impact_of(lambda: ended(others, ruler, ShowLocks(holder.info.backend_pid, impact)))
             with pytest.raises(Conflict) as refused:
                 ended(others, ruler, ShowLocks(holder.info.backend_pid, hidden))
         assert refused.value.code == "db.may_not_terminate"

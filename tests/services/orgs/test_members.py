@@ -47,11 +47,7 @@ def update(
 def remove(people: People, operator: Someone, org: Org, who: Someone) -> MemberChange:
     """Remove somebody as a person does who agrees to it."""
     request = RemoveMember(org.slug, who.email)
-    found = people.run(operator, members.remove, use_cases.REMOVE, request)
-    if isinstance(found, Impact):
-        found = people.run(operator, members.remove, use_cases.REMOVE, replace(request, agreed=found))
-    assert isinstance(found, MemberChange)
-    return found
+    return people.run_agreeing(operator, members.remove, use_cases.REMOVE, request)
 
 
 def remove_as_agreed(people: People, operator: Someone, org: Org, who: Someone, role: Role) -> object:

@@ -299,7 +299,7 @@ def test_an_organization_goes_with_its_memberships_and_users_stay(people: People
     owner = people.user({org: Role.OWNER, other: Role.MEMBER}, plan=Plan.PREMIUM)
     members = [people.user({org: Role.MEMBER}), people.user({org: Role.MEMBER, other: Role.MEMBER})]
     me = people.superuser() if who == "superuser" else owner
-    foreseen = people.run(me, orgs.foresee_deletion, use_cases.DELETE, DeleteOrganization(org.slug))
+    foreseen = delete(people, me, DeleteOrganization(org.slug), dry_run=True)
 
     gone = delete(people, me, DeleteOrganization(org.slug, org.slug.upper()))
 
@@ -329,7 +329,7 @@ def test_an_admin_does_not_delete_it(people: People) -> None:
     with pytest.raises(Denied, match="your role is admin"):
         delete(people, me, DeleteOrganization(org.slug, org.slug))
     with pytest.raises(Denied):
-        people.run(me, orgs.foresee_deletion, use_cases.DELETE, DeleteOrganization(org.slug))
+        delete(people, me, DeleteOrganization(org.slug))
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_outside_of_their_organizations_a_user_may_nothing(people: People) -> No
 
     verdict = check(people, people.superuser(), request)
 
-    assert (verdict.allowed, verdict.reason) == (False, f"{user.email} is no member of {org.slug}")
+    assert (verdict.allowed, verdict.reason) == (False, f"{user.email} is not a member of {org.slug}")
 
 
 def test_a_check_of_someone_out_of_reach_is_not_found(people: People) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
 from bazar_cli.domain.entities import UserState
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import AdoptUser, CreateUser, DeleteUser, Impact, RestoreUser, SuspendUser, UpdateUser
+from bazar_cli.domain.users.users import AdoptUser, CreateUser, DeleteUser, RestoreUser, SuspendUser, UpdateUser
 from bazar_cli.services.users import adopt as adoption
 from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users import delete as user_deletion
@@ -58,9 +58,7 @@ class Changes:
 
     def suspend(self) -> object:
         asked = SuspendUser(self.email, "left")
-        impact = self.people.run(self.ruler, user_suspension.suspend, use_cases.SUSPEND, asked)
-        assert isinstance(impact, Impact)
-        return self.people.run(self.ruler, user_suspension.suspend, use_cases.SUSPEND, replace(asked, agreed=impact))
+        return self.people.run_agreeing(self.ruler, user_suspension.suspend, use_cases.SUSPEND, asked)
 
     def restore(self) -> object:
         return self.people.run(self.ruler, user_suspension.restore, use_cases.RESTORE, RestoreUser(self.email))

@@ -42,7 +42,7 @@ from bazar_cli.services.users import read, reset_password, superusers
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users import suspend as user_suspension
 from tests.support.concurrently import ended, run_concurrently
-from tests.support.people import Org, People, Someone
+from tests.support.people import Org, People, Someone, impact_of
 
 LAST_SUPERUSER, LAST_OWNER, CHANGED = "users.last_superuser", "users.last_owner", "access.changed"
 Act = Callable[[], object]
@@ -83,10 +83,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def agreeing(people: People, operator: Someone, service: Any, spec: Any, request: Any) -> object:
     """Run it as a person does who agrees to what it takes away."""
-    found = people.run(operator, service, spec, request)
-    while isinstance(found, Impact):
-        found = people.run(operator, service, spec, replace(request, agreed=found))
-    return found
+    return people.run_agreeing(operator, service, spec, request)
 
 
 def delete(people: People, operator: Someone, whom: Someone) -> object:
@@ -305,8 +302,7 @@ def test_of_the_last_two_superusers_one_stays(
             return lambda: demote(alone, operator, whom)
         request = AssignPlan(str(whom.id), Plan.FREE)
         # Agreed to before, as a person does who saw it.
-        impact = alone.run(operator, changes.assign, of_plans.ASSIGN, request)
-        assert isinstance(impact, Impact)
+        impact = impact_of(lambda: alone.run(operator, changes.assign, of_plans.ASSIGN, request))
         return lambda: alone.run(operator, changes.assign, of_plans.ASSIGN, replace(request, agreed=impact))
 
     tries = (taking(first, operators[0], bob), taking(second, operators[1], ada))

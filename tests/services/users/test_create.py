@@ -431,6 +431,7 @@ def test_the_address_that_a_user_has_only_at_supabase_names_whom_the_operator_se
         assert command in error.hint
         assert ("a superuser" in error.hint) == (who == "admin")
     undone = people.sql("SELECT reason FROM bazar.audit_events WHERE before ->> 'email' = %s", email)
+    assert len(undone) == (0 if dry_run else 1)
     assert all(someone.email not in event["reason"] for event in undone)
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
 

@@ -148,7 +148,9 @@ def test_without_the_right_confirmation_nothing_happens(people: People, confirm:
     assert refused.value.code == "users.confirm_mismatch"
     assert refused.value.exit_code is ExitCode.REFUSED
     said = "" if given is None else f", and {given!r} is not it"
-    assert refused.value.message == f"deleting {someone.email} needs its email as confirmation{said}"
+    assert refused.value.message == (
+        f"this deletes {someone.email} from both systems. It needs the email of the user as confirmation{said}"
+    )
     assert refused.value.details.get("confirm") == given
     assert refused.value.hint == f"to do it: `bazar users delete {someone.email} --confirm {someone.email}`"
     assert people.everything() == before

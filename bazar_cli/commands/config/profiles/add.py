@@ -21,11 +21,12 @@ from bazar_cli.terminal.views.config import PROFILE
 def run(
     run: Run[Profile],
     name: Annotated[str, Argument(help="name of the profile")],
-    use: Annotated[bool, Option("--use", help="make it the active one")] = False,
+    use: Annotated[bool, Option("--use", help="make it the active profile")] = False,
 ) -> None:
-    """Keep a target under a name: that of --env-file, of --profile, of the environment, or typed in.
+    """Save a target as a profile.
 
-    Secrets go to the keyring, or to a file that only you can read. The first profile becomes the active one.
+    The target is that of --env-file, --profile or the environment, or is asked for. Secrets are stored in the
+    keyring, or in a file that only you can read. The first profile becomes the active one.
     """
     config.check_profile_name(name)
     values = config.explicit_values(run.choice, run.environ, current_folder(), run.warn_of_source)

@@ -14,5 +14,5 @@ def run(run: Run[Profile]) -> None:
     """List the profiles, by name."""
     found = config.profiles(run.environ)
     if any(profile.signed_in is None for profile in found):
-        run.warn("the keyring does not answer, so it is not known where a session is stored")
+        run.warn("the keyring does not answer, so it is unknown which profiles have a session")
     run.show_all(found)

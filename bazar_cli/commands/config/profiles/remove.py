@@ -16,6 +16,6 @@ from bazar_cli.terminal.run import Run
     PROFILES_REMOVE, examples=("bazar config profiles remove staging", "bazar config profiles remove staging --quiet")
 )
 def run(run: Run[Profile], name: Annotated[str, Argument(help="name of the profile")]) -> None:
-    """Forget a profile with its secrets and its session."""
+    """Remove a profile with its secrets and its session."""
     config.remove_profile(run.environ, name)
-    run.notice(f"the profile {name} is forgotten")
+    run.notice(f"the profile {name} was removed")

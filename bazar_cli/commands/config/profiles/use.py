@@ -15,5 +15,8 @@ from bazar_cli.terminal.views.config import PROFILE
 
 @command(PROFILES_USE, view=PROFILE, examples=("bazar config profiles use staging", "bazar config profiles use local"))
 def run(run: Run[Profile], name: Annotated[str, Argument(help="name of the profile")]) -> None:
-    """Make a profile the active one: the target when nothing else names one."""
+    """Make a profile the active one.
+
+    Its target is used if nothing else names one.
+    """
     run.show(config.use_profile(run.environ, name))

@@ -24,17 +24,17 @@ from bazar_cli.terminal.views.database import MARKER
 )
 def run(
     run: Run[DatabaseMarker],
-    name: Annotated[str, Argument(help="of the environment, such as staging")],
-    protected: Annotated[bool, Option("--protected", help="let destructive commands refuse to run")] = False,
-    unprotected: Annotated[bool, Option("--unprotected", help="let destructive commands work")] = False,
+    name: Annotated[str, Argument(help="name of the environment, such as staging")],
+    protected: Annotated[bool, Option("--protected", help="refuse destructive commands")] = False,
+    unprotected: Annotated[bool, Option("--unprotected", help="allow destructive commands")] = False,
     confirm: Annotated[
         str | None, Option("--confirm", help="the name of the database, typed again", metavar="DB")
     ] = None,
 ) -> None:
-    """Name the database's environment, and protect it from destructive commands or not.
+    """Set the environment of the database, and whether it is protected.
 
-    One of --protected and --unprotected is needed. The marker travels with the data: a copy of a protected database is
-    protected.
+    Give --protected or --unprotected. A protected database refuses destructive commands. The marker is stored with
+    the data: a copy of a protected database is protected.
     """
     if protected and unprotected:
         raise UsageError("usage.invalid", "--protected and --unprotected exclude each other", hint="give one of them")
@@ -44,5 +44,4 @@ def run(
             "`bazar db env set` needs --protected or --unprotected",
             hint="`bazar db env set --help` shows the usage",
         )
-    typed = confirm if run.options.dry_run else run.prompter.name(confirm, "Type the name of the database to mark it")
-    run.show(run.perform(marker.change, SetMarker(name, protected, typed)))
+    run.show(run.perform(marker.change, SetMarker(name, protected, confirm)))

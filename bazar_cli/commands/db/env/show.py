@@ -11,7 +11,7 @@ from bazar_cli.terminal.views.database import MARKER
 
 @command(SHOW_MARKER, view=MARKER, examples=("bazar db env show", "bazar db env show -o json"))
 def run(run: Run[DatabaseMarker]) -> None:
-    """Show the marker: what the database says of itself, which destructive commands obey.
+    """Show the marker of the database: its environment, and whether it is protected.
 
     `bazar db env` does the same.
     """

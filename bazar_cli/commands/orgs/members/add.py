@@ -28,7 +28,10 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     role: Annotated[Role, Option("--role", help="owner, admin or member (default)", metavar="ROLE")] = Role.MEMBER,
 ) -> None:
-    """Add a user whom you can see to an organization; new ones join with `users create --org`."""
+    """Add a user that you can see to an organization.
+
+    `bazar users create --org` adds a new user.
+    """
     change = run.perform(members.add, AddMember(org, user, role))
     if not change.changed:
         run.notice(f"{change.email} is {role} of {change.organization} already; nothing was changed")

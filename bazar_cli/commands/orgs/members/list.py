@@ -25,10 +25,10 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     role: Annotated[Role | None, Option("--role", help="only owners, admins or members", metavar="ROLE")] = None,
     limit: Annotated[
-        int, Option("--limit", help="members a page, 1 to 1000 (default 50)", metavar="N")
+        int, Option("--limit", help="members per page, 1 to 1000 (default 50)", metavar="N")
     ] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Option("--cursor", help="continue an earlier page", metavar="CURSOR")] = None,
-    all_pages: Annotated[bool, Option("--all", help="every page")] = False,
+    cursor: Annotated[str | None, Option("--cursor", help="continue after an earlier page", metavar="CURSOR")] = None,
+    all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the members of an organization, the oldest membership first."""
     request = ListMembers(org, role, limit, cursor)

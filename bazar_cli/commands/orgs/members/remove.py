@@ -6,7 +6,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.orgs.members import REMOVE, MemberChange, RemoveMember
 from bazar_cli.services.orgs import members
 from bazar_cli.terminal.command import command
@@ -27,12 +26,11 @@ def run(
     org: Annotated[str, Argument(help="id or slug")],
     user: Annotated[str, Argument(help="id or email")],
 ) -> None:
-    """Take a member out of an organization, after asking; the user stays. Anybody may leave."""
+    """Remove a member from an organization; the user is kept.
 
-    def ask(agreed: Impact | None) -> RemoveMember:
-        return RemoveMember(org, user, agreed)
-
-    change = run.perform_agreed(members.remove, ask)
+    It asks first; --yes answers. Every member may leave.
+    """
+    change = run.perform(members.remove, RemoveMember(org, user))
     if not change.changed:
-        run.notice(f"{change.email} is no member of {change.organization}; nothing was changed")
+        run.notice(f"{change.email} is not a member of {change.organization}; nothing was changed")
     run.show(change)

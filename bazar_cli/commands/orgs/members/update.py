@@ -28,7 +28,10 @@ def run(
     user: Annotated[str, Argument(help="id or email")],
     role: Annotated[Role, Option("--role", help="owner, admin or member", metavar="ROLE")],
 ) -> None:
-    """Change the role of a member; to hand an organization over, make another an owner, then step down."""
+    """Change the role of a member.
+
+    To hand over an organization, make another member an owner, then change your own role.
+    """
     change = run.perform(members.update, UpdateMember(org, user, role))
     if not change.changed:
         run.notice(f"{change.email} is {role} of {change.organization} already; nothing was changed")

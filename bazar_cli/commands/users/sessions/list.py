@@ -23,7 +23,7 @@ from bazar_cli.terminal.views.user_sessions import SESSION
     ),
 )
 def run(run: Run[UserSession], user: Annotated[str, Argument(help="id or email")]) -> None:
-    """List where a user is signed in, the newest session first.
+    """List the sessions of a user, newest first.
 
     The database must be that of the Supabase project, and its user must be allowed to read auth.sessions.
     """

@@ -20,11 +20,11 @@ from bazar_cli.terminal.views.user_sessions import REVOKED, what_stays_valid
     examples=("bazar users sessions revoke ada@example.com", "bazar users sessions revoke ada@example.com --dry-run"),
 )
 def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or email")]) -> None:
-    """End all sessions of a user; of yourself too, as `bazar auth logout --everywhere`.
+    """End all sessions of a user; the user can sign in again.
 
-    The user can sign in again. Access tokens that were handed out stop at Supabase Auth and for writes of bazar
-    at once, and elsewhere when they expire, at the latest at tokens_valid_until; that is empty where no session was
-    left to end.
+    For yourself it does the same as `bazar auth logout --everywhere`. Supabase Auth and writes of bazar refuse
+    issued access tokens at once. Elsewhere these are valid until they expire, at the latest at
+    `tokens_valid_until`, which is null if the user had no session.
     """
     revoked = run.perform(sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:

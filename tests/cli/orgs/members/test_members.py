@@ -105,7 +105,7 @@ def test_what_is_already_so_asks_nothing(admin: Bazar, people: People, acme: Org
     who = people.user()
     done = admin("orgs", "members", "remove", acme.slug, who.email, "-o", "json").ok()
     assert done.json["changed"] is False
-    assert f"{who.email} is no member of {acme.slug}; nothing was changed" in done.err
+    assert f"{who.email} is not a member of {acme.slug}; nothing was changed" in done.err
 
 
 def test_remove_on_a_terminal(admin: Bazar, people: People, acme: Org) -> None:
