@@ -34,9 +34,9 @@ def run(
     """Delete all rows of bazar's tables, and end at the newest revision.
 
     The marker stays, and you as the one superuser. At the newest revision the tables are emptied, and nothing of others
-    is touched. At another one they are dropped and made anew; objects of others that depend on them stop the reset. All
-    of it happens, or nothing does. The demo data of --seed is made after that. --dry-run tries it and rolls it back. A
-    protected database refuses, whatever the options.
+    is touched. At another one they are dropped and created again; objects of others that depend on them stop the reset.
+    All of it happens, or nothing does. The demo data of --seed is made after that. --dry-run tries it and rolls it
+    back. A protected database refuses, whatever the options.
     """
     request = ResetDatabase(confirm, identities, seed)
     if seed:
