@@ -1,4 +1,4 @@
-"""The revision files: their folder, their headers, their checksums. They are beside the package, or in its wheel."""
+"""The revision files of a checkout or an installed package: their folder, their headers, their checksums."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _READABLE = "make it readable to this user, or move it out of the folder of the 
 def script_location() -> Path:
     """Return the folder with `env.py` and `versions/`.
 
-    A wheel holds it as `bazar_cli/_migrations` (pyproject.toml); a checkout has it beside the package.
+    A wheel has it as `bazar_cli/_migrations` (pyproject.toml), a checkout next to the package.
     """
     package = Path(bazar_cli.__file__).parent
     packaged = package / _PACKAGED

@@ -97,7 +97,7 @@ class Server:
             return None if row is None else (row[0], Marker(row[1], row[2]))
 
     def refuse_read_only(self) -> None:
-        """See that the database takes writes: what is set on it does not hold where it is dropped from.
+        """Refuse a read-only database: its settings do not apply to the connection that drops it.
 
         Raises: BackendUnavailable `postgres.read_only`; as `translate` says.
         """

@@ -42,7 +42,7 @@ class Revision:
     transactional: bool = True
     """Whether it runs in a transaction; CREATE INDEX CONCURRENTLY cannot, and is alone in its file."""
     destructive: bool = False
-    """Whether it deletes data: its `upgrade()`, or its `downgrade()` where it is to be rolled back."""
+    """Whether it deletes data: its `upgrade()`, or its `downgrade()` if it is to be rolled back."""
     downgrade_loses: tuple[str, ...] = ()
     """The tables, and the columns as `bazar.users.name`, that `downgrade()` drops with their data."""
 

@@ -161,7 +161,7 @@ def _protected_once_made(plan: ResetPlan) -> Refused:
 
 
 def _identities_found(backends: Backends, grant: Grant, request: ResetDatabase, plan: ResetPlan) -> int | None:
-    """How many identities `--identities` would delete; None where nobody looks before it is done."""
+    """How many identities `--identities` would delete; None if they are not counted."""
     if request.identities and (grant.dry_run or request.confirm is None):
         return created_identities.count(backends, grant, plan.deployment)
     return None

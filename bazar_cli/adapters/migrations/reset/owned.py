@@ -94,7 +94,7 @@ class OwnedObjects:
 
     @property
     def drops(self) -> Iterable[str]:
-        """The statements that drop all of it, where nothing of others depends on it."""
+        """The statements that drop all objects, if no object of others depends on them."""
         newest = sorted(self.objects, key=lambda o: o.oid, reverse=True)
         relations = [o for o in newest if o.command in _VIEWS] + [o for o in newest if o.command in _TABLES]
         rest = [o for o in newest if o not in relations]

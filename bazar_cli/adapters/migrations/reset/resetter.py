@@ -1,7 +1,7 @@
 """`db reset` in one transaction: all of it happens, or nothing does, whenever it is cut off.
 
-At the head bazar's tables are emptied in place. From another revision they are dropped and made anew, unless objects of
-others depend on them.
+At the head bazar's tables are emptied in place. From another revision they are dropped and created again, unless
+objects of others depend on them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Resetter(Migrator):
     def reset(
         self, grant: Grant, check: Check, delete: DeleteIdentities | None, notify: Callable[[str], None]
     ) -> DatabaseReset:
-        """Reset the database in one transaction; migrate it to the head where it was not there.
+        """Reset the database in one transaction; migrate it to the head if it was not there.
 
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
         Parameters: `check` raises what forbids the reset, with the tables locked; `delete` gets what stamps the
