@@ -155,7 +155,7 @@ TREE = Group(
                         "merge": "Join two heads of the migration files",
                         "migrate": "Apply pending revisions",
                         "redo": "Roll the newest revision back and apply it again",
-                        "reset": "Delete all of bazar's data and start again",
+                        "reset": "Delete all rows of bazar's tables",
                         "revision": "Write the next migration file",
                         "rollback": "Roll applied revisions back",
                         "seed": "Create demo users and organizations",

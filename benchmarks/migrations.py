@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from bazar_cli.adapters.migrations.location import known_files
-from bazar_cli.adapters.migrations.rendering import Script
+from bazar_cli.adapters.migrations.offline_sql import ScriptLog
+from bazar_cli.adapters.migrations.revision_files import known_files
 from benchmarks.measure import Case, Kind, Times, measure, run
 from benchmarks.report import Settings, setting, table
 from benchmarks.stack import BAZAR, EmbeddedStack, embedded_stack
 from tests.support.postgres import create_database, drop_database
 from tests.support.release import Release
+from tests.support.revision_sql import sql_by_revision
 
 _RESULTS = Path(__file__).parent / "results" / "migrations.md"
 _ROUNDS, _WARM_UPS, _REVISIONS = 8, 1, 50
@@ -138,7 +139,7 @@ def _sql_of(release: Release) -> dict[str, str]:
     from alembic import command
     from alembic.config import Config
 
-    script = Script()
+    script = ScriptLog()
     config = Config(output_buffer=script.output)
     config.set_main_option("script_location", str(release.migrations))
     config.attributes["log"] = script
@@ -151,7 +152,7 @@ def _sql_of(release: Release) -> dict[str, str]:
             for line in part.replace("CREATE SCHEMA IF NOT EXISTS bazar", "CREATE SCHEMA bazar").splitlines()
             if line not in {"BEGIN;", "COMMIT;"}
         )
-        for revision, part in script.parts.items()
+        for revision, part in sql_by_revision(script.output.getvalue()).items()
     }
 
 

@@ -1,7 +1,11 @@
 <%
+    import re
+
     upgrading, downgrading = context.get("upgrades", ""), context.get("downgrades", "")
     imported = context.get("imports", "")
     merging = isinstance(down_revision, tuple)
+    lost = [f"bazar.{name}" for name in re.findall(r"op\.drop_table\('(\w+)', schema='bazar'\)", downgrading)]
+    lost += [f"bazar.{table}.{name}" for table, name in re.findall(r"op\.drop_column\('(\w+)', '(\w+)'", downgrading)]
     typed = "str | tuple[str, ...] | None"
 
     def literal(value):
@@ -30,6 +34,12 @@ revision: str = ${literal(up_revision)}
 down_revision: ${typed} = ${literal(down_revision)}
 branch_labels: ${typed} = ${literal(branch_labels)}
 depends_on: ${typed} = ${literal(depends_on)}
+% if re.search(r"op\.drop_(table|column)\(|\btype_=", upgrading):
+destructive: bool = True
+% endif
+% if lost:
+downgrade_loses: tuple[str, ...] = ${literal(lost)}
+% endif
 
 
 def upgrade() -> None:

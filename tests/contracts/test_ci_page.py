@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 import yaml
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import marker_of
 from tests.support.cli import program

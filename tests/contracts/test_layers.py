@@ -101,7 +101,7 @@ def test_the_environment_is_read_in_few_places() -> None:
         for path in SOURCES
         if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
-    alone = {"bazar_cli/main.py", "bazar_cli/terminal/completion.py", "bazar_cli/adapters/migrations/environment.py"}
+    alone = {"bazar_cli/main.py", "bazar_cli/terminal/completion.py", "bazar_cli/adapters/migrations/alembic_env.py"}
     alone |= {"bazar_cli/adapters/postgres/connections.py"}  # to take out of it what libpq would read
     assert {r for r in readers if not r.startswith("bazar_cli/devstack/")} <= alone
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.migrations import runner
+from bazar_cli.adapters.migrations import migrator
 from tests.support.release import Release
 
 
@@ -14,5 +14,5 @@ from tests.support.release import Release
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     """A release whose revisions this process uses, for the test to add to and to edit."""
     checkout = Release(tmp_path / "release")
-    monkeypatch.setattr(runner, "script_location", lambda: checkout.migrations)
+    monkeypatch.setattr(migrator, "script_location", lambda: checkout.migrations)
     return checkout

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations import session
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError
@@ -125,9 +125,7 @@ def test_a_run_that_fails_has_closed_the_table_of_alembic(fresh_database: Databa
 
 
 @pytest.mark.parametrize("error", ["RuntimeError('boom')", "KeyError('boom')"])
-def test_what_the_code_of_a_revision_raises_is_told_with_the_revision(
-    fresh_database: Databases, release: Release, error: str
-) -> None:
+def test_error_raised_by_a_revision_names_the_revision(fresh_database: Databases, release: Release, error: str) -> None:
     url = fresh_database(migrated=True)
     release.add(NEXT, "op.execute('CREATE TABLE bazar.first (id int)')")
     release.add(ADDED[1], f"op.execute('CREATE TABLE bazar.second (id int)')\nraise {error}")
@@ -140,7 +138,7 @@ def test_what_the_code_of_a_revision_raises_is_told_with_the_revision(
     assert lock_is_free(url)
 
 
-def test_a_failed_revision_is_told_as_postgres_tells_it(fresh_database: Databases, release: Release) -> None:
+def test_failed_revision_has_the_message_of_postgres(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     release.add(NEXT, "op.execute('DROP TABLE bazar.organizations')")
     with pytest.raises(Conflict) as failed:
@@ -148,11 +146,11 @@ def test_a_failed_revision_is_told_as_postgres_tells_it(fresh_database: Database
     assert failed.value.code == "db.revision_failed"
     assert "other objects depend on it (constraint memberships_organization_id_fkey" in failed.value.message
     assert "\n" not in failed.value.message
-    assert failed.value.hint.startswith("Use DROP ... CASCADE to drop the dependent objects too; mend what it says")
+    assert failed.value.hint.startswith("Use DROP ... CASCADE to drop the dependent objects too; correct the cause")
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_what_fails_around_the_revisions_is_told_as_it_is(
+def test_error_outside_of_revisions_is_not_blamed_on_one(
     fresh_database: Databases, release: Release, where: str
 ) -> None:
     url = fresh_database(migrated=True)
@@ -238,7 +236,7 @@ def test_a_table_that_is_released_is_waited_for(fresh_database: Databases, relea
     assert any("(a long report, user" in said and "trying again" in said for said in told), told
 
 
-def test_who_keeps_a_table_is_named_and_readers_wait_no_longer_than_the_timeout(
+def test_sessions_that_hold_a_table_are_named_and_readers_wait_no_longer_than_the_timeout(
     fresh_database: Databases, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = fresh_database(migrated=True)
@@ -350,7 +348,7 @@ _INDEX = "op.execute('CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON bazar.users (
         ),
     ],
 )
-def test_what_is_not_alone_or_not_repeatable_is_not_begun(
+def test_statement_that_is_not_alone_or_not_repeatable_is_not_begun(
     fresh_database: Databases, release: Release, up: str, head: str, flaw: str
 ) -> None:
     url = fresh_database(migrated=True)

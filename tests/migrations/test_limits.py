@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
 from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
 from tests.support.postgres import name_of, target_of
@@ -77,7 +77,7 @@ def test_limit_of_a_revision_is_its_own(fresh_database: Databases, release: Rele
     assert revision_of(url) == HEAD
 
 
-def test_cancelled_by_somebody_is_no_limit(fresh_database: Databases, release: Release) -> None:
+def test_cancel_request_is_not_reported_as_a_limit(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     release.add(NEXT, "op.execute('SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(30)')")
     with pytest.raises(BackendUnavailable) as stopped:
@@ -92,7 +92,7 @@ def test_way_back_has_it_too(fresh_database: Databases, release: Release) -> Non
     assert migrate(url).current == NEXT
     reverter = Reverter(target_of(url))
     status = reverter.status()
-    seen = reverter.preview(status, reverter.going(status, 1, None))
+    seen = reverter.preview(status, reverter.chosen(status, 1, None))
     with pytest.raises(BackendUnavailable) as stopped:
         reverter.revert(seen, lambda _status: None, lambda _text: None, again=False, statement_timeout=0.05)
     assert f"revision {NEXT} failed, and nothing of it is left" in stopped.value.message

@@ -11,9 +11,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from bazar_cli import __version__
-from bazar_cli.adapters.migrations.location import known_files, revisions, script_location
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import known_files, revisions, script_location
 from bazar_cli.domain.db.migrations import MIGRATE, Migrate
 from bazar_cli.domain.errors import Conflict
 from tests.support.people import an_operator, granted
@@ -35,7 +35,7 @@ def up_to(url: str, revision: str) -> None:
 
 def take_back(url: str, *, to: str | None = None, again: bool = False) -> None:
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), None if to else 1, to))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), None if to else 1, to))
     reverter.revert(seen, lambda _status: None, lambda _text: None, again=again)
 
 
@@ -119,7 +119,7 @@ def test_what_was_applied_before_the_log_has_no_checksum(fresh_database: Databas
     assert changed(url) == []
 
 
-def test_a_log_that_was_taken_back_is_written_anew(fresh_database: Databases) -> None:
+def test_log_that_was_rolled_back_is_written_again(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     take_back(url, to="0003")
     migrate(url)

@@ -17,10 +17,10 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.adapters.migrations.scripts import Scripts
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
+from bazar_cli.adapters.migrations.revision_writer import RevisionWriter
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Marker, Migrate, Migrated, refuse_protected
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, Refused, UsageError
@@ -263,7 +263,7 @@ def test_a_plan_names_what_is_pending_and_writes_nothing(fresh_database: Databas
     plan = Migrator(target_of(url)).plan(Migrate())
 
     assert (plan.current, plan.head, plan.applied) == (None, HEAD, ())
-    assert plan.pending == tuple(replace(revision, destructive=False) for revision in ALL)
+    assert plan.pending == ALL
     assert "CREATE TABLE bazar.users" in (plan.sql or "")
     assert tables(url) == []
 
@@ -286,21 +286,18 @@ def test_the_sql_of_a_plan_does_what_migrating_does(fresh_database: Databases) -
     assert Migrator(target_of(by_hand)).status().current == HEAD
 
 
-def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, release: Release) -> None:
+def test_what_a_revision_deletes_is_what_its_file_declares(fresh_database: Databases, release: Release) -> None:
     url = fresh_database(migrated=True)
     drop = "op.drop_column('deployment', 'created_at', schema='bazar')"
-    release.add(NEXT, "op.execute(\"COMMENT ON TABLE bazar.users IS 'DROP TABLE x'\")", drop)
-    release.add(ADDED[1], drop, "op.execute('SELECT 1')")
+    up = "op.execute(\"COMMENT ON TABLE bazar.users IS 'x'\")"
+    release.add(NEXT, up, drop, "downgrade_loses: tuple[str, ...] = ('bazar.deployment.created_at',)")
+    release.add(ADDED[1], drop, "op.execute('SELECT 1')", "destructive: bool = True")
     release.add(ADDED[2], "op.execute(f\"SELECT {op.get_bind().exec_driver_sql('SELECT 1').scalar_one()}\")")
-    release.add(ADDED[3], "op.execute('DELETE FROM bazar.memberships')")
-    release.add(ADDED[4], "op.alter_column('users', 'plan', comment='more', schema='bazar')")
     migrator = Migrator(target_of(url))
 
-    status = migrator.status()
+    seen = [(r.id, r.destructive) for r in migrator.status().pending]
 
-    assert {r.destructive for r in status.pending} == {None}
-    seen = [(r.id, r.destructive) for r in migrator.judged(status).pending]
-    assert seen == [(NEXT, False), (ADDED[1], True), (ADDED[2], None), (ADDED[3], True), (ADDED[4], False)]
+    assert seen == [(NEXT, False), (ADDED[1], True), (ADDED[2], False)]
     plan = migrator.plan(Migrate(ADDED[1]))
     assert [(r.id, r.destructive) for r in plan.would_apply or ()] == seen[:2]
     assert [(r.id, r.destructive) for r in plan.pending] == seen
@@ -311,11 +308,13 @@ def test_what_takes_data_away_is_told_by_its_sql(fresh_database: Databases, rele
     assert [(r.id, r.destructive) for r in part.pending] == seen[2:]
 
     reverter = Reverter(target_of(url))
-    back = reverter.preview(reverter.status(), reverter.going(reverter.status(), None, ALL[1].id))
+    back = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), None, ALL[1].id))
 
     seen = [(r.id, r.destructive) for r in back.would_revert]
     assert seen[:2] == [(ADDED[1], False), (NEXT, True)]
     assert seen[-2:] == [("0004", True), ("0003", False)]
+    assert [table.name for table in back.lost_tables] == ["bazar.migration_log"]
+    assert back.lost_columns == ("bazar.deployment.created_at",)
 
 
 @pytest.mark.parametrize(
@@ -341,9 +340,8 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
         lambda: migrate(url, notify=told.append),
         lambda: migrate(url, Migrate(NEXT), told.append),
         lambda: migrator.plan(Migrate()),
-        lambda: migrator.judged(status),
-        lambda: reverter.preview(status, reverter.going(status, 1, None)),
-        lambda: Scripts(release.migrations).add("next", dry_run=False),
+        lambda: reverter.preview(status, reverter.chosen(status, 1, None)),
+        lambda: RevisionWriter(release.migrations).add("next", dry_run=False),
     ):
         with pytest.raises(Conflict) as failed:
             act()
@@ -357,7 +355,7 @@ def test_a_file_that_cannot_be_loaded_is_named_before_anything_starts(
 # -- one at a time ------------------------------------------------------------------------------------------
 
 
-def test_who_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_database: Databases) -> None:
+def test_migration_that_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_database: Databases) -> None:
     url = fresh_database()
 
     with lock_held(url) as pid, pytest.raises(BackendUnavailable) as waited:
@@ -369,7 +367,7 @@ def test_who_finds_the_lock_held_names_the_holder_and_applies_nothing(fresh_data
     assert tables(url) == []
 
 
-def test_who_waits_goes_on_when_the_lock_is_free(fresh_database: Databases) -> None:
+def test_waiting_migration_starts_when_the_lock_is_free(fresh_database: Databases) -> None:
     url, waiting = fresh_database(), threading.Event()
 
     def heard(text: str) -> None:
@@ -388,7 +386,7 @@ def test_who_waits_goes_on_when_the_lock_is_free(fresh_database: Databases) -> N
     assert result.waited_ms > 0
 
 
-def test_at_the_head_nobody_waits_for_the_lock(fresh_database: Databases) -> None:
+def test_at_the_head_the_lock_is_not_needed(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
 
     with lock_held(url):
@@ -410,12 +408,12 @@ def test_the_lock_is_free_after_migrating(fresh_database: Databases) -> None:
 # -- the way back -------------------------------------------------------------------------------------------
 
 
-def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> None:
+def test_database_whose_revision_changed_is_not_rolled_back(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 2, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 2, None))
     reverter.revert(
-        reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None)),
+        reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None)),
         lambda _status: None,
         lambda _text: None,
         again=False,
@@ -431,7 +429,7 @@ def test_what_moved_meanwhile_is_not_rolled_back(fresh_database: Databases) -> N
 def test_the_marker_is_read_again_under_the_lock(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     reverter = Reverter(target_of(url))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE bazar.deployment SET protected = true")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.errors import Refused

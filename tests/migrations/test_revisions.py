@@ -12,8 +12,8 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.domain.audit import VERIFY, VerifyLog
@@ -237,7 +237,7 @@ def test_functions_run_with_the_rights_and_the_path_that_they_should(
     assert {(row["prosecdef"], *row["proconfig"]) for row in rows} == {(False, "search_path=pg_catalog, pg_temp")}
 
 
-def test_the_view_of_operators_runs_with_the_rights_of_who_asks(
+def test_view_of_operators_runs_with_the_rights_of_its_reader(
     migrated: Callable[[str], list[dict[str, Any]]],
 ) -> None:
     [view] = migrated("SELECT reloptions FROM pg_class WHERE oid = 'bazar.operators'::regclass")

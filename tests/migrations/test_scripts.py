@@ -16,10 +16,10 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 import bazar_cli
 from bazar_cli.adapters.files import locked_folder
-from bazar_cli.adapters.migrations import scripts
-from bazar_cli.adapters.migrations.location import heads, revision_files, revisions, script_location
-from bazar_cli.adapters.migrations.runner import Migrator
-from bazar_cli.adapters.migrations.scripts import Scripts
+from bazar_cli.adapters.migrations import revision_writer
+from bazar_cli.adapters.migrations.migrator import Migrator
+from bazar_cli.adapters.migrations.revision_files import heads, revision_files, revisions, script_location
+from bazar_cli.adapters.migrations.revision_writer import RevisionWriter
 from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.db.revisions import MakeRevision, MergeHeads, checked_message
@@ -122,7 +122,7 @@ def test_revisions_at_once_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_who_writes_waits_for_who_does(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(revision_writer, "_LOCK_SECONDS", 0.1)
     before = checkout.names
 
     with locked_folder(checkout.location / "versions", seconds=0, hint=""):
@@ -274,19 +274,19 @@ def test_nothing_differs_in_a_database_beside_supabase(checkout: Checkout, fresh
         connection.execute(_SUPABASE)
     before = checkout.names
 
-    made = Scripts().add_difference(target_of(url), "nothing", dry_run=False)
+    made = RevisionWriter().add_difference(target_of(url), "nothing", dry_run=False)
 
     assert made is None
     assert checkout.names == before
 
 
-def test_what_the_models_have_more_is_written_and_applies(checkout: Checkout, fresh_database: Databases) -> None:
+def test_difference_of_the_models_is_written_and_applies(checkout: Checkout, fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_SUPABASE)
 
     def add(*, dry_run: bool) -> Path:
-        made = Scripts().add_difference(target_of(url), "add invoices", dry_run=dry_run, models=_grown())
+        made = RevisionWriter().add_difference(target_of(url), "add invoices", dry_run=dry_run, models=_grown())
         assert made is not None
         assert (made.revision, made.down) == (NEXT, (HEAD,))
         return Path(made.path or "")
@@ -301,19 +301,21 @@ def test_what_the_models_have_more_is_written_and_applies(checkout: Checkout, fr
     assert "op.drop_table('invoices', schema='bazar')" in text.partition("def downgrade")[2]
     assert "drop" not in text.partition("def downgrade")[0]
     _forget()
+    added = revisions(checkout.location)[-1]
+    assert (added.destructive, {*added.downgrade_loses}) == (False, {"bazar.invoices", "bazar.users.shoe_size"})
     migrate(url)
     with psycopg.connect(url) as connection:
         connection.execute("SELECT shoe_size FROM bazar.users")
         connection.execute("SELECT what FROM bazar.invoices")
     _forget()
-    assert Scripts().add_difference(target_of(url), "again", dry_run=False, models=_grown()) is None
+    assert RevisionWriter().add_difference(target_of(url), "again", dry_run=False, models=_grown()) is None
 
 
 def _forget() -> None:
     """Read the files anew, as the next process does."""
-    from bazar_cli.adapters.migrations import location
+    from bazar_cli.adapters.migrations import revision_files
 
-    location.known_files.cache_clear()
+    revision_files.known_files.cache_clear()
 
 
 def test_message_loses_the_blanks_around_it() -> None:
@@ -342,9 +344,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", BESIDE)
-def test_what_an_editor_put_beside_the_files_is_no_revision(
-    checkout: Checkout, fresh_database: Databases, what: str
-) -> None:
+def test_files_of_editors_are_not_revisions(checkout: Checkout, fresh_database: Databases, what: str) -> None:
     BESIDE[what](checkout.location / "versions")
 
     assert [file.revision.id for file in heads(checkout.location)] == [HEAD]
@@ -356,7 +356,7 @@ def test_what_an_editor_put_beside_the_files_is_no_revision(
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_has_the_name_of_a_revision_and_is_none_is_named(checkout: Checkout, what: str) -> None:
+def test_file_that_is_not_a_revision_is_named(checkout: Checkout, what: str) -> None:
     name = f"{NEXT}_x.py"
     BROKEN[what](checkout.location / "versions" / name)
 

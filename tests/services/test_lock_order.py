@@ -29,8 +29,7 @@ from bazar_cli.domain import plans as of_plans
 from bazar_cli.domain.audit import VerifyLog
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Spec
-from bazar_cli.domain.db import database as of_database
-from bazar_cli.domain.db.database import SetMarker
+from bazar_cli.domain.db.marker import SET_MARKER, SetMarker
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.orgs import members as of_members
 from bazar_cli.domain.orgs import organizations as of_orgs
@@ -51,7 +50,7 @@ from bazar_cli.domain.users.users import (
     UpdateUser,
 )
 from bazar_cli.services.audit import read as audit
-from bazar_cli.services.db import database
+from bazar_cli.services.db import marker
 from bazar_cli.services.orgs import members
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
@@ -146,9 +145,7 @@ ACTS: dict[str, Act] = {
     "users.update email": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
     "doctor.fix": lambda s: s.run(resume, of_doctor.FIX, s.other.id),
     "audit.verify": lambda s: s.run(audit.verify, of_audit.VERIFY, VerifyLog()),
-    "db.env.set": lambda s: s.run(
-        database.set_marker, of_database.SET_MARKER, SetMarker("tests", protected=False, confirm=None)
-    ),
+    "db.env.set": lambda s: s.run(marker.change, SET_MARKER, SetMarker("tests", protected=False, confirm=None)),
 }
 """Every use case that writes rows, in the way in which it meets most of the others."""
 OF_MEMBERS = frozenset(

@@ -29,7 +29,7 @@ from bazar_cli.domain.errors import BazarError, Conflict, ExitCode
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users.users import GET, GetUser
-from bazar_cli.services.db import migrate
+from bazar_cli.services.db import status
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.users import read as users
@@ -120,7 +120,7 @@ def test_an_object_that_was_dropped_by_hand_is_named(alone: People, refused: Ref
     alone.sql(change)
     error = refused()
     assert (error.code, said in error.message) == ("db.not_migrated", True)
-    assert "where nothing is pending, the tables were changed by hand" in error.hint
+    assert "if nothing is pending, the tables were changed by hand" in error.hint
 
 
 @pytest.mark.parametrize("column", ["not_there", "created_at"])
@@ -270,7 +270,7 @@ def test_wait_ends_at_once_where_waiting_does_not_help(door: Door, name: str, mo
     monkeypatch.setattr(time, "monotonic", lambda: next(moments))
     monkeypatch.setattr(time, "sleep", pytest.fail)
     with pytest.raises(BazarError) as caught:
-        migrate.wait(target_of(url(door)), Wait(60))
+        status.wait(target_of(url(door)), Wait(60))
     assert caught.value.code == ("db.wait_timeout" if code == "db.no_database" else code)
 
 

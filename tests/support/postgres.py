@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.devstack.auth.schema import ensure_schema
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import bazar_cli
-from bazar_cli.adapters.migrations.location import known_files, paths, revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import known_files, paths, revisions, script_location
 from tests.support.cli import Bazar, Done
 
 HEAD = revisions(script_location())[-1].id

@@ -17,7 +17,7 @@ from uuid import UUID
 from bazar_cli.domain import audit, auth, config, doctor, plans
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.db import database, migrations, reset, revisions
+from bazar_cli.domain.db import create_and_drop, locks, marker, migrations, reset, revisions
 from bazar_cli.domain.demo import seed
 from bazar_cli.domain.entities import Membership, Organization, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.orgs import members, organizations
@@ -203,20 +203,20 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     ),
     "config.SETTING": (config.Setting("SUPABASE_KEY", "***", "environment"), config.Setting("X", None, "not set")),
     "database.CREATED": (
-        database.CreatedDatabase("db.example.com", "app", created=True),
-        database.CreatedDatabase("db.example.com", "app", created=True, planned=True),
-        database.CreatedDatabase("db.example.com", "app", created=False, planned=True),
+        create_and_drop.CreatedDatabase("db.example.com", "app", created=True),
+        create_and_drop.CreatedDatabase("db.example.com", "app", created=True, planned=True),
+        create_and_drop.CreatedDatabase("db.example.com", "app", created=False, planned=True),
     ),
     "database.CURRENT_REVISION": (
-        database.CurrentRevision("0003", is_head=True),
-        database.CurrentRevision("0001", is_head=False),
-        database.CurrentRevision(None, is_head=False),
+        migrations.CurrentRevision("0003", is_head=True),
+        migrations.CurrentRevision("0001", is_head=False),
+        migrations.CurrentRevision(None, is_head=False),
     ),
-    "database.DROPPED": (database.DroppedDatabase("db.example.com", "app", "local"),),
-    "database.MARKER": (database.DatabaseMarker(_A, "app", "staging", protected=False, created_at=_EARLY),),
+    "database.DROPPED": (create_and_drop.DroppedDatabase("db.example.com", "app", "local"),),
+    "database.MARKER": (marker.DatabaseMarker(_A, "app", "staging", protected=False, created_at=_EARLY),),
     "database.SESSION": (
-        database.LockSession(7, "bazar", "ada", "idle", 4, True, ("users", "plans"), (8, 9), "SELECT ?", _EARLY),
-        database.LockSession(8, None, None, None, None, False, (), (), None, None),
+        locks.LockSession(7, "bazar", "ada", "idle", 4, True, ("users", "plans"), (8, 9), "SELECT ?", _EARLY),
+        locks.LockSession(8, None, None, None, None, False, (), (), None, None),
     ),
     "db.MIGRATED": (
         _MIGRATED,

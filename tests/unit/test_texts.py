@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
-from bazar_cli.adapters.migrations.location import checksum, checksum_of, is_checksum_of, paths, script_location
+from bazar_cli.adapters.migrations.revision_files import checksum, checksum_of, is_checksum_of, paths, script_location
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,

@@ -1,7 +1,7 @@
-"""Revisions that run outside a transaction, such as CREATE INDEX CONCURRENTLY: alone in their file, repeatable.
+"""Revisions that run outside a transaction, such as CREATE INDEX CONCURRENTLY: one statement that can be repeated.
 
-What fails there cannot be taken back, so such a revision declares `transactional = False`, and its `upgrade` is one
-statement in one `op.get_context().autocommit_block()`. Mixed with others, a failure would leave half of it.
+A failure there cannot be rolled back. Such a revision declares `transactional = False`, and its `upgrade` is one
+statement in one `op.get_context().autocommit_block()`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event
 
-from bazar_cli.adapters.migrations.location import source
+from bazar_cli.adapters.migrations.revision_files import source
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _INVALID = """
 
 
 def refuse_mixed(revision: str, path: Path) -> None:
-    """Refuse a revision whose file says one thing of transactions and does another.
+    """Refuse a revision whose code does not fit its declaration of transactions.
 
     Raises: UsageError `db.revision_form`.
     """
@@ -66,11 +66,10 @@ def refuse_mixed(revision: str, path: Path) -> None:
 
 @contextmanager
 def invalid_indexes_dropped(connection: Connection) -> Generator[None]:
-    """For the block, before an index is made CONCURRENTLY, drop what an interrupted attempt left of it.
+    """For the block, drop the invalid index of an interrupted attempt before CREATE INDEX CONCURRENTLY.
 
-    Postgres keeps such an index, invalid, and IF NOT EXISTS would take it for the one that is wanted.
-    Raises, from the statement: UsageError `db.revision_form` without IF NOT EXISTS: killed between the index and
-    the note that it is applied, the revision could never be run again.
+    Postgres keeps such an index, and IF NOT EXISTS would count it as made. Raises, from the statement: UsageError
+    `db.revision_form` without IF NOT EXISTS, as a revision killed before it is logged could not be run again.
     """
 
     def before(_connection: Connection, _cursor: object, statement: str, *_rest: Any) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
 
 _CONNECT_SECONDS = 10
-# What is set for a session of an application would end a migration: its limits are its own.
+# Limits that are set for sessions of an application would end a migration.
 _OWN: Mapping[str, str] = MappingProxyType(
     {
         **PINNED,
@@ -40,17 +40,17 @@ _SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]
 
 
 def open_to_migrate(url: Secret, application: str, settings: Mapping[str, str] = _NONE) -> psycopg.Connection:
-    """Open a connection outside of any transaction, whose server process is its own.
+    """Open a connection outside of any transaction, with a server process of its own.
 
-    Parameters: `application` is what others see of it; `settings` are set for the session, beside and above those of
-    every migration.
+    Parameters: `application` is its name for others; `settings` are set for the session and override those of every
+    migration.
     Raises: Refused `db.transaction_pooler`; psycopg.Error.
     """
     opened = connect(
         url, connect_timeout=_CONNECT_SECONDS, prepare_threshold=None, application_name=application, autocommit=True
     )
     try:
-        # Before anything is set: through a pooler it would be set for others.
+        # Before any setting: a pooler would keep it for other clients.
         refuse_transaction_pooler(url, opened)
         own = dict(_OWN)
         for version, newer in _NEWER.items():

@@ -1,7 +1,7 @@
 """The log of migrations: a row for each revision that went up or down, in that revision's own transaction.
 
-Written for `bazar db` and for plain Alembic alike, from Alembic's hook `on_version_apply`. The table is that of
-revision 0004; whatever later revisions do to it, these columns stay.
+Alembic's hook `on_version_apply` writes it, for `bazar db` and for plain Alembic. Revision 0004 makes the table, and no
+later revision may drop these columns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, DateTime, Text, column, insert, table, text, 
 
 from bazar_cli import __version__
 from bazar_cli.adapters.migrations.connection import driver_of
-from bazar_cli.adapters.migrations.location import checksum
+from bazar_cli.adapters.migrations.revision_files import checksum
 from bazar_cli.adapters.postgres.audit import events
 from bazar_cli.adapters.postgres.tables import SCHEMA
 
@@ -52,17 +52,17 @@ class _Row:
 
 @dataclass(frozen=True)
 class MigrationPath:
-    """From where a run migrates, and over which revisions."""
+    """The revision before a run, and the revisions that it applies."""
 
     before: str | None
     revisions: tuple[str, ...]
 
 
 class MigrationLog:
-    """Writes the log of one run, and what it leaves in the audit log.
+    """Writes the log of one run, and its events in the audit log.
 
-    Parameters: `grant` tells who runs it; None for plain Alembic, of whose user nothing is known. With `audited` each
-    step also leaves an event in the audit log; with `way` the last step of it leaves that of the whole run.
+    Parameters: `grant` names the operator; None for plain Alembic, whose user is unknown. With `audited` each step also
+    records an event; with `path` its last step records one event for the whole run.
     """
 
     def __init__(self, grant: Grant | None = None, *, audited: bool = False, path: MigrationPath | None = None) -> None:
@@ -75,12 +75,12 @@ class MigrationLog:
         self._clock = time.monotonic()
 
     def start(self) -> None:
-        """Count the time of the next revision from now."""
+        """Start the clock for the next revision."""
         self._wall = datetime.now(timezone.utc)
         self._clock = time.monotonic()
 
     def __call__(self, *, ctx: Any, step: Any, heads: set[str], run_args: dict[str, Any]) -> None:
-        """Log one step: the hook's own parameters. A stamp runs no file, and is no row."""
+        """Log one step, unless it is a stamp, which runs no file. Parameters: the hook's own."""
         del run_args
         if not step.is_stamp:
             row = self._row(ctx, step)
@@ -96,7 +96,7 @@ class MigrationLog:
         self.start()
 
     def _record(self, connection: Connection, grant: Grant, step: Any, heads: set[str]) -> None:
-        """Append an event to the audit log, which every revision has: the first one is never taken back."""
+        """Append an event to the audit log, which the database has at every revision."""
         if self._audited:
             record(connection, grant, {"revision": _named(step.source_revision_ids)}, {"revision": _named(heads)})
         elif self._path is not None and step.up_revision_id == self._path.revisions[-1]:
@@ -105,7 +105,7 @@ class MigrationLog:
 
     def _row(self, ctx: Any, step: Any) -> _Row:
         if ctx.as_sql:
-            # Who will run the script, and when, is not known.
+            # A script has no operator and no time yet.
             return _Row(checksum(step.up_revision.path), None, None, None, __version__, None)
         return _Row(
             checksum=checksum(step.up_revision.path),
@@ -123,7 +123,7 @@ class MigrationLog:
             self._earlier.pop(step.up_revision_id, None)
 
     def _complete_earlier(self, ctx: Any) -> None:
-        """Say of revisions older than the log what this run knows, as it applied them itself."""
+        """Complete the rows of revisions that this run applied before the log existed."""
         for revision, row in self._earlier.items():
             ctx.impl.execute(
                 update(_LOG).where(_LOG.c.revision == revision, _LOG.c.checksum.is_(None)).values(**vars(row))
@@ -144,7 +144,7 @@ def _named(revisions: Iterable[str]) -> str | None:
 
 
 def _has_log(ctx: Any, step: Any) -> bool:
-    """Whether the table is there after this step; a script that is only written must know it by the revisions."""
+    """Whether the table exists after this step. For a script the revisions tell, as there is no database."""
     if not ctx.as_sql:
         return ctx.connection.execute(text(f"SELECT to_regclass('{SCHEMA}.{_LOG.name}')")).scalar_one() is not None
     lineage = step.revision_map.iterate_revisions(step.destination_revision_ids, "base", inclusive=True)

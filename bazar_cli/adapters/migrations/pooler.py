@@ -1,11 +1,11 @@
-"""Transaction poolers, which lend another server process to each transaction: a session's lock is nothing there.
+"""Detection of transaction poolers, which lend another server process to each transaction, so that no lock is kept.
 
-A server tells its process number when a connection opens. A pooler tells a number of its own, so what stands in
-between shows at once, and only then is more asked: while this connection is idle, others each hold a transaction
-open. Where this one's process serves one of them, or another process serves this one, the pooler pools transactions.
+A server reports its process number when a connection opens, and a pooler a number of its own. Only if they differ more
+is asked: while this connection is idle, other connections each hold a transaction open. If this connection's process
+serves one of them, or another process serves this connection, the pooler pools transactions.
 
-A limit: a pooler that hands out the process idle the longest, and has more of them idle than are asked for here, is
-not told from one that pools sessions. `lock.LockWait.check` finds it before the next revision.
+A pooler that hands out the process idle the longest, and has more idle ones than connections are opened here, is not
+found. `LockWait.check` finds it before the next revision.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def refuse_transaction_pooler(url: Secret, connection: psycopg.Connection) -> No
     Parameters: `connection` is in autocommit mode and was opened by `url`. Raises: Refused `db.transaction_pooler`;
     psycopg.Error.
     """
-    ours = _process(connection)
-    if ours == connection.info.backend_pid:
+    process = _process(connection)
+    if process == connection.info.backend_pid:
         return
     with ExitStack() as opened:
         for _ in range(_OTHERS):
@@ -49,11 +49,11 @@ def refuse_transaction_pooler(url: Secret, connection: psycopg.Connection) -> No
             except psycopg.errors.ConnectionTimeout:
                 return
             opened.callback(other.close)
-            theirs = _process_in_transaction(other.pgconn)
-            if theirs is None:
-                # Nothing is free while ours does nothing: it is kept for us.
+            used = _process_in_transaction(other.pgconn)
+            if used is None:
+                # No process is free although this connection is idle: its process is reserved.
                 return
-            if theirs == ours or _process(connection) != ours:
+            if used == process or _process(connection) != process:
                 raise _refused("a transaction pooler answers, where a migration cannot hold its lock")
 
 
@@ -64,7 +64,7 @@ def _process(connection: psycopg.Connection) -> int:
 
 
 def _process_in_transaction(connection: pq.abc.PGconn) -> int | None:
-    """The server process of a transaction that stays open; None when none is free for one."""
+    """The server process of a transaction that stays open; None if no process is free."""
     connection.send_query(b"BEGIN; SELECT pg_backend_pid()")
     deadline = time.monotonic() + _ANSWER_SECONDS
     while connection.is_busy():

@@ -1,16 +1,16 @@
-"""Taking revisions back, newest first, and applying them again."""
+"""Rolling revisions back, the newest first, and applying them again."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import tips
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import tips
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.row_estimates import estimated_rows
@@ -22,24 +22,21 @@ from bazar_cli.domain.db.migrations import (
     Revision,
     RolledBack,
     disagreement,
+    moved,
 )
-from bazar_cli.domain.errors import Conflict, UsageError
+from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import Script
+    from bazar_cli.adapters.migrations.alembic_run import AlembicRun
+    from bazar_cli.adapters.migrations.offline_sql import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
-
-_DROPPED_TABLE = re.compile(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", re.I)
-_DROPPED_COLUMN = re.compile(r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(bazar\.\w+)\s+([^;]*)", re.I)
-_COLUMN = re.compile(r"\bDROP\s+COLUMN\s+(?:IF\s+EXISTS\s+)?(\w+)", re.I)
 
 
 class Reverter(Migrator):
-    """The way back of one target's migrations."""
+    """Rolls back the migrations of one target."""
 
-    def going(self, status: MigrationStatus, steps: int | None, to: str | None) -> tuple[Revision, ...]:
-        """Return what is to be taken back, from the newest: the last `steps`, or all after the revision `to`.
+    def chosen(self, status: MigrationStatus, steps: int | None, to: str | None) -> tuple[Revision, ...]:
+        """Return the revisions to roll back, the newest first: the last `steps`, or all after the revision `to`.
 
         Raises: Conflict `db.unknown_revision`; UsageError `db.no_such_revision`, `db.rollback_to_base`.
         """
@@ -51,7 +48,7 @@ class Reverter(Migrator):
             raise UsageError(
                 "db.no_such_revision",
                 f"no revision {to!r} is applied",
-                hint=f"one of: {', '.join(applied)}" if applied else "run `bazar db migrate` first",
+                hint=f"choose one of: {', '.join(applied)}" if applied else "run `bazar db migrate` first",
             )
         if to == "base":
             kept = 0
@@ -63,35 +60,33 @@ class Reverter(Migrator):
             raise UsageError(
                 "db.rollback_to_base",
                 f"the first revision, {applied[0]}, holds the operators and the marker, and is never rolled back",
-                hint=f"`bazar db rollback --to {applied[0]}` takes back all the others",
+                hint=f"`bazar db rollback --to {applied[0]}` rolls back all the others",
             )
         return tuple(reversed(status.applied[max(kept, 0) :]))
 
-    def preview(self, status: MigrationStatus, going: tuple[Revision, ...], *, again: bool = False) -> RolledBack:
-        """Return what would go, with its SQL; with `again` also what would be applied anew. Writes nothing.
+    def preview(self, status: MigrationStatus, chosen: tuple[Revision, ...], *, again: bool = False) -> RolledBack:
+        """Return what rolling back would drop, with its SQL; with `again` also the SQL to apply it again.
 
-        Raises: Conflict `db.revision_needs_data`; as `translate` says.
+        Writes nothing. Raises: Conflict `db.revision_needs_data`; as `translate` says.
         """
-        from bazar_cli.adapters.migrations.rendering import rendered
+        from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
-        down, going = rendered(self._down(status, going), going) if going else ("", going)
-        sql, coming = down, tuple[Revision, ...]()
-        if again and going:
-            left = ", ".join(tips(self._location, _without(status, going)))
-            up, coming = self._sql(left or None, going[::-1], Migrate())
-            sql = f"{down}\n{up}"
-        status = self.judged(status)
+        sql = rendered_sql(self._down(status, chosen), chosen) if chosen else ""
+        if again and chosen:
+            left = ", ".join(tips(self._location, _without(status, chosen)))
+            sql = f"{sql}\n{self._sql(left or None, chosen[::-1], Migrate())}"
+        lost = [name for revision in chosen for name in revision.downgrade_loses]
         return RolledBack(
             place=status.place,
             current=status.current,
             head=status.head,
             reverted=(),
             applied=(),
-            would_revert=going,
-            would_apply=coming,
+            would_revert=tuple(replace(r, destructive=bool(r.downgrade_loses)) for r in chosen),
+            would_apply=chosen[::-1] if again else (),
             pending=status.pending,
-            lost_tables=self._lost_tables(down),
-            lost_columns=_lost_columns(down),
+            lost_tables=self._about_rows([name for name in lost if name.count(".") == 1]),
+            lost_columns=tuple(name for name in lost if name.count(".") == 2),
             waited_ms=0,
             holder=None,
             sql=sql,
@@ -100,15 +95,15 @@ class Reverter(Migrator):
     def revert(
         self,
         seen: RolledBack,
-        allowed: Callable[[MigrationStatus], None],
+        check: Callable[[MigrationStatus], None],
         notify: Callable[[str], None],
         *,
         again: bool,
         statement_timeout: float | None = None,
     ) -> RolledBack:
-        """Take back what `preview` showed, each revision in its own transaction; with `again` apply it anew.
+        """Roll back what `preview` showed, each revision in its own transaction; with `again` apply it again.
 
-        Parameters: `allowed` is asked under the lock, and raises where the database refuses; `statement_timeout` as in
+        Parameters: `check` raises what forbids it, under the lock; `statement_timeout` as in
         `Migrate`.
         Raises: Conflict `db.moved`; UsageError `db.revision_form`; as `migrating` and `MigratingSession.run`.
         """
@@ -117,19 +112,14 @@ class Reverter(Migrator):
         refuse_pooler_port(self._url)
         with self._migrating(Migrate(statement_timeout=statement_timeout), notify) as session:
             status = self._status_under_lock(session)
-            allowed(status)
+            check(status)
             if status.current != seen.current:
-                raise Conflict(
-                    "db.moved",
-                    f"another migrator moved the database from {seen.current} to {status.current}; nothing was done",
-                    hint="look with `bazar db status`, then run it again",
-                )
+                raise moved(seen.current, status.current)
             self._refuse_mixed(seen.would_revert)
-            moves = self._moves(session, MigrationLog(self._grant, audited=True))
-            reverted = self._revert(session, seen.would_revert, moves, notify)
-            applied = self._apply(session, seen.would_revert[::-1] if again else (), moves, notify)
+            alembic = self._alembic_run(session, MigrationLog(self._grant, audited=True))
+            reverted = self._revert(session, seen.would_revert, alembic, notify)
+            applied = self._apply(session, seen.would_revert[::-1] if again else (), alembic, notify)
             after = self._status_under_lock(session)
-        after = self.judged(after)
         return RolledBack(
             place=after.place,
             current=after.current,
@@ -146,39 +136,36 @@ class Reverter(Migrator):
         )
 
     def _revert(
-        self, session: MigratingSession, revisions: Sequence[Revision], moves: Moves, notify: Callable[[str], None]
+        self,
+        session: MigratingSession,
+        revisions: Sequence[Revision],
+        alembic: AlembicRun,
+        notify: Callable[[str], None],
     ) -> list[AppliedRevision]:
-        resume = f"mend what it says; then `bazar db rollback --to {self._below(revisions[-1])}` goes on"
-        return session.run(revisions, moves.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
+        resume = f"correct the cause, then run `bazar db rollback --to {self._below(revisions[-1])}`"
+        return session.run(revisions, alembic.down, lambda r: notify(f"Rolling back {r.id}: {r.message}"), resume)
 
     def _below(self, revision: Revision) -> str:
         known = [r.id for r in self._revisions]
         return known[known.index(revision.id) - 1]
 
-    def _down(self, status: MigrationStatus, going: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        def render(script: Script, place: int) -> None:
-            self._written(script, _without(status, going[:place])).down(r.id for r in going[place:])
+    def _down(self, status: MigrationStatus, chosen: tuple[Revision, ...]) -> Callable[[ScriptLog], None]:
+        def render(script: ScriptLog) -> None:
+            self._written(script, [r.id for r in status.applied]).down(r.id for r in chosen)
 
         return render
 
-    def _lost_tables(self, sql: str) -> tuple[LostTable, ...]:
-        names = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))
-        if not names:
+    def _about_rows(self, tables: list[str]) -> tuple[LostTable, ...]:
+        if not tables:
             return ()
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
                 connection.execute(begin(read_only=True).encode())
-                return estimated_rows(connection, names)
+                return estimated_rows(connection, tables)
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
 
-def _without(status: MigrationStatus, gone: Sequence[Revision]) -> list[str]:
-    taken = {revision.id for revision in gone}
-    return [r.id for r in status.applied if r.id not in taken]
-
-
-def _lost_columns(sql: str) -> tuple[str, ...]:
-    return tuple(
-        f"{table}.{column}" for table, rest in _DROPPED_COLUMN.findall(sql) for column in _COLUMN.findall(rest)
-    )
+def _without(status: MigrationStatus, removed: Sequence[Revision]) -> list[str]:
+    ids = {revision.id for revision in removed}
+    return [r.id for r in status.applied if r.id not in ids]

@@ -1,4 +1,4 @@
-"""The connection that migrates, and one revision on it: under the lock, tried again while a table is locked."""
+"""The session that migrates: it holds the migration lock, and runs a revision again if a lock stopped it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from bazar_cli.adapters.migrations.blockers import Blocker, BlockerWatch, Watched, named
 from bazar_cli.adapters.migrations.connection import driver_error, driver_of, open_to_migrate
+from bazar_cli.adapters.postgres import locks
 from bazar_cli.adapters.postgres.diagnostics import Diagnostics, diagnostics_of
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.migration_lock import LockWait, migration_lock
@@ -23,48 +23,43 @@ from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, AppliedRevision
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 
 if TYPE_CHECKING:
+    from bazar_cli.domain.db.locks import LockSession
     from bazar_cli.domain.db.migrations import Revision
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
 T = TypeVar("T")
 RETRIES = 10
-_RESUME = "mend what it says, then run `bazar db migrate`: it goes on from there"
+_SHOWN_HOLDERS = 3
+_RESUME = "correct the cause, then run `bazar db migrate`: it continues with this revision"
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = frozenset({_LOCK_NOT_AVAILABLE, "40P01"})
-_OF_STATEMENTS = (DBAPIError, PendingRollbackError, psycopg.Error)
-_OF_THE_REVISION = frozenset({"postgres.unexpected", "postgres.rejected", "db.not_migrated"})
-"""Errors of a statement that mean something else in a command than in a revision."""
-_TAKEN_BACK = frozenset({"postgres.busy", "postgres.read_only"})
-"""Errors after which the server has taken the transaction back, and said so."""
+_DATABASE_ERRORS = (DBAPIError, PendingRollbackError, psycopg.Error)
+_CODES_OF_REVISIONS = frozenset({"postgres.unexpected", "postgres.rejected", "db.not_migrated"})
+"""Error codes that mean `db.revision_failed` if they come from a revision."""
+_ROLLED_BACK = frozenset({"postgres.busy", "postgres.read_only"})
+"""Error codes after which the server has rolled the transaction back."""
 
 
 @dataclass
 class _Attempt:
-    """One try of something that a lock may stop: how often it was tried before, and since when."""
+    """One attempt of something that a lock may stop: the number of earlier ones, and when the first began."""
 
     number: int = 0
     began: float = field(default_factory=time.monotonic)
-    watched: Watched | None = None
-
-    @property
-    def blockers(self) -> tuple[Blocker, ...]:
-        """Who held what it waited for."""
-        return () if self.watched is None else self.watched.blockers
 
     @property
     def milliseconds(self) -> int:
-        """The time since the first try."""
+        """The time since the first attempt."""
         return round((time.monotonic() - self.began) * 1000)
 
 
 class MigratingSession:
     """A connection that holds the migration lock.
 
-    Parameters: `lock_timeout` is how long a statement waits for a table, `lock_wait` how long one does that is
-    alone in its revision and harms nobody by waiting, and `statement_timeout` how long it may take, 0 for no limit;
-    all in seconds.
+    Parameters, in seconds: a statement waits `lock_timeout` for a table, and `lock_wait` if its revision has no
+    transaction, as nobody waits behind it. It may take `statement_timeout`, 0 for no limit.
     """
 
     def __init__(
@@ -72,7 +67,6 @@ class MigratingSession:
         target: Target,
         connection: Connection,
         lock: LockWait,
-        watch: BlockerWatch,
         lock_timeout: float,
         lock_wait: float,
         statement_timeout: float,
@@ -81,7 +75,6 @@ class MigratingSession:
         self.connection = connection
         self.lock = lock
         self._target = target
-        self._watch = watch
         self._lock_timeout = lock_timeout
         self._lock_wait = lock_wait
         self._statement_timeout = statement_timeout
@@ -93,35 +86,37 @@ class MigratingSession:
         return driver_of(self.connection)
 
     def translate(self, error: DBAPIError | psycopg.Error) -> BazarError:
-        """Return the domain error for one of this session, whose limits are its own."""
+        """Return the domain error for an error of this session."""
         return translate(driver_error(error), self._target, own_timeout=self._statement_timeout)
 
     def run(
         self,
         revisions: Sequence[Revision],
         move: Callable[[Iterator[str]], None],
-        told: Callable[[Revision], None],
+        announce: Callable[[Revision], None],
         resume: str = _RESUME,
         before: Sequence[AppliedRevision] = (),
     ) -> list[AppliedRevision]:
-        """Move the database over revisions, each in its own transaction; start one again that a lock stopped.
+        """Run revisions up or down, each in its own transaction; run one again if a lock stopped it.
 
-        Parameters: `move` takes their names from an iterator and moves over each before it asks for the next one;
-        `told` gets each revision before it begins; `resume` and `before` say how to go on and what was applied.
+        Parameters: `move` takes their names from an iterator and runs each before it asks for the next one; `announce`
+        gets each revision before it begins; `resume` is a hint for errors; `before` was applied earlier in this run.
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
         moved: list[AppliedRevision] = []
         attempt = _Attempt()
 
-        def course() -> Generator[str]:
+        def names() -> Generator[str]:
             nonlocal attempt
             for revision in revisions[len(moved) :]:
                 if attempt.number == 0:
-                    told(revision)
-                # In the transaction of the revision, which Alembic goes on with.
+                    announce(revision)
+                if not revision.transactional and (holders := self._holders()):
+                    # It may wait for them longer than others do.
+                    self._notify(f"Waiting for {_named(holders)}")
+                # Alembic continues in the transaction that this opens.
                 self.lock.check(self._patience(revision))
-                with self._watch.over() as attempt.watched:
-                    yield revision.id
+                yield revision.id
                 moved.append(AppliedRevision(revision, attempt.milliseconds, attempt.number))
                 attempt = _Attempt()
 
@@ -133,17 +128,17 @@ class MigratingSession:
 
         while len(moved) < len(revisions):
             revision = revisions[len(moved)]
-            # What Alembic asks before its first step waits no longer for a lock either.
+            # For Alembic's own statements before its first step.
             self._check(self._patience(revision))
-            steps = course()
+            steps = names()
             try:
                 move(steps)
-            except _OF_STATEMENTS as raised:
+            except _DATABASE_ERRORS as raised:
                 if len(moved) == len(revisions):
-                    # What Alembic ends a run with; a lock stops it no second time.
-                    raise self.translate(_of_the_database(raised)) from raised
+                    # Alembic's own statements after its last step.
+                    raise self.translate(_database_error(raised)) from raised
                 revision = revisions[len(moved)]
-                # What runs without a transaction may have left half of itself: that is for the next run to look at.
+                # A revision without a transaction may be half done: the next run repairs that.
                 self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
             except BazarError:
                 raise
@@ -152,7 +147,7 @@ class MigratingSession:
                     raise
                 self._roll_back()
                 revision = revisions[len(moved)]
-                raise _failed_revision(revision, _said(raised), facts(), resume) from raised
+                raise _failed_revision(revision, _kind_and_text(raised), facts(), resume) from raised
             finally:
                 steps.close()
         return moved
@@ -167,9 +162,8 @@ class MigratingSession:
         while True:
             try:
                 self._check(self._lock_timeout)
-                with self._watch.over() as attempt.watched:
-                    return move()
-            except _OF_STATEMENTS as raised:
+                return move()
+            except _DATABASE_ERRORS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: self.translate(error))
 
     def _patience(self, revision: Revision) -> float:
@@ -183,6 +177,12 @@ class MigratingSession:
         self.connection.rollback()
         self.lock.roll_back()  # of what began without SQLAlchemy
 
+    def _holders(self) -> tuple[LockSession, ...]:
+        """The sessions that have locked tables of bazar's and wait for nobody, the oldest transaction first."""
+        with self.driver.transaction():
+            found = locks.sessions(self.driver)
+        return tuple(session for session in found if session.tables and not session.blocked_by)
+
     def _wait_or_raise(
         self,
         raised: Exception,
@@ -193,14 +193,14 @@ class MigratingSession:
         *,
         again: bool = True,
     ) -> None:
-        error = _of_the_database(raised)
+        error = _database_error(raised)
         self._roll_back()
         sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
         if sqlstate not in _BUSY:
             raise failed(error, sqlstate) from raised
         if not again or attempt.number == RETRIES:
-            raise _busy(what, sqlstate, attempt.blockers, facts) from raised
-        self._notify(f"{what} waited too long for {named(attempt.blockers)}; trying again")
+            raise _busy(what, sqlstate, self._holders(), facts) from raised
+        self._notify(f"{what} waited too long for {_named(self._holders())}; trying again")
         attempt.number += 1
         time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
 
@@ -213,63 +213,82 @@ class MigratingSession:
         resume: str,
     ) -> BazarError:
         facts = {**facts, "sqlstate": sqlstate}
-        said = self.translate(error)
-        if said.code in _OF_THE_REVISION:
+        translated = self.translate(error)
+        if translated.code in _CODES_OF_REVISIONS:
             own = diagnostics_of(driver_error(error))
             return _failed_revision(revision, own.text, facts, own.advice(resume))
-        if said.code in _TAKEN_BACK:
-            said.message = f"revision {revision.id} failed, and {_left_of(revision)}: {said.message}"
-        said.details.update(facts)
-        return said
+        if translated.code in _ROLLED_BACK:
+            translated.message = f"revision {revision.id} failed, and {_what_remains(revision)}: {translated.message}"
+        translated.details.update(facts)
+        return translated
 
 
 def _failed_revision(revision: Revision, why: str, facts: Mapping[str, object], resume: str) -> Conflict:
     return Conflict(
         "db.revision_failed",
-        f"revision {revision.id} failed, and {_left_of(revision)}: {why}",
+        f"revision {revision.id} failed, and {_what_remains(revision)}: {why}",
         hint=resume,
         details={**facts},
     )
 
 
-def _left_of(revision: Revision) -> str:
+def _what_remains(revision: Revision) -> str:
     return "nothing of it is left" if revision.transactional else "it runs without a transaction"
 
 
 def failed_within(error: Exception, revision: Revision) -> Exception:
-    """Return the error for a revision that failed in a larger transaction; what a lock did stays what it is."""
+    """Return the error for a revision that failed in a larger transaction; an error by a lock is returned unchanged."""
     facts: dict[str, object] = {"revision": revision.id, "applied": []}
     if isinstance(error, DBAPIError):
         if getattr(error.orig, "sqlstate", None) in _BUSY or error.connection_invalidated:
             return error
         facts["sqlstate"] = getattr(error.orig, "sqlstate", None)
-    own = diagnostics_of(driver_error(error)) if isinstance(error, DBAPIError) else Diagnostics(None, _said(error))
+    own = (
+        diagnostics_of(driver_error(error))
+        if isinstance(error, DBAPIError)
+        else Diagnostics(None, _kind_and_text(error))
+    )
     return Conflict(
         "db.revision_failed",
         f"revision {revision.id} failed, and nothing was done: {own.text}",
-        hint=own.advice("mend the revision, then run the command again"),
+        hint=own.advice("correct the revision, then run the command again"),
         details=facts,
     )
 
 
-def _said(error: Exception) -> str:
-    """What code of a revision's own raised: its kind says more than its text alone."""
+def _kind_and_text(error: Exception) -> str:
+    """The kind of an error and the first line of its text."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _busy(
-    what: str, sqlstate: str | None, blockers: tuple[Blocker, ...], facts: Mapping[str, object]
+    what: str, sqlstate: str | None, holders: tuple[LockSession, ...], facts: Mapping[str, object]
 ) -> BackendUnavailable:
     return BackendUnavailable(
         "postgres.busy",
-        f"a table that {what} needs stayed locked by {named(blockers)}",
+        f"a table that {what} needs stayed locked by {_named(holders)}",
         hint="end what holds it, then run the command again",
-        details={**facts, "sqlstate": sqlstate, "blockers": [blocker.details for blocker in blockers]},
+        details={**facts, "sqlstate": sqlstate, "blockers": [_details(holder) for holder in holders]},
     )
 
 
-def _of_the_database(raised: BaseException) -> DBAPIError | psycopg.Error:
-    """The error that came first: a connection that broke outside a transaction brings another one while it ends."""
+def _details(session: LockSession) -> dict[str, object]:
+    return {
+        "pid": session.pid,
+        "application": session.application,
+        "user": session.user,
+        "seconds": session.age_seconds,
+    }
+
+
+def _named(sessions: tuple[LockSession, ...]) -> str:
+    shown = ", ".join(session.text for session in sessions[:_SHOWN_HOLDERS])
+    more = len(sessions) - _SHOWN_HOLDERS
+    return (f"{shown} and {more} more" if more > 0 else shown) or "another session"
+
+
+def _database_error(raised: BaseException) -> DBAPIError | psycopg.Error:
+    """The first error of a chain: a connection that breaks outside a transaction raises another one when it ends."""
     found: BaseException | None = raised
     while found is not None and not isinstance(found, (DBAPIError, psycopg.Error)):
         found = found.__cause__ or found.__context__
@@ -292,14 +311,14 @@ def migrating(
 ) -> Generator[MigratingSession]:
     """Open the connection and hold the migration lock for the block.
 
-    Parameters: times as of `MigratingSession`; `settings` are set for the session; `name` is what others see of it.
+    Parameters: times as of `MigratingSession`; `settings` are set for the session; `name` is its name for others.
     Raises: Refused `db.transaction_pooler`; BackendUnavailable `postgres.read_only`, `db.lock_timeout`; as `translate`
     says.
     """
     limit = {STATEMENT_TIMEOUT: f"{statement_timeout}s"}
 
-    def waiting(who: str) -> None:
-        notify(f"Waiting for {who}")
+    def waiting(holder: str) -> None:
+        notify(f"Waiting for {holder}")
 
     engine = create_engine(
         "postgresql+psycopg://",
@@ -311,16 +330,15 @@ def migrating(
         with (
             _writable(engine.connect(), target) as connection,
             migration_lock(driver_of(connection), lock_wait, waiting) as lock,
-            BlockerWatch(url, lock.pid, lock_timeout, waiting) as watch,
         ):
-            yield MigratingSession(target, connection, lock, watch, lock_timeout, lock_wait, statement_timeout, notify)
+            yield MigratingSession(target, connection, lock, lock_timeout, lock_wait, statement_timeout, notify)
     except (DBAPIError, psycopg.Error) as error:
         raise translate(driver_error(error), target, own_timeout=statement_timeout) from error
 
 
 @contextmanager
 def _writable(connection: Connection, target: Target) -> Generator[Connection]:
-    """Close the connection after the block. Raises: BackendUnavailable `postgres.read_only` before anything is done."""
+    """Close the connection after the block. Raises: BackendUnavailable `postgres.read_only`, before the block."""
     with connection:
         driver = driver_of(connection)
         with driver.transaction():

@@ -1,11 +1,11 @@
-"""The marker: the one row that names the environment of a database and whether it is protected."""
+"""The marker of a database, its one row in `bazar.deployment`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
-from bazar_cli.domain.db.database import DatabaseMarker, no_marker
+from bazar_cli.domain.db.marker import DatabaseMarker, no_marker
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -21,17 +21,17 @@ def find(connection: Connection) -> DatabaseMarker:
 
 
 def find_if_any(connection: Connection) -> DatabaseMarker | None:
-    """Return the marker; None for a database that has lost it."""
+    """Return the marker; None for a database without one."""
     return fetch_one(connection, DatabaseMarker, _FIND)
 
 
 def lock(connection: Connection) -> DatabaseMarker:
-    """Return the marker and keep others from changing it until the transaction ends. Raises: as `find`."""
+    """Return the marker and lock its row until the transaction ends. Raises: as `find`."""
     return _one(connection, f"{_FIND} FOR UPDATE")
 
 
 def change(connection: Connection, environment: str, *, protected: bool) -> None:
-    """Write environment and protection; the id does not change."""
+    """Set environment and protection; the id stays."""
     connection.execute(
         "UPDATE bazar.deployment SET environment = %(environment)s, protected = %(protected)s",
         {"environment": environment, "protected": protected},

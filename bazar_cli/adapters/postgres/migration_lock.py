@@ -1,7 +1,6 @@
-"""One migrator at a time: a session-level advisory lock, polled, on the connection that migrates.
+"""The migration lock: a session-level advisory lock on the connection that migrates, one at a time.
 
-A blocking wait would deadlock with CREATE INDEX CONCURRENTLY of the holder (measured), so waiters
-poll and are never inside a transaction.
+Waiters poll outside of any transaction, as a blocking wait deadlocks with CREATE INDEX CONCURRENTLY of the holder.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _KEPT = """
 
 
 class LockWait:
-    """The lock, once held: the wait for it in milliseconds, its last holder, and a check that it is still held."""
+    """The lock once held: the milliseconds of waiting, who held it before, and a check that it is still held."""
 
     milliseconds = 0
     holder: str | None = None
@@ -55,10 +54,10 @@ class LockWait:
             self._connection.rollback()
 
     def check(self, lock_timeout: float) -> None:
-        """Make sure that the process which took the lock serves this connection and holds it.
+        """Make sure that the server process which took the lock serves this connection and still holds it.
 
-        A pooler that hands out another process at each transaction would let two migrators work at once. From here on
-        it waits `lock_timeout` seconds at most for each other lock. Another process keeps its own limit.
+        A pooler that hands out another process at each transaction would let two migrations run at once. From here on
+        the process waits `lock_timeout` seconds at most for each other lock; another process keeps its own limit.
         Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
         values = {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}
@@ -68,7 +67,7 @@ class LockWait:
                 "db.lock_lost",
                 f"the migration lock is lost: server process {self.pid} took it, and now {pid} answers"
                 if pid != self.pid
-                else f"the migration lock is lost: server process {self.pid} does not hold it any more",
+                else f"the migration lock is lost: server process {self.pid} no longer holds it",
                 hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
                 details={"pid": self.pid, "answering_pid": pid},
             )

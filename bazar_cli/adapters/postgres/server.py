@@ -1,4 +1,4 @@
-"""The server of a target's database: over another database of it, this one is made and dropped."""
+"""The server of a target's database, which creates and drops it over a maintenance database."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _EXISTS = frozenset({"42P04", "23505"})
-"""The second one when two sessions create it at the same moment."""
+"""The second one if two sessions create it at the same moment."""
 _ABSENT = "3D000"
 _IN_USE = "55006"
-_MAY_NOT = "42501"
+_NO_PRIVILEGE = "42501"
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session in the database."""
+    """A session that is connected to the database."""
 
     pid: int
     application: str
@@ -46,7 +46,7 @@ class Session:
 
 
 class Server:
-    """Where the database of one target is, over DATABASE_MIGRATION_URL where it is set: a pooler knows no other."""
+    """The server of one target, over DATABASE_MIGRATION_URL if it is set: a pooler may offer no other database."""
 
     def __init__(self, target: Target) -> None:
         self._target = target.to_migrate
@@ -55,17 +55,17 @@ class Server:
         self.host = str(conninfo_to_dict(self._url.reveal()).get("host") or "localhost")
 
     @property
-    def keeps_it(self) -> bool:
-        """Whether it is one of the databases without which a server cannot be looked after."""
+    def is_maintenance_database(self) -> bool:
+        """Whether the server itself needs the database, such as `postgres`."""
         return self.database in {*MAINTENANCE, "template0"}
 
     def exists(self) -> bool:
-        """Say whether the database is there. Raises: as `translate` says."""
+        """Return whether the database exists. Raises: as `translate` says."""
         with self._maintenance() as connection:
             return has_database(connection, self.database)
 
     def create(self) -> bool:
-        """Make the database; False when it was there, or another run was faster.
+        """Create the database; return False if it existed, or another run was faster.
 
         Raises: Conflict `db.may_not_create`; BackendUnavailable `postgres.busy`; as `translate` says.
         """
@@ -79,7 +79,7 @@ class Server:
                     return False
                 if error.sqlstate == _IN_USE:
                     raise _busy(f"the template that {self.database} is copied from is in use") from error
-                if error.sqlstate == _MAY_NOT:
+                if error.sqlstate == _NO_PRIVILEGE:
                     raise Conflict(
                         "db.may_not_create",
                         f"the database user may not create {self.database}",
@@ -91,13 +91,13 @@ class Server:
             return True
 
     def marker(self) -> tuple[UUID, Marker] | None:
-        """Return what the database says of itself, with its id. Raises: as `translate` says."""
+        """Return the marker of the database, with its id. Raises: as `translate` says."""
         with self._database() as connection:
             row = connection.execute("SELECT id, environment, protected FROM bazar.deployment").fetchone()
             return None if row is None else (row[0], Marker(row[1], row[2]))
 
     def refuse_read_only(self) -> None:
-        """Check that the database takes writes: its settings do not hold in the database from which it is dropped.
+        """Refuse a read-only database: its settings do not apply to the connection that drops it.
 
         Raises: BackendUnavailable `postgres.read_only`; as `translate` says.
         """
@@ -115,9 +115,9 @@ class Server:
         return tuple(Session(row[0], row[1] or "no name", row[2] or "unknown") for row in rows)
 
     def drop(self) -> None:
-        """Drop the database; one that is gone already is what was wanted.
+        """Drop the database, if it still exists.
 
-        Raises: Conflict `db.may_not_drop`; BackendUnavailable `postgres.busy` when somebody came in meanwhile.
+        Raises: Conflict `db.may_not_drop`; BackendUnavailable `postgres.busy` if a session has connected.
         """
         with self._maintenance() as connection:
             try:
@@ -126,8 +126,8 @@ class Server:
                 if error.sqlstate == _ABSENT:
                     return
                 if error.sqlstate == _IN_USE:
-                    raise _busy(f"another session has connected to {self.database} meanwhile") from error
-                if error.sqlstate == _MAY_NOT:
+                    raise _busy(f"a session has connected to {self.database}") from error
+                if error.sqlstate == _NO_PRIVILEGE:
                     raise Conflict(
                         "db.may_not_drop",
                         f"the database user does not own {self.database}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db.database import CREATE, CreateDatabase, CreatedDatabase
-from bazar_cli.services.db import database
+from bazar_cli.domain.db.create_and_drop import CREATE, CreateDatabase, CreatedDatabase
+from bazar_cli.services.db import create_and_drop
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import CREATED
@@ -15,7 +15,7 @@ def run(run: Run[CreatedDatabase]) -> None:
 
     It connects to the database postgres, or template1, of the same server.
     """
-    made = run.perform(database.create, CreateDatabase())
+    made = run.perform(create_and_drop.create, CreateDatabase())
     if not made.created:
         run.notice(f"{made.database} exists already")
     run.show(made)

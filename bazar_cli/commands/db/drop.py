@@ -6,8 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db.database import DROP, DropDatabase, DroppedDatabase
-from bazar_cli.services.db import database
+from bazar_cli.domain.db.create_and_drop import DROP, DropDatabase, DroppedDatabase
+from bazar_cli.services.db import create_and_drop
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import DROPPED
@@ -25,4 +25,4 @@ def run(
     The audit log and the data of others are lost; identities at Supabase are kept. A protected database is refused,
     whatever the options, and so is a database with open connections.
     """
-    run.show(run.perform(database.drop, DropDatabase(confirm)))
+    run.show(run.perform(create_and_drop.drop, DropDatabase(confirm)))

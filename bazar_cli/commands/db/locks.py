@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks
+from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks
 from bazar_cli.services.db import locks
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

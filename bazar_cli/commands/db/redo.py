@@ -21,7 +21,7 @@ def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> Non
     request = Redo(statement_timeout=statement_timeout)
     done = run.perform(lambda backends, grant, asked: rollback.redo(backends, grant, asked, run.notice), request)
     if done.would_revert:
-        run.notice(rollback.told(done, again=True))
+        run.notice(rollback.consequences(done, again=True))
     elif not done.reverted:
         run.notice("nothing is applied")
     run.summarize(summary(done))

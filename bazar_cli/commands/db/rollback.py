@@ -34,7 +34,7 @@ def run(
     request = Rollback(steps, to, statement_timeout=statement_timeout)
     done = run.perform(lambda backends, grant, asked: rollback.rollback(backends, grant, asked, run.notice), request)
     if done.would_revert:
-        run.notice(rollback.told(done, again=False))
+        run.notice(rollback.consequences(done, again=False))
     elif not done.reverted:
         run.notice("there is nothing to roll back")
     run.summarize(summary(done))

@@ -8,7 +8,7 @@ from typer import Option
 
 from bazar_cli.domain.db.migrations import STATUS, GetStatus, MigrationStatus, disagreement
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.services.db import migrate
+from bazar_cli.services.db import status
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views import db as views
@@ -20,21 +20,21 @@ def run(
     check: Annotated[bool, Option("--check", help="exit code 9 if revisions are pending, 6 if they disagree")] = False,
 ) -> int:
     """Show the revision of the database and what is pending."""
-    status = run.perform(migrate.status, GetStatus())
-    run.show(status)
-    if not status.place.frees_locks_of_the_dead:
+    found = run.perform(status.status, GetStatus())
+    run.show(found)
+    if not found.place.frees_locks_of_the_dead:
         run.notice("before Postgres 14 a killed migration holds its lock until its statement ends")
-    if status.read_only is not None:
+    if found.read_only is not None:
         run.warn(
-            f"the database takes no writes: {status.read_only.text};"
-            f" {status.read_only.remedy(run.target.to_migrate.database_variable)}"
+            f"the database takes no writes: {found.read_only.text};"
+            f" {found.read_only.remedy(run.target.to_migrate.database_variable)}"
         )
-    wrong = disagreement(status)
+    wrong = disagreement(found)
     if wrong is not None:
         if check:
             raise wrong
         run.warn(f"{wrong.message}; {wrong.hint}")
-    if not check or not status.pending:
+    if not check or not found.pending:
         return ExitCode.DONE
-    run.warn(f"pending: {', '.join(r.id for r in status.pending)}; run `bazar db migrate`")
+    run.warn(f"pending: {', '.join(r.id for r in found.pending)}; run `bazar db migrate`")
     return ExitCode.FINDING

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.db.migrations import WAIT, Wait, Waited
-from bazar_cli.services.db import migrate
+from bazar_cli.services.db import status
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.db import WAITED
@@ -22,4 +22,4 @@ def run(
 
     An error that waiting cannot solve, such as a wrong password, ends the command at once.
     """
-    run.show(migrate.wait(run.target, Wait(timeout)))
+    run.show(status.wait(run.target, Wait(timeout)))

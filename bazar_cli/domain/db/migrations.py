@@ -1,4 +1,4 @@
-"""The database's own use cases: what is migrated, what is pending, what waits."""
+"""Use cases on migrations: status, migrate, rollback, redo, and waiting for the database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bazar_cli.domain.errors import Conflict, Refused, UsageError
 
 MIGRATE = requires("db.migrate", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 STATUS = requires("db.status", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
+CURRENT = requires("db.current", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
 ROLLBACK = requires("db.rollback", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 REDO = requires("db.redo", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 WAIT = public("db.wait", "it opens a connection and reads nothing")
@@ -26,7 +27,7 @@ STATEMENT_TIMEOUT = "statement_timeout"
 _LOOKS_FOR_CLIENTS = 14
 DAY_SECONDS = 86_400.0
 SHORTEST_SECONDS = 0.001
-"""Postgres counts in milliseconds, and takes none of them for waiting without end."""
+"""Postgres counts in milliseconds, and 0 means no limit."""
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -39,15 +40,16 @@ class Revision:
     checksum: str = ""
     """SHA-256 of the file, in hexadecimal digits."""
     transactional: bool = True
-    """Whether it runs in a transaction; what cannot, such as CREATE INDEX CONCURRENTLY, is alone in its file."""
-    destructive: bool | None = None
-    """Whether the way that is to be gone takes data away (`domain.db.destruction`); None where nobody looked, or where
-    its SQL depends on data."""
+    """Whether it runs in a transaction; CREATE INDEX CONCURRENTLY cannot, and is alone in its file."""
+    destructive: bool = False
+    """Whether it deletes data: its `upgrade()`, or its `downgrade()` if it is to be rolled back."""
+    downgrade_loses: tuple[str, ...] = ()
+    """The tables, and the columns as `bazar.users.name`, that `downgrade()` drops with their data."""
 
 
 @dataclass(frozen=True)
 class ChangedRevision:
-    """An applied revision whose file is not the one that was applied."""
+    """An applied revision whose file has changed since."""
 
     revision: Revision
     applied_checksum: str
@@ -55,7 +57,7 @@ class ChangedRevision:
 
 @dataclass(frozen=True)
 class Marker:
-    """What the database says of itself; destructive commands read it."""
+    """The marker of a database, which destructive commands obey."""
 
     environment: str
     protected: bool
@@ -72,16 +74,16 @@ class Place:
 
     @property
     def frees_locks_of_the_dead(self) -> bool:
-        """Whether the server looks, during a statement, if its client is still there: Postgres 14 and later do."""
+        """Whether the server notices during a statement that its client has ended: Postgres 14 and later do."""
         major = re.match(r"[0-9]+", self.server_version)
         return major is not None and int(major[0]) >= _LOOKS_FOR_CLIENTS
 
 
 CHANGED_BY_HAND = (
-    "where nothing is pending, the tables were changed by hand: make what is missing again as migrations/versions does,"
-    " or restore a backup"
+    "if nothing is pending, the tables were changed by hand: make the missing objects as migrations/versions does, or"
+    " restore a backup"
 )
-"""What is wrong with a database at the head of the revisions that lacks one of their objects."""
+"""The hint for a database at the head that lacks an object of a revision."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,27 @@ class MigrationStatus:
     unknown: bool
     """The database is at a revision that this release does not have: a newer bazar migrated it."""
     changed: tuple[ChangedRevision, ...] = ()
-    """Applied from other files than those of this release, by the log of migrations."""
+    """Revisions that were applied from other files than those of this release."""
     read_only: ReadOnly | None = None
-    """Why the database takes no writes; None where it does."""
+    """Why the database takes no writes; None if it takes them."""
 
 
 @dataclass(frozen=True)
 class GetStatus:
     """What `db status` was asked."""
+
+
+@dataclass(frozen=True)
+class GetCurrent:
+    """What `db current` was asked."""
+
+
+@dataclass(frozen=True)
+class CurrentRevision:
+    """The revision that a database is at; None for one without tables."""
+
+    revision: str | None
+    is_head: bool
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,7 @@ class Migrate:
 
 @dataclass(frozen=True)
 class AppliedRevision:
-    """A revision that this run applied, in milliseconds, and how often a lock made it start again."""
+    """A revision that this run applied or rolled back, its duration, and how often a lock made it start again."""
 
     revision: Revision
     milliseconds: int
@@ -175,15 +190,15 @@ class Migrated:
     pending: tuple[Revision, ...]
     waited_ms: int
     holder: str | None
-    """Who held the migration lock while this run waited."""
+    """The session that held the migration lock while this run waited."""
     sql: str | None = None
     would_apply: tuple[Revision, ...] | None = None
-    """Those of `pending` that were asked for; None where this was no dry run."""
+    """Those of `pending` that were asked for; None if this was not a dry run."""
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """What `db rollback` was asked: so many revisions, all after one, or the newest where both are None.
+    """What `db rollback` was asked: the last `steps` revisions, all after `to`, or the newest if both are None.
 
     Parameters: `statement_timeout` as in `Migrate`.
     """
@@ -204,7 +219,7 @@ class Redo:
 
 @dataclass(frozen=True)
 class LostTable:
-    """A table that a rollback drops, with about so many rows."""
+    """A table that loses its rows, and about how many there are."""
 
     name: str
     rows: int
@@ -222,7 +237,7 @@ class RolledBack:
     """Applied again, by `db redo`."""
     would_revert: tuple[Revision, ...]
     would_apply: tuple[Revision, ...]
-    """Again, of a dry run of `db redo`; `pending` is what stays unapplied."""
+    """Applied again, by `db redo`; of a dry run."""
     pending: tuple[Revision, ...]
     lost_tables: tuple[LostTable, ...]
     lost_columns: tuple[str, ...]
@@ -247,7 +262,7 @@ class Waited:
 
 
 def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> None:
-    """Refuse what takes away on a database that is protected, unless bazar has nothing there yet.
+    """Refuse a destructive command on a protected database.
 
     One with bazar's tables and without marker counts as protected, unless it is the embedded stack's.
     Parameters: `doing` as in `refuse_by_marker`. Raises: Refused `db.protected`, `db.unmarked`.
@@ -259,9 +274,9 @@ def refuse_protected(status: MigrationStatus, doing: str, *, embedded: bool) -> 
 
 
 def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str) -> Marker:
-    """Return the marker of a database that may be taken from; nothing that the operator gives overrides another one.
+    """Return the marker of an unprotected database. No option overrides the marker.
 
-    Parameters: `doing` names it at the start of a sentence's end, such as `rolling back`.
+    Parameters: `doing` names the command, such as `rolling back`.
     Raises: Refused `db.protected`, `db.unmarked`.
     """
     details = {"host": host, "database": database, "environment": None if marker is None else marker.environment}
@@ -269,7 +284,7 @@ def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str
         raise Refused(
             "db.unmarked",
             f"{database} on {host} has lost its marker and counts as protected: {doing} is refused",
-            hint="`bazar db migrate --env NAME` marks it anew, with --unprotected where that is true of it",
+            hint="`bazar db migrate --env NAME` makes a new marker, with --unprotected for an unprotected one",
             details=details,
         )
     if marker.protected:
@@ -277,10 +292,19 @@ def refuse_by_marker(host: str, database: str, marker: Marker | None, doing: str
         raise Refused(
             "db.protected",
             f"{database} on {host} is marked {marker.environment}, protected: {doing} is refused",
-            hint=f"no option overrides the marker; if it is no longer true: `{unprotect}`",
+            hint=f"no option overrides the marker. If it is no longer right: `{unprotect}`",
             details=details,
         )
     return marker
+
+
+def moved(before: str | None, now: str | None) -> Conflict:
+    """The error for a database whose revision changed after the operator saw it."""
+    return Conflict(
+        "db.moved",
+        f"another migration changed the revision from {before} to {now}; nothing was done",
+        hint="look with `bazar db status`, then run the command again",
+    )
 
 
 def disagreement(status: MigrationStatus) -> Conflict | None:
@@ -317,14 +341,14 @@ def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float
     if not math.isfinite(seconds) or not least <= seconds <= DAY_SECONDS:
         raise UsageError(
             "usage.invalid_value",
-            f"{option} {seconds:g} is no time to wait: {least:g} to {DAY_SECONDS:.0f} seconds are allowed",
+            f"{option} {seconds:g} is not valid: {least:g} to {DAY_SECONDS:.0f} seconds are allowed",
             hint=f"give {option} a number of seconds",
         )
     return seconds
 
 
 def checked_statement_timeout(seconds: float | None) -> None:
-    """See that a limit of statements is one. Raises: UsageError `usage.invalid_value`."""
+    """Check a time limit for statements. Raises: UsageError `usage.invalid_value`."""
     if seconds is not None:
         checked_seconds("--statement-timeout", seconds, least=SHORTEST_SECONDS)
 

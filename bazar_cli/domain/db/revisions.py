@@ -1,4 +1,4 @@
-"""Use cases on the migration files: what is there, and writing the next one."""
+"""Use cases on the revision files: listing them, and writing the next one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MergeHeads:
 
 @dataclass(frozen=True)
 class NewRevision:
-    """A file that was written; of a dry run, that would be. `revision` and `path` are None where nothing is to do."""
+    """A file that was written, or would be; `revision` and `path` are None if nothing is to do."""
 
     revision: str | None
     down: tuple[str, ...]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant, Spec
 from bazar_cli.domain.consent import ConsentNeeded, Impact
-from bazar_cli.domain.db.database import no_marker
+from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.db.migrations import Marker, Place, refuse_protected
 from bazar_cli.domain.demo import seed as use_cases
 from bazar_cli.domain.demo.data import wanted

@@ -1,4 +1,4 @@
-"""Who holds the migration lock and bazar's tables, and ending a session that holds others up."""
+"""Listing the sessions with locks on bazar's tables, and ending one of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact, check_consent
-from bazar_cli.domain.db import database as use_cases
-from bazar_cli.domain.db.database import LockSession, ShowLocks
+from bazar_cli.domain.db import locks as use_cases
+from bazar_cli.domain.db.locks import LockSession, ShowLocks
 from bazar_cli.domain.errors import BackendUnavailable, NotFound
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.05
 
 
 def show(backends: Backends, grant: Grant, _request: ShowLocks) -> tuple[LockSession, ...]:
-    """Return every session that has to do with bazar's locks."""
+    """Return every session that holds or awaits one of bazar's locks, and those that they wait for."""
     grant.demand(use_cases.LOCKS)
     from bazar_cli.adapters.postgres import locks
 
@@ -30,7 +30,7 @@ def show(backends: Backends, grant: Grant, _request: ShowLocks) -> tuple[LockSes
 def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSession:
     """End one of the sessions that `show` lists; return it.
 
-    Its end comes before its event, and needs no lock: what it holds may be what an event needs.
+    The session is ended before the event is recorded: it may hold what the event needs.
     Raises: NotFound `db.session_not_found`; ConsentNeeded; Conflict `db.may_not_terminate`; BackendUnavailable
     `postgres.read_only`, and `db.session_stays` after 5 s.
     """
@@ -46,25 +46,25 @@ def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSessi
         check_consent(_impact(found), request.agreed, optional=grant.dry_run)
         if grant.dry_run:
             return found
-        # Of a session that ended there must be an event.
+        # Without an event no session may be ended.
         refuse_read_only(connection, backends.target)
         if not locks.end(connection, found):
             raise _not_found(request.terminate)
-    gone = _gone(backends, grant, found)
+    ended = _wait_for_end(backends, grant, found)
     with backends.database().transaction(grant, finishing=True) as connection:
         before = {"pid": found.pid, "application": found.application, "user": found.user, "state": found.state}
         events.record(connection, grant, events.Change("database", marker.name(connection), before=before))
-    if not gone:
+    if not ended:
         raise BackendUnavailable(
             "db.session_stays",
-            f"{found.text} was told to end and has not within {_END_SECONDS:g} s",
+            f"{found.text} has not ended within {_END_SECONDS:g} s, although Postgres was asked to end it",
             hint="look again with `bazar db locks`",
             details={"pid": found.pid},
         )
     return found
 
 
-def _gone(backends: Backends, grant: Grant, session: LockSession) -> bool:
+def _wait_for_end(backends: Backends, grant: Grant, session: LockSession) -> bool:
     from bazar_cli.adapters.postgres import locks
 
     deadline = time.monotonic() + _END_SECONDS
@@ -78,10 +78,10 @@ def _gone(backends: Backends, grant: Grant, session: LockSession) -> bool:
 
 
 def _impact(session: LockSession) -> Impact:
-    doing = "migrates the database" if session.migrating else f"is {session.state or 'in an unknown state'}"
+    activity = "migrates the database" if session.migrating else f"is {session.state or 'in an unknown state'}"
     age = "" if session.age_seconds is None else f" of {session.age_seconds} s"
     return Impact(
-        text=f"This ends {session.text}, which {doing}, and takes back its transaction{age}",
+        text=f"This ends {session.text}, which {activity}, and rolls back its transaction{age}",
         question="End it?",
         command=f"bazar db locks --terminate {session.pid} --yes",
         subject=(str(session.pid), str(session.started_at)),
@@ -92,7 +92,7 @@ def _impact(session: LockSession) -> Impact:
 def _not_found(pid: int | None) -> NotFound:
     return NotFound(
         "db.session_not_found",
-        f"no session with pid {pid} holds or awaits a lock of bazar's",
+        f"no session with pid {pid} holds or awaits one of bazar's locks",
         hint="see `bazar db locks`",
         details={"pid": pid},
     )

@@ -11,8 +11,8 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import reset as use_cases
-from bazar_cli.domain.db.database import urls_differ
-from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, refuse_protected
+from bazar_cli.domain.db.marker import urls_differ
+from bazar_cli.domain.db.migrations import MigrationStatus, disagreement, moved, refuse_protected
 from bazar_cli.domain.db.reset import DatabaseReset, ResetDatabase, ResetPlan, needed_by_others
 from bazar_cli.domain.demo.seed import Seed
 from bazar_cli.domain.errors import Conflict, Refused
@@ -58,16 +58,23 @@ def reset(
         # No reason to refuse: the tables that disagree are dropped.
         notify(f"warning: {wrong.message}")
     check_seed()
+
+    def check_again(now: MigrationStatus) -> None:
+        check(now)
+        if plan.in_place and now.current != plan.current:
+            # Nobody agreed to tables being dropped.
+            raise moved(plan.current, now.current)
+
     if grant.dry_run:
         notify(impact.text)
         notify("Trying the reset, and rolling it back")
-        resetter.rehearse(grant, check, notify)
+        resetter.rehearse(grant, check_again, notify)
         return plan.result(grant.operator.email, found)
 
     def delete(deployment: UUID | None) -> int:
         return created_identities.delete(backends, grant, deployment, notify)
 
-    done = resetter.reset(grant, check, delete if request.identities else None, notify)
+    done = resetter.reset(grant, check_again, delete if request.identities else None, notify)
     if not request.identities and plan.created_users:
         notify(_identities_that_stay(plan.created_users))
     return done
@@ -154,7 +161,7 @@ def _protected_once_made(plan: ResetPlan) -> Refused:
 
 
 def _identities_found(backends: Backends, grant: Grant, request: ResetDatabase, plan: ResetPlan) -> int | None:
-    """How many identities `--identities` would delete; None where nobody looks before it is done."""
+    """How many identities `--identities` would delete; None if they are not counted."""
     if request.identities and (grant.dry_run or request.confirm is None):
         return created_identities.count(backends, grant, plan.deployment)
     return None

@@ -1,4 +1,4 @@
-"""The migration files: what is there, and writing the next one in a checkout."""
+"""Listing the revision files, and writing the next one in a checkout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bazar_cli.domain.db.revisions import (
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.migrations.scripts import Scripts
+    from bazar_cli.adapters.migrations.revision_writer import RevisionWriter
     from bazar_cli.services.gate.backends import Backends
 
 
@@ -25,36 +25,36 @@ def heads() -> tuple[RevisionFile, ...]:
 
     Raises: Conflict `db.revision_unreadable`, `db.duplicate_revision`, `db.missing_revision`.
     """
-    from bazar_cli.adapters.migrations import location
+    from bazar_cli.adapters.migrations import revision_files
 
-    return location.heads(location.script_location())
+    return revision_files.heads(revision_files.script_location())
 
 
 def history() -> tuple[RevisionFile, ...]:
     """Return all revisions, the newest first. Raises: as `heads`."""
-    from bazar_cli.adapters.migrations import location
+    from bazar_cli.adapters.migrations import revision_files
 
-    return location.revision_files(location.script_location())[::-1]
+    return revision_files.revision_files(revision_files.script_location())[::-1]
 
 
 def revision(request: MakeRevision) -> NewRevision:
-    """Write the file that follows the head, or say which it would be.
+    """Write the file that follows the head; a dry run returns its name.
 
     Raises: UsageError `db.message_invalid`; Refused `db.installed_package`; Conflict `db.two_heads`,
     `db.file_exists`; as `heads`.
     """
-    return _scripts().add(checked_message(request.message), dry_run=request.dry_run)
+    return _writer().add(checked_message(request.message), dry_run=request.dry_run)
 
 
 def autogenerate(backends: Backends, grant: Grant, request: MakeRevision) -> NewRevision:
-    """Write the file that brings the target to the models; none where nothing differs.
+    """Write the file that brings the target to the models; none if nothing differs.
 
     Raises: as `revision`; Conflict `db.not_at_head` for a target that is not at the head.
     """
     grant.demand(use_cases.AUTOGENERATE)
     message = checked_message(request.message)
-    scripts = _scripts()
-    scripts.demand_checkout()
+    writer = _writer()
+    writer.demand_checkout()
     status = backends.migrator(grant).status()
     if status.pending or status.unknown:
         raise Conflict(
@@ -64,17 +64,17 @@ def autogenerate(backends: Backends, grant: Grant, request: MakeRevision) -> New
             hint="use a newer checkout" if status.unknown else "run `bazar db migrate` first",
             details={"current": status.current, "head": status.head},
         )
-    made = scripts.add_difference(backends.target, message, dry_run=request.dry_run)
+    made = writer.add_difference(backends.target, message, dry_run=request.dry_run)
     return made or NewRevision(None, (status.head,), message, None)
 
 
 def merge(request: MergeHeads) -> NewRevision:
-    """Write the file that joins all heads; none where there is one head only. Raises: as `revision`."""
+    """Write the file that joins all heads; none if there is one head only. Raises: as `revision`."""
     message = None if request.message is None else checked_message(request.message)
-    return _scripts().merge(message, dry_run=request.dry_run)
+    return _writer().merge(message, dry_run=request.dry_run)
 
 
-def _scripts() -> Scripts:
-    from bazar_cli.adapters.migrations.scripts import Scripts
+def _writer() -> RevisionWriter:
+    from bazar_cli.adapters.migrations.revision_writer import RevisionWriter
 
-    return Scripts()
+    return RevisionWriter()

@@ -1,4 +1,4 @@
-"""`db rollback` and `db redo`: what would go is shown, agreed to, and never taken from a protected database."""
+"""`db rollback` and `db redo`: they show what is lost, ask, and refuse a protected database."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bazar_cli.domain.db.migrations import (
     refuse_protected,
 )
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import counted
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -26,21 +27,21 @@ Notify = Callable[[str], None]
 
 
 def rollback(backends: Backends, grant: Grant, request: Rollback, notify: Notify = lambda _text: None) -> RolledBack:
-    """Take applied revisions back.
+    """Roll back applied revisions.
 
     Raises: Refused `db.protected`; ConsentNeeded; UsageError `db.steps_and_revision`, `db.steps_invalid`; and see
     `adapters.migrations.reverter`.
     """
     grant.demand(use_cases.ROLLBACK)
     if request.steps is not None and request.to is not None:
-        raise UsageError("db.steps_and_revision", "--steps and --to say two different things", hint="give one of them")
+        raise UsageError("db.steps_and_revision", "--steps and --to exclude each other", hint="give one of them")
     if request.steps is not None and request.steps < 1:
-        raise UsageError("db.steps_invalid", f"--steps {request.steps} takes nothing back", hint="give 1 or more")
+        raise UsageError("db.steps_invalid", f"--steps {request.steps} rolls nothing back", hint="give 1 or more")
     return _revert(backends, grant, request, notify)
 
 
 def redo(backends: Backends, grant: Grant, request: Redo, notify: Notify = lambda _text: None) -> RolledBack:
-    """Take the newest applied revision back and apply it again.
+    """Roll the newest applied revision back and apply it again.
 
     Raises: as `rollback`.
     """
@@ -52,57 +53,56 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
     again = isinstance(request, Redo)
     checked_statement_timeout(request.statement_timeout)
 
-    def allowed(status: MigrationStatus) -> None:
+    def check(status: MigrationStatus) -> None:
         refuse_protected(status, "redoing" if again else "rolling back", embedded=backends.target.source.embedded)
 
     reverter = backends.reverter(grant)
     status = reverter.status()
-    allowed(status)
+    check(status)
     if not grant.dry_run:
         reverter.refuse_read_only(status, "nothing is rolled back")
     steps, to = (1, None) if isinstance(request, Redo) else (request.steps, request.to)
-    # The SQL of the way up is only shown: where it depends on data, it can still be run.
-    seen = reverter.preview(status, reverter.going(status, steps, to), again=again and grant.dry_run)
+    # The SQL to apply it again is only shown: a revision that reads rows has none and can be run.
+    seen = reverter.preview(status, reverter.chosen(status, steps, to), again=again and grant.dry_run)
     if not seen.would_revert:
         return seen
     changed = disagreement(status)
     if changed is not None and request.agreed is None:
-        # No reason to refuse: with what goes, the disagreement may go.
+        # No reason to refuse: rolling back may resolve it.
         notify(f"warning: {changed.message}")
     if grant.dry_run:
         return seen
     check_consent(_impact(seen, again=again, to=to), request.agreed)
-    return reverter.revert(seen, allowed, notify, again=again, statement_timeout=request.statement_timeout)
+    return reverter.revert(seen, check, notify, again=again, statement_timeout=request.statement_timeout)
 
 
-def told(seen: RolledBack, *, again: bool) -> str:
-    """Return in sentences what rolling back takes away."""
+def consequences(seen: RolledBack, *, again: bool) -> str:
+    """What rolling back drops, in sentences."""
     names = ", ".join(f"{r.id} ({r.message})" for r in seen.would_revert)
     verb = f"{'is' if len(seen.would_revert) == 1 else 'are'} {'redone' if again else 'rolled back'}"
     texts = [f"{names} of {seen.place.database} on {seen.place.host} {verb}"]
     if seen.lost_tables:
-        texts.append(
-            "dropped with what they hold: " + ", ".join(f"{t.name} (about {t.rows} rows)" for t in seen.lost_tables)
-        )
+        tables = (f"{t.name} (about {counted(t.rows, 'row')})" for t in seen.lost_tables)
+        texts.append(f"Tables dropped with their rows: {', '.join(tables)}")
     if seen.lost_columns:
-        texts.append(f"columns that go: {', '.join(seen.lost_columns)}")
-    return "; ".join(texts)
+        texts.append(f"Columns dropped: {', '.join(seen.lost_columns)}")
+    return ". ".join(texts)
 
 
 def _impact(seen: RolledBack, *, again: bool, to: str | None) -> Impact:
-    going = [r.id for r in seen.would_revert]
+    ids = [r.id for r in seen.would_revert]
     command = "bazar db redo --yes"
     if not again:
-        command = f"bazar db rollback {f'--to {to}' if to is not None else f'--steps {len(going)}'} --yes"
+        command = f"bazar db rollback {f'--to {to}' if to is not None else f'--steps {len(ids)}'} --yes"
     return Impact(
-        text=told(seen, again=again),
-        question=f"{'Redo' if again else 'Roll back'} {', '.join(going)}?",
+        text=consequences(seen, again=again),
+        question=f"{'Redo' if again else 'Roll back'} {', '.join(ids)}?",
         command=command,
         subject=(
             seen.place.host,
             seen.place.database,
             str(seen.current),
-            *going,
+            *ids,
             *(t.name for t in seen.lost_tables),
             *seen.lost_columns,
         ),
@@ -110,7 +110,7 @@ def _impact(seen: RolledBack, *, again: bool, to: str | None) -> Impact:
             "host": seen.place.host,
             "database": seen.place.database,
             "current": seen.current,
-            "would_revert": going,
+            "would_revert": ids,
             "lost_tables": [{"table": t.name, "rows": t.rows} for t in seen.lost_tables],
             "lost_columns": list(seen.lost_columns),
         },

@@ -9,9 +9,9 @@ from bazar_cli.domain.authz.spec import Grant, Sealed
 from bazar_cli.domain.target import Target
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.migrations.migrator import Migrator
     from bazar_cli.adapters.migrations.reset.resetter import Resetter
     from bazar_cli.adapters.migrations.reverter import Reverter
-    from bazar_cli.adapters.migrations.runner import Migrator
     from bazar_cli.adapters.postgres.database import Database
     from bazar_cli.adapters.postgres.server import Server
     from bazar_cli.adapters.supabase.admin import AdminClient
@@ -53,7 +53,7 @@ class Backends:
         Raises: Sealed without a Grant.
         """
         _demand(grant, "the migrations were")
-        from bazar_cli.adapters.migrations.runner import Migrator
+        from bazar_cli.adapters.migrations.migrator import Migrator
 
         return Migrator(self.target, grant)
 

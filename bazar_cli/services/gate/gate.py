@@ -280,7 +280,7 @@ def _check_migration_url(backends: Backends) -> None:
         return
     with Backends(backends.target.to_migrate, backends.request_id) as migrated:
         if _load_operator(migrated, None).superuser_exists:
-            from bazar_cli.domain.db.database import urls_differ
+            from bazar_cli.domain.db.marker import urls_differ
 
             raise urls_differ()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db.database import CreatedDatabase, CurrentRevision, DatabaseMarker, DroppedDatabase, LockSession
+from bazar_cli.domain.db.create_and_drop import CreatedDatabase, DroppedDatabase
+from bazar_cli.domain.db.locks import LockSession
+from bazar_cli.domain.db.marker import DatabaseMarker
+from bazar_cli.domain.db.migrations import CurrentRevision
 from bazar_cli.terminal.views.base import View, created_cell
 
 CURRENT_REVISION = View(

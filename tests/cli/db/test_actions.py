@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from tests.cli.db.conftest import On
 
 ALL = [r.id for r in revisions(script_location())]
@@ -23,7 +23,7 @@ def summary(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_done_is_in_the_summary(first: On, fresh_database: Databases, summary: Path) -> None:
+def test_summary_lists_each_change(first: On, fresh_database: Databases, summary: Path) -> None:
     bazar = first(fresh_database()).having(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
     for words in (("--dry-run",), ("--sql",)):
         bazar("db", "migrate", *words)

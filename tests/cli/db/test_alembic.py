@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from tests.cli.db.conftest import has_schema, marker_of, schema_of
 from tests.support.checkout import make_checkout
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.entities import Plan, Role
 from tests.cli.db.conftest import On, has_schema

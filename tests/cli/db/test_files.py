@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.checkout import make_checkout, make_installed
@@ -83,7 +83,7 @@ def test_an_installed_package_migrates_from_any_folder(
     assert (list(bazar.folder("work").iterdir()), installed.location.name) == ([], "_migrations")
 
 
-def test_nothing_to_do_is_said(nobody: Bazar, admin: Bazar) -> None:
+def test_nothing_to_do_is_a_notice(nobody: Bazar, admin: Bazar) -> None:
     merged = nobody("db", "merge", *JSON).ok()
     assert merged.json == {"revision": None, "revises": [ALL[-1]], "message": "", "path": None}
     assert merged.err == f"nothing to merge: {ALL[-1]} is the only head\n"

@@ -69,7 +69,7 @@ def slow_reset(apart: People, ruler: Bazar, release: Release) -> Generator[Calla
     [("users", "list"), ("db", "env"), ("users", "create", an_address("new"))],
     ids=["a list", "the marker", "a change"],
 )
-def test_who_comes_meanwhile_is_known(apart: People, ruler: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_user_created_meanwhile_is_found(apart: People, ruler: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
     with slow_reset(apart, ruler, Release(tmp_path / "release")) as let_go:
         begun = ruler.start(*words, *JSON)
         let_go()
@@ -77,7 +77,9 @@ def test_who_comes_meanwhile_is_known(apart: People, ruler: Bazar, tmp_path: Pat
     assert code == 0, err
 
 
-def test_nobody_else_becomes_a_superuser_meanwhile(apart: People, ruler: Bazar, nobody: Bazar, tmp_path: Path) -> None:
+def test_another_identity_becomes_no_superuser_meanwhile(
+    apart: People, ruler: Bazar, nobody: Bazar, tmp_path: Path
+) -> None:
     late = apart.user()
     apart.identity(late)
     bootstrap = nobody.on(apart.target).having(SUPERUSER_EMAIL=late.email, SUPERUSER_PASSWORD=OLD_PASSWORD)

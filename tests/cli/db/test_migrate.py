@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.entities import Plan
 from tests.cli.db.conftest import On, has_schema, marker_of
 from tests.support.cli import Bazar
@@ -100,7 +100,7 @@ def test_unprotected_is_not_taken_silently(first: On, fresh_database: Databases)
     assert marker_of(url) == ("production", True)
 
 
-def test_lost_marker_is_named_and_made_anew(first: On, fresh_database: Databases) -> None:
+def test_lost_marker_is_named_and_replaced(first: On, fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
     bazar = first(url)
     bazar("db", "migrate").ok()
@@ -129,7 +129,7 @@ def test_name_that_no_environment_can_have(first: On, fresh_database: Databases,
 
 
 @pytest.mark.parametrize("option", ["--lock-wait", "--lock-timeout"])
-def test_time_that_nobody_can_wait(first: On, fresh_database: Databases, option: str) -> None:
+def test_waiting_time_out_of_range_is_refused(first: On, fresh_database: Databases, option: str) -> None:
     bazar = first(fresh_database(migrated=True))
     for seconds in ("-1", "nan", "inf", "1e99"):
         done = bazar("db", "migrate", f"{option}={seconds}", "-o", "json")
@@ -172,7 +172,7 @@ def test_steps_and_revisions(first: On, fresh_database: Databases) -> None:
     assert events_of(url) == [(*step, email) for step in way]
 
 
-def test_dry_run_tells_what_is_pending_and_writes_nothing(
+def test_dry_run_lists_pending_revisions_and_writes_nothing(
     first: On, known: On, fresh_database: Databases, people: People
 ) -> None:
     url = fresh_database()
@@ -211,7 +211,7 @@ def test_premium_alone_may_not(as_user: AsUser, people: People) -> None:
 
 
 @pytest.mark.live
-def test_free_may_not_and_nobody_may_not(as_user: AsUser, people: People, signed_out: Bazar) -> None:
+def test_free_and_signed_out_operators_are_denied(as_user: AsUser, people: People, signed_out: Bazar) -> None:
     done = as_user(people.user())("db", "migrate", "-o", "json")
     assert (done.code, done.error["code"]) == (5, "access.plan")
     assert done.error["details"]["permissions"] == ["db:migrate"]

@@ -72,7 +72,7 @@ def test_dry_run_with_sql_prints_it(known: On, fresh_database: Databases) -> Non
     assert done.out == bazar("db", "migrate", "--sql").ok().out
 
 
-def test_two_heads_are_said_by_a_dry_run_as_by_the_run(first: On, fresh_database: Databases, tmp_path: Path) -> None:
+def test_two_heads_stop_a_dry_run_as_they_stop_the_run(first: On, fresh_database: Databases, tmp_path: Path) -> None:
     url = fresh_database(migrated=True)
     release = Release(tmp_path / "release")
     release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')

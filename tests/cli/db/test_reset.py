@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.demo.data import DEMO
 from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
@@ -44,7 +44,7 @@ def here(nobody: Bazar, target: Target, fresh_database: Databases) -> tuple[Baza
         return as_ruler(nobody, apart), url
 
 
-def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Path) -> None:
+def test_rows_are_deleted_and_the_result_lists_them(here: tuple[Bazar, str], tmp_path: Path) -> None:
     bazar, url = here
     summary = tmp_path / "summary.md"
     before = schema_of(url)
@@ -71,7 +71,7 @@ def test_rows_go_and_what_was_done_is_said(here: tuple[Bazar, str], tmp_path: Pa
     bazar("db", "status", "--check").ok()
 
 
-def test_without_the_name_nothing_is_done_and_all_that_goes_is_said(here: tuple[Bazar, str]) -> None:
+def test_without_the_name_nothing_is_done_and_the_error_lists_what_is_deleted(here: tuple[Bazar, str]) -> None:
     bazar, url = here
     before = dump(url)
     for words in ((), ("--yes",), ("--yes", "--no-input", "--quiet"), ("--confirm", "another"), ("--confirm", "")):
@@ -144,7 +144,9 @@ def test_empty_database_ends_migrated(first: On, fresh_database: Databases) -> N
 
 @pytest.mark.usefixtures("without_demo")
 @pytest.mark.parametrize("view", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_bootstrap_resets_where_nobody_rules(first: On, fresh_database: Databases, tmp_path: Path, view: bool) -> None:
+def test_bootstrap_resets_a_database_without_superuser(
+    first: On, fresh_database: Databases, tmp_path: Path, view: bool
+) -> None:
     url = fresh_database()
     made = Release(tmp_path / "release").alembic(url, "upgrade", "head")
     assert made.returncode == 0, made.stderr
@@ -222,7 +224,7 @@ def test_demo_data_that_cannot_be_made_keeps_the_tables(here: tuple[Bazar, str],
 
 
 @pytest.mark.usefixtures("without_demo")
-def test_user_who_goes_does_not_keep_an_address_from_the_demo_data(here: tuple[Bazar, str], people: People) -> None:
+def test_deleted_user_leaves_its_address_to_the_demo_data(here: tuple[Bazar, str], people: People) -> None:
     bazar, url = here
     ((deployment,),) = ask(url, "SELECT id::text FROM bazar.deployment")
     first = Someone(uuid.uuid4(), DEMO.users[0].email)
@@ -283,7 +285,7 @@ _ACTIVE = (
 
 
 @pytest.mark.parametrize(("nth", "arrives"), [(1, False), (2, True)], ids=["before Supabase acted", "after it did"])
-def test_killed_while_identities_go_it_is_finished_by_running_it_again(
+def test_killed_while_identities_are_deleted_the_next_run_finishes(
     here: tuple[Bazar, str], people: People, nth: int, arrives: bool
 ) -> None:
     bazar, url = here

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.devstack.binaries import prepare
 from tests.cli.db.conftest import On, schema_of
 from tests.support.cli import Bazar, Done
@@ -74,7 +74,7 @@ def mark(url: str, protected: bool | None) -> None:
             connection.execute("UPDATE bazar.deployment SET protected = %s", (protected,))
 
 
-def test_newest_goes_and_comes_again(here: tuple[Bazar, str]) -> None:
+def test_newest_revision_is_rolled_back_and_applied_again(here: tuple[Bazar, str]) -> None:
     bazar, url = here
     before = schema_of(url)
     done = bazar("db", "rollback", "--yes", "-o", "json").ok()
@@ -121,7 +121,9 @@ def test_redo_leaves_the_same_schema_and_both_rows(here: tuple[Bazar, str]) -> N
 
 
 @BOTH
-def test_without_consent_nothing_is_written_and_all_that_goes_is_said(at_log: tuple[Bazar, str], verb: str) -> None:
+def test_without_consent_nothing_is_written_and_the_error_lists_what_is_lost(
+    at_log: tuple[Bazar, str], verb: str
+) -> None:
     bazar, url = at_log
     before = dump_of(url)
     refused = bazar("db", verb, "-o", "json")
@@ -187,7 +189,7 @@ def test_first_revision_stays(here: tuple[Bazar, str]) -> None:
     assert bazar("db", "redo", "--yes", "-o", "json").error["code"] == "db.rollback_to_base"
 
 
-def test_log_says_who_took_back_and_applied_again(here: tuple[Bazar, str], tmp_path: Path) -> None:
+def test_log_names_the_operator_of_a_redo(here: tuple[Bazar, str], tmp_path: Path) -> None:
     bazar, url = here
     release = Release(tmp_path / "release")
     path = release.add(NEXT, "op.execute('CREATE TABLE bazar.extra (id int)')", "op.execute('DROP TABLE bazar.extra')")

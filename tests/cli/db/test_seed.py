@@ -86,7 +86,7 @@ def test_without_consent_it_says_what_it_would_do_and_how(root: Bazar, people: P
     assert people.everything() == before
 
 
-def test_file_from_standard_input_with_what_differs_told(root: Bazar, people: People, demo: Demo) -> None:
+def test_file_from_standard_input_and_its_differences(root: Bazar, people: People, demo: Demo) -> None:
     data = cast()
     someone = people.user(email=data.users[1].email)
     people.identity(someone)
@@ -101,7 +101,7 @@ def test_file_from_standard_input_with_what_differs_told(root: Bazar, people: Pe
     ]
 
 
-def test_wrong_input_is_told_before_anything_is_looked_at(nobody: Bazar) -> None:
+def test_wrong_input_is_refused_before_any_connection(nobody: Bazar) -> None:
     bad: dict[str | bytes, tuple[tuple[str, ...], str]] = {
         '{"users": [{"email": "x", "plan": "gold"}]}': (("--file", "demo.json"), "seed.file_invalid"),
         "no json": (("--file", "demo.json"), "seed.file_unreadable"),

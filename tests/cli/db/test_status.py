@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import yaml
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.cli import Bazar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.devstack.credentials import DEFAULT_SUPERUSER
 from tests.cli.local.conftest import GROUP, START, Shared, environment, parts, postmasters
 from tests.support.cli import Bazar

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bazar_cli.adapters.migrations.location import revisions, script_location
+from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from tests.cli.local.conftest import GROUP, START, environment, parts, postmasters, stack_home
 from tests.support.cli import Bazar, Done
 

@@ -10,11 +10,11 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres import connections
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.db.database import LOCKS, LockSession, ShowLocks, without_literals
+from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
 from bazar_cli.domain.users.users import GET, UPDATE, GetUser, UpdateUser
 from bazar_cli.services.db import locks
@@ -61,11 +61,11 @@ def ended(people: People, ruler: Someone, request: ShowLocks, *, dry_run: bool =
     return people.run(ruler, locks.terminate, LOCKS, request, dry_run=dry_run)
 
 
-def test_nobody_holds_anything(people: People, ruler: Someone) -> None:
+def test_without_sessions_the_list_is_empty(people: People, ruler: Someone) -> None:
     assert listed(people, ruler) == {}
 
 
-def test_holder_of_the_migration_lock_is_told(people: People, ruler: Someone, opened: Open) -> None:
+def test_holder_of_the_migration_lock_is_listed(people: People, ruler: Someone, opened: Open) -> None:
     migrator = opened("a migrator")
     migrator.execute("SELECT pg_advisory_lock(%s)", (KEY,))
     migrator.commit()
@@ -78,7 +78,7 @@ def test_holder_of_the_migration_lock_is_told(people: People, ruler: Someone, op
     assert found.query in {"COMMIT", "SELECT pg_advisory_lock($1)"}
 
 
-def test_who_waits_for_whom_on_bazars_tables(people: People, ruler: Someone, opened: Open) -> None:
+def test_waiting_sessions_name_their_blockers(people: People, ruler: Someone, opened: Open) -> None:
     holder, waiter, queued = opened("holder"), opened("waiter"), opened("queued")
     holder.execute("UPDATE bazar.users SET name = 'Top Secret' WHERE id = %s", (ruler.id,))
     opened("elsewhere").execute("CREATE TABLE public.things (id int)")
@@ -115,7 +115,7 @@ def test_terminate_asks_first_then_ends_and_records(people: People, ruler: Someo
     holder.execute("LOCK TABLE bazar.audit_events")  # what the event needs
 
     impact = impact_of(lambda: ended(people, ruler, ShowLocks(pid)))
-    assert f"pid {pid}, holder" in impact.text
+    assert f"pid {pid} (holder, user " in impact.text
     assert impact.command == f"bazar db locks --terminate {pid} --yes"
     assert isinstance(ended(people, ruler, ShowLocks(pid), dry_run=True), LockSession)
     assert listed(people, ruler)["holder"].pid == pid
@@ -242,7 +242,7 @@ def _by_migrations(people: People, _ruler: Someone, _grant: Grant) -> None:
 
 
 @pytest.mark.parametrize(("table", "act"), [("users", _by_gate), ("users", _by_read), ("deployment", _by_migrations)])
-def test_nobody_waits_for_ever(
+def test_waiting_for_the_end_of_a_session_has_a_limit(
     people: People,
     ruler: Someone,
     opened: Open,
@@ -264,7 +264,7 @@ def test_nobody_waits_for_ever(
     act(people, ruler, grant)
 
 
-def test_who_cannot_finish_is_told_that_a_part_is_done(
+def test_error_after_the_end_of_a_session_says_what_is_done(
     people: People, ruler: Someone, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from bazar_cli.adapters.migrations import runner, session
-from bazar_cli.adapters.migrations.location import paths, revisions, script_location
+from bazar_cli.adapters.migrations import migrator, session
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.reset import resetter
 from bazar_cli.adapters.migrations.reset.owned import names_made_by, owned_objects
 from bazar_cli.adapters.migrations.reverter import Reverter
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import paths, revisions, script_location
 from bazar_cli.adapters.supabase import admin
 from bazar_cli.domain.authz.policy import decide_bootstrap
 from bazar_cli.domain.authz.spec import Grant
@@ -194,7 +194,7 @@ def test_marker_operator_and_log_are_carried_over_to_new_tables(alone: People) -
     assert event["before"]["tables"]["bazar.users"] == 3
 
 
-def test_audit_log_that_goes_is_sealed_and_named(alone: People) -> None:
+def test_deleted_audit_log_is_sealed_and_its_last_hash_recorded(alone: People) -> None:
     ruler = alone.superuser()
     run(alone, ruler)
     done = run(alone, ruler)
@@ -317,6 +317,30 @@ def test_tables_of_others_that_inherit_from_bazars_keep_their_rows(alone: People
     assert alone.sql("SELECT slug FROM public.t") == [{"slug": "theirs"}]
 
 
+def test_only_rows_that_a_foreign_key_covers_can_stop_it(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE TABLE public.files (owner_id uuid REFERENCES bazar.users)",
+        "CREATE TABLE public.old_files () INHERITS (public.files)",
+        "INSERT INTO public.old_files VALUES (gen_random_uuid())",
+        "CREATE TABLE public.parts (owner_id uuid, plan text REFERENCES bazar.plans) PARTITION BY LIST (plan)",
+        "CREATE TABLE public.free_parts PARTITION OF public.parts FOR VALUES IN ('free')",
+        "ALTER TABLE public.parts ADD FOREIGN KEY (owner_id) REFERENCES bazar.users",
+    ):
+        alone.sql(statement)
+    alone.sql("INSERT INTO public.parts VALUES (%s, 'free')", ruler.id)
+    before = dump(url_of(alone), "--schema=public")
+
+    run(alone, ruler)
+
+    assert dump(url_of(alone), "--schema=public") == before
+    other = alone.user()
+    alone.sql("INSERT INTO public.parts VALUES (%s, 'free')", other.id)
+    with refused(alone, Conflict, "db.rows_refer") as error:
+        run(alone, ruler)
+    assert error.details["dependent"] == "foreign key parts_owner_id_fkey of public.parts"
+
+
 DEPENDENTS = [
     (
         "CREATE FUNCTION public.f(u bazar.users) RETURNS text LANGUAGE sql AS 'SELECT ($1).email'",
@@ -432,10 +456,26 @@ def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
     assert alone.row(ruler) is not None
 
 
+def test_tables_that_the_operator_saw_emptied_are_not_dropped(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruler = alone.superuser()
+    looked = resetter.Resetter.preview
+
+    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
+        plan = looked(self, grant, status)
+        behind(alone)
+        return plan
+
+    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+    with pytest.raises(Conflict) as error:
+        run(alone, ruler)
+    assert error.value.code == "db.moved"
+    assert alone.row(ruler) is not None
+
+
 def behind(people: People) -> None:
     """Take the newest revision back, so that a reset must drop the tables."""
     reverter = Reverter(people.target, granted(people.operator(people.superuser()), ROLLBACK))
-    seen = reverter.preview(reverter.status(), reverter.going(reverter.status(), 1, None))
+    seen = reverter.preview(reverter.status(), reverter.chosen(reverter.status(), 1, None))
     reverter.revert(seen, lambda _status: None, lambda _text: None, again=False)
 
 
@@ -473,7 +513,7 @@ def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone:
                 run(astray, ruler, dry_run=dry_run)
 
 
-def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
+def test_superuser_made_meanwhile_stops_a_bootstrap(alone: People) -> None:
     first = alone.user()
     grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(first))
     assert grant is not None
@@ -482,7 +522,7 @@ def test_superuser_who_came_meanwhile_ends_a_bootstrap(alone: People) -> None:
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
 
 
-def test_database_is_the_one_where_the_operator_is_known(alone: People, fresh_database: Databases) -> None:
+def test_database_must_be_the_one_where_the_operator_was_found(alone: People, fresh_database: Databases) -> None:
     ruler, url = alone.superuser(), fresh_database(migrated=True)
     other = replace(alone.target, migration_url=Secret(url))
     with People(replace(other, database_url=Secret(url))) as there, People(other) as astray:
@@ -514,7 +554,7 @@ def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.
     assert alone.sql("SELECT count(*) AS n FROM bazar.audit_events") == [{"n": 0}]
 
 
-def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_that_hold_a_table_are_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "RETRIES", 0)
     monkeypatch.setattr(resetter, "Migrate", lambda: Migrate(lock_timeout=0.3))
     ruler = alone.superuser()
@@ -535,7 +575,7 @@ def test_who_keeps_a_table_is_named(alone: People, monkeypatch: pytest.MonkeyPat
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     """A release whose revisions this process uses, for the test to add to and to edit."""
     checkout = Release(tmp_path / "release")
-    monkeypatch.setattr(runner, "script_location", lambda: checkout.migrations)
+    monkeypatch.setattr(migrator, "script_location", lambda: checkout.migrations)
     return checkout
 
 
@@ -554,8 +594,8 @@ def test_from_a_revision_that_this_release_does_not_have(
     alone.sql("INSERT INTO bazar.extra SELECT id FROM bazar.users")
     alone.sql("CREATE TABLE bazar.theirs ()")
     alone.sql("ALTER TABLE bazar.theirs OWNER TO bazar_test_owner")
-    newer = runner.script_location
-    monkeypatch.setattr(runner, "script_location", script_location)
+    newer = migrator.script_location
+    monkeypatch.setattr(migrator, "script_location", script_location)
 
     with refused(alone, Refused, "db.confirm_mismatch") as error:
         alone.run(ruler, reset, RESET, ResetDatabase())
@@ -571,11 +611,11 @@ def test_from_a_revision_that_this_release_does_not_have(
     assert LostTable("bazar.extra", 1) in done.tables
     alone.sql("DROP TABLE bazar.theirs")
     assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
-    monkeypatch.setattr(runner, "script_location", newer)
+    monkeypatch.setattr(migrator, "script_location", newer)
     migrate(alone)
 
 
-def test_what_the_code_of_a_revision_raises_stops_it(alone: People, release: Release) -> None:
+def test_error_raised_by_a_revision_stops_the_reset(alone: People, release: Release) -> None:
     ruler = alone.superuser()
     release.add(NEXT, "raise KeyError('boom')")
     with refused(alone, Conflict, "db.revision_failed") as error:
@@ -600,7 +640,7 @@ def test_from_an_edited_revision_past_one_that_fails(alone: People, release: Rel
     assert not Migrator(alone.target).status().changed
 
 
-def test_revision_without_a_transaction_follows_what_is_kept(alone: People, release: Release) -> None:
+def test_revision_without_a_transaction_runs_after_the_reset(alone: People, release: Release) -> None:
     ruler = alone.superuser()
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     release.add_concurrent(NEXT, "users_name_idx")
@@ -663,7 +703,7 @@ def stamped(alone: People) -> Stamped:
     return Stamped(alone, ruler, [identity(ours) for _ in range(5)], others)
 
 
-def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_identities_created_here_are_deleted(stamped: Stamped, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "_LARGE_PAGE", 2)
     people, ruler = stamped.people, stamped.ruler
     before = dump(url_of(people))
@@ -683,7 +723,7 @@ def test_identities_created_here_go_and_no_other(stamped: Stamped, monkeypatch: 
 
 
 @pytest.mark.parametrize(("status", "deleted"), [(422, 4), (429, 4), (500, 0)])
-def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
+def test_identity_that_cannot_be_deleted_keeps_the_tables(stamped: Stamped, status: int, deleted: int) -> None:
     kept = stamped.created[2] if deleted else None
     path = f"/admin/users/{kept.id}" if kept else "/admin/users/.*"
     with auth_proxy(stamped.people.target) as proxy, People(proxy.target) as astray:
@@ -700,7 +740,7 @@ def test_identity_that_stays_keeps_the_tables(stamped: Stamped, status: int, del
     assert not any(stamped.there(stamped.created))
 
 
-def test_nothing_goes_at_supabase_where_the_rest_would_fail(stamped: Stamped) -> None:
+def test_no_identity_is_deleted_if_the_rest_would_fail(stamped: Stamped) -> None:
     stamped.people.sql("CREATE TABLE public.t (id uuid REFERENCES bazar.users)")
     stamped.people.sql("INSERT INTO public.t VALUES (%s)", stamped.people.user().id)
     with refused(stamped.people, Conflict, "db.rows_refer"):
@@ -708,7 +748,7 @@ def test_nothing_goes_at_supabase_where_the_rest_would_fail(stamped: Stamped) ->
     assert all(stamped.there(stamped.created))
 
 
-def test_nothing_goes_at_supabase_from_a_protected_database(stamped: Stamped) -> None:
+def test_no_identity_of_a_protected_database_is_deleted(stamped: Stamped) -> None:
     stamped.people.sql("UPDATE bazar.deployment SET protected = true")
     with refused(stamped.people, Refused, "db.protected"):
         run(stamped.people, stamped.ruler, identities=True)

@@ -12,11 +12,11 @@ import pytest
 
 from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.server import Server
-from bazar_cli.domain.db.database import CREATE, DROP, CreateDatabase, DropDatabase
+from bazar_cli.domain.db.create_and_drop import CREATE, DROP, CreateDatabase, DropDatabase
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Refused
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from bazar_cli.services.db import database
+from bazar_cli.services.db import create_and_drop
 from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, People, granted
 from tests.support.postgres import drop_database, scratch_database, sibling, target_of
@@ -35,7 +35,7 @@ def dropped(target: Target, confirm: str | None, *, dry_run: bool = False) -> st
     with People(target) as people:
         grant = granted(people.operator(people.superuser()), DROP, request, dry_run=dry_run)
     with Backends(target, REQUEST_ID) as backends:
-        return database.drop(backends, grant, request).database
+        return create_and_drop.drop(backends, grant, request).database
 
 
 def refused(kind: type[BazarError], act: Callable[[], object]) -> BazarError:
@@ -59,10 +59,10 @@ def test_a_database_is_made_once(postgres_url: str) -> None:
         drop_database(postgres_url, name.replace('"', '""'))
 
 
-def test_one_that_is_there_is_left_alone(fresh_database: Databases) -> None:
+def test_existing_database_is_not_changed(fresh_database: Databases) -> None:
     target = target_of(fresh_database(migrated=True))
     with People(target) as people:
-        done = people.run(people.superuser(), database.create, CREATE, CreateDatabase())
+        done = people.run(people.superuser(), create_and_drop.create, CREATE, CreateDatabase())
         assert (done.created, done.database) == (False, Server(target).database)
         assert people.sql("SELECT count(*) AS n FROM bazar.users") == [{"n": 1}]
 
@@ -79,7 +79,7 @@ def test_drop_wants_the_name_then_drops(fresh_database: Databases, postgres_url:
     assert not exists(postgres_url, name)
 
 
-def test_who_is_connected_is_shown_and_keeps_it(fresh_database: Databases, postgres_url: str) -> None:
+def test_connected_sessions_are_named_and_stop_a_drop(fresh_database: Databases, postgres_url: str) -> None:
     target = target_of(fresh_database(migrated=True))
     name = Server(target).database
     with psycopg.connect(target.database_url.reveal(), application_name="a program") as other:
@@ -98,7 +98,7 @@ def test_who_is_connected_is_shown_and_keeps_it(fresh_database: Databases, postg
         ("DELETE FROM bazar.deployment", "db.unmarked"),
     ],
 )
-def test_protected_and_unmarked_are_refused_whatever_is_given(
+def test_protected_and_unmarked_databases_refuse_all_options(
     fresh_database: Databases, postgres_url: str, change: str, code: str
 ) -> None:
     target = target_of(fresh_database(migrated=True))
@@ -112,7 +112,7 @@ def test_protected_and_unmarked_are_refused_whatever_is_given(
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_url: str, *, dry_run: bool) -> None:
+def test_read_only_database_is_not_dropped(fresh_database: Databases, postgres_url: str, *, dry_run: bool) -> None:
     """It is dropped over another database, where the setting does not hold."""
     target = target_of(fresh_database(migrated=True))
     name = Server(target).database
@@ -122,13 +122,13 @@ def test_one_that_takes_no_writes_is_kept(fresh_database: Databases, postgres_ur
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
     with Backends(target, REQUEST_ID) as backends:
-        error = refused(BackendUnavailable, lambda: database.drop(backends, grant, request))
+        error = refused(BackendUnavailable, lambda: create_and_drop.drop(backends, grant, request))
     assert error.code == "postgres.read_only"
     assert f"set on the database {name}; nothing was done" in error.message
     assert exists(postgres_url, name)
 
 
-def test_a_copy_is_as_protected_as_what_it_was_made_of(fresh_database: Databases, postgres_url: str) -> None:
+def test_copy_of_a_protected_database_is_protected(fresh_database: Databases, postgres_url: str) -> None:
     url = fresh_database(migrated=True)
     with psycopg.connect(url) as connection:
         connection.execute("UPDATE bazar.deployment SET protected = true")
@@ -149,7 +149,7 @@ def test_only_the_database_that_knows_the_operator_is_dropped(fresh_database: Da
     assert exists(postgres_url, Server(target_of(other)).database)
 
 
-def test_a_role_that_may_not_is_told_so(fresh_database: Databases, postgres_url: str) -> None:
+def test_role_without_privilege_is_refused_by_name(fresh_database: Databases, postgres_url: str) -> None:
     name = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name}".encode())

@@ -12,7 +12,7 @@ import psycopg
 
 from bazar_cli.adapters.migrations.reset.owned import SchemaObject
 
-# `part` marks an object that goes with the one it belongs to, such as an index of a materialized view.
+# `part` marks an object that is dropped with the one it belongs to, such as an index of a materialized view.
 _DEPENDENTS = """
     WITH RECURSIVE bazar (classid, objid) AS (
         SELECT class::regclass::oid, oid FROM unnest(%(classes)s::text[], %(oids)s::oid[]) AS k (class, oid)

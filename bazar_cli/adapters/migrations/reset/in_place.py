@@ -1,7 +1,7 @@
 """Emptying bazar's tables where they are: nothing is dropped but foreign keys of others, which are put back.
 
 So grants, views, policies, comments, columns and indexes of others stay, as nothing touches them. Triggers and rules
-on the tables are off meanwhile, those of others too: the rows written here are no news to them.
+on the tables are off meanwhile, those of others too.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ _FOREIGN_KEYS = """
                   pg_get_constraintdef(k.oid)) AS add,
            format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', k.conname, k.conrelid::regclass,
                   obj_description(k.oid, 'pg_constraint')) AS comment,
-           (SELECT format('SELECT count(*) OVER (), concat_ws($$, $$, %%s) FROM %%s r WHERE %%s AND NOT EXISTS'
+           (SELECT format('SELECT count(*) OVER (), concat_ws($$, $$, %%s) FROM %%s %%s r WHERE %%s AND NOT EXISTS'
                           ' (SELECT 1 FROM ONLY %%s t WHERE %%s) LIMIT 5',
-                          string_agg(format('r.%%I', mine.attname), ', ' ORDER BY p.n), k.conrelid::regclass,
-                          string_agg(format('r.%%I IS NOT NULL', mine.attname), ' AND '), k.confrelid::regclass,
-                          string_agg(format('t.%%I = r.%%I', theirs.attname, mine.attname), ' AND '))
-            FROM unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (mine, theirs, n)
-                 JOIN pg_attribute mine ON mine.attrelid = k.conrelid AND mine.attnum = p.mine
-                 JOIN pg_attribute theirs ON theirs.attrelid = k.confrelid AND theirs.attnum = p.theirs) AS orphans,
+                          string_agg(format('r.%%I', r.attname), ', ' ORDER BY p.n),
+                          CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, k.conrelid::regclass,
+                          string_agg(format('r.%%I IS NOT NULL', r.attname), ' AND '), k.confrelid::regclass,
+                          string_agg(format('t.%%I OPERATOR(%%s.%%s) r.%%I', t.attname,
+                                            o.oprnamespace::regnamespace, o.oprname, r.attname), ' AND '))
+            FROM unnest(k.conkey, k.confkey, k.conpfeqop) WITH ORDINALITY AS p (referring, referred, equals, n)
+                 JOIN pg_attribute r ON r.attrelid = k.conrelid AND r.attnum = p.referring
+                 JOIN pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = p.referred
+                 JOIN pg_operator o ON o.oid = p.equals) AS orphans,
            k.convalidated
-    FROM pg_constraint k
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
     WHERE k.contype = 'f' AND k.conparentid = 0
       AND k.confrelid = ANY(%(tables)s::regclass[]) AND k.conrelid <> ALL(%(tables)s::regclass[])
     ORDER BY name
@@ -150,7 +153,7 @@ def _rows_refer(key: ForeignKey, count: int, values: list[str]) -> Conflict:
 def _seeded(
     connection: psycopg.Connection, table: str, key: tuple[str, ...], seeds: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The rows of a seeded table: the values that are seeded, and what others keep in columns of theirs."""
+    """The rows of a seeded table: the values that are seeded, and those in columns of others."""
     there = {tuple(row[column] for column in key): row for row in json_rows(connection, table)}
     return [{**there.get(tuple(seed[column] for column in key), {}), **seed} for seed in seeds]
 

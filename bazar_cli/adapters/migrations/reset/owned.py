@@ -1,6 +1,6 @@
 """Which objects of the schema `bazar` are bazar's: those that revisions make, the tables of the models, and Alembic's.
 
-The names come from the revision files, so what others put into the schema is known as theirs. A database that other
+The names come from the revision files, so objects of others in the schema are known. A database that other
 files migrated may hold more of bazar's: there, all that belongs to the role that migrated counts as bazar's.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
-from bazar_cli.adapters.migrations.location import source
+from bazar_cli.adapters.migrations.revision_files import source
 from bazar_cli.adapters.postgres.tables import metadata
 
 _NAME = r'"(?:[^"]|"")+"|\w+'
@@ -94,7 +94,7 @@ class OwnedObjects:
 
     @property
     def drops(self) -> Iterable[str]:
-        """The statements that drop all of it, where nothing of others depends on it."""
+        """The statements that drop all objects, if no object of others depends on them."""
         newest = sorted(self.objects, key=lambda o: o.oid, reverse=True)
         relations = [o for o in newest if o.command in _VIEWS] + [o for o in newest if o.command in _TABLES]
         rest = [o for o in newest if o not in relations]
@@ -117,7 +117,7 @@ def owned_objects(
     """Return the objects of the schema `bazar`.
 
     Parameters: `made` is of `names_made_by`; `by_other_files` says that other files than those migrated the database.
-    Names are shown with their schema where the search path has none of them. Raises: psycopg.Error.
+    The search path is `pg_catalog`, so that names have their schema. Raises: psycopg.Error.
     """
     objects: list[SchemaObject] = []
     unknown: list[SchemaObject] = []

@@ -1,7 +1,7 @@
 """`db reset` in one transaction: all of it happens, or nothing does, whenever it is cut off.
 
-At the head bazar's tables are emptied in place. From another revision they are dropped and made anew, unless objects of
-others depend on them.
+At the head bazar's tables are emptied in place. From another revision they are dropped and created again, unless
+objects of others depend on them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from uuid import UUID
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import paths
+from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.reset import kept
 from bazar_cli.adapters.migrations.reset.dependents import statements_to_drop
 from bazar_cli.adapters.migrations.reset.in_place import emptied_tables, empty_in_place, foreign_keys
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects, names_made_by, owned_objects
-from bazar_cli.adapters.migrations.runner import Migrator
+from bazar_cli.adapters.migrations.revision_files import paths
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.migrations import AppliedRevision, Migrate, MigrationStatus, Revision, disagreement
@@ -56,7 +56,7 @@ class Resetter(Migrator):
     def reset(
         self, grant: Grant, check: Check, delete: DeleteIdentities | None, notify: Callable[[str], None]
     ) -> DatabaseReset:
-        """Reset the database in one transaction; migrate it to the head where it was not there.
+        """Reset the database in one transaction; migrate it to the head if it was not there.
 
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
         Parameters: `check` raises what forbids the reset, with the tables locked; `delete` gets what stamps the
@@ -79,7 +79,7 @@ class Resetter(Migrator):
 
             plan, applied = session.run_whole("the reset", once)
             if not plan.in_place:
-                applied += self._apply(session, later, self._moves(session, self._log()), notify, applied)
+                applied += self._apply(session, later, self._alembic_run(session, self._log()), notify, applied)
             after = self._status_under_lock(session)
         return replace(
             plan.result(grant.operator.email, deleted),
@@ -222,7 +222,7 @@ class Resetter(Migrator):
                 applied.append(AppliedRevision(at, round((time.monotonic() - began) * 1000), 0))
 
         try:
-            self._moves(session, self._log(), within=True).up(names())
+            self._alembic_run(session, self._log(), within=True).up(names())
         except BazarError:
             raise
         except Exception as error:  # a revision is code of its own, which may raise anything
@@ -246,7 +246,7 @@ class Resetter(Migrator):
 
 
 def status_for_guard(status: MigrationStatus, tables: Sequence[object]) -> MigrationStatus:
-    """Return the status for a guard: a database with bazar's tables has a revision, even if Alembic's table is gone."""
+    """Return the status for a guard: a database with bazar's tables has a revision, even without Alembic's table."""
     return replace(status, current=status.current or "no revision") if tables else status
 
 

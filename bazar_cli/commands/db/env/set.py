@@ -6,9 +6,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.db.database import SET_MARKER, DatabaseMarker, SetMarker
+from bazar_cli.domain.db.marker import SET_MARKER, DatabaseMarker, SetMarker
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.services.db import database
+from bazar_cli.services.db import marker
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import MARKER
@@ -44,4 +44,4 @@ def run(
             "`bazar db env set` needs --protected or --unprotected",
             hint="`bazar db env set --help` shows the usage",
         )
-    run.show(run.perform(database.set_marker, SetMarker(name, protected, confirm)))
+    run.show(run.perform(marker.change, SetMarker(name, protected, confirm)))

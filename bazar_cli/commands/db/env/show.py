@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.db.database import SHOW_MARKER, DatabaseMarker, ShowMarker
-from bazar_cli.services.db import database
+from bazar_cli.domain.db.marker import SHOW_MARKER, DatabaseMarker, ShowMarker
+from bazar_cli.services.db import marker
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.database import MARKER
@@ -15,4 +15,4 @@ def run(run: Run[DatabaseMarker]) -> None:
 
     `bazar db env` does the same.
     """
-    run.show(run.perform(database.marker, ShowMarker()))
+    run.show(run.perform(marker.show, ShowMarker()))

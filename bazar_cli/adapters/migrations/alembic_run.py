@@ -1,4 +1,4 @@
-"""Moving a database over revisions: the files read once, and the caller between any two of them."""
+"""Alembic over chosen revisions: the files are read once, and the caller acts between any two revisions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep
 
-from bazar_cli.adapters.migrations.directory import script_directory
+from bazar_cli.adapters.migrations.alembic_directory import script_directory
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 
-class Moves:
-    """What `alembic upgrade` and `downgrade` do, over the revisions that an iterator names.
+class AlembicRun:
+    """Runs upgrades and downgrades over the revisions that an iterator names.
 
-    Alembic's commands read every file anew at each call, so that fifty revisions one by one would read 2,500. Here the
-    next revision is asked for when the one before it is committed.
+    Alembic's commands read every file at each call: fifty revisions one by one would read 2,500 files. Here the
+    iterator is asked for the next revision once the one before is committed.
 
-    Parameters: with `as_sql` the statements are written to the configuration's output, from the revisions on that its
-    attribute `applied` names.
+    Parameters: with `as_sql` the statements are written to the configuration's output; its attribute `applied` names
+    the revisions that are applied before.
     """
 
     def __init__(self, config: Config, *, as_sql: bool = False) -> None:
@@ -31,11 +31,11 @@ class Moves:
         self._directory = script_directory(config, Path(config.get_main_option("script_location") or "") / "versions")
 
     def up(self, revisions: Iterable[str]) -> None:
-        """Apply revisions, each after its ancestors. Raises: as their code does, and the iterator."""
+        """Upgrade over revisions, each after those that it follows. Raises: as their code does, and the iterator."""
         self._run(revisions, MigrationStep.upgrade_from_script)
 
     def down(self, revisions: Iterable[str]) -> None:
-        """Take revisions back that no other applied one follows. Raises: as `up`."""
+        """Downgrade over revisions, each before those that it follows. Raises: as `up`."""
         self._run(revisions, MigrationStep.downgrade_from_script)
 
     def _run(self, revisions: Iterable[str], step: Callable[..., Any]) -> None:
@@ -49,7 +49,7 @@ class Moves:
             except (Exception, KeyboardInterrupt):
                 raise
             except SystemExit as ended:
-                # A revision ends neither the command nor chooses its exit code.
+                # A revision neither ends the command nor sets its exit code.
                 raise RuntimeError(f"it called sys.exit({ended.code!r})") from ended
-            except BaseException as ended:  # such as asyncio's CancelledError, which no caller looks for
+            except BaseException as ended:  # such as asyncio's CancelledError, which no caller catches
                 raise RuntimeError(f"{type(ended).__name__}: {ended}") from ended

@@ -1,4 +1,4 @@
-"""Where the revisions are: beside the package in a checkout, inside it in a wheel."""
+"""The revision files of a checkout or an installed package: their folder, their headers, their checksums."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, normalized_bytes
 
 _PACKAGED = "_migrations"
+_DECLARED = frozenset({"revision", "down_revision", "transactional", "destructive", "downgrade_loses"})
+# These files are older than the declaration and never change: databases have their checksums.
+_LOST_BY_FIRST_DOWNGRADES = {
+    "0002": ("bazar.audit_seals", "bazar.audit_unsealed", "bazar.audit_events.hash"),
+    "0004": ("bazar.migration_log",),
+}
 _READABLE = "make it readable to this user, or move it out of the folder of the migrations"
 
 
 def script_location() -> Path:
     """Return the folder with `env.py` and `versions/`.
 
-    A wheel holds it as `bazar_cli/_migrations` (pyproject.toml); a checkout has it beside the package.
+    A wheel has it as `bazar_cli/_migrations` (pyproject.toml), a checkout next to the package.
     """
     package = Path(bazar_cli.__file__).parent
     packaged = package / _PACKAGED
@@ -34,7 +40,7 @@ def script_location() -> Path:
 
 
 def is_installed(location: Path) -> bool:
-    """Say whether the files belong to an installed package and not to a checkout."""
+    """Return whether the files belong to an installed package and not to a checkout."""
     return location.name == _PACKAGED
 
 
@@ -82,8 +88,8 @@ def revision_files(location: Path) -> tuple[RevisionFile, ...]:
 def sources(folder: Path) -> list[Path]:
     """Return the files of a folder that are revisions by their names, in order.
 
-    A name that begins with a dot or an underscore is none: editors and macOS put files of their own beside the one
-    that they name, such as `.#0005_x.py` and `._0005_x.py`.
+    Names that begin with a dot or an underscore are not: editors and macOS make them, such as `.#0005_x.py` and
+    `._0005_x.py`.
     Raises: Conflict `db.revision_unreadable`.
     """
     try:
@@ -95,7 +101,7 @@ def sources(folder: Path) -> list[Path]:
 
 
 def source(path: Path) -> bytes:
-    """Return what the file of a revision holds. Raises: Conflict `db.revision_unreadable`."""
+    """Return the bytes of a revision file. Raises: Conflict `db.revision_unreadable`."""
     try:
         with os.fdopen(ownership.open_named(path), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -106,7 +112,7 @@ def source(path: Path) -> bytes:
 
 
 def unreadable(name: str, what: str, hint: str) -> Conflict:
-    """Return the error for a revision file or folder that cannot be used. `what` says why, with a verb."""
+    """Return the error for a revision file or folder that cannot be used; `what` is the rest of the sentence."""
     return Conflict("db.revision_unreadable", f"{name} {what}", hint=hint, details={"file": name})
 
 
@@ -116,7 +122,7 @@ def heads(location: Path) -> tuple[RevisionFile, ...]:
 
 
 def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
-    """Return the revisions that are in a database at `current`: these, and all that they follow."""
+    """Return the revisions that are applied in a database at `current`: these, and all that they follow."""
     downs = {file.revision.id: file.down for file in known_files(location)}
     applied: set[str] = set()
     waiting = list(current)
@@ -129,14 +135,14 @@ def applied_by(location: Path, current: frozenset[str]) -> frozenset[str]:
 
 
 def tips(location: Path, names: Sequence[str]) -> list[str]:
-    """Return those of the revisions that none of the others follows, as Alembic's table has them."""
+    """Return those of the revisions that no other of them follows, as Alembic's table has them."""
     followed = {down for file in known_files(location) if file.revision.id in names for down in file.down}
     return [name for name in names if name not in followed]
 
 
 @lru_cache(maxsize=4)
 def known_files(location: Path) -> tuple[RevisionFile, ...]:
-    """What the files are for commands that change none: one command asks for it several times."""
+    """Return `revision_files`, read once, for commands that change no file."""
     return revision_files(location)
 
 
@@ -164,7 +170,7 @@ def paths(location: Path) -> dict[str, Path]:
 
 
 def checksum(path: Path | str) -> str:
-    """Return the SHA-256 of a revision's file, in hexadecimal digits: as it is without a BOM and with `\\n` line ends.
+    """Return the SHA-256 of a revision file without a BOM and with `\\n` line ends, in hexadecimal digits.
 
     Git and editors change both, and Python reads the file the same.
     """
@@ -172,14 +178,14 @@ def checksum(path: Path | str) -> str:
 
 
 def checksum_of(content: bytes) -> str:
-    """Return the checksum of a revision whose file holds this."""
+    """Return the checksum of a revision file with this content."""
     return _digest(normalized_bytes(content))
 
 
 def is_checksum_of(path: Path, known: str) -> bool:
-    """Say whether `known` is the checksum of a file, taken now or byte by byte, as earlier releases took it.
+    """Return whether `known` is the checksum of a file, as this release or an earlier one computes it.
 
-    Those stored another one where a checkout had a BOM or other line ends.
+    Earlier ones took the bytes of the checkout, with its BOM and line ends.
     """
     content = source(path)
     text, marks, ends = normalized_bytes(content), (b"", BYTE_ORDER_MARK.encode()), (b"\n", b"\r\n", b"\r")
@@ -195,18 +201,24 @@ def _header(path: Path) -> RevisionFile:
     try:
         tree = ast.parse(content)
         values = dict(_assigned(tree))
-        revision, downs = str(values["revision"]), _downs(values["down_revision"])
+        revision, downs = str(values["revision"]), _names(values["down_revision"])
     except (SyntaxError, ValueError, KeyError) as error:
-        what = f"is no revision: {type(error).__name__}: {error}"
+        what = f"is not a revision: {type(error).__name__}: {error}"
         raise unreadable(path.name, what, "it must assign `revision` and `down_revision` as literals") from error
     message = (ast.get_docstring(tree) or path.stem).splitlines()[0]
-    transactional = values.get("transactional", True) is not False
-    found = Revision(revision, message.rstrip("."), checksum_of(content), transactional)
+    found = Revision(
+        revision,
+        message.rstrip("."),
+        checksum_of(content),
+        transactional=values.get("transactional", True) is not False,
+        destructive=values.get("destructive", False) is True,
+        downgrade_loses=_names(values.get("downgrade_loses", _LOST_BY_FIRST_DOWNGRADES.get(revision))),
+    )
     return RevisionFile(found, downs, path.name)
 
 
 def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
-    """The literals that a revision file gives to its names."""
+    """The literals that a revision file assigns to the names that it declares."""
     found: list[tuple[str, object]] = []
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
@@ -215,16 +227,16 @@ def _assigned(tree: ast.Module) -> list[tuple[str, object]]:
             name, value = node.targets[0].id, node.value
         else:
             continue
-        if name in {"revision", "down_revision", "transactional"}:
+        if name in _DECLARED:
             found.append((name, ast.literal_eval(value)))
     return found
 
 
-def _downs(value: object) -> tuple[str, ...]:
+def _names(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, tuple | list):
-        raise ValueError(f"down_revision is {value!r}")
+        raise ValueError(f"{value!r} is not a text or a tuple of texts")
     return tuple(str(v) for v in value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a literal

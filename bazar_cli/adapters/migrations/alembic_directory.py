@@ -1,6 +1,6 @@
-"""Alembic's view of the revisions: the files that bazar takes for revisions, and no others.
+"""Alembic's directory of revisions, limited to the files that bazar counts as revisions.
 
-Alembic by itself loads each `*.py` of a folder, also what editors and macOS put there beside the file that they name.
+Alembic itself loads each `*.py` of a folder, also the copies that editors and macOS leave there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import load_python_file
 
-from bazar_cli.adapters.migrations.location import source, sources, unreadable
+from bazar_cli.adapters.migrations.revision_files import source, sources, unreadable
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 
 def script_directory(config: Config, *folders: Path) -> ScriptDirectory:
-    """Return Alembic's directory of the revisions in `folders`, all of which are loaded.
+    """Return Alembic's directory of the revisions in `folders`, with all files loaded.
 
-    So a file that fails then is named, and not the revision that happens to be next.
-    Raises: Conflict `db.revision_unreadable`.
+    So an error names the file that fails, and not the revision that is next. Raises: Conflict `db.revision_unreadable`.
     """
     directory = ScriptDirectory.from_config(config)
     scripts = [_loaded(path) for folder in folders for path in sources(folder)]
@@ -47,5 +46,5 @@ def _loaded(path: Path) -> Script:
 
 
 def _failed(name: str, what: str, error: BaseException) -> Conflict:
-    said = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return unreadable(name, f"{what}: {said}", "mend what it says, then run the command again")
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return unreadable(name, f"{what}: {reason}", "correct the file, then run the command again")

@@ -1,7 +1,7 @@
-"""What Alembic runs: bazar's revisions on one connection, under the migration lock.
+"""Alembic's environment: bazar's revisions on one connection, under the migration lock.
 
-`bazar db migrate` hands over a connection that it locked; plain `alembic` in a checkout gets one made here
-from DATABASE_MIGRATION_URL or DATABASE_URL, locked the same way.
+`bazar db migrate` hands over its locked connection. Plain `alembic` in a checkout gets one opened here from
+DATABASE_MIGRATION_URL or DATABASE_URL, locked the same way.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PLAIN_ALEMBIC_WAIT_SECONDS = 60.0
 
 
 _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
-# A role named like the schema, as the embedded stack's is, would make it the default one: Alembic then compares without
-# its name and takes every table for missing.
+# For a role named like the schema, as in the embedded stack, it is the default schema. Alembic then compares names
+# without it and finds no table.
 _BEFORE = text(
     """
     SELECT to_regnamespace(:schema) IS NULL AS fresh,
@@ -44,8 +44,7 @@ _BEFORE = text(
     FROM set_config('search_path', 'public', false)
     """
 )
-# Alembic makes its table without asking: nobody but its owner may read it, as with the others. Done once, so
-# that a run at head takes no lock.
+# Only its owner may read Alembic's own table, as the others. Done once, so that a run at the head takes no lock.
 _SECURE = """
 DO $secure$
 DECLARE role name;
@@ -63,9 +62,9 @@ END $secure$
 
 
 def run(alembic_context: ModuleType) -> None:
-    """Run the migrations that Alembic was asked for, on- or offline.
+    """Run the migrations that Alembic was asked for, online or offline.
 
-    Raises: CommandError when no database URL is configured, or one that cannot be used.
+    Raises: CommandError without a database URL that can be used.
     """
     context = cast("Any", alembic_context)
     config = context.config
@@ -118,7 +117,7 @@ def _url_from_environment() -> Secret:
 
 
 def _log_of(config: Any) -> MigrationLog:
-    """The log of the run that `bazar db` began, which goes on over several calls of Alembic; else a new one."""
+    """The log that `bazar db` hands over, for several calls of Alembic; else a new one."""
     return config.attributes.get("log") or MigrationLog()
 
 
@@ -145,7 +144,7 @@ def _migrate_within(context: Any, connection: Connection) -> None:
 
 
 def _open_schema(connection: Connection) -> tuple[bool, bool]:
-    """Make the schema where it is missing; say whether it was, and whether Alembic's table is closed to others.
+    """Make the schema if it is missing. Return whether it was, and whether others have no access to Alembic's table.
 
     Raises: Conflict `postgres.privilege` where the role may not make it.
     """
@@ -182,13 +181,13 @@ def _configure(context: Any, connection: Connection, *on_apply: Callable[..., No
 
 
 def _close_table(*, ctx: Any, heads: set[str], **_rest: object) -> None:
-    """Close Alembic's table in the transaction of the first revision: others may fail, or this process be killed."""
+    """Close Alembic's table in the transaction of the first revision, as a later one may fail or be killed."""
     if heads:
         ctx.connection.execute(text(_SECURE))
 
 
 def _close_or_drop(connection: Connection, *, fresh: bool) -> None:
-    """Lock Alembic's own table up like the others; after a downgrade to base, or a look, leave nothing behind."""
+    """Close Alembic's own table to others. After a downgrade to base, or a read, drop what Alembic made."""
     if connection.execute(text(f"SELECT to_regclass('{_TABLE}')")).scalar() is None:
         if fresh:
             connection.execute(text(f"DROP SCHEMA {SCHEMA}"))

@@ -1,7 +1,6 @@
-"""bazar's migrations on one target: what is applied, and applying what is not.
+"""bazar's migrations on one target: their status, and applying the pending ones.
 
-Reading the status imports neither SQLAlchemy nor Alembic. What pending revisions do is told by their SQL, which needs
-both.
+Reading the status imports neither SQLAlchemy nor Alembic.
 """
 
 from __future__ import annotations
@@ -9,13 +8,20 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.migrations.location import applied_by, is_checksum_of, paths, revisions, script_location, tips
 from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
+from bazar_cli.adapters.migrations.revision_files import (
+    applied_by,
+    is_checksum_of,
+    paths,
+    revisions,
+    script_location,
+    tips,
+)
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import absent, translate
 from bazar_cli.adapters.postgres.probe import is_absent
@@ -38,9 +44,9 @@ from bazar_cli.domain.errors import UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from bazar_cli.adapters.migrations.alembic_run import AlembicRun
     from bazar_cli.adapters.migrations.log import MigrationLog
-    from bazar_cli.adapters.migrations.moves import Moves
-    from bazar_cli.adapters.migrations.rendering import Script
+    from bazar_cli.adapters.migrations.offline_sql import ScriptLog
     from bazar_cli.adapters.migrations.session import MigratingSession
     from bazar_cli.domain.authz.spec import Grant
     from bazar_cli.domain.target import Target
@@ -61,7 +67,7 @@ _LOGGED = """
 
 @dataclass(frozen=True)
 class _Tables:
-    """Which of the tables that tell of migrations are there, and the server's version."""
+    """Which tables about migrations exist, and the server's version."""
 
     version: bool
     deployment: bool
@@ -70,13 +76,13 @@ class _Tables:
 
 
 class Migrator:
-    """The migrations of one target, over DATABASE_MIGRATION_URL where it is set.
+    """The migrations of one target, over DATABASE_MIGRATION_URL if it is set.
 
-    Parameters: `grant` is of whoever migrates, for the log.
+    Parameters: `grant` names the operator in the log.
     """
 
     _session_name = "bazar db migrate"
-    """What others see of the session that migrates, as in `bazar db locks`."""
+    """The name of the session that migrates, as `bazar db locks` shows it."""
 
     def __init__(self, target: Target, grant: Grant | None = None) -> None:
         self._target = target.to_migrate
@@ -86,7 +92,7 @@ class Migrator:
         self._revisions = revisions(self._location)
 
     def status(self) -> MigrationStatus:
-        """Return what is applied and pending. Writes nothing.
+        """Return which revisions are applied and pending. Writes nothing.
 
         Raises: Conflict `db.no_database`; as `translate` says.
         """
@@ -100,7 +106,7 @@ class Migrator:
             raise translate(error, self._target) from error
 
     def refuse_read_only(self, status: MigrationStatus, done: str) -> None:
-        """Refuse before anybody is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
+        """Refuse before the operator is asked to agree. Raises: BackendUnavailable `postgres.read_only`."""
         if status.read_only is not None:
             raise refused(status.read_only, self._target, done)
 
@@ -125,7 +131,7 @@ class Migrator:
         )
 
     def _status_under_lock(self, session: MigratingSession) -> MigrationStatus:
-        """The same by the connection that migrates: a pooler may have no other one."""
+        """The same over the connection that migrates: a pooler may have no other one."""
         try:
             with session.driver.transaction():
                 return self._status(session.driver)
@@ -135,25 +141,13 @@ class Migrator:
     def plan(self, request: Migrate) -> Migrated:
         """Return what `migrate` would do, with its SQL. Writes nothing.
 
-        Raises: as `migrate`, of what is known before it begins.
+        Raises: as `migrate`, for errors that are known before it begins.
         """
         before = self.status()
         pending = self._chosen(before, request)
         self._refuse_mixed(pending)
-        sql, pending = self._sql(before.current, pending, request)
-        before = self.judged(before)
+        sql = self._sql(before.current, pending, request)
         return Migrated(before.place, before.current, before.head, (), before.pending, 0, None, sql, pending)
-
-    def judged(self, status: MigrationStatus) -> MigrationStatus:
-        """Return the status with what each pending revision does, told by its SQL; this alone imports Alembic.
-
-        Only where something is pending. The SQL is rendered, not run.
-        """
-        if not status.pending:
-            return status
-        from bazar_cli.adapters.migrations.rendering import judged
-
-        return replace(status, pending=judged(self._up(status.current, status.pending), status.pending))
 
     def migrate(self, request: Migrate, notify: Callable[[str], None]) -> Migrated:
         """Apply the pending revisions, each in its own transaction, under the migration lock.
@@ -164,18 +158,16 @@ class Migrator:
         refuse_pooler_port(self._url)
         before = self.status()
         if not self._chosen(before, request) and not _unmarked(before):
-            before = self.judged(before)
             return Migrated(before.place, before.current, before.head, (), before.pending, 0, None)
         with self._migrating(request, notify) as session:
             now = self._status_under_lock(session)
             pending = self._chosen(now, request)
             self._refuse_mixed(pending)
             log = self._log(now.current, pending)
-            moves = self._moves(session, log)
-            applied = self._apply(session, pending, moves, notify)
+            alembic = self._alembic_run(session, log)
+            applied = self._apply(session, pending, alembic, notify)
             self._mark(session.connection, notify)
             after = self._status_under_lock(session)
-        after = self.judged(after)
         return Migrated(
             after.place,
             after.current,
@@ -196,7 +188,7 @@ class Migrator:
                 raise UsageError(
                     "db.no_such_revision",
                     f"there is no revision {request.revision!r}",
-                    hint=f"one of: {', '.join(known)}, head",
+                    hint=f"choose one of: {', '.join(known)}, head",
                 )
             wanted = known[: known.index(request.revision) + 1]
             return tuple(r for r in status.pending if r.id in wanted)
@@ -225,7 +217,7 @@ class Migrator:
         return MigrationLog(self._grant, path=path)
 
     def _mark(self, connection: Connection, notify: Callable[[str], None]) -> None:
-        """Give a database that lost its marker a new one, by the settings that revisions read too."""
+        """Give a database that lost its marker a new one, from the settings that revisions read."""
         from sqlalchemy import text
 
         from bazar_cli.adapters.migrations.log import record
@@ -235,7 +227,7 @@ class Migrator:
             if made is not None:
                 if self._grant is not None:
                     record(connection, self._grant, None, dict(made))
-                notify("The database had lost its marker; with the new one, identities stamped before count as foreign")
+                notify("The database had lost its marker. With the new one, identities stamped before count as foreign")
         connection.commit()
 
     def _refuse_mixed(self, revisions: tuple[Revision, ...]) -> None:
@@ -246,67 +238,57 @@ class Migrator:
             refuse_mixed(revision.id, files[revision.id])
 
     def _settings_for(self, request: Migrate) -> dict[str, str]:
-        """The settings by which revisions mark a database that has no marker."""
+        """The settings from which revisions make the marker of a database."""
         environment, protected = self._marker_for(request)
         return {"bazar.environment": environment, "bazar.protected": str(protected).lower()}
 
     def _marker_for(self, request: Migrate) -> tuple[str, bool]:
-        """The marker of a database that has none: the embedded stack's is local, any other production."""
+        """The marker of a new database: `local` for the embedded stack, else `production`."""
         environment = request.environment or (LOCAL if self._target.source.embedded else PRODUCTION)
         if request.protected is not None:
             return environment, request.protected
         return environment, environment != LOCAL
 
-    def _moves(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> Moves:
-        """The way to move over revisions, each in a transaction of its own or `within` the one that is open."""
-        from bazar_cli.adapters.migrations.moves import Moves
+    def _alembic_run(self, session: MigratingSession, log: MigrationLog, *, within: bool = False) -> AlembicRun:
+        """Alembic on the session, with a transaction for each revision or `within` the one that is open."""
+        from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(session.connection, log)
         config.attributes["within"] = within
-        return Moves(config)
+        return AlembicRun(config)
 
     def _apply(
         self,
         session: MigratingSession,
         revisions: Sequence[Revision],
-        moves: Moves,
+        alembic: AlembicRun,
         notify: Callable[[str], None],
         before: Sequence[AppliedRevision] = (),
     ) -> list[AppliedRevision]:
-        return session.run(revisions, moves.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
+        return session.run(revisions, alembic.up, lambda r: notify(f"Applying {r.id}: {r.message}"), before=before)
 
-    def _sql(
-        self, current: str | None, pending: tuple[Revision, ...], request: Migrate
-    ) -> tuple[str, tuple[Revision, ...]]:
-        """The statements of the pending revisions, with the marker that they give a database without one."""
+    def _sql(self, current: str | None, pending: tuple[Revision, ...], request: Migrate) -> str:
+        """The statements of the pending revisions, and the settings for the marker."""
         from psycopg.sql import Literal
 
-        from bazar_cli.adapters.migrations.rendering import rendered
+        from bazar_cli.adapters.migrations.offline_sql import rendered_sql
 
         if not pending:
-            return "", ()
-        sql, seen = rendered(self._up(current, pending), pending)
+            return ""
+        # Two revisions, before a merge of them is applied.
+        applied = current.split(", ") if current else []
+        sql = rendered_sql(lambda script: self._written(script, applied).up(r.id for r in pending), pending)
         settings = self._settings_for(request)
         lines = [f"SELECT set_config('{n}', {Literal(v).as_string(None)}, false);" for n, v in settings.items()]
-        return "\n".join([*lines, "", sql]), seen
+        return "\n".join([*lines, "", sql])
 
-    def _up(self, current: str | None, pending: tuple[Revision, ...]) -> Callable[[Script, int], None]:
-        # Two, before a merge of them was applied.
-        before = current.split(", ") if current else []
-
-        def render(script: Script, place: int) -> None:
-            applied = [*before, *(r.id for r in pending[:place])]
-            self._written(script, applied).up(r.id for r in pending[place:])
-
-        return render
-
-    def _written(self, script: Script, applied: Sequence[str]) -> Moves:
-        """The way to write what moves over revisions do, where these and their ancestors are applied."""
-        from bazar_cli.adapters.migrations.moves import Moves
+    def _written(self, script: ScriptLog, applied: Sequence[str]) -> AlembicRun:
+        """Alembic that writes SQL into `script`, for a database where `applied` revisions are applied."""
+        from bazar_cli.adapters.migrations.alembic_run import AlembicRun
 
         config = self._config(None, script, script.output)
         config.attributes["applied"] = tips(self._location, applied)
-        return Moves(config, as_sql=True)
+        return AlembicRun(config, as_sql=True)
 
     def _changed(self, applied: tuple[Revision, ...], logged: Mapping[str, str]) -> tuple[ChangedRevision, ...]:
         others = [r for r in applied if logged.get(r.id, r.checksum) != r.checksum]
@@ -334,12 +316,12 @@ def _tables(connection: psycopg.Connection) -> _Tables:
 
 
 def _current(connection: psycopg.Connection) -> frozenset[str]:
-    """The revisions that the database is at: none, one, or two before a merge of them was applied."""
+    """The revisions that the database is at: none, one, or two before a merge of them is applied."""
     return frozenset(str(row[0]) for row in connection.execute("SELECT version_num FROM bazar.alembic_version"))
 
 
 def _logged(connection: psycopg.Connection) -> dict[str, str]:
-    """The checksums with which revisions were applied, where the log has them."""
+    """The checksums of the files that were applied, if the log has them."""
     rows = connection.execute(_LOGGED).fetchall()
     return {str(revision): str(known) for revision, direction, known in rows if direction == "up" and known}
 

@@ -1,4 +1,4 @@
-"""Writing migration files: Alembic's script machinery makes them in a folder aside, and they are put in their place.
+"""Writing revision files: Alembic makes each in a temporary folder, from where it is copied to the others.
 
 So a dry run leaves nothing, and no file is ever overwritten.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.files import file_errors, is_there, locked_folder
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE, only_our_names, only_our_objects
-from bazar_cli.adapters.migrations.location import heads, is_installed, revision_files, script_location
+from bazar_cli.adapters.migrations.revision_files import heads, is_installed, revision_files, script_location
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.db.revisions import NewRevision, RevisionFile, installed_package, two_heads
@@ -34,7 +34,7 @@ _FILE_NAMES = "%(rev)s_%(slug)s"
 _HINT = "give the folder of the migration files room, and to this user, or use another checkout"
 
 
-class Scripts:
+class RevisionWriter:
     """The migration files of a checkout."""
 
     def __init__(self, location: Path | None = None) -> None:
@@ -52,14 +52,14 @@ class Scripts:
         BackendUnavailable `files.locked`.
         """
         self.demand_checkout()
-        with self._alone():
+        with self._locked():
             head = self._head()
             return self._write(message, (head.revision.id,), dry_run=dry_run)
 
     def merge(self, message: str | None, *, dry_run: bool) -> NewRevision:
-        """Write the file that follows all heads; none where there is one head only. Raises: as `add`."""
+        """Write the file that follows all heads; none if there is one head only. Raises: as `add`."""
         self.demand_checkout()
-        with self._alone():
+        with self._locked():
             ids = tuple(head.revision.id for head in heads(self._location))
             if len(ids) == 1:
                 return NewRevision(None, ids, message or "", None)
@@ -97,8 +97,8 @@ class Scripts:
             "downgrade_token": "downgrades",
             "process_revision_directives": None,
         }
-        # First the lock: the folder aside knows the revisions of the moment when it is made.
-        with self._alone(), self._aside() as (config, directory, folder), _reading(target) as connection:
+        # The lock comes first: the temporary folder is made from the revisions at that moment.
+        with self._locked(), self._temporary() as (config, directory, folder), _reading(target) as connection:
             head = self._head()
             context = MigrationContext.configure(connection, opts=immutabledict(options))
             asked: dict[str, Any] = {
@@ -121,8 +121,8 @@ class Scripts:
             return self._put(Path(script.path), (head.revision.id,), message, dry_run=dry_run)
 
     @contextmanager
-    def _alone(self) -> Generator[None]:
-        """For the block, let no other command write here: each takes the number after the newest, and its head.
+    def _locked(self) -> Generator[None]:
+        """Let no other command write revisions during the block: each takes the number after the newest.
 
         Raises: BackendUnavailable `files.locked`.
         """
@@ -140,22 +140,22 @@ class Scripts:
         return f"{max(numbers, default=0) + 1:04d}"
 
     def _write(self, message: str, downs: tuple[str, ...], *, dry_run: bool) -> NewRevision:
-        with self._aside() as (_, directory, folder):
+        with self._temporary() as (_, directory, folder):
             script = directory.generate_revision(self._next_id(), message, head=downs, version_path=folder)
             assert script is not None, "a file in a version location is a revision"
             return self._put(Path(script.path), downs, message, dry_run=dry_run)
 
     @contextmanager
-    def _aside(self) -> Generator[tuple[Config, ScriptDirectory, str]]:
-        """The revisions that are there, and an empty folder that counts as one more place for them."""
+    def _temporary(self) -> Generator[tuple[Config, ScriptDirectory, str]]:
+        """Alembic with the revisions that exist, and an empty folder for a new one."""
         from argparse import Namespace
 
         from alembic.config import Config
 
-        from bazar_cli.adapters.migrations.directory import script_directory
+        from bazar_cli.adapters.migrations.alembic_directory import script_directory
 
         with _temporary_folder() as folder:
-            config = Config(cmd_opts=Namespace(quiet=True))  # it would tell of its files on standard output
+            config = Config(cmd_opts=Namespace(quiet=True))  # else it writes to standard output
             places = os.pathsep.join([str(self._location / "versions"), folder])
             for name, value in {
                 "script_location": str(self._location),
@@ -195,7 +195,7 @@ def _temporary_folder() -> Generator[str]:
 def _exists(path: Path) -> Conflict:
     return Conflict(
         "db.file_exists",
-        f"{path} is there already, and is not overwritten",
+        f"{path} already exists, and is not overwritten",
         hint="another run may have made it; see `bazar db heads`",
         details={"path": str(path)},
     )

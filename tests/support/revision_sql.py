@@ -1,4 +1,4 @@
-"""What of a revision's SQL takes data away for good."""
+"""The SQL of revisions, one by one, and whether it deletes data for good."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ _TOKEN = re.compile(
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 _BLOCK = re.compile(r"DO\b", re.I)
-_BEGINNING = 3
-"""So many characters of a statement tell whether it is a DO block."""
 _TAKES = re.compile(
     r"""
     \bDROP\ (?:FOREIGN\ )?(?:TABLE|SCHEMA|DATABASE|TYPE|DOMAIN|SEQUENCE|EXTENSION|OWNED)\b
@@ -31,6 +29,27 @@ _TAKES = re.compile(
     re.X | re.I,
 )
 """What goes is named, or taken along by CASCADE; one space stands where any blanks do."""
+
+
+_STEP = re.compile(r"^-- Running (upgrade|downgrade) (\w*) -> (\w*)$", re.M)
+
+
+def sql_by_revision(script: str) -> dict[str, str]:
+    """Return the SQL of each revision in a script that Alembic wrote, without changes of Alembic's own table."""
+    _, *parts = _STEP.split(script)
+    found: dict[str, str] = {}
+    for verb, source, target, sql in zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True):
+        own = re.sub(r"^(?:INSERT INTO|UPDATE|DELETE FROM) bazar\.alembic_version\b[^;]*;", "", sql, flags=re.M)
+        found[target if verb == "upgrade" else source] = own
+    return found
+
+
+def lost_by(sql: str) -> tuple[str, ...]:
+    """Return the tables, and the columns as `bazar.users.name`, that SQL drops in the schema `bazar`."""
+    tables = re.findall(r"\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(bazar\.\w+)", sql, re.I)
+    altered = re.findall(r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(bazar\.\w+)\s+([^;]*)", sql, re.I)
+    column = re.compile(r"\bDROP\s+COLUMN\s+(?:IF\s+EXISTS\s+)?(\w+)", re.I)
+    return (*tables, *(f"{table}.{name}" for table, rest in altered for name in column.findall(rest)))
 
 
 def is_destructive(sql: str) -> bool:
@@ -51,7 +70,7 @@ def _what_runs(sql: str) -> str:
     position, start = 0, ""
     for token in _TOKEN.finditer(sql):
         plain = sql[position : token.start()]
-        start = f"{start}{plain}".rpartition(";")[2].lstrip()[:_BEGINNING]
+        start = f"{start}{plain}".rpartition(";")[2].lstrip()[:3]
         found.append(plain)
         position = token.end()
         if token["comment"] is not None:
