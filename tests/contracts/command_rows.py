@@ -18,8 +18,8 @@ from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
 from bazar_cli.domain.entities import Plan
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal.command import Verb
-from bazar_cli.terminal.options import NAMES, Options
-from tests.support.tree import ALL, command, verb
+from bazar_cli.terminal.options import Options
+from tests.support.tree import ALL, COMMON_OPTIONS, command, verb
 
 _DYNAMIC = {"--profile": ":profiles", "--fields": ":fields"}
 _ARGUMENTS = {
@@ -33,7 +33,7 @@ _ARGUMENTS = {
 def content() -> str:
     """Return the whole file: the options of every command, then a section for each command."""
     writing = next((words, leaf) for words, leaf in ALL.values() if verb(leaf).spec.writes)
-    options = [row for name, row in _options(*writing) if name in NAMES]
+    options = [row for name, row in _options(*writing) if name in COMMON_OPTIONS]
     sections = [_section("common", options)]
     sections += [_section(f"command\t{name}", _command(words, leaf)) for name, (words, leaf) in ALL.items()]
     return "\n".join(sections)
@@ -56,7 +56,7 @@ def _command(words: tuple[str, ...], leaf: Leaf) -> list[str]:
         if argument.param_type_name == "argument":
             values = _ARGUMENTS.get(leaf.module) or _values(kinds[argument.name])
             rows.append(_row("argument", _shown(argument), argument.help or "", values))
-    rows += [row for name, row in _options(words, leaf) if name not in NAMES]
+    rows += [row for name, row in _options(words, leaf) if name not in COMMON_OPTIONS]
     rows += [_row("fields", " ".join(found.view.fields))] if found.view is not None else []
     return [*rows, *(["writes"] if found.spec.writes else [])]
 

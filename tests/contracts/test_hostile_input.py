@@ -27,14 +27,13 @@ from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.terminal.options import NAMES
 from bazar_cli.terminal.topics import TOPICS
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, series
 from tests.support.hostile import ARGUMENTS, CONTENT
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.tree import ALL, command, kind_of, verb
+from tests.support.tree import ALL, COMMON_OPTIONS, command, kind_of, verb
 
 pytestmark = pytest.mark.xdist_group("hostile input")
 
@@ -166,8 +165,8 @@ def systems(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Gene
 def test_arguments(world: World, name: str) -> None:
     words, leaf = ALL[name]
     every = command(words, leaf).params
-    parameters: list[Any] = [p for p in every if p.name not in (*NAMES, "help") and kind_of(p) is not bool]
-    flags = [p.opts[0] for p in every if p.name not in (*NAMES, "help") and kind_of(p) is bool]
+    parameters: list[Any] = [p for p in every if p.name not in (*COMMON_OPTIONS, "help") and kind_of(p) is not bool]
+    flags = [p.opts[0] for p in every if p.name not in (*COMMON_OPTIONS, "help") and kind_of(p) is bool]
     if not parameters:
         return
 

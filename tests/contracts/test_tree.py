@@ -11,8 +11,7 @@ from bazar_cli.domain.authz.spec import Access
 from bazar_cli.registry import TREE, Group
 from bazar_cli.terminal.command_texts import command_text
 from bazar_cli.terminal.leaf_help import leaf_help
-from bazar_cli.terminal.options import NAMES
-from tests.support.tree import ALL, command, verb
+from tests.support.tree import ALL, COMMON_OPTIONS, command, verb
 
 # These commands run without a sign-in and without a permission. The spec of each gives the reason.
 PUBLIC = {
@@ -66,7 +65,7 @@ def test_leaf_declares_spec_examples_and_help(name: str) -> None:
 def test_leaf_takes_the_common_options_and_dry_run_only_where_it_writes(name: str) -> None:
     words, leaf = ALL[name]
     taken = {p.name for p in command(words, leaf).params}
-    assert set(NAMES) - {"dry_run"} <= taken
+    assert set(COMMON_OPTIONS) - {"dry_run"} <= taken
     assert ("dry_run" in taken) == verb(leaf).spec.writes
 
 

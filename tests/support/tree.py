@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, cast, get_args
 
 from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.terminal.command import Verb
+from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context
 from bazar_cli.terminal.typer_lite import LiteCommand
+
+COMMON_OPTIONS = tuple(field.name for field in fields(Options))
+"""The options that commands share, by the names of their parameters."""
 
 
 def leaves(group: Group = TREE, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Leaf]]:
