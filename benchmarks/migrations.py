@@ -26,10 +26,11 @@ from tests.support.revision_sql import sql_by_revision
 
 _RESULTS = Path(__file__).parent / "results" / "migrations.md"
 _ROUNDS, _WARM_UPS, _REVISIONS = 8, 1, 50
-_STATUS_AIM, _HEAD_AIM, _EMPTY_AIM = 0.6, 0.7, 1.0
+_STATUS_AIM, _PROFILE_AIM, _HEAD_AIM, _EMPTY_AIM = 0.6, 0.45, 0.7, 1.0
 _ALEMBIC = str(BAZAR.with_name("alembic"))
 # A role named like the schema, as here, would make that the place of its table.
 _DBMATE = ("--no-dump-schema", "--migrations-table", "public.schema_migrations")
+_ON_PROFILE = "bazar db status --check, target from a profile"
 _CURRENT = "alembic current, the same database"
 _UPGRADE = "alembic upgrade head, the same database"
 _FROM_EMPTY = "alembic upgrade head, from empty"
@@ -166,6 +167,7 @@ def _at_head(embedded: EmbeddedStack, projects: Projects, others: _Databases) ->
         Case(Kind.FLOOR, _CURRENT, (_ALEMBIC, *own, "current"), here),
         Case(Kind.FLOOR, _UPGRADE, (_ALEMBIC, *own, "upgrade", "head"), here),
         _bazar("bazar db status --check", *status, environ=embedded.from_environment, floor=_CURRENT, aim=_STATUS_AIM),
+        _bazar(_ON_PROFILE, *status, environ=embedded.from_profile, floor=_CURRENT, aim=_PROFILE_AIM),
         _bazar("bazar db migrate", "db", "migrate", environ=embedded.from_environment, floor=_UPGRADE, aim=_HEAD_AIM),
         Case(Kind.PEER, "alembic current, its own template", (_ALEMBIC, *other, "current"), stock, _CURRENT),
         Case(

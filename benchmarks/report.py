@@ -87,6 +87,6 @@ def _row(case: Case, times: Mapping[str, Times]) -> tuple[str, ...]:
         case.name,
         *(f"{figure:.1f}" for figure in (taken.median, taken.minimum, taken.cpu_median)),
         *(f"{ratio:.2f}" for ratio in (taken.median / floor.median, taken.minimum / floor.minimum)),
-        "" if case.aim is None else f"{case.aim:.1f}",
+        "" if case.aim is None else f"{case.aim:.2f}",
         met(case, times),
     )

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from bazar_cli.adapters import ownership
 from bazar_cli.adapters.polling import poll
+from bazar_cli.domain.command_lines import quoted
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, StoreUnusable, UsageError
 
 PRIVATE_FOLDER = 0o700
@@ -29,16 +30,15 @@ _POLL_SECONDS = 0.05
 
 
 def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: int | None = None) -> Path:
-    """Make `path` a folder that only its owner enters, or take the one that is there as it is.
+    """Make `path` a folder that only its owner can enter, or check the existing one.
 
-    A folder that exists may be its owner's own for other things too (`BAZAR_CONFIG_DIR=.`): its mode is never
-    changed, but one that others could write is refused, because they could put files of theirs in it.
+    An existing folder may serve its owner for other things too (`BAZAR_CONFIG_DIR=.`), so its mode is not changed. It
+    is refused if others can write to it, because they could put their own files there.
 
-    Parameters: `uid` and `gid` are the owner wanted (only root may name another than itself; -1 leaves the
-    group alone); `mode` is for folders that are bazar's alone, which get it whether they are new or not.
-    Missing parents are made private too.
-    Raises StoreUnusable `files.folder_not_ours` for a link, a file, or a folder of another user,
-    `files.folder_open` for one that others can write, `files.unwritable`.
+    Parameters: `uid` and `gid` are the owner (only root may name another user; -1 does not set the group); `mode` is
+    for folders that only bazar uses, and is set on existing ones too. Missing parents are made private too.
+    Raises: StoreUnusable `files.folder_not_ours` for a link, a file, or a folder of another user,
+    `files.folder_open` for a folder that others can write to, `files.unwritable`.
     """
     wanted = os.geteuid() if uid is None else uid
     try:
@@ -52,7 +52,7 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
                 refuse_open_folder(path)
                 _refuse_read_only(path)
         else:
-            # As root the folder starts as root's own and is given away before anything lies in it.
+            # Root's new folder gets its owner before it holds any file.
             if wanted != os.geteuid() or gid != -1:
                 os.chown(path, wanted, gid)
         if mode is not None and stat.S_IMODE(path.stat().st_mode) != mode:
@@ -67,7 +67,7 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
 
 
 def mended(path: Path, error: OSError) -> str:
-    """Return what to do about a path of bazar's own of which the system says `error`."""
+    """Return what to do about a path of bazar that failed with `error`."""
     place = ownership.at_fault(path)
     if isinstance(error, PermissionError):
         if not is_there(place):
@@ -75,11 +75,11 @@ def mended(path: Path, error: OSError) -> str:
         return _or_choose(ownership.given_back(path) or ownership.opening(place.lstat(), place))
     if not is_there(place):
         return _FREE_OR_CHOOSE
-    return f"free the path {ownership.quoted(place)}, or {_CHOOSE}" if _may_be_freed(place.lstat()) else _CHOOSE
+    return f"free the path {quoted(place)}, or {_CHOOSE}" if _may_be_freed(place.lstat()) else _CHOOSE
 
 
 def _may_be_freed(found: os.stat_result) -> bool:
-    # What belongs to another user, and a device such as /dev/null, is in its place.
+    # Not the file of another user, and not a device such as /dev/null.
     return found.st_uid == os.geteuid() and not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode))
 
 
@@ -88,21 +88,21 @@ def _or_choose(command: str) -> str:
 
 
 def refuse_open_folder(path: Path) -> None:
-    """Raise StoreUnusable `files.folder_open` for a folder in which others can put or replace files."""
+    """Raise StoreUnusable `files.folder_open` for a folder that others can write to."""
     found = path.stat()
     if ownership.is_open(found, path):
         mode = stat.S_IMODE(found.st_mode)
         raise StoreUnusable(
             "files.folder_open",
-            f"other users can write to the folder {path} (mode {mode:04o}), so nothing private can live there",
+            f"other users can write to the folder {path} (mode {mode:04o}), so it cannot hold private files",
             hint=_or_choose(ownership.closing(found, path)),
         )
 
 
 def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secret: bool = False) -> str | None:
-    """Return the text of a file that counts because this user wrote it; None where there is none.
+    """Return the text of a file that counts because this user wrote it; None where it does not exist.
 
-    Parameters: `refusal` makes the error of a reason and what to do; `secret` refuses a file that others can read.
+    Parameters: `refusal` makes the error from a reason and a hint; `secret` refuses a file that others can read.
     Raises: StoreUnusable `files.folder_open`, `files.folder_not_ours`; the refusal, for a file that others could have
     written, or that cannot be read.
     """
@@ -112,7 +112,7 @@ def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secr
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise refusal("it is no text", f"mend or remove {ownership.quoted(path)}") from error
+        raise refusal("it is not a text file", f"correct or remove {quoted(path)}") from error
     except OSError as error:
         reason, place = error.strerror or str(error), ownership.at_fault(path)
         raise refusal(reason if place == path else f"{reason}: {place}", mended(path, error)) from error
@@ -125,7 +125,7 @@ def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secr
 
 
 def is_there(path: Path) -> bool:
-    """Say whether a path is there as far as this user can see; a link counts that leads nowhere."""
+    """Say whether a path exists as far as this user can see; a broken link counts too."""
     return os.path.lexists(path)
 
 
@@ -135,14 +135,14 @@ def is_folder(path: Path) -> bool:
 
 
 def _refuse_read_only(path: Path) -> None:
-    # The system lets root write anyway; whoever made the folder read-only meant root's commands too.
+    # The system would let root write, but the folder was made read-only on purpose.
     found = path.stat()
     if not found.st_mode & stat.S_IWUSR:
         raise StoreUnusable(
             "files.unwritable",
             f"the folder {path} is read-only"
             if found.st_mode & stat.S_IXUSR
-            else f"the folder {path} is closed to its owner too",
+            else f"the folder {path} is closed, also to its owner",
             hint=_or_choose(ownership.opening(found, path)),
         )
 
@@ -152,17 +152,17 @@ def _refuse_foreign(path: Path, owners: set[int]) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
         raise StoreUnusable(
             "files.folder_not_ours",
-            f"{path} is not a folder of this user, so nothing private can live there",
+            f"{path} is not a folder of this user, so it cannot hold private files",
             hint=_FREE_OR_CHOOSE if _may_be_freed(found) else _or_choose(ownership.given_back(path)),
         )
 
 
 @contextmanager
 def file_errors(path: Path, hint: str | None = None, *, named: str | None = None) -> Generator[None]:
-    """Turn the system's errors about `path`, or about a file that they name, into the domain's.
+    """Translate the system's errors about `path`, or about a file that they name, into the domain's.
 
-    Parameters: `hint` says what to do about a file that cannot be used, other than making room; `named` is what the
-    messages call it, whatever name the system's error has: a temporary file is none that somebody gave.
+    Parameters: `hint` says what to do about a file that cannot be used, except on a full disk; `named` is its name in
+    messages, in place of the one in the system's error, which may be a temporary file.
     Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     try:
@@ -178,11 +178,11 @@ def file_errors(path: Path, hint: str | None = None, *, named: str | None = None
 
 @contextmanager
 def replaced_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> Generator[None]:
-    """Write `text` beside `path` before the block, and put it in the place of `path`, mode 0600, after it.
+    """Write `text` to a temporary file before the block, and rename it to `path`, mode 0600, after the block.
 
-    So no reader sees a half-written file, and what the block changes is changed only when there is room for
-    both. Parameters: `owner` is the (uid, gid) that must be able to read it, for root only.
-    Raises: BackendUnavailable `files.unwritable`.
+    So no reader sees a half-written file, and the block runs only when the disk had room for the text.
+    Parameters: `owner` is the (uid, gid) of the file, for root only.
+    Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
@@ -197,7 +197,7 @@ def replaced_private(path: Path, text: str, *, owner: tuple[int, int] | None = N
         yield
         with file_errors(path):
             temporary.replace(path)
-    except BaseException:  # Ctrl-C too leaves no half-written file behind
+    except BaseException:  # also Ctrl-C
         temporary.unlink(missing_ok=True)
         raise
 
@@ -209,7 +209,7 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
 
 
 class _PrivateTextFile(io.TextIOWrapper):
-    """A text file that is being written, whose errors are those of its path and not of standard output."""
+    """A text file that is being written; its errors name its path, and are not taken for those of standard output."""
 
     def __init__(self, path: Path, errors: Callable[[], AbstractContextManager[None]]) -> None:
         self._errors = errors
@@ -227,10 +227,10 @@ class _PrivateTextFile(io.TextIOWrapper):
 
 
 def refuse_taken(path: Path, named: str, *, overwrite: bool) -> None:
-    """Refuse what stands at `path`: anything, or with `overwrite` all but a file.
+    """Refuse a `path` that exists; with `overwrite` only one that is not a file.
 
-    A new file in the place of a pipe or a device takes it from whoever uses it, and through a link somebody else
-    chooses which file goes. Parameters: `named` is what messages call it.
+    A new file in the place of a pipe or a device would break its users, and through a link another user could choose
+    which file is replaced. Parameters: `named` is its name in messages.
     Raises: Conflict `files.exists`; StoreUnusable `files.not_regular`, `files.unwritable`.
     """
     with file_errors(path, _ANOTHER_FILE, named=named):
@@ -242,23 +242,23 @@ def refuse_taken(path: Path, named: str, *, overwrite: bool) -> None:
         what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a pipe, a device or a socket"
         raise StoreUnusable(
             "files.not_regular",
-            f"{named} is {what}, and only a file is made or replaced",
+            f"{named} is {what}; bazar writes only to files",
             hint="choose another FILE, or leave it out and redirect standard output: `> FILE`",
         )
     if not overwrite:
         raise Conflict(
             "files.exists",
-            f"{named} exists already, and is not overwritten",
+            f"{named} exists already",
             hint="choose another FILE, or add --overwrite",
         )
 
 
 @contextmanager
 def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -> Generator[TextIO]:
-    """Lend a stream for a text that becomes the file `path`, mode 0600, when the block has ended well.
+    """Open a stream for a text that becomes the file `path`, mode 0600, when the block succeeds.
 
-    Until then nobody sees it, and whatever ends the block early leaves nothing behind. Parameters: `overwrite` lets it
-    take the place of a file; `named` is what messages call it, in place of the whole path.
+    A block that fails leaves no file. Parameters: `overwrite` allows it to replace a file; `named` is its name in
+    messages, in place of the whole path.
     Raises: as `refuse_taken`; BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     named = named or str(path)
@@ -266,27 +266,27 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
     refuse_taken(path, named, overwrite=overwrite)
     temporary = path.with_name(f".{secrets.token_hex(6)}.bazar")
     try:
-        sheet = _PrivateTextFile(temporary, errors)
+        stream = _PrivateTextFile(temporary, errors)
         try:
-            yield sheet
-            sheet.flush()
+            yield stream
+            stream.flush()
             with errors():
-                os.fsync(sheet.fileno())
-        except BaseException:  # also Ctrl-C: the file is given up, and what it still holds is nobody's
-            with suppress(BazarError, OSError):  # what is left in memory of a file that is given up
-                sheet.close()
+                os.fsync(stream.fileno())
+        except BaseException:  # also Ctrl-C
+            with suppress(BazarError, OSError):  # the rest of a text that nobody will read
+                stream.close()
             raise
-        sheet.close()
+        stream.close()
         refuse_taken(path, named, overwrite=overwrite)
         with errors():
             temporary.replace(path)
-    except BaseException:  # Ctrl-C too leaves no half-written file behind
+    except BaseException:  # also Ctrl-C
         temporary.unlink(missing_ok=True)
         raise
 
 
 def read_text(path: Path, limit: int, *, named: str) -> str:
-    """Return a file's UTF-8 text, of `limit` bytes at most. Parameters: `named` is what messages call it.
+    """Return a file's UTF-8 text, `limit` bytes at most. Parameters: `named` is its name in messages.
 
     Raises: StoreUnusable `files.unwritable`; UsageError `input.too_long`, `input.encoding`.
     """
@@ -295,7 +295,7 @@ def read_text(path: Path, limit: int, *, named: str) -> str:
 
 
 def decoded(content: bytes, limit: int, *, named: str) -> str:
-    """Return the text that `limit` bytes at most hold, without a byte order mark.
+    """Decode `limit` bytes at most, without a byte order mark.
 
     Raises: UsageError `input.too_long`, `input.encoding`.
     """
@@ -307,14 +307,14 @@ def decoded(content: bytes, limit: int, *, named: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
-            "input.encoding", f"{named} is no UTF-8 text, at byte {error.start}", hint="save it as UTF-8"
+            "input.encoding", f"{named} is not UTF-8 text, at byte {error.start}", hint="save it as UTF-8"
         ) from error
 
 
 def open_private(path: Path, flags: int = os.O_RDWR, *, only_files: bool = True) -> int:
-    """Open (and make, mode 0600) `path` without following a link; return the descriptor.
+    """Open `path`, or make it with mode 0600, without following a link; return the descriptor.
 
-    Parameters: `only_files` refuses pipes and devices; without it a pipe must have a reader, which is not waited for.
+    Parameters: `only_files` refuses pipes and devices; without it a pipe that has no reader is an error.
     Raises: OSError.
     """
     handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE_FILE)
@@ -327,7 +327,7 @@ def open_private(path: Path, flags: int = os.O_RDWR, *, only_files: bool = True)
 
 
 def try_lock(handle: int) -> bool:
-    """Take the whole-file lock of `handle` if it is free; the kernel frees it when the holder dies."""
+    """Take the lock of the file `handle` if it is free; the kernel frees it when its holder dies."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -339,9 +339,9 @@ def try_lock(handle: int) -> bool:
 def exclusive_lock(
     path: Path, on_wait: Callable[[], None] | None = None, *, seconds: float | None = None
 ) -> Generator[None]:
-    """Hold the lock file `path`, waiting for whoever has it; `on_wait` is called once before waiting.
+    """Hold the lock file `path`, and wait until it is free.
 
-    Parameters: `seconds` is how long to wait at most, for ever without it.
+    Parameters: `on_wait` is called once before the wait; `seconds` is the longest wait, without it there is no limit.
     Raises: StoreUnusable `files.unwritable`; BackendUnavailable `files.locked`.
     """
     try:
@@ -367,9 +367,9 @@ def exclusive_lock(
 
 @contextmanager
 def locked_folder(path: Path, *, seconds: float, hint: str) -> Generator[None]:
-    """Hold the lock of a folder itself, in which no lock file would be wanted, waiting for whoever has it.
+    """Hold the lock of a folder itself, which must not get a lock file, and wait until it is free.
 
-    Parameters: `seconds` is how long to wait at most; `hint` is of a folder that cannot be opened.
+    Parameters: `seconds` is the longest wait; `hint` is for a folder that cannot be opened.
     Raises: StoreUnusable `files.unwritable`; BackendUnavailable `files.locked`.
     """
     with file_errors(path, hint):
@@ -383,19 +383,19 @@ def locked_folder(path: Path, *, seconds: float, hint: str) -> Generator[None]:
 
 
 def _lock_within(handle: int, path: Path, seconds: float) -> None:
-    # A wait of the kernel has no end of its own, and its only interrupt, a signal, belongs to the main thread.
+    # The kernel's own wait has no time limit, and only a signal to the main thread could end it.
     if not poll(lambda: try_lock(handle), seconds=seconds, pause=_POLL_SECONDS):
         raise BackendUnavailable(
             "files.locked",
             f"another process has held the lock {path} for {seconds:.0f} s",
-            hint="try again; a `bazar` that was stopped with Ctrl-Z keeps its locks until it goes on or ends",
+            hint="try again; a `bazar` that was stopped with Ctrl-Z keeps its locks until it continues or ends",
         )
 
 
 def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
-    """Return the last `lines` lines of a log, of its last 256 KiB at most; none when there is no log.
+    """Return the last `lines` lines of a log, from its last 256 KiB at most; none when there is no log.
 
-    Parameters: `end` is the byte to stop at, for who reads on from there.
+    Parameters: `end` is the byte to stop at, from which the caller reads on.
     Raises: StoreUnusable `files.unwritable` for a log that cannot be read.
     """
     if lines <= 0:
@@ -418,7 +418,7 @@ def tail(path: Path, lines: int, *, end: int | None = None) -> list[str]:
 
 
 def rotate(path: Path, limit: int) -> None:
-    """Move a log beyond `limit` bytes to `<name>.1`; call while nobody writes it."""
+    """Rename a log of more than `limit` bytes to `<name>.1`; call it while no process writes the log."""
     try:
         size = path.lstat().st_size
     except FileNotFoundError:

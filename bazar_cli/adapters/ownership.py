@@ -1,10 +1,10 @@
-"""Who could have written a file: the one rule for every file that counts because this user wrote it.
+"""The one rule for files that count because this user wrote them.
 
-A file counts when it is no link, it and its folder belong to this user or to root, and no other user can write them.
-Secrets must be closed to readers too. Root follows the same rule: a file of another user does not count for root.
+A file counts when it is not a link, it and its folder belong to this user or to root, and no other user can write them.
+Other users must not be able to read a secret either. The rule holds for root too.
 
-The folder is opened first, then what lies in it relative to it, and each is looked at by its descriptor: what is read
-is what was looked at, whatever is renamed meanwhile. Folders above the one where the look begins are not looked at.
+The folder is opened first, and the file relative to it. Both are checked by their descriptors, so that a rename in
+between changes nothing. Folders above the first one are not checked.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from bazar_cli.domain.command_lines import quoted
+
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LIMIT = 1024 * 1024
 _ONLY_NAMED = os.O_CLOEXEC | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
-"""For a folder that may be passed and not listed."""
+"""For a folder that this user may enter but not list."""
 _UNWAITED = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 """For a file that may be a pipe without a writer."""
 _ACL = "system.posix_acl_access"
@@ -26,17 +28,17 @@ _ACL = "system.posix_acl_access"
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a file does not count, and the command that changes that."""
+    """Why a file does not count, and the command that corrects it."""
 
     reason: str
     remedy: str
     folder_code: str | None = None
-    """The error code where the doubt is about the folder."""
+    """The error code, where the reason is the folder."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds, and what speaks against believing it."""
+    """The data of a file, and why it does not count."""
 
     data: bytes
     doubt: Doubt | None
@@ -52,15 +54,14 @@ class TooLong(OSError):
 
 
 class NotRegular(OSError):
-    """Something else stands where a file is wanted: a folder, a pipe, a device or a socket."""
+    """The path is a folder, a pipe, a device or a socket, not a file."""
 
 
 def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path | None = None) -> Content:
-    """Return what a file holds, of 1 MiB at most, with the first reason not to believe it; nothing blocks.
+    """Return the data of a file, 1 MiB at most, with the first reason why it does not count; never blocks.
 
-    Parameters: `secret` doubts a file that others can read; `follow` is for a file that somebody named: a link is
-    followed without a doubt, and pipes and devices are read; `below` is a folder above the file, from which on every
-    folder is looked at, in place of the last one alone.
+    Parameters: `secret` doubts a file that others can read; `follow` is for a file that the user named: links are
+    followed, and pipes and devices are read; `below` is a folder above the file: every folder from it on is checked.
     Raises: NotRegular; TooLong; OSError.
     """
     place = below or path.parent
@@ -81,7 +82,7 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
         raise not_regular(path, found.st_mode)
     doubt = (link or doubt or doubt_of(found, path, secret=secret)) if stat.S_ISREG(found.st_mode) else None
     with os.fdopen(handle, "rb") as stream:
-        # Opened without waiting for a writer; one that is there is waited for.
+        # The open did not wait for a writer of a pipe; the read does.
         os.set_blocking(handle, True)
         data = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
@@ -90,54 +91,49 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
 
 
 def doubt_of(found: os.stat_result, path: Path, *, secret: bool = False) -> Doubt | None:
-    """Return what speaks against a file or folder, by its owner and its mode; None for nothing.
+    """Return why a file or folder does not count, by its owner and its mode; None where it counts.
 
-    Parameters: `secret` is for a file that nobody else may read either.
+    Parameters: `secret` is for a file that nobody else may read.
     """
     folder = stat.S_ISDIR(found.st_mode)
     what = f"the folder {path}" if folder else "it"
     anew = "move the file into a folder that only you can write" if folder else "put a file of your own there"
     if not is_owner_trusted(found.st_uid):
-        # No chown: what another user has is theirs, and only root could take it.
+        # Not chown, which only root may use.
         owner = name_of(found.st_uid)
         return Doubt(f"{what} belongs to another user, {owner}", anew, "files.folder_not_ours" if folder else None)
-    mode = f"(mode {stat.S_IMODE(found.st_mode):04o})"
-    remedy = closing(found, path) or anew
-    if folder and is_open(found, path):
+    writable, readable = is_open(found, path), secret and bool(found.st_mode & _OTHERS)
+    if not writable and not readable:
+        return None
+    mode, remedy = f"(mode {stat.S_IMODE(found.st_mode):04o})", closing(found, path) or anew
+    if folder and writable:
         return Doubt(f"other users can write to {what} {mode}", remedy, "files.folder_open")
-    if secret and found.st_mode & _OTHERS:
+    if readable:
         return Doubt(
-            f"other users can read it {mode}", f"{remedy}, and change what it holds if somebody may have read it"
+            f"other users can read it {mode}", f"{remedy}, and replace the secret if somebody may have read it"
         )
-    if is_open(found, path):
-        return Doubt(f"other users can change it {mode}", remedy)
-    return None
+    return Doubt(f"other users can change it {mode}", remedy)
 
 
 def closing(found: os.stat_result, path: Path) -> str:
-    """Return the command that closes a file or folder to others; "" where this user cannot, or others need it open.
+    """Return the command that closes a file or folder to others; "" where this user cannot run it.
 
-    Of /tmp and its like nobody should take away what others have there.
+    Also "" for a folder like /tmp, which others use.
     """
     if found.st_uid != os.geteuid() or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
         return ""
     return f"chmod {'go-w' if stat.S_ISDIR(found.st_mode) else '600'} {quoted(path)}"
 
 
-def quoted(path: Path) -> str:
-    """Return a path as a shell takes it, in quotes."""
-    return "'" + str(path).replace("'", "'\\''") + "'"
-
-
 def opening(found: os.stat_result, path: Path) -> str:
-    """Return the command that lets this user use a file or folder of theirs; "" where its mode lacks nothing."""
+    """Return the command that lets this user use their own file or folder; "" where its mode allows it already."""
     wanted = "rwx" if stat.S_ISDIR(found.st_mode) else "rw"
     lacking = "".join(bit for bit in wanted if not found.st_mode & getattr(stat, f"S_I{bit.upper()}USR"))
     return f"chmod u+{lacking} {quoted(path)}" if lacking and found.st_uid == os.geteuid() else ""
 
 
 def at_fault(path: Path) -> Path:
-    """Return the part of a path that keeps this user from it: a folder above it that is none or is closed, else it."""
+    """Return the part of a path that stops this user: the first parent that is closed or not a folder, or itself."""
     for folder in reversed(path.parents):
         if not os.path.isdir(folder) or not os.access(folder, os.X_OK):  # noqa: PTH112 - Path.is_dir may raise
             return folder
@@ -145,9 +141,9 @@ def at_fault(path: Path) -> Path:
 
 
 def given_back(path: Path) -> str:
-    """Return the command that gives this user what `sudo` made in their home: a path, or the nearest folder above.
+    """Return the command that gives this user a path in their home that `sudo` made, or its nearest parent that exists.
 
-    "" where it is not root's, or outside of their home.
+    "" where root does not own it, or where it is outside of their home.
     """
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
     for place in (path, *path.parents):
@@ -162,21 +158,21 @@ def given_back(path: Path) -> str:
 
 
 def open_named(path: Path) -> int:
-    """Open a file, pipe or device that somebody named, for reading; a pipe without a writer is empty."""
+    """Open a file, pipe or device that the user named, for reading; a pipe without a writer is empty."""
     handle = os.open(path, _UNWAITED)
     os.set_blocking(handle, True)
     return handle
 
 
 def is_owner_trusted(uid: int) -> bool:
-    """Say whether files of this user count: one's own and root's."""
+    """Say whether files of this user count: those of the process's user and root's."""
     return uid in {os.geteuid(), 0}
 
 
 def is_open(found: os.stat_result, path: Path) -> bool:
-    """Say whether others than the owner can write a file or folder.
+    """Say whether users other than the owner can write a file or folder.
 
-    Its group may where only the owner is in it, as umask 002 makes files of a user with a private group.
+    A group with write permission is allowed where only the owner is in it: umask 002 makes such files.
     """
     if found.st_mode & stat.S_IWOTH:
         return True
@@ -186,18 +182,18 @@ def is_open(found: os.stat_result, path: Path) -> bool:
 
 
 def not_regular(path: Path, mode: int) -> NotRegular:
-    """Return the error for what is no file."""
+    """Return the error for a path that is not a file."""
     if stat.S_ISDIR(mode):
         return NotRegular(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return NotRegular(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
 
 
 def _opened(path: Path, folder: int, flags: int, *, follow: bool = False) -> tuple[int, Doubt | None]:
-    """Open what lies in an opened folder; a link is followed with a doubt, with `follow` without one."""
+    """Open a file or folder in an opened folder. A link is followed, and doubted unless `follow` is set."""
     try:
         return _open_in(folder, path, flags if follow else flags | os.O_NOFOLLOW), None
     except OSError as error:
-        # The last is the answer for a link where a folder is wanted.
+        # ENOTDIR is the answer for a link where a folder is wanted.
         if follow or error.errno not in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR}:
             raise
     handle = _open_in(folder, path, flags)
@@ -210,14 +206,14 @@ def _open_in(folder: int, path: Path, flags: int) -> int:
     try:
         return os.open(path.name, flags, dir_fd=folder)
     except OSError as error:
-        error.filename = str(path)  # the system was told the last part alone
+        error.filename = str(path)  # the system has only the last part
         raise
 
 
 def _is_private_group(gid: int, uid: int) -> bool:
-    """Whether a group is the user's own alone: their first one, of their name, with no other member.
+    """Whether only this user is in a group: it is their primary group, has their name and no other member.
 
-    Root's group never is: on some systems, such as OpenShift, every user is in it.
+    Root's group does not count: on some systems, such as OpenShift, every user is in it.
     """
     import grp
     import pwd
@@ -230,15 +226,15 @@ def _is_private_group(gid: int, uid: int) -> bool:
 
 
 def _has_access_list(path: Path) -> bool:
-    # The mode shows what the list allows at most, in the place of what the group may.
+    # With such a list the group's bits of the mode show the most that the list allows.
     try:
         return _ACL in os.listxattr(path)
-    except (AttributeError, OSError):  # no such call on macOS, no such lists on the file system
+    except (AttributeError, OSError):  # macOS has no such call, some file systems have no such lists
         return False
 
 
 def name_of(uid: int) -> str:
-    """Return a user's name and number, as far as they are known."""
+    """Return a user's name and number, or the number of a user without a name."""
     import pwd
 
     try:

@@ -40,7 +40,9 @@ def run(
     fixed = _fix(run, places) if fix else ()
     found = Diagnosis((*report.examine(run.environ, places).checks, *fixed))
     # Texts of servers and libraries are a part of this result, and must hold no secret.
-    run.show_all(tuple(replace(c, detail=run.told(c.detail), remedy=run.told(c.remedy)) for c in found.checks))
+    run.show_all(
+        tuple(replace(c, detail=run.as_message(c.detail), remedy=run.as_message(c.remedy)) for c in found.checks)
+    )
     return ExitCode.FINDING if found.findings else ExitCode.DONE
 
 
@@ -56,8 +58,8 @@ def _fix(run: Run[Check], places: report.Places) -> tuple[Check, ...]:
             )
         )
 
-    def tell(repair: Repair) -> None:
+    def report_repair(repair: Repair) -> None:
         would = "would be " if dry_run else ""
         run.notice(f"{repair.user.email}: {would}{repair.outcome}{f'; {repair.note}' if repair.note else ''}")
 
-    return (report.fix(places, pending, tell, dry_run=dry_run),)
+    return (report.fix(places, pending, report_repair, dry_run=dry_run),)

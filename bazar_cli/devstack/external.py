@@ -1,4 +1,4 @@
-"""A Postgres that is there already, such as a CI service container: its address, and waiting for it."""
+"""An external Postgres, such as a CI service container: its address, and the wait until it accepts connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONNECT_SECONDS = 5
 
 
 def check_url(url: str) -> str:
-    """Return `url` when it is a Postgres URL; else raise UsageError `local.database_url`, which hides it."""
+    """Return `url` if it is a Postgres URL. Raises: UsageError `local.database_url`, which does not show it."""
     form = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
     parts = taken_apart(url)
     if parts is None or parts.scheme not in {"postgresql", "postgres"}:
@@ -27,7 +27,7 @@ def check_url(url: str) -> str:
 
 
 def address(url: str) -> str:
-    """Return user, host, port and database of a Postgres URL: what may be shown, without password."""
+    """Return user, host, port and database of a Postgres URL, for messages: without the password."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
@@ -36,7 +36,7 @@ def address(url: str) -> str:
 
 
 def is_reachable(url: str) -> bool:
-    """Say whether one connection can be made."""
+    """Say whether the server accepts a connection."""
     try:
         return _connect(url)
     except BazarError:
@@ -44,10 +44,10 @@ def is_reachable(url: str) -> bool:
 
 
 def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECONDS) -> None:
-    """Wait until the Postgres at `url` takes connections.
+    """Wait until the Postgres at `url` accepts connections.
 
-    Raises BackendUnavailable `local.database_unavailable` after `seconds`; at once what does not pass by waiting, as
-    `adapters.postgres.errors.translate` says.
+    Raises: BackendUnavailable `local.database_unavailable` after `seconds`; other errors of
+    `adapters.postgres.errors.translate` at once.
     """
     try:
         poll(
@@ -60,7 +60,7 @@ def wait_for(url: str, notify: Callable[[str], None], seconds: float = WAIT_SECO
     except BackendUnavailable as error:
         raise BackendUnavailable(
             "local.database_unavailable",
-            f"The database at {address(url)} does not take connections: {error.message}",
+            f"the database at {address(url)} does not accept connections: {error.message}",
             hint="check the URL given with --database-url, and that the server runs",
         ) from error
     except Conflict as error:

@@ -1,4 +1,4 @@
-"""How the parts of the embedded stack do, without changing anything."""
+"""The state of the embedded stack's parts. Reads only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEALTH_SECONDS = 2.0
 
 
 class ComponentState(str, Enum):
-    """How a part of the stack does."""
+    """The state of a part of the stack."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -41,12 +41,12 @@ class ComponentStatus:
 
 
 def answers_within(port: int, seconds: float) -> bool:
-    """Say whether the Auth service at `port` answers in so many seconds."""
+    """Say whether the Auth service at `port` answers within `seconds`."""
     return bool(poll(lambda: _answers(port), seconds=seconds, pause=0.1))
 
 
 def auth_status(auth: BackgroundService) -> ComponentStatus:
-    """Look at the Auth service."""
+    """Return the state of the Auth service."""
     pid, state = auth.pid(), auth.state()
     if pid is None:
         found = ComponentState.STOPPED
@@ -59,7 +59,7 @@ def auth_status(auth: BackgroundService) -> ComponentStatus:
 
 
 def postgres_status(postgres: EmbeddedPostgres, paths: StackPaths) -> ComponentStatus:
-    """Look at the embedded Postgres."""
+    """Return the state of the embedded Postgres."""
     pid = postgres.pid()
     if pid is None:
         found = ComponentState.STOPPED
@@ -76,7 +76,7 @@ def postgres_status(postgres: EmbeddedPostgres, paths: StackPaths) -> ComponentS
 
 
 def external_status(url: str) -> ComponentStatus:
-    """Look at a Postgres that is somebody else's."""
+    """Return the state of an external Postgres."""
     reachable = external.is_reachable(url)
     found = ComponentState.RUNNING if reachable else ComponentState.UNHEALTHY
     return ComponentStatus("postgres", found, None, external.address(url), None, None)

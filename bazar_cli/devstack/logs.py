@@ -1,4 +1,4 @@
-"""Read the stack's logs: their last lines, and what is added while one looks."""
+"""Read the stack's logs: their last lines, then new lines as they are written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bazar_cli.adapters.ownership import open_named
 
 _PAUSE_SECONDS = 0.25
 _LINE_BYTES = 64 * 1024
-"""No line of these logs is longer."""
+"""The longest line of these logs."""
 
 
 def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str]:
     """Yield the last `lines` lines of each log, then with `follow` every new line until the caller stops.
 
+    Parameters: `files` maps a component's name to its log; with several logs each line begins with the name.
     Raises: StoreUnusable `files.unwritable` for a log that cannot be read.
-    Parameters: `files` maps a component's name to its log; with several each line starts with the name.
     """
     followers: list[_Follower] = []
     try:
@@ -28,7 +28,7 @@ def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str
             prefix = f"{name}: " if len(files) > 1 else ""
             end: int | None = None
             if follow:
-                # The follower goes on exactly where the tail ends: nothing twice, nothing left out.
+                # The follower begins exactly where the tail ends.
                 with file_errors(path):
                     followers.append(_Follower(prefix, path))
                 end = followers[-1].offset
@@ -49,7 +49,7 @@ def read(files: Mapping[str, Path], lines: int, *, follow: bool) -> Iterator[str
 
 
 def _end_of_last_line(stream: BinaryIO) -> int:
-    """Move to where the last whole line ends, so that one that is half written is read when it is whole."""
+    """Move to the end of the last complete line, so that a half-written line is read when it is complete."""
     end = stream.seek(0, os.SEEK_END)
     start = max(0, end - _LINE_BYTES)
     stream.seek(start)
@@ -58,7 +58,7 @@ def _end_of_last_line(stream: BinaryIO) -> int:
 
 
 class _Follower:
-    """Reads on at the end of one log, through a rotation or a log that appears later."""
+    """Reads new lines of one log, also after a rotation, and of a log that is made later."""
 
     def __init__(self, prefix: str, path: Path) -> None:
         self._prefix = prefix
@@ -68,7 +68,7 @@ class _Follower:
         self.offset = 0 if self._stream is None else _end_of_last_line(self._stream)
 
     def new_lines(self) -> Iterator[str]:
-        """Yield the whole lines that were added since the last call."""
+        """Yield the complete lines that were added since the last call."""
         if self._stream is None:
             self._stream = self._open()
         if self._stream is None:
@@ -83,7 +83,7 @@ class _Follower:
             yield self._prefix + line.decode("utf-8", errors="replace")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

@@ -1,4 +1,4 @@
-"""Where the embedded stack keeps its things, for an ordinary user and for root."""
+"""Where the embedded stack keeps its files, for an ordinary user and for root."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM_ROOT = Path("/var/lib/bazar")
-"""Root's place: Postgres refuses to run as root, and another user cannot enter root's closed home."""
+"""For root: Postgres refuses to run as root, and its other user cannot enter root's home."""
 
 SHORT_ROOT = Path("/tmp")  # noqa: S108 - the folder below it is private and its owner is checked
-"""Fixed rather than TMPDIR: the socket's folder is part of the database URL that profiles keep."""
+"""Not TMPDIR, which may change: the socket's folder is part of the database URL in profiles."""
 
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES = 107
-"""Longest path of a Unix socket that Linux takes (sun_path has 108 bytes with its end)."""
+"""The longest path of a Unix socket on Linux (sun_path has 108 bytes, one for the end)."""
 _SOCKET_PATH_BYTES_BSD = 103
-"""The same on macOS, whose sun_path has 104."""
+"""On macOS, where sun_path has 104 bytes."""
 
-# libpq splits a host at commas; quotes would have to survive a configuration file. All else goes to /tmp.
+# libpq splits a host at commas, and quotes would need escaping in a configuration file. Other paths use /tmp.
 _PLAIN = re.compile(r"[A-Za-z0-9 /._+~@-]+")
 
 
 @dataclass(frozen=True)
 class StackPaths:
-    """The files of one embedded stack; two data folders never share any of them."""
+    """The files of one embedded stack; no other data folder uses them."""
 
     data_dir: Path
     key: str
@@ -34,14 +34,14 @@ class StackPaths:
     local: Path
     """Locks, credentials, the Auth service's state and log; always below the data folder."""
     postgres: Path
-    """What the Postgres user owns: its data and log."""
+    """The folder of the Postgres user: its data and log."""
     socket_dir: Path
     system_root: Path | None
     """The root-owned folder that holds `postgres` and the copied binaries, when running as root."""
 
     @classmethod
     def for_data_dir(cls, data_dir: Path, *, uid: int | None = None) -> StackPaths:
-        """Work out the paths for `data_dir`; touches nothing.
+        """Return the paths for `data_dir`; reads and writes no file.
 
         Parameters: `uid` is the effective user id (default: this process's); 0 selects root's layout.
         """
@@ -58,7 +58,7 @@ class StackPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever starts, stops or resets the stack."""
+        """Held by a command that starts, stops or resets the stack."""
         return self.local / "stack.lock"
 
     @property
@@ -78,12 +78,12 @@ class StackPaths:
 
     @property
     def postgres_log(self) -> Path:
-        """What Postgres writes."""
+        """The log of Postgres."""
         return self.postgres / "server.log"
 
 
 def fits_a_socket(folder: Path) -> bool:
-    """Say whether a socket below `folder` can be bound, and named in a database URL without doubt."""
+    """Say whether a socket below `folder` can be bound, and named in a database URL."""
     limit = SOCKET_PATH_BYTES if os.uname().sysname == "Linux" else _SOCKET_PATH_BYTES_BSD
     path = str(folder / SOCKET_NAME)
     return _PLAIN.fullmatch(path) is not None and len(path) <= limit

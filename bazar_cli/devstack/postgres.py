@@ -1,7 +1,7 @@
-"""The embedded Postgres: one server on a private socket, run by the wheel's own programs.
+"""The embedded Postgres: one server on a private socket, run by the programs of the wheel.
 
-`pg_ctl` and `initdb` are called with relative paths from the folder above the data: `pg_ctl` hands its
-arguments to a shell inside double quotes, so a path with `$` or a quote must not be among them.
+`pg_ctl` and `initdb` get relative paths and run in the folder above the data: `pg_ctl` passes its arguments to a shell
+in double quotes, so a path with `$` or a quote must not be among them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from bazar_cli.domain.secrets import Secret
 ROLE = "bazar"
 DATABASE = "bazar"
 LOG_BYTES = 5 * 1024 * 1024
-"""A log beyond this is set aside at the next start."""
+"""A larger log is renamed at the next start."""
 
 START_SECONDS = 60
-_MUTE_SECONDS = 5
+_SILENT_SECONDS = 5
 _PAUSE_SECONDS = 0.05
 _STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 _STOP_NOW = ((signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 _NO_PROCESS = 2**31 - 1
-"""A number that no kernel gives to a process (Linux stops at 2**22, macOS at 99999)."""
+"""A number that no process gets (Linux ends at 2**22, macOS at 99999)."""
 _INITDB = (
     f"--username={ROLE}",
     "--auth-local=trust",
@@ -56,7 +56,7 @@ _SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
-    # Texts of statements and rows may hold password hashes and tokens; the client still sees its own error.
+    # Statements and rows may hold password hashes and tokens, so the log must not show them. Clients see their errors.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
@@ -65,36 +65,36 @@ _SETTINGS: Mapping[str, str] = {
 class EmbeddedPostgres:
     """One Postgres server below the folders of `paths`; the caller holds the stack's lock.
 
-    Parameters: `settings` are Postgres settings on top of the stack's own, for tests.
+    Parameters: `settings` are further Postgres settings, for tests.
     """
 
     def __init__(self, paths: StackPaths, settings: Mapping[str, str] | None = None) -> None:
         self._paths = paths
         self._settings = dict(settings or {})
         self._binaries: Binaries | None = None
-        self._mark = f"cluster_name=bazar-{paths.key}"
+        self._cluster_name = f"cluster_name=bazar-{paths.key}"
 
-    # -- what it is now -----------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------
 
     def url(self, dbname: str = DATABASE) -> str:
-        """Return the `postgresql://` URL of a database; it holds no secret, the socket's folder is the guard.
+        """Return the `postgresql://` URL of a database. It holds no secret: only its user can enter the folder.
 
-        The port stands in it because a PGPORT in somebody's shell would otherwise change the socket's name.
+        It has the port, because PGPORT in a shell would otherwise change the socket's name.
         """
         folder = quote(str(self._paths.socket_dir), safe="")
         return f"postgresql://{ROLE}@/{quote(dbname, safe='')}?host={folder}&port=5432"
 
     def is_ready(self) -> bool:
-        """Ask `pg_isready` whether the server takes connections (4-7 ms)."""
+        """Ask `pg_isready` whether the server accepts connections (4-7 ms)."""
         return self._probe() == _READY
 
     def pid(self) -> int | None:
         """Return the number of the running server process, or None."""
         found = self._recorded_pid()
-        if found is not None and self._is_ours(found):
+        if found is not None and self._is_this_server(found):
             return found
-        # The record may be damaged or lost while the server lives: two on the same data would destroy them.
-        return next(iter(processes.find(lambda words: self._mark in words, self._paths.data)), None)
+        # The record may be lost while the server runs, and a second server would destroy the data.
+        return next(iter(processes.find(lambda words: self._cluster_name in words, self._paths.data)), None)
 
     def since(self) -> datetime | None:
         """Return when the recorded server started (third line of postmaster.pid, seconds since 1970)."""
@@ -105,25 +105,24 @@ class EmbeddedPostgres:
             return None
 
     def has_data(self) -> bool:
-        """Say whether a complete data folder is there."""
+        """Say whether there is a complete data folder."""
         return (self._paths.data / "PG_VERSION").is_file()
 
     # -- start and stop -----------------------------------------------------------------------------------
 
-    def start(self, *, mark: str = "") -> bool:
-        """Bring the server up, making its data first where none are; return False when it was up already.
+    def start(self, *, stack_id: str = "") -> bool:
+        """Start the server, and make its data first if there are none; return False when it ran already.
 
-        Parameters: `mark` is a text kept beside new data, see `mark()`.
-        Raises BackendUnavailable `local.postgres_failed` with the last log lines, and what `prepare` and
-        `private_folder` raise.
+        Parameters: `stack_id` is stored beside new data.
+        Raises: BackendUnavailable `local.postgres_failed` with the last log lines; as `prepare` and `private_folder`.
         """
-        if self._settle():
+        if self._ends_up_running():
             self._create_database()
             return False
         self._make_folders()
         if not self.has_data():
-            self._make_data(mark)
-        self._forget_dead_server()
+            self._make_data(stack_id)
+        self._neutralize_lock_files()
         self._configure()
         rotate(self._paths.postgres_log, LOG_BYTES)
         self._launch()
@@ -131,39 +130,39 @@ class EmbeddedPostgres:
         return True
 
     def stop(self, *, immediately: bool = False) -> bool:
-        """End the server, clients or not; return whether one was running.
+        """Stop the server, also with clients connected; return whether it was running.
 
-        Parameters: `immediately` skips the checkpoint, for data that is thrown away.
-        Raises BackendUnavailable `local.postgres_failed` when it survives SIGKILL.
+        Parameters: `immediately` skips the checkpoint, for data that will be deleted.
+        Raises: BackendUnavailable `local.postgres_failed` when it survives SIGKILL.
         """
         pid = self.pid()
         steps = _STOP_NOW if immediately else _STOP
-        if pid is not None and not processes.end(pid, lambda: self._is_ours(pid), steps):
+        if pid is not None and not processes.end(pid, lambda: self._is_this_server(pid), steps):
             raise BackendUnavailable(
                 "local.postgres_failed",
-                f"Postgres (process {pid}) does not end",
+                f"Postgres (process {pid}) did not stop",
                 hint="try again in a moment",
             )
         self._end_orphans()
         return pid is not None
 
     def drop(self) -> bool:
-        """Delete data, log and socket for good; return whether there were data. Stop the server first."""
+        """Delete data, log and socket; return whether there were data. Stop the server first."""
         had_data = self.has_data()
         home = self._paths.postgres
-        doomed = home.with_name(home.name + ".deleted")
-        shutil.rmtree(doomed, ignore_errors=True)
+        deleted = home.with_name(home.name + ".deleted")
+        shutil.rmtree(deleted, ignore_errors=True)
         if home.exists():
-            # Renamed first: data that are deleted half-way must never be taken for data.
-            home.replace(doomed)
-            shutil.rmtree(doomed)
+            # Renamed first, so that a half-deleted folder is never used.
+            home.replace(deleted)
+            shutil.rmtree(deleted)
         shutil.rmtree(self._paths.socket_dir, ignore_errors=True)
         if self._paths.system_root is not None and home.parent.is_dir():
             home.parent.rmdir()
         return had_data
 
-    def mark(self) -> str | None:
-        """Return the text given to `start` when the data were made; None without data or without a text."""
+    def stack_id(self) -> str | None:
+        """Return the id that `start` stored beside the data; None without one."""
         try:
             return (self._paths.data / "bazar.stack").read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -183,7 +182,7 @@ class EmbeddedPostgres:
         return subprocess.run(
             [tools.program(name), *arguments],
             cwd=self._paths.postgres,
-            # PGPORT, PGDATA and the like would change what is meant, and a broken LANG stops initdb.
+            # Without PGPORT, PGDATA and the like; a wrong LANG would stop initdb.
             env={"PATH": os.defpath, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -197,7 +196,7 @@ class EmbeddedPostgres:
         )
 
     def _probe(self) -> int | None:
-        """Return pg_isready's exit code; None when there is nothing that could answer."""
+        """Return the exit code of pg_isready; None when there is no socket."""
         if not (self._paths.socket_dir / SOCKET_NAME).exists() or not self._paths.postgres.is_dir():
             return None
         asked = self._run("pg_isready", "-q", "-h", str(self._paths.socket_dir), "-p", "5432", "-t", "3")
@@ -209,17 +208,19 @@ class EmbeddedPostgres:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
-    def _is_ours(self, pid: int) -> bool:
-        # Only our server has this word among its arguments: not a backend, not a stranger with its number.
-        return self._mark in processes.command_line(pid)
+    def _is_this_server(self, pid: int) -> bool:
+        # Only this server has the name among its arguments: no backend, and no program that got its number.
+        return self._cluster_name in processes.command_line(pid)
 
-    def _is_launched(self) -> bool:
-        """Whether a start that was killed has left a `pg_ctl`, or its shell, that will bring up a server."""
-        return processes.find(lambda words: any(self._mark in word for word in words), self._paths.postgres) != []
+    def _start_is_running(self) -> bool:
+        """Whether `pg_ctl`, or its shell, still runs from a start that was killed."""
+        return (
+            processes.find(lambda words: any(self._cluster_name in word for word in words), self._paths.postgres) != []
+        )
 
     def _end_orphans(self) -> None:
-        """End backends whose server was killed: one that is busy does not notice, and keeps the data in use."""
-        title = f"postgres: {self._mark.partition('=')[2]}: "
+        """End backends whose server was killed: a busy one does not notice, and keeps the data in use."""
+        title = f"postgres: {self._cluster_name.partition('=')[2]}: "
 
         def is_backend(words: list[str]) -> bool:
             return " ".join(words).startswith(title)
@@ -227,31 +228,31 @@ class EmbeddedPostgres:
         for pid in processes.find(is_backend, self._paths.data):
             processes.end(pid, lambda pid=pid: is_backend(processes.command_line(pid)), _STOP_NOW)
 
-    def _settle(self) -> bool:
-        """Wait for a server that is on its way up; end one that is going down or cannot be reached."""
+    def _ends_up_running(self) -> bool:
+        """Wait for a server that is starting and return whether it runs; stop one that is stopping or silent."""
         poll(self._is_not_coming, seconds=START_SECONDS, pause=_PAUSE_SECONDS)
-        if poll(self._up_or_lost, seconds=_MUTE_SECONDS, pause=_PAUSE_SECONDS) == "up":
+        if poll(self._up_or_lost, seconds=_SILENT_SECONDS, pause=_PAUSE_SECONDS) == "up":
             return True
         self.stop()
         return False
 
     def _is_not_coming(self) -> bool:
-        """Whether the server takes connections, or nothing brings it up."""
+        """Whether the server accepts connections, or is not starting."""
         answer = self._probe()
         coming = answer == _REJECTING and self._recorded_status() != "stopping"
-        return answer == _READY or not (coming or self._is_launched())
+        return answer == _READY or not (coming or self._start_is_running())
 
     def _up_or_lost(self) -> str | None:
-        """Say whether the server can be used ("up"), or never will be ("lost"); None while it may still answer."""
+        """Return "up" for a server that accepts connections, "lost" for one that will not; None while it may still."""
         status, answer, lives = self._recorded_status(), self._probe(), self.pid() is not None
         if answer == _READY and lives:
             return "up"
-        # A server has its socket before it calls itself ready.
+        # A server makes its socket before it reports that it is ready.
         lost = status == "stopping" or (status == "ready" and answer is None)
         return "lost" if lost or not lives else None
 
     def _recorded_status(self) -> str:
-        """What the server wrote of itself: starting, ready or stopping (last line of postmaster.pid)."""
+        """Return the state that the server reports: starting, ready or stopping (last line of postmaster.pid)."""
         try:
             return (self._paths.data / "postmaster.pid").read_bytes().splitlines()[-1].decode().strip()
         except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
@@ -273,10 +274,10 @@ class EmbeddedPostgres:
         private_folder(paths.postgres, uid=uid, gid=gid)
         private_folder(paths.socket_dir, uid=uid, gid=gid)
 
-    def _make_data(self, mark: str) -> None:
-        """Run initdb beside the real place and rename the result: an interrupted one is never data.
+    def _make_data(self, stack_id: str) -> None:
+        """Run initdb in a folder beside the data, then rename it, so that a half-made folder is never used.
 
-        The initdb of a start that was killed may still run: each has a name of its own, and what cannot be
+        The initdb of a start that was killed may still run, so each gets its own folder. A folder that cannot be
         removed yet is removed next time.
         """
         for old in self._paths.postgres.glob("data.new*"):
@@ -285,11 +286,11 @@ class EmbeddedPostgres:
         made = self._run("initdb", "-D", unfinished.name, *_INITDB)
         if made.returncode != 0:
             lines = (made.stderr or made.stdout).splitlines()
-            raise self._failed("initdb could not make the data folder", lines)
+            raise self._failed("initdb could not create the data folder", lines)
         main = unfinished / "postgresql.conf"
         text = main.read_text(encoding="utf-8") + f"\ninclude_if_exists = '{_CONFIGURATION}'\n"
         write_private(main, text, owner=self._owner())
-        write_private(unfinished / "bazar.stack", mark, owner=self._owner())
+        write_private(unfinished / "bazar.stack", stack_id, owner=self._owner())
         unfinished.replace(self._paths.data)
 
     def _configure(self) -> None:
@@ -298,11 +299,11 @@ class EmbeddedPostgres:
         text = "# Written by bazar at every start; change postgresql.conf instead.\n" + "".join(lines)
         write_private(self._paths.data / _CONFIGURATION, text, owner=self._owner())
 
-    def _forget_dead_server(self) -> None:
-        """Keep the traces of a killed server from stopping the next one.
+    def _neutralize_lock_files(self) -> None:
+        """Change the lock files of a killed server, so that they do not stop the next one.
 
-        Postgres believes a lock file as long as any process has the number in it. The number is replaced and
-        the file kept, because its shared memory key still protects the data from surviving backends.
+        Postgres honours a lock file as long as any process has its number, so the number is replaced. The file stays,
+        because its shared memory key protects the data from backends that still run.
         """
         record = self._paths.data / "postmaster.pid"
         if record.exists():
@@ -319,13 +320,13 @@ class EmbeddedPostgres:
             raise self._failed("Postgres did not start", lines)
 
     def _launched(self) -> subprocess.CompletedProcess[str] | None:
-        """Return what `pg_ctl` did; None where it failed because backends of a killed server hold its memory.
+        """Run `pg_ctl` and return its result; None where backends of a killed server still use its shared memory.
 
-        They take a moment to notice that it is gone.
+        They end a moment after their server.
         """
         before = self._log_size()
         options = ["-w", "-t", str(START_SECONDS), "-s", "-l", self._paths.postgres_log.name]
-        started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._mark}")
+        started = self._run("pg_ctl", "start", "-D", "data", *options, "-o", f"-c {self._cluster_name}")
         busy = started.returncode != 0 and "pre-existing shared memory block" in self._log_since(before)
         return None if busy else started
 
@@ -348,14 +349,14 @@ class EmbeddedPostgres:
         last = [line.strip() for line in lines if line.strip()][-5:]
         return BackendUnavailable(
             "local.postgres_failed",
-            f"{what}.",
+            what,
             below=last,
             hint=f"the log is {log}",
             details={"log": str(log), "last_lines": last},
         )
 
     def _create_database(self) -> None:
-        # psycopg costs 200 ms to import, and `local status` needs none of it.
+        # psycopg takes 200 ms to import, and `local status` does not need it.
         import psycopg
         from psycopg import sql
 
@@ -367,4 +368,6 @@ class EmbeddedPostgres:
                 if known is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         except psycopg.Error as error:
-            raise self._failed("Postgres runs, but its database could not be made", str(error).splitlines()) from error
+            raise self._failed(
+                "Postgres runs, but its database could not be created", str(error).splitlines()
+            ) from error

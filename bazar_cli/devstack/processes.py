@@ -15,7 +15,7 @@ _POLL_SECONDS = 0.02
 
 
 def command_line(pid: int) -> list[str]:
-    """Return the arguments of a process; none for a zombie, a dead process or one that may not be seen."""
+    """Return the arguments of a process; none for a zombie, and for a process that ended or cannot be seen."""
     import psutil
 
     try:
@@ -25,12 +25,12 @@ def command_line(pid: int) -> list[str]:
 
 
 def find(wanted: Callable[[list[str]], bool], folder: Path) -> list[int]:
-    """Return the processes with arguments like these that work in `folder`, as far as this user can see them.
+    """Return the processes with the wanted arguments that work in `folder`, as far as this user can see them.
 
-    Arguments alone would also find a process of a container whose own files have the same paths.
+    By arguments alone it would also find a process in a container whose files have the same paths.
     """
     if not is_folder(folder):
-        return []  # without psutil, so that a stack that never was needs no extra
+        return []  # without psutil, so that a machine without a stack does not need the extra
     import psutil
 
     found = psutil.process_iter(["cmdline"])
@@ -48,26 +48,26 @@ def _works_in(pid: int, folder: Path) -> bool:
         return False
 
 
-def end(pid: int, still_it: Callable[[], bool], steps: Sequence[tuple[signal.Signals, float]]) -> bool:
+def end(pid: int, lives: Callable[[], bool], steps: Sequence[tuple[signal.Signals, float]]) -> bool:
     """Send the signals of `steps` in turn, and wait after each one the seconds that it names.
 
-    Parameters: `still_it` says whether `pid` is the process meant, and lives. It is asked after the start of the
-    process was noted, and each signal is sent only to a process with that start: a number that was given to another
-    program in between gets none.
-    Returns whether the process is gone.
+    Parameters: `lives` says whether `pid` is the intended process, and alive. It is asked after the start time of the
+    process was read, and signals go only to a process with that start time: another program that got the same number
+    meanwhile gets none.
+    Returns whether the process has ended.
     """
     import psutil
 
     try:
         process = psutil.Process(pid)
-        if not still_it():
+        if not lives():
             return True
         for number, seconds in steps:
             if not process.is_running():
                 return True
             os.kill(pid, number)
-            # A zombie counts as gone: in a container often nobody reaps it.
-            if poll(lambda: not still_it(), seconds=seconds, pause=_POLL_SECONDS):
+            # Not `process.wait`, which waits for a zombie too: in many containers no process reaps it.
+            if poll(lambda: not lives(), seconds=seconds, pause=_POLL_SECONDS):
                 return True
     except (psutil.NoSuchProcess, ProcessLookupError):
         return True

@@ -1,7 +1,7 @@
-"""A background process that two callers may start at once, and that neither kill -9 nor a reused pid fools.
+"""A background process. Two commands may start it at once, and it may be killed at any moment.
 
-The parent holds a start lock and waits for one byte from the child. The child holds a second lock for its
-whole life: that lock, not the process number, says whether it lives.
+The parent holds the start lock and waits for one byte from the child. The child holds a second lock until it ends:
+that lock, not the process number, says whether it runs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ LOOPBACK = "127.0.0.1"
 LOG_BYTES = 5 * 1024 * 1024
 _READY_SECONDS = 60.0
 _LOCK_SECONDS, _LOCK_PAUSE_SECONDS = 1.0, 0.01
-"""How long the child retries its lock, which a command that looks at the service may hold for a moment."""
+"""How long the child retries its lock, which a command that checks the service may hold for a moment."""
 _STOP = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
-# A child gets no more of the caller's environment than it needs to run: no DATABASE_URL, key or password.
-_KEPT = (
+# The child gets no DATABASE_URL, key or password of the caller.
+_PASSED_ON = (
     "PATH",
     "HOME",
     "LANG",
@@ -54,12 +54,12 @@ _KEPT = (
 )
 
 Serve = Callable[[Mapping[str, str], socket.socket, Callable[[], None]], None]
-"""What the child runs: (environment, listening socket, call me when ready); returns when told to end."""
+"""The child's work: (environment, listening socket, function to call when ready). It returns at SIGTERM."""
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a running service wrote about itself when it became ready."""
+    """What a running service stored when it became ready."""
 
     pid: int
     port: int
@@ -67,7 +67,7 @@ class ServiceState:
     version: str
     """The bazar that runs it."""
     label: str
-    """What the starter wants to know it by; no secret."""
+    """A text of the starter, to recognize its configuration; no secret."""
 
     @property
     def url(self) -> str:
@@ -77,10 +77,9 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """What the child gets through its standard input, never on a command line.
+    """The settings that the child gets through its standard input, not by its command line.
 
-    `environ` are its settings; `urls` are settings whose value is the service's own base URL plus a path: it
-    is known only once the service listens.
+    `urls` are settings whose value is the service's base URL plus a path, which is known when the service listens.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -89,9 +88,9 @@ class ServiceConfig:
 
 
 class BackgroundService:
-    """One background process whose files lie in `folder`.
+    """One background process, with its files in `folder`.
 
-    Parameters: `program` is the command that ends up in `run_child`; it holds no secret.
+    Parameters: `program` is the command that calls `run_child`; it holds no secret.
     """
 
     def __init__(self, folder: Path, name: str, program: Sequence[str]) -> None:
@@ -101,16 +100,16 @@ class BackgroundService:
 
     @property
     def log(self) -> Path:
-        """What the service writes, mode 0600."""
+        """The log of the service, mode 0600."""
         return self._folder / f"{self._name}.log"
 
     def pid(self) -> int | None:
-        """Return the number of the living process, or None."""
-        line = poll(self._line_of_the_living, seconds=_LOCK_SECONDS, pause=_LOCK_PAUSE_SECONDS) or b""
+        """Return the number of the running process, or None."""
+        line = poll(self._pid_line, seconds=_LOCK_SECONDS, pause=_LOCK_PAUSE_SECONDS) or b""
         return int(line) if line.strip().isdigit() else None
 
     def state(self) -> ServiceState | None:
-        """Return what the living process wrote about itself; None without one, or before it is ready."""
+        """Return what the running process stored; None without one, and before it is ready."""
         pid = self.pid()
         if pid is None:
             return None
@@ -120,7 +119,7 @@ class BackgroundService:
     def start(self, config: ServiceConfig) -> tuple[ServiceState, bool]:
         """Start the process unless it runs; return its state and whether this call started it.
 
-        Raises BackendUnavailable `local.auth_failed` with the last log lines when it does not become ready.
+        Raises: BackendUnavailable `local.auth_failed` with the last log lines when it does not become ready.
         """
         private_folder(self._folder)
         with exclusive_lock(self._folder / "start.lock"):
@@ -128,10 +127,10 @@ class BackgroundService:
                 running = self.state()
                 if running is not None:
                     return running, False
-                # It lives but never became ready: its starter was killed, or it hangs.
+                # It runs but never became ready: its starter was killed, or it hangs.
                 self.stop()
             rotate(self.log, LOG_BYTES)
-            # The child of a starter that was killed can be faster to the lock: it ends, and this one has its turn.
+            # The child of a starter that was killed may take the lock first. It is stopped, and another one started.
             if not self._spawn(config) and not (self.stop() and self._spawn(config)):
                 raise self._failed("did not start", config)
             state = self.state()
@@ -140,9 +139,9 @@ class BackgroundService:
             return state, True
 
     def stop(self) -> bool:
-        """End the process, by SIGTERM and then SIGKILL; return whether one was running.
+        """Stop the process, by SIGTERM and then SIGKILL; return whether one was running.
 
-        Raises BackendUnavailable `local.auth_failed` when it survives.
+        Raises: BackendUnavailable `local.auth_failed` when it survives.
         """
         pid = self.pid()
         if pid is None:
@@ -150,12 +149,12 @@ class BackgroundService:
         if not processes.end(pid, lambda: self.pid() == pid, _STOP):
             raise BackendUnavailable(
                 "local.auth_failed",
-                f"the {self._name} service (process {pid}) does not end",
+                f"the {self._name} service (process {pid}) did not stop",
                 hint="try again in a moment",
             )
         return True
 
-    # -- the parent's half --------------------------------------------------------------------------------
+    # -- in the parent ------------------------------------------------------------------------------------
 
     @property
     def _alive(self) -> Path:
@@ -165,10 +164,10 @@ class BackgroundService:
     def _state_file(self) -> Path:
         return self._folder / "state.json"
 
-    def _line_of_the_living(self) -> bytes | None:
-        """Return the line with the number of the process that holds the lock, an empty one where none does.
+    def _pid_line(self) -> bytes | None:
+        """Return the line with the number of the process that holds the lock; an empty line where none holds it.
 
-        Between taking the lock and writing its number a child has none yet: then None.
+        Returns None for a child that took the lock and has not written its number yet.
         """
         try:
             handle = os.open(self._alive, os.O_RDWR | os.O_NOFOLLOW)
@@ -193,19 +192,19 @@ class BackgroundService:
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
 
-    def _forget(self) -> None:
-        # A new child must not be taken for the old one while it has the lock but has not written its number.
+    def _clear_pid(self) -> None:
+        # Otherwise a new child that has not written its number yet would seem to have the old one.
         handle = open_private(self._alive)
         try:
-            # Held meanwhile: the number of one that lives by now must stay.
+            # Only with the lock: a process that runs by now has written its number.
             if try_lock(handle):
                 os.ftruncate(handle, 0)
         finally:
             os.close(handle)
 
     def _spawn(self, config: ServiceConfig) -> bool:
-        """Start a child; return whether it became ready, or ended before."""
-        self._forget()
+        """Start a child; return True when it is ready, False when it ended before."""
+        self._clear_pid()
         last = self._last_state()
         ready, write_end = os.pipe()
         log = open_private(self.log, os.O_WRONLY | os.O_APPEND)
@@ -224,7 +223,7 @@ class BackgroundService:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    # Not the caller's folder: `-m` looks there first, and it would stay in use.
+                    # Not the caller's folder: `-m` would import from it, and it would stay in use.
                     cwd="/",
                     env=_child_environ(),
                     start_new_session=True,
@@ -251,7 +250,7 @@ class BackgroundService:
         lines = [_without_secrets(line, config) for line in tail(self.log, 5) if line.strip()]
         return BackendUnavailable(
             "local.auth_failed",
-            f"The {self._name} service {what}.",
+            f"the {self._name} service {what}",
             below=lines,
             hint=f"the log is {self.log}",
             details={"log": str(self.log), "last_lines": lines},
@@ -259,7 +258,7 @@ class BackgroundService:
 
 
 def _without_secrets(line: str, config: ServiceConfig) -> str:
-    # The service does not log its settings; should an unforeseen error quote one, it ends here.
+    # The service does not log its settings, but an unexpected error may quote one.
     for value in config.environ.values():
         if len(value) >= 8:
             line = line.replace(value, "***")
@@ -267,33 +266,33 @@ def _without_secrets(line: str, config: ServiceConfig) -> str:
 
 
 def _child_environ() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # The child runs in another folder, where a relative entry would mean something else.
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Absolute, because the child runs in another folder.
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     search = [str(Path(entry).absolute()) for entry in given if entry]
     root = Path(bazar_cli.__file__).resolve().parent.parent
     if root.name not in {"site-packages", "dist-packages"}:
-        # A checkout that is not installed is found through the caller's folder only.
+        # A checkout that is not installed was found through the caller's folder.
         search.insert(0, str(root))
     if search:
-        kept["PYTHONPATH"] = os.pathsep.join(search)
-    return kept
+        passed["PYTHONPATH"] = os.pathsep.join(search)
+    return passed
 
 
-# -- the child's half -------------------------------------------------------------------------------------
+# -- in the child -----------------------------------------------------------------------------------------
 
 
 def run_child(serve: Serve) -> int:
-    """Be the service: read the message, detach, hold the lock, listen, serve; return an exit code."""
+    """Run the service: read the message, detach, take the lock, listen, serve; return an exit code."""
     message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
-    # The starter waits for this process; the service becomes nobody's child, so no caller has to reap it.
+    # The starter waits for this process only. The service is adopted by init, so that no caller has to reap it.
     if os.fork() != 0:
         os._exit(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     folder = Path(message["folder"])
-    alive = _hold(folder / "alive.lock")
+    alive = _lock_for_life(folder / "alive.lock")
     if alive is None:
         sys.stderr.write("another process of this service is running\n")
         return 1
@@ -322,14 +321,14 @@ def run_child(serve: Serve) -> int:
     return 0
 
 
-def _hold(path: Path) -> int | None:
+def _lock_for_life(path: Path) -> int | None:
     handle = open_private(path)
     held = poll(lambda: try_lock(handle), seconds=_LOCK_SECONDS, pause=_LOCK_PAUSE_SECONDS)
     return handle if held else None
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on loopback at `port`, so that stored URLs stay valid, or at a free one when it is taken."""
+    """Listen on loopback at `port`, so that stored URLs stay valid, or at a free port when it is taken."""
     for wanted in (port, 0):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

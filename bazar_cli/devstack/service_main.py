@@ -1,4 +1,4 @@
-"""Entry of the background Auth service: `python -m bazar_cli.devstack.service_main`, settings on stdin."""
+"""The background Auth service: `python -m bazar_cli.devstack.service_main`, with its settings on stdin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def serve_auth(environ: Mapping[str, str], listener: socket.socket, on_ready: Ca
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s UTC %(levelname)s %(name)s: %(message)s"
     )
-    # Its lines hold whole URLs, and links carry tokens.
+    # Its lines hold URLs with the tokens of links.
     logging.getLogger("uvicorn.access").disabled = True
     serve(AuthConfig.from_environ(environ), listener, on_ready)
 

@@ -1,7 +1,7 @@
 """The embedded stack: a real Postgres and an Auth service with Supabase's wire protocol, for development.
 
-Every function takes the data folder, so several stacks can stand beside each other. Whoever changes a stack
-holds its lock; looking at it takes none.
+Every function takes the data folder, so that several stacks can run side by side. A function that changes a stack
+holds its lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import bazar_cli
 from bazar_cli.adapters.files import exclusive_lock, file_errors, is_folder, private_folder
-from bazar_cli.devstack import credentials as vault
+from bazar_cli.devstack import credentials as credential_file
 from bazar_cli.devstack import external, health
 from bazar_cli.devstack import logs as log_reader
 from bazar_cli.devstack.credentials import Credentials
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 _AUTH_PROGRAM = (sys.executable, "-m", "bazar_cli.devstack.service_main")
 _EMBEDDED = "embedded"
-_PATIENCE_SECONDS = 5.0
-"""How long a running Auth service may take to answer before it is restarted."""
+_ANSWER_SECONDS = 5.0
+"""A running Auth service that does not answer within this time is restarted."""
 
 
 @dataclass(frozen=True)
 class StackStatus:
-    """All parts of the stack below one data folder."""
+    """The parts of the stack of one data folder."""
 
     data_dir: Path
     components: tuple[ComponentStatus, ...]
@@ -49,7 +49,7 @@ class StackStatus:
 
 @dataclass(frozen=True)
 class StopReport:
-    """Which parts were running and were stopped."""
+    """The parts that were running and were stopped."""
 
     postgres: bool
     auth: bool
@@ -57,7 +57,7 @@ class StopReport:
 
 @dataclass(frozen=True)
 class ResetReport:
-    """What a reset did: which parts ran, and whether data were deleted."""
+    """The parts that a reset stopped, and whether it deleted data."""
 
     stopped: StopReport
     data_deleted: bool
@@ -65,7 +65,7 @@ class ResetReport:
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack and how to reach it. Its repr shows no secret."""
+    """A running stack and how to connect to it. Its repr shows no secret."""
 
     supabase_url: str
     service_key: str = field(repr=False)
@@ -77,7 +77,7 @@ class Stack:
     superuser_password: str = field(repr=False)
     auth_pid: int
     postgres_pid: int | None
-    """None beside an external database."""
+    """None with an external database."""
     data_dir: Path
     already_running: bool
 
@@ -107,8 +107,8 @@ class _Parts:
 
 @contextmanager
 def _changing(parts: _Parts, notify: Callable[[str], None]) -> Generator[None]:
-    """Hold the stack's lock; a file that cannot be used is an error of this machine, not of bazar."""
-    lock = exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another start, stop or reset"))
+    """Hold the stack's lock, and translate errors of its files."""
+    lock = exclusive_lock(parts.paths.lock, lambda: notify("Waiting for another command that changes the stack"))
     with lock, file_errors(parts.paths.local):
         yield
 
@@ -124,14 +124,13 @@ def start(
     database_url: str | None,
     notify: Callable[[str], None],
 ) -> Stack:
-    """Bring the stack up, or return the running one; a start that meets another waits for it.
+    """Start the stack, or return the running one; waits for another start.
 
-    Parameters: the superuser is taken from the caller when the stack is new, else generated; with
-    `database_url` the Auth service runs beside that Postgres, which is waited for, 60 s at most.
-    Raises UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
+    Parameters: a new stack gets the given superuser, or a generated one; with `database_url` the Auth service uses that
+    Postgres, and waits for it for 60 s at most.
+    Raises: UsageError `local.database_url`; Conflict `local.other_database`, `local.orphaned_data`,
     `local.credentials_unreadable`; BackendUnavailable `local.postgres_failed`, `local.auth_failed`,
-    `local.database_unavailable`; UsageError `local.extra_missing`; StoreUnusable `files.*`; for a `database_url` that
-    refuses for good as `external.wait_for`.
+    `local.database_unavailable`; UsageError `local.extra_missing`; StoreUnusable `files.*`; as `external.wait_for`.
     """
     if database_url is not None:
         external.check_url(database_url)
@@ -151,7 +150,7 @@ def start(
 
 
 def stop(data_dir: Path) -> StopReport:
-    """Stop the Auth service and the embedded Postgres, clients connected or not."""
+    """Stop the Auth service and the embedded Postgres, also with clients connected."""
     parts = _Parts(data_dir)
     if not is_folder(parts.paths.local):
         return StopReport(postgres=False, auth=False)
@@ -161,49 +160,49 @@ def stop(data_dir: Path) -> StopReport:
 
 
 def reset(data_dir: Path, notify: Callable[[str], None]) -> ResetReport:
-    """Stop the stack and delete the embedded data; keys and superuser stay for the next start.
+    """Stop the stack and delete the embedded data; the next start uses the same keys and superuser.
 
-    An external database is never touched. Credentials that cannot be read are deleted with the data.
+    An external database is not changed. Credentials that cannot be read are deleted with the data.
     """
     parts = _Parts(data_dir)
     private_folder(parts.paths.local)
     with _changing(parts, notify):
         try:
-            stored = vault.load(parts.paths.credentials)
+            stored = credential_file.load(parts.paths.credentials)
         except Conflict as problem:
-            notify(f"{problem.message}; they are deleted and made anew")
+            notify(f"{problem.message}; the next start makes new ones")
             parts.paths.credentials.unlink(missing_ok=True)
             stored = None
         auth = parts.auth.stop()
         stopped = StopReport(postgres=parts.postgres.stop(immediately=True), auth=auth)
         if stored is not None and stored.database_url is not None:
             address = external.address(stored.database_url)
-            notify(f"The database at {address} belongs to someone else and is not changed")
+            notify(f"The database at {address} is external and is not changed")
         return ResetReport(stopped, data_deleted=parts.postgres.drop())
 
 
 def remember_superuser(data_dir: Path, email: str, password: str) -> None:
-    """Store a superuser password that was proven by a sign-in; another address is ignored.
+    """Store a superuser password after a sign-in with it succeeded; another address is ignored.
 
-    `start` uses a given password without storing it, because a wrong one would lock the stack's owner out.
+    `start` does not store a given password, because a wrong one would lock the owner out.
     """
     parts = _Parts(data_dir)
     if not is_folder(parts.paths.local):
         return
     with _changing(parts, lambda _text: None):
-        stored = vault.load(parts.paths.credentials)
+        stored = credential_file.load(parts.paths.credentials)
         if stored is not None and stored.superuser_email.casefold() == email.casefold():
-            vault.save(parts.paths.credentials, replace(stored, superuser_password=password))
+            credential_file.save(parts.paths.credentials, replace(stored, superuser_password=password))
 
 
-# -- looking at it ----------------------------------------------------------------------------------------
+# -- reading ----------------------------------------------------------------------------------------------
 
 
 def status(data_dir: Path) -> StackStatus:
-    """Say how each part does, without changing anything. Raises: StoreUnusable `files.unwritable`."""
+    """Return the state of each part. Raises: StoreUnusable `files.unwritable`."""
     parts = _Parts(data_dir)
     with file_errors(parts.paths.local):
-        stored = vault.load(parts.paths.credentials)
+        stored = credential_file.load(parts.paths.credentials)
         if stored is not None and stored.database_url is not None:
             database = health.external_status(stored.database_url)
         else:
@@ -214,7 +213,7 @@ def status(data_dir: Path) -> StackStatus:
 def environment(data_dir: Path) -> dict[str, str]:
     """Return the running stack's target as environment variables; holds secrets.
 
-    Raises BackendUnavailable `local.not_running`.
+    Raises: BackendUnavailable `local.not_running`.
     """
     return _running(_Parts(data_dir)).environment()
 
@@ -222,7 +221,7 @@ def environment(data_dir: Path) -> dict[str, str]:
 def logs(data_dir: Path, component: str | None, lines: int, *, follow: bool) -> Iterator[str]:
     """Yield the last lines of one component's log, or of all; with `follow` new ones until the caller stops.
 
-    Raises UsageError `local.unknown_component`.
+    Raises: UsageError `local.unknown_component`.
     """
     parts = _Parts(data_dir)
     files = {"postgres": parts.paths.postgres_log, "auth": parts.auth.log}
@@ -230,7 +229,7 @@ def logs(data_dir: Path, component: str | None, lines: int, *, follow: bool) -> 
         raise UsageError(
             "local.unknown_component",
             f"the stack has no component {component!r}",
-            hint=f"one of: {', '.join(files)}",
+            hint=f"choose one of: {', '.join(files)}",
         )
     chosen = files if component is None else {component: files[component]}
     return log_reader.read(chosen, lines, follow=follow)
@@ -271,7 +270,7 @@ def _refuse_other_database(parts: _Parts, database_url: str | None) -> None:
         raise Conflict(
             "local.other_database",
             f"the stack runs with another database: {now}, not {wanted}",
-            hint="bazar local stop, then start it again.",
+            hint="run `bazar local stop`, then start it again",
         )
 
 
@@ -282,37 +281,37 @@ def _settle_credentials(
     database_url: str | None,
     notify: Callable[[str], None],
 ) -> Credentials:
-    """Load the credentials, or make them; store what changed; refuse data of another stack."""
-    stored = vault.load(parts.paths.credentials)
+    """Load or make the credentials, and store changes; refuse the data of another stack."""
+    stored = credential_file.load(parts.paths.credentials)
     fresh = database_url is None and not parts.postgres.has_data()
     if stored is None:
-        used = kept = vault.create(email, password)
+        in_use = to_store = credential_file.create(email, password)
     elif fresh and (email is not None or password is not None):
-        # Nobody signed in to this stack yet: the caller's superuser becomes its own.
-        given = vault.create(email or stored.superuser_email, password)
-        kept = replace(stored, superuser_email=given.superuser_email, superuser_password=given.superuser_password)
-        used = kept
+        # Without data there is no superuser yet, so the given one is stored.
+        given = credential_file.create(email or stored.superuser_email, password)
+        to_store = replace(stored, superuser_email=given.superuser_email, superuser_password=given.superuser_password)
+        in_use = to_store
     else:
-        kept = stored
-        used, sentence = vault.with_superuser(stored, email, password)
-        if sentence:
-            notify(sentence)
-    if database_url is None and not fresh and parts.postgres.mark() != kept.stack_id:
+        to_store = stored
+        in_use, notice = credential_file.with_superuser(stored, email, password)
+        if notice:
+            notify(notice)
+    if database_url is None and not fresh and parts.postgres.stack_id() != to_store.stack_id:
         raise Conflict(
             "local.orphaned_data",
             f"the data in {parts.paths.data} belong to other credentials than {parts.paths.credentials}",
-            hint="restore that file, or start over with empty data: bazar local reset",
+            hint="restore that file, or start over with empty data: `bazar local reset`",
         )
-    kept = replace(kept, database_url=database_url)
-    if kept != stored:
-        vault.save(parts.paths.credentials, kept)
-    return replace(used, database_url=database_url)
+    to_store = replace(to_store, database_url=database_url)
+    if to_store != stored:
+        credential_file.save(parts.paths.credentials, to_store)
+    return replace(in_use, database_url=database_url)
 
 
 def _start_postgres(parts: _Parts, credentials: Credentials, notify: Callable[[str], None]) -> bool:
     if not parts.postgres.is_ready():
-        notify("Starting Postgres" if parts.postgres.has_data() else "Making a Postgres data folder")
-    return parts.postgres.start(mark=credentials.stack_id)
+        notify("Starting Postgres" if parts.postgres.has_data() else "Creating a Postgres data folder")
+    return parts.postgres.start(stack_id=credentials.stack_id)
 
 
 def _start_auth(parts: _Parts, credentials: Credentials, notify: Callable[[str], None]) -> tuple[ServiceState, bool]:
@@ -323,7 +322,7 @@ def _start_auth(parts: _Parts, credentials: Credentials, notify: Callable[[str],
     if started:
         return state, True
     same = state.label == config.label and state.version == bazar_cli.__version__
-    if same and health.answers_within(state.port, _PATIENCE_SECONDS):
+    if same and health.answers_within(state.port, _ANSWER_SECONDS):
         return state, False
     notify("Restarting the Auth service")
     parts.auth.stop()
@@ -366,7 +365,7 @@ def _stack(parts: _Parts, credentials: Credentials, state: ServiceState, *, alre
 
 def _running(parts: _Parts) -> Stack:
     with file_errors(parts.paths.local):
-        stored = vault.load(parts.paths.credentials)
+        stored = credential_file.load(parts.paths.credentials)
         state = parts.auth.state()
         up = stored is not None and (stored.database_url is not None or parts.postgres.pid() is not None)
     if stored is None or state is None or not up:

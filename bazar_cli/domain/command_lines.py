@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from shlex import quote
+from pathlib import Path
+
+
+def quoted(value: str | Path) -> str:
+    """Return a value as a shell takes it, in quotes where it needs them."""
+    from shlex import quote  # brings `re`, which a read of a file does not need
+
+    return quote(str(value))
 
 
 def command_line(command: str, *arguments: str, **options: str | bool | None) -> str:
@@ -14,7 +21,7 @@ def command_line(command: str, *arguments: str, **options: str | bool | None) ->
     is True, left out where it is None or False.
     """
     given = [option(name, value) for name, value in options.items() if value is not None and value is not False]
-    named = [quote(argument) for argument in arguments]
+    named = [quoted(argument) for argument in arguments]
     if any(argument.startswith("-") for argument in arguments):
         return " ".join(["bazar", command, *given, "--", *named])
     return " ".join(["bazar", command, *named, *given])
@@ -25,4 +32,4 @@ def option(name: str, value: str | bool) -> str:
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return flag
-    return f"{flag}{'=' if value.startswith('-') else ' '}{quote(value)}"
+    return f"{flag}{'=' if value.startswith('-') else ' '}{quoted(value)}"

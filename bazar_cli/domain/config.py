@@ -1,4 +1,4 @@
-"""Configuration: what `config` shows and changes."""
+"""Configuration: the results of the `config` commands, and their specs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PROFILES_USE = public("config.profiles.use", "it writes this user's own configur
 PROFILES_REMOVE = public("config.profiles.remove", "it writes this user's own configuration")
 
 LOCAL_PROFILE = "local"
-"""The profile that `bazar local start` makes, and nobody else does."""
+"""The profile of `bazar local start`; no other command makes it."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One value, redacted where it is secret, and where it comes from; None for what is not set."""
+    """One setting: its value, redacted if it is secret, None if it is not set; and its source."""
 
     name: str
     value: str | None
@@ -28,9 +28,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder that bazar uses, and whether it is there, as far as this user can see.
+    """A file or folder that bazar uses, and whether it exists as far as this user can see.
 
-    Without a home folder there is no path.
+    `path` is None for a user without a home folder.
     """
 
     name: str
@@ -47,4 +47,4 @@ class Profile:
     supabase_url: str
     superuser_email: str | None
     signed_in: bool | None
-    """Whether a session is stored; None where the keyring does not say."""
+    """Whether a session is stored; None if the keyring does not answer."""

@@ -1,4 +1,4 @@
-"""Users and organizations, and the words that describe them: plan, role, state, pending change."""
+"""Users and organizations, with plan, role, state and pending change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class Plan(str, Enum):
-    """The plans of Bazar, from the least to the most."""
+    """The plans of Bazar, in ascending order."""
 
     FREE = "free"
     PLUS = "plus"
@@ -31,7 +31,7 @@ class Role(str, Enum):
 
     @property
     def rank(self) -> int:
-        """The higher, the more it may: owner 3, admin 2, member 1."""
+        """A higher role has a higher rank: owner 3, admin 2, member 1."""
         return _RANKS[self]
 
 
@@ -39,7 +39,7 @@ _RANKS = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1}
 
 
 class UserState(str, Enum):
-    """What is wanted for a user (docs/architecture.md)."""
+    """The intended state of a user (docs/architecture.md)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -49,7 +49,7 @@ class UserState(str, Enum):
 
 
 class Pending(str, Enum):
-    """What Supabase has not confirmed yet."""
+    """A change that Supabase has not confirmed yet."""
 
     CREATE = "create"
     DELETE = "delete"
@@ -68,7 +68,7 @@ BEING_CREATED_OR_DELETED = frozenset({Pending.CREATE, Pending.INVITE, Pending.DE
 
 @dataclass(frozen=True)
 class Membership:
-    """A user's place in an organization."""
+    """A user's membership of an organization."""
 
     organization_id: UUID
     slug: str
@@ -96,7 +96,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class User(Standing):
-    """A user as bazar shows one."""
+    """A user as bazar shows them."""
 
     id: UUID
     email: str
@@ -112,7 +112,7 @@ class User(Standing):
 
 @dataclass(frozen=True)
 class Organization:
-    """An organization as bazar shows one; `members` counts its memberships."""
+    """An organization as bazar shows it; `members` counts its memberships."""
 
     id: UUID
     slug: str

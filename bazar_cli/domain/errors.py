@@ -63,11 +63,11 @@ class UsageError(BazarError):
 
 
 class StoreUnusable(UsageError):
-    """A file or folder in which bazar keeps things cannot be used, and trying again does not mend it."""
+    """A file or folder of bazar cannot be used, and trying again does not help."""
 
 
 class NotFound(BazarError):
-    """It does not exist, or lies out of the operator's reach."""
+    """It does not exist, or the operator cannot see it."""
 
     exit_code = ExitCode.NOT_FOUND
 
@@ -91,13 +91,13 @@ class Conflict(BazarError):
 
 
 class OutOfReach(NotFound):
-    """No user or organization has this name, or it is none that the operator may see."""
+    """The user or organization does not exist, or the operator cannot see it."""
 
 
 class RightsChanged(Conflict):
-    """The operator's rights were changed since the gate read them.
+    """The operator's rights changed after the gate read them.
 
-    Parameters: `refusal` is how the command ended with the new rights; without it the rights changed once more.
+    Parameters: `refusal` is the error of the command with the new rights; None if the rights changed once more.
     """
 
     def __init__(self, refusal: BazarError | None = None) -> None:
@@ -114,7 +114,7 @@ class RightsChanged(Conflict):
 
 
 class KeyRefused(Conflict):
-    """Supabase Auth does not take the service key, and did nothing. Postgres may have the change already."""
+    """Supabase Auth refused the service key and did nothing. Postgres may have the change already."""
 
 
 class BackendUnavailable(BazarError):

@@ -15,7 +15,7 @@ MAX_LIMIT = 1000
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Items in order and where the next page starts; `next_cursor` None means that this was the last."""
+    """Items in order; `next_cursor` continues the list, and is None on the last page."""
 
     items: tuple[T, ...]
     next_cursor: str | None
@@ -29,7 +29,7 @@ def checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_LIMIT:
         raise UsageError(
             "list.limit_invalid",
-            f"a page of {limit} is not possible: 1 to {MAX_LIMIT}",
+            f"--limit {limit} is not valid: a page has 1 to {MAX_LIMIT} items",
             hint="give another --limit, or --all for every page",
         )
     return limit

@@ -1,4 +1,4 @@
-"""What copying leaves around the value of a variable: quotes, white space, the variable's own name."""
+"""Characters that copying leaves around the value of a variable: quotes, white space, the name of the variable."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 from dataclasses import dataclass
 
 _QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
-_TAKE_SPACE = "take it out of {name}; `printf %s` writes no line break, `echo` does"
-_TAKE_QUOTES = "write {name} without quotes: only a shell takes them away, `docker --env-file` and CI settings do not"
+_TAKE_SPACE = "remove it from {name}; `printf %s` writes no line break, `echo` does"
+_TAKE_QUOTES = "write {name} without quotes: a shell removes them, `docker --env-file` and CI settings do not"
 
 
 @dataclass(frozen=True)
 class Surplus:
-    """What a value has too much, without repeating any of the value."""
+    """Characters of a value that do not belong to it, described without quoting the value."""
 
     what: str
-    """A sentence about `it`, the value."""
+    """A sentence whose subject is `it`, the value."""
     mend: str
-    """What to do about it, which names the variable."""
+    """The remedy, which names the variable."""
 
 
 def surplus(name: str, value: str, *, any_character: bool = False) -> Surplus | None:
-    """Return what stands around a value that does not belong to it; None where nothing does.
+    """Return the characters around a value that do not belong to it; None where there are none.
 
-    Parameters: `name` is the variable's; `any_character` says that a value may begin or end with whatever it
-    likes, as a password may: then only a pair of quotes, and a line break at the end, cannot be meant.
+    Parameters: `name` is the variable; `any_character` is for a value that may begin or end with any character, like a
+    password: then only a pair of quotes and a line break count.
     """
     if not value:
         return None
@@ -39,5 +39,5 @@ def surplus(name: str, value: str, *, any_character: bool = False) -> Surplus | 
         verb, quotes = " and ".join(sides), "a quote, which counts" if len(sides) == 1 else "quotes, which count"
         return Surplus(f"it {verb} with {quotes} as part of it", _TAKE_QUOTES.format(name=name))
     if not any_character and re.match(rf"(?:export\s+)?{re.escape(name)}\s*=", value):
-        return Surplus(f"it begins with {name}=", f"give the variable {name} only what stands behind {name}=")
+        return Surplus(f"it begins with {name}=", f"set {name} to the text after {name}= only")
     return None

@@ -1,4 +1,4 @@
-"""Which two systems a command speaks to, and who is asking."""
+"""The two systems that a command uses, and the identity of the operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bazar_cli.domain.secrets import Secret
 
 
 class TargetKind(str, Enum):
-    """Where a target comes from; it comes whole from one source."""
+    """The kind of a target's source; all values of a target come from one source."""
 
     PROFILE = "profile"
     ENV_FILE = "env-file"
@@ -24,26 +24,26 @@ class TargetKind(str, Enum):
 
 @dataclass(frozen=True)
 class TargetSource:
-    """The one source of a target: its kind and a name to show (profile name, file path)."""
+    """The source of a target: its kind, and a name to show (profile name, file path)."""
 
     kind: TargetKind
     name: str
     explicit: bool = False
-    """Named by a flag, rather than found."""
+    """Whether a flag named it."""
 
     @property
     def embedded(self) -> bool:
-        """Whether it is the embedded stack, whose profile nobody else can have."""
+        """Whether it is the embedded stack, for which the profile name is reserved."""
         return self.kind is TargetKind.PROFILE and self.name == "local"
 
     def __str__(self) -> str:
-        """Return where a target comes from, for texts: `profile NAME`, `env-file PATH` or `the environment`."""
+        """Return the source for messages: `profile NAME`, `env-file PATH` or `the environment`."""
         return "the environment" if self.kind is TargetKind.ENVIRONMENT else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The pair of systems that a command speaks to."""
+    """The pair of systems that a command uses."""
 
     source: TargetSource
     supabase_url: str
@@ -51,17 +51,17 @@ class Target:
     supabase_key: Secret
     """The service key, a JWT or `sb_secret_...`."""
     database_url: Secret
-    """`postgresql://` URL; holds a password, so it is shown redacted only."""
+    """`postgresql://` URL. It holds a password, so it is only shown redacted."""
     anon_key: Secret | None = None
     migration_url: Secret | None = None
     superuser_email: str | None = None
     superuser_password: Secret | None = None
     database_variable: str = "DATABASE_URL"
-    """What names `database_url`, for texts."""
+    """The variable of `database_url`, for messages."""
 
     @property
     def to_migrate(self) -> Target:
-        """The pair as whoever migrates sees it: its database over DATABASE_MIGRATION_URL, where that is set."""
+        """The target for migrations: its database is DATABASE_MIGRATION_URL, where that is set."""
         if self.migration_url is None:
             return self
         return replace(
@@ -70,14 +70,14 @@ class Target:
 
     @property
     def session_name(self) -> str:
-        """The name that a stored session goes by: the profile, or the Auth URL without one."""
+        """The name of the stored session: the profile, or the Auth URL without one."""
         if self.source.kind is TargetKind.PROFILE:
             return self.source.name
         return self.supabase_url
 
 
 class IdentitySource(str, Enum):
-    """Where the access token of a command came from."""
+    """The source of a command's access token."""
 
     TOKEN = "BAZAR_TOKEN"  # noqa: S105 - the name of a variable, not a token
     SESSION = "session"
@@ -89,7 +89,7 @@ class IdentitySource(str, Enum):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a verified access token speaks for."""
+    """The identity that a verified access token belongs to."""
 
     user_id: UUID
     email: str
@@ -100,16 +100,16 @@ class Identity:
     stored_in: Path | str | None = None
     """Where the session is kept: a path, `keyring`, or None when it was not stored."""
     token_lifetime: timedelta | None = None
-    """How long access tokens of the project live, by this one; None where it does not say."""
+    """How long the project's access tokens live, according to this one; None if it does not say."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A signed-in session as Supabase Auth hands it out."""
+    """A session as Supabase Auth returns it."""
 
     user_id: UUID
     email: str
     access_token: Secret
     refresh_token: Secret
     expires_at: datetime
-    """By this machine's clock: the moment of asking, and the lifetime that Supabase Auth named."""
+    """By this machine's clock: the time of the request plus the lifetime that Supabase Auth returned."""

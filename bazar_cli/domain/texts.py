@@ -1,8 +1,8 @@
-"""Text as it comes in, made the same whatever program or keyboard wrote it.
+"""Normalization of input texts, so that programs and keyboards make no difference.
 
 Each channel calls this once, where its text arrives: arguments in `terminal.typer_lite`, data on standard input and in
 files in `terminal.run`, answers in `terminal.prompt`, environment variables, env files and profiles in `environment`.
-What is not text stays as it is, byte for byte: paths, URLs, keys, and passwords but for what a pipe adds to them.
+Paths, URLs and keys are not changed, and of a password only the characters that a pipe adds are removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CREDENTIALS = frozenset(
 
 
 _MOST_DIGITS = 300
-"""Of a whole number in JSON: every such number can be a float, too."""
+"""Of a whole number in JSON: a number of this length is also a valid float."""
 
 
 class Verbatim(str):
@@ -42,12 +42,12 @@ def composed(text: str) -> str:
 
 
 def decomposed(text: str) -> str:
-    """Return a text in decomposed Unicode (NFD): as another program may have stored it."""
+    """Return a text in decomposed Unicode (NFD), in which another program may have stored it."""
     return text if text.isascii() else _in_form("NFD", text)
 
 
 def password(text: str) -> str:
-    """Return a password without what a pipe or an editor adds: a byte order mark, and one line end."""
+    """Return a password without the byte order mark and the one line end that a pipe or an editor adds."""
     text = without_mark(text)
     return text.removesuffix("\n").removesuffix("\r")
 
@@ -58,12 +58,12 @@ def without_mark(text: str) -> str:
 
 
 def normalized_bytes(content: bytes) -> bytes:
-    """Return the bytes of UTF-8 source without a byte order mark, with `\\n` as line ends, and nothing else changed."""
+    """Return the bytes of a UTF-8 text without a byte order mark, with `\\n` as line ends."""
     return content.removeprefix(BYTE_ORDER_MARK.encode()).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def from_json(text: str | bytes, **options: Any) -> Any:
-    """Return what a JSON text holds. Raises: ValueError, also for one that is nested too deeply, or a long number."""
+    """Return the value of a JSON text. Raises: ValueError, also for deep nesting and for a long number."""
     import json
 
     try:
@@ -72,8 +72,15 @@ def from_json(text: str | bytes, **options: Any) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def nonempty_text(value: object) -> str:
+    """Return a value of JSON that must be a text, and not an empty one. Raises: ValueError."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a text")
+    return value
+
+
 def whole_number(text: str, digits: int = 18) -> int | None:
-    """Return the number that ASCII digits write; None for other text, and for more than so many digits.
+    """Return the number of a text of ASCII digits; None for another text, and for more than `digits` digits.
 
     Python's `int` also takes other digits and underscores, and raises for more than 4300.
     """
@@ -81,7 +88,7 @@ def whole_number(text: str, digits: int = 18) -> int | None:
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
-    """Return named values with those of bazar's own variables as they are meant, the others as they are."""
+    """Return environment variables, with the values of bazar's own variables normalized."""
     return {name: _value(name, value) for name, value in values.items()}
 
 

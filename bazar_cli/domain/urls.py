@@ -1,4 +1,4 @@
-"""URLs of a target, taken apart in one way for checking, showing and hiding: what does not fit is shown to nobody."""
+"""URLs of a target: parsed in one way for checking and for showing them without secrets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bazar_cli.domain.texts import whole_number
 HIDDEN = "***"
 _DRIVER = re.compile(r"postgres(?:ql)?(\+[a-z0-9_]{1,20})://", re.IGNORECASE)
 _HOST = r"(?:\[[0-9A-Za-z:.%]*\]|[^/?#@,:\[\]\s]*)(?::[0-9]*)?"
-# A special character of a password that is not percent-encoded fits nowhere here. Programs do not agree on what such
-# a URL means, so that a part of the password would count, and be shown, as something else.
+# Special characters of a password must be percent-encoded. Otherwise programs read the URL in different ways, and a
+# part of the password could be shown as a host or a path.
 _URL = re.compile(
     r"(?P<scheme>[a-z]+)://"
     r"(?:(?P<user>[^:/?#@\s]*)(?::(?P<password>[^/?#@\s]*))?@)?"
@@ -28,7 +28,7 @@ _LARGEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Url:
-    """The parts of a URL as they are written; None for a part that is not there."""
+    """The parts of a URL as they are written; None for a missing part."""
 
     scheme: str
     user: str | None
@@ -40,7 +40,7 @@ class Url:
 
     @property
     def is_web(self) -> bool:
-        """Whether user and query can be nothing but keys for somebody on the way: Supabase takes neither."""
+        """Whether user and query must be hidden: Supabase takes neither, so they are keys for a proxy."""
         return self.scheme in {"http", "https"}
 
     @property
@@ -50,14 +50,14 @@ class Url:
 
     @property
     def host(self) -> str:
-        """The host without port and brackets, where there is one alone."""
+        """The host without port and brackets, if there is only one."""
         if self.hosts.startswith("["):
             return self.hosts[1:].partition("]")[0]
         return self.hosts.partition(":")[0]
 
 
 def taken_apart(url: str) -> Url | None:
-    """Return the parts of a URL; None for what is no URL, or can be read in two ways."""
+    """Return the parts of a URL; None if it is not a URL, or could be read in two ways."""
     found = _URL.fullmatch(url)
     if found is None or not url.isprintable():
         return None
@@ -66,7 +66,7 @@ def taken_apart(url: str) -> Url | None:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL as it may be shown; what cannot be taken apart is hidden whole."""
+    """Return a URL without its secrets; one that cannot be parsed is hidden completely."""
     parts = taken_apart(url)
     if parts is None:
         return url and HIDDEN
@@ -78,7 +78,7 @@ def without_secrets(url: str) -> str:
 
 
 def secrets_of(url: str) -> list[str]:
-    """Return the texts of a URL that must not be shown, as they are written there."""
+    """Return the texts of a URL that must not be shown, as they are written in it."""
     parts = taken_apart(url)
     if parts is None:
         head = re.sub(r"\A(?:[a-z]+:(?=//)|postgres(?:ql)?:)?(?://)?", "", url.rpartition("@")[0])
@@ -89,15 +89,15 @@ def secrets_of(url: str) -> list[str]:
 
 
 def broken_rule(url: str, form: str) -> str:
-    """Return which rule a URL breaks that cannot be taken apart, without repeating any of it.
+    """Return the rule that an unreadable URL breaks, without quoting the URL.
 
-    Parameters: `form` is what such a URL looks like.
+    Parameters: `form` shows the correct form.
     """
     scheme = form.partition("://")[0]
     if found := surplus("URL", url):
         return found.what
     if driver := _DRIVER.match(url):
-        return f"its scheme names a driver ({driver[1]}), which only the program that uses it understands"
+        return f"its scheme names a driver ({driver[1]}), which bazar does not use"
     if not url.startswith(f"{scheme}://"):
         return f"it must look like {form}"
     if any(c.isspace() or not c.isprintable() for c in url):
@@ -109,7 +109,7 @@ def broken_rule(url: str, form: str) -> str:
 
 
 def bad_host(host: str) -> str:
-    """Return why this is no host name or address, or nothing."""
+    """Return why a host is not a host name or an address; "" for a valid one."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -120,19 +120,19 @@ def bad_host(host: str) -> str:
         return "its host must be ASCII: write an international name in its form xn--"
     if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
         return (
-            f"its host {host[:80]!r} is no host name: letters, digits and hyphens between dots, at most 63 each, "
-            f"{_LONGEST_HOST} in all"
+            f"its host {host[:80]!r} is not a valid host name: its parts between dots have letters, digits and hyphens,"
+            f" at most 63 each, {_LONGEST_HOST} in all"
         )
     return ""
 
 
 def bad_port(port: str) -> str:
-    """Return why this is no port, or nothing; an empty one means the usual one."""
+    """Return why a port is not valid; "" for a valid one, and for an empty one."""
     if port and not 0 < (whole_number(port) or 0) <= _LARGEST_PORT:
         return f"its port is not one of 1 to {_LARGEST_PORT}"
     return ""
 
 
 def _is_secret(pair: str) -> bool:
-    """Say whether a parameter of libpq is one: it takes passwords in the query too."""
+    """Say whether a parameter of libpq is a secret, such as a password in the query."""
     return any(word in pair.partition("=")[0].lower() for word in ("password", "secret", "token"))

@@ -1,6 +1,6 @@
-"""From two running systems to a signed-in superuser: migrations, first superuser, profile, session.
+"""Set up two running systems: migrations, first superuser, profile, session.
 
-Every step finds out first whether it is done already, so running it again is always safe.
+Every step first checks whether it is done already, so that running it again is safe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` made of the two systems."""
+    """The result of `prepare`."""
 
     profile: str
     active: bool
@@ -34,7 +34,7 @@ class Prepared:
     migrated: int
     """Revisions applied by this run."""
     signed_in: bool
-    """This run signed in, which proved the superuser's password; else the stored session did."""
+    """This run signed in with the superuser's password; else the stored session was used."""
 
 
 def prepare(
@@ -44,10 +44,10 @@ def prepare(
     request_id: str,
     notify: Callable[[str], None],
 ) -> Prepared:
-    """Migrate, make SUPERUSER_EMAIL the first superuser where there is none, and sign in as a profile.
+    """Migrate, make SUPERUSER_EMAIL the first superuser if there is none, save the profile and sign in.
 
-    Parameters: `values` are the target by its environment names, SUPERUSER_* among them.
-    Raises: NotSignedIn `auth.invalid_credentials` when the superuser has another password by now;
+    Parameters: `values` are the target's values by their environment names, with SUPERUSER_*.
+    Raises: NotSignedIn `auth.invalid_credentials` when the superuser has another password now;
     BackendUnavailable; Conflict.
     """
     from bazar_cli.adapters.config.profiles import Profiles
@@ -60,7 +60,6 @@ def prepare(
         if signs_in:
             identities = _sign_in(backends, environ)
         grant = Gate(backends, identities).authorize(db_use_cases.MIGRATE, Migrate())
-        # Any database name will do here: the stack is this user's own, and for trying things out.
         request = Migrate(environment=LOCAL, protected=False)
         result = migrate.migrate(backends, grant, request, notify)
     profiles = Profiles(environ)
@@ -69,7 +68,7 @@ def prepare(
 
 
 def _stored_superuser(target: Target, identities: Identities) -> Identity | None:
-    """The session of an earlier run, where Supabase still accepts it and it is the superuser's."""
+    """Return the stored session, if Supabase still accepts it and it belongs to the superuser."""
     try:
         identity = identities.confirm(identities.current())
     except NotSignedIn:
@@ -81,6 +80,6 @@ def _sign_in(backends: Backends, environ: Mapping[str, str]) -> Identities:
     target = backends.target
     email, password = target.superuser_email, target.superuser_password
     if email is None or password is None:
-        raise NotSignedIn("auth.not_signed_in", "the stack has no superuser's credentials")
+        raise NotSignedIn("auth.not_signed_in", "the stack has no credentials of a superuser")
     auth.login(backends, environ, Login(email, password))
     return Identities(target, SignInSettings(environ))

@@ -1,4 +1,4 @@
-"""What a command's help and completion say, read from the generated file `commands.tsv`.
+"""The texts of a command's help and completion, from the generated file `commands.tsv`.
 
 `make generate` writes the file from the live commands, and a test proves it fresh. So help and completion import
 neither Typer nor a command's module (docs/decisions/0018).
@@ -12,7 +12,7 @@ A section for each command, a blank line between two. Each line is a kind and it
     fields NAMES                   the fields of the result
     writes                         the command takes --dry-run
 
-VALUES are separated by spaces, or name what only the run knows: `:file`, `:profiles`, `:fields`, `:topics`.
+VALUES are separated by spaces. `:file`, `:profiles`, `:fields` and `:topics` are found at run time.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Completion of a command line: what could stand where the cursor is.
+"""Completion of a command line: the candidates for the word at the cursor.
 
 The names of groups and commands come from the registry alone (docs/decisions/0007), so this module imports
-nothing else before a command is named; what can follow a command is said by `leaf_completion`.
+nothing else before a command is named; `leaf_completion` completes what follows a command.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from bazar_cli.registry import TREE, Group, Leaf
 
 
 def complete(words: list[str]) -> str:
-    """Return the candidates for the last of `words`, one `value<TAB>help` a line.
+    """Return the candidates for the last of `words`, one `value<TAB>help` per line.
 
     Parameters: `words` are those after `bazar` up to the cursor, the last one incomplete or empty. The line
-    `:file` asks the shell to complete file names itself. A line that no command understands has no candidates.
+    `:file` asks the shell to complete file names itself. A line that is not a command has no candidates.
     """
     *before, word = words or [""]
     node: Group | Leaf = TREE

@@ -1,4 +1,4 @@
-"""The completion scripts of the shells: each asks `bazar __complete` and puts the answer where the cursor is."""
+"""The completion scripts of the shells. Each runs `bazar __complete` and inserts the answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Shell(str, Enum):
         return self.value
 
 
-# Readline takes `--output=js` for three words and hands words over with their quotes. So the line is read
-# anew here, never evaluated: `start` is where readline's own last word begins within ours.
+# Readline splits `--output=js` into three words and keeps the quotes. So the function splits the line itself and never
+# evaluates it; `start` is where readline's last word begins in that of the function.
 _BASH = r"""# bash completion of bazar. In ~/.bashrc: eval "$(bazar completion bash)"
 
 _bazar() {
@@ -132,7 +132,7 @@ complete -c bazar -f -a '(__bazar_complete)'
 """
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
 FILES = {Shell.BASH: "bazar.bash", Shell.ZSH: "_bazar", Shell.FISH: "bazar.fish"}
-"""What each shell expects such a file to be called."""
+"""The file name that each shell expects."""
 
 
 def script(shell: Shell) -> str:

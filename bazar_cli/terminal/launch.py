@@ -43,7 +43,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
 
     def start(run: Run[Any]) -> None:
         runs.append(run)
-        reporter.complete = run.told
+        reporter.complete = run.as_message
         _start_logs(run, debug=debug)
 
     path = " ".join(["bazar", *words])
@@ -69,7 +69,7 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
         code, failure = reporter.report(unwritable, code), unwritable.code
     for run in runs:
         if not failure:
-            run.tell_held()
+            run.write_waiting()
         run.on_end(code, failure)
     return code
 
@@ -104,7 +104,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
                 "usage.encoding",
-                f"the argument {argument[:40]!r} is not valid UTF-8",
+                f"the argument {argument[:40]!r} is not UTF-8 text",
                 hint="check the encoding of the terminal or the script",
             )
     try:

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _FILE = ":file"
-"""In place of candidates: the shell knows the files better."""
+"""Instead of candidates: the shell completes file names itself."""
 _HELP = ("-h", "--help")
 _HELP_TEXT = "this text"
 
 
 def leaf_candidates(leaf: Leaf, given: Sequence[str], word: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what could stand for `word` behind a command, with its help; nothing where that is unknown.
+    """Return the candidates for `word` after a command, with their help; none if they are unknown.
 
-    Parameters: `given` stands between the command and `word`.
+    Parameters: `given` are the words between the command and `word`.
     """
     return _Completion(leaf, environ).candidates(given, word)
 
@@ -62,7 +62,7 @@ class _Completion:
         argument = self._argument(len(given.arguments))
         if argument is not None:
             return self._values(argument, given, word)
-        # Nothing but an option can follow: show them, in their long form.
+        # Only an option can follow: offer the long spellings.
         return [] if word else _starting("--", self._names(given))
 
     def _read(self, words: Iterable[str]) -> _Given:
@@ -83,7 +83,7 @@ class _Completion:
         return given
 
     def _take(self, given: _Given, name: str, *, has_value: bool) -> bool:
-        """Note an option; return whether it takes a value."""
+        """Record an option; return whether it takes a value."""
         option = self._by_name.get(name)
         if option is None:
             return False
@@ -93,7 +93,7 @@ class _Completion:
         return bool(option.metavar)
 
     def _take_letters(self, given: _Given, letters: str) -> None:
-        """Note short options in one word: `-qy`, or with a value at the end: `-ojson`."""
+        """Record short options in one word: `-qy`, or with a value at the end: `-ojson`."""
         for index, letter in enumerate(letters, start=1):
             if self._take(given, f"-{letter}", has_value=index < len(letters)):
                 return
@@ -126,7 +126,7 @@ class _Completion:
         return _starting(word, [(value, "") for value in parameter.values])
 
     def _profiles(self) -> list[tuple[str, str]]:
-        """The profiles with their addresses; reading no secret, as a keyring may ask for its password."""
+        """The profiles with their addresses; reads no secret, because a keyring may ask for its password."""
         from bazar_cli.terminal.streams import prints_as_messages
 
         with prints_as_messages():
@@ -148,7 +148,7 @@ def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[st
 
 
 def _explained(words: Sequence[str]) -> list[tuple[str, str]]:
-    """What `bazar help` explains behind `words`."""
+    """The commands and topics that `bazar help` explains after `words`."""
     from bazar_cli.terminal.topics import TOPICS
 
     node: Group | Leaf | None = TREE

@@ -71,7 +71,7 @@ def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], Non
         why = f" ({error})" if error else ""
         _log.info("%s ends with exit code %d%s after %d ms", settings.command, code, why, took)
         for handler in handlers:
-            with suppress(OSError):  # a file that takes no more lines was told of
+            with suppress(OSError):  # a write error was reported before
                 handler.close()
 
     return end

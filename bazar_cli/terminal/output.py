@@ -81,7 +81,7 @@ class Renderer:
         elif self.format is Format.YAML:
             self._write(self._yaml(encode(item)))
         elif self.format is Format.CSV:
-            self._csv_rows([names, [view.cell(item, n) for n in names]], raw_first=True)
+            self._csv_rows([names, [view.cell(n)(item) for n in names]], raw_first=True)
         elif self.format is Format.IDS:
             self._identify(view, item)
         elif (raw := self._raw(view, item)) is not None:
@@ -119,8 +119,9 @@ class Renderer:
             self._yaml_pages(view, pages, names)
         elif self.format is Format.CSV:
             self._csv_rows([names], raw_first=True)
+            cells = [view.cell(name) for name in names]
             for page in pages:
-                self._csv_rows([[view.cell(item, n) for n in names] for item in page.items])
+                self._csv_rows([[cell(item) for cell in cells] for item in page.items])
         elif self.format is Format.JSONL:
             encode = view.record.encoder(names)
             for page in pages:
@@ -162,14 +163,15 @@ class Renderer:
     def _table_pages(self, view: View[T], pages: Iterable[Page[T]]) -> None:
         names = view.chosen(self.fields) if self.fields is not None else (view.table or view.fields)
         header = True
-        cell = view.drawn_cell if draws(self._stream, self._environ) else view.table_cell
+        cell_of = view.drawn_cell if draws(self._stream, self._environ) else view.table_cell
+        cells = [cell_of(name) for name in names]
         for page in pages:
             if view.raw is not None and self.fields is None:
                 for item in page.items:
                     self._line(escaped(view.raw(item) or ""))
                 self._stream.flush()
                 continue
-            rows = [[escaped(cell(item, name)) for name in names] for item in page.items]
+            rows = [[escaped(cell(item)) for cell in cells] for item in page.items]
             bars = [view.bars(item) for item in page.items] if view.bars and self.fields is None else None
             if rows:
                 self._write(tables.table(names if header else None, rows, self._stream, self._environ, bars))

@@ -1,4 +1,4 @@
-"""How wide to draw; apart from the streams, because help needs nothing else of them."""
+"""The width of the terminal, in a module without slow imports, for help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 80
 _MOST_DIGITS = 4
-"""Of a width: 10,000 columns are on no screen, and every line would have them."""
+"""Of a width; no screen has 10,000 columns."""
 
 
 def columns(stream: TextIO, environ: Mapping[str, str]) -> int:

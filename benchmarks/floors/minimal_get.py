@@ -1,4 +1,4 @@
-"""The smallest plain program that answers `bazar users get EMAIL -o json`, with the same libraries.
+"""The smallest plain program that answers `bazar users get EMAIL -o json`, with SQLAlchemy as most programs have it.
 
 Settings from the environment, the access token verified with the cached key set, one query, JSON. It has no
 permissions, no other output, no errors of its own: what bazar takes beyond it is the price of those.

@@ -36,7 +36,7 @@ def test_names_come_with_their_help(nobody: Bazar) -> None:
     assert answer(nobody) == answer(nobody, "")
 
 
-def test_a_finished_name_completes_to_itself(nobody: Bazar) -> None:
+def test_complete_name_completes_to_itself(nobody: Bazar) -> None:
     assert set(answer(nobody, "users")) == {"users"}
 
 
@@ -65,7 +65,7 @@ def test_groups_offer_their_few_options_only_when_asked(nobody: Bazar) -> None:
         ("users", "list", "--fields", "\udcff,"),
     ],
 )
-def test_nothing_is_offered_where_nothing_is_known(nobody: Bazar, words: tuple[str, ...]) -> None:
+def test_no_candidates_where_none_are_known(nobody: Bazar, words: tuple[str, ...]) -> None:
     assert answer(nobody, *words) == {}
 
 
@@ -149,7 +149,7 @@ def test_hostile_profiles_reach_no_terminal(nobody: Bazar) -> None:
 
 
 @pytest.mark.parametrize("text", ["profiles = [", "profiles = 1", "[profiles]\na = 1"])
-def test_a_broken_profile_file_is_no_matter_of_completion(nobody: Bazar, text: str) -> None:
+def test_completion_ignores_a_broken_profile_file(nobody: Bazar, text: str) -> None:
     profile_file(nobody, text)
     assert answer(nobody, "users", "list", "--profile", "") == {}
     assert nobody("config", "profiles", "list").code == 2

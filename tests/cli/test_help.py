@@ -1,4 +1,4 @@
-"""Help and `--version`: what people read before they type, and what they read after a slip."""
+"""Help, `--version`, and the errors of mistyped commands."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def test_help_of_a_command_is_its_own_help(nobody: Bazar) -> None:
     for words in (("users", "create"), ("config", "profiles", "add"), ("doctor",)):
         done = nobody(*words, "--help").ok()
         assert nobody("help", *words).ok().out == done.out
+        assert nobody(*words, "--quiet", "--help").ok().out == done.out  # parsed by Typer
         assert done.err == ""
     text = nobody("users", "create", "-h").ok().out
     lines = text.splitlines()
@@ -120,7 +121,7 @@ def test_unknown_option_and_missing_argument(nobody: Bazar) -> None:
     assert "`bazar users get` takes no more arguments (b)" in too_many.err
 
 
-def test_control_characters_in_a_slip_do_not_reach_the_terminal(nobody: Bazar) -> None:
+def test_control_characters_of_a_mistyped_command_do_not_reach_the_terminal(nobody: Bazar) -> None:
     for words in (("\x1b[2J",), ("help", "\x1b[2J"), ("users", "list", "--\x1b[2J"), ("plans", "show", "\x1b[2J")):
         done = nobody(*words)
         assert done.code == 2

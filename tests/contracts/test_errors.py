@@ -37,13 +37,16 @@ def raised() -> dict[str, int]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
-            if isinstance(node.func, ast.Name):
-                exit_code = _EXIT.get(node.func.id)
+            kind, args = node.func, node.args
+            if args and isinstance(args[0], ast.Name) and args[0].id in _EXIT:
+                kind, args = args[0], args[1:]  # a row of a table of errors: the class, then the code
+            if isinstance(kind, ast.Name):
+                exit_code = _EXIT.get(kind.id)
             else:
-                exit_code = _EXIT_OF_METHOD.get(node.func.attr) if isinstance(node.func, ast.Attribute) else None
+                exit_code = _EXIT_OF_METHOD.get(kind.attr) if isinstance(kind, ast.Attribute) else None
             if exit_code is None:
                 continue
-            given = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "code")]
+            given = [*args[:1], *(k.value for k in node.keywords if k.arg == "code")]
             for value in given:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     found[value.value] = exit_code

@@ -1,4 +1,4 @@
-"""Every example of every help runs, on systems where it makes sense, and ends as its reader would expect."""
+"""Every example of every help runs, with data that fit it, and ends with the expected exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.tree import ALL, verb
 
 EXAMPLES = {example: name for name, (_, leaf) in ALL.items() for example in verb(leaf).examples}
 ELSEWHERE = {
-    "bazar local logs auth --lines 20 --follow": "goes on until it is interrupted: tests/cli/local",
+    "bazar local logs auth --lines 20 --follow": "runs until it is interrupted: tests/cli/local",
     "bazar local start": "starts a stack: tests/cli/local",
     "bazar local start --database-url postgresql://postgres@localhost:5432/postgres": "the same",
     'eval "$(bazar local env)"': "needs a stack that runs: tests/cli/local",
@@ -40,13 +40,13 @@ ELSEWHERE = {
     'eval "$(bazar completion zsh)"': "needs that shell: tests/cli/test_completion_shells.py",
 }
 ENDS = {
-    # Nobody can be asked here, and consent was not given.
+    # No prompt is possible, and consent is missing.
     "bazar auth login": 2,
     "bazar auth password": 2,
     "bazar local reset": 10,
     "bazar plans revoke plus files:execute": 10,
     'bazar users suspend ada@example.com --reason "left the company"': 10,
-    # The database here has another name, and somebody is at work in it.
+    # The database has another name here, and has connected sessions.
     "bazar db drop --confirm bazar_test": 10,
     "bazar db drop --dry-run": 6,
     "bazar db env set staging --unprotected --confirm bazar_staging": 10,
@@ -61,25 +61,25 @@ ENDS = {
     "bazar local mail": 7,
     "bazar local mail -o json --fields recipient,link": 7,
 }
-"""Exit codes of examples that do not end with 0 where nobody sits at a terminal."""
+"""Exit codes of examples that do not end with 0 without a terminal."""
 _SHELL = re.compile(r"[|<>&]|\$\(|^eval |^export ")
 
 
 @dataclass
 class World:
-    """Both systems, an operator on their machine, and whom the examples speak of."""
+    """Both systems, an operator, and the users and organizations of the examples."""
 
     people: People
     bazar: Bazar
     root: Someone
 
     def make_for(self, example: str) -> None:
-        """Make everything as the reader of this example has it."""
+        """Create the data that this example needs."""
         people = self.people
         others = people.sql("DELETE FROM bazar.users WHERE id <> %s RETURNING id", self.root.id)
         people.sql("DELETE FROM bazar.organizations")
         people.sql("DELETE FROM auth.users WHERE id <> %s", self.root.id)
-        assert len(others) < 20, "nobody else lives in this database"
+        assert len(others) < 20, "this database has only rows of these tests"
         people.seed_plans()
         creates_org = "--slug acme --owner" in example
         acme = people.org(slug="acme") if not creates_org else None
@@ -131,11 +131,11 @@ class World:
 
     @property
     def folder(self) -> Path:
-        """Where the operator works, and their home."""
+        """The operator's current folder and home."""
         return self.bazar.folder("work")
 
     def run(self, example: str) -> tuple[int, str]:
-        """Run it as its reader would; return the exit code and what was said."""
+        """Run the example in a shell if it needs one; return the exit code and the output."""
         if not _SHELL.search(example):
             done = self.bazar(*shlex.split(example)[1:])
             return done.code, done.out + done.err
@@ -155,7 +155,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """Systems of their own: examples name people and organizations that others may not have."""
+    """Separate systems: the names of the examples must be free."""
     keys = generate_keys()
     with (
         scratch_database(postgres_url, TEMPLATE) as database,
@@ -180,11 +180,11 @@ def test_example_runs(world: World, example: str) -> None:
     if "db rollback" in example:
         world.bazar("db", "migrate").ok()
     if example.startswith("bazar doctor"):
-        # Examples that ran before may have left something to find; the check itself is what the example shows.
+        # Earlier examples may have left findings.
         assert code in {0, 9}, said
     else:
         assert code == ENDS.get(example, 0), said
 
 
-def test_what_is_said_of_examples_is_about_examples() -> None:
+def test_exceptions_name_existing_examples() -> None:
     assert ELSEWHERE.keys() | ENDS.keys() <= EXAMPLES.keys()

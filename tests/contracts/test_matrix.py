@@ -1,4 +1,4 @@
-"""The matrix of `tests/data/matrix.md`: whole, true in every cell, and in accord with `plans check`."""
+"""The matrix of `tests/data/matrix.md`: complete, correct in every cell, and consistent with `plans check`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.tree import ALL, command, verb
 
-# What a parameter of this name may hold, whatever the command.
+# The targets that a parameter of this name may have, in every command.
 _KINDS = {"user": USERS, "owner": USERS, "org": ORGS}
 _NARROW = {USERS: ("member", "foreign"), ORGS: ("acme", "beta")}
-"""What is enough where no rule looks at the target itself: one within reach and one out of it."""
+"""The targets of a command without a row rule: one that the operator can see and one that they cannot."""
 _LIKE = dict.fromkeys(
     (
         "users reset-password",
@@ -37,17 +37,17 @@ _LIKE = dict.fromkeys(
     ),
     "users delete",
 )
-"""Commands with the row rule of another, whose rows have every target: the telling ones show that it is the same."""
+"""Commands with the row rule of another one, which has every target; these have those that show the same rule."""
 _TELLING = ("member", "shared", "superuser", "foreign")
 _MEMBERS = tuple(name for name in USERS if name != "alone")
 _ENOUGH = {
     **dict.fromkeys(_LIKE, ("oneself", *_TELLING)),
-    # Who is out of reach is so whether they have an organization or none; only `add` can take in either.
+    # An invisible user may have an organization or none; only for `add` it makes a difference.
     **dict.fromkeys(("orgs members remove", "orgs members update"), _MEMBERS),
-    # What may be given depends on the role that is given, and of whom it is given to on reach alone.
+    # The decision depends on the role that is given, and on whether the user is visible.
     "orgs members add": ("oneself", "member", "admin", "superuser", "foreign", "alone", "nobody"),
 }
-"""The users that are enough where more of them would say nothing new."""
+"""The users of commands for which more users would test nothing new."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def runner(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathF
         yield MatrixRunner(people, tmp_path_factory.mktemp("homes"))
 
 
-# -- every cell is true -------------------------------------------------------------------------------------
+# -- every cell is correct -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", matrix().rows)
@@ -79,7 +79,7 @@ def test_row(runner: MatrixRunner, line: str) -> None:
 
 
 def _faults(runner: MatrixRunner, row: Row, operator: str, process: Series) -> list[str]:
-    """What one cell says and the command does not do, one line each."""
+    """The differences between a cell and the command, one per line."""
     result = runner.run_row(row, operator, process)
     expected, done = row.cells[operator], result.done
     found = _found(done)
@@ -110,11 +110,11 @@ def _found(done: Done) -> tuple[int, str]:
 
 
 def _did(row: Row, done: Done) -> bool:
-    """Whether a command that may change rows, because it has a trace, went to its end."""
+    """Whether a command with expected changes ended with success."""
     return row.command in EXPECTED_CHANGES and done.code in {ExitCode.DONE, ExitCode.FINDING}
 
 
-# -- every cell is there ------------------------------------------------------------------------------------
+# -- every cell exists ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -134,7 +134,7 @@ def test_command_with_the_rule_of_another_ends_like_it(name: str, other: str) ->
 
 
 def test_every_command_that_writes_has_a_trace() -> None:
-    """A public one that is not there must leave both systems as they were."""
+    """A public one without expected changes must leave both systems unchanged."""
     writes = {
         name
         for name, (_, leaf) in ALL.items()
@@ -165,13 +165,13 @@ def _missing(name: str, rows: list[Row]) -> Iterator[str]:
         platform = spec.scope is Scope.PLATFORM or (rule is not None and rule.platform)
         targets = _KINDS[kind]
         if platform or spec.scope is not Scope.ROW:
-            targets = _NARROW[targets][: 1 if platform else 2]  # nobody is out of a superuser's reach
+            targets = _NARROW[targets][: 1 if platform else 2]  # a superuser sees every user
         elif targets is USERS:
             targets = _ENOUGH.get(name, USERS)
         yield from (f"{{{target}}}" for target in targets if target not in stated)
 
 
-# -- in accord with `plans check` ---------------------------------------------------------------------------
+# -- consistent with `plans check` ---------------------------------------------------------------------------
 
 
 def test_plans_check_agrees_with_the_commands() -> None:

@@ -1,4 +1,4 @@
-"""What each kind of start imports, proven by the modules of a real process."""
+"""The modules that each kind of start imports, in a real process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
-from tests.support.people import People
+from tests.support.people import People, an_address
 
 _PROBE = """
 import json, sys
@@ -97,6 +97,16 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
     assert "psycopg" in modules
 
 
+def test_a_write_imports_no_sqlalchemy(tmp_path: Path, target: Target) -> None:
+    with People(target) as people:
+        someone = people.superuser()
+        people.identity(someone)
+        bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
+        modules = modules_of("users", "create", an_address(), environ=bazar.environment())
+    assert "psycopg" in modules
+    assert not modules & {"alembic", "sqlalchemy"}
+
+
 @pytest.mark.parametrize("words", [("db", "heads"), ("db", "history")])
 def test_migration_files_are_read_without_alembic(tmp_path: Path, words: tuple[str, ...]) -> None:
     modules = modules_of(*words, environ=Bazar(tmp_path).environment())
@@ -113,11 +123,11 @@ def test_looking_at_migrations_imports_neither_alembic_nor_sqlalchemy(tmp_path: 
     for words in (("status", "--check", "-o", "json"), ("current",), ("migrate", "-o", "json")):
         modules = modules_of("db", *words, environ=bazar.environment())
         assert modules & unwanted == set(), words
-        # What writes asks Supabase whether the session is still good.
+        # A command that writes asks Supabase whether the session is still valid.
         assert words[0] == "migrate" or not modules & {"httpx", "supabase_auth"}, words
 
 
 def test_verb_imports_no_pydantic(tmp_path: Path) -> None:
-    # Only a target that is read from variables does; Typer would for every value.
+    # Only a target from environment variables needs it; plain Typer would need it for every value.
     modules = modules_of("config", "path", environ=Bazar(tmp_path).environment())
     assert not modules & {"pydantic", "pydantic_settings", "sqlalchemy", "httpx", "rich"}

@@ -337,7 +337,7 @@ def test_folder_that_was_made_read_only_stays_so(bazar: Bazar, member: Someone) 
     folder.chmod(0o500)
     done = bazar("auth", "refresh", "-o", "json")
     assert (done.code, done.error["code"]) == (2, "files.unwritable")
-    assert f"chmod u+w '{folder}'" in done.error["hint"]
+    assert f"chmod u+w {folder}" in done.error["hint"]
     assert (folder.stat().st_mode & 0o777, session_file(bazar).read_text()) == (0o500, stored)
     folder.chmod(0o700)
     assert lives(bazar, member)

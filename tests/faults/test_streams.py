@@ -146,7 +146,7 @@ def test_full_output_does_not_undo_what_was_done(admin: Bazar, people: People, u
     with full() as stdout:
         done = admin("users", "create", email, "-o", "json", stdout=stdout)
     assert (done.code, done.error["code"]) == (1, "output.unwritable")
-    assert "the command itself was completed" in done.error["hint"]
+    assert "the command is done" in done.error["hint"]
     user = admin("users", "create", email, "--if-not-exists", "-o", "json").ok().json
     assert (user["pending"], len(people.identities(email))) == (None, 1)
 

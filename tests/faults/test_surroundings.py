@@ -201,7 +201,7 @@ def test_configuration_folder_that_sudo_made(ordinary: Bazar) -> None:
     for words in (("users", "list"), ("config", "profiles", "list"), ("config", "profiles", "add", "staging")):
         done = bazar(*words, "-o", "json")
         assert done.code in {2, 4}, words
-        assert f"sudo chown -R {ordinary.user} '{folder}'" in done.error["hint"], words
+        assert f"sudo chown -R {ordinary.user} {folder}" in done.error["hint"], words
 
 
 LISTS, ADDS, SHOWS, STATUS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli.domain.command_lines import command_line, option
+from bazar_cli.domain.command_lines import command_line, option, quoted
 from bazar_cli.terminal.hints import with_target
 
 
@@ -53,3 +53,8 @@ def test_file_whose_name_begins_with_a_hyphen() -> None:
     assert with_target("`bazar users get -- -x@b.c`", None, Path("-a.env")) == (
         "`bazar users get --env-file=-a.env -- -x@b.c`"
     )
+
+
+@pytest.mark.parametrize("path", ["/plain/path", "/with space/and 'quote'", "$HOME/*"])
+def test_path_in_a_remedy_is_one_word_of_the_shell(path: str) -> None:
+    assert shlex.split(quoted(Path(path))) == [path]

@@ -111,8 +111,8 @@ def test_file_that_names_no_variable_is_passed_over_whatever_its_form(tmp_path: 
 
 
 UNREADABLE = {
-    "Latin-1": (f"{WHOLE}A=\xfc\n".encode("latin-1"), "it is no UTF-8 text"),
-    "UTF-16": (WHOLE.encode("utf-16"), "it is no UTF-8 text"),
+    "Latin-1": (f"{WHOLE}A=\xfc\n".encode("latin-1"), "it is not UTF-8 text"),
+    "UTF-16": (WHOLE.encode("utf-16"), "it is not UTF-8 text"),
     "UTF-16 without a mark": (WHOLE.encode("utf-16-le"), "it holds a NUL character"),
     "NUL": (f"{WHOLE}A=\0\n".encode(), "it holds a NUL character"),
     "over 1 MiB": (f"{WHOLE}{'A=1' * 400_000}".encode(), "File too large"),

@@ -102,7 +102,7 @@ def test_success_is_said_of_what_was_done_only(
 
 
 def test_secret_that_was_kept_wrongly_does_not_stay(choose: Choose) -> None:
-    with pytest.raises(BackendUnavailable, match="did not keep"):
+    with pytest.raises(BackendUnavailable, match="did not store"):
         SecretStore(choose(keyrings.FAULTY["Shortening"])).set("session:one", "hunter22")
 
     assert SecretStore(choose(keyrings.NAME)).get("session:one") is None
@@ -205,7 +205,7 @@ def test_file_that_does_not_keep_what_is_written_is_told(
 
     monkeypatch.setattr(secret_store, "write_private", writes)
 
-    with pytest.raises(StoreUnusable, match="does not keep") as refused:
+    with pytest.raises(StoreUnusable, match="does not hold") as refused:
         store.set("session:staging", "whole")
 
     assert refused.value.code == "files.unwritable"

@@ -153,7 +153,7 @@ def test_a_link_is_doubted_and_read(file: Path) -> None:
 
 @pytest.mark.parametrize("follow", [False, True])
 @pytest.mark.parametrize("kind", ["missing", "dangling", "circle", "folder", "below a file"])
-def test_what_is_no_file_is_an_error_of_the_system(file: Path, kind: str, follow: bool) -> None:
+def test_a_path_that_is_not_a_file_is_an_error_of_the_system(file: Path, kind: str, follow: bool) -> None:
     path = file.with_name("other")
     if kind in {"dangling", "circle"}:
         path.symlink_to("nowhere" if kind == "dangling" else path.name)
@@ -176,7 +176,7 @@ def test_a_pipe_is_never_waited_for(file: Path) -> None:
     assert ownership.read(pipe, follow=True).data == b""
 
 
-def test_a_pipe_that_somebody_named_is_read_to_its_end(file: Path) -> None:
+def test_a_pipe_that_the_user_named_is_read_to_its_end(file: Path) -> None:
     read_end, write_end = os.pipe()
     writer = threading.Thread(target=lambda: (os.write(write_end, b"text"), os.close(write_end)))
     try:
@@ -212,7 +212,7 @@ def test_a_remedy_changes_only_what_is_the_users_own_and_not_shared(
         if doubt is None:
             continue
         may = owner == user and not (kind == stat.S_IFDIR and mode & stat.S_ISVTX)
-        assert ("'/its/path'" in doubt.remedy, "chown" in doubt.remedy) == (may, False)
+        assert (" /its/path" in doubt.remedy, "chown" in doubt.remedy) == (may, False)
         assert doubt.remedy
 
 

@@ -199,7 +199,7 @@ def test_secrets_that_others_could_read_are_not_used(profiles: Profiles, folder:
         profiles.values("staging")
 
     assert refused.value.code == "config.unreadable"
-    assert f"chmod 600 '{stored}'" in refused.value.hint
+    assert f"chmod 600 {stored}" in refused.value.hint
 
 
 def test_saving_again_makes_them_private_again(profiles: Profiles, folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_profile_file_that_others_can_change_is_not_used(profiles: Profiles, b
         profiles.read()
 
     assert refused.value.code == "config.unreadable"
-    assert refused.value.hint == f"chmod 600 '{profiles.path}'"
+    assert refused.value.hint == f"chmod 600 {profiles.path}"
 
 
 def test_a_profile_file_that_others_can_read_holds_nothing_secret_and_is_used(profiles: Profiles) -> None:

@@ -42,19 +42,27 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"users": [{"email": "a@b", "is_superuser": True}]}, "users[0]", "unknown key 'is_superuser'"),
     ({"users": [{"email": "a@b", "name": "a\nb"}]}, "users[0].name", "has control characters"),
     ({"users": [{"email": "a@b", "name": "\ud800"}]}, "users[0].name", "has control characters"),
-    ({"users": [{"email": "a@b", "plan": "gold"}]}, "users[0].plan", "'gold' is none of free, plus, premium"),
-    ({"users": [{"email": "a@b", "plan": 1}]}, "users[0].plan", "a number is none of free"),
-    ({"users": [{"email": "a@b", "state": "gone"}]}, "users[0].state", "'gone' is none of active, suspended"),
-    ({"users": [{"email": "a@b"}, {"email": "A@B"}]}, "users[1].email", "a@b is that of users[0] too"),
+    (
+        {"users": [{"email": "a@b", "plan": "gold"}]},
+        "users[0].plan",
+        "'gold' is not valid; choose one of: free, plus, premium",
+    ),
+    ({"users": [{"email": "a@b", "plan": 1}]}, "users[0].plan", "a number is not valid; choose one of: free"),
+    (
+        {"users": [{"email": "a@b", "state": "gone"}]},
+        "users[0].state",
+        "'gone' is not valid; choose one of: active, suspended",
+    ),
+    ({"users": [{"email": "a@b"}, {"email": "A@B"}]}, "users[1].email", "users[0] has a@b too"),
     (
         {"users": [{"email": "a@b", "organizations": [{"slug": "acme"}]}]},
         "users[0].organizations[0].slug",
-        "acme is none of the organizations of this file",
+        "acme is not one of the organizations of this file",
     ),
     (
         {"organizations": [ACME], "users": [{"email": "a@b", "organizations": [{"slug": "acme", "role": "boss"}]}]},
         "users[0].organizations[0].role",
-        "'boss' is none of owner, admin, member",
+        "'boss' is not valid; choose one of: owner, admin, member",
     ),
     (
         {"organizations": [ACME], "users": [{"email": "a@b", "organizations": [{"slug": "acme"}] * 2}]},
@@ -72,8 +80,8 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"organizations": [{"slug": "acme"}]}, "organizations[0]", "name is missing"),
     ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is not a valid slug"),
     ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "not a valid organization name"),
-    ({"organizations": [ACME, ACME]}, "organizations[1].slug", "acme is that of organizations[0] too"),
-    ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"{USERS_MAX} are allowed"),
+    ({"organizations": [ACME, ACME]}, "organizations[1].slug", "organizations[0] has acme too"),
+    ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"more than {USERS_MAX}"),
 ]
 """Files with one wrong value each, its place, and what is said of it."""
 
@@ -146,7 +154,7 @@ def test_many_faults_are_counted_and_the_first_ones_shown() -> None:
         ('{"users": [}', "line 1 column"),
         ('{"users": [], "users": []}', "the key 'users' twice"),
         ("[" * 100_000, "nested too deeply"),
-        ("9" * 5000, "demo.json is no JSON"),
+        ("9" * 5000, "demo.json is not JSON"),
     ],
     ids=["empty", "broken", "a key twice", "deep", "a number of 5000 digits"],
 )

@@ -1,4 +1,4 @@
-"""What the values of a target must look like: refused before anything is connected or written, and never repeated."""
+"""The form of a target's values: a wrong one is refused before anything is connected or written, and never quoted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUL = re.compile("\0|%00")
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
 _UNFIT = {
     **dict.fromkeys(("service", "servicefile"), "would mix in another source; a target comes whole from one"),
-    "replication": "would open a connection for replication, which runs no ordinary statement",
+    "replication": "would open a replication connection, which cannot run SQL statements",
 }
 """Parameters that libpq knows and a target cannot have, and why."""
 
@@ -40,7 +40,7 @@ def checked_key(name: str, key: str, source: TargetSource) -> Secret:
         raise UsageError(
             "target.key_invalid",
             f"{name} of {source} cannot be used: a key has no spaces, no line breaks and only ASCII characters",
-            hint=f"copy {name} again, whole and without what stands around it",
+            hint=f"copy {name} again, the whole key and nothing else",
         )
     return Secret(key)
 
@@ -50,7 +50,7 @@ def checked_email(email: str | None, source: TargetSource) -> str | None:
     name, code = "SUPERUSER_EMAIL", "users.email_invalid"
     _refuse_surplus(code, name, email or "", source)
     if email and len(email.split()) > 1:
-        # Not repeated: on one line with it may stand SUPERUSER_PASSWORD.
+        # Not quoted: SUPERUSER_PASSWORD may stand on the same line.
         rule = "an address has no spaces"
         raise UsageError(code, f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
     return email
@@ -59,7 +59,7 @@ def checked_email(email: str | None, source: TargetSource) -> str | None:
 def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) -> str:
     """Return the URL without a slash or Auth's path at its end.
 
-    Parameters: `allowed` are hosts that may get plain text.
+    Parameters: `allowed` are the hosts to which plain text is allowed.
     Raises: UsageError `target.url_invalid`, `target.plaintext_refused`.
     """
     name, parts = "SUPABASE_URL", taken_apart(url)
@@ -79,13 +79,13 @@ def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) ->
 
 
 def checked_database(name: str, url: str, source: TargetSource, allowed: frozenset[str]) -> Secret:
-    """Return a URL that libpq can read and that names all of its target itself.
+    """Return a URL that libpq can read and that takes nothing from another source.
 
-    Parameters: `allowed` are hosts that may get plain text.
+    Parameters: `allowed` are the hosts to which plain text is allowed.
     Raises: UsageError `target.url_invalid`, `target.parameter_unknown`, `target.plaintext_refused`.
     """
     if _NUL.search(url):
-        raise _invalid(name, source, "neither its password nor another part may hold a NUL character (U+0000, %00)")
+        raise _invalid(name, source, "it must not hold a NUL character (U+0000, %00), also not in the password")
     _refuse_surplus("target.url_invalid", name, url, source)
     url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
     parts = taken_apart(url)
@@ -98,7 +98,7 @@ def checked_database(name: str, url: str, source: TargetSource, allowed: frozens
     named = [h for h in hosts if h and not h.startswith(("/", "@"))]
     rules = [*map(bad_host, named), *map(bad_port, read.get("port", "").split(","))]
     if read.get("sslmode", "prefer") not in _SSL_MODES:
-        rules.append(f"its sslmode is none of {', '.join(sorted(_SSL_MODES))}")
+        rules.append(f"its sslmode must be one of: {', '.join(sorted(_SSL_MODES))}")
     if rule := next(filter(None, rules), ""):
         raise _invalid(name, source, rule)
     for host in _plaintext_to(read):
@@ -115,13 +115,13 @@ def plaintext_database_hosts(url: Secret) -> tuple[str, ...]:
 
 
 def plaintext_supabase_host(url: str) -> str | None:
-    """Return the host of a checked URL that gets plain text, other than this machine."""
+    """Return the host of a checked plain http URL; None for https and for this machine."""
     parts = taken_apart(url)
     return parts.host if parts and parts.scheme == "http" and not is_this_machine(parts.host) else None
 
 
 def is_this_machine(host: str) -> bool:
-    """Say whether a host is loopback or a Unix socket's folder."""
+    """Say whether a host is a loopback address or the folder of a Unix socket."""
     if host in _LOOPBACK or host.startswith(("/", "@")):
         return True
     try:
@@ -131,7 +131,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _hosts(read: Mapping[str, str]) -> list[str]:
-    # hostaddr is where libpq really connects.
+    # Where both are given, libpq connects to hostaddr.
     return (read.get("hostaddr") or read.get("host") or "").split(",")
 
 
@@ -142,27 +142,27 @@ def _plaintext_to(read: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str, str]:
-    """Return what libpq makes of a URL: of a parameter given twice the last counts, and only what is there."""
+    """Return the parameters that libpq reads from a URL; the last one counts where a parameter is given twice."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
     for parameter in (pair.partition("=")[0] for pair in query.split("&")):
         if parameter in _UNFIT:
-            raise _invalid(name, source, f"{parameter}= {_UNFIT[parameter]}", f"take {parameter}=... out of {name}")
+            raise _invalid(name, source, f"{parameter}= {_UNFIT[parameter]}", f"remove {parameter}=... from {name}")
         if _PARAMETER.fullmatch(parameter) and parameter not in known:
             raise UsageError(
                 "target.parameter_unknown",
-                f"{name} of {source} cannot be used: the Postgres client library knows no parameter {parameter!r}",
-                hint=f"take {parameter}=... out of {name}"
+                f"{name} of {source} cannot be used: the Postgres client library has no parameter {parameter!r}",
+                hint=f"remove {parameter}=... from {name}"
                 + ("; bazar works through a pooler without it" if parameter == "pgbouncer" else ""),
                 details={"parameter": parameter},
             )
     try:
         read = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # libpq's own text quotes what it could not read: that may be a password.
-        raise _invalid(name, source, "behind its ? stand name=value, separated by &") from None
+        # libpq's own message quotes the text, which may be a password.
+        raise _invalid(name, source, "after the ? it must have name=value, separated by &") from None
     return {key: str(value) for key, value in read.items() if value is not None}
 
 

@@ -1,7 +1,7 @@
 """Where bazar keeps its files: profiles and sessions in one folder, caches and the embedded stack in another.
 
-A user without a home has neither folder, unless one is named: then there is no cache and no stored session, and only
-commands that must store something fail.
+A user without a home has neither folder unless a variable names it. Without them there is no cache and no stored
+session, and only commands that must store something fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAME = "bazar"
 
 
 def config_dir(environ: Mapping[str, str]) -> Path | None:
-    """Return BAZAR_CONFIG_DIR, else the user's configuration folder of this system; None without a home."""
+    """Return BAZAR_CONFIG_DIR, else the configuration folder of the user; None without a home."""
     given = environ.get("BAZAR_CONFIG_DIR")
     if given:
         return _absolute("BAZAR_CONFIG_DIR", given)
@@ -26,7 +26,7 @@ def config_dir(environ: Mapping[str, str]) -> Path | None:
 
 
 def data_dir(environ: Mapping[str, str]) -> Path | None:
-    """Return BAZAR_DATA_DIR, else the user's data folder of this system; None without a home."""
+    """Return BAZAR_DATA_DIR, else the data folder of the user; None without a home."""
     given = environ.get("BAZAR_DATA_DIR")
     if given:
         return _absolute("BAZAR_DATA_DIR", given)
@@ -36,12 +36,12 @@ def data_dir(environ: Mapping[str, str]) -> Path | None:
 
 
 def demanded(folder: Path | None) -> Path:
-    """Return a folder in which something must be stored. Raises: StoreUnusable `files.no_home`."""
+    """Return the folder for a command that must store something. Raises: StoreUnusable `files.no_home`."""
     if folder is None:
         raise StoreUnusable(
             "files.no_home",
-            "this user has no home folder, so nothing can be kept: HOME is not set, and no passwd entry names one",
-            hint="name folders to keep things in: set BAZAR_CONFIG_DIR and BAZAR_DATA_DIR",
+            "this user has no home folder, so nothing can be stored: HOME is not set, and no passwd entry names one",
+            hint="set BAZAR_CONFIG_DIR and BAZAR_DATA_DIR to folders of this user",
         )
     return folder
 
@@ -49,7 +49,7 @@ def demanded(folder: Path | None) -> Path:
 def _below_home(place: Callable[..., Path]) -> Path | None:
     try:
         path = place(_NAME, appauthor=False)
-    except RuntimeError:  # platformdirs from 4.3 on; before, the path began with a literal ~
+    except RuntimeError:  # from platformdirs 4.3 on; before, the path began with a literal ~
         return None
     return path if path.is_absolute() else None
 
@@ -62,12 +62,12 @@ def _absolute(name: str, given: str) -> Path:
     except RuntimeError:
         raise StoreUnusable(
             "files.no_home",
-            f"{name}={given} begins with a home folder that is not known",
-            hint=f"give {name} as a whole path",
+            f"{name}={given} begins with a home folder that does not exist",
+            hint=f"set {name} to an absolute path",
         ) from None
     except OSError:
         raise StoreUnusable(
             "files.unwritable",
-            f"{name}={given} is below the working folder, which does not exist any more or cannot be looked at",
-            hint=f"change to another folder, or give {name} as a whole path",
+            f"{name}={given} is below the working folder, which was deleted or cannot be read",
+            hint=f"change to another folder, or set {name} to an absolute path",
         ) from None

@@ -1,4 +1,4 @@
-"""Profiles: named targets in a TOML file, their secrets in the secret store."""
+"""Profiles: named targets in a TOML file, with their secrets in the secret store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, cast
 from bazar_cli.adapters.config.folders import config_dir, demanded
 from bazar_cli.adapters.config.secret_store import SESSION, SecretStore
 from bazar_cli.adapters.files import exclusive_lock, private_folder, read_believed, replaced_private
+from bazar_cli.domain.command_lines import quoted
 from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.errors import NotFound, UsageError
 from bazar_cli.domain.texts import from_json, normalized
@@ -27,7 +28,7 @@ _PROFILE_KEYS = tuple(name.lower() for name in PLAIN_NAMES)
 
 @dataclass(frozen=True)
 class ProfileFile:
-    """The TOML file: which profile is active, and what of each is no secret."""
+    """The TOML file: the active profile, and the values of each profile that are not secret."""
 
     active: str | None = None
     profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
@@ -46,36 +47,37 @@ class Profiles:
         return demanded(self._folder) / "profiles.toml"
 
     def read(self) -> ProfileFile:
-        """Return the file's content; no file is an empty one.
+        """Return the file's content; a missing file counts as an empty one.
 
-        Raises: UsageError `config.unreadable` with the line where TOML broke, the unknown key, or the command to type;
-        StoreUnusable `files.folder_open`, `files.folder_not_ours` where somebody else could have put the file there.
+        Raises: UsageError `config.unreadable` with the line that is not TOML, the unknown key, or the remedy;
+        StoreUnusable `files.folder_open`, `files.folder_not_ours` where another user could have written the file.
         """
         if self._folder is None:
             return ProfileFile()
         text = read_believed(self.path, lambda reason, hint: _unreadable(self.path, reason, hint))
         if text is None:
             return ProfileFile()
+        remedy = f"correct or remove {quoted(self.path)}"
         try:
             content = _parse(normalized(text))
         except ValueError as error:
-            raise _unreadable(self.path, str(error), f"mend or remove '{self.path}'") from error
+            raise _unreadable(self.path, str(error), remedy) from error
         table: object = content.get("profiles", {})
         active: object = content.get("active")
         if not isinstance(table, dict) or not (active is None or isinstance(active, str)):
-            raise _unreadable(self.path, "it is no profile file", f"mend or remove '{self.path}'")
+            raise _unreadable(self.path, "it is not a file of profiles", remedy)
         found = cast("dict[str, object]", table)
         if not all(_is_table_of_text(values) for values in found.values()):
-            raise _unreadable(self.path, "a profile in it is no table of texts", f"mend or remove '{self.path}'")
+            raise _unreadable(self.path, "a profile in it is not a table of texts", remedy)
         profiles = cast("dict[str, dict[str, str]]", found)
         keys = [key for key in content if key not in _KEYS]
         keys += [f"profiles.{n}.{key}" for n, values in profiles.items() for key in values if key not in _PROFILE_KEYS]
         if keys:
-            # The user meant something by it, and ignoring it would do something else.
+            # Not ignored: the user wanted it to have an effect.
             raise _unreadable(
                 self.path,
-                f"{keys[0][:80]!r} is no key of it; known are {', '.join((*_KEYS, *_PROFILE_KEYS))}",
-                f"correct the key in '{self.path}'; `bazar config profiles add` keeps keys and database URLs elsewhere",
+                f"{keys[0][:80]!r} is an unknown key; known keys: {', '.join((*_KEYS, *_PROFILE_KEYS))}",
+                f"correct the key in {quoted(self.path)}; `bazar config profiles add` stores keys and database URLs",
             )
         return ProfileFile(active, profiles)
 
@@ -93,10 +95,10 @@ class Profiles:
         except ValueError:
             secrets = None
         if not _is_table_of_text(secrets):
-            # The text of the cause may hold a secret: it goes no further.
+            # Without the cause, whose text may hold a secret.
             where = self._secrets.where(secret_name)
             anew = "bazar local start" if name == LOCAL_PROFILE else f"bazar config profiles add {name}"
-            raise _unreadable(where, "it is broken", f"make it anew: `{anew}`") from None
+            raise _unreadable(where, "it is damaged", f"write it again: `{anew}`") from None
         return {**{k.upper(): v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
@@ -120,7 +122,7 @@ class Profiles:
                 pass
 
     def remove(self, name: str) -> None:
-        """Forget a profile with its secrets and session. Raises: NotFound `config.profile_not_found`."""
+        """Delete a profile with its secrets and session. Raises: NotFound `config.profile_not_found`."""
         with exclusive_lock(self._locked()):
             current = self.read()
             if name not in current.profiles:
@@ -138,7 +140,7 @@ class Profiles:
         return private_folder(demanded(self._folder)) / "profiles.lock"
 
     def _replaced(self, content: ProfileFile) -> AbstractContextManager[None]:
-        """Replace the file after the block: file and secrets change only when there is room for both."""
+        """Replace the file after the block, so that file and secrets change only when the disk has room for both."""
         import tomli_w
 
         table: dict[str, Any] = {"profiles": {n: dict(v) for n, v in content.profiles.items()}}
@@ -148,17 +150,17 @@ class Profiles:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError `config.profile_name` for what cannot name a profile."""
+    """Raise UsageError `config.profile_name` for a text that cannot name a profile."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             "config.profile_name",
-            f"{name[:80]!r} is no profile name: letters, digits, dots, hyphens, at most 63",
-            hint="choose another name",
+            f"{name[:80]!r} is not a valid profile name",
+            hint="use letters, digits, dots, hyphens and underscores, at most 63, beginning with a letter or a digit",
         )
 
 
 def unknown_profile(name: str, known: Mapping[str, object]) -> UsageError:
-    """The error for a profile that is not there, with those that are."""
+    """Return the error for a profile that does not exist, which names those that do."""
     return UsageError(
         "target.unknown_profile",
         f"there is no profile {name!r}; known: {', '.join(sorted(known)) or 'none'}",

@@ -1,4 +1,4 @@
-"""Secrets at rest: the OS keyring where there is one, else files that only their owner can read."""
+"""Stored secrets: in the OS keyring where there is one, else in files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from bazar_cli.adapters.files import is_folder, private_folder, read_believed, r
 from bazar_cli.domain.errors import NotSignedIn, StoreUnusable, UsageError
 
 SESSION = "session:"
-"""How the names of sessions begin."""
+"""The beginning of the names of sessions."""
 
 
 class SecretStore:
-    """Named texts, each kept private. An explicit BAZAR_CONFIG_DIR keeps everything in that folder.
-
-    A user without a home has no secrets.
-    """
+    """Named secrets. With BAZAR_CONFIG_DIR all are files in that folder; a user without a home has none."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         folder = config_dir(environ)
@@ -36,7 +33,7 @@ class SecretStore:
 
     @property
     def can_keep(self) -> bool:
-        """Whether there is a place for secrets: a user without a home has none."""
+        """Whether secrets can be stored: not for a user without a home."""
         return self._folder is not None
 
     def where(self, name: str) -> Path | str:
@@ -44,11 +41,11 @@ class SecretStore:
         return "keyring" if self._keyring else self._path(name)
 
     def get(self, name: str) -> str | None:
-        """Return a secret, None where there is none.
+        """Return a secret; None where it does not exist.
 
-        Raises: for a file that others can read or nobody can NotSignedIn `auth.session_unreadable`, or UsageError
-        `config.unreadable` where it is no session, which signing in would mend;
-        StoreUnusable `files.folder_open`, `files.folder_not_ours`; BackendUnavailable `keyring.unavailable`.
+        Raises: for a file that others can read, or that cannot be read, NotSignedIn `auth.session_unreadable` if it is
+        a session, else UsageError `config.unreadable`; StoreUnusable `files.folder_open`, `files.folder_not_ours`;
+        BackendUnavailable `keyring.unavailable`.
         """
         if self._keyring:
             return self._keyring.get(name)
@@ -59,7 +56,7 @@ class SecretStore:
         return read_believed(path, lambda reason, hint: unreadable(path, reason, hint), secret=True)
 
     def set(self, name: str, value: str) -> None:
-        """Keep a secret, replacing the one of this name; it is read back before it counts as kept.
+        """Store a secret in place of the one with this name, and read it back.
 
         Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
@@ -71,7 +68,7 @@ class SecretStore:
         with _writing(path):
             write_private(path, value)
         try:
-            kept, reason = self.get(name) == value, "it does not keep what is written"
+            kept, reason = self.get(name) == value, "it does not hold what was written to it"
         except (NotSignedIn, UsageError) as unreadable:
             if isinstance(unreadable, StoreUnusable):
                 raise
@@ -82,7 +79,7 @@ class SecretStore:
             raise _unwritable(path, reason)
 
     def delete(self, name: str) -> None:
-        """Forget a secret, also a file of a time without keyring; one that is not there is forgotten already.
+        """Delete a secret, if it exists, also a file from a time without a keyring.
 
         Raises: StoreUnusable `files.*`; BackendUnavailable `keyring.unavailable`.
         """
@@ -94,7 +91,7 @@ class SecretStore:
             self._path(name).unlink(missing_ok=True)
 
     def lock_path(self, name: str) -> Path:
-        """Return the file that processes lock while they change this secret; its folder is there.
+        """Return the file that processes lock while they change this secret, and make its folder.
 
         Raises: StoreUnusable `files.*`.
         """
@@ -108,7 +105,7 @@ class SecretStore:
         private_folder(folder)
 
     def _path(self, name: str) -> Path:
-        # A name may be a URL; its digest is a safe file name, its beginning tells people what it is.
+        # A name may be a URL. The digest makes a safe file name, the beginning says what the file is.
         kind = name.partition(":")[0]
         return demanded(self._folder) / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 

@@ -15,18 +15,18 @@ from bazar_cli.adapters.files import exclusive_lock
 from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
-from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.texts import from_json, nonempty_text
 
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 
 LOCK_SECONDS = 30.0
-"""Longer than any refresh that gets an answer: whoever holds the lock longer hangs, or was stopped."""
+"""Longer than any refresh takes: a process that holds the lock longer hangs, or was stopped."""
 
 
 class Sessions:
-    """The session of one target: of a profile or Auth URL by name, and good for one Auth URL only."""
+    """The stored session of one profile or Auth URL; it counts for one Auth URL only."""
 
     def __init__(self, name: str, supabase_url: str, environ: Mapping[str, str]) -> None:
         self._store = SecretStore(environ)
@@ -35,7 +35,7 @@ class Sessions:
 
     @classmethod
     def of(cls, target: Target, environ: Mapping[str, str]) -> Sessions:
-        """Return the place of a target's session."""
+        """Return the stored session of a target."""
         return cls(target.session_name, target.supabase_url, environ)
 
     @property
@@ -46,7 +46,7 @@ class Sessions:
     def load(self) -> Session | None:
         """Return the stored session; None without one, or when it belongs to another Auth service.
 
-        Raises: NotSignedIn `auth.session_unreadable` for a file that is broken or that others can read.
+        Raises: NotSignedIn `auth.session_unreadable` for a file that is damaged or that others can read.
         """
         text = self._store.get(self._name)
         if text is None:
@@ -60,21 +60,21 @@ class Sessions:
                 raise ValueError("a time without a zone")
             return Session(
                 user_id=UUID(content["user_id"]),
-                email=_text(content["email"]),
-                access_token=Secret(_text(content["access_token"])),
-                refresh_token=Secret(_text(content["refresh_token"])),
+                email=nonempty_text(content["email"]),
+                access_token=Secret(nonempty_text(content["access_token"])),
+                refresh_token=Secret(nonempty_text(content["refresh_token"])),
                 expires_at=ends,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            # The text of the cause may hold a token: it goes no further.
+            # Without the cause, whose text may hold a token.
             raise NotSignedIn(
                 "auth.session_unreadable",
-                f"the stored session in {self.where} is broken",
+                f"the stored session in {self.where} is damaged",
                 hint="sign in again: `bazar auth login`",
             ) from None
 
     def save(self, session: Session) -> None:
-        """Keep a session in place of the one before. Raises: as `SecretStore.set`."""
+        """Store a session in place of the previous one. Raises: as `SecretStore.set`."""
         content = {
             "auth": self._auth,
             "user_id": str(session.user_id),
@@ -86,14 +86,14 @@ class Sessions:
         self._store.set(self._name, json.dumps(content))
 
     def forget(self) -> None:
-        """Remove the session; one that is not there is gone already."""
+        """Delete the session, if there is one."""
         self._store.delete(self._name)
 
     @contextmanager
     def lock(self) -> Generator[None]:
-        """Hold this session's lock: of two processes that refresh at once, one would lose the session.
+        """Hold this session's lock: if two processes refreshed at once, one would lose the session.
 
-        Where no session can be kept there is nothing to lock.
+        Where no session can be stored, there is no lock.
         Raises: BackendUnavailable `files.locked`; StoreUnusable `files.*`.
         """
         if not self._store.can_keep:
@@ -101,10 +101,3 @@ class Sessions:
             return
         with exclusive_lock(self._store.lock_path(self._name), seconds=LOCK_SECONDS):
             yield
-
-
-def _text(value: object) -> str:
-    """Raises: ValueError for nothing, or for what is no text."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("a field without text")
-    return value

@@ -1,7 +1,4 @@
-"""The variables that make a target, each read whole from one source (docs/architecture.md).
-
-Sources are never mixed: one class reads the process environment, the other one env file.
-"""
+"""The variables that make a target. One class reads the process environment, the other reads one env file."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class TargetVariables(BaseSettings):
 
 
 class EnvironmentVariables(TargetVariables):
-    """Reads the process environment and nothing else."""
+    """Reads the process environment only."""
 
     @classmethod
     def settings_customise_sources(
@@ -51,7 +48,7 @@ class EnvironmentVariables(TargetVariables):
 
 
 class FileVariables(TargetVariables):
-    """Takes what one file says and nothing else."""
+    """Takes the values of one file only."""
 
     @classmethod
     def settings_customise_sources(
@@ -66,28 +63,28 @@ class FileVariables(TargetVariables):
 
 
 def variables_of_text(text: str) -> dict[str, str]:
-    """Return what the text of an env file sets, taken literally; of a name that stands there twice the last counts.
+    """Return the variables of an env file, taken literally; the last value counts where a name stands there twice.
 
-    Raises: MalformedLine; ValueError for what is no text.
+    Raises: MalformedLine; ValueError for a NUL character.
     """
     if "\0" in text:
         raise ValueError("it holds a NUL character")
-    # `dotenv_values` would leave out what it cannot read, and replace ${NAME} by what the process environment has.
+    # Not `dotenv_values`, which skips lines that it cannot read, and replaces ${NAME} from the process environment.
     values = dict(map(_checked, parse_stream(StringIO(text))))
     return FileVariables(**{name: value or None for name, value in values.items()}).given()
 
 
 def names_a_target(content: bytes) -> bool:
-    """Say whether a line of an env file begins by naming a variable of a target, well-formed or not.
+    """Say whether a line of an env file begins with the name of a variable of a target, well-formed or not.
 
-    A file in which no line does is another program's, whatever its encoding and its form.
+    A file without such a line belongs to another program, whatever its encoding and form.
     """
     # Without NULs, UTF-16 shows its ASCII letters.
     return _NAMING.search(content.replace(b"\0", b"")) is not None
 
 
 class MalformedLine(ValueError):
-    """A line of an env file that sets nothing, or not only what it seems to. Its text may be a secret."""
+    """A line of an env file that sets no variable, or more than it seems to. Its text may be a secret."""
 
     def __init__(self, binding: Binding, reason: str) -> None:
         text = binding.original.string
@@ -105,8 +102,8 @@ _INSIDE = re.compile(rf"[\r\n]\s*(?:export\s+)?(?:{'|'.join(TargetVariables.mode
 _NAMING = re.compile(
     rf"(?:^|[\r\n])[^=#\r\n]*(?<![\w.-])(?:{'|'.join(TargetVariables.model_fields)})(?![\w.-])".encode()
 )
-"""In front of any = and #: neither a comment nor a value names a variable."""
-_FORM = "it is no NAME=value"
+"""Before any = and #, so that a name in a comment or a value does not count."""
+_FORM = "it is not NAME=value"
 
 
 def _checked(binding: Binding) -> tuple[str, str | None]:
@@ -122,6 +119,6 @@ def _checked(binding: Binding) -> tuple[str, str | None]:
     if binding.value is None or not _NAME.fullmatch(binding.key):
         raise MalformedLine(binding, _FORM)
     if _INSIDE.search(text.lstrip()):
-        # The quote is closed by the next one, further down: what stands between would be lost.
+        # The next quote, on a later line, closes it: the variables in between would be lost.
         raise MalformedLine(binding, f"the quote of {binding.key} is not closed before the next variable")
     return binding.key, binding.value

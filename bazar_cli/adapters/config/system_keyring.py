@@ -1,4 +1,4 @@
-"""The keyring of the system: a back end is other people's code, which may be missing, refuse, lie or hang."""
+"""The keyring of the system. Its back end is foreign code, which may be missing, refuse, answer wrongly or hang."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECONDS = 3.0
-"""How long a back end may take, as with gh: one that waits for a dialog that nobody sees never answers."""
+"""The time limit for a back end, as in gh: one that waits for a dialog on an unseen screen never answers."""
 _SERVICE = "bazar"
 _VARIABLE = "PYTHON_KEYRING_BACKEND"
 _NULL = "keyring.backends.null.Keyring"
 _KEEP_NOTHING = frozenset({_NULL, "keyring.backends.fail.Keyring"})
 _unanswered: list[threading.Thread] = []
-"""Calls that were given up: while one of them hangs, the next would too."""
+"""Calls that took too long: while one of them hangs, the next would too."""
 
 
 class SystemKeyring:
@@ -35,9 +35,9 @@ class SystemKeyring:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> SystemKeyring | None:
-        """Return the keyring, None where nothing would be kept in it.
+        """Return the keyring; None where there is none, or one that stores nothing.
 
-        The library takes 128-250 ms to import, so it is asked only where a keyring can be.
+        The library takes 128-250 ms to import, so it is loaded only where a keyring can exist.
         Raises: BackendUnavailable `keyring.unavailable` for a back end that cannot be loaded.
         """
         found = cls(environ)
@@ -47,33 +47,33 @@ class SystemKeyring:
         return found if possible and found._ask(_keeps) else None
 
     def get(self, name: str) -> str | None:
-        """Return a secret, None where there is none. Raises: BackendUnavailable `keyring.unavailable`."""
+        """Return a secret; None where it does not exist. Raises: BackendUnavailable `keyring.unavailable`."""
         found: object = self._ask(lambda backend: backend.get_password(_SERVICE, name))
         if found is None:
             return None
         if isinstance(found, str):
-            return str.__str__(found)  # a plain one: a subclass may compare as it likes
+            return str.__str__(found)  # not a subclass, which may define equality in another way
         raise self._unavailable(f"answered with a {type(found).__name__}")
 
     def set(self, name: str, value: str) -> None:
-        """Keep a secret. Raises: BackendUnavailable `keyring.unavailable`, also where it was not kept."""
+        """Store a secret. Raises: BackendUnavailable `keyring.unavailable`, also if it was not stored."""
         before = self.get(name)
         self._ask(lambda backend: backend.set_password(_SERVICE, name, value))
         kept = self.get(name)
         if kept == value:
             return
         if kept != before:
-            # What it kept instead would be taken for a broken session from now on.
+            # A wrong value would be read as a damaged session from now on.
             self._ask(lambda backend: backend.delete_password(_SERVICE, name))
-        raise self._unavailable("did not keep what was stored in it")
+        raise self._unavailable("did not store the secret")
 
     def delete(self, name: str) -> None:
-        """Forget a secret, where there is one. Raises: BackendUnavailable `keyring.unavailable`, also if it stays."""
+        """Delete a secret, if it exists. Raises: BackendUnavailable `keyring.unavailable`, also if it still exists."""
         if self.get(name) is None:
             return
         self._ask(lambda backend: backend.delete_password(_SERVICE, name))
         if self.get(name) is not None:
-            raise self._unavailable("did not delete what was to be forgotten")
+            raise self._unavailable("did not delete the secret")
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         import keyring
@@ -84,12 +84,12 @@ class SystemKeyring:
         def work() -> None:
             try:
                 answers.append(question(keyring.get_keyring()))
-            except BaseException as fault:  # noqa: BLE001 - whatever other people's code raises here is a refusal
-                # Only the type: the text comes from code that was given the secret.
+            except BaseException as fault:  # noqa: BLE001 - foreign code may raise anything
+                # Only the type: the text may hold the secret.
                 faults.append(type(fault).__name__)
 
         if not any(thread.is_alive() for thread in _unanswered):
-            # A daemon, because a thread that hangs must not keep the process from ending.
+            # A daemon: a thread that hangs must not stop the process from ending.
             thread = threading.Thread(target=work, name="keyring", daemon=True)
             thread.start()
             thread.join(SECONDS)
@@ -105,7 +105,7 @@ class SystemKeyring:
             "keyring.unavailable",
             f"{self._name} {what}",
             hint=f"unlock the keyring and try again, or keep secrets in private files: set {_VARIABLE}={_NULL};"
-            " with BAZAR_TOKEN and a target in the environment no keyring is asked",
+            " with BAZAR_TOKEN and a target in the environment, bazar uses no keyring",
         )
 
 
@@ -115,7 +115,7 @@ def _has_bus(environ: Mapping[str, str]) -> bool:
 
 
 def _keeps(backend: KeyringBackend) -> bool:
-    """Say whether a back end is one that keeps anything."""
+    """Say whether a back end stores secrets."""
     from keyring.backends import chainer, fail, null
 
     if isinstance(backend, chainer.ChainerBackend):

@@ -1,4 +1,4 @@
-"""Which target a command speaks to: whole from one source, in the order of docs/architecture.md."""
+"""Which target a command uses: all values come from one source, in the order of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REQUIRED = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")
 
 @dataclass(frozen=True)
 class TargetChoice:
-    """What the flags name; at most one of the two."""
+    """The target that a flag names; at most one of the two is set."""
 
     profile: str | None = None
     env_file: Path | None = None
@@ -45,8 +45,8 @@ def resolve_target(
 ) -> Target:
     """Return the target.
 
-    Parameters: `hide` is told of its values before anything is said of them; `warn` of an env file that somebody
-    named though others could have written it.
+    Parameters: `hide` gets the values first, so that messages show no secret; `warn` gets a text about an env file that
+    the user named and that others could have written.
     Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.unknown_profile`,
     `target.env_file`, `target.env_file_open`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`,
     `users.email_invalid`.
@@ -62,8 +62,8 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
     if missing:
         raise UsageError(
             "target.incomplete",
-            f"the target of {source} is not whole: {', '.join(missing)} {_is_are(missing)} missing",
-            hint=_whole(source),
+            f"the target of {source} is not complete: {', '.join(missing)} {_is_are(missing)} missing",
+            hint=_complete(source),
             details={"missing": missing, "source": source.kind.value, "name": source.name},
         )
     allowed = plaintext_hosts(environ)
@@ -83,9 +83,9 @@ def target_from(source: TargetSource, values: Mapping[str, str], environ: Mappin
 def target_values(
     choice: TargetChoice, environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None] = lambda _text: None
 ) -> tuple[TargetSource, dict[str, str]]:
-    """Return the one source that counts and what it sets, whole or not.
+    """Return the source of the target and its values, complete or not.
 
-    Parameters: `warn` as of `resolve_target`.
+    Parameters: `warn` as in `resolve_target`.
     Raises: UsageError `target.two_sources`, `target.missing`, `target.unknown_profile`, `target.env_file`,
     `target.env_file_open`.
     """
@@ -121,29 +121,31 @@ def target_values(
     raise UsageError(
         "target.missing",
         f"no target is configured; looked at {', '.join(looked)} and the active profile"
-        + (f" in {folder}" if folder else ", of which a user without a home has none"),
-        hint="try everything here with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL",
+        + (f" in {folder}" if folder else "; a user without a home folder has no profiles"),
+        hint="try bazar on this machine with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL",
     )
 
 
 def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
-    """Return what a named env file sets. It counts whatever its owner is."""
+    """Return the variables of a named env file. It counts, also when others could have written it."""
     try:
         content = ownership.read(path, follow=True)
     except OSError as error:
         raise _unreadable(path, error) from error
     found = _variables(path, content)
     if content.doubt is not None:
-        warn(f"the env file {path} may say what others want: {content.doubt.reason}; {content.doubt.remedy}")
+        warn(
+            f"the env file {path} may have been written by other users: {content.doubt.reason}; {content.doubt.remedy}"
+        )
     return found
 
 
 def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
-    """Return what a default env file sets; None where no file is there, or it is another program's.
+    """Return the variables of a default env file; None where there is none, or it belongs to another program.
 
-    A folder or a pipe of this name is none, nor is one that lies where this user cannot look. A link is read so that
-    another program's is passed over.
-    Raises: UsageError `target.env_file`, `target.env_file_open` for one that others could have written.
+    A folder, a pipe, and a file that this user cannot see do not count. A link is followed, to see whether the file
+    belongs to another program.
+    Raises: UsageError `target.env_file`, `target.env_file_open` for a file that others could have written.
     """
     path = cwd / name
     try:
@@ -155,15 +157,15 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
             return None
         raise _unreadable(path, error) from error
     found = _variables(path, content)
-    # Another program's .env that says nothing of Supabase or a database is no target.
+    # Without one of these it belongs to another program.
     if not any(found.get(required) for required in _REQUIRED):
         return None
     if content.doubt is not None:
         raise UsageError(
             "target.env_file_open",
-            f"the env file {path} does not count by itself: {content.doubt.reason}",
+            f"the env file {path} is not used: {content.doubt.reason}",
             hint=f"if you trust it, name it: `{option('env-file', str(name))}`; else name your own target with "
-            f"--profile; or make it yours alone: {content.doubt.remedy}",
+            f"--profile; or close it to others: {content.doubt.remedy}",
             details={"path": str(path)},
         )
     return found
@@ -183,11 +185,11 @@ def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
     try:
         return environment(variables_of_text(without_mark(content.data.decode("utf-8"))))
     except MalformedLine as malformed:
-        # Its cause may show the line, which may be a secret.
+        # Without the cause, whose text may hold a secret.
         raise UsageError(
             "target.env_file",
             f"line {malformed.line} of the env file {path} cannot be read: {malformed.reason}",
-            hint="write the line as NAME=value, with the whole value in single quotes where it has spaces, quotes or #;"
+            hint="write the line as NAME=value, and put a value with spaces, quotes or # in single quotes;"
             " --profile or another --env-file chooses another target",
             details={"file": str(path), "line": malformed.line},
         ) from None
@@ -196,19 +198,19 @@ def _variables(path: Path, content: ownership.Content) -> dict[str, str]:
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:
-    reason = "it is no UTF-8 text" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+    reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
     return UsageError(
         "target.env_file",
         f"the env file {path} cannot be read: {reason}",
-        hint="mend it, or choose another target with --profile or --env-file",
+        hint="correct it, or choose another target with --profile or --env-file",
     )
 
 
-def _whole(source: TargetSource) -> str:
-    said = "set it there; a target comes whole from one source and is never mixed"
+def _complete(source: TargetSource) -> str:
+    hint = "set it there; all values of a target come from one source"
     if source.kind is not TargetKind.ENV_FILE or source.explicit:
-        return said
-    return f"{said}. If {source.name} belongs to another program, name yours with --profile or --env-file"
+        return hint
+    return f"{hint}. If {source.name} belongs to another program, name yours with --profile or --env-file"
 
 
 def _is_are(names: list[str]) -> str:

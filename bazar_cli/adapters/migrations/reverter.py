@@ -13,7 +13,7 @@ from bazar_cli.adapters.migrations.pooler import refuse_pooler_port
 from bazar_cli.adapters.migrations.revision_files import tips
 from bazar_cli.adapters.postgres.connections import begin, connect
 from bazar_cli.adapters.postgres.errors import translate
-from bazar_cli.adapters.postgres.rows import estimated_rows
+from bazar_cli.adapters.postgres.row_estimates import estimated_rows
 from bazar_cli.domain.db.migrations import (
     AppliedRevision,
     LostTable,

@@ -1,4 +1,4 @@
-"""The one way to open a connection to a target's database: by its URL, whatever the shell has for libpq."""
+"""The one way to open a connection to a target's database: by its URL, without the shell's settings for libpq."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOCK_WAIT_SECONDS = 15
 """How long a statement waits for a row or table that another session has locked."""
 PINNED: Mapping[str, str] = MappingProxyType(
     {
-        # How values look, which the driver reads and SQL of ours casts to text.
+        # The text form of values, which the driver reads and SQL here casts to text.
         "datestyle": "ISO",
         "intervalstyle": "postgres",
         "timezone": "UTC",
@@ -42,7 +42,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
 """Settings of every transaction, whatever is set on the server, the database or the role.
 
 Only those that change what bazar reads or what its SQL means, and that every role may set. What limits or forbids
-(`default_transaction_read_only`, `statement_timeout`) is an administrator's decision and stays.
+(`default_transaction_read_only`, `statement_timeout`) is an administrator's decision and is kept.
 """
 
 MAINTENANCE = ("postgres", "template1")
@@ -57,8 +57,8 @@ def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
     of the connection a pooler may refuse. A transaction that writes is not called READ WRITE: that would override
     `default_transaction_read_only`.
 
-    Parameters: `snapshot` gives all statements the same one, taken once bazar's tables, which must be there, are not
-    locked: `bazar db reset` makes them anew, and a snapshot of before would show the new ones empty.
+    Parameters: `snapshot` gives all statements the same one, taken once bazar's tables, which must exist, are not
+    locked: `bazar db reset` may create them again, and an earlier snapshot would show the new ones empty.
     """
     level = f"ISOLATION LEVEL {'REPEATABLE READ' if snapshot else 'READ COMMITTED'}"
     opening = f"BEGIN {level}{' READ ONLY' if read_only else ''}"

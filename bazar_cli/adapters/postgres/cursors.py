@@ -12,7 +12,7 @@ from typing import cast
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import from_json
 
-_NONE_OF_OURS = "it is none that bazar printed"
+_NOT_PRINTED = "bazar did not print it"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def decode(cursor: str, order: str, *, by_time: bool, sortable: bool = False) ->
         if encode(position) != cursor:
             raise ValueError("written in another way than bazar writes it")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise _invalid(cursor, _NONE_OF_OURS, sortable) from error
+        raise _invalid(cursor, _NOT_PRINTED, sortable) from error
     if made_for != order:
         raise _invalid(cursor, f"it belongs to another list or order ({str(made_for)[:20]}, not {order})", sortable)
     return position

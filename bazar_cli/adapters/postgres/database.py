@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 
 from bazar_cli.adapters.postgres.connections import Connection, begin, connect
-from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.domain.authz.spec import Grant, Sealed
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
     {"autocommit": True, "prepare_threshold": None, "connect_timeout": 10, "application_name": "bazar"}
 )
 """How connections are opened, also those of a pool."""
-_PARTLY_DONE = "a part of it is done already: run the same command again, and it goes on where this one stopped"
+_PARTLY_DONE = "a part of it is done already: run the same command again, and it continues where this one stopped"
 
 
 class Connections(Protocol):
@@ -116,6 +115,8 @@ class Database:
                 else:
                     connection.rollback()
         except psycopg.Error as error:
+            from bazar_cli.adapters.postgres.errors import translate
+
             translated = translate(error, self._target)
             if finishing:
                 translated.hint = f"{_PARTLY_DONE}; {translated.hint}"

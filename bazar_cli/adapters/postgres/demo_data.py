@@ -1,4 +1,4 @@
-"""What `db seed` looks up in Postgres before it writes: whom it wants and who is there, and which ids are taken."""
+"""What `db seed` looks up in Postgres before it writes: users that it wants and that exist, and ids that are taken."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bazar_cli.domain.users.identities import StoredIdentity
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
-# Seeded: every event of theirs is of a run of `db seed`, and their creation is among them. A run's own event is the
-# first that it writes, so that one that was killed is known by it too. A denial did nothing to anybody.
+# A user is seeded if all events about them, their creation included, belong to runs of `db seed`. A run writes its own
+# event first, so a run that was killed is found too. Denials do not count: they changed nothing.
 _USERS = """
     WITH runs AS MATERIALIZED (
         SELECT DISTINCT request_id FROM bazar.audit_events WHERE use_case = 'db.seed' AND outcome = 'done')
@@ -40,7 +40,7 @@ _IDENTITIES = """
 
 @dataclass(frozen=True)
 class StoredUser:
-    """A user who is there, as far as `db seed` compares."""
+    """An existing user, as far as `db seed` compares."""
 
     id: uuid.UUID
     email: str
@@ -52,11 +52,11 @@ class StoredUser:
     roles: Mapping[str, Role]
     """By the slug of the organization."""
     untouched: bool
-    """Made by `db seed`, and changed by nothing else since."""
+    """Created by `db seed`, and changed by nothing else since."""
 
 
 def users(connection: Connection, emails: Collection[str]) -> dict[str, StoredUser]:
-    """Return who of these is there, by address."""
+    """Return the existing ones of these users, by address."""
     found = fetch_all(connection, _user, _USERS, {"emails": sorted(emails)})
     return {user.email: user for user in found}
 
@@ -67,7 +67,7 @@ def taken_ids(connection: Connection, ids: Collection[uuid.UUID]) -> frozenset[u
 
 
 def organizations(connection: Connection, slugs: Collection[str]) -> dict[str, str]:
-    """Return the names of the organizations that are there, by slug."""
+    """Return the names of the existing ones of these organizations, by slug."""
     return dict(connection.execute(_ORGANIZATIONS, {"slugs": sorted(slugs)}).fetchall())
 
 
@@ -91,7 +91,7 @@ def _identity(*, deployment: str | None, **columns: Any) -> StoredIdentity:
 
 
 def _uuid(written: str | None) -> uuid.UUID | None:
-    """The deployment of a stamp, in the one form that Bazar writes: whoever may write identities may put any there."""
+    """The deployment of a stamp, in the one form that bazar writes; others can write any text there."""
     try:
         found = uuid.UUID(written or "")
     except ValueError:

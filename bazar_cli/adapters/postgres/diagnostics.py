@@ -52,9 +52,9 @@ class Diagnostics:
         in_c = self.sqlstate in _POINTED_AT and not (self.position or self.context)
         return self.was_raised or in_c or bool(functions - _OURS)
 
-    def advice(self, ours: str) -> str:
-        """Return the server's HINT, where it has one, and the remedy, which is `ours` where none is known."""
-        return "; ".join(filter(None, (self.hint.rstrip("."), self.remedy or ours)))
+    def advice(self, general: str) -> str:
+        """Return the server's HINT, if any, and the remedy: the one of this error, or else the `general` one."""
+        return "; ".join(filter(None, (self.hint.rstrip("."), self.remedy or general)))
 
 
 def diagnostics_of(error: psycopg.Error) -> Diagnostics:

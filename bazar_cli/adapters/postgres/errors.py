@@ -28,10 +28,10 @@ Answer = Callable[[Diagnostics, "Target"], BazarError]
 _LOCKED = "55P03"
 _BUSY = {
     _LOCKED: "a row or table that it needs is locked by another session",
-    "40P01": "it and another session waited for each other",
+    "40P01": "it and another session waited for each other (a deadlock)",
     "40001": "another session changed the same rows",
 }
-_WHO_HOLDS_IT = "; `bazar db locks` shows who holds what, and where it cannot pass either, pg_locks in psql does"
+_WHO_HOLDS_IT = "; `bazar db locks` shows the sessions that hold locks; where it waits too, read pg_locks in psql"
 _UNREADABLE = "an unreadable database URL"
 _OF_POOLERS = ("08", "28", "XX")
 """Classes under which poolers send their own texts, also on a connection that is open."""
@@ -127,13 +127,13 @@ _REJECTED = _Answer(
     Conflict,
     "postgres.rejected",
     "the database {where} rejected the command: {text}",
-    "a trigger, constraint or setting of the database stands against it; let its owner change it",
+    "a trigger, constraint or setting of the database forbids it; ask its owner to change it",
 )
 _FAULT = _Answer(
     Conflict,
     "postgres.fault",
-    "the database {where} has a fault of its own: {text}",
-    "mend the server first: its log says more",
+    "the database {where} has an internal fault: {text}",
+    "repair the server first: its log says more",
 )
 _BUG = _Answer(
     BazarError,
@@ -162,7 +162,7 @@ _NOT_ADMITTED = _Answer(
 _INSECURE = _Answer(
     Conflict,
     "postgres.tls",
-    "the connection to {where} cannot be as secure as one end demands: {text}",
+    "the connection to {where} cannot be as secure as one end requires: {text}",
     "set up TLS on the server, or change the ssl options in {variable}",
 )
 
@@ -180,7 +180,7 @@ def _busy(found: Diagnostics, target: Target) -> BazarError:
     reason = _BUSY.get(found.sqlstate or "", "another session is in its way")
     return BackendUnavailable(
         "postgres.busy",
-        f"the database {address(target.database_url)} gave up the command: {reason}: {found.text}",
+        f"the database {address(target.database_url)} stopped the command: {reason}: {found.text}",
         hint=found.advice(f"run it again{_WHO_HOLDS_IT if found.sqlstate == _LOCKED else ''}"),
         details={"sqlstate": found.sqlstate},
     )
@@ -188,7 +188,7 @@ def _busy(found: Diagnostics, target: Target) -> BazarError:
 
 def _unavailable(found: Diagnostics, target: Target) -> BazarError:
     remedy = (
-        "try again; if it stays away, start it with `bazar local start`"
+        "try again; if it does not come back, start it with `bazar local start`"
         if _is_embedded(target)
         else "try again; `bazar doctor` looks at both systems"
     )

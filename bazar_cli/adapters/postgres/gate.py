@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bazar_cli.adapters.postgres.connections import maintenance
-from bazar_cli.adapters.postgres.errors import translate, users_hidden
-from bazar_cli.adapters.postgres.probe import is_absent
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_one, fetch_value
-from bazar_cli.adapters.postgres.settings import refuse_read_only
 from bazar_cli.adapters.postgres.superusers import ACTIVE_SUPERUSER
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Denial, Operator, Spec
@@ -58,7 +54,7 @@ class SchemaState(str, Enum):
 
 @dataclass(frozen=True)
 class OperatorLookup:
-    """The operator, if known; the state of the database; whether a superuser rules it."""
+    """The operator, if known; the state of the database; whether an active superuser on Premium exists."""
 
     schema_state: SchemaState
     operator: Operator | None = None
@@ -79,6 +75,8 @@ def load_operator(database: Database, target: Target, user_id: uuid.UUID | None)
                 return OperatorLookup(SchemaState.READY, operator, superuser_exists=True)
             [(superuser_exists, is_filtered)] = connection.execute(_SUPERUSER).fetchall()
             if not superuser_exists and is_filtered:
+                from bazar_cli.adapters.postgres.errors import users_hidden
+
                 # Row security may hide superusers: that none is seen proves nothing, and opens nothing.
                 raise users_hidden(target)
             return OperatorLookup(SchemaState.READY, operator, superuser_exists=superuser_exists)
@@ -90,9 +88,9 @@ def load_operator(database: Database, target: Target, user_id: uuid.UUID | None)
 
 
 def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
-    """Read the id of the user with an address, which is in lower case; None where there is none.
+    """Read the id of the user with an address, which is in lower case; None without one.
 
-    Raises: as `look`.
+    Raises: as `load_operator`.
     """
     try:
         with database.connect_for_gate() as connection:
@@ -106,8 +104,12 @@ def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
 def refuse_where_read_only(database: Database, target: Target) -> None:
     """See that the database takes writes, or its server where there is none yet.
 
-    Raises: BackendUnavailable `postgres.read_only`; and as `look`.
+    Raises: BackendUnavailable `postgres.read_only`; and as `load_operator`.
     """
+    from bazar_cli.adapters.postgres.connections import maintenance
+    from bazar_cli.adapters.postgres.errors import translate
+    from bazar_cli.adapters.postgres.settings import refuse_read_only
+
     try:
         with database.connect_for_gate() as connection:
             refuse_read_only(connection, target)
@@ -186,7 +188,7 @@ def _plans(table: dict[str, list[str]]) -> dict[Plan, frozenset[Permission]]:
 
 
 def _missing(error: BazarError, target: Target) -> SchemaState | None:
-    """Tell a missing schema or database, which bootstrap may mend, from every other error."""
+    """Return the state for a missing schema or database, which bootstrap may create; None for every other error."""
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error):
         return None
@@ -198,6 +200,8 @@ def _missing(error: BazarError, target: Target) -> SchemaState | None:
     if isinstance(error, UsageError):
         # Nothing is tried again with a password that was refused: a server may count such attempts.
         return None
-    if isinstance(cause, psycopg.OperationalError) and sqlstate is None and is_absent(target.database_url):
-        return SchemaState.NO_DATABASE
-    return None
+    if not isinstance(cause, psycopg.OperationalError) or sqlstate is not None:
+        return None
+    from bazar_cli.adapters.postgres.probe import is_absent
+
+    return SchemaState.NO_DATABASE if is_absent(target.database_url) else None

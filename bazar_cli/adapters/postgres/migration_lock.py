@@ -5,12 +5,12 @@ Waiters poll outside of any transaction, as a blocking wait deadlocks with CREAT
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.adapters.postgres.rows import fetch_value
 from bazar_cli.domain.errors import BackendUnavailable
 
@@ -38,7 +38,7 @@ _KEPT = """
 
 
 class LockWait:
-    """The lock once held: the milliseconds of waiting, who held it before, and a check that it is still held."""
+    """The lock, once held: the wait for it in milliseconds, its last holder, and a check that it is still held."""
 
     milliseconds = 0
     holder: str | None = None
@@ -56,8 +56,8 @@ class LockWait:
     def check(self, lock_timeout: float) -> None:
         """Make sure that the server process which took the lock serves this connection and still holds it.
 
-        A pooler that hands out another process at each transaction would let two migrations run at once. From here on
-        the process waits `lock_timeout` seconds at most for each other lock; another process keeps its own limit.
+        A pooler that hands out another process at each transaction would let two migrators work at once. From here on
+        it waits `lock_timeout` seconds at most for each other lock. Another process keeps its own limit.
         Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
         values = {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}
@@ -67,7 +67,7 @@ class LockWait:
                 "db.lock_lost",
                 f"the migration lock is lost: server process {self.pid} took it, and now {pid} answers"
                 if pid != self.pid
-                else f"the migration lock is lost: server process {self.pid} no longer holds it",
+                else f"the migration lock is lost: server process {self.pid} does not hold it any more",
                 hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
                 details={"pid": self.pid, "answering_pid": pid},
             )
@@ -82,21 +82,25 @@ def migration_lock(
     Parameters: `on_wait` gets a description of the holder once. Raises: BackendUnavailable `db.lock_timeout`
     after `wait_seconds`, naming the holder.
     """
-    started = time.monotonic()
     wait = LockWait(connection)
-    while not _try(connection):
+
+    def is_taken() -> bool:
+        if _try(connection):
+            return True
         holder = _holder(connection)
         if wait.holder is None and on_wait is not None:
             on_wait(holder)
         wait.holder = holder
-        if time.monotonic() - started > wait_seconds:
-            raise BackendUnavailable(
-                "db.lock_timeout",
-                f"another migration holds the lock for more than {wait_seconds:g} s: {holder}",
-                hint="wait for it and try again, or give more time with --lock-wait",
-                details={"holder": holder},
-            )
-        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
+        return False
+
+    started = time.monotonic()
+    if not poll(is_taken, seconds=wait_seconds, pause=_POLL_SECONDS):
+        raise BackendUnavailable(
+            "db.lock_timeout",
+            f"another migration holds the lock for more than {wait_seconds:g} s: {wait.holder}",
+            hint="wait for it and try again, or give more time with --lock-wait",
+            details={"holder": wait.holder},
+        )
     if wait.holder is not None:
         wait.milliseconds = round((time.monotonic() - started) * 1000)
     wait.pid = fetch_value(connection, "SELECT pg_backend_pid()")

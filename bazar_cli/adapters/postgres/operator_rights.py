@@ -5,14 +5,15 @@ in this order:
 
 1. users by id: those that the request names, to write them, and the operator, to read them (`hold_operator`, the first
    statement of the transaction); with them what the operator's plan allows
-2. the lock of those who rule, where a superuser is taken out of service (`superusers.count_other_active`)
+2. the advisory lock of superusers, where one is taken out of service (`superusers.count_other_active`)
 3. organizations by id: to keep them, to change who belongs to them, or to change them (`organizations.Lock`)
 4. plans, by position
 5. memberships by organization and user, each after its user or organization: the operator's, to read those that the
    row rules ask for (`role_keeper`), and those that are written
 
 What a foreign key keeps of a user or organization is locked as strongly by then; the event of a change comes last.
-Where a circle is left, as of two who take from Plus the permission that both rest on, `leases.when_free` tries again.
+Where a circle remains, as with two operators who revoke the permission that both need from Plus, `leases.when_free`
+tries again.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ _JOINED = """
 def hold_operator(connection: Connection, grant: Grant) -> None:
     """Lock the operator and the users that the request names, and compare the operator with the Grant.
 
-    Of an operator that is what every decision rests on: plan, state, the superuser flag and the permissions of the plan
-    that were needed. Roles are compared when a row rule asks for one (`role_keeper`).
+    Compared is what every decision depends on: plan, state, the superuser flag and the needed permissions of the plan.
+    Roles are compared when a row rule asks for one (`role_keeper`).
     Raises: RightsChanged.
     """
     operator = grant.operator
@@ -86,7 +87,7 @@ def hold_operator(connection: Connection, grant: Grant) -> None:
 def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Role | None], None]:
     """Return what locks the operator's role in an organization and compares it with the one that the gate read.
 
-    Who deletes the organization, or changes the role, has it locked, and waits. Raises, when called: RightsChanged.
+    A command that deletes the organization or changes the role then waits. Raises, when called: RightsChanged.
     """
 
     def keep(organization_id: uuid.UUID, role: Role | None) -> None:
@@ -97,9 +98,9 @@ def role_keeper(connection: Connection, grant: Grant) -> Callable[[uuid.UUID, Ro
 
 
 def compare_reach(connection: Connection, reach: Reach, organizations: Collection[uuid.UUID]) -> None:
-    """Make sure, before something is said to be out of reach, that the operator is where the gate read that they are.
+    """Make sure, before an answer that something is out of reach, that the operator's memberships did not change.
 
-    Parameters: `organizations` are those on which it rests; memberships in others may come and go.
+    Parameters: `organizations` are those that the answer depends on; memberships in others may change.
     Raises: RightsChanged.
     """
     values = {"operator": reach.user_id, "organizations": list(organizations)}
@@ -109,7 +110,7 @@ def compare_reach(connection: Connection, reach: Reach, organizations: Collectio
 
 
 def _references(names: Iterable[str]) -> tuple[list[uuid.UUID], list[str]]:
-    """Part names of users into ids and addresses; Postgres may not take anything else as text."""
+    """Split names of users into ids and addresses; Postgres may refuse anything else as text."""
     ids: list[uuid.UUID] = []
     emails: list[str] = []
     for name in sorted(names):

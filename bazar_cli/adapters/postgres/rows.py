@@ -1,4 +1,4 @@
-"""What queries return: rows as typed objects, single values, enum values; and about how many rows a table has.
+"""What queries return: rows as typed objects, single values, enum values.
 
 A query is constant text (LiteralString): values travel as parameters only. It is sent unprepared, with its parameters
 apart, so Postgres infers their types; where it cannot, the query casts them.
@@ -6,13 +6,12 @@ apart, so Postgres infers their types; where it cannot, the query casts them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from psycopg.rows import kwargs_row, scalar_row
 
-from bazar_cli.domain.db.migrations import LostTable
 from bazar_cli.domain.errors import Conflict
 
 if TYPE_CHECKING:
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Member = TypeVar("Member", bound=Enum)
 Values: TypeAlias = "Mapping[str, object] | Sequence[object]"
-
-# Estimates, as a count would read every row: of the planner, or of the statistics where nothing was analyzed yet.
-_ESTIMATES = """
-    SELECT t, greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0)
-    FROM unnest(%s::text[]) WITH ORDINALITY AS x (t, n) JOIN pg_class c ON c.oid = to_regclass(t) ORDER BY n
-"""
 
 
 def fetch_all(
@@ -68,12 +61,6 @@ def fetch_batches(
         cursor.execute(query, values)
         while rows := cursor.fetchmany(batch):
             yield rows
-
-
-def estimated_rows(connection: Connection, tables: Iterable[str]) -> tuple[LostTable, ...]:
-    """Return about how many rows tables hold, those that are there. Raises: psycopg.Error."""
-    rows = connection.execute(_ESTIMATES, (list(tables),)).fetchall()
-    return tuple(LostTable(str(name), int(count)) for name, count in rows)
 
 
 def enum_value(kind: type[Member], value: str, column: str) -> Member:

@@ -121,24 +121,24 @@ def stopped(error: psycopg.Error, target: Target, where: str, own_timeout: float
         found = _as_read_only(_ask(target, "default_transaction_read_only"))
         if sqlstate in _PERHAPS_STANDBY and not (found and found.standby):
             return None
-        refusal = refused(found or ReadOnly(), target, "what the command was at was not written")
+        refusal = refused(found or ReadOnly(), target, "the current change was not written")
         refusal.details["sqlstate"] = sqlstate
         return refusal
     if sqlstate not in _LIMITS:
         return None
     name = _LIMITS[sqlstate]
     if sqlstate == _CANCELLED and _BY_ANOTHER in str(error):
-        return _gave_up(where, "another session cancelled its statement", "run it again", {"sqlstate": sqlstate})
+        return _stopped(where, "another session cancelled its statement", "run it again", {"sqlstate": sqlstate})
     if sqlstate == _CANCELLED and own_timeout is not None:
         return _beyond_own(where, own_timeout)
     setting = _ask(target, name)
     if setting is None or setting.off:
         details = {"sqlstate": sqlstate, "setting": name}
-        return _gave_up(where, f"{name} ended it, or another session did", "run it again", details)
+        return _stopped(where, f"{name} ended it, or another session did", "run it again", details)
     more = setting.statement(f"SET {name} = ...")
     there = f"in the options of {target.database_variable}" if setting.source == "client" else "there"
     change = f"`{more}`" if more else f"change {name} {there}"
-    return _gave_up(
+    return _stopped(
         where,
         f"it took longer than {name} allows: {setting.value}, set {setting.place}",
         f"run it again when the database is less busy, or allow more: {change}",
@@ -156,15 +156,17 @@ def _beyond_own(where: str, seconds: float) -> BackendUnavailable:
     details = {"sqlstate": _CANCELLED, "setting": STATEMENT_TIMEOUT, "value": value, "set": "--statement-timeout"}
     if seconds:
         reason = f"a statement took longer than --statement-timeout {seconds:g} allows"
-        return _gave_up(where, reason, "give --statement-timeout more seconds, or leave it out", details)
+        return _stopped(where, reason, "give --statement-timeout more seconds, or leave it out", details)
     # Nothing else limits this session.
-    return _gave_up(
+    return _stopped(
         where, "a statement_timeout of the revision's own ended it", "run it again", {**details, "set": "the revision"}
     )
 
 
-def _gave_up(where: str, why: str, hint: str, details: Mapping[str, object]) -> BackendUnavailable:
-    return BackendUnavailable("postgres.busy", f"the database {where} gave up: {why}", hint=hint, details=details)
+def _stopped(where: str, why: str, hint: str, details: Mapping[str, object]) -> BackendUnavailable:
+    return BackendUnavailable(
+        "postgres.busy", f"the database {where} stopped the command: {why}", hint=hint, details=details
+    )
 
 
 def _as_read_only(setting: _Setting | None) -> ReadOnly | None:

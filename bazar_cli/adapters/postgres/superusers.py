@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
@@ -56,19 +55,20 @@ def claim_first(database: Database, grant: Grant, user_id: uuid.UUID, email: str
     """
     from bazar_cli.adapters.postgres.migration_lock import KEY
 
-    deadline = time.monotonic() + _CLAIM_SECONDS
-    while True:
+    def attempt() -> tuple[bool] | None:
         with database.transaction(grant) as connection:
             # Shares its key with the migrators' session lock; transaction-level, it works through a pooler.
-            if fetch_value(connection, "SELECT pg_try_advisory_xact_lock(%s)", (KEY,)):
-                return _claim(connection, grant, user_id, email)
-        if time.monotonic() > deadline:
-            raise BackendUnavailable(
-                "db.lock_timeout",
-                "a migration holds the lock that the first superuser needs",
-                hint="wait for it and try again",
-            )
-        time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, no secret
+            is_locked = fetch_value(connection, "SELECT pg_try_advisory_xact_lock(%s)", (KEY,))
+            return (_claim(connection, grant, user_id, email),) if is_locked else None
+
+    ended = poll(attempt, seconds=_CLAIM_SECONDS, pause=(0.1, 0.4))
+    if ended is None:
+        raise BackendUnavailable(
+            "db.lock_timeout",
+            "a migration holds the lock that the first superuser needs",
+            hint="wait for it and try again",
+        )
+    return ended[0]
 
 
 def refuse_if_one_exists(connection: Connection, grant: Grant) -> None:
@@ -76,8 +76,8 @@ def refuse_if_one_exists(connection: Connection, grant: Grant) -> None:
     if fetch_value(connection, _TABLES) and fetch_value(connection, _EXISTS):
         raise Conflict(
             "access.changed",
-            f"a superuser came while the command ran: {grant.operator.email} has no rights by being SUPERUSER_EMAIL any"
-            " more, and nothing was written",
+            f"a superuser was created while the command ran: {grant.operator.email} has no rights as SUPERUSER_EMAIL"
+            " any more, and nothing was written",
             hint="run it again",
         )
 
@@ -90,9 +90,9 @@ def refuse_other_id(connection: Connection, user_id: uuid.UUID, email: str) -> N
     if other is not None:
         raise Conflict(
             "users.email_exists",
-            f"{email} is in Postgres with the id {other}, at Supabase with the id {user_id}: it is made no superuser",
-            hint="set another SUPERUSER_EMAIL; or, if nobody needs the identity at Supabase, delete it there and run it"
-            " again, which makes it anew with the id of Postgres where that is free",
+            f"{email} has the id {other} in Postgres and the id {user_id} at Supabase: it does not become a superuser",
+            hint="set another SUPERUSER_EMAIL; or, if the identity at Supabase is not needed, delete it there and run"
+            " this again: it is then created with the id of Postgres, if that id is free",
             details={"postgres_id": str(other), "supabase_id": str(user_id)},
         )
 

@@ -1,7 +1,7 @@
-"""Supabase Auth's admin API: identities by id. What an answer proves is decided in `answers`.
+"""Supabase Auth's admin API: identities by id.
 
-What writes raises IdentityRefused or OutcomeUnknown, and KeyRefused `supabase.key_refused` for a key that Supabase
-Auth does not take; the names of the first two stand at each method.
+Methods that write raise IdentityRefused or OutcomeUnknown as `answers` says, and KeyRefused `supabase.key_refused` for
+a service key that Supabase Auth refuses.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _LARGE_PAGE = 1000
-"""For reading all: the server counts its whole table for every page."""
+"""To read the whole list: the server counts its table for every page."""
 _BAN_DURATION = f"{BAN // timedelta(hours=1)}h"
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
 @dataclass(frozen=True)
 class IdentityPage:
-    """Some identities of the list, and how many the server counts in all."""
+    """Some identities of the list, and the total that the server counts."""
 
     identities: tuple[StoredIdentity, ...]
     total: int
@@ -80,15 +80,15 @@ class AdminClient:
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
     def stamp(self, user_id: uuid.UUID, deployment: uuid.UUID, origin: str, *, ban: bool = False) -> None:
-        """Stamp an identity as this deployment's; what else its metadata hold stays (Supabase Auth v2.196).
+        """Stamp an identity as this deployment's; other metadata is kept (Supabase Auth v2.196).
 
-        Parameters: `ban` also bans it as `ban` does, in the same request: both are written, or neither.
-        Raises: IdentityRefused, with 404 for one that is not there; OutcomeUnknown.
+        Parameters: `ban` also bans it, in the same request: both are written, or neither.
+        Raises: IdentityRefused, with 404 for an unknown id; OutcomeUnknown.
         """
         self._write_stamp(user_id, {"deployment": str(deployment), "origin": origin}, ban=ban)
 
     def unstamp(self, user_id: uuid.UUID) -> None:
-        """Take the stamp off again; an identity that is not there has none.
+        """Remove the stamp; an unknown id is no error.
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
@@ -99,7 +99,7 @@ class AdminClient:
                 raise
 
     def _write_stamp(self, user_id: uuid.UUID, stamp: Mapping[str, str] | None, *, ban: bool = False) -> None:
-        # Metadata merge key by key, and null deletes a key.
+        # Metadata is merged key by key, and null deletes a key.
         attributes: dict[str, Any] = {"app_metadata": {STAMP: stamp}}
         if ban:
             attributes["ban_duration"] = _BAN_DURATION
@@ -107,28 +107,28 @@ class AdminClient:
             self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
 
     def ban(self, user_id: uuid.UUID) -> StoredIdentity | None:
-        """Ban an identity; return it as it is then, None when there is none.
+        """Ban an identity; return its new values, None for an unknown id.
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
         return self._change(user_id, {"ban_duration": _BAN_DURATION})
 
     def unban(self, user_id: uuid.UUID) -> StoredIdentity | None:
-        """Lift the ban of an identity; return it as it is then, None when there is none.
+        """Lift the ban of an identity; return its new values, None for an unknown id.
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
         return self._change(user_id, {"ban_duration": "none"})
 
     def change_email(self, user_id: uuid.UUID, email: str) -> StoredIdentity | None:
-        """Give an identity another address, confirmed; return it as it is then, None when there is none.
+        """Give an identity another address, confirmed; return its new values, None for an unknown id.
 
-        Raises: IdentityRefused; OutcomeUnknown, also for a taken address, to which the server answers 500.
+        Raises: IdentityRefused; OutcomeUnknown, also for a taken address, for which the server answers 500.
         """
         return self._change(user_id, {"email": email, "email_confirm": True})
 
     def delete(self, user_id: uuid.UUID) -> None:
-        """Delete an identity; one that is not there counts as deleted.
+        """Delete an identity; an unknown id counts as deleted.
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
@@ -140,20 +140,19 @@ class AdminClient:
                 raise
 
     def invite(self, email: str) -> uuid.UUID:
-        """Let Supabase mail an invitation to an unconfirmed identity; return the id of whom it invited.
+        """Let Supabase mail an invitation to an unconfirmed identity; return the id of that identity.
 
-        An address that it does not know gets an identity of its own; one that is confirmed is refused with
-        `email_exists` (Supabase Auth v2.196).
+        An unknown address gets a new identity; a confirmed one is refused with `email_exists` (Supabase Auth v2.196).
         Raises: IdentityRefused, OutcomeUnknown.
         """
         with self._writing():
             return uuid.UUID(self._api.invite_user_by_email(email).user.id)
 
     def recovery_mail(self, email: str) -> None:
-        """Let Supabase mail a link to set the password anew; of an unknown address it says the same.
+        """Let Supabase mail a link to set a new password; an unknown address gets the same answer.
 
-        With the service key no captcha is asked for. The link signs in by itself (`implicit`): one that needs a
-        verifier of the client that asked would be of no use to the user.
+        With the service key Supabase asks for no captcha. The link is of the `implicit` kind, which signs in by itself:
+        the other kind works only in the client that asked for it.
         Raises: IdentityRefused, OutcomeUnknown.
         """
         client = SyncGoTrueClient(
@@ -168,7 +167,7 @@ class AdminClient:
             client.reset_password_for_email(email)
 
     def recovery_link(self, email: str) -> tuple[uuid.UUID, Secret]:
-        """Make a link to set the password anew; return it with the id of whom it signs in. No mail is sent.
+        """Make a link to set a new password; return the id of its identity, and the link. Sends no mail.
 
         Raises: IdentityRefused, OutcomeUnknown.
         """
@@ -177,21 +176,22 @@ class AdminClient:
             return uuid.UUID(made.user.id), Secret(made.properties.action_link)
 
     def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
-        """Return the identity with this id, None when there is none.
+        """Return the identity with this id, None for an unknown id.
 
         Raises: BackendUnavailable `supabase.unavailable`; KeyRefused `supabase.key_refused`.
         """
         return self._read(get_user(self._http, self._target, user_id))
 
     def find_by_email(self, email: str) -> StoredIdentity | None:
-        """Return the identity with exactly this address, which is in lower case. Raises: as `get`."""
+        """Return the identity with exactly this address, given in lower case. Raises: as `get`."""
         return self._read(find_user(self._http, self._target, email))
 
     def every(self) -> Iterator[IdentityPage]:
         """Yield all identities, a page at a time.
 
-        The server orders ties on created_at by chance, so that a page may repeat an identity and the next one
-        skip another: who needs all of them compares with `total` (Supabase Auth v2.196). Raises: as `get`.
+        The server orders identities with the same created_at at random, so that a page may repeat one and the next page
+        skip another. A caller that needs all of them compares their count with `total` (Supabase Auth v2.196).
+        Raises: as `get`.
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
             with translated(self._target, "an identity of its list"):
@@ -244,14 +244,14 @@ def _identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:
 
 
 def _deployment(app_metadata: object) -> uuid.UUID | None:
-    """Return the deployment of the stamp; whoever may write identities may have put anything there."""
+    """Return the deployment of the stamp; other programs may have written anything there."""
     stamp = _member(app_metadata, STAMP)
     written = str(_member(stamp, "deployment")).lower()
     try:
         found = uuid.UUID(written)
     except ValueError:
         return None
-    # Only the form that SQL compares with: braces or a missing hyphen are no stamp of Bazar's.
+    # Only the form that SQL compares with: Bazar writes no braces, and all hyphens.
     return found if str(found) == written else None
 
 

@@ -1,4 +1,4 @@
-"""Supabase Auth in a user's own name: sign-in, refresh, confirmation, password, sign-out."""
+"""Supabase Auth on behalf of a user: sign-in, refresh, confirmation, password, sign-out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class AuthClient:
-    """One command's conversation with Supabase Auth in a user's name."""
+    """The requests of one command to Supabase Auth on behalf of a user."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -48,7 +48,7 @@ class AuthClient:
 
         Raises: NotSignedIn `auth.invalid_credentials`, `auth.user_banned`, `auth.email_not_confirmed`;
         BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; Conflict `supabase.key_refused`; UsageError
-        `users.password_invalid` for what cannot be a password.
+        `users.password_invalid` for a password with a NUL character.
         """
         refuse_nul(password)
         with self._by_library("signing in", Request.SIGN_IN):
@@ -57,7 +57,7 @@ class AuthClient:
             return _session(self._library().sign_in_with_password(credentials), asked)
 
     def refresh(self, refresh_token: Secret) -> Session:
-        """Trade a refresh token for a new session; the old one is used up.
+        """Exchange a refresh token for a new session; the token cannot be used again.
 
         Raises: NotSignedIn `auth.session_expired` when Supabase Auth ended the session; as `sign_in`.
         """
@@ -66,10 +66,10 @@ class AuthClient:
             return _session(self._library().refresh_session(refresh_token.reveal()), asked)
 
     def create_confirmed(self, email: str, password: Secret, user_id: uuid.UUID | None) -> None:
-        """Create the identity of the first superuser, if the address is free; an existing one stays as it is.
+        """Create the identity of the first superuser if the address is free; an existing one is not changed.
 
-        Whether it was free shows in the sign-in that follows: the server answers 422 or, in a race, 500.
-        Parameters: `user_id` is the id that the user with the address has in Postgres, if there is one.
+        For a taken address the server answers 422 or, in a race, 500; the sign-in that follows shows which it was.
+        Parameters: `user_id` is the id of the user with this address in Postgres, if there is one.
         Raises: BackendUnavailable; Conflict `supabase.key_refused`, `users.email_differs`.
         """
         self._check_address(user_id, email)
@@ -90,7 +90,7 @@ class AuthClient:
                     raise
 
     def knows(self, email: str, user_id: uuid.UUID | None) -> bool:
-        """Say whether an identity has the address of the first superuser, which the service key can tell.
+        """Say whether an identity has the address of the first superuser.
 
         Raises: as `create_confirmed`, for an identity that could not be created.
         """
@@ -98,7 +98,7 @@ class AuthClient:
         return find_user(self._http, self._target, email.lower()) is not None
 
     def get_user(self, access_token: Secret) -> tuple[uuid.UUID, str]:
-        """Return id and email that Supabase Auth has for this token now.
+        """Return the current id and email of the token's identity.
 
         Raises: NotSignedIn `auth.session_revoked`, or `auth.token_invalid` when only the token is refused;
         BackendUnavailable `supabase.unavailable`.
@@ -108,7 +108,7 @@ class AuthClient:
             return uuid.UUID(body["id"]), str(body.get("email") or "").lower()
 
     def set_password(self, access_token: Secret, password: Secret) -> None:
-        """Change the password of the token's own user; Supabase keeps this session and ends the others.
+        """Change the password of the token's user; Supabase keeps this session and ends the others.
 
         Raises: UsageError `auth.password_refused` with Supabase's reason; as `get_user`.
         """
@@ -116,25 +116,25 @@ class AuthClient:
             self._as_user("PUT", "user", access_token, json={"password": password.reveal()})
 
     def sign_out(self, access_token: Secret, scope: str) -> None:
-        """End the token's session (`local`), or all of its user's (`global`).
+        """End the token's session (`local`), or all sessions of its user (`global`).
 
-        Raises: NotSignedIn `auth.session_revoked` when it has ended before; BackendUnavailable.
+        Raises: NotSignedIn `auth.session_revoked` when it has ended already; BackendUnavailable.
         """
         with translated(self._target, "its answer to signing out", Request.BY_USER):
             self._as_user("POST", "logout", access_token, params={"scope": scope})
 
     def _check_address(self, user_id: uuid.UUID | None, email: str) -> None:
-        """See that no identity with another address has the id."""
+        """Refuse an id that an identity with another address has."""
         email = email.lower()
         found = None if user_id is None else get_user(self._http, self._target, user_id)
         if found is None or str(found.get("email") or "").lower() == email:
             return
-        other = "was deleted and keeps it" if found.get("deleted_at") else f"has the address {found.get('email')}"
+        other = "was deleted" if found.get("deleted_at") else f"has the address {found.get('email')}"
         raise Conflict(
             "users.email_differs",
-            f"{email} is in Postgres with the id {user_id}, and the identity with this id at Supabase {other};"
+            f"the user {email} in Postgres has the id {user_id}, but the identity with this id at Supabase {other};"
             " nothing was written",
-            hint=f"give it {email} again in the Supabase dashboard, or set another SUPERUSER_EMAIL, and run it again",
+            hint=f"set its address to {email} in the Supabase dashboard, or set another SUPERUSER_EMAIL; run it again",
             details={"user_id": str(user_id), "supabase_email": found.get("email")},
         )
 
@@ -164,12 +164,12 @@ class AuthClient:
 
 
 def _now() -> datetime:
-    # Whole seconds, as a token's own times are.
+    # Whole seconds, like the times in a token.
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 def _session(answer: AuthResponse, asked: datetime) -> Session:
-    """Return the session of an answer, its end by this machine's clock: that of Auth may be another one."""
+    """Return the session of an answer, with its end by this machine's clock, which may differ from that of Auth."""
     session = answer.session
     if session is None or session.user.email is None:
         raise ValueError("no session in the answer")

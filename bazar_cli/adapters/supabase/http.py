@@ -1,4 +1,4 @@
-"""One way to speak HTTP with Supabase Auth: address, keys, and a client whose failed answers raise what they mean."""
+"""HTTP to Supabase Auth: address, keys, and a client that raises what a failed answer means."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def auth_url(target: Target) -> str:
 
 
 def key_headers(target: Target) -> dict[str, str]:
-    """Return the headers that carry the service key; a gateway maps the `sb_secret_` form itself."""
+    """Return the headers with the service key; the gateway translates the `sb_secret_` form."""
     key = target.supabase_key.reveal()
     return {"apikey": key, "Authorization": f"Bearer {key}"}
 
 
 def user_headers(target: Target, access_token: str) -> dict[str, str]:
-    """Return the headers of a request in a user's own name."""
+    """Return the headers of a request on behalf of a user."""
     return {"apikey": public_key(target), "Authorization": f"Bearer {access_token}", **API_VERSION}
 
 
 def public_key(target: Target) -> str:
-    """Return the anon key where the target has one: what a user does needs no service key at the gateway."""
+    """Return the anon key if the target has one, else the service key: a user's request needs either at the gateway."""
     return (target.anon_key or target.supabase_key).reveal()
 
 
 def open_http(target: Target) -> httpx.Client:
-    """Open the connections of one command, on which an answer that is no success raises as `judge` does."""
+    """Open the connections of one command; an answer that is not a success raises as `judge` does."""
     # Plain http (this machine, or a host allowed by name) needs no certificates.
     http = open_client(tls=target.supabase_url.startswith("https:"))
     http.event_hooks = {"response": [judge]}

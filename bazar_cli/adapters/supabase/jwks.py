@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 600
 """The max-age that Supabase sends with its key set (Supabase Auth v2.196)."""
 STALE_SECONDS = 86_400
-"""How long old keys still verify while Auth cannot be asked: reads go on, writes ask Auth anyway."""
+"""How long old keys are used while Auth does not answer. Only for reads: writes ask Auth anyway."""
 _log = logging.getLogger(__name__)
 
 Key = Mapping[str, Any]
 
 
 class KeySet:
-    """Finds a key by its id: in the cache, else at Auth, once."""
+    """Finds a key by its id in the cache, else at Auth."""
 
     def __init__(self, target: Target, data_dir: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._target = target
         self._clock = clock
         name = hashlib.sha256(target.supabase_url.encode()).hexdigest()[:16]
         self._path = data_dir / "cache" / f"jwks-{name}.json" if data_dir is not None else None
-        """None for a user without a home, who has no cache."""
+        """None for a user without a home folder, who has no cache."""
         self._asked: tuple[list[Key], float] | None = None
-        """The keys, and their age, after Auth was asked: once is enough for a command."""
+        """The keys and their age, once Auth was asked."""
 
     def find(self, kid: str) -> Key | None:
-        """Return the key `kid`, None when Auth does not have it. Auth is asked once at most.
+        """Return the key `kid`, None when Auth does not have it. Asks Auth once at most.
 
-        Raises: BackendUnavailable `supabase.unavailable`, KeyRefused, when Auth is needed and cannot be asked.
+        Raises: BackendUnavailable `supabase.unavailable`, KeyRefused, without a usable key in the cache.
         """
         keys, age = self._asked or self._cached()
         key = _by_id(keys, kid)
@@ -62,7 +62,7 @@ class KeySet:
         return _by_id(keys, kid)
 
     def _cached(self) -> tuple[list[Key], float]:
-        """The cached keys and their age in seconds; none where the file is not ours alone to write, or broken."""
+        """Return the cached keys and their age in seconds; no keys if others can write the file, or it is damaged."""
         if self._path is None:
             return [], STALE_SECONDS
         try:
@@ -97,12 +97,12 @@ class KeySet:
             private_folder(self._path.parent)
             write_private(self._path, json.dumps(content))
         except (OSError, BazarError) as error:
-            # Without a cache the next command asks again: slower, not wrong.
+            # The next command will ask Auth again.
             _log.info("the key set cannot be cached in %s: %s", self._path, error)
 
 
 def _keys(key_set: Any) -> list[Key]:
-    """The keys of a JSON Web Key Set. Raises: KeyError, TypeError for another shape."""
+    """Return the keys of a JSON Web Key Set. Raises: KeyError, TypeError for another shape."""
     return [cast("Key", key) for key in key_set["keys"] if isinstance(key, dict)]
 
 

@@ -1,4 +1,4 @@
-"""Supabase Auth's identities as the service key reads them: the list, page by page, and one by id."""
+"""Supabase Auth's identities, read with the service key: the list page by page, and one by id."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 _PAGE = 200
 _MOST_LISTED = 10_000_000
 _MOST_FOUND = 100_000
-"""Of the identities whose address has another one in it: "a@example.com" is part of "maria@example.com"."""
+"""The most matches of an address: the filter for "a@example.com" also finds "maria@example.com"."""
 _SLACK = 10_000
-"""So many identities may be new since the first page, besides twice its total."""
+"""Added to twice the first total, for identities that are created while the list is read."""
 
 
 def user_pages(
     http: httpx.Client, target: Target, size: int, most: int = _MOST_LISTED, **query: str
 ) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Yield the pages of the list, each with the total that the server counted; the last one is not full.
+    """Yield the pages of the list, each with the total that the server counted.
 
-    The first total bounds the list, and `most` bounds that total: a server cannot keep a command reading for ever.
+    The first total limits the number of pages, and `most` limits that total, so that reading always ends.
     Raises: BackendUnavailable `supabase.unavailable`; KeyRefused `supabase.key_refused`.
     """
     page, seen, bound, before = 1, 0, None, None
@@ -40,10 +40,10 @@ def user_pages(
                 headers=key_headers(target),
             )
             users = [dict(user) for user in response.json()["users"]]
-            total = int(response.headers["X-Total-Count"])  # which Supabase Auth always sends
+            total = int(response.headers["X-Total-Count"])  # Supabase Auth always sends it
             ids = [user["id"] for user in users]
         if total > most:
-            raise unavailable(target, f"its list has {total} users, and bazar reads {most} at most")
+            raise unavailable(target, f"its list has {total} users, more than the {most} that bazar reads")
         bound = 2 * total + _SLACK if bound is None else bound
         seen += len(users)
         if ids and (ids == before or seen > bound):
@@ -55,9 +55,9 @@ def user_pages(
 
 
 def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] | None:
-    """Return the identity with exactly this address, which is in lower case; None when it is free.
+    """Return the identity with exactly this address, given in lower case; None when there is none.
 
-    The server's filter is an unescaped LIKE in one case, so what it returns is compared again.
+    The server filters by an unescaped LIKE, so each address is compared again.
     Raises: as `user_pages`.
     """
     for users, _ in user_pages(http, target, _PAGE, _MOST_FOUND, filter=email):
@@ -68,8 +68,8 @@ def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] 
 
 
 def get_user(http: httpx.Client, target: Target, user_id: UUID) -> dict[str, Any] | None:
-    """Return the identity with this id, None when there is none. Raises: as `user_pages`."""
-    # Not by the library: it refuses an identity whose metadata, which is anybody's, are no objects.
+    """Return the identity with this id, None for an unknown id. Raises: as `user_pages`."""
+    # Not with the library, which refuses an identity whose metadata are not objects.
     with translated(target, "an identity"):
         try:
             return http.get(f"{auth_url(target)}/admin/users/{user_id}", headers=key_headers(target)).json()

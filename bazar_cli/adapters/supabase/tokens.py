@@ -1,6 +1,6 @@
-"""Verification of access tokens: by the service's public keys, else by asking the service.
+"""Verification of access tokens by the public keys of Supabase Auth, else by a request to it.
 
-Nothing in a token is believed before its signature, or the service itself, proved it.
+No claim is used before the signature, or Supabase Auth itself, has confirmed the token.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ SKEW_SECONDS = 300
 """How far the clocks of this machine and of Auth may differ, either way, before a token's times are refused."""
 
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What PyJWT raises beside its own errors for a key of other types, or for deep JSON."""
+"""Further errors of PyJWT, for a key with other types and for deeply nested JSON."""
 _NO_TIME = 253_402_300_800
 """The first second of the year 10000."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified access token says."""
+    """The claims of a verified access token."""
 
     user_id: uuid.UUID
     email: str
     session_id: str | None
     expires_at: datetime
     asked_auth: bool
-    """Supabase Auth itself confirmed the session while verifying."""
+    """Supabase Auth itself confirmed the token and its session."""
     lifetime: timedelta | None = None
-    """How long the project's access tokens live, from issue to end; None of a token that does not say."""
+    """How long the project's access tokens live, from issue to end; None if the token does not say."""
 
 
 class TokenVerifier:
@@ -58,9 +58,9 @@ class TokenVerifier:
     def verify(self, token: Secret, *, of_this_issuer: bool = False, ends: datetime | None = None) -> Claims:
         """Return the claims of a token that is valid now.
 
-        Parameters: `of_this_issuer` also refuses, before the token goes anywhere, one that does not name this
-        target as its issuer; Supabase names itself by its public URL. `ends` is when the token ends by this
-        machine's clock, where that was measured when it came; its own `exp` is by Auth's.
+        Parameters: `of_this_issuer` first refuses a token whose issuer is not this target; Supabase's issuer is its
+        public URL. `ends` is the end of the token by this machine's clock, if it was noted when the token was issued;
+        its own `exp` is by the clock of Auth.
 
         Raises: NotSignedIn `auth.token_invalid`, `auth.token_expired`, `auth.session_revoked`;
         BackendUnavailable `supabase.unavailable`.
@@ -68,13 +68,13 @@ class TokenVerifier:
         import jwt
 
         text = token.reveal()
-        if not text.isascii() or not text.isprintable() or " " in text:  # nothing else can stand in a header
-            raise _invalid("it is no JSON Web Token")
+        if not text.isascii() or not text.isprintable() or " " in text:  # a header cannot hold it
+            raise _invalid("it is not a JSON Web Token")
         try:
             header = jwt.get_unverified_header(text)
             unproven: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
         except (jwt.PyJWTError, *_UNREADABLE) as error:
-            raise _invalid("it is no JSON Web Token") from error
+            raise _invalid("it is not a JSON Web Token") from error
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm.lower() == "none":
             raise _invalid("it is not signed")
@@ -84,26 +84,26 @@ class TokenVerifier:
             return self._asked_late(token, unproven)
         key = self._keys.find(kid) if algorithm in _ASYMMETRIC and isinstance(kid, str) else None
         if key is None:
-            # A symmetric key is the service's own secret, and of a key that it does not show only it can tell.
+            # Only Auth can verify a token that is signed with its secret, or with a key that it does not publish.
             return self._asked(token, unproven)
         _check_signature(text, algorithm, key)
         return _claims(unproven, asked_auth=False)
 
     def _is_over(self, unproven: dict[str, Any], ends: datetime | None) -> bool:
-        """Whether the token is over by this clock, so shortly that by Auth's it may not be.
+        """Whether the token has expired by this clock, but perhaps not by that of Auth.
 
-        Raises: NotSignedIn `auth.token_expired` beyond that; `auth.token_invalid` for one of the future.
+        Raises: NotSignedIn `auth.token_expired` if it has expired by both, `auth.token_invalid` if it was issued later.
         """
         expires, issued = unproven.get("exp"), unproven.get("iat", 0)
         if not _is_time(expires) or not _is_time(issued):
-            raise _invalid("it does not say until when it holds")
+            raise _invalid("it does not say when it expires")
         now = self._clock()
         if issued > now + SKEW_SECONDS:
-            raise _invalid("it says that it was issued in the future; check this machine's clock")
+            raise _invalid("it was issued in the future; check this machine's clock")
         measured = ends.timestamp() if ends is not None else expires
         if expires <= now - SKEW_SECONDS:
             raise _expired(ahead=measured > now)
-        # A clock that was set since the token came, or is hopelessly wrong, measured nothing.
+        # A clock that was set meanwhile, or is far off, cannot be used to measure.
         return (measured if abs(measured - expires) <= SKEW_SECONDS else expires) <= now
 
     def _asked_late(self, token: Secret, unproven: dict[str, Any]) -> Claims:
@@ -121,31 +121,23 @@ class TokenVerifier:
         with AuthClient(self._target) as client:
             user_id, email = client.get_user(token)
         if user_id != claims.user_id:
-            raise _invalid("Supabase Auth says that it is somebody else's")
+            raise _invalid("Supabase Auth says that it belongs to another user")
         return replace(claims, email=email)
 
 
 def _is_time(value: object) -> TypeGuard[float]:
-    """Whether a claim is a time; NaN is none, nor is one that no calendar has."""
+    """Whether a claim is a time: not NaN, and not after the year 9999."""
     return isinstance(value, int | float) and 0 <= value < _NO_TIME
 
 
 def _check_signature(text: str, algorithm: str, key: Key) -> None:
     import jwt
 
-    # Expiry and issue time were looked at with this machine's clock in mind; `aud` names a role, not bazar.
+    # `_is_over` checked the times, with the difference of the clocks; `aud` names a role.
     options: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
     try:
         jwt.decode(text, jwt.PyJWK(dict(key), algorithm=algorithm).key, algorithms=[algorithm], options=options)
-    except (
-        jwt.PyJWTError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (jwt.PyJWTError, *_UNREADABLE) as error:
         raise _invalid("its signature is wrong") from error
 
 
@@ -154,8 +146,8 @@ def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
         user_id = uuid.UUID(str(proven["sub"]))
         expires_at = datetime.fromtimestamp(float(proven["exp"]), tz=timezone.utc)
     except (KeyError, ValueError, OverflowError) as error:
-        # A service key is a valid token too, of nobody.
-        raise _invalid("it does not name a user; a service key is no access token") from error
+        # A service key is a valid token without a user.
+        raise _invalid("it does not name a user; a service key is not an access token") from error
     session_id = proven.get("session_id")
     return Claims(
         user_id=user_id,

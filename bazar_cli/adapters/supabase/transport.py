@@ -1,8 +1,8 @@
-"""The one way to an HTTP service: every call ends within a deadline, and its answer within bounds.
+"""The HTTP client: every call ends within a deadline, and every answer has a maximum size.
 
-The timeouts of httpx begin anew with each read. Here one deadline holds for a whole call: the look-up of the name,
-connecting, TLS, sending, and an answer in however many pieces. What breaks a bound is a `httpx.RequestError`, like a
-connection that breaks: nobody knows what the service did.
+httpx restarts its timeouts with each read. Here one deadline covers the whole call: name look-up, connecting, TLS,
+sending, and all pieces of the answer. A call that exceeds a limit raises `httpx.RequestError`, like a lost connection:
+nobody knows what the service did.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ import httpcore
 import httpx
 
 CALL_SECONDS = 10.0
-"""Below a lease's 20 s, so that a command knows an outcome, or that nobody does, while it holds its lease."""
+"""Below the 20 s of a lease, so that a call ends while the command holds its lease."""
 MOST_BYTES = 16 * 2**20
-"""Of an answer: as it comes, with all headers and framing, and once more of what it inflates to."""
+"""Of an answer as it is received, with headers and framing; the same limit holds for the decompressed body."""
 MOST_LEVELS = 100
-"""Of objects and lists in each other. The parsers of Python and of pydantic give up at about 900 and 200."""
+"""Of nested objects and lists. The parsers of Python and of pydantic fail at about 900 and 200."""
 _CONNECT_RETRIES = 2
-"""Of connecting only: a request that was sent is never sent twice."""
+"""Only for connecting: a request is never sent twice."""
 _TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
 _KEPT_SECONDS = 5.0
-"""How long a connection without a request is used again."""
-_NO_JSON = "its answer is not JSON as Supabase Auth writes it; something on the way may have answered"
+"""How long an idle connection is kept."""
+_NO_JSON = "its answer is not the JSON of Supabase Auth; a proxy or a gateway may have answered"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def open_client(*, tls: bool, seconds: float | None = None) -> httpx.Client:
-    """Open the connections of one command. The proxy and netrc settings of the shell are not taken over.
+    """Open the connections of one command, without the proxy and netrc settings of the shell.
 
     Parameters: `tls` says whether certificates can be needed: loading the CA bundle takes 44-114 ms. `seconds` is
     the deadline of each call, `CALL_SECONDS` unless given.
     """
     transport = _Transport(httpx.create_ssl_context(verify=tls), seconds or CALL_SECONDS)
-    headers = {"Accept-Encoding": "gzip"}  # what `_inflated` can bound
+    headers = {"Accept-Encoding": "gzip"}  # which `_inflated` can limit
     return httpx.Client(transport=transport, headers=headers, trust_env=False, follow_redirects=False)
 
 
 class _Transport(httpx.BaseTransport):
-    """Sends one request after another; the answers are whole when they are returned."""
+    """Sends one request after another, and returns complete answers."""
 
     def __init__(self, context: ssl.SSLContext, seconds: float) -> None:
         self._call = _Call(seconds)
@@ -61,7 +61,7 @@ class _Transport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer. Raises: httpx.RequestError, also for one that breaks a bound."""
+        """Return the answer. Raises: httpx.RequestError, also for a call that exceeds a limit."""
         self._call.begin()
         asked = httpcore.Request(
             request.method,
@@ -92,33 +92,33 @@ class _Transport(httpx.BaseTransport):
 
 
 class _Call:
-    """The call in hand: when it has to be over, and how many bytes may still come."""
+    """The current call: its deadline, and how many bytes may still be received."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.begin()
 
     def begin(self) -> None:
-        """Begin the next call."""
+        """Start the next call."""
         self._ends = time.monotonic() + self.seconds
         self._room = MOST_BYTES
 
     def left(self, over: type[httpcore.TimeoutException], timeout: float | None = None) -> float:
-        """Return how many seconds are left, `timeout` at most, always more than 0. Raises: `over` when none are."""
+        """Return the seconds that are left, `timeout` at most, always above 0. Raises: `over` when none are left."""
         left = self._ends - time.monotonic()
         if left <= 0:
             raise over
         return left if timeout is None else min(left, timeout)
 
     def take(self, count: int) -> None:
-        """Count bytes that came. Raises: httpcore.RemoteProtocolError when they are too many."""
+        """Count received bytes. Raises: httpcore.RemoteProtocolError when there are too many."""
         self._room -= count
         if self._room < 0:
             raise httpcore.RemoteProtocolError(_TOO_LARGE)
 
 
 class _Network(httpcore.SyncBackend):
-    """Connects within what a call has left."""
+    """Connects within the time that a call has left."""
 
     def __init__(self, call: _Call) -> None:
         self._call = call
@@ -131,7 +131,7 @@ class _Network(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Try the addresses of a host one after another; each has its share of the time that is left."""
+        """Try the addresses of a host in turn; each gets an equal share of the time that is left."""
         addresses = _addresses(host, port, self._call.left(httpcore.ConnectTimeout, timeout))
         for rest in range(len(addresses), 0, -1):
             share = self._call.left(httpcore.ConnectTimeout) / rest
@@ -156,13 +156,13 @@ class _Stream(httpcore.NetworkStream):
         self._call = call
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what has come."""
+        """Read received bytes."""
         data = self._made.read(max_bytes, self._call.left(httpcore.ReadTimeout, timeout))
         self._call.take(len(data))
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all; the stream's own `write` would give each piece the whole time."""
+        """Write all bytes. The stream's own `write` would allow the whole timeout for each piece."""
         connected: socket.socket = self._made.get_extra_info("socket")
         while buffer:
             connected.settimeout(self._call.left(httpcore.WriteTimeout, timeout))
@@ -176,7 +176,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """Encrypt the connection; a handshake has one timeout for all of its steps."""
+        """Encrypt the connection, with one timeout for the whole handshake."""
         left = self._call.left(httpcore.ConnectTimeout, timeout)
         return _Stream(self._made.start_tls(ssl_context, server_hostname, left), self._call)
 
@@ -185,12 +185,12 @@ class _Stream(httpcore.NetworkStream):
         self._made.close()
 
     def get_extra_info(self, info: str) -> object:
-        """Return what httpcore asks about the connection."""
+        """Return information about the connection."""
         return self._made.get_extra_info(info)
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of a host. The look-up of a name cannot be ended: it is left alone when time is over."""
+    """Return the addresses of a host. A name look-up cannot be cancelled, so its thread is left at the deadline."""
     try:
         return _looked_up(host, port, socket.AI_NUMERICHOST)
     except OSError:
@@ -200,7 +200,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[str]:
     def look_up() -> None:
         try:
             found.append(_looked_up(host, port))
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name can have
+        except (OSError, UnicodeError) as error:  # UnicodeError: an invalid label
             found.append(error)
 
     thread = threading.Thread(target=look_up, daemon=True)
@@ -215,7 +215,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[str]:
 
 def _looked_up(host: str, port: int, flags: int = 0) -> list[str]:
     known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    # An IPv6 address may need the interface by which it is reached.
+    # An IPv6 address may need its network interface.
     return [f"{at[0]}%{at[3]}" if len(at) == 4 and at[3] else str(at[0]) for *_, at in known]
 
 
@@ -230,16 +230,16 @@ def _as_httpx(seconds: float) -> Generator[None]:
 
 
 def _inflated(body: bytes, coding: str) -> bytes:
-    """Return a body without its content coding."""
+    """Return a decompressed body."""
     if coding.lower() in {"", "identity"}:
         return body
     if coding.lower() not in {"gzip", "x-gzip"}:
-        raise httpx.DecodingError(f"its answer has a coding that was not asked for: {coding[:40]}")
+        raise httpx.DecodingError(f"its answer has a content coding that was not requested: {coding[:40]}")
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         inflated = inflater.decompress(body, MOST_BYTES + 1)
     except zlib.error as error:
-        raise httpx.DecodingError(f"its answer cannot be inflated: {error}") from error
+        raise httpx.DecodingError(f"its answer cannot be decompressed: {error}") from error
     if len(inflated) > MOST_BYTES:
         raise httpx.DecodingError(_TOO_LARGE)
     if not inflater.eof:
@@ -248,34 +248,34 @@ def _inflated(body: bytes, coding: str) -> bytes:
 
 
 def _check(answer: httpx.Response) -> None:
-    """Refuse what no client shall see: a redirect, deep JSON, and a success that is not JSON.
+    """Refuse a redirect, deeply nested JSON, and a success that is not JSON.
 
-    Supabase Auth answers a success with an object, or with nothing and 204. A page with the status 200 comes from
-    something on the way; taken for a success it would say that a user was deleted.
+    A success of Supabase Auth is an object, or 204 without a body. A page with the status 200 comes from a proxy or a
+    gateway, and must not be read as, for example, a successful deletion.
     """
     if answer.has_redirect_location:
         raise httpx.RemoteProtocolError(
-            f"it redirects to {_origin(answer.headers.get('Location', ''))}, and the keys go nowhere else; SUPABASE_URL"
-            " must be the address that answers"
+            f"it redirects to {_origin(answer.headers.get('Location', ''))}, and bazar does not send the keys there;"
+            " SUPABASE_URL must be the final address"
         )
     if _is_deep(answer.content):
-        raise httpx.DecodingError(f"its answer nests deeper than {MOST_LEVELS} levels")
+        raise httpx.DecodingError(f"its answer has more than {MOST_LEVELS} nested levels")
     if answer.is_success and answer.status_code != HTTPStatus.NO_CONTENT:
         try:
             whole = json.loads(answer.content.decode(), parse_constant=_no_constant)
             if _SURROGATE.search(answer.content):
                 json.dumps(whole, ensure_ascii=False).encode()
-        except ValueError as error:  # also of a number with too many digits, and of half a surrogate pair
+        except ValueError as error:  # also for a number with too many digits, and for half a surrogate pair
             raise httpx.DecodingError(_NO_JSON) from error
         if not isinstance(whole, dict):
             raise httpx.DecodingError(_NO_JSON)
 
 
 def _is_deep(body: bytes) -> bool:
-    """Whether JSON nests deeper than is allowed; of anything else the answer means nothing."""
+    """Whether JSON is nested too deeply; undefined for other texts."""
     if body.count(b"[") + body.count(b"{") <= MOST_LEVELS or body.lstrip()[:1] not in {b"[", b"{"}:
         return False
-    # Escapes first, then strings, each by a pattern that needs no memory of its own.
+    # Removes escapes, then strings, by patterns that need no extra memory.
     bare = re.sub(rb'"[^"]*(?:"|\Z)', b"", re.sub(rb"\\.", b"", body, flags=re.DOTALL))
     level = 0
     for bracket in re.sub(rb"[^][{}]+", b"", bare):
@@ -286,11 +286,11 @@ def _is_deep(body: bytes) -> bool:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _origin(location: str) -> str:
-    """Return where a redirect leads, without what may be secret in it."""
+    """Return the origin of a redirect's target, without its path and query, which may be secret."""
     try:
         parts = urlsplit(location)
         host, port = parts.hostname, parts.port

@@ -22,11 +22,9 @@ def run(
 
     Access tokens that were issued can no longer write. They can read until they expire.
     """
-    if run.sign_in.token is not None and not everywhere:
-        run.warn("BAZAR_TOKEN is set and goes on counting: this ends the stored session only; unset it too")
     ended = auth.logout(run.backends, run.environ, run.identities, Logout(everywhere))
     if run.sign_in.token is not None and not everywhere:
-        run.warn("BAZAR_TOKEN is set and goes on counting: only the stored session was ended; unset it too")
+        run.warn("BAZAR_TOKEN is set and is still used: only the stored session was ended; unset it too")
     if not ended.was_signed_in:
         run.notice("nobody was signed in")
     elif ended.at_supabase is None:

@@ -23,5 +23,5 @@ def run(
     grant = run.authorize(None)
     password = run.read_password("New password", from_stdin=password_stdin, twice=True)
     auth.change_password(run.backends, grant, ChangePassword(password))
-    if not run.tell_dry_run():
+    if not run.notice_dry_run():
         run.notice(f"the password of {grant.operator.email} was changed; your other sessions were ended")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bazar_cli.domain.config import SHOW, Setting
 from bazar_cli.services import config
 from bazar_cli.terminal.command import command
-from bazar_cli.terminal.run import Run, current_folder
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.run_output import current_folder
 from bazar_cli.terminal.views.config import SETTING
 
 

@@ -25,5 +25,5 @@ def run(
     if made.path is None:
         run.notice(f"nothing to merge: {made.down[0]} is the only head")
     else:
-        run.tell_dry_run()
+        run.notice_dry_run()
     run.show(made)

@@ -29,14 +29,13 @@ def run(
     identities: Annotated[
         bool, Option("--identities", help="first delete the identities that this Bazar created at Supabase")
     ] = False,
-    seed: Annotated[bool, Option("--seed", help="then make the demo data, as `bazar db seed` does")] = False,
+    seed: Annotated[bool, Option("--seed", help="then create the demo data, as `bazar db seed` does")] = False,
 ) -> int:
-    """Delete all rows of bazar's tables, and end at the newest revision.
+    """Empty bazar's tables, or rebuild them if the database is not at the head.
 
-    The marker stays, and you as the one superuser. At the newest revision the tables are emptied, and nothing of others
-    is touched. At another one they are dropped and created again; objects of others that depend on them stop the reset.
-    All of it happens, or nothing does. The demo data of --seed is made after that. --dry-run tries it and rolls it
-    back. A protected database refuses, whatever the options.
+    The marker and you as the one superuser are kept, and so is everything that does not belong to bazar. Objects of
+    others that depend on tables to be rebuilt stop the reset. It is one transaction; --seed then creates the demo
+    data. --dry-run tries it and rolls back. A protected database is refused, whatever the options.
     """
     request = ResetDatabase(confirm, identities, seed)
     if seed:
@@ -44,7 +43,7 @@ def run(
         done = run.with_consent(
             lambda asked: reset.reset_and_seed(run.gate, asked, demo, run.notice, dry_run=dry_run), request
         )
-        run.tell_dry_run()
+        run.notice_dry_run()
     else:
         done = run.perform(lambda backends, grant, asked: reset.reset(backends, grant, asked, run.notice), request)
     run.summarize(views.summary(done))

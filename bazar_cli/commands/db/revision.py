@@ -40,5 +40,5 @@ def run(
     if made.path is None:
         run.notice("the target matches the models; no file was written")
     else:
-        run.tell_dry_run()
+        run.notice_dry_run()
     run.show(made)

@@ -50,7 +50,7 @@ def run(
 
 def _report(run: Run[Seeded], done: Seeded) -> None:
     """Warn of what failed or differs, or say that there was nothing to do."""
-    if not run.tell_dry_run() and not done.writes and not done.partly_done:
+    if not run.notice_dry_run() and not done.writes and not done.partly_done:
         run.notice("everything exists already; nothing was changed")
     for text in warnings(done):
         run.warn(text)

@@ -35,4 +35,4 @@ def run(
     It also says what would change this. The exit code is 0 in both cases. `bazar plans check` exits with 0 or 9.
     """
     found = run.perform(read.explain, CheckPermission(permission, user, org))
-    run.show(replace(found, changes=tuple(run.told(change) for change in found.changes)))
+    run.show(replace(found, changes=tuple(run.as_message(change) for change in found.changes)))

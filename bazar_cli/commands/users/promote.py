@@ -39,5 +39,5 @@ def run(
     if superuser.plan is not Plan.PREMIUM:
         move = command_line("plans assign", superuser.email, Plan.PREMIUM)
         plan = superuser.plan.value.capitalize()
-        run.notice(f"{superuser.email} has only the permissions of {plan}: `{move}` changes the plan")
+        run.notice(f"{superuser.email} is on {plan} and has only its permissions: `{move}` changes that")
     run.show(superuser)

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from bazar_cli.devstack.auth import links, passwords, users
 from bazar_cli.devstack.auth.bodies import ANY, BOOL, MAP, STRING, parse
 from bazar_cli.devstack.auth.call import Call
-from bazar_cli.devstack.auth.database import Rows, one
 from bazar_cli.devstack.auth.errors import Fault, internal, validation_failed
+from bazar_cli.devstack.auth.pool import Rows, one
 
 _USER_FIELDS = {
     "id": STRING,

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from bazar_cli.devstack.auth import admin, public
 from bazar_cli.devstack.auth.call import Call, Service
 from bazar_cli.devstack.auth.config import AuthConfig
-from bazar_cli.devstack.auth.database import Pool
 from bazar_cli.devstack.auth.errors import VERSION_HEADER, Fault, wants_dated
+from bazar_cli.devstack.auth.pool import Pool
 from bazar_cli.devstack.auth.tokens import Tokens
 
 Endpoint = Callable[[Call], Response]

@@ -9,8 +9,8 @@ from typing import Any
 
 from bazar_cli.devstack.auth import users
 from bazar_cli.devstack.auth.config import AuthConfig
-from bazar_cli.devstack.auth.database import Pool, Rows, one
 from bazar_cli.devstack.auth.errors import Fault, validation_failed
+from bazar_cli.devstack.auth.pool import Pool, Rows, one
 from bazar_cli.devstack.auth.sessions import is_banned
 from bazar_cli.devstack.auth.tokens import Tokens
 

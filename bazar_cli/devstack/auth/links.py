@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bazar_cli.devstack.auth.config import AuthConfig
-from bazar_cli.devstack.auth.database import Rows, one
 from bazar_cli.devstack.auth.errors import Fault, validation_failed
+from bazar_cli.devstack.auth.pool import Rows, one
 from bazar_cli.devstack.auth.users import by_id, merged, now, update, verify_identity
 
 _COLUMNS = {

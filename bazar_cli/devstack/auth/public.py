@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from bazar_cli.devstack.auth import links, passwords, sessions, users
 from bazar_cli.devstack.auth.bodies import MAP, STRING, parse
 from bazar_cli.devstack.auth.call import Call
-from bazar_cli.devstack.auth.database import Rows
 from bazar_cli.devstack.auth.errors import Fault, validation_failed
+from bazar_cli.devstack.auth.pool import Rows
 
 _SCOPES = ("global", "local", "others")
 

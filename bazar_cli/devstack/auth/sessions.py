@@ -10,8 +10,8 @@ from datetime import timedelta, timezone
 from typing import Any
 
 from bazar_cli.devstack.auth.config import AuthConfig
-from bazar_cli.devstack.auth.database import Rows, one
 from bazar_cli.devstack.auth.errors import Fault, validation_failed
+from bazar_cli.devstack.auth.pool import Rows, one
 from bazar_cli.devstack.auth.tokens import Tokens
 from bazar_cli.devstack.auth.users import INSTANCE, by_id, now, to_json, update
 

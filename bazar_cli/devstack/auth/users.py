@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from bazar_cli.devstack.auth.database import Rows, one
 from bazar_cli.devstack.auth.durations import InvalidDuration, seconds_of
 from bazar_cli.devstack.auth.errors import DatabaseFault, Fault, validation_failed
+from bazar_cli.devstack.auth.pool import Rows, one
 
 INSTANCE = "00000000-0000-0000-0000-000000000000"
 _EMAIL_MAX = 255

@@ -1,4 +1,4 @@
-"""The demo data of `db seed`: what is wanted, the built-in set, and the file that replaces it.
+"""The demo data of `db seed`: the request and its results, the built-in set, and the file that can replace it.
 
-Never here: how it is made.
+Never here: how the data are written.
 """

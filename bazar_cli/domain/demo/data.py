@@ -1,6 +1,6 @@
-"""The demo set, and generated users: the same ones on every run and every machine.
+"""The demo set and the generated users, which are the same on every run and every machine.
 
-Every address is below example.com, which RFC 2606 gives to nobody: no mail to a demo user reaches anybody.
+Every address is below example.com, which RFC 2606 reserves, so that no mail to a demo user reaches a person.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DEMO = SeedData(
         SeedUser("grace.kim@example.com", "Grace Kim"),
     ),
 )
-"""Each plan, each role, someone suspended, someone in two organizations, someone in none."""
+"""Every plan and role, a suspended user, a user in two organizations, and one in none."""
 
 _FIRST = (
     *("Ada", "Bruno", "Chloe", "Dario", "Elif", "Femi", "Greta", "Hugo", "Iris", "Jonas", "Kira", "Luca"),
@@ -55,12 +55,12 @@ _LAST = (
     *("Kowalski", "Lindgren", "Mensah", "Nguyen", "Olsen", "Park", "Quinn", "Rossi", "Silva", "Tanaka"),
 )
 _PLANS = (*[Plan.FREE] * 6, *[Plan.PLUS] * 3, Plan.PREMIUM)
-"""Of ten generated users, as customers tend to be."""
+"""The plans of ten generated users."""
 _ADMIN_EVERY = 25
 
 
 def wanted(request: Seed) -> SeedData:
-    """Return all that a request asks for: the file's data or the demo set, and the generated users.
+    """Return the data of a request: those of the file or the demo set, and the generated users.
 
     Raises: UsageError `seed.users_invalid`.
     """
@@ -70,7 +70,7 @@ def wanted(request: Seed) -> SeedData:
     if total > USERS_MAX:
         raise UsageError(
             "seed.users_invalid",
-            f"{len(data.users)} users of the file and --users {request.users} are {total}: {USERS_MAX} are allowed",
+            f"{len(data.users)} users of the file and --users {request.users} are {total}, more than {USERS_MAX}",
             hint="give --users a smaller number",
         )
     slugs = [organization.slug for organization in data.organizations]
@@ -79,7 +79,7 @@ def wanted(request: Seed) -> SeedData:
 
 
 def _generated(slugs: Sequence[str], taken: Collection[str]) -> Iterator[SeedUser]:
-    """Yield users without end, in turn in each organization and in none."""
+    """Yield users without end: in turn in each organization, then in none."""
     places = [*slugs, None]
     for number in count(1):
         first, last = _FIRST[number % len(_FIRST)], _LAST[number % len(_LAST)]

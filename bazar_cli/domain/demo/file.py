@@ -1,6 +1,6 @@
-"""The file of `db seed`: JSON in the shape in which bazar shows users and organizations, checked as a whole.
+"""The file of `db seed`: JSON in the shape in which bazar shows users and organizations, checked completely.
 
-Every value that breaks a rule is named with its place; nothing is guessed, and no key is passed over.
+An error names every wrong value with its place. An unknown key is an error too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bazar_cli.domain.texts import from_json
 from bazar_cli.domain.users.users import checked_name, normalized_email
 
 FILE_BYTES = 32 * 1024 * 1024
-"""Enough for as many users as a run makes."""
+"""Enough for `USERS_MAX` users."""
 _SHOWN = 20
-"""So many wrong values are told; the details have the first hundred."""
+"""The number of wrong values in the text; the details have the first `_DETAILED`."""
 _DETAILED = 100
 
 E = TypeVar("E", bound=Enum)
@@ -27,16 +27,16 @@ _Object = Mapping[str, object]
 
 
 def parse(text: str, named: str) -> SeedData:
-    """Return what a file asks for. Parameters: `named` is what messages call the file.
+    """Return the data of a file. Parameters: `named` is its name in messages.
 
-    Raises: UsageError `seed.file_unreadable` for a text that is no JSON, `seed.file_invalid` with every wrong value.
+    Raises: UsageError `seed.file_unreadable` for a text that is not JSON, `seed.file_invalid` with every wrong value.
     """
     try:
         content: object = from_json(text, object_pairs_hook=_once)
     except ValueError as error:
         raise UsageError(
             "seed.file_unreadable",
-            f"{named} is no JSON: {error}",
+            f"{named} is not JSON: {error}",
             hint='write {"organizations": [{"slug", "name"}], "users": [{"email", ...}]}',
         ) from error
     reader = _Reader()
@@ -47,7 +47,7 @@ def parse(text: str, named: str) -> SeedData:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an object that has a key twice: which of the two is meant, nobody knows."""
+    """Refuse an object that has a key twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -74,16 +74,16 @@ def _invalid(named: str, faults: list[tuple[str, str]]) -> UsageError:
 
 
 class _Reader:
-    """Reads one file and notes what is wrong with it."""
+    """Reads one file and collects its wrong values."""
 
     def __init__(self) -> None:
         self.faults: list[tuple[str, str]] = []
-        """Where, and which rule is broken."""
+        """The place of each wrong value, and the rule."""
         self._slugs: dict[str, str] = {}
         """The place of each organization."""
         self._emails: dict[str, str] = {}
         self._owned: dict[str, bool] = {}
-        """Of organizations with owners, whether one of them is active."""
+        """For organizations with owners: whether one of them is active."""
 
     def data(self, content: object) -> SeedData:
         top = self._object("the file", content, {"organizations", "users"})
@@ -91,12 +91,12 @@ class _Reader:
         organizations = [self._organization(f"organizations[{index}]", item) for index, item in enumerate(listed)]
         given = self._list("users", top.get("users"))
         if len(given) > USERS_MAX:
-            self._fault("users", f"there are {len(given)}, {USERS_MAX} are allowed")
+            self._fault("users", f"there are {len(given)}, more than {USERS_MAX}")
             given = []
         users = [self._user(f"users[{index}]", item) for index, item in enumerate(given)]
         for slug, active in self._owned.items():
             if not active:
-                self._fault(self._slugs[slug], f"all owners of {slug} are suspended, and it needs an active one")
+                self._fault(self._slugs[slug], f"all owners of {slug} are suspended; it needs an active one")
         return SeedData(tuple(o for o in organizations if o), tuple(u for u in users if u))
 
     def _organization(self, place: str, item: object) -> SeedOrganization | None:
@@ -131,7 +131,7 @@ class _Reader:
             if slug in found:
                 self._fault(f"{here}.slug", f"{slug} is named twice")
             elif slug not in self._slugs:
-                self._fault(f"{here}.slug", f"{slug} is none of the organizations of this file")
+                self._fault(f"{here}.slug", f"{slug} is not one of the organizations of this file")
             elif role is Role.OWNER:
                 self._owned[slug] = self._owned.get(slug, False) or state is UserState.ACTIVE
             found[slug] = SeedMembership(slug, role)
@@ -143,9 +143,9 @@ class _Reader:
         self.faults.append((place, rule))
 
     def _first(self, places: dict[str, str], value: str, place: str, here: str) -> bool:
-        """Note the place of a value that is to be there once; whether it was not there yet."""
+        """Note the place of a value that may occur once; return False if it occurred before."""
         if value in places:
-            self._fault(here, f"{value} is that of {places[value]} too")
+            self._fault(here, f"{places[value]} has {value} too")
             return False
         places[value] = place
         return True
@@ -189,7 +189,7 @@ class _Reader:
         if isinstance(value, str) and value in known:
             return known[value]
         shown = repr(value[:40]) if isinstance(value, str) else _kind(value)
-        self._fault(place, f"{shown} is none of {', '.join(known)}")
+        self._fault(place, f"{shown} is not valid; choose one of: {', '.join(known)}")
         return default
 
 

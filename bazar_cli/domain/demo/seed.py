@@ -1,7 +1,7 @@
-"""Demo data for a database that nobody's work depends on: what `db seed` is asked, and what became of each part.
+"""Demo data for a database without real users: the request of `db seed`, and the outcome of each part.
 
-Nothing that exists is overwritten. Who was seeded and whom nobody changed since gets what an earlier run did not come
-to; whoever else differs from what is wanted is left as they are, and told.
+Nothing that exists is overwritten. A demo user that an earlier run left incomplete, and that nobody changed, is
+completed. Any other user who differs from the data is not changed, and the result says so.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bazar_cli.domain.users.users import checked_password
 SEED = requires("db.seed", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 
 USERS_MAX = 100_000
-"""So many users a run makes at most, those of a file among them."""
+"""The most users of a run, with those of the file."""
 PASSWORD_VARIABLE = "BAZAR_SEED_PASSWORD"  # noqa: S105 - a name
 REASON = "demo data"
-"""Why a demo user is suspended, for the audit log."""
+"""The reason of a suspension in the audit log."""
 
 
 @dataclass(frozen=True)
 class SeedOrganization:
-    """An organization that is wanted."""
+    """An organization of the data."""
 
     slug: str
     name: str
@@ -37,7 +37,7 @@ class SeedOrganization:
 
 @dataclass(frozen=True)
 class SeedMembership:
-    """A place in an organization that is wanted for a user."""
+    """A membership of a user of the data."""
 
     slug: str
     role: Role = Role.MEMBER
@@ -45,7 +45,7 @@ class SeedMembership:
 
 @dataclass(frozen=True)
 class SeedUser:
-    """A user who is wanted."""
+    """A user of the data."""
 
     email: str
     name: str | None = None
@@ -56,7 +56,7 @@ class SeedUser:
 
 @dataclass(frozen=True)
 class SeedData:
-    """What is wanted, every value checked, no slug or address twice."""
+    """Organizations and users: every value is checked, no slug or address occurs twice."""
 
     organizations: tuple[SeedOrganization, ...] = ()
     users: tuple[SeedUser, ...] = ()
@@ -64,25 +64,25 @@ class SeedData:
 
 @dataclass(frozen=True)
 class Seed:
-    """What `db seed` was asked: the data of a file, or None for the demo set; so many generated users beside them."""
+    """The request of `db seed`: the data of a file, None for the demo set; and how many users to generate."""
 
     data: SeedData | None = None
     users: int = 0
     password: Secret | None = None
-    """The password of users who are created; without one they have none yet."""
+    """The password of new users; without it they have none yet."""
 
 
 class Outcome(str, Enum):
-    """What became of a user or an organization; of a dry run, what would."""
+    """The outcome for a user or an organization; in a dry run the expected one."""
 
     CREATED = "created"
     TAKEN_BACK = "taken-back"
-    """The identity was at Supabase, stamped by this Bazar, and has its user again, with its own id."""
+    """Supabase had an identity with the stamp of this Bazar, which got a user with its id again."""
     COMPLETED = "completed"
-    """An earlier run did not come to all of it."""
+    """An earlier run had left it incomplete."""
     EXISTING = "existing"
     DIFFERS = "differs"
-    """There with other values, and left as it is."""
+    """It exists with other values, and is not changed."""
     FAILED = "failed"
 
     def __str__(self) -> str:
@@ -90,12 +90,12 @@ class Outcome(str, Enum):
 
 
 WRITTEN = (Outcome.CREATED, Outcome.TAKEN_BACK, Outcome.COMPLETED)
-"""What is no matter of looking alone."""
+"""The outcomes for which something is written."""
 
 
 @dataclass(frozen=True)
 class SeededOrganization:
-    """What became of one organization."""
+    """The outcome for one organization."""
 
     slug: str
     name: str
@@ -105,7 +105,7 @@ class SeededOrganization:
 
 @dataclass(frozen=True)
 class SeededUser:
-    """What became of one user; `id` is None for one who could not be made."""
+    """The outcome for one user; `id` is None for a user who could not be created."""
 
     id: uuid.UUID | None
     email: str
@@ -115,7 +115,7 @@ class SeededUser:
 
 @dataclass(frozen=True)
 class Seeded:
-    """What became of all of it."""
+    """The outcome of a run."""
 
     host: str
     database: str
@@ -124,7 +124,7 @@ class Seeded:
     users: tuple[SeededUser, ...]
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many users ended in this way."""
+        """Return how many users have this outcome."""
         return sum(user.outcome is outcome for user in self.users)
 
     @property
@@ -134,12 +134,12 @@ class Seeded:
 
     @property
     def writes(self) -> bool:
-        """Whether something was written; of a dry run, whether something would be."""
+        """Whether something was written; in a dry run, whether something would be."""
         return any(part.outcome in WRITTEN for part in (*self.organizations, *self.users))
 
 
 def seed_id(deployment: uuid.UUID, email: str) -> uuid.UUID:
-    """Return the id of a demo user: the same whenever this deployment makes them, another one in every other."""
+    """Return the id of a demo user: always the same in this deployment, and another one in every other deployment."""
     return uuid.uuid5(deployment, email)
 
 
@@ -147,13 +147,13 @@ def checked_count(users: int) -> int:
     """Return how many users to generate. Raises: UsageError `seed.users_invalid`."""
     if not 0 <= users <= USERS_MAX:
         raise UsageError(
-            "seed.users_invalid", f"--users {users} cannot be made: 0 to {USERS_MAX} are", hint="give another number"
+            "seed.users_invalid", f"--users {users} is not valid", hint=f"give a number from 0 to {USERS_MAX}"
         )
     return users
 
 
 def seed_password(environ: Mapping[str, str]) -> Secret | None:
-    """Return the password that demo users get, where the environment names one.
+    """Return the password for demo users, if the environment has one.
 
     Raises: UsageError `users.password_invalid`, naming the variable.
     """

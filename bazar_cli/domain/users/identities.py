@@ -72,14 +72,14 @@ def end_of_tokens(ended: datetime, lifetime: timedelta) -> datetime:
 
 
 NOBODY = "user_not_found"
-"""Supabase's code for an id that no identity has. Any other 404 comes from something on the way, and proves nothing."""
+"""Supabase's code for an id that no identity has. Any other 404 comes from a gateway, and proves nothing."""
 
 
 class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing (`adapters.supabase.answers`).
 
     Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence; `page` says that
-    something on the way refused it, with a page of its own.
+    a gateway refused it, with a page of its own.
     """
 
     limit: ClassVar[RateLimit | None] = None

@@ -1,7 +1,7 @@
-"""`db seed`: demo users and organizations, each made as its own command makes it, with a Grant and an event of its own.
+"""`db seed`: demo users and organizations, each written by the service of its own command, with a Grant and an event.
 
-Nothing here writes by itself but the event of the run, which comes first: what is made belongs to that run, and a run
-that was killed is finished by the next one.
+This module itself writes only the event of the run, before everything else. All changes have the request id of that
+run. A run that was killed is finished by the next one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
-from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, foresee
+from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, plan_seed
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.interrupts import between_steps
 from bazar_cli.services.orgs import members as member_services
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
 
-_OF_ALL = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
-"""What is no matter of one user: it ends the run."""
-_MEANWHILE = "another command made it meanwhile"
+_ENDS_THE_RUN = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
+"""Errors that do not concern one user only: they end the run."""
+_MEANWHILE = "another command created it meanwhile"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run would do, where, and for whom it was asked."""
+    """The planned changes of a run, and their target."""
 
     place: Place
     environment: str
@@ -56,7 +56,7 @@ class Prepared:
     plan: SeedPlan
 
     def impact(self, command: str) -> Impact:
-        """What would be written, to be agreed to. Parameters: `command` does the same without asking."""
+        """Return the changes, to be confirmed. Parameters: `command` is the command that asks no question."""
         new = [o.wanted.slug for o in self.plan.organizations if o.outcome is Outcome.CREATED]
         counts = {outcome: self.plan.count(outcome) for outcome in Outcome if outcome is not Outcome.FAILED}
         made = [_counted(len(new), "organization")] if new else []
@@ -67,7 +67,7 @@ class Prepared:
                 texts.append(f"{_counted(counts[outcome], 'user')} to be {outcome.value.replace('-', ' ')}")
         return Impact(
             text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
-            question="Make this demo data?",
+            question="Write this demo data?",
             command=command,
             details={
                 "host": self.place.host,
@@ -79,7 +79,7 @@ class Prepared:
         )
 
     def seeded(self) -> Seeded:
-        """The result as it stands now: before anything was written what would be."""
+        """Return the result so far; before a run, the expected one."""
         return Seeded(
             self.place.host,
             self.place.database,
@@ -94,21 +94,21 @@ class Prepared:
         )
 
 
-def seed(gate: Gate, request: Seed, tell: Callable[[str], None], *, dry_run: bool = False) -> Seeded:
-    """Make what is wanted, for whoever was told before what that is; a dry run returns what would be made.
+def seed(gate: Gate, request: Seed, notify: Callable[[str], None], *, dry_run: bool = False) -> Seeded:
+    """Write the demo data without a question; a dry run returns the expected result.
 
     Raises: as `prepare` and `carry_out`.
     """
     prepared = prepare(gate, request, dry_run=dry_run)
-    return prepared.seeded() if dry_run else carry_out(gate, prepared, tell)
+    return prepared.seeded() if dry_run else carry_out(gate, prepared, notify)
 
 
 def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) -> Prepared:
-    """Look at both systems; return what a run would do, having written nothing.
+    """Read both systems, and return the changes of a run. Writes nothing.
 
-    Parameters: `emptied` asks for what it would do once a reset took all rows but the operator's.
+    Parameters: `emptied` plans for the time after a reset, which deletes all rows but the operator's.
     Raises: Refused `db.protected`, `db.unmarked`; UsageError `seed.users_invalid`; Conflict `seed.identity_taken`;
-    Denied, also where the operator lacks what one of the changes needs; BackendUnavailable.
+    Denied, also if the operator may not make one of the changes; BackendUnavailable.
     """
     prepared = gate.perform(
         lambda backends, grant, asked: _prepare(backends, grant, asked, emptied=emptied),
@@ -125,31 +125,31 @@ def _prepare(backends: Backends, grant: Grant, request: Seed, *, emptied: bool) 
     data = wanted(request)
     place, environment, deployment = _allowed(backends, grant)
     return Prepared(
-        place, environment, deployment, request, foresee(backends, grant, data, deployment, emptied=emptied)
+        place, environment, deployment, request, plan_seed(backends, grant, data, deployment, emptied=emptied)
     )
 
 
-def carry_out(gate: Gate, prepared: Prepared, tell: Callable[[str], None]) -> Seeded:
-    """Do what was prepared; return what became of it. Where there is nothing to do nothing is written.
+def carry_out(gate: Gate, prepared: Prepared, notify: Callable[[str], None]) -> Seeded:
+    """Make the prepared changes, and return their outcome. Without changes nothing is written.
 
-    What cannot be done for one user or organization, because somebody was faster or Supabase refuses it, is told in
-    the result, and the others go on. Raises: Refused `db.protected`; Denied; BackendUnavailable, Conflict that are no
-    matter of one user: run it again; KeyboardInterrupt after the changes in hand.
+    If a change of one user or organization fails, because another command was faster or Supabase refused it, the result
+    says so and the other changes are made. Raises: Refused `db.protected`; Denied; BackendUnavailable and Conflict that
+    do not concern one user only: run it again; KeyboardInterrupt, after the changes that have begun.
     """
     if not prepared.plan.writes:
         return prepared.seeded()
     gate.perform(_begin, use_cases.SEED, prepared)
     with between_steps() as ended:
-        workers = WorkerPool(gate, ended, tell)
+        workers = WorkerPool(gate, ended, notify)
         password = prepared.request.password
         _Changes(workers, None if password is None else bcrypt_hash(password)).make(prepared.plan)
     return prepared.seeded()
 
 
 def _allowed(backends: Backends, grant: Grant) -> tuple[Place, str, uuid.UUID]:
-    """Where the demo data would go, and the deployment that stamps it; not into a protected database.
+    """Return the database for the demo data, its environment and its deployment; refuse a protected one.
 
-    The marker is that of the database that is written, whichever one migrations are made by.
+    The marker is read over DATABASE_URL, not over the connection for migrations.
     """
     from bazar_cli.adapters.postgres import marker
 
@@ -166,7 +166,7 @@ def _allowed(backends: Backends, grant: Grant) -> tuple[Place, str, uuid.UUID]:
 
 
 def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
-    """Ask the gate for one change of each kind that comes up: whoever lacks one is denied before the first write."""
+    """Ask the gate for one change of each planned kind, so that a denial comes before the first write."""
 
     def ask(spec: Spec, request: object) -> None:
         gate.authorize(spec, request, dry_run)
@@ -188,13 +188,13 @@ def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
 
 
 def _begin(backends: Backends, grant: Grant, prepared: Prepared) -> None:
-    """Record that this run makes demo data: what it makes bears its request id. The marker is read once more."""
+    """Check the marker again, and record the event of this run."""
     from bazar_cli.adapters.postgres.audit import events
 
     grant.demand(use_cases.SEED)
     place, _, deployment = _allowed(backends, grant)
     if deployment != prepared.deployment:
-        raise Conflict("seed.database_changed", "the database was made anew meanwhile", hint="run it again")
+        raise Conflict("seed.database_changed", "the database was reset or recreated meanwhile", hint="run it again")
     plan = prepared.plan
     after: dict[str, object] = {
         "new_organizations": sum(o.outcome is Outcome.CREATED for o in plan.organizations),
@@ -208,13 +208,13 @@ def _begin(backends: Backends, grant: Grant, prepared: Prepared) -> None:
 
 @dataclass(frozen=True)
 class _Changes:
-    """The changes of one run, in the order that they need of each other."""
+    """Makes the changes of one run, in the order of their dependencies."""
 
     workers: WorkerPool
     bcrypt_hash: Secret | None
 
     def make(self, plan: SeedPlan) -> None:
-        """Owners of new organizations, those organizations, everybody else, at last who is suspended or let in."""
+        """Create owners of new organizations, those organizations, all other users; then memberships; states last."""
         new = [o for o in plan.organizations if o.outcome is Outcome.CREATED]
         owners = list({id(o.owner): o.owner for o in new if o.owner is not None}.values())
         for user in owners:
@@ -226,7 +226,7 @@ class _Changes:
         self.workers.each([u for u in plan.users if u.works and u.state is not None], self._set_state, "states")
 
     def _owns_nothing_yet(self, user: UserPlan, new: set[str]) -> None:
-        """Let who is to own a new organization be created before it: in one that is there, else in none."""
+        """Create an owner before the new organization: in an existing organization, else in none."""
         if user.first is not None and user.first.slug in new:
             user.memberships.insert(0, user.first)
             user.first = None
@@ -246,7 +246,7 @@ class _Changes:
         def create(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
             return user_creation.create(backends, grant, given, chosen_id=user.id)
 
-        with _told(user):
+        with _failure_noted(user):
             made = self.workers.patiently(lambda: gate.perform(create, users.CREATE, request))
             user.id, user.creates = made.user.id, False
             if not made.created:
@@ -257,7 +257,7 @@ class _Changes:
         if owner is not None and owner.outcome is Outcome.FAILED:
             owner = None
         request = CreateOrganization(asked.name, asked.slug, None if owner is None else str(owner.id))
-        with _told(organization):
+        with _failure_noted(organization):
             try:
                 gate.perform(org_services.create, organizations.CREATE, request)
             except Conflict as conflict:
@@ -266,12 +266,12 @@ class _Changes:
                 organization.outcome, organization.note = Outcome.EXISTING, _MEANWHILE
                 return
             if owner is None:
-                organization.note = "owned by whoever ran this"
+                organization.note = "owned by the operator"
             else:
                 owner.memberships = [m for m in owner.memberships if m.slug != asked.slug]
 
     def _add_memberships(self, gate: Gate, user: UserPlan) -> None:
-        with _told(user):
+        with _failure_noted(user):
             for membership in user.memberships:
                 request = AddMember(membership.slug, str(user.id), membership.role)
                 gate.perform(member_services.add, members.ADD, request)
@@ -288,7 +288,7 @@ class _Changes:
                 # The demo data was agreed to as a whole.
                 gate.perform(suspend.suspend, users.SUSPEND, replace(asked, agreed=needed.impact))
 
-        with _told(user):
+        with _failure_noted(user):
             self.workers.patiently(change)
 
 
@@ -297,12 +297,12 @@ def _counted(number: int, what: str) -> str:
 
 
 @contextmanager
-def _told(part: UserPlan | OrganizationPlan) -> Generator[None]:
-    """Note in the result what could not be done for one user or organization; the others go on."""
+def _failure_noted(part: UserPlan | OrganizationPlan) -> Generator[None]:
+    """Note the failure for one user or organization in the result, and go on with the others."""
     try:
         yield
     except (Conflict, NotFound, UsageError) as error:
-        if error.code in _OF_ALL:
+        if error.code in _ENDS_THE_RUN:
             raise
         differs = error.code == "users.differs"
         part.outcome, part.note = Outcome.DIFFERS if differs else Outcome.FAILED, error.message

@@ -1,4 +1,4 @@
-"""What `db seed` would do: both systems read, and compared with what is wanted, before anything is written."""
+"""The plan of `db seed`: both systems are read and compared with the data, before anything is written."""
 
 from __future__ import annotations
 
@@ -20,70 +20,71 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _FEW = 25
-"""So many are asked for one by one; beyond that the whole list is read, which costs a scan for each thousand."""
-_LOOKED_FOR = 1000
-"""So many that the list did not show are looked for; beyond that so much is missing that a few do not matter."""
+"""Up to this number users are read one by one; for more the whole list is read, a table scan for each thousand."""
+_READ_BY_ID_MOST = 1000
+"""The most users missing from the list that are read one by one."""
 _SHOWN = 20
 
 
 @dataclass
 class UserPlan:
-    """One user who is wanted, what is to be done for them, and what became of that so far."""
+    """One user of the data, the planned changes, and their outcome so far."""
 
     wanted: SeedUser
     id: uuid.UUID
     outcome: Outcome
     note: str = ""
     creates: bool = False
-    """To be created; where they are there, unfinished, to be finished."""
+    """The user is to be created, or an unfinished creation is to be finished."""
     first: SeedMembership | None = None
-    """The membership that the creation gives."""
+    """The membership that is created with the user."""
     memberships: list[SeedMembership] = field(default_factory=list[SeedMembership])
-    """Those to be added after it."""
+    """The memberships that are added later."""
     state: UserState | None = None
-    """The state to be brought about at last, in both systems; None where it is so."""
+    """The state to set last, in both systems; None if they have it."""
 
     @property
     def works(self) -> bool:
-        """Whether there is something to do for them."""
+        """Whether there is a change to make."""
         return self.outcome in WRITTEN
 
 
 @dataclass
 class OrganizationPlan:
-    """One organization that is wanted, and what became of it so far."""
+    """One organization of the data, and its outcome so far."""
 
     wanted: SeedOrganization
     outcome: Outcome
     note: str = ""
     owner: UserPlan | None = None
-    """Who is to own a new one; without one the operator does."""
+    """The owner of a new organization; None for the operator."""
 
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """All that is to be done, in the order in which it was wanted."""
+    """All planned changes, in the order of the data."""
 
     organizations: tuple[OrganizationPlan, ...]
     users: tuple[UserPlan, ...]
 
     def count(self, outcome: Outcome) -> int:
-        """Return for how many users this is foreseen."""
+        """Return how many users have this outcome."""
         return sum(user.outcome is outcome for user in self.users)
 
     @property
     def writes(self) -> bool:
-        """Whether anything is to be written."""
+        """Whether there is a change to make."""
         return any(part.outcome in WRITTEN for part in (*self.organizations, *self.users))
 
 
-def foresee(
+def plan_seed(
     backends: Backends, grant: Grant, data: SeedData, deployment: uuid.UUID, *, emptied: bool = False
 ) -> SeedPlan:
-    """Compare both systems with what is wanted; `emptied` takes all rows but the operator's for gone.
+    """Compare both systems with the data, and return the plan.
 
-    Raises: Conflict `seed.identity_taken` where an address has an identity that is not this Bazar's, or is another
-    user's here; BackendUnavailable.
+    Parameters: `emptied` plans as if all rows but the operator's were deleted.
+    Raises: Conflict `seed.identity_taken` where the identity of an address belongs to another Bazar or to another user;
+    BackendUnavailable.
     """
     from bazar_cli.adapters.postgres import demo_data
 
@@ -95,7 +96,7 @@ def foresee(
     if emptied:
         stored, names = {e: u for e, u in stored.items() if u.id == grant.operator.id}, {}
     found = _identities(backends, grant, data.users, stored, ids)
-    # Of two identities with one address, which single sign-on allows, the own one counts.
+    # Single sign-on allows two identities with one address: the one of this deployment counts.
     living = sorted((i for i in found if not i.is_deleted), key=lambda i: i.deployment == deployment)
     by_email = {identity.email: identity for identity in living}
     by_id = {identity.id: identity for identity in found}
@@ -117,7 +118,7 @@ def _identities(
     stored: Mapping[str, StoredUser],
     ids: Sequence[uuid.UUID],
 ) -> list[StoredIdentity]:
-    """The identities that have one of the addresses, or one of the ids that are to be given."""
+    """Return the identities that have one of the addresses, or one of the planned ids."""
     from bazar_cli.adapters.postgres import demo_data
     from bazar_cli.adapters.postgres.users import identities
 
@@ -130,9 +131,9 @@ def _identities(
     if len(emails) > _FEW:
         listed = (identity for page in admin.every() for identity in page.identities)
         seen = [identity for identity in listed if identity.email in emails or identity.id in wanted]
-        # The list may skip some: who must be there is asked for by id.
+        # The list may skip some, so existing users are also read by id.
         skipped = {user.id for user in stored.values()}.difference(identity.id for identity in seen)
-        return [*seen, *(i for i in map(admin.get, sorted(skipped)[:_LOOKED_FOR]) if i is not None)]
+        return [*seen, *(i for i in map(admin.get, sorted(skipped)[:_READ_BY_ID_MOST]) if i is not None)]
     found: list[StoredIdentity | None] = []
     for user, user_id in zip(users, ids, strict=True):
         there = stored.get(user.email)
@@ -144,7 +145,7 @@ def _identities(
 
 @dataclass
 class _Comparison:
-    """Compares one user after the other; `refused` are those whose address is somebody else's at Supabase."""
+    """Compares users one by one; `refused` are the addresses with a foreign identity at Supabase."""
 
     deployment: uuid.UUID
     by_email: Mapping[str, StoredIdentity]
@@ -157,7 +158,7 @@ class _Comparison:
         return self._missing(user) if stored is None else self._there(user, stored)
 
     def _missing(self, user: SeedUser) -> UserPlan:
-        """Somebody to be created, or taken back by the identity that they had."""
+        """Plan a user without a row: to be created, or taken back with an existing identity."""
         identity = self.by_email.get(user.email)
         suspended = UserState.SUSPENDED if user.state is UserState.SUSPENDED else None
         if identity is None:
@@ -165,7 +166,7 @@ class _Comparison:
         else:
             plan = UserPlan(user, identity.id, Outcome.TAKEN_BACK, state=suspended)
             if identity.deployment is None:
-                self.refused.append((user.email, "an identity that bazar did not make"))
+                self.refused.append((user.email, "an identity that bazar did not create"))
             elif identity.deployment != self.deployment:
                 self.refused.append((user.email, "the identity of another Bazar"))
             elif identity.id in self.taken:
@@ -177,12 +178,12 @@ class _Comparison:
         return plan
 
     def _free_id(self, email: str) -> uuid.UUID:
-        """The id that this address always gets; another one where somebody has it who changed the address."""
+        """Return the fixed id of this address; another one if a user who changed their address has it."""
         found = seed_id(self.deployment, email)
         return time_ordered_uuid() if found in self.taken or found in self.by_id else found
 
     def _there(self, user: SeedUser, stored: StoredUser) -> UserPlan:
-        """Somebody who is there: as wanted, unfinished by an earlier run, or with other values."""
+        """Plan a user with a row: as in the data, incomplete from an earlier run, or with other values."""
         plan = UserPlan(user, stored.id, Outcome.EXISTING)
         missing = [m for m in user.organizations if m.slug not in stored.roles]
         different = self._different(user, stored)
@@ -199,7 +200,7 @@ class _Comparison:
         elif missing or state or stored.pending:
             plan.outcome, plan.state = Outcome.COMPLETED, state
             plan.creates = stored.pending is Pending.CREATE
-            # Of who is unfinished, the one that the creation was begun with.
+            # For an unfinished creation, the membership that it began with.
             plan.first = next((m for m in user.organizations if m.slug in stored.roles), None)
             plan.memberships = missing
         return plan
@@ -217,18 +218,18 @@ class _Comparison:
         return different
 
     def _is_unfinished(self, user: SeedUser, stored: StoredUser) -> bool:
-        """Whether what is pending leads to what is wanted."""
+        """Whether the pending change leads to the values of the data."""
         if stored.pending is Pending.CREATE:
             return not stored.adopted and len(stored.roles) <= 1
         wanted = Pending.SUSPEND if user.state is UserState.SUSPENDED else Pending.RESTORE
         return stored.pending is wanted
 
     def _state(self, user: SeedUser, stored: StoredUser) -> UserState | None:
-        """The state that is yet to be brought about, where an earlier run may not have come to it."""
+        """Return the state that an earlier run did not set; None if it did."""
         if user.state is UserState.SUSPENDED:
             return None if stored.state is UserState.SUSPENDED and stored.pending is None else UserState.SUSPENDED
         identity = self.by_id.get(stored.id)
-        # Taken back while it bore a ban of bazar's; one for some hours was set by somebody else, and ends.
+        # It was taken back with a ban of bazar. A shorter ban was set by another program, and ends by itself.
         banned = identity is not None and identity.is_banned_for_good(self.now)
         return UserState.ACTIVE if stored.pending is Pending.RESTORE or banned else None
 
@@ -242,7 +243,7 @@ def _organization(wanted: SeedOrganization, names: Mapping[str, str], users: Seq
 
 
 def _owner(slug: str, users: Sequence[UserPlan]) -> UserPlan | None:
-    """The first who is wanted as its active owner and whom there is something to do for: others are left alone."""
+    """Return the first active owner of the data with a change to make: other users are not changed."""
     for user in users:
         owns = any(m.slug == slug and m.role is Role.OWNER for m in user.wanted.organizations)
         if owns and user.works and user.wanted.state is UserState.ACTIVE:
@@ -257,6 +258,6 @@ def _taken(refused: Sequence[tuple[str, str]]) -> Conflict:
     return Conflict(
         "seed.identity_taken",
         f"nothing was written: at Supabase {', '.join(named)}",
-        hint="take such an identity in with `bazar users adopt EMAIL`, delete it at Supabase, or seed other addresses",
+        hint="adopt such an identity with `bazar users adopt EMAIL`, delete it at Supabase, or seed other addresses",
         details={"users": [{"email": email, "identity": what} for email, what in refused]},
     )

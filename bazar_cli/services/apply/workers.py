@@ -1,7 +1,7 @@
-"""Many changes of a kind at once: a few threads, each with a gate and connections of its own.
+"""Many changes of one kind in parallel: a few threads, each with its own gate and connections.
 
-Whoever works looks before each change whether the command is to end: Ctrl-C, and an error that ends all, wait for the
-changes in hand and let none begin. An answer that Supabase limits is waited out.
+Each thread checks before a change whether the command is to end. After Ctrl-C, and after an error that ends the run,
+changes that have begun are finished and no other begins. A rate limit of Supabase is waited out.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WORKERS = 6
-"""More would make Supabase no faster, and a pooler of a small project has 15 connections."""
+"""More threads would not be faster at Supabase, and the pooler of a small project has 15 connections."""
 _EACH = 4
-"""For fewer changes than this a thread and its connections cost more than they save."""
-_TELL_SECONDS = 2.0
-_LOOK_SECONDS = 0.2
+"""The fewest changes for each thread: below, its connections cost more than it saves."""
+_PROGRESS_SECONDS = 2.0
+_PAUSE_SECONDS = 0.2
 PATIENCE_SECONDS = 300.0
-"""How long one change waits, in all, for a Supabase that limits how often it is asked."""
+"""The longest time that one change waits for rate limits of Supabase."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 class WorkerPool:
     """Runs changes until all are done or the command is to end.
 
-    Parameters: `ended` says whether a signal waits; `tell` hears of the progress, from the calling thread.
+    Parameters: `ended` says whether a signal was received; `notify` gets the progress, in the calling thread.
     """
 
-    def __init__(self, gate: Gate, ended: Callable[[], bool], tell: Callable[[str], None]) -> None:
+    def __init__(self, gate: Gate, ended: Callable[[], bool], notify: Callable[[str], None]) -> None:
         self._gate = gate
         self._ended = ended
-        self._tell = tell
+        self._notify = notify
         self._broken = False
-        """An error ends all."""
+        """An error ends the run."""
 
     def each(self, items: Sequence[T], change: Callable[[Gate, T], None], doing: str) -> None:
-        """Run `change` for every item, in no order. Parameters: `doing` names it for the progress.
+        """Run `change` for every item, in any order. Parameters: `doing` names the change in the progress.
 
-        Returns early where a signal waits. Raises: what the first one raised that failed, once those in hand ended.
+        Returns early after a signal. Raises: the error of the first change that failed, after the others ended.
         """
         left = deque(items)
         workers = max(1, min(WORKERS, len(items) // _EACH))
@@ -60,11 +60,11 @@ class WorkerPool:
             pool = ThreadPoolExecutor(workers, thread_name_prefix="bazar-worker")
             try:
                 working = [pool.submit(self._work, gate, change, left) for gate in gates]
-                while wait(working, timeout=_TELL_SECONDS).not_done:
+                while wait(working, timeout=_PROGRESS_SECONDS).not_done:
                     if not self.stops():
-                        self._tell(f"{doing}: {len(items) - len(left)} of {len(items)}")
+                        self._notify(f"{doing}: {len(items) - len(left)} of {len(items)}")
             except KeyboardInterrupt:
-                # A second one: the process ends at once, and takes the connections of the changes in hand with it.
+                # The second Ctrl-C: the process ends at once, without closing the connections of the threads.
                 self._broken = True
                 stack.pop_all()
                 pool.shutdown(wait=False)
@@ -74,13 +74,13 @@ class WorkerPool:
                 one.result()
 
     def stops(self) -> bool:
-        """Whether no further change is to begin."""
+        """Whether no further change may begin."""
         return self._broken or self._ended()
 
     def patiently(self, change: Callable[[], T]) -> T:
-        """Run one change, and again after a pause while Supabase limits how often it is asked.
+        """Run one change, and repeat it after a pause while Supabase limits requests.
 
-        Raises: what `change` raises, also when it was limited for too long or the command is to end.
+        Raises: what `change` raises, also after too long a wait, and when the command is to end.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         for pause in _pauses():
@@ -91,7 +91,7 @@ class WorkerPool:
                     raise
                 named = error.limit.retry_after
                 seconds = pause if named is None else named
-                if time.monotonic() + seconds > deadline or poll(self.stops, seconds=seconds, pause=_LOOK_SECONDS):
+                if time.monotonic() + seconds > deadline or poll(self.stops, seconds=seconds, pause=_PAUSE_SECONDS):
                     raise
         raise AssertionError("pauses have no end")
 
@@ -103,7 +103,7 @@ class WorkerPool:
                 except IndexError:
                     return
                 change(gate, item)
-        except BaseException:  # whatever it is, nothing else begins
+        except BaseException:  # also Ctrl-C: no other change may begin
             self._broken = True
             raise
 

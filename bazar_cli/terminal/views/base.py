@@ -19,7 +19,7 @@ Texts = Mapping[str, Callable[[Any], str]]
 """By the name of a field, functions of its value before it becomes JSON."""
 
 _TO_THE_SECOND = frozenset({"created_at", "occurred_at"})
-"""Times that nobody types back, as --if-unchanged-since takes updated_at: a table has room for more without parts."""
+"""Times that a table shows in seconds. Nobody types them back, while --if-unchanged-since takes `updated_at`."""
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -101,36 +101,33 @@ class View(Generic[T]):
         value = attrgetter(self.identifier)(item)
         return None if value is None else str(value)
 
-    def cell(self, item: T, name: str) -> str:
-        """Return one field as a CSV cell: empty for nothing, `true` and `false` for truth values."""
-        return self._cell(name, self.record.getters[name](item))
+    def cell(self, name: str) -> Callable[[T], str]:
+        """Return the function for one field as a CSV cell: empty for None, `true` and `false` for truth values."""
+        return _through(self.record.getters[name], self.cells.get(name) or self._text)
 
-    def table_cell(self, item: T, name: str) -> str:
-        """Return one field or column for people: a table has `yes` and `no` for truth values."""
-        value = self._column(item, name)
-        if name in self.shown:
-            return self.shown[name](value)
-        if isinstance(value, bool) and name not in self.cells:
-            return "yes" if value else "no"
-        if name in _TO_THE_SECOND and isinstance(value, datetime):
-            value = value.replace(microsecond=0)
-        return self._cell(name, value)
+    def table_cell(self, name: str) -> Callable[[T], str]:
+        """Return the function for one field or column in a table, which has `yes` and `no` for truth values."""
+        text = self.shown.get(name) or self.cells.get(name) or self._text_for_people
+        return _through(self._column(name), _to_the_second(text) if name in _TO_THE_SECOND else text)
 
-    def drawn_cell(self, item: T, name: str) -> str:
-        """Return one field or column of a list on a terminal."""
-        return self.drawn[name](self._column(item, name)) if name in self.drawn else self.table_cell(item, name)
+    def drawn_cell(self, name: str) -> Callable[[T], str]:
+        """Return the function for one field or column of a list on a terminal."""
+        return _through(self._column(name), self.drawn[name]) if name in self.drawn else self.table_cell(name)
 
     def table_lines(self, item: T, name: str) -> tuple[str, ...]:
         """Return the lines that one field of a single result has in its table."""
-        return self.lines[name](self._column(item, name)) if name in self.lines else (self.table_cell(item, name),)
+        return self.lines[name](self._column(name)(item)) if name in self.lines else (self.table_cell(name)(item),)
 
-    def _column(self, item: T, name: str) -> Any:
-        return (self.columns.get(name) or self.record.getters[name])(item)
+    def _column(self, name: str) -> Callable[[T], object]:
+        return self.columns.get(name) or self.record.getters[name]
 
-    def _cell(self, name: str, value: object) -> str:
-        if name in self.cells:
-            return self.cells[name](value)
+    def _text_for_people(self, value: object) -> str:
+        return ("yes" if value else "no") if isinstance(value, bool) else self._text(value)
+
+    def _text(self, value: object) -> str:
         found = self.record.encoded(value)
+        if isinstance(found, str):
+            return found
         if found is None:
             return ""
         if isinstance(found, bool):
@@ -138,6 +135,14 @@ class View(Generic[T]):
         if isinstance(found, list):
             return ";".join(map(str, cast("list[object]", found)))
         return str(found)
+
+
+def _through(get: Callable[[T], object], text: Callable[[Any], str]) -> Callable[[T], str]:
+    return lambda item: text(get(item))
+
+
+def _to_the_second(text: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: text(value.replace(microsecond=0) if isinstance(value, datetime) else value)
 
 
 def created_cell(*, created: bool, planned: bool) -> str:

@@ -25,7 +25,7 @@ class Record(Generic[T]):
 
     Parameters: `kind` is a dataclass, whose fields are all shown, or `paths` names what is shown: attributes, some of
     a part such as `place.host`. The last word of a path is the field's name unless `renamed` maps the path to another
-    one. `computed` maps names to functions of the result; those that are no path follow the other fields.
+    one. `computed` maps names to functions of the result; names that are not among the paths follow the other fields.
     """
 
     def __init__(

@@ -99,6 +99,6 @@ def test_session_that_others_can_read(signed_out: Bazar, member: Someone) -> Non
     session_file(signed_out).chmod(0o644)
     done = signed_out("auth", "status", "-o", "json")
     assert (done.code, done.error["code"]) == (4, "auth.session_unreadable")
-    assert f"chmod 600 '{session_file(signed_out)}'" in done.error["hint"]
+    assert f"chmod 600 {session_file(signed_out)}" in done.error["hint"]
     sign_in(signed_out, member).ok()
     signed_out("auth", "status").ok()

@@ -54,7 +54,7 @@ def test_profile_file_that_others_can_change(nobody: Bazar, folder: Path, mode: 
     path.chmod(mode)
     done = nobody("users", "me", "-o", "json")
     assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable")
-    assert done.error["hint"] == f"chmod 600 '{path}'"
+    assert done.error["hint"] == f"chmod 600 {path}"
     path.chmod(0o600)
     assert nobody("users", "me").code == 4
 
@@ -65,7 +65,7 @@ def test_secret_file_that_others_can_read(nobody: Bazar, folder: Path) -> None:
     done = nobody("users", "me", "-o", "json")
     assert (done.code, done.out, done.error["code"]) == (2, "", "config.unreadable")
     assert str(path) in done.error["message"]
-    assert f"chmod 600 '{path}'" in done.error["hint"]
+    assert f"chmod 600 {path}" in done.error["hint"]
     assert "hidden" not in done.err
     path.chmod(0o600)
     nobody("config", "show").ok()
@@ -142,7 +142,7 @@ def test_folder_that_was_made_read_only(nobody: Bazar, folder: Path) -> None:
     folder.chmod(0o500)
     done = nobody("config", "profiles", "use", "staging", "-o", "json")
     assert (done.code, done.error["code"]) == (2, "files.unwritable")
-    assert f"chmod u+w '{folder}'" in done.error["hint"]
+    assert f"chmod u+w {folder}" in done.error["hint"]
     assert (folder.stat().st_mode & 0o7777, (folder / "profiles.toml").read_text()) == (0o500, before)
 
 

@@ -101,7 +101,7 @@ def test_a_profile_that_somebody_edited_shows_no_query(nobody: Bazar) -> None:
         (" {}", "begins with white space"),
         ('"{}"', "begins and ends with quotes"),
         ("BAZAR_TOKEN={}", "begins with BAZAR_TOKEN="),
-        ("{}\u00e9", "no JSON Web Token"),
+        ("{}\u00e9", "not a JSON Web Token"),
     ],
 )
 def test_a_token_that_no_header_can_hold(signed_out: Bazar, people: People, form: str, said: str) -> None:

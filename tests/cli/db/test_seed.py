@@ -124,7 +124,7 @@ def test_every_wrong_value_stands_on_a_line_of_its_own(nobody: Bazar) -> None:
     refused = nobody("db", "seed", "--file", "-", stdin='{"users": [{"email": "x", "plan": "gold"}]}')
     assert refused.code == 2
     assert "error: standard input has 2 wrong values, and nothing was written\n  users[0].email: 'x' is" in refused.err
-    assert "\n  users[0].plan: 'gold' is none of free, plus, premium\nhint: " in refused.err
+    assert "\n  users[0].plan: 'gold' is not valid; choose one of: free, plus, premium\nhint: " in refused.err
 
 
 @pytest.mark.parametrize("protected", [True, None], ids=["protected", "unmarked"])

@@ -263,7 +263,10 @@ def test_who_is_no_superuser_is_told_of_no_options(tmp_path: Path, people: Peopl
     someone = people.user(plan=Plan.PREMIUM)
     people.identity(someone)
     done = signed_in(tmp_path, people, someone, auth_keys, proven=True)("doctor", "-o", "json").ok()
-    assert f"with bazar doctor is for superusers, and {someone.email} is none" in done.json["items"][9]["detail"]
+    assert (
+        f"with bazar doctor is for superusers, and {someone.email} is not a superuser"
+        in done.json["items"][9]["detail"]
+    )
 
 
 def test_csv_names_the_rows(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys) -> None:

@@ -27,12 +27,12 @@ AsUser = Callable[[Someone], Bazar]
 
 @pytest.fixture(autouse=True)
 def nobody_else_pending(people: People) -> None:
-    """What other tests of this worker left pending is none of these tests' business."""
+    """Remove users whom other tests of this worker left pending."""
     people.sql("DELETE FROM bazar.users WHERE pending IS NOT NULL")
 
 
 def fix_of(done: Done) -> dict[str, Any]:
-    """The check that says what was fixed."""
+    """Return the check that says what was fixed."""
     return next(check for check in done.json["items"] if check["check"] == "fix")
 
 
@@ -43,7 +43,7 @@ def stamped(people: People, someone: Someone) -> None:
 
 
 def leased(people: People, someone: Someone) -> None:
-    """Let a command hold somebody."""
+    """Let a command hold the lease of a user."""
     people.sql(
         "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE id = %s",
         someone.id,
@@ -51,7 +51,7 @@ def leased(people: People, someone: Someone) -> None:
 
 
 def pending_of(people: People, someone: Someone) -> str | None:
-    """What is pending of somebody who is there."""
+    """Return what is pending of a user who is there."""
     row = people.row(someone)
     assert row is not None
     return row["pending"]
@@ -128,7 +128,7 @@ def test_nobody_signed_in(signed_out: Bazar) -> None:
 
 
 def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, people: People) -> None:
-    """A command that was killed a moment ago looks like one that lives, until its lease ends."""
+    """A command that was killed a moment ago looks alive until its lease ends."""
     held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
     leased(people, held)
     with ThreadPoolExecutor() as threads:
@@ -311,7 +311,7 @@ def test_supabase_that_goes_silent_is_asked_about_nobody_else(admin: Bazar, peop
 
 
 def test_who_is_no_longer_being_deleted_stays(admin: Bazar, people: People) -> None:
-    """Somebody settles the user after the list was read: the deletion that it said is asked for no more."""
+    """Another command settles the user after the list was read, so the deletion is not asked for."""
     first, kept = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
     people.identity(kept)
 

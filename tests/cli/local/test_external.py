@@ -60,7 +60,7 @@ def test_waits_for_the_database_and_runs_only_auth(
     assert (other.code, other.out, other.error["code"]) == (6, "", "local.other_database")
     reset = home("local", "reset", "--confirm", "local", "-o", "json").ok()
     assert reset.json["data_deleted"] is False
-    assert "left as it is" in reset.err
+    assert "is not changed" in reset.err
     with psycopg.connect(real) as connection:
         (users,) = connection.execute("SELECT count(*) FROM bazar.users").fetchall()
     assert users == (2,)

@@ -25,7 +25,7 @@ def test_two_starts_at_once_make_one_stack(shared: Shared) -> None:
     assert [made[name] for name in same] == [found[name] for name in same]
     assert (made["superuser_email"], made["profile"]) == (DEFAULT_SUPERUSER, "local")
     assert made["data_dir"] == str(shared.bazar.home / "data")
-    assert "Making a Postgres data folder" in shared.starts[0].err
+    assert "Creating a Postgres data folder" in shared.starts[0].err
     assert all(done.err.endswith(NEXT) for done in shared.starts)
     assert postmasters(shared.bazar) == 1
 

@@ -42,7 +42,7 @@ def test_every_step_and_what_would_change_it(as_user: AsUser, people: People) ->
     assert (check.code, check.json["reason"]) == (9, no["decision"])
     table = bazar("plans", "explain", "users:read").ok().out.splitlines()
     assert table[0] == "allowed\tyes"
-    assert f"steps\tyes user {me.email}: no superuser" in table
+    assert f"steps\tyes user {me.email}: not a superuser" in table
     assert "steps\tyes role: the target decides: oneself, and users who share an organization" in table
     assert [line for line in table if line.startswith("changes")] == ["changes\t"]
 

@@ -28,7 +28,7 @@ def test_adopted_user_is_shown(admin: Bazar, people: People, unique_email: Email
     assert (done.json["adopted"], done.json["pending"], done.err) == (True, None, "")
     again = admin("users", "adopt", someone.email, *JSON).ok()
     assert again.json["adopted"] is False
-    assert "was a user already" in again.err
+    assert "is already a user" in again.err
 
 
 def test_banned_and_unconfirmed_are_told(admin: Bazar, people: People, unique_email: Email) -> None:

@@ -115,7 +115,7 @@ def test_bad_value(admin: Bazar, words: list[str], code: str) -> None:
     if words[0] == "--output":
         done = admin("users", "list", *words)
         assert (done.code, done.out) == (2, "")
-        assert "none of table, json" in done.err
+        assert "choose one of: table, json" in done.err
         return
     assert (done.code, done.out) == (2, "")
     assert done.error["code"] == code

@@ -1,7 +1,7 @@
 """A create that is held up longer than its lease, by SIGSTOP or a sleeping laptop, while another command goes on.
 
-The moment is between two lines of one process, which no signal from outside hits on purpose: so the other
-command runs from inside, right before the lease is looked at or right before Supabase is asked.
+No signal from outside can hit the moment between two lines of a process. So the other command runs inside it, right
+before the lease is checked or right before Supabase is asked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MINE, THEIRS = "Mine-and-long-1", "Theirs-and-long-2"
 
 @pytest.fixture(params=["before the lease is looked at", "before Supabase is asked"])
 def held_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, people: People) -> Interrupt:
-    """Let something happen once in the middle of a create, after its lease ran out."""
+    """Run something once in the middle of a create, after its lease ran out."""
 
     def arrange(meanwhile: Callable[[], None]) -> None:
         waiting = [meanwhile]

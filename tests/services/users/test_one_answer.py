@@ -1,7 +1,7 @@
-"""Each operation on both systems answers the same to the same fault of Supabase Auth.
+"""Every operation on both systems ends in the same way with the same fault of Supabase Auth.
 
-A key that is not taken is `supabase.key_refused` (6), whatever was to be done. Anything else that is no answer is exit
-code 7: `supabase.unavailable` where nothing was begun, else the code of what is not finished. Run again, it is done.
+A refused key is `supabase.key_refused` (6). Any other failure is exit code 7: `supabase.unavailable` where nothing was
+begun, else the code of the unfinished operation. The same command run again finishes it.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ Answer = Callable[[], httpx.Response | None]
 
 @dataclass(frozen=True)
 class Operation:
-    """What is done to somebody, and the code of an error when it is not finished."""
+    """An operation on a user, and the code of its error when it is not finished."""
 
     arrange: Arrange
     run: Run
     unfinished: str
     looks_first: bool = False
-    """It looks at Supabase before it begins anything."""
+    """It looks at Supabase before it writes anything."""
     limited: str | None = None
-    """The code for 429 where it is not that of what is not finished."""
+    """The code for 429, if it is another one than `unfinished`."""
 
 
 def performed(service: Callable[..., object], spec: Spec, request: Callable[[Someone], Any]) -> Run:
@@ -214,7 +214,7 @@ def test_what_is_no_answer(people: People, ruler: Someone, operation: Operation,
 
 @pytest.mark.parametrize("operation", [o for o, what in OPERATIONS.items() if what.limited is None], indirect=True)
 def test_what_was_begun_stays_begun(people: People, ruler: Someone, operation: Operation) -> None:
-    """An operation that goes on with what an earlier run began says what it says of its own."""
+    """An operation that goes on with an unfinished change ends with the same code as one that begins."""
     for name in ("dropped", "503", "404 of a gateway", "200 as a page"):
         answer = NO_ANSWER[name]
         someone = operation.arrange(people)
@@ -233,7 +233,7 @@ def test_what_was_begun_stays_begun(people: People, ruler: Someone, operation: O
 @WHERE
 @pytest.mark.parametrize("fault", ["403 as a page", "dropped", "404 of a gateway", "200 as a page"])
 def test_the_doctor_leaves_what_it_cannot_finish(people: People, fault: str, reads: bool) -> None:
-    """It says why of each, and asks no service again that gave no answer."""
+    """It says why for each user, and does not ask a service again that gave no answer."""
     doctor = known(people, plan=Plan.PREMIUM, superuser=True)
     left = {
         Pending.CREATE: people.user(pending=Pending.CREATE),

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from bazar_cli.adapters.postgres.rows import estimated_rows
+from bazar_cli.adapters.postgres.row_estimates import estimated_rows
 from bazar_cli.domain.db.migrations import LostTable
 from bazar_cli.domain.db.reset import AuditLog
 

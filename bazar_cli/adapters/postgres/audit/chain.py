@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
 SHOWN = 10
-"""How many findings are told of; the first one is what matters."""
+"""How many findings are reported; the first one matters most."""
 
 # Nothing of another schema can stand in for a function or operator of Postgres, and a policy that hides rows is an
 # error instead of a shorter log.
@@ -97,9 +97,9 @@ _REPEATED = f"""
     UNION ALL SELECT event_id, NULL FROM bazar.audit_unsealed GROUP BY event_id HAVING count(*) > 1
     LIMIT %(shown)s
 """  # noqa: S608 - constants
-# occurred_at is when the transaction began, and seq is given when the event is written: an older time beside a higher
-# number is a transaction that was open for so long, a clock that was set back, or a time that somebody wrote by hand.
-# Seals are not asked: those of a backlog are much younger than their events.
+# occurred_at is when the transaction began, and seq is given when the event is written. An older time with a higher
+# number comes from a long transaction, a clock that was set back, or a time that was written by hand. Times of seals do
+# not count: those of a backlog are much younger than their events.
 _OUT_OF_ORDER = """
     SELECT e.id, e.use_case, e.occurred_at
     FROM (SELECT a.id, a.seq, a.use_case, a.occurred_at,
@@ -107,7 +107,7 @@ _OUT_OF_ORDER = """
           FROM bazar.audit_events a) e
     WHERE e.occurred_at < e.latest - interval '1 hour' ORDER BY e.seq LIMIT %(shown)s
 """
-# Of one seal the last event that is still there, or the last one before an entry of it.
+# The last event of one seal that still exists, or the last one before an entry of it.
 _LAST = """
     SELECT max(e.seq)
     FROM bazar.audit_seals s CROSS JOIN LATERAL generate_series(0, length(s.entries) / 48 - 1) AS n (i)
@@ -169,7 +169,7 @@ class _BrokenEvent(NamedTuple):
 
 
 _Placed = tuple[float, Finding]
-"""A finding with where it stands in the log: the `seq` of its event, or of those beside it."""
+"""A finding with its place in the log: the `seq` of its event, or one between those of its neighbours."""
 
 
 def _seals(connection: Connection) -> list[_Placed]:
@@ -193,7 +193,7 @@ def _events(connection: Connection) -> list[_Placed]:
     before = 0.0
     for event in fetch_all(connection, _BrokenEvent, _BROKEN_EVENTS, {"shown": SHOWN}):
         if event.seq is None:
-            # Of an event that is gone only its neighbours tell where it was.
+            # The place of an event that is gone is between its neighbours.
             assert event.position is not None, "without a row and a place in the queue it has an entry in a seal"
             before = max(before, _last(connection, event.position, event.i) or _last(connection, event.position - 1))
         found.append((before + 0.5 if event.seq is None else event.seq, _finding(event)))

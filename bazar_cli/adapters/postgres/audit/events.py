@@ -34,7 +34,7 @@ class Change:
 
     Organizations are named in two places only, of which readers see their own (`domain.audit.as_seen_by`):
     `organization` is the slug of the one that the event belongs to, `organizations` are others, each with its id. The
-    target's own name stands under `email` or `slug`: by it who is gone is found.
+    target's own name stands under `email` or `slug`: a deleted target is found by it.
     """
 
     target_type: Literal["user", "organization", "database", "plan"]

@@ -1,9 +1,9 @@
-"""The audit log read: events within the operator's reach, by key, so that every page costs the same.
+"""Reads the audit log: events within the operator's reach, by key, so that every page costs the same.
 
-An answer is made of lanes: parts that each follow one index in the order of the list and stop at the page's end.
-For a superuser there is one lane for each target, use case and organization that the filters name; for others one for
-each of their organizations, one for themselves, one for each user whom they share an organization with, and one for
-the deletions of those with whom they shared one: that event names the organizations, nothing else does any more.
+A query has several lanes. Each follows one index in the order of the list and stops at the page's end. A superuser has
+one lane for each target, use case and organization that the filters name. Others have a lane for each of their
+organizations, one for themselves, one for each user in one of these organizations, and one for deleted users who were
+in one of them: only the event of a deletion still names their organizations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _COLUMNS = (
     " e.organization_id, e.before, e.after, e.reason, e.request_id, e.seq"
 )
 _MINE = "%(organizations)s::uuid[]"
-# The four lanes of who is no superuser; no event is in two. Denials are for superusers and for who was denied.
+# The four lanes of an operator who is not a superuser; no event is in two. A denial is seen by superusers and by the
+# operator who was denied.
 _OTHERS_DENIALS = "(e.outcome <> 'denied' OR e.operator_id = %(oneself)s)"
 _IN_ORGANIZATIONS = (f"unnest({_MINE}) AS o (id)", f"e.organization_id = o.id AND {_OTHERS_DENIALS}")
 _BY_ONESELF = ("", f"e.operator_id = %(oneself)s AND coalesce(e.organization_id <> ALL ({_MINE}), true)")
@@ -41,15 +42,15 @@ _ABOUT_COLLEAGUES = (
     """e.target_id = u.id AND e.target_type = 'user' AND e.organization_id IS NULL AND e.outcome <> 'denied'
        AND e.operator_id IS DISTINCT FROM %(oneself)s""",
 )
-# Of those who were in one of the reader's organizations; `audit_events_deleted_from_idx` has these conditions.
+# Of users who were in one of the reader's organizations; `audit_events_deleted_from_idx` has these conditions.
 _DELETED_COLLEAGUES = """e.use_case = 'users.delete' AND e.outcome = 'done' AND e.organization_id IS NULL
        AND e.operator_id IS DISTINCT FROM %(oneself)s
        AND jsonb_path_query_array(e.before, '$.organizations[*].id') ?| %(organizations)s::text[]"""
-# Who is there is found by the lane above, or has nothing to do with the reader any more.
+# A user who still exists is found by the lane above, or is out of the reader's reach.
 _GONE = """NOT EXISTS (SELECT 1 FROM bazar.users u
                        WHERE u.id = CASE e.use_case WHEN 'users.delete' THEN e.target_id::uuid END)"""
 RECENT = 1000
-"""A page is looked for among so many of the newest deletions, and only then among all that the reader may see."""
+"""A page is looked for among this many of the newest deletions, and only then among all that the reader may see."""
 _NAMES = ("coalesce(e.before ->> 'email', e.before ->> 'slug')", "coalesce(e.after ->> 'email', e.after ->> 'slug')")
 _ACTIONS = """
     WITH RECURSIVE known AS (

@@ -101,7 +101,7 @@ def _triggers(connection: Connection) -> list[Unguarded]:
             message = f"the trigger {name} of {table} is gone"
             found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, message, f"create it {create}"))
         elif not (row.plain and (row.function, row.type) == (function, type_)):
-            message = f"the trigger {name} of {table} is not as bazar made it, and may let pass what it is to stop"
+            message = f"the trigger {name} of {table} is not as bazar made it, and may allow what it must stop"
             anew = f"DROP TRIGGER {name} ON {table}, then create it {create}"
             found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, message, anew))
         elif not row.enabled:

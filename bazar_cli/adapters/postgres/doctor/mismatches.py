@@ -1,7 +1,7 @@
-"""What `doctor` reads to compare both systems: pending users, and users beside identities.
+"""What `doctor` reads to compare both systems: pending users, and users with their identities.
 
-Identities come from `auth.users` where SQL may see them, else from the caller, who read them through the Auth API.
-The conditions are the same text for both, so that both ways find the same.
+Identities come from `auth.users` where SQL may read it, else from the caller, which read them through the Auth API.
+Both ways use the same text of the conditions, so they find the same.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _IN_DATABASE = """(
 _GIVEN = """(
     SELECT * FROM unnest(%(ids)s::uuid[], %(emails)s::text[], %(bans)s::timestamptz[],
                          %(deployments)s::text[]) AS given (id, email, banned_until, deployment))"""
-# A ban in the past is none. By the database's clock in both ways.
+# A ban in the past does not count. Both ways ask the database's clock.
 _BANNED = "coalesce(a.banned_until > statement_timestamp(), false)"
-# What another command is about to make equal is no mismatch. Whose creation or deletion is pending may have any
-# identity or none: a stranger may hold the id.
+# A pending change is no mismatch: its command makes both equal. A user who is being created or deleted may have any
+# identity, or none: a stranger may hold the id.
 _UNSETTLED: dict[Mismatch, LiteralString] = {
     Mismatch.USERS_WITHOUT_IDENTITY: "'create', 'delete', 'invite'",
     Mismatch.EMAILS_DIFFER: "'create', 'delete', 'invite', 'email'",

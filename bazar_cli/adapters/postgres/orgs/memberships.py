@@ -1,4 +1,4 @@
-"""Memberships in Postgres: who belongs to an organization, in which role.
+"""Memberships in Postgres: the members of an organization, with their roles.
 
 The operator's reach is applied where the organization and the user are looked up.
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
 _ORDER = "organizations"
-"""Not that of a list of users, whose cursor would be none here."""
+"""Another name than that of a list of users, whose cursor is not valid here."""
 _SLUG_INDEX = "organizations_slug_key"
 _COLUMNS = """
     SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
@@ -35,14 +35,14 @@ _BY_ID = f"{_COLUMNS} WHERE o.id = %(id)s"
 
 
 class Lock(str, Enum):
-    """How an organization's row is held until the transaction ends; in which order is said in `rights`."""
+    """How an organization's row is locked until the transaction ends; `operator_rights` has the order of locks."""
 
     KEEP = "FOR KEY SHARE"
-    """It is not deleted, nor its slug changed."""
+    """Nobody deletes it or changes its slug."""
     ROLES = "FOR NO KEY UPDATE"
-    """Nor does another command change the role of a member, or take one out."""
+    """Nor does another command change the role of a member, or remove one."""
     CHANGE = "FOR UPDATE"
-    """Nor does another command do anything to it, or add a member."""
+    """Nor does another command change it in any way, or add a member."""
 
 
 def find(connection: Connection, reach: Reach, reference: str) -> Organization | None:
@@ -155,10 +155,10 @@ def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def _by(reference: str) -> tuple[LiteralString, Mapping[str, Any]]:
-    """An organization is named by id or slug; a slug is in lower case and never looks like an id."""
+    """Return the condition for an organization's id or slug; a slug is in lower case and never looks like an id."""
     try:
         return "o.id = %(ref_id)s", {"ref_id": uuid.UUID(reference)}
     except ValueError:
         if not reference.isascii() or "\0" in reference:
-            return "false", {}  # names nobody, and Postgres may not take it as text at all
+            return "false", {}  # no organization has it, and Postgres may refuse it as text
         return "o.slug = %(ref_slug)s", {"ref_slug": reference.lower()}

@@ -1,6 +1,6 @@
 """Users in Postgres, written: new rows, what is pending at Supabase with its lease, and single values.
 
-Whoever calls has found the user within reach, and locked them, by `users`.
+The caller has found the user within reach, and locked them, by `users`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UNIQUE = frozenset({"users_email_key", "users_pkey"})
 LEASE_SECONDS = 20
-"""Above the Auth timeout: who holds a lease and lives has ended its call before the lease ends."""
+"""Above the Auth timeout: a command that still runs ends its call before its lease ends."""
 
 _INSERT = """
     INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until,
@@ -85,7 +85,7 @@ def email_taken(email: str, *, creating: bool = True) -> Conflict:
 
 
 def take(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> None:
-    """Write what is pending at Supabase, and that this command is at it."""
+    """Write what is pending at Supabase, with the lease of this command."""
     connection.execute(
         """
         UPDATE bazar.users SET pending = %(pending)s, lease_owner = %(lease)s, updated_at = clock_timestamp(),
@@ -109,7 +109,7 @@ def settle(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: 
 
 
 def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> bool:
-    """Let the lease last anew; False when another command has it, or the row is gone or settled."""
+    """Renew the lease; False when another command has it, or the row is gone or settled."""
     renewed = connection.execute(
         f"""
         UPDATE bazar.users SET lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)

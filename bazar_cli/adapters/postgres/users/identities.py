@@ -1,7 +1,7 @@
 """`auth.*` of Supabase in the same database, where it can be read and is proven to be the same project.
 
-Which project a database belongs to is proven by the operator's own session, which Supabase Auth keeps in
-`auth.sessions`. A server without it works the same by the Auth API, only slower.
+The operator's own session in `auth.sessions` proves that the database belongs to the same project. A database without
+it works the same by the Auth API, only slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
-# Row security would hide rows without a word: what it filters proves nothing and compares nothing.
+# Row security hides rows silently: a filtered table proves nothing and cannot be compared.
 _READABLE = """
     SELECT coalesce(bool_and(has_table_privilege(t, 'SELECT') AND NOT row_security_active(t)), false)
            AND count(*) = 2
@@ -25,11 +25,11 @@ _READABLE = """
 """
 _MAY_USE_SCHEMA = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'"
 _SESSION = "SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = %(id)s)"
-# Its rows of refresh_tokens go with a session by their foreign key, whoever may delete there.
+# A foreign key deletes the session's rows of refresh_tokens too, whatever the privileges there are.
 _MAY_DELETE_SESSIONS = "SELECT has_table_privilege('auth.sessions', 'DELETE')"
 _END_SESSIONS = "DELETE FROM auth.sessions WHERE user_id = %(user_id)s"
 _SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(user_id)s"
-# `refreshed_at` has no zone and holds UTC; `ip` is an inet, whose mask nobody needs.
+# `refreshed_at` has no zone and holds UTC; `ip` is an inet, read without its mask.
 _SESSIONS_OF = """
     SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
            CAST(aal AS text) AS aal, not_after

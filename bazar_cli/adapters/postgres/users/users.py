@@ -11,7 +11,6 @@ from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
-from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Membership, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.texts import composed, decomposed
@@ -68,7 +67,7 @@ _OWNED_ALONE = """
     ORDER BY o.slug
 """
 _FEW = 5_000
-"""So many members are sorted faster than as many users of a million are passed over for a page of theirs."""
+"""Below this many members, sorting all of them is faster than a scan of a million users in order."""
 _SORT_KEYS: Mapping[UserSort, tuple[LiteralString, LiteralString]] = {
     UserSort.CREATED: ("u.created_at", "timestamptz"),
     UserSort.EMAIL: ("u.email", "text"),
@@ -94,7 +93,7 @@ def find(connection: Connection, reach: Reach, reference: str) -> User | None:
 
 
 def seen(connection: Connection, reach: Reach, user_id: uuid.UUID) -> User:
-    """Return a user who was locked within reach as the operator may see them: without memberships out of reach."""
+    """Return a user who was locked within reach as the operator sees them: without memberships out of reach."""
     found = find(connection, reach, str(user_id))
     assert found is not None, "a user that was locked within reach is within reach"
     return found
@@ -114,7 +113,7 @@ def find_whole(connection: Connection, reach: Reach, reference: str) -> User | N
 def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | None:
     """Lock the user by id or email until the transaction ends; None when there is none within reach.
 
-    Within a reach their organizations stay too: who deletes one comes first, and the user is not in it any more.
+    With a limited reach it also locks the user's organizations, so that none of them is deleted meanwhile.
     Raises: RightsChanged when there is none, and the reach is another one by now.
     """
     _, values = _reached(reach)
@@ -148,7 +147,7 @@ def lock_by_id(connection: Connection, user_id: uuid.UUID) -> LockedUser | None:
 
 
 def user_being_created_or_deleted_in(connection: Connection, organization_id: uuid.UUID) -> LockedUser | None:
-    """Return, without a lock, a member of an organization who is being created or deleted; None where nobody is."""
+    """Return, without a lock, a member of an organization who is being created or deleted; None without one."""
     query = """
         SELECT u.id FROM bazar.users u JOIN bazar.memberships m ON m.user_id = u.id
         WHERE u.pending = ANY (%s) AND m.organization_id = %s ORDER BY u.email LIMIT 1
@@ -206,6 +205,8 @@ def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = fetch_value(connection, "SELECT id FROM bazar.deployment")
     if found is None:
+        from bazar_cli.domain.db.database import no_marker
+
         raise no_marker()
     return found
 
@@ -238,12 +239,12 @@ def _are_few(connection: Connection, values: Mapping[str, Any]) -> bool:
 
 
 def _by(reference: str) -> tuple[LiteralString, Mapping[str, Any]]:
-    """A user is named by id or by email; an email always has an @, an id never."""
+    """Return the condition for a user's id or email; an email always has an @, an id never has one."""
     try:
         return "u.id = %(ref_id)s", {"ref_id": uuid.UUID(reference)}
     except ValueError:
         if not reference.isascii() or "\0" in reference:
-            return "false", {}  # names nobody, and Postgres may not take it as text at all
+            return "false", {}  # no user has it, and Postgres may refuse it as text
         return "lower(u.email) = %(ref_email)s", {"ref_email": reference.lower()}
 
 

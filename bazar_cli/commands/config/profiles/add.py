@@ -9,7 +9,8 @@ from typer import Argument, Option
 from bazar_cli.domain.config import PROFILES_ADD, Profile
 from bazar_cli.services import config
 from bazar_cli.terminal.command import command
-from bazar_cli.terminal.run import Run, current_folder
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.run_output import current_folder
 from bazar_cli.terminal.views.config import PROFILE
 
 

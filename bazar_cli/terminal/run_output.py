@@ -1,0 +1,214 @@
+"""Everything that a run of a command writes: results, messages, and the summary of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bazar_cli.domain.authz.spec import Spec
+from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.page import MAX_LIMIT, Page
+from bazar_cli.terminal import actions
+from bazar_cli.terminal.hints import with_target
+from bazar_cli.terminal.options import Options
+from bazar_cli.terminal.output import Format, Renderer
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.streams import say
+from bazar_cli.terminal.views.base import View
+
+T = TypeVar("T")
+
+
+class RunOutput(Generic[T]):
+    """The output of one run; a `View[T]` shows its results."""
+
+    def __init__(
+        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], redactor: Redactor
+    ) -> None:
+        self.spec = spec
+        self.options = options
+        self.environ = environ
+        self.redactor = redactor
+        self._waiting: list[str] = []
+        self._view = view
+        keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
+        chosen = Format.TABLE if keeps_text else _format(options, environ)
+        self._renderer = Renderer(chosen, _fields(options), environ)
+        if view is not None:
+            self._renderer.check(view)
+
+    @property
+    def machine(self) -> bool:
+        """Whether the result has another format than table, for programs."""
+        return self._renderer.format is not Format.TABLE
+
+    @property
+    def errors_are_json(self) -> bool:
+        """Whether errors are JSON, by -o or BAZAR_OUTPUT."""
+        return (self.options.output or self.environ.get("BAZAR_OUTPUT")) in {Format.JSON, Format.JSONL}
+
+    def show(self, item: T, *, or_lost: BazarError | None = None) -> None:
+        """Write a single result.
+
+        Parameters: `or_lost` is raised, with the reason, if the result could not be written. It is for results that
+        are shown only once, and counts even if the reader closed the pipe.
+        """
+        self._renderer.one(self._required_view(), item)
+        if or_lost is not None and self._renderer.lost:
+            raise or_lost from self._renderer.lost
+
+    def show_all(self, items: tuple[T, ...]) -> None:
+        """Write a complete list."""
+        self._write_list(iter((Page(items, None),)))
+
+    def show_stream(self, items: Iterable[T]) -> None:
+        """Write items as they arrive."""
+        self._write_list(Page((item,), None) for item in items)
+
+    def show_pages(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
+        """Write one page of a list, or all pages with `every`, and warn if there are more.
+
+        Parameters: `fetch` is called with `request`, then with its `cursor` replaced for each next page.
+        """
+        last: list[str | None] = []
+
+        def pages() -> Any:
+            current = replace(request, limit=MAX_LIMIT) if every else request
+            while True:
+                page = fetch(current)
+                more = every and page.next_cursor is not None
+                yield Page(page.items, None if every else page.next_cursor)
+                last[:] = [page.next_cursor]
+                if not more:
+                    return
+                current = replace(current, cursor=page.next_cursor)
+
+        self._write_list(pages())
+        if last and last[0] is not None and not every and self._renderer.format not in {Format.JSON, Format.YAML}:
+            # A warning, because a script that reads ids would miss the rest.
+            self.warn(f"there is more: add --all, or --cursor {last[0]}")
+
+    def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
+        """Write all pages to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+
+        Parameters: `file` None or `-` is standard output.
+        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
+        `adapters.files.new_private_text`.
+        """
+        if self.options.output is Format.TABLE:
+            raise UsageError(
+                "output.no_export",
+                "an export cannot be a table",
+                hint="choose jsonl (the default), json, csv, yaml or ids",
+            )
+        chosen = self._renderer.format if self.machine else Format.JSONL
+        if file is None or file == "-":
+            Renderer(chosen, self._renderer.fields, self.environ).pages(self._required_view(), _with_first_page(pages))
+            return
+        from bazar_cli.adapters.files import new_private_text, refuse_taken
+
+        if not file:
+            raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or leave it out for a pipe")
+        path = current_folder() / file
+        refuse_taken(path, file, overwrite=overwrite)
+        ready = _with_first_page(pages)
+        with new_private_text(path, overwrite=overwrite, named=file) as stream:
+            count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._required_view(), ready)
+        self.notice(f"{count} written to {file}")
+
+    def require_field(self, name: str, why: str) -> None:
+        """Refuse an output without a field that cannot be shown again, before the command does anything.
+
+        Raises: UsageError `output.loses_field`.
+        """
+        shown = self._renderer.fields is None or name in self._renderer.fields
+        if self._renderer.format is Format.IDS or not shown:
+            raise UsageError(
+                "output.loses_field",
+                f"{why}, and this output has no field {name}",
+                hint=f"use -o json, or add {name} to --fields",
+            )
+
+    def as_message(self, text: str) -> str:
+        """Return a text without secrets, and with this target in its commands."""
+        return self.redactor.hide(with_target(text, self.options.profile, self.options.env_file))
+
+    def notice(self, *lines: str) -> None:
+        """Write a message to standard error, unless --quiet."""
+        if not self.options.quiet:
+            say(*map(self.as_message, lines))
+
+    def warn(self, text: str) -> None:
+        """Write a warning to standard error, even with --quiet."""
+        say(self.as_message(f"warning: {text}"))
+
+    def warn_of_source(self, text: str) -> None:
+        """Warn of the source of the target. If errors are JSON, it is written only after a success."""
+        self._waiting.append(text)
+        if not self.errors_are_json:
+            self.write_waiting()
+
+    def write_waiting(self) -> None:
+        """Write the warnings that waited."""
+        while self._waiting:
+            self.warn(self._waiting.pop(0))
+
+    def summarize(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Add rows to the summary of the step, if the command runs in GitHub Actions."""
+        if self.options.dry_run:
+            return
+        shown = [(name, self.redactor.hide(text)) for name, text in rows]
+        try:
+            actions.add_to_summary(self.environ, f"bazar {self.spec.name.replace('.', ' ')}", shown)
+        except OSError as error:
+            self.warn(f"the summary of the step could not be written: {error.strerror}")
+
+    def _write_list(self, pages: Iterable[Page[T]]) -> None:
+        # An error of the first page leaves standard output empty.
+        found = self._renderer.pages(self._required_view(), _with_first_page(pages))
+        if not found and not self.machine:
+            self.notice("no results")
+
+    def _required_view(self) -> View[T]:
+        assert self._view is not None, f"{self.spec.name} shows a result and declares no view"
+        return self._view
+
+
+def _with_first_page(pages: Iterable[Page[T]]) -> Iterable[Page[T]]:
+    """Fetch the first page and return all pages."""
+    coming = iter(pages)
+    first = next(coming, None)
+    return chain([first] if first is not None else [], coming)
+
+
+def current_folder() -> Path:
+    """Return the working folder; a relative path to it, in which nothing is found, when it cannot be looked at."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
+
+
+def _format(options: Options, environ: Mapping[str, str]) -> Format:
+    if options.output is not None:
+        return options.output
+    chosen = environ.get("BAZAR_OUTPUT")
+    if not chosen:
+        return Format.TABLE
+    try:
+        return Format(chosen)
+    except ValueError:
+        raise UsageError(
+            "output.unknown_format",
+            f"BAZAR_OUTPUT is {chosen[:40]!r}",
+            hint=f"known formats: {', '.join(f.value for f in Format)}",
+        ) from None
+
+
+def _fields(options: Options) -> tuple[str, ...] | None:
+    if options.fields is None:
+        return None
+    return tuple(name for name in (part.strip() for part in options.fields.split(",")) if name)
