@@ -205,7 +205,7 @@ def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = fetch_value(connection, "SELECT id FROM bazar.deployment")
     if found is None:
-        from bazar_cli.domain.db.database import no_marker
+        from bazar_cli.domain.db.marker import no_marker
 
         raise no_marker()
     return found
