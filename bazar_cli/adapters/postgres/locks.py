@@ -1,4 +1,4 @@
-"""The sessions that hold or await the migration lock, or locks on bazar's tables."""
+"""The sessions that hold or await locks: the migration lock, and those on bazar's tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import Conflict
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
-# A session that waits for a row waits for a transaction; both have a lock on the table.
+# A session that waits for a row waits for the transaction that holds it; both have a lock on the table.
 _SESSIONS = """
     WITH held AS (
         SELECT l.pid, l.granted, c.relname,
@@ -25,22 +25,22 @@ _SESSIONS = """
             AND c.relnamespace = to_regnamespace('bazar')
         WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ),
-    sessions AS (
+    involved AS (
         SELECT pid, bool_or(migration AND granted) AS migrating,
                array_agg(DISTINCT relname::text ORDER BY relname::text) FILTER (WHERE relname IS NOT NULL) AS tables
         FROM held WHERE migration OR relname IS NOT NULL GROUP BY pid
     ),
     waiting AS (
         SELECT pid, array_remove(pg_blocking_pids(pid), 0) AS blocked_by
-        FROM sessions WHERE pid IN (SELECT pid FROM pg_locks WHERE NOT granted)
+        FROM involved WHERE pid IN (SELECT pid FROM pg_locks WHERE NOT granted)
     ),
-    listed AS (SELECT pid FROM sessions UNION SELECT unnest(blocked_by) FROM waiting)
+    listed AS (SELECT pid FROM involved UNION SELECT unnest(blocked_by) FROM waiting)
     SELECT a.pid, a.application_name AS application, a.usename AS user, a.state, a.query, a.backend_start AS started_at,
            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int AS age_seconds,
            coalesce(o.migrating, false) AS migrating, coalesce(o.tables, ARRAY[]::text[]) AS tables,
            coalesce(w.blocked_by, ARRAY[]::int[]) AS blocked_by
     FROM listed JOIN pg_stat_activity a USING (pid)
-    LEFT JOIN sessions o USING (pid) LEFT JOIN waiting w USING (pid)
+    LEFT JOIN involved o USING (pid) LEFT JOIN waiting w USING (pid)
     WHERE a.pid <> pg_backend_pid()
     ORDER BY migrating DESC, cardinality(coalesce(w.blocked_by, ARRAY[]::int[])), a.xact_start NULLS LAST, a.pid
 """
@@ -51,7 +51,7 @@ _IS_THERE = """
 
 
 def sessions(connection: Connection) -> tuple[LockSession, ...]:
-    """Return every other session that holds or awaits one of bazar's locks, and those that they wait for."""
+    """Return every other session that holds or awaits one of these locks, and the sessions that block them."""
     return tuple(fetch_all(connection, _session, _SESSIONS, {"key": KEY}))
 
 
@@ -72,7 +72,7 @@ def end(connection: Connection, session: LockSession) -> bool:
 
 
 def is_there(connection: Connection, session: LockSession) -> bool:
-    """Return whether a session still exists."""
+    """Say whether a session still exists."""
     return fetch_value(connection, _IS_THERE, {"pid": session.pid, "started_at": session.started_at})
 
 

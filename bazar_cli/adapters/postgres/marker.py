@@ -1,4 +1,4 @@
-"""The marker of a database, its one row in `bazar.deployment`."""
+"""The marker: the one row that names the environment of a database and whether it is protected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lock(connection: Connection) -> DatabaseMarker:
 
 
 def change(connection: Connection, environment: str, *, protected: bool) -> None:
-    """Set environment and protection; the id stays."""
+    """Write environment and protection; the id does not change."""
     connection.execute(
         "UPDATE bazar.deployment SET environment = %(environment)s, protected = %(protected)s",
         {"environment": environment, "protected": protected},

@@ -38,7 +38,7 @@ _KEPT = """
 
 
 class LockWait:
-    """The lock once held: the milliseconds of waiting, who held it before, and a check that it is still held."""
+    """The lock, once held: the wait for it in milliseconds, its last holder, and a check that it is still held."""
 
     milliseconds = 0
     holder: str | None = None
@@ -56,8 +56,8 @@ class LockWait:
     def check(self, lock_timeout: float) -> None:
         """Make sure that the server process which took the lock serves this connection and still holds it.
 
-        A pooler that hands out another process at each transaction would let two migrations run at once. From here on
-        the process waits `lock_timeout` seconds at most for each other lock; another process keeps its own limit.
+        A pooler that hands out another process at each transaction would let two migrators work at once. From here on
+        it waits `lock_timeout` seconds at most for each other lock. Another process keeps its own limit.
         Opens the transaction in which what is checked may follow. Raises: BackendUnavailable `db.lock_lost`.
         """
         values = {"key": KEY, "pid": self.pid, "lock_timeout": f"{lock_timeout}s"}
@@ -67,7 +67,7 @@ class LockWait:
                 "db.lock_lost",
                 f"the migration lock is lost: server process {self.pid} took it, and now {pid} answers"
                 if pid != self.pid
-                else f"the migration lock is lost: server process {self.pid} no longer holds it",
+                else f"the migration lock is lost: server process {self.pid} does not hold it any more",
                 hint="run it again; migrate over a direct connection or a session pooler (DATABASE_MIGRATION_URL)",
                 details={"pid": self.pid, "answering_pid": pid},
             )

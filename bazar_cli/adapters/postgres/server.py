@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
 _EXISTS = frozenset({"42P04", "23505"})
-"""The second one if two sessions create it at the same moment."""
+"""The second one when two sessions create it at the same moment."""
 _ABSENT = "3D000"
 _IN_USE = "55006"
 _NO_PRIVILEGE = "42501"
@@ -38,7 +38,7 @@ _NO_PRIVILEGE = "42501"
 
 @dataclass(frozen=True)
 class Session:
-    """A session that is connected to the database."""
+    """A session in the database."""
 
     pid: int
     application: str
@@ -97,7 +97,7 @@ class Server:
             return None if row is None else (row[0], Marker(row[1], row[2]))
 
     def refuse_read_only(self) -> None:
-        """Refuse a read-only database: its settings do not apply to the connection that drops it.
+        """Check that the database takes writes: its settings do not hold in the database from which it is dropped.
 
         Raises: BackendUnavailable `postgres.read_only`; as `translate` says.
         """
@@ -126,7 +126,7 @@ class Server:
                 if error.sqlstate == _ABSENT:
                     return
                 if error.sqlstate == _IN_USE:
-                    raise _busy(f"a session has connected to {self.database}") from error
+                    raise _busy(f"another session has connected to {self.database} meanwhile") from error
                 if error.sqlstate == _NO_PRIVILEGE:
                     raise Conflict(
                         "db.may_not_drop",
