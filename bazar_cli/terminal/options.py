@@ -50,6 +50,7 @@ class Options:
 
 
 DRY_RUN = "dry_run"
+NAMES = tuple(f.name for f in fields(Options))
 
 
 def parameters_of(kind: type[Any]) -> list[inspect.Parameter]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import locks as use_cases
@@ -67,14 +67,11 @@ def terminate(backends: Backends, grant: Grant, request: ShowLocks) -> LockSessi
 def _wait_for_end(backends: Backends, grant: Grant, session: LockSession) -> bool:
     from bazar_cli.adapters.postgres import locks
 
-    deadline = time.monotonic() + _END_SECONDS
-    while True:
+    def has_ended() -> bool:
         with backends.database().read(grant) as connection:
-            if not locks.is_there(connection, session):
-                return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
+            return not locks.is_there(connection, session)
+
+    return bool(poll(has_ended, seconds=_END_SECONDS, pause=_POLL_SECONDS))
 
 
 def _impact(session: LockSession) -> Impact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.db import migrations as use_cases
 from bazar_cli.domain.db.migrations import (
@@ -48,19 +49,20 @@ def wait(target: Target, request: Wait) -> Waited:
 
     checked_seconds("--timeout", request.timeout)
     started = time.monotonic()
-    while True:
-        try:
-            place = probe(target)
-        except BazarError as error:
-            # Another step of a pipeline may create the database.
-            if not isinstance(error, BackendUnavailable) and error.code != "db.no_database":
-                raise
-            if time.monotonic() - started > request.timeout:
-                raise BackendUnavailable(
-                    "db.wait_timeout",
-                    f"the database did not answer within {request.timeout:g} s: {error.message}",
-                    hint=error.hint,
-                ) from error
-            time.sleep(_POLL_SECONDS)
-        else:
-            return Waited(place, round((time.monotonic() - started) * 1000))
+    try:
+        place = poll(lambda: probe(target), seconds=request.timeout, pause=_POLL_SECONDS, again=_may_pass)
+    except BazarError as error:
+        if not _may_pass(error):
+            raise
+        raise BackendUnavailable(
+            "db.wait_timeout",
+            f"the database did not answer within {request.timeout:g} s: {error.message}",
+            hint=error.hint,
+        ) from error
+    assert place is not None, "a probe answers or raises"
+    return Waited(place, round((time.monotonic() - started) * 1000))
+
+
+def _may_pass(error: BazarError) -> bool:
+    # Another step of a pipeline may create the database.
+    return isinstance(error, BackendUnavailable) or error.code == "db.no_database"
