@@ -61,7 +61,7 @@ def test_four_at_once_make_one_index_concurrently(
     release.add_concurrent(NEXT, "users_name_idx")
     bazar = first(url)
 
-    processes = [release.start(bazar, "db", "migrate", "-o", "json") for _ in range(4)]
+    processes = [release.on(bazar).start("db", "migrate", "-o", "json") for _ in range(4)]
     ended = [(*process.communicate(), process.returncode) for process in processes]
 
     assert [code for _, _, code in ended] == [0, 0, 0, 0], [err for _, err, _ in ended]
@@ -86,7 +86,7 @@ def test_killed_in_the_middle_of_a_statement(
         sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
         release.add(NEXT, f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
 
-        process = release.start(bazar, "db", "migrate")
+        process = release.on(bazar).start("db", "migrate")
         wait_for(url, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(seconds)%'", 60)
         process.send_signal(signal.SIGKILL)
         process.communicate()

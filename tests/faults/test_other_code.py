@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support import keyrings, noise
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar
 from tests.support.noise import LOGGED, NOISE, TOKEN, noisy_imports
 from tests.support.people import OLD_PASSWORD, Someone
 from tests.support.release import NEXT, Release
@@ -32,15 +32,8 @@ def release(tmp_path: Path) -> Release:
 def first(tmp_path: Path, target: Target, unique_email: Email, fresh_database: Databases) -> Bazar:
     """`bazar` on a migrated database of its own, as its first superuser."""
     url = fresh_database(migrated=True)
-    bazar = Bazar(tmp_path / "home").on(replace(target, database_url=Secret(url)))
+    bazar = Bazar(tmp_path / "home", fresh=True).on(replace(target, database_url=Secret(url)))
     return bazar.having(SUPERUSER_EMAIL=unique_email("root"), SUPERUSER_PASSWORD="a-password")
-
-
-def run(bazar: Bazar, *words: str) -> Done:
-    """Run a command as a process that starts anew."""
-    process = bazar.start(*words)
-    out, err = process.communicate()
-    return Done(process.returncode, out.decode(), err.decode())
 
 
 def without_noise(text: str) -> str:
@@ -95,7 +88,7 @@ def test_noisy_revision_that_fails_is_one_error_object(first: Bazar, release: Re
 
 def test_print_of_a_revision_that_nobody_reads_stops_no_migration(first: Bazar, release: Release) -> None:
     release.add(NEXT, f"print('{TOKEN}')")
-    process = release.start(first, "db", "migrate", "-o", "json")
+    process = release.on(first).start("db", "migrate", "-o", "json")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stderr.close()
@@ -153,7 +146,7 @@ ANSWERS = (
 @pytest.mark.parametrize("words", ANSWERS, ids=" ".join)
 def test_libraries_that_make_noise_change_no_answer(admin: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
     quiet = admin(*words)
-    noisy = run(admin.having(**noisy_imports(tmp_path)), *words)
+    noisy = replace(admin, fresh=True).having(**noisy_imports(tmp_path))(*words)
     assert (noisy.code, varying(noisy.out)) == (quiet.code, varying(quiet.out))
     assert varying(without_noise(noisy.err)) == varying(quiet.err)
 

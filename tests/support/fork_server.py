@@ -19,10 +19,12 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 _REQUEST_BYTES = 1 << 20
@@ -74,6 +76,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     """Be the command: its environment, folder, streams and arguments. Return its exit code."""
     code = 1
     try:
+        if request.get("session"):
+            os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
@@ -87,7 +91,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
             os.setuid(request["user"])
         # The descriptors stay open when the next command of a series takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        if request.get("package") is not None:
+            # Migrations are found from the place of the package.
+            sys.modules["bazar_cli"].__file__ = str(Path(request["package"]) / "__init__.py")
         program = request.get("program", "bazar")
         sys.argv = [program, *request["words"]]
         main = import_module(_MAINS[program]).main
@@ -98,6 +106,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     except BaseException as error:  # noqa: BLE001 - as the interpreter itself would
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
+        _join_threads()
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -107,11 +116,18 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     return code
 
 
+def _join_threads() -> None:
+    """Wait for threads as the interpreter does at its end."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
 def _become_each(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
     """Be one command after another, until no more is asked for."""
     asked: tuple[dict[str, Any], list[int]] | None = (request, streams)
     while asked is not None:
-        connection.sendall(str(_become(*asked)).encode())
+        connection.sendall(f"{_become(*asked)}\n".encode())
         asked = _received(connection)
 
 
@@ -167,6 +183,8 @@ class _Server:
             self._run(connection, request, streams)
         for stream in streams:
             os.close(stream)
+        if request.get("started"):
+            connection.sendall(f"{child}\n".encode())
         after = request.get("kill_after")
         self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
 
@@ -197,7 +215,7 @@ class _Server:
                 return
             # Nobody waits for the end of a series any more.
             with self._running.pop(pid).connection as connection, suppress(OSError):  # who asked may have given up
-                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
     def _kill_late(self) -> None:
         now = time.monotonic()

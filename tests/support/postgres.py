@@ -140,7 +140,8 @@ def name_of(url: str) -> str:
 
 def create_database(url: str, name: str, template: str | None = None) -> str:
     """Create a database, a copy of `template` where given, and return its URL."""
-    copy = f' TEMPLATE "{template}"' if template else ""
+    # Postgres would else write a copy to its log first, page by page: three times the work.
+    copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"{copy}'.encode())
     return sibling(url, name)

@@ -48,7 +48,7 @@ def slow_reset(apart: People, ruler: Bazar, release: Release) -> Generator[Calla
     release.add(NEXT, f'op.execute("""{_GATE}""")')
     with psycopg.connect(apart.target.database_url.reveal(), autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(4711)")
-        process = release.start(ruler, "db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")
+        process = release.on(ruler).start("db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")
         try:
             until(lambda: holder.execute(_HELD).fetchone())
 

@@ -148,8 +148,7 @@ def test_bootstrap_resets_a_database_without_superuser(
     first: On, fresh_database: Databases, tmp_path: Path, view: bool
 ) -> None:
     url = fresh_database()
-    made = Release(tmp_path / "release").alembic(url, "upgrade", "head")
-    assert made.returncode == 0, made.stderr
+    Release(tmp_path / "release").alembic(url, "upgrade", "head").ok()
     ask(url, "UPDATE bazar.deployment SET protected = false")
     ask(url, "INSERT INTO bazar.users (id, email, name) VALUES (gen_random_uuid(), 'a@example.com', 'Ada')")
     if not view:
@@ -263,7 +262,7 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
     with psycopg.connect(url) as reader:
         if at != "revision":
             reader.execute("SELECT FROM bazar.users" if at == "lock" else "SELECT FROM public.files")
-        process = release.start(bazar, "db", "reset", "--confirm", name_of(url))
+        process = release.on(bazar).start("db", "reset", "--confirm", name_of(url))
         begun = {"lock": "LOCK TABLE%", "revision": "%pg_sleep%", "foreign key": "ALTER TABLE public.files%"}[at]
         until(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
         assert process.poll() is None, process.communicate()
