@@ -19,7 +19,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.external_target import clean, make_ready, named_target
-from tests.support.people import RUN, RUN_VARIABLE, an_address
+from tests.support.people import RUN, RUN_VARIABLE, People, Someone, an_address
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database
 
 _URL = "BAZAR_TEST_POSTGRES"
@@ -140,6 +140,19 @@ def embedded_target(auth_url: str, auth_keys: AuthKeys, database_url: str) -> Ta
 def target(request: pytest.FixtureRequest) -> Target:
     """The target of the tests: the one that three variables name, else this worker's own."""
     return named_target() or request.getfixturevalue("embedded_target")
+
+
+@pytest.fixture(scope="module")
+def people(target: Target) -> Generator[People]:
+    """The users and organizations of this worker's target."""
+    with People(target) as found:
+        yield found
+
+
+@pytest.fixture
+def root(people: People) -> Someone:
+    """A superuser on Premium, known to both systems."""
+    return people.known_superuser()
 
 
 @pytest.fixture

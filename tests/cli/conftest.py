@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,6 @@ import pytest
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
-
-
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """The users and organizations of this worker's target."""
-    with People(target) as found:
-        yield found
 
 
 @pytest.fixture

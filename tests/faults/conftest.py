@@ -18,21 +18,6 @@ from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def root(people: People) -> Someone:
-    """A superuser known to both systems."""
-    made = people.superuser()
-    people.identity(made)
-    return made
-
-
 @pytest.fixture
 def admin(tmp_path: Path, target: Target, people: People, root: Someone) -> Bazar:
     """`bazar` signed in as a superuser."""

@@ -35,7 +35,7 @@ TWENTY = 20
 @pytest.fixture
 def member(people: People) -> Someone:
     """A user known to both systems."""
-    return known(people)
+    return people.known_user()
 
 
 @pytest.fixture
@@ -49,12 +49,6 @@ def wire(target: Target) -> Generator[Wire]:
 def bazar(tmp_path: Path, wire: Wire, member: Someone) -> Bazar:
     """`bazar` with a stored session that ends in half a minute, all keys cached."""
     return signed_in(Bazar(tmp_path / "home").on(wire.target), member)
-
-
-def known(people: People) -> Someone:
-    made = people.user()
-    people.identity(made)
-    return made
 
 
 def signed_in(bazar: Bazar, someone: Someone) -> Bazar:
@@ -254,7 +248,7 @@ def test_password_is_changed_while_others_refresh(bazar: Bazar, wire: Wire, peop
 
 
 def test_sign_in_during_a_refresh_is_what_stays(bazar: Bazar, wire: Wire, people: People, member: Someone) -> None:
-    other, go = known(people), wire.hold(REFRESH)
+    other, go = people.known_user(), wire.hold(REFRESH)
     with running(bazar, [ME]) as (me,):
         until(lambda: wire.requests.count(REFRESH) == 1)
         login = bazar.start("auth", "login", "--email", other.email, "--password-stdin", stdin=subprocess.PIPE)
@@ -288,7 +282,7 @@ MEANWHILE: dict[str, tuple[Callable[[Path, str], Any], int, str]] = {
 def test_session_that_changes_while_a_command_waits(
     bazar: Bazar, wire: Wire, people: People, change: Callable[[Path, str], Any], code: int, error: str
 ) -> None:
-    other = known(people)
+    other = people.known_user()
     elsewhere = signed_in(replace(bazar, home=bazar.home / "elsewhere"), other)
     with ExitStack() as busy:
         busy.enter_context(Sessions.of(wire.target, bazar.environment()).lock())
@@ -389,7 +383,7 @@ def test_keyring_that_refuses_loses_nothing(
 
 
 def test_sign_in_that_a_keyring_refuses_tells_no_secret(with_keyring: Bazar, people: People) -> None:
-    other = known(people)
+    other = people.known_user()
     failed = sign_in(with_keyring.having(**{keyrings.REFUSES: "set"}), other, "--debug")
     assert (failed.code, "keyring.unavailable" in failed.err) == (7, True)
     assert "refresh_token" not in failed.err

@@ -59,9 +59,7 @@ class Surroundings:
 @pytest.fixture(scope="module")
 def someone(people: People) -> Someone:
     """A user known to both systems."""
-    made = people.user()
-    people.identity(made)
-    return made
+    return people.known_user()
 
 
 @pytest.fixture(scope="module")

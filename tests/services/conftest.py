@@ -12,13 +12,6 @@ from bazar_cli.domain.target import Target
 from tests.support.people import People, Someone
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
 @pytest.fixture
 def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
     """People in a database whose superusers are all known."""
@@ -35,6 +28,4 @@ def ruler(people: People) -> Someone:
 @pytest.fixture
 def someone(people: People) -> Someone:
     """A user known to both systems."""
-    made = people.user(name="Ada")
-    people.identity(made)
-    return made
+    return people.known_user(name="Ada")

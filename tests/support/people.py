@@ -208,6 +208,16 @@ class People:
         """Insert a superuser on Premium."""
         return self.user(plan=Plan.PREMIUM, superuser=True)
 
+    def known_user(self, roles: Mapping[Org, Role] = _NO_ROLES, **given: Any) -> Someone:
+        """Insert a user whom Supabase knows too; the parameters are those of `user`."""
+        made = self.user(roles, **given)
+        self.identity(made)
+        return made
+
+    def known_superuser(self) -> Someone:
+        """Insert a superuser on Premium whom Supabase knows too."""
+        return self.known_user(plan=Plan.PREMIUM, superuser=True)
+
     def identity(
         self,
         someone: Someone,

@@ -34,11 +34,6 @@ def people(fresh_database: Callable[..., str]) -> Generator[People]:
 
 
 @pytest.fixture
-def ruler(people: People) -> Someone:
-    return people.superuser()
-
-
-@pytest.fixture
 def opened(people: People) -> Generator[Open]:
     """Open sessions on the database, by the name that they go by."""
     sessions: list[psycopg.Connection] = []
