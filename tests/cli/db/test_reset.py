@@ -22,7 +22,7 @@ from tests.support.people import People, Someone, an_address
 from tests.support.postgres import create_database, drop_database, name_of, sibling
 from tests.support.release import NEXT, Release
 from tests.support.supabase_shape import dump
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 Databases = Callable[..., str]
 ALL = [r.id for r in revisions(script_location())]
@@ -264,11 +264,11 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
             reader.execute("SELECT FROM bazar.users" if at == "lock" else "SELECT FROM public.files")
         process = release.on(bazar).start("db", "reset", "--confirm", name_of(url))
         begun = {"lock": "LOCK TABLE%", "revision": "%pg_sleep%", "foreign key": "ALTER TABLE public.files%"}[at]
-        until(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
+        poll(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        until(lambda: not ask(url, _ACTIVE.format("%")))
+        poll(lambda: not ask(url, _ACTIVE.format("%")))
         reader.rollback()
 
     assert dump(url) == before

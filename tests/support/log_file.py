@@ -26,7 +26,7 @@ _LOGGERS = ("bazar_cli", "httpx", "alembic")
 
 
 @contextmanager
-def logged_to(path: Path, redactor: Redactor, log_format: LogFormat = LogFormat.TEXT) -> Generator[None]:
+def logging_to_file(path: Path, redactor: Redactor, log_format: LogFormat = LogFormat.TEXT) -> Generator[None]:
     """Start log lines as a command does, and give back what it takes from the logging of this process."""
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     with pytest.MonkeyPatch.context() as patch:

@@ -22,7 +22,7 @@ from tests.support.postgres import TEMPLATE, name_of, scratch_database
 
 
 @dataclass(frozen=True)
-class Limited:
+class ConfiguredSystem:
     """Both systems for one module alone, so that all their rows can be compared."""
 
     people: People
@@ -64,7 +64,7 @@ class Limited:
 
 
 @contextmanager
-def limited(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Generator[Limited]:
+def configured_system(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Generator[ConfiguredSystem]:
     """Lend both systems: bazar comes in by a role of its own, and the Auth service by another one."""
     role = f"bazar_{secrets.token_hex(6)}"
     with scratch_database(postgres_url, TEMPLATE) as database, _role(database, role) as url:
@@ -75,7 +75,7 @@ def limited(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Ge
         ):
             ruler = people.superuser()
             people.identity(ruler)
-            yield Limited(people, ruler, home)
+            yield ConfiguredSystem(people, ruler, home)
 
 
 @contextmanager
