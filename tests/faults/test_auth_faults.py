@@ -507,7 +507,8 @@ def unanswered_password(case: Case, acts: bool) -> Unanswered:
     case.proxy.add(Fault("POST", "/admin/users", 503, acts=True))
     case.proxy.add(Fault("GET", USER, 503))
     assert case.create(case.faulty, email).code == 7
-    return Unanswered(email, ("PUT", USER), acts, lambda: case.create(case.faulty, email), lambda: case.is_whole(email))
+    path = f"/admin/users/{(case.row(email) or {})['id']}"
+    return Unanswered(email, ("PUT", path), acts, lambda: case.create(case.faulty, email), lambda: case.is_whole(email))
 
 
 def unanswered_look_up(case: Case, acts: bool) -> Unanswered:
@@ -574,14 +575,10 @@ def timed_out(target: Target, people: People, tmp_path_factory: pytest.TempPathF
     with auth_proxy(target) as proxy:
         admin = Bazar(tmp_path_factory.mktemp("silence")).on(target).having(BAZAR_TOKEN=people.access_token(root))
         case = Case(people, admin.on(proxy.target), admin, proxy)
-        makers = {
-            **{
-                f"{name} {'after' if acts else 'before'}": (make, acts)
-                for name, make in UNANSWERED.items()
-                for acts in (False, True)
-            },
-            **{name: (make, True) for name, make in UNANSWERED_ELSEWHERE.items()},
-        }
+        # First what meets a fault before: no other command asks yet.
+        makers = {name: (make, True) for name, make in UNANSWERED_ELSEWHERE.items()}
+        for name, make in UNANSWERED.items():
+            makers |= {f"{name} before": (make, False), f"{name} after": (make, True)}
         commands: dict[str, Unanswered] = {}
         with ThreadPoolExecutor(len(makers)) as pool:
             running: dict[str, Future[Done]] = {}
