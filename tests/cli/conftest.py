@@ -1,4 +1,4 @@
-"""What the command tests share: people, and `bazar` signed in as one of them."""
+"""Fixtures of the command tests: `bazar` signed out, and signed in as a user."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def nobody(tmp_path: Path) -> Bazar:
 
 @pytest.fixture
 def signed_out(nobody: Bazar, target: Target) -> Bazar:
-    """`bazar` on the target, with nobody signed in."""
+    """`bazar` on the target, signed out."""
     return nobody.on(target)
 
 
 @pytest.fixture
 def as_user(signed_out: Bazar, people: People) -> Callable[[Someone], Bazar]:
-    """Sign somebody in: `bazar` with their access token."""
+    """Return `bazar` with the access token of a user."""
 
     def signed_in(someone: Someone) -> Bazar:
         if not people.identities(someone.email):

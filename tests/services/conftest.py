@@ -1,4 +1,4 @@
-"""What the tests of use cases share: people in both systems, whoever rules them, and whom things are done to."""
+"""Fixtures of the use case tests: a superuser, a user, and a database of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.people import People, Someone
 
 @pytest.fixture
 def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
-    """People in a database whose superusers are all known."""
+    """People in a new database, with no superuser yet."""
     with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as arranged:
         yield arranged
 

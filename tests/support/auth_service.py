@@ -1,4 +1,4 @@
-"""A real Auth service process of a test worker."""
+"""The Auth service of a test worker, as a process."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ class KillableAuth:
         self._port = self.url.rpartition(":")[2]
 
     def kill(self) -> None:
-        """End it with -9; nobody is told anything."""
+        """End it with -9."""
         self._process.kill()
         self._process.communicate()

@@ -1,4 +1,4 @@
-"""`bazar` as users run it: a process of its own, with an environment that holds nothing but what is given."""
+"""`bazar` as users run it: a process with an environment that holds only the given variables."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Done:
         return json.loads(self.err.strip().splitlines()[-1])["error"]
 
     def ok(self) -> Done:
-        """Return itself if the command succeeded; else fail with what it said."""
+        """Return itself if the command succeeded; else fail with its output."""
         assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
         return self
 
@@ -81,7 +81,7 @@ class _ForkServer:
         atexit.register(self.end)
 
     def connect(self) -> socket.socket:
-        """Have a process forked for what is asked over the socket."""
+        """Return a connection for one request."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_SECONDS)
         connection.connect(self._path)
@@ -156,20 +156,20 @@ def program(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Bazar:
-    """The command with a home of its own."""
+    """The command with its own home."""
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: float = 0
-    """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
+    """By how many seconds the clock of the processes that `start` makes is ahead of this machine's."""
     user: int | None = None
-    """The number of the user that runs it, who needs no passwd entry; without, the one of the tests. Only root may."""
+    """The id of the user that runs it, who needs no passwd entry; by default the user of the tests. Needs root."""
     bare: bool = False
     """Whether it has no folders named, and no HOME but one that is given."""
     series: Series | None = None
-    """The process that runs its commands; without, each has one of its own."""
+    """The process that runs its commands; by default each command has its own."""
     package: Path | None = None
-    """The folder of the package, beside or inside which a command finds its migrations; without, that of the tests."""
+    """The folder of the package, which says where the migrations are; by default that of the tests."""
     fresh: bool = False
     """Whether each command starts an interpreter, for tests of what happens at its start and at its end."""
 

@@ -85,7 +85,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
         if request.get("user") is not None:
-            # Before anything of the command is done, and after its folder was entered, as sudo does.
+            # After the change of folder, as sudo does.
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
@@ -133,7 +133,7 @@ def _become_each(connection: socket.socket, request: dict[str, Any], streams: li
 
 @dataclass(frozen=True)
 class _Running:
-    """A command that has not ended, and who waits for it."""
+    """A running command, and the connection of its client."""
 
     connection: socket.socket
     kill_at: float | None
@@ -189,7 +189,7 @@ class _Server:
         self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
 
     def _run(self, connection: socket.socket, request: dict[str, Any], streams: list[int]) -> NoReturn:
-        """Be what was asked for, and end as it does."""
+        """Run the command and exit with its code."""
         code = 1
         try:
             self._leave()
@@ -202,7 +202,7 @@ class _Server:
             os._exit(code)
 
     def _leave(self) -> None:
-        """Have nothing of the server's in the command."""
+        """Close what belongs to the server."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         for own in (self._listener, self._ended, self._wakes, *(r.connection for r in self._running.values())):
@@ -213,8 +213,8 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            # Nobody waits for the end of a series any more.
-            with self._running.pop(pid).connection as connection, suppress(OSError):  # who asked may have given up
+            # The client of a series has gone by now.
+            with self._running.pop(pid).connection as connection, suppress(OSError):  # the client may have closed it
                 connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
     def _kill_late(self) -> None:

@@ -39,7 +39,7 @@ logfile = {folder}/log
 
 @contextmanager
 def pooled(url: str, mode: str, *, size: int = 4, round_robin: bool = False) -> Generator[str]:
-    """Lend the same database by way of a pooler that pools `mode` (session, transaction or statement)."""
+    """Yield the URL of the same database through a pooler with this `mode` (session, transaction or statement)."""
     assert PROGRAM is not None, MISSING
     server = conninfo_to_dict(url)
     user = prepare().run_as

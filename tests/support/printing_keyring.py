@@ -5,11 +5,11 @@ from __future__ import annotations
 from tests.support.keyrings import FileKeyring
 from tests.support.stray_output import WRITES
 
-exec(WRITES, {})  # noqa: S102 - what a back end may do when it is imported
+exec(WRITES, {})  # noqa: S102 - a back end may do this when it is imported
 
 
 class PrintingKeyring(FileKeyring):
-    """Prints and logs, then does what it is asked for."""
+    """Prints and logs, then works as a file keyring."""
 
     priority = 1  # pyright: ignore[reportAssignmentType] - a plain number is what its own backends give
 

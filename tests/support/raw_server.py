@@ -1,4 +1,4 @@
-"""A server that answers a request byte by byte as a test wants: in drips, without end, or with nonsense."""
+"""A server that answers with the bytes that a test gives: slowly, without end, or not in HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DRIP_SECONDS = 0.005
 
 @dataclass
 class RawServer:
-    """What the next connections get: the pieces of an answer, each in a write of its own."""
+    """The answer to the next connections, in pieces that are written one by one."""
 
     url: str
     answer: Callable[[], Iterable[bytes]] = tuple

@@ -1,4 +1,4 @@
-"""Another release of bazar: this package with a migrations folder of its own, which tests add to and edit."""
+"""Another release of bazar: this package with another migrations folder, which tests edit."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 TOKEN = "pr1nted"
 """Stands in everything that this code prints."""
 LOGGED = "l0gged"
-"""Stands in what it gives to `logging`, to `warnings` and to the hooks of the interpreter alone."""
+"""Stands in everything that it gives to `logging`, to `warnings` and to the hooks of the interpreter."""
 KEYRING = "tests.support.printing_keyring.PrintingKeyring"
 """A keyring that prints and logs, for PYTHON_KEYRING_BACKEND."""
 PRINTS = f"""
@@ -43,7 +43,7 @@ thread.start()
 thread.join()
 """
 
-# Typer reads the command line, which says where log lines go: before that nothing is known of them.
+# Typer reads the command line, which says where log lines go: until then it may only print.
 _ON_IMPORTS = f"""
 import sys
 
