@@ -117,7 +117,7 @@ def test_power_cut_at_rest(local: Bazar) -> None:
     local("users", "create", "late@example.com").ok()
 
 
-def cut_during_writes(local: Bazar, moment: Callable[[], None], name: str) -> None:
+def cut_during_writes(local: Bazar, moment: Callable[[], object], name: str) -> None:
     """Cut the power at a moment of a loop of creates; start, and run what was not done again."""
     ended: dict[str, Done] = {}
 

@@ -175,7 +175,7 @@ def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, rel
             migrating.result()
 
     assert (ended.value.code, ended.value.details["revision"]) == ("postgres.unavailable", NEXT)
-    poll(lambda: lock_is_free(url), 5)
+    poll(lambda: lock_is_free(url), seconds=5)
     assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
     ask(url, "UPDATE public.pace SET seconds = 0")
@@ -285,7 +285,7 @@ def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
         with pytest.raises(BackendUnavailable):
             migrating.result()
     assert (validity(url, "users_name_idx"), revision_of(url)) == ([False], HEAD)
-    poll(lambda: lock_is_free(url), 5)
+    poll(lambda: lock_is_free(url), seconds=5)
 
     if again == "bazar":
         assert migrate(url).current == NEXT

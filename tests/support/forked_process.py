@@ -96,7 +96,8 @@ class ForkedProcess(subprocess.Popen[bytes]):
         for reader in readers:
             reader.join()
         self.wait(timeout)
-        return tuple(read.get(name, None if stream is None else b"") for name, stream in outputs.items())
+        out, err = (read.get(name, None if stream is None else b"") for name, stream in outputs.items())
+        return out, err
 
     def send_signal(self, sig: int) -> None:
         """Send a signal to a command that has not ended."""

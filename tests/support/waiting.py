@@ -16,9 +16,9 @@ _NEVER_SECONDS = 180
 """No limit of speed: a wait that does not end fails instead of hanging."""
 
 
-def poll(fact: Callable[[], T]) -> T:
-    """Ask until the answer is true, and return it; fail when it never is."""
-    end = time.monotonic() + _NEVER_SECONDS
+def poll(fact: Callable[[], T], *, seconds: float = _NEVER_SECONDS) -> T:
+    """Ask until the answer is true, and return it; fail when it is not in this time."""
+    end = time.monotonic() + seconds
     while not (answer := fact()):
         assert time.monotonic() < end, "waited for what never came"
         time.sleep(_PAUSE_SECONDS)
