@@ -552,3 +552,11 @@ def test_a_grant_is_made_by_the_policy_only() -> None:
     grant = grant_of(an_operator())
     with pytest.raises(Sealed):
         replace(grant, seal=None)
+
+
+@pytest.mark.parametrize(
+    ("permission", "verb"), [(Permission.ORGS_UPDATE, "change acme"), (Permission.ORGS_DELETE, "delete acme")]
+)
+def test_a_denial_says_what_was_to_be_done_to_the_organization(permission: Permission, verb: str) -> None:
+    with pytest.raises(Denied, match=verb):
+        row_rules.may_write_organization(grant_of(an_operator({ACME: Role.MEMBER})), organization(ACME), permission)
