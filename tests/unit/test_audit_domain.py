@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from bazar_cli.domain.audit import AuditEvent, Outcome, as_seen_by, asked_target, checked_action, checked_seal_hash
+from bazar_cli.domain.audit import (
+    AuditEvent,
+    Break,
+    Finding,
+    Outcome,
+    Verification,
+    as_seen_by,
+    asked_target,
+    checked_action,
+    checked_seal_hash,
+)
 from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import UsageError
 from tests.support.people import an_operator, an_org
@@ -162,3 +172,9 @@ def test_another_text_is_not_a_hash(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked_seal_hash(text)
     assert refused.value.code == "audit.hash_invalid"
+
+
+def test_a_log_is_whole_without_findings() -> None:
+    whole = Verification(events=1, seals=1, unsealed=0, head=None, head_at=None, findings=())
+    assert whole.whole is True
+    assert replace(whole, findings=(Finding(Break.EVENT_CHANGED, "changed"),)).whole is False
