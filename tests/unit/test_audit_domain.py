@@ -50,29 +50,30 @@ def seen(values: dict[str, Any], **event: Any) -> Any:
     return as_seen_by(OPERATOR, replace(EVENT, after=values, **event)).after
 
 
-@pytest.mark.parametrize(
-    ("values", "left"),
-    [
-        ({"name": "Ada", "n": 1, "none": None}, {"name": "Ada", "n": 1, "none": None}),
-        ({"organization_id": OWN, "role": "admin"}, {"organization_id": OWN, "role": "admin"}),
-        ({"organization_id": FOREIGN, "role": "admin", "name": "Ada"}, {"name": "Ada"}),
-        ({"organization_id": FOREIGN, "own_role": "owner"}, {}),
-        ({"organization": "acme", "role": "admin"}, {}),
-        ({"organization": None, "role": "admin"}, {"organization": None, "role": "admin"}),
-        ({"organizations": [OWN, FOREIGN]}, {"organizations": [OWN]}),
-        ({"memberships": {OWN: "admin", FOREIGN: "owner"}}, {"memberships": {OWN: "admin"}}),
-        (
-            {"orgs": [{"id": OWN, "slug": "acme"}, {"id": FOREIGN, "slug": "beta"}]},
-            {"orgs": [{"id": OWN, "slug": "acme"}]},
-        ),
-        ({"org": {"id": FOREIGN, "slug": "beta"}}, {"org": {}}),
-        ({"org": {"organization_id": OWN, "role": "member"}}, {"org": {"organization_id": OWN, "role": "member"}}),
-        ({"org": {"id": OWN, "organization_id": FOREIGN}}, {"org": {}}),
-        ({"orgs": [[OWN, FOREIGN], {"role": "owner"}]}, {"orgs": [[OWN]]}),
-        ({"user": {"organization_id": FOREIGN, "role": "owner", "name": "Ada"}}, {"user": {"name": "Ada"}}),
-        ({"users": [{"organization_id": FOREIGN}, "text"]}, {"users": [{}, "text"]}),
-    ],
-)
+VALUES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"name": "Ada", "n": 1, "none": None}, {"name": "Ada", "n": 1, "none": None}),
+    ({"organization_id": OWN, "role": "admin"}, {"organization_id": OWN, "role": "admin"}),
+    ({"organization_id": FOREIGN, "role": "admin", "name": "Ada"}, {"name": "Ada"}),
+    ({"organization_id": FOREIGN, "own_role": "owner"}, {}),
+    ({"organization": "acme", "role": "admin"}, {}),
+    ({"organization": None, "role": "admin"}, {"organization": None, "role": "admin"}),
+    ({"organizations": [OWN, FOREIGN]}, {"organizations": [OWN]}),
+    ({"memberships": {OWN: "admin", FOREIGN: "owner"}}, {"memberships": {OWN: "admin"}}),
+    (
+        {"orgs": [{"id": OWN, "slug": "acme"}, {"id": FOREIGN, "slug": "beta"}]},
+        {"orgs": [{"id": OWN, "slug": "acme"}]},
+    ),
+    ({"org": {"id": FOREIGN, "slug": "beta"}}, {"org": {}}),
+    ({"org": {"organization_id": OWN, "role": "member"}}, {"org": {"organization_id": OWN, "role": "member"}}),
+    ({"org": {"id": OWN, "organization_id": FOREIGN}}, {"org": {}}),
+    ({"orgs": [[OWN, FOREIGN], {"role": "owner"}]}, {"orgs": [[OWN]]}),
+    ({"user": {"organization_id": FOREIGN, "role": "owner", "name": "Ada"}}, {"user": {"name": "Ada"}}),
+    ({"users": [{"organization_id": FOREIGN}, "text"]}, {"users": [{}, "text"]}),
+]
+"""Values of an event, and what the admin of acme sees of them."""
+
+
+@pytest.mark.parametrize(("values", "left"), VALUES)
 def test_values_have_only_organizations_of_the_reader(values: dict[str, Any], left: dict[str, Any]) -> None:
     assert seen(values) == left
     assert as_seen_by(OPERATOR, replace(EVENT, before=values)).before == left
