@@ -1,4 +1,4 @@
-"""What all tests share: one Postgres server a run, one database and one Auth service a worker.
+"""Fixtures of all tests: one Postgres server per run, one database and one Auth service per worker.
 
 With BAZAR_TEST_SUPABASE_URL, BAZAR_TEST_SUPABASE_KEY and BAZAR_TEST_DATABASE_URL set, `target` is that one
 instead, and only the end-to-end tests run, those with the marker `live`: see docs/testing.md.
@@ -19,19 +19,19 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.external_target import clean, make_ready, named_target
-from tests.support.people import RUN, RUN_VARIABLE, an_address
+from tests.support.people import RUN, RUN_VARIABLE, People, Someone, an_address
 from tests.support.postgres import TEMPLATE, ScratchPostgres, scratch_database
 
 _URL = "BAZAR_TEST_POSTGRES"
 """Hands the server of the run from the first process to its workers."""
 _OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_target", "fresh_database"}
-"""Fixtures of servers that the suite makes for itself: none of another target is like them."""
+"""Fixtures of servers that the suite makes for itself. Another target has no such servers."""
 _server = pytest.StashKey[ScratchPostgres]()
 _another = pytest.StashKey[Target]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server, or make the other target ready, in the process that has no controller above it."""
+    """Start the server, or prepare the other target, in the controller."""
     _take_signals()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
@@ -47,13 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: many a test waits, for a timeout or for a process to end."""
+    """One worker more than cores: many tests wait for a timeout or a process."""
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage while tests are collected, nor ever among them: they live as long as the process."""
+    """Collect no garbage while tests are collected, and exempt them later: they live as long as the process."""
     gc.disable()
     try:
         return (yield)
@@ -63,7 +63,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def _take_signals() -> None:
-    """Undo what `nohup` and a shell's `&` did: commands would ignore the Ctrl-C that the tests press, for ever."""
+    """Stop ignoring signals that `nohup` or a shell's `&` ignores: commands would inherit that and ignore Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
@@ -79,7 +79,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what another target cannot run, and long tests without `-m long`."""
+    """Leave out tests that another target cannot run, and long tests without `-m long`."""
     another = named_target() is not None
     wanted = config.option.markexpr or ""
     left_out = [
@@ -97,7 +97,7 @@ def _is_end_to_end(item: pytest.Item) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test that is called end-to-end and uses servers of the suite's own: it would not run elsewhere."""
+    """Fail an end-to-end test that uses servers of the suite: it would not run elsewhere."""
     owned = _OWNED.intersection(getattr(item, "fixturenames", ()))
     if owned and _is_end_to_end(item):
         pytest.fail(f"marked live, but it uses {', '.join(sorted(owned))}: mark it embedded", pytrace=False)
@@ -140,6 +140,19 @@ def embedded_target(auth_url: str, auth_keys: AuthKeys, database_url: str) -> Ta
 def target(request: pytest.FixtureRequest) -> Target:
     """The target of the tests: the one that three variables name, else this worker's own."""
     return named_target() or request.getfixturevalue("embedded_target")
+
+
+@pytest.fixture(scope="module")
+def people(target: Target) -> Generator[People]:
+    """The users and organizations of this worker's target."""
+    with People(target) as found:
+        yield found
+
+
+@pytest.fixture
+def root(people: People) -> Someone:
+    """A superuser on Premium, known to both systems."""
+    return people.known_superuser()
 
 
 @pytest.fixture

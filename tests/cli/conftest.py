@@ -1,8 +1,8 @@
-"""What the command tests share: people, and `bazar` signed in as one of them."""
+"""Fixtures of the command tests: `bazar` signed out, and signed in as a user."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,6 @@ import pytest
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone
-
-
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """The users and organizations of this worker's target."""
-    with People(target) as found:
-        yield found
 
 
 @pytest.fixture
@@ -27,13 +20,13 @@ def nobody(tmp_path: Path) -> Bazar:
 
 @pytest.fixture
 def signed_out(nobody: Bazar, target: Target) -> Bazar:
-    """`bazar` on the target, with nobody signed in."""
+    """`bazar` on the target, signed out."""
     return nobody.on(target)
 
 
 @pytest.fixture
 def as_user(signed_out: Bazar, people: People) -> Callable[[Someone], Bazar]:
-    """Sign somebody in: `bazar` with their access token."""
+    """Return `bazar` with the access token of a user."""
 
     def signed_in(someone: Someone) -> Bazar:
         if not people.identities(someone.email):

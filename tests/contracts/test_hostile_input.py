@@ -30,7 +30,7 @@ from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.terminal.topics import TOPICS
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, series
-from tests.support.hostile import ARGUMENTS, CONTENT
+from tests.support.hostile_text import ARGUMENTS, CONTENT
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.tree import ALL, COMMON_OPTIONS, command, kind_of, verb

@@ -1,4 +1,4 @@
-"""What the fault tests share: people in both systems, and `bazar` signed in as a superuser."""
+"""Fixtures of the fault tests: `bazar` signed in as a superuser, and a faulty connection to Auth."""
 
 from __future__ import annotations
 
@@ -18,21 +18,6 @@ from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """The users of this worker's target."""
-    with People(target) as found:
-        yield found
-
-
-@pytest.fixture
-def root(people: People) -> Someone:
-    """A superuser known to both systems."""
-    made = people.superuser()
-    people.identity(made)
-    return made
-
-
 @pytest.fixture
 def admin(tmp_path: Path, target: Target, people: People, root: Someone) -> Bazar:
     """`bazar` signed in as a superuser."""
@@ -41,19 +26,19 @@ def admin(tmp_path: Path, target: Target, people: People, root: Someone) -> Baza
 
 @pytest.fixture
 def proxy(target: Target) -> Generator[AuthProxy]:
-    """A way to the target's Auth service on which things go wrong."""
+    """A proxy of the target's Auth service that makes faults."""
     with auth_proxy(target) as lent:
         yield lent
 
 
 @pytest.fixture
 def faulty(admin: Bazar, proxy: AuthProxy) -> Bazar:
-    """The same superuser's `bazar`, which reaches Supabase Auth by the proxy only."""
+    """The same superuser's `bazar`, which reaches Supabase Auth through the proxy."""
     return admin.on(proxy.target)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests on a small disk where none can be mounted: without root, or in a closed container."""
+    """Leave out the tests on a small disk where a mount is impossible: without root, or in a closed container."""
     on_disk = [item for item in items if item.get_closest_marker("mount")]
     if on_disk and not _mounts():
         config.hook.pytest_deselected(items=on_disk)

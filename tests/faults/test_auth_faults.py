@@ -6,9 +6,9 @@ the wanted state in both systems: one id, one audit event, and a password only w
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -17,9 +17,10 @@ import bcrypt
 import pytest
 
 from bazar_cli.domain.entities import Role, UserState
-from tests.support.auth_proxy import AuthProxy, Fault
+from bazar_cli.domain.target import Target
+from tests.support.auth_proxy import AuthProxy, Fault, auth_proxy
 from tests.support.cli import Bazar, Done
-from tests.support.people import OLD_PASSWORD, Org, People, Someone
+from tests.support.people import OLD_PASSWORD, Org, People, Someone, an_address
 
 Email = Callable[[str], str]
 KINDS = {"500": 500, "429": 429, "503": 503, "dropped": None}
@@ -428,100 +429,192 @@ def test_nothing_else_begins_when_the_session_cannot_be_confirmed(case: Case, un
 # -- silence ------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_never_answers_ends_by_the_timeout(case: Case, unique_email: Email) -> None:
-    """All at once: each waits out the timeout of ten seconds, which is no matter of processor time."""
-    created = {acts: unique_email("silent") for acts in (False, True)}
-    deleted = {acts: case.people.user() for acts in (False, True)}
-    for someone in deleted.values():
-        case.people.identity(someone)
-    changes = {
-        (kind, acts): a_change(case, kind, unique_email("moved"))
-        for kind in ("suspend", "restore", "email")
-        for acts in (False, True)
-    }
-    invited = {(path, acts): unique_email("guest") for path in ("/admin/users", "/invite") for acts in (False, True)}
-    adopted = {acts: Someone(uuid.uuid4(), unique_email("found")) for acts in (False, True)}
-    for someone in adopted.values():
-        case.people.identity(someone)
-    org = an_organization(case)
-    done: dict[str, Done] = {}
+@dataclass(frozen=True)
+class Unanswered:
+    """A command, and the one of its requests that Supabase Auth does not answer."""
 
-    def run(name: str, command: Callable[[], Done]) -> threading.Thread:
-        thread = threading.Thread(target=lambda: done.update({name: command()}))
-        thread.start()
-        return thread
+    email: str
+    request: tuple[str, str]
+    """Method and path."""
+    acts: bool
+    """Whether the server acted on it."""
+    command: Callable[[], Done]
+    is_whole: Callable[[], None]
+    """Asserts the wanted state, after `doctor --fix`."""
+    undone: Callable[[], bool] = lambda: True
+    """Says before that whether nothing was done yet."""
 
-    waiting: list[threading.Thread] = []
-    for acts in (False, True):
-        email, someone = created[acts], deleted[acts]
-        post = case.proxy.hold("POST", "/admin/users", acts=acts)
-        waiting.append(run(email, lambda email=email: case.create(case.faulty, email)))
-        assert post.held is not None
-        assert post.held.wait(60)
-        gone = case.proxy.hold("DELETE", f"/admin/users/{someone.id}", acts=acts)
-        waiting.append(run(someone.email, lambda email=someone.email: case.delete(case.faulty, email)))
-        assert gone.held is not None
-        assert gone.held.wait(60)
-    # At the other steps: the session, the look-up before a deletion, and the password of an unfinished user.
-    unconfirmed, unseen = unique_email("silent"), case.people.user()
-    case.people.identity(unseen)
-    unset = unique_email("silent")
+
+@dataclass(frozen=True)
+class TimedOut:
+    """How such a command ended, and what became of its user."""
+
+    unanswered: Unanswered
+    done: Done
+    undone: bool
+    note: str | None
+    """What `doctor --fix` says of the user."""
+
+
+def unanswered_create(case: Case, acts: bool) -> Unanswered:
+    email = an_address("silent")
+    return Unanswered(
+        email, ("POST", "/admin/users"), acts, lambda: case.create(case.faulty, email), lambda: case.is_whole(email)
+    )
+
+
+def unanswered_delete(case: Case, acts: bool) -> Unanswered:
+    one = case.people.user()
+    case.people.identity(one)
+    request = ("DELETE", f"/admin/users/{one.id}")
+    return Unanswered(one.email, request, acts, lambda: case.delete(case.faulty, one.email), lambda: case.is_gone(one))
+
+
+def unanswered_change(kind: str) -> Callable[[Case, bool], Unanswered]:
+    def make(case: Case, acts: bool) -> Unanswered:
+        change = a_change(case, kind, an_address("moved"))
+        request = ("PUT", f"/admin/users/{change.someone.id}")
+        return Unanswered(change.someone.email, request, acts, lambda: change(case.faulty), change.is_done)
+
+    return make
+
+
+def unanswered_invitation(path: str) -> Callable[[Case, bool], Unanswered]:
+    def make(case: Case, acts: bool) -> Unanswered:
+        email = an_address("guest")
+        words = ("users", "create", email, "--invite")
+        return Unanswered(email, ("POST", path), acts, lambda: case.faulty(*words), lambda: case.is_whole(email))
+
+    return make
+
+
+def unanswered_adoption(case: Case, acts: bool) -> Unanswered:
+    one = Someone(uuid.uuid4(), an_address("found"))
+    case.people.identity(one)
+    request = ("PUT", f"/admin/users/{one.id}")
+    return Unanswered(
+        one.email,
+        request,
+        acts,
+        lambda: case.faulty("users", "adopt", one.email),
+        lambda: case.is_whole(one.email, by="users.adopt"),
+    )
+
+
+def unanswered_password(case: Case, acts: bool) -> Unanswered:
+    """A create that is run again sets the password of the identity that the first run left."""
+    email = an_address("silent")
     case.proxy.add(Fault("POST", "/admin/users", 503, acts=True))
     case.proxy.add(Fault("GET", USER, 503))
-    assert case.create(case.faulty, unset).code == 7
-    steps: list[tuple[str, str, str, Callable[[], Done]]] = [
-        (unset, "PUT", USER, lambda: case.create(case.faulty, unset)),
-        (unseen.email, "GET", f"/admin/users/{unseen.id}", lambda: case.delete(case.faulty, unseen.email)),
-        (unconfirmed, "GET", "/user", lambda: case.create(case.faulty, unconfirmed)),
-        (org.slug, "GET", "/user", lambda: case.faulty("orgs", "delete", org.slug, "--confirm", org.slug)),
-    ]
-    for name, method, path, command in steps:
-        hold = case.proxy.hold(method, path, acts=True)
-        waiting.append(run(name, command))
-        assert hold.held is not None
-        assert hold.held.wait(60)
-    for (_, acts), change in changes.items():
-        put = case.proxy.hold("PUT", f"/admin/users/{change.someone.id}", acts=acts)
-        waiting.append(run(change.someone.email, lambda change=change: change(case.faulty)))
-        assert put.held is not None
-        assert put.held.wait(60)
-    for method, path, acts, email, words in (
-        *(("POST", path, acts, email, ("create", email, "--invite")) for (path, acts), email in invited.items()),
-        *(("PUT", USER, acts, one.email, ("adopt", one.email)) for acts, one in adopted.items()),
-    ):
-        hold = case.proxy.hold(method, path, acts=acts)
-        waiting.append(run(email, lambda words=words: case.faulty("users", *words)))
-        assert hold.held is not None
-        assert hold.held.wait(60)
-    for thread in waiting:
-        thread.join()
+    assert case.create(case.faulty, email).code == 7
+    path = f"/admin/users/{(case.row(email) or {})['id']}"
+    return Unanswered(email, ("PUT", path), acts, lambda: case.create(case.faulty, email), lambda: case.is_whole(email))
 
-    for acts in (False, True):
-        assert done[created[acts]].code == (0 if acts else 7)
-        assert done[deleted[acts].email].code == (0 if acts else 7)
-    assert [done[name].code for name, *_ in steps] == [7, 7, 7, 7]
-    assert case.people.events(org.id) == []
-    for (_, acts), email in invited.items():
-        assert done[email].code == (0 if acts else 7)
-    for acts, one in adopted.items():
-        assert done[one.email].code == (0 if acts else 7)
-    assert case.people.signs_in(unseen.email, OLD_PASSWORD)
-    assert case.row(unconfirmed) is None
-    for (_, acts), change in changes.items():
-        assert done[change.someone.email].code == (0 if acts else 7)
-    notes = case.doctor()
-    assert notes[unset].startswith("finished")
-    assert notes[unseen.email] == "finished"
-    case.is_whole(unset)
-    case.is_gone(unseen)
-    assert notes[created[False]].startswith("finished")
-    assert notes[deleted[False].email] == "finished"
-    for acts in (False, True):
-        case.is_whole(created[acts])
-        case.is_gone(deleted[acts])
-    for change in changes.values():
-        change.is_done()
-    for email in invited.values():
-        case.is_whole(email)
-    for one in adopted.values():
-        case.is_whole(one.email, by="users.adopt")
+
+def unanswered_look_up(case: Case, acts: bool) -> Unanswered:
+    """A deletion first looks the identity up."""
+    one = case.people.user()
+    case.people.identity(one)
+    return Unanswered(
+        one.email,
+        ("GET", f"/admin/users/{one.id}"),
+        acts,
+        lambda: case.delete(case.faulty, one.email),
+        lambda: case.is_gone(one),
+        lambda: case.people.signs_in(one.email, OLD_PASSWORD),
+    )
+
+
+def unconfirmed_create(case: Case, acts: bool) -> Unanswered:
+    """Every change first confirms the session."""
+    email = an_address("silent")
+
+    def nothing() -> None:
+        assert case.row(email) is None
+        assert case.people.identities(email) == []
+
+    return Unanswered(email, ("GET", "/user"), acts, lambda: case.create(case.faulty, email), nothing)
+
+
+def unconfirmed_org_deletion(case: Case, acts: bool) -> Unanswered:
+    org = an_organization(case)
+
+    def nothing() -> None:
+        assert case.people.events(org.id) == []
+
+    words = ("orgs", "delete", org.slug, "--confirm", org.slug)
+    return Unanswered(org.slug, ("GET", "/user"), acts, lambda: case.faulty(*words), nothing)
+
+
+UNANSWERED: dict[str, Callable[[Case, bool], Unanswered]] = {
+    "create": unanswered_create,
+    "delete": unanswered_delete,
+    "suspend": unanswered_change("suspend"),
+    "restore": unanswered_change("restore"),
+    "email": unanswered_change("email"),
+    "invite, the identity": unanswered_invitation("/admin/users"),
+    "invite, the mail": unanswered_invitation("/invite"),
+    "adopt": unanswered_adoption,
+}
+"""The step at which each change is made: its command finds out whether the server acted."""
+UNANSWERED_ELSEWHERE: dict[str, Callable[[Case, bool], Unanswered]] = {
+    "create, the password": unanswered_password,
+    "delete, the look-up": unanswered_look_up,
+    "create, the session": unconfirmed_create,
+    "orgs delete, the session": unconfirmed_org_deletion,
+}
+"""The other steps: their commands end with 7."""
+FINISHED_BY_DOCTOR = {"create before", "delete before", "create, the password", "delete, the look-up"}
+
+
+@pytest.fixture(scope="module")
+def timed_out(target: Target, people: People, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TimedOut]:
+    """Run all of them at once: each waits out the timeout of ten seconds, which takes no processor time."""
+    root = people.superuser()
+    people.identity(root)
+    with auth_proxy(target) as proxy:
+        admin = Bazar(tmp_path_factory.mktemp("silence")).on(target).having(BAZAR_TOKEN=people.access_token(root))
+        case = Case(people, admin.on(proxy.target), admin, proxy)
+        # First what meets a fault before: no other command asks yet.
+        makers = {name: (make, True) for name, make in UNANSWERED_ELSEWHERE.items()}
+        for name, make in UNANSWERED.items():
+            makers |= {f"{name} before": (make, False), f"{name} after": (make, True)}
+        commands: dict[str, Unanswered] = {}
+        with ThreadPoolExecutor(len(makers)) as pool:
+            running: dict[str, Future[Done]] = {}
+            for name, (make, acts) in makers.items():
+                command = commands[name] = make(case, acts)
+                held = proxy.hold(*command.request, acts=acts).held
+                running[name] = pool.submit(command.command)
+                assert held is not None
+                assert held.wait(60)
+        undone = {name: command.undone() for name, command in commands.items()}
+        notes = case.doctor()
+    return {
+        name: TimedOut(command, running[name].result(), undone[name], notes.get(command.email))
+        for name, command in commands.items()
+    }
+
+
+@pytest.mark.xdist_group("silence")
+@pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", UNANSWERED)
+def test_a_change_that_is_never_answered_ends_by_the_timeout(
+    timed_out: dict[str, TimedOut], name: str, acts: bool
+) -> None:
+    key = f"{name} {'after' if acts else 'before'}"
+    ended = timed_out[key]
+    assert ended.done.code == (0 if acts else 7)
+    if key in FINISHED_BY_DOCTOR:
+        assert (ended.note or "").startswith("finished")
+    ended.unanswered.is_whole()
+
+
+@pytest.mark.xdist_group("silence")
+@pytest.mark.parametrize("name", UNANSWERED_ELSEWHERE)
+def test_a_step_that_is_never_answered_ends_by_the_timeout(timed_out: dict[str, TimedOut], name: str) -> None:
+    ended = timed_out[name]
+    assert (ended.done.code, ended.undone) == (7, True)
+    if name in FINISHED_BY_DOCTOR:
+        assert (ended.note or "").startswith("finished")
+    ended.unanswered.is_whole()

@@ -18,7 +18,7 @@ from tests.support.auth_proxy import auth_proxy
 from tests.support.auth_service import KillableAuth, environment_of
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 Email = Callable[[str], str]
 PASSWORD = "correct horse"
@@ -99,7 +99,7 @@ def test_in_the_middle_of_a_write(
     people.identity(someone)
     with ThreadPoolExecutor() as pool, no_identity_changes(people):
         running = [pool.submit(create, bazar, email), pool.submit(delete, bazar, someone.email)]
-        until(lambda: waiting_writes(people) == len(running))
+        poll(lambda: waiting_writes(people) == len(running))
         auth.kill()
         ended = [command.result() for command in running]
     assert [(d.code, d.error["code"]) for d in ended] == [

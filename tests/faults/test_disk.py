@@ -19,9 +19,7 @@ NO_ROOM = "File too large"
 @pytest.fixture
 def someone(people: People) -> Someone:
     """A user who can sign in."""
-    made = people.user()
-    people.identity(made)
-    return made
+    return people.known_user()
 
 
 @pytest.fixture

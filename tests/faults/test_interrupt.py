@@ -24,7 +24,7 @@ from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
-from tests.support.waiting import sooner_than, until
+from tests.support.waiting import poll, sooner_than
 
 Email = Callable[[str], str]
 
@@ -94,7 +94,7 @@ def test_before_the_row_is_committed_it_ends_at_once(
     email = unique_email("uncommitted")
     operator = admin("users", "me", "-o", "json").ok().json["email"]
     with locked(target, operator), admin.start("users", "create", email) as process:
-        until(lambda: waits_for_a_row(people))
+        poll(lambda: waits_for_a_row(people))
         with sooner_than(LOCK_WAIT_SECONDS):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
@@ -117,7 +117,7 @@ def test_waiting_for_another_command_is_no_step_in_hand(admin: Bazar, people: Pe
         " WHERE datname = current_database() AND application_name = 'bazar' AND query = 'ROLLBACK'"
     )
     with admin.start("users", "create", email) as process:
-        until(lambda: people.sql(met) != [])
+        poll(lambda: people.sql(met) != [])
         with sooner_than(WAIT_SECONDS):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
@@ -159,7 +159,7 @@ def test_between_supabase_and_the_row_the_row_is_settled(
     with held_wire(target, *CREATE, arrives=True) as wire, held(admin, wire, "users", "create", email) as process:
         with locked(target, email):
             wire.release.set()
-            until(lambda: waits_for_a_row(people))
+            poll(lambda: waits_for_a_row(people))
             process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT
     assert is_complete(people, email)
@@ -202,7 +202,7 @@ def test_a_generated_password_is_shown_before_the_command_ends(
     filled = fill(writer)
     with admin.start("users", "create", email, "--generate-password", "-o", "json", stdout=writer) as process:
         os.close(writer)
-        until(lambda: people.sql("SELECT 1 FROM bazar.users WHERE email = %s AND pending IS NULL", email) != [])
+        poll(lambda: people.sql("SELECT 1 FROM bazar.users WHERE email = %s AND pending IS NULL", email) != [])
         process.send_signal(signal.SIGINT)
         with os.fdopen(reader, "rb") as stdout:
             shown = stdout.read()[filled:]
@@ -271,7 +271,7 @@ def test_delete_before_the_intent_is_committed_ends_at_once(
 ) -> None:
     before = people.row(leaving)
     with locked(target, leaving.email), admin.start(*deletion(leaving)) as process:
-        until(lambda: waits_for_a_row(people))
+        poll(lambda: waits_for_a_row(people))
         with sooner_than(LOCK_WAIT_SECONDS):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
@@ -288,7 +288,7 @@ def test_delete_between_supabase_and_the_row_removes_the_row(
     with held_wire(target, *delete, arrives=True) as wire, held(admin, wire, *deletion(leaving)) as process:
         with locked(target, leaving.email):
             wire.release.set()
-            until(lambda: waits_for_a_row(people))
+            poll(lambda: waits_for_a_row(people))
             process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT
     assert is_gone(people, leaving)

@@ -18,7 +18,7 @@ from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 # The doctor mends whatever a killed command left: on another target workers share the database.
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("kill")]
@@ -186,13 +186,13 @@ def test_an_organization_is_deleted_whole_or_not_at_all(admin: Bazar, people: Pe
     with psycopg.connect(people.target.database_url.reveal()) as holder:
         holder.execute("SELECT 1 FROM bazar.memberships WHERE user_id = %s FOR UPDATE", (member.id,))
         with admin.start(*words) as process:
-            until(lambda: people.sql(BLOCKED_BY, holder.info.backend_pid))
+            poll(lambda: people.sql(BLOCKED_BY, holder.info.backend_pid))
             ((session,),) = (row.values() for row in people.sql(BLOCKED_BY, holder.info.backend_pid))
             process.send_signal(signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
         holder.rollback()
     # Its session goes on to the end of the statement, and finds then that nobody is there to commit it.
-    until(lambda: not people.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", session))
+    poll(lambda: not people.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", session))
     assert len(people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s", org.id)) == 1
     assert people.events(org.id) == []
     admin(*words).ok()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
 from tests.support.release import NEXT, Release
+from tests.support.waiting import poll
 
 HEAD = revisions(script_location())[-1].id
 Databases = Callable[..., str]
@@ -41,16 +41,10 @@ def first(tmp_path: Path, target: Target, unique_email: Email) -> Callable[[str]
     return on
 
 
-def wait_for(url: str, query: str, seconds: float) -> None:
-    """Ask until the answer is true, for so long at most."""
-    began = time.monotonic()
+def wait_for(url: str, query: str) -> None:
+    """Ask until the answer is true."""
     with psycopg.connect(url, autocommit=True) as connection:
-        while True:
-            [(found,)] = connection.execute(query.encode()).fetchall()
-            if found:
-                return
-            assert time.monotonic() - began < seconds, query
-            time.sleep(0.05)
+        poll(lambda: connection.execute(query.encode()).fetchall() != [(False,)])
 
 
 @pytest.mark.parametrize("migrated", [False, True], ids=["fresh", "existing"])
@@ -61,7 +55,7 @@ def test_four_at_once_make_one_index_concurrently(
     release.add_concurrent(NEXT, "users_name_idx")
     bazar = first(url)
 
-    processes = [release.start(bazar, "db", "migrate", "-o", "json") for _ in range(4)]
+    processes = [release.on(bazar).start("db", "migrate", "-o", "json") for _ in range(4)]
     ended = [(*process.communicate(), process.returncode) for process in processes]
 
     assert [code for _, _, code in ended] == [0, 0, 0, 0], [err for _, err, _ in ended]
@@ -86,15 +80,15 @@ def test_killed_in_the_middle_of_a_statement(
         sleep = "op.execute('SELECT pg_sleep(seconds) FROM public.pace')"
         release.add(NEXT, f"op.execute('CREATE TABLE bazar.half (id int)')\n{sleep}")
 
-        process = release.start(bazar, "db", "migrate")
-        wait_for(url, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(seconds)%'", 60)
+        process = release.on(bazar).start("db", "migrate")
+        wait_for(url, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(seconds)%'")
         process.send_signal(signal.SIGKILL)
         process.communicate()
 
         newer = connection.info.server_version >= 140000
         if not newer:
             pytest.skip("before Postgres 14 a killed client holds its lock until its statement ends")
-        wait_for(url, f"SELECT pg_try_advisory_lock({KEY})", seconds=60)
+        wait_for(url, f"SELECT pg_try_advisory_lock({KEY})")
         left = "SELECT (SELECT version_num FROM bazar.alembic_version), to_regclass('bazar.half') IS NULL"
         assert connection.execute(left.encode()).fetchall() == [(HEAD, True)]
 

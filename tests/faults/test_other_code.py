@@ -12,11 +12,11 @@ import pytest
 
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from tests.support import keyrings, noise
-from tests.support.cli import Bazar, Done
-from tests.support.noise import LOGGED, NOISE, TOKEN, noisy_imports
+from tests.support import keyrings, stray_output
+from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, Someone
 from tests.support.release import NEXT, Release
+from tests.support.stray_output import LOGGED, TOKEN, WRITES, printing_imports
 
 Databases = Callable[..., str]
 Email = Callable[[str], str]
@@ -32,18 +32,11 @@ def release(tmp_path: Path) -> Release:
 def first(tmp_path: Path, target: Target, unique_email: Email, fresh_database: Databases) -> Bazar:
     """`bazar` on a migrated database of its own, as its first superuser."""
     url = fresh_database(migrated=True)
-    bazar = Bazar(tmp_path / "home").on(replace(target, database_url=Secret(url)))
+    bazar = Bazar(tmp_path / "home", fresh=True).on(replace(target, database_url=Secret(url)))
     return bazar.having(SUPERUSER_EMAIL=unique_email("root"), SUPERUSER_PASSWORD="a-password")
 
 
-def run(bazar: Bazar, *words: str) -> Done:
-    """Run a command as a process that starts anew."""
-    process = bazar.start(*words)
-    out, err = process.communicate()
-    return Done(process.returncode, out.decode(), err.decode())
-
-
-def without_noise(text: str) -> str:
+def without_printed(text: str) -> str:
     """Return the lines that other code did not print."""
     return "".join(line for line in text.splitlines(keepends=True) if TOKEN not in line)
 
@@ -52,25 +45,25 @@ def without_noise(text: str) -> str:
 
 
 @pytest.mark.parametrize("words", [("migrate",), ("migrate", "--dry-run"), ("status",)], ids=" ".join)
-def test_noisy_revision_leaves_the_result_alone(first: Bazar, release: Release, words: tuple[str, ...]) -> None:
-    release.add(NEXT, NOISE)
+def test_revision_that_prints_leaves_the_result_alone(first: Bazar, release: Release, words: tuple[str, ...]) -> None:
+    release.add(NEXT, WRITES)
     done = release.on(first)("db", *words, "-o", "json", "--quiet").ok()
     assert (TOKEN in done.out, LOGGED in done.out) == (False, False)
     assert json.loads(done.out)["head"] == NEXT
     said = {f"{TOKEN} {what}" for what in ("line", "buffer", "original", "descriptor", "child", "error", "at exit")}
     assert {text for text in said if text not in done.err} == set()
     assert LOGGED not in done.err
-    assert without_noise(done.err) == ""
+    assert without_printed(done.err) == ""
 
 
 def test_lines_that_a_revision_logs_are_redacted_and_have_the_form_of_all(first: Bazar, release: Release) -> None:
     secret = first.environ["SUPERUSER_PASSWORD"]
-    release.add(NEXT, f"{NOISE}\nlogging.error('it is {secret}\\nnext: line')")
+    release.add(NEXT, f"{WRITES}\nlogging.error('it is {secret}\\nnext: line')")
     done = release.on(first)("db", "migrate", "-o", "json", "--quiet", "--debug").ok()
     json.loads(done.out)
     assert secret not in done.err
     form = re.compile(r"\d{4}-\d\d-\d\dT\S+Z [A-Z]+ \S+ \[\w+\] |\| ")
-    assert [line for line in without_noise(done.err).splitlines() if not form.match(line)] == []
+    assert [line for line in without_printed(done.err).splitlines() if not form.match(line)] == []
     logged = {f"{LOGGED} {what}" for what in ("root", "own", "handler", "number", "warning", "unraisable", "thread")}
     assert {text for text in logged if text not in done.err} == set()
     assert f"{LOGGED} debug" not in done.err
@@ -84,18 +77,18 @@ def test_lines_that_a_revision_logs_are_redacted_and_have_the_form_of_all(first:
         ("raise GeneratorExit('not now')", "GeneratorExit: not now"),
     ],
 )
-def test_noisy_revision_that_fails_is_one_error_object(first: Bazar, release: Release, code: str, why: str) -> None:
-    release.add(NEXT, f"{NOISE}\nsys.excepthook = sys.stdout = sys.stderr = None\n{code}")
+def test_printing_revision_that_fails_is_one_error_object(first: Bazar, release: Release, code: str, why: str) -> None:
+    release.add(NEXT, f"{WRITES}\nsys.excepthook = sys.stdout = sys.stderr = None\n{code}")
     done = release.on(first)("db", "migrate", "-o", "json", "--quiet")
     assert (done.code, done.out) == (6, "")
-    error = json.loads(without_noise(done.err))["error"]
+    error = json.loads(without_printed(done.err))["error"]
     assert error["code"] == "db.revision_failed"
     assert why in error["message"]
 
 
 def test_print_of_a_revision_that_nobody_reads_stops_no_migration(first: Bazar, release: Release) -> None:
     release.add(NEXT, f"print('{TOKEN}')")
-    process = release.start(first, "db", "migrate", "-o", "json")
+    process = release.on(first).start("db", "migrate", "-o", "json")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stderr.close()
@@ -107,12 +100,12 @@ def test_print_of_a_revision_that_nobody_reads_stops_no_migration(first: Bazar, 
 # -- keyrings -----------------------------------------------------------------------------------------------
 
 
-def test_noisy_keyring_leaves_the_result_alone(admin: Bazar, root: Someone, tmp_path: Path) -> None:
+def test_keyring_that_prints_leaves_the_result_alone(admin: Bazar, root: Someone, tmp_path: Path) -> None:
     bazar = admin.lacking("BAZAR_TOKEN").having(
         BAZAR_CONFIG_DIR="",
         XDG_CONFIG_HOME=str(tmp_path / "xdg"),
         HOME=str(tmp_path),
-        PYTHON_KEYRING_BACKEND=noise.KEYRING,
+        PYTHON_KEYRING_BACKEND=stray_output.KEYRING,
         **{keyrings.FILE: str(tmp_path / "keyring.json")},
     )
     words = ("auth", "login", "--email", root.email, "--password-stdin", "-o", "json", "--quiet")
@@ -122,10 +115,10 @@ def test_noisy_keyring_leaves_the_result_alone(admin: Bazar, root: Someone, tmp_
     gone = bazar("users", "get", "nobody@example.com", "-o", "json")
     assert (signed_in.json["stored_in"], me.json["email"]) == ("keyring", root.email)
     assert token.out.count("\n") == 1
-    assert (gone.code, json.loads(without_noise(gone.err))["error"]["code"]) == (3, "users.not_found")
+    assert (gone.code, json.loads(without_printed(gone.err))["error"]["code"]) == (3, "users.not_found")
     for done in (signed_in, me, token):
         assert TOKEN in done.err
-        assert without_noise(done.err) == ""
+        assert without_printed(done.err) == ""
 
 
 # -- every library ------------------------------------------------------------------------------------------
@@ -151,11 +144,11 @@ ANSWERS = (
 
 
 @pytest.mark.parametrize("words", ANSWERS, ids=" ".join)
-def test_libraries_that_make_noise_change_no_answer(admin: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_libraries_that_print_change_no_answer(admin: Bazar, tmp_path: Path, words: tuple[str, ...]) -> None:
     quiet = admin(*words)
-    noisy = run(admin.having(**noisy_imports(tmp_path)), *words)
-    assert (noisy.code, varying(noisy.out)) == (quiet.code, varying(quiet.out))
-    assert varying(without_noise(noisy.err)) == varying(quiet.err)
+    printing = replace(admin, fresh=True).having(**printing_imports(tmp_path))(*words)
+    assert (printing.code, varying(printing.out)) == (quiet.code, varying(quiet.out))
+    assert varying(without_printed(printing.err)) == varying(quiet.err)
 
 
 def varying(text: str) -> str:

@@ -19,8 +19,8 @@ from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done, series
+from tests.support.configured_system import ConfiguredSystem, configured_system
 from tests.support.expected_changes import EXPECTED_CHANGES
-from tests.support.limited import Limited, limited
 from tests.support.matrix import Row, matrix
 from tests.support.matrix_runner import MatrixRunner
 from tests.support.people import OLD_PASSWORD, People, an_address
@@ -35,8 +35,8 @@ OPERATOR = "premium/superuser"
 @pytest.fixture(scope="module")
 def systems(
     postgres_url: str, target: Target, auth_keys: AuthKeys, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Limited]:
-    with limited(postgres_url, target, auth_keys, tmp_path_factory.mktemp("home")) as made:
+) -> Generator[ConfiguredSystem]:
+    with configured_system(postgres_url, target, auth_keys, tmp_path_factory.mktemp("home")) as made:
         yield made
 
 
@@ -51,7 +51,7 @@ _NOTHING_TO_DO = {"db create", "db locks", "db migrate"}
 
 
 @pytest.fixture(scope="module")
-def runner(systems: Limited, tmp_path_factory: pytest.TempPathFactory) -> MatrixRunner:
+def runner(systems: ConfiguredSystem, tmp_path_factory: pytest.TempPathFactory) -> MatrixRunner:
     return MatrixRunner(systems.people, tmp_path_factory.mktemp("homes"))
 
 
@@ -64,7 +64,7 @@ def _one_row_each() -> dict[str, Row]:
     return rows
 
 
-def test_every_command_reads_or_is_refused(systems: Limited, runner: MatrixRunner) -> None:
+def test_every_command_reads_or_is_refused(systems: ConfiguredSystem, runner: MatrixRunner) -> None:
     """Nothing is written through the setting, and nothing is begun at Supabase that Postgres could not note."""
     wrong: list[str] = []
     with systems.set(ON), series() as process:
@@ -83,7 +83,7 @@ def test_every_command_reads_or_is_refused(systems: Limited, runner: MatrixRunne
     assert not wrong, "\n".join(wrong)
 
 
-def test_bootstrap_makes_no_identity(systems: Limited, tmp_path: Path) -> None:
+def test_bootstrap_makes_no_identity(systems: ConfiguredSystem, tmp_path: Path) -> None:
     email = an_address("first")
     first = Bazar(tmp_path).on(systems.people.target)
     first = first.having(SUPERUSER_EMAIL=email, SUPERUSER_PASSWORD=OLD_PASSWORD)
@@ -113,7 +113,7 @@ def test_bootstrap_makes_no_identity(systems: Limited, tmp_path: Path) -> None:
         ("ROLE {role} IN DATABASE {database}", "on the role {role} in the database {database}"),
     ],
 )
-def test_where_it_was_set(systems: Limited, place: str, said: str) -> None:
+def test_where_it_was_set(systems: ConfiguredSystem, place: str, said: str) -> None:
     names = {"database": name_of(systems.url), "role": systems.role}
     bazar = systems.bazar()
     with systems.set(ON, place):
@@ -136,7 +136,7 @@ def test_where_it_was_set(systems: Limited, place: str, said: str) -> None:
     assert f"takes no writes: {reason} is on, set {where}" in status.err
 
 
-def test_where_it_was_set_for_a_database_that_is_not_there(systems: Limited) -> None:
+def test_where_it_was_set_for_a_database_that_is_not_there(systems: ConfiguredSystem) -> None:
     server = Server(target_of(sibling(systems.url, f"{name_of(systems.url)}_new")))
     with systems.set(ON, "ROLE {role}"), pytest.raises(BackendUnavailable) as refused:
         server.create()
@@ -144,14 +144,14 @@ def test_where_it_was_set_for_a_database_that_is_not_there(systems: Limited) -> 
     assert f'ALTER ROLE "{systems.role}" RESET {SETTING}' in refused.value.hint
 
 
-def test_options_of_the_url_go_on(systems: Limited) -> None:
+def test_options_of_the_url_go_on(systems: ConfiguredSystem) -> None:
     """Who must write all the same says so, in the one place that is theirs."""
     with systems.set(ON):
         override = f"{systems.url}&options=-c%20{SETTING}%3Doff"
         systems.bazar().having(DATABASE_URL=override)("orgs", "create", "Urgent", "-o", "json").ok()
 
 
-def test_doctor_warns(systems: Limited) -> None:
+def test_doctor_warns(systems: ConfiguredSystem) -> None:
     with systems.set(ON):
         done = systems.bazar()("doctor", "-o", "json")
     checks = {check["check"]: check for check in done.json["items"]}
@@ -169,7 +169,7 @@ def test_doctor_warns(systems: Limited) -> None:
         (("db", "reset", "--confirm", "{database}", "--dry-run"), "; nothing was done"),
     ],
 )
-def test_migrations_say_that_nothing_was_done(systems: Limited, words: tuple[str, ...], said: str) -> None:
+def test_migrations_say_that_nothing_was_done(systems: ConfiguredSystem, words: tuple[str, ...], said: str) -> None:
     """Before anybody is asked to agree; a dry run of a reset tries it."""
     bazar, before = systems.bazar(), systems.people.everything()
     with systems.set(ON):
@@ -180,7 +180,7 @@ def test_migrations_say_that_nothing_was_done(systems: Limited, words: tuple[str
     assert systems.people.everything() == before
 
 
-def test_denial_stays_one(systems: Limited) -> None:
+def test_denial_stays_one(systems: ConfiguredSystem) -> None:
     """It cannot be recorded, and is said as what it is; so reads that are denied are."""
     someone = systems.people.user()
     systems.people.identity(someone)
@@ -191,7 +191,7 @@ def test_denial_stays_one(systems: Limited) -> None:
     assert "audit log does not have this denial" in done.error["hint"]
 
 
-def test_session_is_not_ended_without_an_event(systems: Limited) -> None:
+def test_session_is_not_ended_without_an_event(systems: ConfiguredSystem) -> None:
     with psycopg.connect(systems.url) as other, systems.set(ON):
         other.execute("LOCK TABLE bazar.plans IN SHARE MODE")
         pid = str(other.info.backend_pid)

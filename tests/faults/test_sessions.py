@@ -26,7 +26,7 @@ from tests.support.cli import Bazar, Done
 from tests.support.parallel_commands import holders, running
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import REFRESH, Wire, wire_to
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 ME = ("users", "me", "-o", "ids")
 TWENTY = 20
@@ -35,7 +35,7 @@ TWENTY = 20
 @pytest.fixture
 def member(people: People) -> Someone:
     """A user known to both systems."""
-    return known(people)
+    return people.known_user()
 
 
 @pytest.fixture
@@ -49,12 +49,6 @@ def wire(target: Target) -> Generator[Wire]:
 def bazar(tmp_path: Path, wire: Wire, member: Someone) -> Bazar:
     """`bazar` with a stored session that ends in half a minute, all keys cached."""
     return signed_in(Bazar(tmp_path / "home").on(wire.target), member)
-
-
-def known(people: People) -> Someone:
-    made = people.user()
-    people.identity(made)
-    return made
 
 
 def signed_in(bazar: Bazar, someone: Someone) -> Bazar:
@@ -85,7 +79,7 @@ def all_at_once(bazar: Bazar, wire: Wire, commands: Sequence[Sequence[str]], std
     with ExitStack() as busy:
         busy.enter_context(Sessions.of(wire.target, bazar.environment()).lock())
         with running(bazar, commands, stdin) as started:
-            until(lambda: holders(lock_file(bazar)) == len(commands) + 1)
+            poll(lambda: holders(lock_file(bazar)) == len(commands) + 1)
             busy.close()
             return [command.result() for command in started]
 
@@ -139,7 +133,7 @@ def test_profiles_do_not_wait_for_each_other(tmp_path: Path, wire: Wire, member:
         one = Sessions("one", wire.target.supabase_url, bazar.environment())
         busy.enter_context(one.lock())
         with running(bazar, [("auth", "refresh", "-o", "ids", "--profile", "one")]) as (waiting,):
-            until(lambda: holders(Path(one.where).with_suffix(".lock")) == 2)
+            poll(lambda: holders(Path(one.where).with_suffix(".lock")) == 2)
             assert bazar("auth", "refresh", "-o", "ids", "--profile", "two").ok().out == f"{member.id}\n"
             assert bazar("auth", "logout", "-o", "json", "--profile", "two").ok().json["ended_at_supabase"] is True
             assert not waiting.done()
@@ -164,7 +158,7 @@ def test_others_go_on_when_the_refresher_is_killed(
             try:
                 assert refresh_tokens(people, member)[stored["refresh_token"]] is arrives
                 with running(bazar, [ME] * (TWENTY - 1)) as commands:
-                    until(lambda: holders(lock_file(bazar)) == TWENTY)
+                    poll(lambda: holders(lock_file(bazar)) == TWENTY)
                     refresher.send_signal(signal.SIGKILL)
                     ended = [command.result() for command in commands]
             finally:
@@ -232,9 +226,9 @@ def test_logout_waits_for_a_refresh_and_ends_what_it_stored(
 ) -> None:
     go, lock = wire.hold(REFRESH), lock_file(bazar)
     with running(bazar, [ME]) as (me,):
-        until(lambda: wire.requests.count(REFRESH) == 1)
+        poll(lambda: wire.requests.count(REFRESH) == 1)
         with running(bazar, [("auth", "logout", "-o", "json")]) as (logout,):
-            until(lambda: holders(lock) == 2)
+            poll(lambda: holders(lock) == 2)
             go.set()
     assert me.result().ok().out == f"{member.id}\n"
     assert logout.result().ok().json == {"was_signed_in": True, "ended_at_supabase": True, "everywhere": False}
@@ -254,14 +248,14 @@ def test_password_is_changed_while_others_refresh(bazar: Bazar, wire: Wire, peop
 
 
 def test_sign_in_during_a_refresh_is_what_stays(bazar: Bazar, wire: Wire, people: People, member: Someone) -> None:
-    other, go = known(people), wire.hold(REFRESH)
+    other, go = people.known_user(), wire.hold(REFRESH)
     with running(bazar, [ME]) as (me,):
-        until(lambda: wire.requests.count(REFRESH) == 1)
+        poll(lambda: wire.requests.count(REFRESH) == 1)
         login = bazar.start("auth", "login", "--email", other.email, "--password-stdin", stdin=subprocess.PIPE)
         assert login.stdin is not None
         login.stdin.write(f"{OLD_PASSWORD}\n".encode())
         login.stdin.close()
-        until(lambda: holders(lock_file(bazar)) == 2)
+        poll(lambda: holders(lock_file(bazar)) == 2)
         go.set()
     assert (me.result().ok().out, login.wait()) == (f"{member.id}\n", 0)
     assert lives(bazar, other)
@@ -288,12 +282,12 @@ MEANWHILE: dict[str, tuple[Callable[[Path, str], Any], int, str]] = {
 def test_session_that_changes_while_a_command_waits(
     bazar: Bazar, wire: Wire, people: People, change: Callable[[Path, str], Any], code: int, error: str
 ) -> None:
-    other = known(people)
+    other = people.known_user()
     elsewhere = signed_in(replace(bazar, home=bazar.home / "elsewhere"), other)
     with ExitStack() as busy:
         busy.enter_context(Sessions.of(wire.target, bazar.environment()).lock())
         with running(bazar, [("users", "me", "-o", "json")]) as (me,):
-            until(lambda: holders(lock_file(bazar)) == 2)
+            poll(lambda: holders(lock_file(bazar)) == 2)
             change(session_file(bazar), session_file(elsewhere).read_text())
             busy.close()
     done = me.result()
@@ -389,7 +383,7 @@ def test_keyring_that_refuses_loses_nothing(
 
 
 def test_sign_in_that_a_keyring_refuses_tells_no_secret(with_keyring: Bazar, people: People) -> None:
-    other = known(people)
+    other = people.known_user()
     failed = sign_in(with_keyring.having(**{keyrings.REFUSES: "set"}), other, "--debug")
     assert (failed.code, "keyring.unavailable" in failed.err) == (7, True)
     assert "refresh_token" not in failed.err

@@ -22,7 +22,7 @@ from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, series
-from tests.support.limited import Limited, limited
+from tests.support.configured_system import ConfiguredSystem, configured_system
 from tests.support.people import granted
 from tests.support.postgres import name_of, sibling, target_of
 
@@ -76,15 +76,15 @@ COMMANDS = (
 @pytest.fixture(scope="module")
 def systems(
     postgres_url: str, target: Target, auth_keys: AuthKeys, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Limited]:
-    with limited(postgres_url, target, auth_keys, tmp_path_factory.mktemp("home")) as made:
+) -> Generator[ConfiguredSystem]:
+    with configured_system(postgres_url, target, auth_keys, tmp_path_factory.mktemp("home")) as made:
         yield made
 
 
 # -- what changes nothing -----------------------------------------------------------------------------------
 
 
-def _settable(systems: Limited) -> dict[str, tuple[str, ...]]:
+def _settable(systems: ConfiguredSystem) -> dict[str, tuple[str, ...]]:
     """Every setting that any role may set, with values that it does not have."""
     found = dict(CHOICES)
     for row in systems.people.sql(
@@ -96,7 +96,7 @@ def _settable(systems: Limited) -> dict[str, tuple[str, ...]]:
     return {n: v for n, v in found.items() if n not in LIMITS and (n.lower() in known or "." in n) and v}
 
 
-def _results(systems: Limited, names: Mapping[str, str], bazar: Bazar) -> dict[str, Any]:
+def _results(systems: ConfiguredSystem, names: Mapping[str, str], bazar: Bazar) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for words in COMMANDS:
         done = bazar(*(word.format(**names) for word in words), "-o", "json", "--no-input")
@@ -104,7 +104,7 @@ def _results(systems: Limited, names: Mapping[str, str], bazar: Bazar) -> dict[s
     return found
 
 
-def test_no_setting_changes_a_result(systems: Limited) -> None:
+def test_no_setting_changes_a_result(systems: ConfiguredSystem) -> None:
     people = systems.people
     org = people.org(name="O'Hara \\ Łódź")
     user = people.user({org: Role.MEMBER}, name="Zoë \\x41 ✓")
@@ -128,11 +128,11 @@ def test_no_setting_changes_a_result(systems: Limited) -> None:
 # -- what ends a command is named ---------------------------------------------------------------------------
 
 
-def _stopped(systems: Limited, error: psycopg.Error) -> BazarError:
+def _stopped(systems: ConfiguredSystem, error: psycopg.Error) -> BazarError:
     return translate(error, systems.people.target)
 
 
-def test_statement_timeout_is_named(systems: Limited) -> None:
+def test_statement_timeout_is_named(systems: ConfiguredSystem) -> None:
     with psycopg.connect(systems.url) as other, systems.set({"statement_timeout": "250ms"}, "ROLE {role}"):
         other.execute("LOCK TABLE bazar.users")
         done = systems.bazar()("users", "list", "-o", "json")
@@ -144,7 +144,7 @@ def test_statement_timeout_is_named(systems: Limited) -> None:
     assert done.error["details"] == {"sqlstate": "57014", **set_}
 
 
-def test_limit_of_the_url_is_named(systems: Limited) -> None:
+def test_limit_of_the_url_is_named(systems: ConfiguredSystem) -> None:
     target = target_of(f"{systems.url}&options=-c%20statement_timeout%3D1ms")
     url = target.database_url.reveal()
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
@@ -155,7 +155,7 @@ def test_limit_of_the_url_is_named(systems: Limited) -> None:
 
 
 @pytest.mark.parametrize("value", ["1ms", "10ms"])
-def test_limit_of_a_database_that_is_not_there_is_named(systems: Limited, value: str) -> None:
+def test_limit_of_a_database_that_is_not_there_is_named(systems: ConfiguredSystem, value: str) -> None:
     target = target_of(sibling(systems.url, f"{name_of(systems.url)}_new"))
     with psycopg.connect(systems.url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
         connection.execute("SET statement_timeout = '1ms'; SELECT pg_sleep(30)")
@@ -164,7 +164,7 @@ def test_limit_of_a_database_that_is_not_there_is_named(systems: Limited, value:
     assert f"it took longer than statement_timeout allows: {value}, set on the role {systems.role}" in said.message
 
 
-def test_cancelled_by_somebody_is_no_limit(systems: Limited) -> None:
+def test_cancelled_by_somebody_is_no_limit(systems: ConfiguredSystem) -> None:
     with systems.set({"statement_timeout": "40s"}), psycopg.connect(systems.url) as connection:
         with pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
             connection.execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(30)")
@@ -181,7 +181,7 @@ IDLE = {
 
 
 @pytest.mark.parametrize("name", IDLE)
-def test_session_that_ends_while_it_waits(systems: Limited, name: str) -> None:
+def test_session_that_ends_while_it_waits(systems: ConfiguredSystem, name: str) -> None:
     if not systems.people.sql("SELECT 1 FROM pg_settings WHERE name = %s", name):
         pytest.skip(f"this server has no {name}")
     with systems.set({name: "100ms"}), psycopg.connect(systems.url, autocommit=True) as connection:
@@ -194,7 +194,7 @@ def test_session_that_ends_while_it_waits(systems: Limited, name: str) -> None:
     assert f"{name} allows: 100ms, set on the role {systems.role} in the database" in said.message
 
 
-def test_read_that_waits_too_long_for_its_reader(systems: Limited) -> None:
+def test_read_that_waits_too_long_for_its_reader(systems: ConfiguredSystem) -> None:
     """As an export does that a pager holds up."""
     grant = granted(systems.people.operator(systems.ruler), STATUS)
     database = Database(systems.people.target)
@@ -211,7 +211,7 @@ def test_read_that_waits_too_long_for_its_reader(systems: Limited) -> None:
     assert "idle_in_transaction_session_timeout allows: 200ms" in ended.value.message
 
 
-def test_reason_that_nobody_can_ask_for(systems: Limited) -> None:
+def test_reason_that_nobody_can_ask_for(systems: ConfiguredSystem) -> None:
     """The server may be gone by then: the error says less, and comes at once."""
     with psycopg.connect(systems.url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
         connection.execute("SET statement_timeout = '1ms'; SELECT pg_sleep(30)")

@@ -19,7 +19,7 @@ from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import START_SECONDS
 from tests.cli.local.conftest import START, environment, parts, postmasters, stack_home
 from tests.support.cli import Bazar, Done
-from tests.support.waiting import sooner_than, until
+from tests.support.waiting import poll, sooner_than
 
 pytestmark = pytest.mark.xdist_group("faults-stack")
 """One stack serves all of these tests; each leaves it running."""
@@ -57,7 +57,7 @@ def kill(*pids: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     for pid in pids:
-        until(lambda pid=pid: processes.command_line(pid) == [])
+        poll(lambda pid=pid: processes.command_line(pid) == [])
 
 
 def children(pid: int) -> list[int]:
@@ -117,7 +117,7 @@ def test_power_cut_at_rest(local: Bazar) -> None:
     local("users", "create", "late@example.com").ok()
 
 
-def cut_during_writes(local: Bazar, moment: Callable[[], None], name: str) -> None:
+def cut_during_writes(local: Bazar, moment: Callable[[], object], name: str) -> None:
     """Cut the power at a moment of a loop of creates; start, and run what was not done again."""
     ended: dict[str, Done] = {}
 
@@ -130,7 +130,7 @@ def cut_during_writes(local: Bazar, moment: Callable[[], None], name: str) -> No
 
     creating = threading.Thread(target=loop)
     creating.start()
-    until(lambda: len(ended) > 1)
+    poll(lambda: len(ended) > 1)
     moment()
     cut_power(local)
     creating.join()
@@ -151,7 +151,7 @@ def cut_during_writes(local: Bazar, moment: Callable[[], None], name: str) -> No
 def test_power_cut_between_the_two_writes_of_a_create(local: Bazar) -> None:
     with closing(psycopg.connect(environment(local)["DATABASE_URL"], autocommit=True)) as connection:
         pending = "SELECT 1 FROM bazar.users WHERE pending = 'create'"
-        cut_during_writes(local, lambda: until(lambda: connection.execute(pending).fetchone() is not None), "between")
+        cut_during_writes(local, lambda: poll(lambda: connection.execute(pending).fetchone() is not None), "between")
 
 
 @pytest.mark.long
@@ -197,7 +197,7 @@ def busy_backend(bazar: Bazar) -> Generator[int]:
     computing = threading.Thread(target=compute)
     computing.start()
     pid = busy.info.backend_pid
-    until(lambda: rows(bazar, "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'", pid) != [])
+    poll(lambda: rows(bazar, "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'", pid) != [])
     try:
         yield pid
     finally:
@@ -239,7 +239,7 @@ def test_server_that_shuts_down_for_as_long_as_somebody_is_connected(local: Baza
     with closing(psycopg.connect(environment(local)["DATABASE_URL"])) as connection:
         # A smart shutdown: what SIGTERM, of an operating system that goes down, means to Postgres.
         os.kill(server, signal.SIGTERM)
-        until(lambda: "stopping" in (paths(local).data / "postmaster.pid").read_text())
+        poll(lambda: "stopping" in (paths(local).data / "postmaster.pid").read_text())
         read = local("users", "list", "-o", "json")
         assert (read.code, read.error["code"]) == (7, "postgres.unavailable")
         assert "bazar local start" in read.error["hint"]
@@ -259,7 +259,7 @@ Fact = Callable[[subprocess.Popen[bytes]], bool]
 def begun(bazar: Bazar, fact: Fact) -> None:
     """Start the stack, and kill that command as soon as something is so."""
     with bazar.start("local", "start") as process:
-        until(lambda: fact(process) or process.poll() is not None)
+        poll(lambda: fact(process) or process.poll() is not None)
         process.kill()
         assert process.wait() == -signal.SIGKILL
 
@@ -297,7 +297,7 @@ def left_alone(local: Bazar, seconds: float) -> None:
     kill(parts(local)["auth"]["pid"])
     says_so = saying(b"Starting the Auth service")
     with local.start("local", "start") as process:
-        until(lambda: says_so(process))
+        poll(lambda: says_so(process))
         time.sleep(seconds)
         process.kill()
     local(*START).ok()
@@ -317,7 +317,7 @@ def test_start_killed_at_any_moment_of_a_start_of_auth(local: Bazar, run: int) -
 def test_stop_killed_midway(local: Bazar) -> None:
     auth = parts(local)["auth"]["pid"]
     with local.start("local", "stop") as process:
-        until(lambda: processes.command_line(auth) == [])
+        poll(lambda: processes.command_line(auth) == [])
         process.kill()
     assert local(*START).ok().json["already_running"] is False
     local("users", "list").ok()

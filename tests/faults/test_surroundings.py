@@ -13,8 +13,8 @@ import pytest
 from bazar_cli.devstack import credentials
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar, Done
+from tests.support.file_states import IS_ROOT, STATES, ordinary_user, own, remove
 from tests.support.people import OLD_PASSWORD, People, Someone
-from tests.support.surroundings import IS_ROOT, STATES, ordinary_user, own, remove
 
 READS_TARGET = (
     ("users", "me"),
@@ -59,9 +59,7 @@ class Surroundings:
 @pytest.fixture(scope="module")
 def someone(people: People) -> Someone:
     """A user known to both systems."""
-    made = people.user()
-    people.identity(made)
-    return made
+    return people.known_user()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the tests of use cases share: people in both systems, whoever rules them, and whom things are done to."""
+"""Fixtures of the use case tests: a superuser, a user, and a database of its own."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ from bazar_cli.domain.target import Target
 from tests.support.people import People, Someone
 
 
-@pytest.fixture(scope="module")
-def people(target: Target) -> Generator[People]:
-    """People in both systems of this worker."""
-    with People(target) as arranged:
-        yield arranged
-
-
 @pytest.fixture
 def alone(target: Target, fresh_database: Callable[..., str]) -> Generator[People]:
-    """People in a database whose superusers are all known."""
+    """People in a new database, with no superuser yet."""
     with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as arranged:
         yield arranged
 
@@ -35,6 +28,4 @@ def ruler(people: People) -> Someone:
 @pytest.fixture
 def someone(people: People) -> Someone:
     """A user known to both systems."""
-    made = people.user(name="Ada")
-    people.identity(made)
-    return made
+    return people.known_user(name="Ada")

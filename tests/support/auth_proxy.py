@@ -1,4 +1,4 @@
-"""A way to Supabase Auth on which a test makes things go wrong: no real server fails on demand.
+"""A proxy of Supabase Auth that makes faults: a real server does not fail on demand.
 
 Everything is passed on to the target's own Auth service. A `Fault` meets the requests that it names, before or
 after the service acted on them: it answers in the service's place, drops the connection, or holds the answer
@@ -25,7 +25,7 @@ _PASSED_BACK = ("Content-Type", "X-Supabase-Api-Version", "X-Total-Count", "Link
 
 @dataclass
 class Fault:
-    """What goes wrong with the requests to one endpoint."""
+    """A fault of the requests to one endpoint."""
 
     method: str
     path: str
@@ -59,11 +59,11 @@ class Fault:
 
 
 class AuthProxy:
-    """The way to one Auth service, its faults and what was asked of it."""
+    """A proxy of one Auth service, its faults and the requests so far."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        """The target whose Auth service is reached by this way."""
+        """The target that uses the proxy."""
         self.requests: list[str] = []
         """Method and path of every request, the oldest first."""
         self._faults: list[Fault] = []
@@ -71,7 +71,7 @@ class AuthProxy:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> Fault:
-        """Let `fault` meet what comes from now on."""
+        """Let `fault` meet requests from now on."""
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -136,7 +136,7 @@ def between(answer: Callable[[Asked], httpx.Response | None]) -> Generator[str]:
                     self.send_header(name, answered.headers[name])
             self.send_header("Content-Length", str(len(answered.content)))
             self.end_headers()
-            with suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed
                 self.wfile.write(answered.content)
 
         do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's names
@@ -154,7 +154,7 @@ def between(answer: Callable[[Asked], httpx.Response | None]) -> Generator[str]:
 
 @contextmanager
 def auth_proxy(target: Target) -> Generator[AuthProxy]:
-    """Lend a way to the Auth service of `target`."""
+    """Yield a proxy of the Auth service of `target`."""
 
     def answer(asked: Asked) -> httpx.Response | None:
         fault = proxy.met_by(asked.method, asked.path)
@@ -209,7 +209,7 @@ def held_wire(target: Target, method: str, path: str, *, arrives: bool) -> Gener
 
 @contextmanager
 def broken_wire(target: Target, method: str, *, arrives: bool, heals: bool) -> Generator[Target]:
-    """Lend a target whose way to Supabase breaks at the first request with `method`.
+    """Yield a target whose connection to Supabase breaks at the first request with `method`.
 
     Parameters: `arrives` says whether Supabase still gets that request, its answer is lost in any case;
     `heals` whether later requests get through again.

@@ -1,11 +1,13 @@
-"""A real Auth service process of a test worker."""
+"""The Auth service of a test worker, as a process."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -30,17 +32,28 @@ def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
     }
 
 
+def _program(clock: float = 0, *, quick: bool = True) -> list[str]:
+    if quick and not clock:
+        return [sys.executable, str(Path(__file__).with_name("quick_auth.py"))]
+    return python_module("bazar_cli.devstack.auth", clock)
+
+
 @contextmanager
 def running_auth_service(
-    settings: Mapping[str, str], *arguments: str, clock: float = 0, log: IO[str] | None = None
+    settings: Mapping[str, str],
+    *arguments: str,
+    clock: float = 0,
+    log: IO[str] | None = None,
+    quick: bool = True,
 ) -> Generator[str]:
     """Run the service in the foreground of a child process; yields its base URL without the prefix.
 
     Parameters: `clock` is how many seconds its clock is ahead of this machine's; `log` gets what the service
-    writes to standard error, which else is the test's own.
+    writes to standard error, which else is the test's own; `quick` makes password hashes of the lowest cost, where
+    its clock is this machine's.
     """
     with subprocess.Popen(
-        [*python_module("bazar_cli.devstack.auth", clock), "--port", "0", *arguments],
+        [*_program(clock, quick=quick), "--port", "0", *arguments],
         env={"PATH": os.environ["PATH"], **settings},
         stdout=subprocess.PIPE,
         stderr=log,
@@ -76,7 +89,7 @@ class KillableAuth:
 
     def start(self) -> None:
         """Start it, and return when it listens."""
-        command = [*python_module("bazar_cli.devstack.auth", 0), "--port", self._port]
+        command = [*_program(), "--port", self._port]
         self._process = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         address = self._process.stdout.readline().strip()
@@ -85,6 +98,6 @@ class KillableAuth:
         self._port = self.url.rpartition(":")[2]
 
     def kill(self) -> None:
-        """End it with -9; nobody is told anything."""
+        """End it with -9."""
         self._process.kill()
         self._process.communicate()

@@ -1,4 +1,4 @@
-"""A checkout of its own for a test that writes migration files, and what installing makes of one."""
+"""A checkout for a test that writes migration files, and the same as an installed package."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_checkout(folder: Path) -> Checkout:
 
 
 def make_installed(folder: Path) -> Checkout:
-    """Make what a wheel leaves in an empty folder: the migrations lie inside the package."""
+    """Make an installed package in an empty folder: the migrations are inside the package."""
     package = folder / "bazar_cli"
     package.mkdir()
     for path in _CODE.iterdir():

@@ -1,4 +1,4 @@
-"""`bazar` as users run it: a process of its own, with an environment that holds nothing but what is given."""
+"""`bazar` as users run it: a process with an environment that holds only the given variables."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import IO, Any
 from bazar_cli.domain.target import Target
 from tests.support.clock_offset import python_module
 from tests.support.fork_requests import ask
+from tests.support.forked_process import ForkedProcess
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
 _SECONDS = 120
@@ -57,7 +58,7 @@ class Done:
         return json.loads(self.err.strip().splitlines()[-1])["error"]
 
     def ok(self) -> Done:
-        """Return itself if the command succeeded; else fail with what it said."""
+        """Return itself if the command succeeded; else fail with its output."""
         assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
         return self
 
@@ -79,13 +80,12 @@ class _ForkServer:
         assert self._process.stdout.readline() == b"ready\n", "the fork server did not start"
         atexit.register(self.end)
 
-    @contextmanager
-    def connected(self) -> Generator[socket.socket]:
-        """Have a process forked for what is asked over the socket."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_SECONDS)
-            connection.connect(self._path)
-            yield connection
+    def connect(self) -> socket.socket:
+        """Return a connection for one request."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_SECONDS)
+        connection.connect(self._path)
+        return connection
 
     def program(self, path: Path) -> None:
         """Write a program that hands its words, environment, folder and streams over as a command."""
@@ -122,10 +122,16 @@ def _run(
 
 
 def alembic(database_url: str, *words: str, cwd: Path) -> Done:
-    """Run plain Alembic in a folder as its users do, forked from the worker's fork server."""
+    """Run plain Alembic in a checkout as its users do, forked from the worker's fork server."""
     environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
-    request = {"program": "alembic", "words": words, "environ": environ, "cwd": str(cwd)}
-    with _fork_server().connected() as connection:
+    request = {
+        "program": "alembic",
+        "words": words,
+        "environ": environ,
+        "cwd": str(cwd),
+        "package": str(cwd / "bazar_cli"),
+    }
+    with _fork_server().connect() as connection:
         return _run(connection, request)
 
 
@@ -139,7 +145,7 @@ class Series:
 @contextmanager
 def series() -> Generator[Series]:
     """Have a process for commands that run one after another (`Bazar.series`)."""
-    with _fork_server().connected() as connection:
+    with _fork_server().connect() as connection:
         yield Series(connection)
 
 
@@ -150,18 +156,22 @@ def program(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Bazar:
-    """The command with a home of its own."""
+    """The command with its own home."""
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: float = 0
-    """How many seconds the clock of the processes that `start` makes is ahead of this machine's."""
+    """By how many seconds the clock of the processes that `start` makes is ahead of this machine's."""
     user: int | None = None
-    """The number of the user that runs it, who needs no passwd entry; without, the one of the tests. Only root may."""
+    """The id of the user that runs it, who needs no passwd entry; by default the user of the tests. Needs root."""
     bare: bool = False
     """Whether it has no folders named, and no HOME but one that is given."""
     series: Series | None = None
-    """The process that runs its commands; without, each has one of its own."""
+    """The process that runs its commands; by default each command has its own."""
+    package: Path | None = None
+    """The folder of the package, which says where the migrations are; by default that of the tests."""
+    fresh: bool = False
+    """Whether each command starts an interpreter, for tests of what happens at its start and at its end."""
 
     def __call__(
         self,
@@ -178,26 +188,40 @@ class Bazar:
         where given, in place of what is returned.
         """
         request = {
-            "words": words,
-            "environ": self.environment(),
-            "cwd": str(cwd or self.folder("work")),
+            **self._request(words, cwd),
             "kill_after": kill_after,
             "user": self.user,
             "series": self.series is not None,
         }
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        with _fork_server().connected() if self.series is None else nullcontext(self.series.connection) as connection:
+        if self.fresh:
+            with self.start(*words, stdin=subprocess.PIPE, stdout=stdout or subprocess.PIPE) as process:
+                out, err = process.communicate(given)
+            return Done(process.returncode, (out or b"").decode(), err.decode())
+        with _fork_server().connect() if self.series is None else nullcontext(self.series.connection) as connection:
             return _run(connection, request, given, stdout, stderr)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start one command and return its process, its streams piped unless given otherwise."""
         streams: dict[str, Any] = {
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            **options,
+            name: options.pop(name, subprocess.DEVNULL if name == "stdin" else subprocess.PIPE)
+            for name in ("stdin", "stdout", "stderr")
         }
-        return subprocess.Popen[bytes](self.command(*words), env=self.environment(), cwd=self.folder("work"), **streams)
+        session = options.pop("start_new_session", False)
+        if not self.fresh and not self.clock and not options:
+            request = {**self._request(words), "started": True, "session": session}
+            return ForkedProcess(_fork_server().connect(), request, words, streams)
+        command, folder = self.command(*words), self.folder("work")
+        options = {**streams, **options, "start_new_session": session}
+        return subprocess.Popen[bytes](command, env=self.environment(), cwd=folder, **options)
+
+    def _request(self, words: tuple[str, ...], cwd: Path | None = None) -> dict[str, object]:
+        return {
+            "words": words,
+            "environ": self.environment(),
+            "cwd": str(cwd or self.folder("work")),
+            "package": None if self.package is None else str(self.package),
+        }
 
     def command(self, *words: str) -> list[str]:
         """The arguments that run `bazar`."""

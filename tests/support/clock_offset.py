@@ -44,7 +44,7 @@ def shift(seconds: float) -> None:
 
 
 def python_module(module: str, clock: float = 0) -> list[str]:
-    """Return the command that runs a module, its clock so many seconds ahead."""
+    """Return the command that runs a module, with its clock this number of seconds ahead."""
     return [sys.executable, *([__file__, str(clock)] if clock else ["-m"]), module]
 
 

@@ -1,4 +1,4 @@
-"""Use cases at the same moment, and how each of them ends."""
+"""Run use cases at the same moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bazar_cli.domain.errors import BazarError
 
 
 def ended(act: Callable[[], object]) -> str:
-    """Do it; return `done`, or the code of its error."""
+    """Run it; return `done`, or the code of its error."""
     try:
         act()
     except BazarError as error:
@@ -18,6 +18,6 @@ def ended(act: Callable[[], object]) -> str:
 
 
 def run_concurrently(*tries: Callable[[], object]) -> list[str]:
-    """Do all of them, each in a thread of its own; return how each ended, in their order."""
+    """Run each in its own thread; return how they ended, in their order."""
     with ThreadPoolExecutor(len(tries)) as pool:
         return list(pool.map(ended, tries))

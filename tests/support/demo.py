@@ -30,7 +30,7 @@ from tests.support.people import RUN, People, Someone, an_address
 
 
 def cast(size: int = 0) -> SeedData:
-    """Return an organization with owner, admin and suspended member, one who owns a second one too, and `size` more."""
+    """Return an organization with an owner, an admin, a suspended member, an owner of two, and `size` more."""
     first, second = (SeedOrganization(f"demo-{RUN}-{secrets.token_hex(4)}", name) for name in ("Acme", "Beta"))
     owner = SeedUser(an_address("owner"), "Olga", Plan.PREMIUM, (SeedMembership(first.slug, Role.OWNER),))
     admin = SeedUser(an_address("admin"), None, Plan.PLUS, (SeedMembership(first.slug, Role.ADMIN),))
@@ -65,7 +65,7 @@ def as_file(data: SeedData) -> str:
 
 @dataclass
 class Demo:
-    """Runs of `db seed` by one operator, each with a request id of its own."""
+    """Runs of `db seed` by one operator, each with another request id."""
 
     people: People
     operator: Someone
@@ -73,7 +73,7 @@ class Demo:
 
     @contextmanager
     def gate(self) -> Generator[Gate]:
-        """Lend the gate of one command."""
+        """Yield the gate of one command."""
         token = Secret(self.people.access_token(self.operator))
         with (
             tempfile.TemporaryDirectory(prefix="bazar-") as home,
@@ -88,7 +88,7 @@ class Demo:
             return demo_data.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
 
     def reset(self, data: SeedData) -> None:
-        """Leave of it what `db reset` leaves: the marker, whoever calls, and every identity."""
+        """Delete all that `db reset` deletes: it keeps the marker, the operator and every identity."""
         self.people.sql("DELETE FROM bazar.users WHERE email = ANY(%s)", [user.email for user in data.users])
         self.people.sql("DELETE FROM bazar.organizations WHERE slug = ANY(%s)", [o.slug for o in data.organizations])
         self.people.sql("ALTER TABLE bazar.audit_events DISABLE TRIGGER ALL")
@@ -96,13 +96,13 @@ class Demo:
         self.people.sql("ALTER TABLE bazar.audit_events ENABLE TRIGGER ALL")
 
     def ids(self, data: SeedData) -> dict[str, uuid.UUID]:
-        """The ids of those users who are there, by address."""
+        """The ids of the users that exist, by address."""
         emails = [user.email for user in data.users]
         rows = self.people.sql("SELECT id, email FROM bazar.users WHERE email = ANY(%s)", emails)
         return {row["email"]: row["id"] for row in rows}
 
     def assert_made(self, data: SeedData) -> None:
-        """Both systems have it as it is wanted, by one id, with one creation each, and nothing is in the middle."""
+        """Assert that both systems have all users under one id, with one creation each and nothing pending."""
         for user in data.users:
             (row,) = self.people.sql("SELECT * FROM bazar.users WHERE email = %s", user.email)
             assert (row["name"], row["plan"], row["state"]) == (user.name, user.plan.value, user.state.value), user
@@ -112,7 +112,7 @@ class Demo:
             assert identity["id"] == row["id"], user
             assert bool(identity.get("banned_until")) == (user.state is UserState.SUSPENDED), user
             made = [e["outcome"] for e in self.people.events(row["id"]) if e["use_case"] == "users.create"]
-            # Whom Supabase refused at first has the same id the next time.
+            # A user that Supabase refused at first has the same id the next time.
             assert made == [*["done", "undone"] * made.count("undone"), "done"], user
         for organization in data.organizations:
             (row,) = self.people.sql("SELECT * FROM bazar.organizations WHERE slug = %s", organization.slug)

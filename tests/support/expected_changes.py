@@ -1,4 +1,4 @@
-"""What a command left behind: every row of both systems that came or went, and what it was to leave."""
+"""Compare the rows of both systems before and after a command with the changes that it should make."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
     "db env set": lambda _run: NOTHING,
     "db locks": lambda _run: NOTHING,
     "db migrate": lambda _run: NOTHING,
-    # Without consent: what they do is no matter of rows.
+    # Without consent: they change no rows.
     "db redo": lambda _run: NOTHING,
-    # Refused by its guard: what it does would take everybody's rows.
+    # Refused by its guard: it would delete the rows of all tests.
     "db reset": lambda _run: NOTHING,
     "db rollback": lambda _run: NOTHING,
     "db seed": lambda _run: NOTHING,
@@ -197,11 +197,11 @@ EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
     "users suspend": _suspended_user,
     "users update": _updated_user,
 }
-"""By command: what its command line, the JSON that it printed and the rows before say that it did."""
+"""By command: the changes that follow from its command line, its JSON and the rows before."""
 
 
 def unexpected(before: Rows, after: Rows, denials: int) -> list[str]:
-    """Name each row that came or went, one line each, but for the events of so many denials."""
+    """Return a line for each row that was added or removed, except for the events of this number of denials."""
     gone, come = _changes(before, after)
     faults = [f"{table} lost {line}" for table, lines in gone.items() for line in lines]
     events = [line for line in come[_EVENTS] if ",denied," in line]
@@ -213,7 +213,7 @@ def unexpected(before: Rows, after: Rows, denials: int) -> list[str]:
 
 
 def unlike(before: Rows, after: Rows, trace: ExpectedChanges, operator_id: object) -> list[str]:
-    """Name, one line each, in what the rows that came and went are not those of `trace`."""
+    """Return a line for each difference between the added and removed rows and those of `trace`."""
     gone, come = _changes(before, after)
     faults: list[str] = []
     for table in before:

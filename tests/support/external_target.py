@@ -25,7 +25,7 @@ VARIABLES = ("BAZAR_TEST_SUPABASE_URL", "BAZAR_TEST_SUPABASE_KEY", "BAZAR_TEST_D
 
 
 def named_target() -> Target | None:
-    """Return the target of the three variables; None when none of them is set.
+    """Return the target of the three variables, or None if they are not set.
 
     Raises: pytest.UsageError when only some are, so that no run takes the embedded stack by mistake.
     """
@@ -39,7 +39,7 @@ def named_target() -> Target | None:
 
 
 def make_ready(target: Target) -> None:
-    """Migrate a database without tables, with a first superuser of this run; leave any other as it is.
+    """Migrate a database without tables, with a first superuser of this run; change no other.
 
     Raises: pytest.UsageError when the target does not answer, or its tables are not those of this checkout.
     """
@@ -64,7 +64,7 @@ def make_ready(target: Target) -> None:
 
 
 def _revision(people: People) -> str | None:
-    """Return the revision of the target's tables; None where there are none."""
+    """Return the revision of the target's tables, or None without tables."""
     (found,) = people.sql("SELECT to_regclass('bazar.alembic_version') IS NOT NULL AS yes")
     return people.sql("SELECT version_num FROM bazar.alembic_version")[0]["version_num"] if found["yes"] else None
 

@@ -19,10 +19,12 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 _REQUEST_BYTES = 1 << 20
@@ -74,6 +76,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     """Be the command: its environment, folder, streams and arguments. Return its exit code."""
     code = 1
     try:
+        if request.get("session"):
+            os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
@@ -81,13 +85,17 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
         if request.get("user") is not None:
-            # Before anything of the command is done, and after its folder was entered, as sudo does.
+            # After the change of folder, as sudo does.
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
         # The descriptors stay open when the next command of a series takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        if request.get("package") is not None:
+            # Migrations are found from the place of the package.
+            sys.modules["bazar_cli"].__file__ = str(Path(request["package"]) / "__init__.py")
         program = request.get("program", "bazar")
         sys.argv = [program, *request["words"]]
         main = import_module(_MAINS[program]).main
@@ -98,6 +106,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     except BaseException as error:  # noqa: BLE001 - as the interpreter itself would
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
+        _join_threads()
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -107,17 +116,24 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
     return code
 
 
+def _join_threads() -> None:
+    """Wait for threads as the interpreter does at its end."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
 def _become_each(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
     """Be one command after another, until no more is asked for."""
     asked: tuple[dict[str, Any], list[int]] | None = (request, streams)
     while asked is not None:
-        connection.sendall(str(_become(*asked)).encode())
+        connection.sendall(f"{_become(*asked)}\n".encode())
         asked = _received(connection)
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A command that has not ended, and who waits for it."""
+    """A running command, and the connection of its client."""
 
     connection: socket.socket
     kill_at: float | None
@@ -167,11 +183,13 @@ class _Server:
             self._run(connection, request, streams)
         for stream in streams:
             os.close(stream)
+        if request.get("started"):
+            connection.sendall(f"{child}\n".encode())
         after = request.get("kill_after")
         self._running[child] = _Running(connection, None if after is None else time.monotonic() + after)
 
     def _run(self, connection: socket.socket, request: dict[str, Any], streams: list[int]) -> NoReturn:
-        """Be what was asked for, and end as it does."""
+        """Run the command and exit with its code."""
         code = 1
         try:
             self._leave()
@@ -184,7 +202,7 @@ class _Server:
             os._exit(code)
 
     def _leave(self) -> None:
-        """Have nothing of the server's in the command."""
+        """Close what belongs to the server."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         for own in (self._listener, self._ended, self._wakes, *(r.connection for r in self._running.values())):
@@ -195,9 +213,9 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            # Nobody waits for the end of a series any more.
-            with self._running.pop(pid).connection as connection, suppress(OSError):  # who asked may have given up
-                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+            # The client of a series has gone by now.
+            with self._running.pop(pid).connection as connection, suppress(OSError):  # the client may have closed it
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
     def _kill_late(self) -> None:
         now = time.monotonic()

@@ -19,7 +19,7 @@ NAME = "tests.support.keyrings.FileKeyring"
 FILE = "TEST_KEYRING_FILE"
 """The variable that names the file with the secrets."""
 REFUSES = "TEST_KEYRING_REFUSES"
-"""The variable that names what is refused: `get`, `set` or `delete`."""
+"""The variable that names the refused call: `get`, `set` or `delete`."""
 
 
 class FileKeyring(KeyringBackend):
@@ -56,7 +56,7 @@ class FileKeyring(KeyringBackend):
 
 
 class Raising(FileKeyring):
-    """Fails with what is no error of the library `keyring`."""
+    """Fails with an error that is not one of the library `keyring`."""
 
     fault: type[BaseException] = RuntimeError
 
@@ -102,7 +102,7 @@ class Unviable(FileKeyring):
 
 
 class Forgetful(FileKeyring):
-    """Takes every secret and keeps none."""
+    """Accepts every secret and stores nothing."""
 
     def set_password(self, service: str, username: str, password: str) -> None:
         """Keep nothing."""
@@ -117,7 +117,7 @@ class Shortening(FileKeyring):
 
 
 class OfBytes(FileKeyring):
-    """Answers with what is no text."""
+    """Returns bytes."""
 
     def get_password(self, service: str, username: str) -> str | None:
         """Return bytes."""
@@ -133,7 +133,7 @@ class Hoarding(FileKeyring):
 
 
 class Hanging(FileKeyring):
-    """Never answers, as one that asks for its password in a window that nobody sees."""
+    """Never answers, like one that asks for its password in a hidden window."""
 
     release = threading.Event()
 

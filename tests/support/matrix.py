@@ -1,4 +1,4 @@
-"""The written matrix of `tests/data/matrix.md`: every cell of it, or an error that names what is missing."""
+"""The matrix of `tests/data/matrix.md`: every cell, or an error that names the missing ones."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Outcome:
     word: str
     exit_code: int
     error_code: str
-    """Empty where the command fails with none."""
+    """Empty if the command fails without one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A command line, and what it ends in for each operator."""
+    """A command line, and its outcome for each operator."""
 
     line: str
     cells: dict[str, Outcome]

@@ -41,7 +41,7 @@ class MatrixRunner:
     acme: Org = field(init=False)
     beta: Org = field(init=False)
     gamma: Org = field(init=False)
-    """Where whoever is of acme is a member too."""
+    """All members of acme are members of it too."""
     operators: dict[str, Someone] = field(default_factory=dict[str, Someone])
     targets: dict[str, Someone] = field(default_factory=dict[str, Someone])
     rulers: list[Someone] = field(default_factory=list[Someone])
@@ -62,7 +62,7 @@ class MatrixRunner:
         self.people.sql("DELETE FROM bazar.users WHERE id = %s", self.operators["stranger"].id)
         self.sign_in()
 
-    # -- who is there -------------------------------------------------------------------------------------
+    # -- operators and targets -------------------------------------------------------------------------------------
 
     def bazar(self, operator: str, series: Series | None = None) -> Bazar:
         """`bazar` on the machine of an operator."""
@@ -84,7 +84,7 @@ class MatrixRunner:
                 sessions.save(client.sign_in(self.operators[name].email, Secret(OLD_PASSWORD)))
 
     def tidy(self) -> None:
-        """Take back what a row may have added to the operators and targets."""
+        """Undo the changes of a row to the operators and targets."""
         self._seen = None
         kept = self.acme.id, self.beta.id, self.gamma.id
         self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s, %s)", *kept)
@@ -134,7 +134,7 @@ class MatrixRunner:
             self._seen = None
         return found
 
-    # -- what they do -------------------------------------------------------------------------------------
+    # -- cells -------------------------------------------------------------------------------------
 
     def run_row(self, row: Row, operator: str, series: Series) -> RowResult:
         """Run one cell, in the process of its row."""
@@ -154,7 +154,7 @@ class MatrixRunner:
         return RowResult(done, before, after)
 
     def _sign_in_targets(self, row: Row) -> None:
-        """See that the targets have a session to end: nobody signs in as one."""
+        """Give the targets a session to end."""
         for name in row.placeholders:
             if name in self.targets:
                 added = self.people.sql(
@@ -170,7 +170,7 @@ class MatrixRunner:
         return self.people.sql(f"SELECT * FROM {_ORGS}"), self.people.sql(f"SELECT * FROM {_MEMBERS}")
 
     def _put_back(self, orgs: list[dict[str, Any]], members: list[dict[str, Any]]) -> None:
-        """Make organizations and memberships what they were: every operator meets the same ones."""
+        """Restore organizations and memberships, so that every operator meets the same ones."""
         self._seen = None
         self.people.sql(f"DELETE FROM {_ORGS}")
         for table, rows in ((_ORGS, orgs), (_MEMBERS, members)):

@@ -57,19 +57,19 @@ Rows = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Flavour:
-    """One other target: where its two systems keep their tables, and what is different about its Auth service."""
+    """One other target: the databases of its two systems, and the settings of its Auth service."""
 
     name: str
     database_url: str
     auth_database_url: str
     rules: Mapping[str, str] = field(default_factory=dict[str, str])
     has_active_superuser: bool = False
-    """Its tables are there, and somebody who is no part of the tests."""
+    """Its tables exist, with a user who does not belong to the tests."""
 
 
 @contextmanager
 def another_postgres() -> Generator[str]:
-    """Run a Postgres of its own on a TCP port of this machine; yields the URL of its `postgres` database."""
+    """Run a Postgres server on a TCP port of this machine; yields the URL of its `postgres` database."""
     tools, password = prepare(), secrets.token_hex(16)
     user = tools.run_as
     as_user: dict[str, Any] = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
@@ -137,7 +137,7 @@ def rows(*urls: str) -> Rows:
 
 
 def _a_stranger(database_url: str, supabase_url: str, key: str) -> None:
-    """Put somebody in charge who is no part of the tests, with an organization of theirs."""
+    """Make a superuser who does not belong to the tests, with an organization."""
     migrate(database_url, "production", protected=True)
     with People(target_of(database_url, supabase_url, key)) as people:
         org = people.org(name="Somebody else's")

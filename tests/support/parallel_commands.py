@@ -1,4 +1,4 @@
-"""Many commands at once, and who of them has a file open."""
+"""Run many commands at once, and count the processes that have a file open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.cli import Bazar, Done
 
 @contextmanager
 def running(bazar: Bazar, commands: Sequence[Sequence[str]], stdin: str = "") -> Generator[list[Future[Done]]]:
-    """Run all these commands at the same time, each a process of its own; all have ended after the block."""
+    """Run these commands at the same time, each in its own process; all have ended after the block."""
     bazar("--version").ok()  # the process that forks them is there before any thread asks for it
     with ThreadPoolExecutor(len(commands)) as pool:
         yield [pool.submit(bazar, *words, stdin=stdin) for words in commands]

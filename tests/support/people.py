@@ -1,4 +1,4 @@
-"""People to test with: operators made in memory, and users and organizations written straight into `bazar.*`.
+"""Users to test with: operators in memory, and users and organizations that are inserted into `bazar.*`.
 
 Rows are written by SQL, so that what a test arranges does not depend on the use case that it looks at. A
 Grant always comes from the policy, for the operator as the gate reads them. Identities are made and looked at
@@ -44,9 +44,9 @@ RUN_VARIABLE = "BAZAR_TEST_RUN"
 RUN = os.environ.get(RUN_VARIABLE) or f"run{secrets.token_hex(5)}"
 """In every address and slug that the tests make: what of a target is theirs to remove."""
 OLD_PASSWORD = f"Old-{secrets.token_urlsafe(15)}-1a"
-"""The password of an identity that was there before: nobody else knows it, whatever target it is on."""
+"""The password of an identity that a test arranges: random, since the target may be public."""
 OLD_HASH = bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-"""Its hash at the lowest cost: what a test arranges and signs in to takes no time of a real password's."""
+"""Its hash at the lowest cost, so that signing in takes no time."""
 _NO_ROLES: Mapping[Org, Role] = MappingProxyType({})
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 _TABLES = (
@@ -139,7 +139,7 @@ def granted(operator: Operator, spec: Spec, request: object = None, *, dry_run: 
 
 
 class People:
-    """The users and organizations of one target, and what its operators do."""
+    """Users and organizations of one target, and use cases run by its operators."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -158,7 +158,7 @@ class People:
     # -- arrange ------------------------------------------------------------------------------------------
 
     def org(self, *, name: str = "An organization", slug: str | None = None, created_at: datetime | None = None) -> Org:
-        """Insert an organization, by default with a slug of its own."""
+        """Insert an organization, by default with a unique slug."""
         made = Org(uuid.uuid4(), slug or f"org-{RUN}-{secrets.token_hex(6)}")
         self.sql(
             "INSERT INTO bazar.organizations (id, slug, name, created_at) VALUES (%s, %s, %s, coalesce(%s, now()))",
@@ -207,6 +207,16 @@ class People:
     def superuser(self) -> Someone:
         """Insert a superuser on Premium."""
         return self.user(plan=Plan.PREMIUM, superuser=True)
+
+    def known_user(self, roles: Mapping[Org, Role] = _NO_ROLES, **given: Any) -> Someone:
+        """Insert a user with an identity at Supabase; the parameters are those of `user`."""
+        made = self.user(roles, **given)
+        self.identity(made)
+        return made
+
+    def known_superuser(self) -> Someone:
+        """Insert a superuser on Premium with an identity at Supabase."""
+        return self.known_user(plan=Plan.PREMIUM, superuser=True)
 
     def identity(
         self,

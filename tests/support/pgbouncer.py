@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.devstack.binaries import prepare
+from tests.support.waiting import poll
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 MISSING = "PgBouncer is not installed (Debian: apt-get install pgbouncer)"
@@ -39,7 +39,7 @@ logfile = {folder}/log
 
 @contextmanager
 def pooled(url: str, mode: str, *, size: int = 4, round_robin: bool = False) -> Generator[str]:
-    """Lend the same database by way of a pooler that pools `mode` (session, transaction or statement)."""
+    """Yield the URL of the same database through a pooler with this `mode` (session, transaction or statement)."""
     assert PROGRAM is not None, MISSING
     server = conninfo_to_dict(url)
     user = prepare().run_as
@@ -75,14 +75,12 @@ def pooled(url: str, mode: str, *, size: int = 4, round_robin: bool = False) -> 
 
 
 def _until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while True:
+    def answers() -> bool:
+        assert process.poll() is None, "PgBouncer did not start"
         try:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("SELECT 1")
+            psycopg.connect(url, autocommit=True).close()
         except psycopg.OperationalError:
-            assert process.poll() is None, "PgBouncer did not start"
-            assert time.monotonic() < deadline, "PgBouncer does not answer"
-            time.sleep(0.05)
-        else:
-            return
+            return False
+        return True
+
+    poll(answers)

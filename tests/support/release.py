@@ -1,19 +1,17 @@
-"""Another release of bazar: this package with a migrations folder of its own, which tests add to and edit."""
+"""Another release of bazar: this package with another migrations folder, which tests edit."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import dedent, indent
 
 import bazar_cli
 from bazar_cli.adapters.migrations.revision_files import known_files, paths, revisions, script_location
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar, Done, alembic
 
 HEAD = revisions(script_location())[-1].id
 """The newest revision of this checkout."""
@@ -83,22 +81,10 @@ class Release:
             "transactional = False",
         )
 
-    def on(self, bazar: Bazar) -> Callable[..., Done]:
-        """`bazar` of this release, each command a process that starts anew."""
+    def on(self, bazar: Bazar) -> Bazar:
+        """`bazar` of this release."""
+        return replace(bazar, package=self.folder / "bazar_cli").having(PYTHONPATH=str(self.folder))
 
-        def run(*words: str) -> Done:
-            process = self.start(bazar, *words)
-            out, err = process.communicate()
-            return Done(process.returncode, out.decode(), err.decode())
-
-        return run
-
-    def start(self, bazar: Bazar, *words: str) -> subprocess.Popen[bytes]:
-        """Start one command of this release and return its process."""
-        return bazar.having(PYTHONPATH=str(self.folder)).start(*words)
-
-    def alembic(self, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def alembic(self, url: str, *words: str) -> Done:
         """Run plain Alembic in this folder."""
-        environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "PYTHONPATH": str(self.folder)}
-        command = [sys.executable, "-m", "alembic", *words]
-        return subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
+        return alembic(url, *words, cwd=self.folder)

@@ -1,4 +1,4 @@
-"""A database as Supabase hands it out, and as a project that uses bazar's tables goes on to fill it."""
+"""A database as Supabase creates it, with objects of a project that uses the tables of bazar."""
 
 from __future__ import annotations
 

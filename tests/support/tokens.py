@@ -40,7 +40,7 @@ class Signer:
 
     @classmethod
     def stranger(cls, kid: str | None = None) -> Signer:
-        """A signer with a key that nobody knows, under a name of its own or one that it usurps."""
+        """A signer with an unknown key, under a new key id or a known one."""
         jwk = cls.of(generate_keys()).jwk
         return cls({**jwk, "kid": kid} if kid else jwk)
 
@@ -112,7 +112,7 @@ class Wire:
 
 @contextmanager
 def wire_to(target: Target) -> Generator[Wire]:
-    """Lend a wire to the Auth service of a target."""
+    """Yield a wire to the Auth service of a target."""
     wire = Wire(target)
     wire.upstream = target.supabase_url
 

@@ -28,7 +28,7 @@ def leaves(group: Group = TREE, words: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 
 def verb(leaf: Leaf) -> Verb[Any]:
-    """Return what a leaf's module declares."""
+    """Return the declarations of a leaf's module."""
     found: Any = import_module(leaf.module).run
     assert isinstance(found, Verb), f"{leaf.module}.run is no command"
     return cast("Verb[Any]", found)

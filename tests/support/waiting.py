@@ -5,37 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from tests.support.people import People
 
+T = TypeVar("T")
+_PAUSE_SECONDS = 0.01
 _NEVER_SECONDS = 180
-"""No limit of speed: what should wait and does not is told, instead of a hang."""
+"""No limit of speed: a wait that does not end fails instead of hanging."""
 
 
-def until(fact: Callable[[], object]) -> None:
-    """Wait for a fact; fail when it never comes true."""
-    end = time.monotonic() + _NEVER_SECONDS
-    while not fact():
+def poll(fact: Callable[[], T], *, seconds: float = _NEVER_SECONDS) -> T:
+    """Ask until the answer is true, and return it; fail when it is not in this time."""
+    end = time.monotonic() + seconds
+    while not (answer := fact()):
         assert time.monotonic() < end, "waited for what never came"
-        time.sleep(0.01)
+        time.sleep(_PAUSE_SECONDS)
+    return answer
 
 
 @contextmanager
 def sooner_than(seconds: float) -> Generator[None]:
-    """Tell an end at once from one that came when some wait of the product had run out."""
+    """Fail if the block takes longer, as it does when a wait of the product runs out."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began < seconds
 
 
 def until_waiting(people: People, commands: int) -> None:
-    """Return once so many connections wait for a lock in this database; fail when they never do."""
-    waiting, end = 0, time.monotonic() + _NEVER_SECONDS
-    while waiting < commands:
-        (row,) = people.sql(
-            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        waiting = row["n"]
-        assert time.monotonic() < end, f"{waiting} connections wait for a lock instead of {commands}"
+    """Return once this number of connections waits for a lock in this database; fail when they never do."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    poll(lambda: len(people.sql(waiting)) >= commands)

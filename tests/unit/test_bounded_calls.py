@@ -35,7 +35,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from bazar_cli.domain.users.identities import IdentityRefused, NewIdentity, OutcomeUnknown
 from bazar_cli.services.users import leases
-from tests.support.rude_server import RudeServer, rude_server
+from tests.support.raw_server import RawServer, raw_server
 
 Call = Callable[[Target], object]
 ID = uuid.UUID("018f0000-0000-7000-8000-000000000001")
@@ -172,19 +172,19 @@ NONSENSE: Mapping[str, list[bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Generator[RudeServer]:
-    with rude_server() as running:
+def server() -> Generator[RawServer]:
+    with raw_server() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def target(server: RudeServer) -> Target:
+def target(server: RawServer) -> Target:
     source = TargetSource(TargetKind.ENVIRONMENT, "environment")
     return server.instead_of(Target(source, "", Secret("sb_secret_key"), Secret("postgresql://nowhere/x")))
 
 
 @pytest.fixture(autouse=True)
-def polite(server: RudeServer) -> None:
+def polite(server: RawServer) -> None:
     """Let the server read its requests, whatever a test had before."""
     server.reads = True
 
@@ -204,7 +204,7 @@ def unanswered(name: str, target: Target) -> str:
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
 def test_an_answer_in_drips_ends_with_the_deadline(
-    server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch, drip: bytes
+    server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch, drip: bytes
 ) -> None:
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.03)
     server.answer = lambda: server.drips(drip)
@@ -214,7 +214,7 @@ def test_an_answer_in_drips_ends_with_the_deadline(
 
 @pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS)
 def test_an_answer_without_end_is_not_read_on(
-    server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Iterable[bytes]]
+    server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Iterable[bytes]]
 ) -> None:
     monkeypatch.setattr(transport, "MOST_BYTES", BOUND)
     server.answer = answer
@@ -224,7 +224,7 @@ def test_an_answer_without_end_is_not_read_on(
 
 @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_no_answer(
-    server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch, answer: list[bytes]
+    server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch, answer: list[bytes]
 ) -> None:
     monkeypatch.setattr(transport, "MOST_BYTES", BOUND)
     server.answer = lambda: answer
@@ -234,7 +234,7 @@ def test_nonsense_is_no_answer(
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("body", [b'{"message": "Invalid API key"}', b"<html>no</html>", b""])
-def test_a_key_that_is_not_taken_is_one_error(server: RudeServer, target: Target, status: int, body: bytes) -> None:
+def test_a_key_that_is_not_taken_is_one_error(server: RawServer, target: Target, status: int, body: bytes) -> None:
     server.answer = lambda: whole(body, head=f"HTTP/1.1 {status} No\r\n".encode())
     assert not probe_auth(target).key_accepted
     # A page that refuses what a user asks in their own name says nothing of the key.
@@ -249,7 +249,7 @@ def test_a_key_that_is_not_taken_is_one_error(server: RudeServer, target: Target
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("status", [200, 401, 404, 422, 500])
-def test_an_answer_in_any_encoding_may_be_deep(server: RudeServer, target: Target, status: int, encoding: str) -> None:
+def test_an_answer_in_any_encoding_may_be_deep(server: RawServer, target: Target, status: int, encoding: str) -> None:
     for text in ("[" * 100_000, '{"code": "not_admin", "a": ' + "[" * 100_000, " " + '{"a":' * 5000):
         server.answer = lambda text=text: whole(text.encode(encoding), head=f"HTTP/1.1 {status} X\r\n".encode())
         for call in CALLS.values():
@@ -258,7 +258,7 @@ def test_an_answer_in_any_encoding_may_be_deep(server: RudeServer, target: Targe
 
 
 @pytest.mark.parametrize("status", [300, 408, 425, 429, 500, 501, 502, 503, 504, 520, 530, 599, 600])
-def test_a_status_that_proves_nothing_is_no_answer(server: RudeServer, target: Target, status: int) -> None:
+def test_a_status_that_proves_nothing_is_no_answer(server: RawServer, target: Target, status: int) -> None:
     server.answer = lambda: whole(b'{"code": "any", "message": "any"}', head=f"HTTP/1.1 {status} No\r\n".encode())
     for name in CALLS:
         with pytest.raises((OutcomeUnknown, BackendUnavailable)):
@@ -266,7 +266,7 @@ def test_a_status_that_proves_nothing_is_no_answer(server: RudeServer, target: T
 
 
 @pytest.mark.parametrize("status", [400, 405, 409, 410, 413, 422, 451])
-def test_a_refusal_is_one_in_the_form_of_supabase_only(server: RudeServer, target: Target, status: int) -> None:
+def test_a_refusal_is_one_in_the_form_of_supabase_only(server: RawServer, target: Target, status: int) -> None:
     writers = {name for name in CALLS if name.startswith("AdminClient")} - READERS
     head = f"HTTP/1.1 {status} No\r\n".encode()
     for name in writers:
@@ -278,7 +278,7 @@ def test_a_refusal_is_one_in_the_form_of_supabase_only(server: RudeServer, targe
         assert (refused.value.status, refused.value.code) == (status, "any")
 
 
-def test_a_route_that_is_not_there_is_no_answer(server: RudeServer, target: Target) -> None:
+def test_a_route_that_is_not_there_is_no_answer(server: RawServer, target: Target) -> None:
     server.answer = lambda: whole(b'{"message": "no Route matched"}', head=b"HTTP/1.1 404 Not Found\r\n")
     for name in CALLS.keys() - {"KeySet.find"}:  # an Auth service with a secret has no key set
         unanswered(name, target)
@@ -299,7 +299,7 @@ JSON = st.recursive(
 @given(
     body=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=9), status=st.sampled_from([200, 200, 204, 400, 422])
 )
-def test_an_answer_of_any_types_is_one_or_none(server: RudeServer, target: Target, body: object, status: int) -> None:
+def test_an_answer_of_any_types_is_one_or_none(server: RawServer, target: Target, body: object, status: int) -> None:
     """Whatever the values in it are: it is understood, refused, or its outcome is unknown."""
     server.answer = lambda: whole(json.dumps(body).encode(), head=f"HTTP/1.1 {status} X\r\n".encode())
     for call in CALLS.values():
@@ -307,7 +307,7 @@ def test_an_answer_of_any_types_is_one_or_none(server: RudeServer, target: Targe
             call(target)
 
 
-def test_memory_is_bounded(server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MOST_BYTES", BOUND)
     inflates = coded("gzip", gzip.compress(bytes(64 * 2**20)))
     tracemalloc.start()
@@ -335,7 +335,7 @@ def test_memory_is_bounded(server: RudeServer, target: Target, monkeypatch: pyte
     ],
 )
 def test_a_list_without_end_ends(
-    server: RudeServer, target: Target, name: str, totals: list[str | None], repeated: bool, said: str
+    server: RawServer, target: Target, name: str, totals: list[str | None], repeated: bool, said: str
 ) -> None:
     pages = enumerate(totals)
 
@@ -350,7 +350,7 @@ def test_a_list_without_end_ends(
     assert said in unanswered(name, target)
 
 
-def test_a_list_may_grow_while_it_is_read(server: RudeServer, target: Target) -> None:
+def test_a_list_may_grow_while_it_is_read(server: RawServer, target: Target) -> None:
     pages = iter([1000, 1000, 1000, 7])
 
     def answer() -> list[bytes]:
@@ -362,7 +362,7 @@ def test_a_list_may_grow_while_it_is_read(server: RudeServer, target: Target) ->
         assert sum(len(page.identities) for page in admin.every()) == 3007
 
 
-def test_bounds_leave_room_for_what_is_real(server: RudeServer, target: Target) -> None:
+def test_bounds_leave_room_for_what_is_real(server: RawServer, target: Target) -> None:
     deep = json.loads(nested(transport.MOST_LEVELS - 5, b'"]]]]{{{{\\\\\\""'))
     users = [{"id": str(ID), "user_metadata": {"about": "x" * 8000, "deep": deep}}] * 999
     body = gzip.compress(json.dumps({"users": users}).encode())
@@ -372,8 +372,8 @@ def test_bounds_leave_room_for_what_is_real(server: RudeServer, target: Target) 
     assert len(page.identities) == 999
 
 
-def test_the_keys_follow_no_redirect(server: RudeServer, target: Target) -> None:
-    with rude_server() as elsewhere:
+def test_the_keys_follow_no_redirect(server: RawServer, target: Target) -> None:
+    with raw_server() as elsewhere:
         location = elsewhere.url.replace("//", "//user:secret@") + "/auth/v1/health?token=secret"
         server.answer = lambda: [f"HTTP/1.1 307 Away\r\nLocation: {location}\r\n\r\n".encode()]
         for name in CALLS:
@@ -384,7 +384,7 @@ def test_the_keys_follow_no_redirect(server: RudeServer, target: Target) -> None
 
 
 def test_a_handshake_in_drips_ends_with_the_deadline(
-    server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch
+    server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.2)
     server.reads = False
@@ -394,7 +394,7 @@ def test_a_handshake_in_drips_ends_with_the_deadline(
 
 
 def test_a_server_that_does_not_read_on_ends_with_the_deadline(
-    server: RudeServer, target: Target, monkeypatch: pytest.MonkeyPatch
+    server: RawServer, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.2)
     server.reads = False
@@ -404,7 +404,7 @@ def test_a_server_that_does_not_read_on_ends_with_the_deadline(
 
 
 def test_the_look_up_of_a_name_ends_with_the_deadline(
-    target: Target, server: RudeServer, monkeypatch: pytest.MonkeyPatch
+    target: Target, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hangs(host: str, *args: object, **options: int) -> object:
         if options.get("flags"):
@@ -417,7 +417,7 @@ def test_the_look_up_of_a_name_ends_with_the_deadline(
     assert "took longer" in unanswered("probe_auth", replace(target, supabase_url="http://slow.example"))
 
 
-def test_every_address_of_a_name_is_tried(target: Target, server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_address_of_a_name_is_tried(target: Target, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     port = int(target.supabase_url.rpartition(":")[2])
     real = socket.getaddrinfo
 
@@ -438,7 +438,7 @@ def test_a_name_that_nobody_has_is_no_service(target: Target, host: str) -> None
     unanswered("probe_auth", replace(target, supabase_url=f"http://{host}"))
 
 
-def test_the_health_of_the_embedded_service_has_a_deadline(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_health_of_the_embedded_service_has_a_deadline(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_HEALTH_SECONDS", 0.03)
     port = int(server.url.rpartition(":")[2])
     for drip in DRIPS.values():

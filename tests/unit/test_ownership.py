@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bazar_cli.adapters import ownership
-from tests.support.surroundings import IS_ROOT, STRANGER
+from tests.support.file_states import IS_ROOT, STRANGER
 
 ROOT_ONLY = pytest.mark.skipif(not IS_ROOT, reason="only root gives files away")
 

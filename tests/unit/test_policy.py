@@ -260,7 +260,25 @@ def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None
 
     assert grant is not None
     assert grant.bootstrap
+    assert (grant.operator.is_superuser, grant.operator.plan) == (True, Plan.PREMIUM)
     assert grant.operator.permissions == {Permission.DB_MIGRATE}
+    assert grant.session_id == an_identity(someone).session_id
+
+
+def test_a_grant_without_an_identity_has_no_session() -> None:
+    grant = decide_bootstrap(
+        an_operator().id, "first@example.com", migrations.MIGRATE, REQUEST_ID, dry_run=True, identity=None
+    )
+    assert grant is not None
+    assert (grant.session_id, grant.token_lifetime) == (None, None)
+
+
+def test_a_grant_names_the_users_of_its_request_in_lower_case() -> None:
+    assert granted(an_operator(), users.CREATE, A_USER).named_users == {"ada@example.com"}
+    assert granted(an_operator(), users.UPDATE, UpdateUser("Ada@Example.com", name="Ada")).named_users == {
+        "ada@example.com"
+    }
+    assert granted(an_operator(), users.LIST).named_users == frozenset()
 
 
 def test_a_grant_holds_the_identity_and_never_shows_its_token() -> None:

@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.secret_store import SecretStore
 from bazar_cli.domain.errors import ExitCode, NotFound, StoreUnusable, UsageError
-from tests.support.surroundings import IS_ROOT, STRANGER
+from tests.support.file_states import IS_ROOT, STRANGER
 
 PLAIN = {"SUPABASE_URL": "https://x.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
 SECRET = {

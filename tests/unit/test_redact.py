@@ -13,7 +13,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.terminal.options import LogFormat
 from bazar_cli.terminal.redact import HIDDEN, Redactor
 from bazar_cli.terminal.reports import Reporter
-from tests.support.logged import logged_to
+from tests.support.log_file import logging_to_file
 
 ENVIRON = {
     "SUPABASE_KEY": "sb_secret_service",
@@ -138,7 +138,7 @@ def test_error_report_hides_a_secret(
 @pytest.mark.parametrize("log_format", list(LogFormat))
 def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFormat) -> None:
     path = tmp_path / "bazar.log"
-    with logged_to(path, Redactor({"SUPERUSER_PASSWORD": secret}), log_format):
+    with logging_to_file(path, Redactor({"SUPERUSER_PASSWORD": secret}), log_format):
         logging.getLogger("bazar_cli.tests").warning("the word is %s, over", secret)
         logging.getLogger("another.package").error("it failed", exc_info=ValueError(f"not {secret}"))
     said = path.read_text()

@@ -15,7 +15,7 @@ import pytest
 from bazar_cli.domain import audit, plans
 from bazar_cli.domain.authz import explain, row_rules
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
-from bazar_cli.domain.authz.spec import Grant, Operator, Spec
+from bazar_cli.domain.authz.spec import Grant, Operator, Sealed, Spec
 from bazar_cli.domain.db import migrations
 from bazar_cli.domain.entities import Membership, Organization, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.errors import Denied, ExitCode
@@ -486,3 +486,77 @@ def test_without_an_organization_the_target_decides(permission: Permission) -> N
     assert found.verdict.allowed
     assert found.steps[-1].why.startswith("the target decides: ")
     assert "acme" not in str(found)
+
+
+# -- members --------------------------------------------------------------------------------------------------
+
+RANKS = [None, Role.MEMBER, Role.ADMIN, Role.OWNER]
+"""No membership, and the roles from the lowest."""
+
+
+def manages(own: Role | None, role: Role) -> bool:
+    """The rule in words: owners all, admins the members."""
+    return own is Role.OWNER or (own is Role.ADMIN and role is Role.MEMBER)
+
+
+def allows(rule: Callable[[], None]) -> bool:
+    try:
+        rule()
+    except Denied as denied:
+        return denied.code != "access.role"
+    return True
+
+
+@pytest.mark.parametrize("own", RANKS)
+@pytest.mark.parametrize("current", Role)
+def test_a_member_is_removed_by_a_higher_role_and_by_owners(own: Role | None, current: Role) -> None:
+    grant = grant_of(an_operator({ACME: own} if own else {BETA: Role.OWNER}))
+    assert allows(lambda: row_rules.may_remove_member(grant, uuid.uuid4(), organization(ACME), current)) == manages(
+        own, current
+    )
+
+
+@pytest.mark.parametrize("own", RANKS)
+@pytest.mark.parametrize("current", Role)
+@pytest.mark.parametrize("wanted", Role)
+def test_a_role_is_changed_where_both_roles_may_be_given(own: Role | None, current: Role, wanted: Role) -> None:
+    grant = grant_of(an_operator({ACME: own} if own else {BETA: Role.OWNER}))
+    allowed = allows(lambda: row_rules.may_change_member(grant, uuid.uuid4(), organization(ACME), current, wanted))
+    assert allowed == (manages(own, current) and manages(own, wanted))
+
+
+@pytest.mark.parametrize("current", Role)
+@pytest.mark.parametrize("wanted", Role)
+def test_everybody_may_leave_and_take_a_lower_role(current: Role, wanted: Role) -> None:
+    operator = an_operator({ACME: current})
+    grant, acme = grant_of(operator), organization(ACME)
+    row_rules.may_remove_member(grant, operator.id, acme, current)
+    allowed = allows(lambda: row_rules.may_change_member(grant, operator.id, acme, current, wanted))
+    assert allowed == (wanted.rank <= current.rank)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_superusers_change_and_remove_every_member(role: Role) -> None:
+    grant = grant_of(an_operator(superuser=True))
+    row_rules.may_remove_member(grant, uuid.uuid4(), organization(ACME), role)
+    row_rules.may_change_member(grant, uuid.uuid4(), organization(ACME), role, Role.OWNER)
+
+
+def test_a_role_is_that_of_the_organization_asked_for() -> None:
+    operator = an_operator({BETA: Role.OWNER, ACME: Role.MEMBER})
+    assert [operator.role_in(org.id) for org in (ACME, BETA, an_org())] == [Role.MEMBER, Role.OWNER, None]
+    assert grant_of(operator).role_in(ACME.id) is Role.MEMBER
+
+
+def test_a_grant_is_made_by_the_policy_only() -> None:
+    grant = grant_of(an_operator())
+    with pytest.raises(Sealed):
+        replace(grant, seal=None)
+
+
+@pytest.mark.parametrize(
+    ("permission", "verb"), [(Permission.ORGS_UPDATE, "change acme"), (Permission.ORGS_DELETE, "delete acme")]
+)
+def test_a_denial_says_what_was_to_be_done_to_the_organization(permission: Permission, verb: str) -> None:
+    with pytest.raises(Denied, match=verb):
+        row_rules.may_write_organization(grant_of(an_operator({ACME: Role.MEMBER})), organization(ACME), permission)

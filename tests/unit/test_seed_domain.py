@@ -21,6 +21,7 @@ from bazar_cli.domain.demo.seed import (
     SeedMembership,
     SeedOrganization,
     SeedUser,
+    checked_count,
     seed_id,
     seed_password,
 )
@@ -253,3 +254,15 @@ def test_no_content_is_a_bug(content: object) -> None:
 def test_no_text_is_a_bug(text: str) -> None:
     with suppress(UsageError):
         parse(text, "demo.json")
+
+
+@pytest.mark.parametrize("users", [0, 1, USERS_MAX])
+def test_a_number_of_users_up_to_the_limit_is_taken(users: int) -> None:
+    assert checked_count(users) == users
+
+
+@pytest.mark.parametrize("users", [-1, USERS_MAX + 1])
+def test_another_number_of_users_is_refused(users: int) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_count(users)
+    assert refused.value.code == "seed.users_invalid"

@@ -12,7 +12,7 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.target import Target, TargetKind
-from tests.support.surroundings import IS_ROOT, STRANGER
+from tests.support.file_states import IS_ROOT, STRANGER
 
 NAMES = (
     "SUPABASE_URL",

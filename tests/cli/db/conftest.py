@@ -1,4 +1,4 @@
-"""What the `db` tests share: whoever may bootstrap a database, and what a database looks like."""
+"""Fixtures of the `db` tests: a first superuser, and the schema of a database."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def marker_of(url: str) -> tuple[str, bool]:
 
 
 def has_schema(url: str) -> bool:
-    """Whether anything of bazar is in a database."""
+    """Say whether a database has the schema `bazar`."""
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'bazar'").fetchone()
     return found is not None
@@ -62,7 +62,7 @@ On = Callable[[str], Bazar]
 
 @pytest.fixture
 def first(nobody: Bazar, target: Target, unique_email: Callable[[str], str]) -> On:
-    """`bazar` on a database, with the credentials of a first superuser whom Supabase does not know yet."""
+    """`bazar` on a database, with the credentials of a first superuser that Supabase does not have yet."""
 
     def on(url: str) -> Bazar:
         credentials = {"SUPERUSER_EMAIL": unique_email("First"), "SUPERUSER_PASSWORD": "first-superuser"}
@@ -73,7 +73,7 @@ def first(nobody: Bazar, target: Target, unique_email: Callable[[str], str]) -> 
 
 @pytest.fixture
 def known(first: On, people: People) -> On:
-    """The same with a first superuser whom Supabase knows, as commands that write nothing need it."""
+    """The same with a first superuser that Supabase has: commands that only read need one."""
     someone = people.user()
     people.identity(someone)
     return lambda url: first(url).having(SUPERUSER_EMAIL=someone.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
@@ -81,9 +81,9 @@ def known(first: On, people: People) -> On:
 
 @contextmanager
 def people_apart(target: Target, url: str) -> Generator[People]:
-    """Lend the people of a migrated database, which gets a stamp of its own.
+    """Yield the people of a migrated database with its own deployment id.
 
-    The template's is that of every other database of the run, whose identities --identities would delete.
+    All copies of the template have one id, and --identities would delete the identities of all.
     """
     with People(replace(target, database_url=Secret(url))) as apart:
         apart.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")

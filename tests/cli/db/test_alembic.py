@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ import psycopg
 from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from tests.cli.db.conftest import has_schema, marker_of, schema_of
 from tests.support.checkout import make_checkout
+from tests.support.cli import alembic as plain_alembic
 
 ALL = [r.id for r in revisions(script_location())]
 _CHECKOUT = Path(__file__).parents[3]
@@ -29,19 +31,16 @@ def alembic(url: str | None, *words: str, **more: str) -> subprocess.CompletedPr
 
 def test_the_words_of_the_product(fresh_database: Callable[..., str]) -> None:
     url, template = fresh_database(), fresh_database(migrated=True)
-    look = alembic(url, "current")
-    assert (look.returncode, look.stdout, has_schema(url)) == (0, "", False)
+    forked = partial(plain_alembic, url, cwd=_CHECKOUT)
+    assert (forked("current").ok().out, has_schema(url)) == ("", False)
     up = alembic(url, "upgrade", "head")
     assert up.returncode == 0, up.stderr
     assert schema_of(url) == schema_of(template)
     assert marker_of(url) == ("production", True)
-    current = alembic(url, "current")
-    assert (current.returncode, current.stdout.split()) == (0, [ALL[-1], "(head)"])
-    back = alembic(url, "downgrade", "-1")
-    assert back.returncode == 0, back.stderr
-    assert alembic(url, "current").stdout.split() == [ALL[-2]]
-    down = alembic(url, "downgrade", "base")
-    assert down.returncode == 0, down.stderr
+    assert forked("current").ok().out.split() == [ALL[-1], "(head)"]
+    forked("downgrade", "-1").ok()
+    assert forked("current").ok().out.split() == [ALL[-2]]
+    forked("downgrade", "base").ok()
     assert not has_schema(url)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ from bazar_cli.adapters.migrations.revision_files import revisions, script_locat
 from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.checkout import make_checkout, make_installed
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar
 
 ALL = [r.id for r in revisions(script_location())]
 NEXT = f"{int(ALL[-1]) + 1:04d}"
@@ -70,16 +71,11 @@ def test_an_installed_package_migrates_from_any_folder(
 ) -> None:
     (tmp_path / "site").mkdir()
     installed = make_installed(tmp_path / "site")
-    bazar = first(fresh_database()).having(PYTHONPATH=str(installed.folder))
-
-    def run(*words: str) -> Done:
-        process = bazar.start("db", *words, *JSON)
-        out, err = process.communicate()
-        return Done(process.returncode, out.decode(), err.decode()).ok()
-
-    assert run("migrate", "--env", "local", "--unprotected").json["current"] == ALL[-1]
-    assert [r["revision"] for r in run("redo", "--yes").json["applied"]] == ALL[-1:]
-    assert run("status", "--check").json["pending"] == []
+    bazar = replace(first(fresh_database()), fresh=True).having(PYTHONPATH=str(installed.folder))
+    made = bazar("db", "migrate", "--env", "local", "--unprotected", *JSON).ok()
+    assert made.json["current"] == ALL[-1]
+    assert [r["revision"] for r in bazar("db", "redo", "--yes", *JSON).ok().json["applied"]] == ALL[-1:]
+    assert bazar("db", "status", "--check", *JSON).ok().json["pending"] == []
     assert (list(bazar.folder("work").iterdir()), installed.location.name) == ([], "_migrations")
 
 

@@ -16,7 +16,7 @@ from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, an_address
 from tests.support.postgres import name_of
 from tests.support.release import NEXT, Release
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 JSON = ("-o", "json")
 _GATE = """
@@ -48,12 +48,12 @@ def slow_reset(apart: People, ruler: Bazar, release: Release) -> Generator[Calla
     release.add(NEXT, f'op.execute("""{_GATE}""")')
     with psycopg.connect(apart.target.database_url.reveal(), autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(4711)")
-        process = release.start(ruler, "db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")
+        process = release.on(ruler).start("db", "reset", "--confirm", name_of(apart.target.database_url.reveal()), "-q")
         try:
-            until(lambda: holder.execute(_HELD).fetchone())
+            poll(lambda: holder.execute(_HELD).fetchone())
 
             def let_go() -> None:
-                until(lambda: holder.execute(_WAITING).fetchone())
+                poll(lambda: holder.execute(_WAITING).fetchone())
                 holder.execute("SELECT pg_advisory_unlock(4711)")
 
             yield let_go

@@ -22,7 +22,7 @@ from tests.support.people import People, Someone, an_address
 from tests.support.postgres import create_database, drop_database, name_of, sibling
 from tests.support.release import NEXT, Release
 from tests.support.supabase_shape import dump
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 Databases = Callable[..., str]
 ALL = [r.id for r in revisions(script_location())]
@@ -148,8 +148,7 @@ def test_bootstrap_resets_a_database_without_superuser(
     first: On, fresh_database: Databases, tmp_path: Path, view: bool
 ) -> None:
     url = fresh_database()
-    made = Release(tmp_path / "release").alembic(url, "upgrade", "head")
-    assert made.returncode == 0, made.stderr
+    Release(tmp_path / "release").alembic(url, "upgrade", "head").ok()
     ask(url, "UPDATE bazar.deployment SET protected = false")
     ask(url, "INSERT INTO bazar.users (id, email, name) VALUES (gen_random_uuid(), 'a@example.com', 'Ada')")
     if not view:
@@ -263,13 +262,13 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
     with psycopg.connect(url) as reader:
         if at != "revision":
             reader.execute("SELECT FROM bazar.users" if at == "lock" else "SELECT FROM public.files")
-        process = release.start(bazar, "db", "reset", "--confirm", name_of(url))
+        process = release.on(bazar).start("db", "reset", "--confirm", name_of(url))
         begun = {"lock": "LOCK TABLE%", "revision": "%pg_sleep%", "foreign key": "ALTER TABLE public.files%"}[at]
-        until(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
+        poll(lambda: ask(url, _ACTIVE.format(begun)) or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        until(lambda: not ask(url, _ACTIVE.format("%")))
+        poll(lambda: not ask(url, _ACTIVE.format("%")))
         reader.rollback()
 
     assert dump(url) == before

@@ -12,7 +12,7 @@ import pytest
 from bazar_cli.adapters.migrations.revision_files import revisions, script_location
 from bazar_cli.devstack.binaries import prepare
 from tests.cli.db.conftest import On, schema_of
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar
 from tests.support.release import ADDED, HEAD, NEXT, Release
 
 ALL = [r.id for r in revisions(script_location())]
@@ -233,7 +233,7 @@ def table(name: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def forked(here: tuple[Bazar, str], tmp_path: Path) -> tuple[Callable[..., Done], str]:
+def forked(here: tuple[Bazar, str], tmp_path: Path) -> tuple[Bazar, str]:
     """A release with two revisions side by side and their merge, on a database at its head."""
     bazar, url = here
     release = Release(tmp_path / "release")
@@ -267,7 +267,7 @@ def state_of(url: str) -> tuple[list[str], list[str]]:
     ],
 )
 def test_a_merge_is_rolled_back_as_its_sql_says(
-    forked: tuple[Callable[..., Done], str], words: tuple[str, ...], gone: list[str], at: list[str], there: list[str]
+    forked: tuple[Bazar, str], words: tuple[str, ...], gone: list[str], at: list[str], there: list[str]
 ) -> None:
     bazar, url = forked
     dry = bazar("db", "rollback", *words, "--dry-run", "-o", "json").ok().json
@@ -284,7 +284,7 @@ def test_a_merge_is_rolled_back_as_its_sql_says(
     assert state_of(url) == (at, there)
 
 
-def test_both_sides_go_on_from_where_a_rollback_over_the_merge_ended(forked: tuple[Callable[..., Done], str]) -> None:
+def test_both_sides_go_on_from_where_a_rollback_over_the_merge_ended(forked: tuple[Bazar, str]) -> None:
     bazar, url = forked
     bazar("db", "rollback", "--yes").ok()
     again = bazar("db", "redo", "--yes", "-o", "json").ok().json
@@ -300,7 +300,7 @@ def test_both_sides_go_on_from_where_a_rollback_over_the_merge_ended(forked: tup
     assert state_of(url) == ([LEFT, RIGHT], ["left_side", "right_side"])
 
 
-def test_a_merge_is_applied_anew(forked: tuple[Callable[..., Done], str]) -> None:
+def test_a_merge_is_applied_anew(forked: tuple[Bazar, str]) -> None:
     bazar, url = forked
     dry = bazar("db", "redo", "--dry-run", "-o", "json").ok().json
     done = bazar("db", "redo", "--yes", "-o", "json").ok().json

@@ -1,4 +1,4 @@
-"""Two systems of a module's own, in which nobody is but whom a test puts there."""
+"""A database and an Auth service for one module, empty at the start of each test."""
 
 from __future__ import annotations
 

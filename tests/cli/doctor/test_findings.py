@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def both(people: People, someone: Someone, *, banned: bool = False) -> Someone:
 def findings(done: Done) -> dict[str, dict[str, Any]]:
     """What asks for something to be done, each with a remedy; the exit code says whether there is any."""
     found = {name: check for name, check in checks(done).items() if check["status"] not in WELL}
-    assert all(check["remedy"] and check["detail"] for check in found.values())
+    assert [name for name, check in found.items() if not (check["remedy"] and check["detail"])] == []
     assert done.code == (9 if found else 0)
     return found
 
@@ -75,32 +75,64 @@ def emails(check: dict[str, Any]) -> set[str]:
 # -- both systems ----------------------------------------------------------------------------------------------
 
 
-@BOTH_WAYS
-def test_each_kind_of_mismatch(
-    tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
-) -> None:
+@dataclass(frozen=True)
+class Mismatches:
+    """One user of each kind of mismatch, and what doctor found."""
+
+    rows: dict[str, str]
+    """The address by the name of the check."""
+    address_at_supabase: str
+    """Of the user whose addresses differ."""
+    found: dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def mismatches(tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool) -> Mismatches:
+    """Every kind at once, beside a user who is suspended in both systems."""
     lonely, moved, banned = people.user(), both(people, people.user()), both(people, people.user(), banned=True)
     free = both(people, people.user(state=UserState.SUSPENDED))
     both(people, people.user(state=UserState.SUSPENDED), banned=True)
     orphan = both(people, Someone(uuid.uuid4(), an_address("orphan")), banned=True)
     theirs = an_address("theirs")
     people.auth("PUT", f"/admin/users/{moved.id}", {"email": theirs, "email_confirm": True}).raise_for_status()
-
-    found = findings(signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json"))
-
-    assert {name: (c["status"], emails(c)) for name, c in found.items()} == {
-        "users-without-identity": ("failed", {lonely.email}),
-        "identities-without-user": ("failed", {orphan.email}),
-        "emails-differ": ("warning", {moved.email}),
-        "banned-not-suspended": ("warning", {banned.email}),
-        "suspended-not-banned": ("failed", {free.email}),
+    rows = {
+        "users-without-identity": lonely.email,
+        "identities-without-user": orphan.email,
+        "emails-differ": moved.email,
+        "banned-not-suspended": banned.email,
+        "suspended-not-banned": free.email,
     }
-    assert found["emails-differ"]["rows"][0]["note"] == f"at Supabase {theirs}"
-    assert found["banned-not-suspended"]["rows"][0]["note"].startswith("banned until 20")
-    assert "bazar users update USER --email" in found["emails-differ"]["remedy"]
+    done = signed_in(tmp_path, people, ruler, auth_keys, proven=proven)("doctor", "-o", "json")
+    return Mismatches(rows, theirs, findings(done))
+
+
+@BOTH_WAYS
+def test_each_kind_of_mismatch_is_a_finding_with_its_rows(mismatches: Mismatches) -> None:
+    assert {name: emails(check) for name, check in mismatches.found.items()} == {
+        name: {email} for name, email in mismatches.rows.items()
+    }
+    assert {name: check["status"] for name, check in mismatches.found.items()} == {
+        "users-without-identity": "failed",
+        "identities-without-user": "failed",
+        "emails-differ": "warning",
+        "banned-not-suspended": "warning",
+        "suspended-not-banned": "failed",
+    }
+
+
+@BOTH_WAYS
+def test_addresses_that_differ_are_both_named(mismatches: Mismatches) -> None:
+    check = mismatches.found["emails-differ"]
+    assert check["rows"][0]["note"] == f"at Supabase {mismatches.address_at_supabase}"
+    assert "bazar users update USER --email" in check["remedy"]
+
+
+@BOTH_WAYS
+def test_a_ban_that_differs_is_shown_with_its_end_and_both_remedies(mismatches: Mismatches) -> None:
+    assert mismatches.found["banned-not-suspended"]["rows"][0]["note"].startswith("banned until 20")
     for name in ("banned-not-suspended", "suspended-not-banned"):
-        assert "`bazar users suspend USER" in found[name]["remedy"]
-        assert "`bazar users restore USER`" in found[name]["remedy"]
+        assert "`bazar users suspend USER" in mismatches.found[name]["remedy"]
+        assert "`bazar users restore USER`" in mismatches.found[name]["remedy"]
 
 
 def in_process(people: People, ruler: Someone, keys: AuthKeys, *, proven: bool) -> Callable[[], dict[str, set[str]]]:
@@ -144,21 +176,30 @@ def test_what_a_command_is_about_to_make_equal_is_none(
     people.sql("UPDATE auth.users SET email = 'other@example.com' WHERE id = %s", someone.id)
     seen = in_process(people, ruler, auth_keys, proven=proven)()
     assert set(seen) - {"pending"} == kinds
-    assert all(rows == {someone.email} for rows in seen.values())
+    assert seen == {kind: {someone.email} for kind in seen}
+
+
+SAME = {
+    "capitals in the address": (UserState.ACTIVE, "email = upper(email)"),
+    "a ban that has ended": (UserState.ACTIVE, "banned_until = now() - interval '1 second'"),
+    "a ban without end": (UserState.SUSPENDED, "banned_until = '2200-01-01'"),
+}
+"""What an identity may have that its user has in another form."""
 
 
 @BOTH_WAYS
 def test_what_is_no_difference(people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool) -> None:
-    """Capitals at Supabase, a ban that has ended, one without end, and who is deleted there."""
-    capitals, free, banned, gone = (
-        both(people, people.user(state=state))
-        for state in (UserState.ACTIVE, UserState.ACTIVE, UserState.SUSPENDED, UserState.SUSPENDED)
-    )
-    people.sql("UPDATE auth.users SET email = upper(email) WHERE id = %s", capitals.id)
-    people.sql("UPDATE auth.users SET banned_until = now() - interval '1 second' WHERE id = %s", free.id)
-    people.sql("UPDATE auth.users SET banned_until = '2200-01-01' WHERE id = %s", banned.id)
-    people.sql("UPDATE auth.users SET deleted_at = now() WHERE id = %s", gone.id)
-    assert in_process(people, ruler, auth_keys, proven=proven)() == {"users-without-identity": {gone.email}}
+    for state, change in SAME.values():
+        someone = both(people, people.user(state=state))
+        people.sql(f"UPDATE auth.users SET {change} WHERE id = %s", someone.id)
+    assert in_process(people, ruler, auth_keys, proven=proven)() == {}
+
+
+@BOTH_WAYS
+def test_a_deleted_identity_counts_as_none(people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool) -> None:
+    someone = both(people, people.user(state=UserState.SUSPENDED))
+    people.sql("UPDATE auth.users SET deleted_at = now() WHERE id = %s", someone.id)
+    assert in_process(people, ruler, auth_keys, proven=proven)() == {"users-without-identity": {someone.email}}
 
 
 @BOTH_WAYS
@@ -223,7 +264,7 @@ def test_nothing_is_found_while_commands_run(
             end.set()
         for done in running:
             done.result()
-    assert all(c.rounds for c in commands)
+    assert [c.rounds for c in commands if not c.rounds] == []
 
 
 def test_whose_row_changes_while_they_are_asked_for_are_looked_at_again(
@@ -276,14 +317,18 @@ def test_the_middle_of_two_ids_is_no_id() -> None:
 # -- Postgres alone --------------------------------------------------------------------------------------------
 
 
-def test_a_healthy_system_has_no_finding(bazar: Bazar, people: People, ruler: Someone) -> None:
+def test_a_healthy_system_has_no_finding(bazar: Bazar, people: People) -> None:
     both(people, people.user({people.org(): Role.OWNER}))
     done = bazar("doctor", "-o", "json")
     assert findings(done) == {}
     assert {check["status"] for check in checks(done).values()} == {"ok"}
-    assert checks(done)["superusers"]["count"] == 1
-    assert "if that account is lost" in checks(done)["superusers"]["detail"]
     assert checks(done)["marker"]["detail"] == "environment local, unprotected"
+
+
+def test_a_single_superuser_is_said_and_is_no_finding(bazar: Bazar, people: People) -> None:
+    check = checks(bazar("doctor", "-o", "json"))["superusers"]
+    assert (check["status"], check["count"]) == ("ok", 1)
+    assert "if that account is lost" in check["detail"]
     people.superuser()
     assert checks(bazar("doctor", "-o", "json"))["superusers"]["detail"] == "2 active superusers on Premium"
 
@@ -312,17 +357,31 @@ def test_organizations_that_nobody_owns(bazar: Bazar, people: People) -> None:
     assert "`bazar orgs members add ORG USER --role owner`" in check["remedy"]
 
 
-@pytest.mark.parametrize("change", ["plan = 'free'", "is_superuser = false", "state = 'suspended'"])
-def test_nobody_rules(tmp_path: Path, people: People, auth_keys: AuthKeys, ruler: Someone, change: str) -> None:
-    """Everybody is told, and nothing else: who could compare is exactly who is missing."""
+NOT_RULING = pytest.mark.parametrize(
+    "change",
+    ["plan = 'free'", "is_superuser = false", "state = 'suspended'"],
+    ids=["on Free", "no superuser", "suspended"],
+)
+
+
+@NOT_RULING
+@pytest.mark.parametrize("signed", [False, True], ids=["signed out", "signed in"])
+def test_a_system_without_superuser_is_a_finding_for_everybody(
+    tmp_path: Path, people: People, auth_keys: AuthKeys, ruler: Someone, change: str, signed: bool
+) -> None:
+    """It says nothing else: who could compare is missing."""
     people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", ruler.id)
-    nobody = Bazar(tmp_path / "nobody").on(people.target)
-    for bazar in (nobody, signed_in(tmp_path, people, ruler, auth_keys, proven=True)):
-        check = checks(done := bazar("doctor", "-o", "json"))["superusers"]
-        assert (done.code, check["status"], check["count"], check["rows"]) == (9, "failed", None, [])
-        assert "SUPERUSER_EMAIL" in check["remedy"]
-    ruled = checks(nobody("doctor", "-o", "json"))["migrations"]
-    assert (ruled["status"], "sign in" in ruled["detail"] or "signed in" in ruled["detail"]) == ("skipped", True)
+    signed_out = Bazar(tmp_path / "nobody").on(people.target)
+    bazar = signed_in(tmp_path, people, ruler, auth_keys, proven=True) if signed else signed_out
+    check = checks(done := bazar("doctor", "-o", "json"))["superusers"]
+    assert (done.code, check["status"], check["count"], check["rows"]) == (9, "failed", None, [])
+    assert "SUPERUSER_EMAIL" in check["remedy"]
+
+
+def test_migrations_are_skipped_for_who_is_not_signed_in(tmp_path: Path, people: People) -> None:
+    check = checks(Bazar(tmp_path).on(people.target)("doctor", "-o", "json"))["migrations"]
+    assert check["status"] == "skipped"
+    assert "signed in" in check["detail"]
 
 
 def test_a_superuser_who_may_compare_and_does_not_rule(bazar: Bazar, people: People, ruler: Someone) -> None:
@@ -530,22 +589,19 @@ def test_a_lost_marker(bazar: Bazar, people: People) -> None:
 # -- the way there ---------------------------------------------------------------------------------------------
 
 
-def test_plain_text(tmp_path: Path, people: People) -> None:
-    """A name that is this machine for the resolver is none of its loopback addresses: allowed, and said."""
-    target = people.target
-    url = "http://db.internal:9"
-    bazar = (
-        Bazar(tmp_path).on(replace(target, supabase_url=url)).having(BAZAR_ALLOW_PLAINTEXT="db.internal, pg.internal")
-    )
+def test_plain_text_to_supabase_is_a_warning(tmp_path: Path, people: People) -> None:
+    """A name may lead to this machine and is none of its loopback addresses."""
+    target = replace(people.target, supabase_url="http://db.internal:9")
+    bazar = Bazar(tmp_path).on(target).having(BAZAR_ALLOW_PLAINTEXT="db.internal, pg.internal")
     check = checks(bazar("doctor", "-o", "json"))["connection"]
     assert (check["status"], "db.internal (http)" in check["detail"]) == ("warning", True)
     assert "BAZAR_ALLOW_PLAINTEXT" in check["remedy"]
-    away = (
-        Bazar(tmp_path)
-        .on(target)
-        .having(DATABASE_MIGRATION_URL="postgresql://u:very-secret@pg.internal/x", BAZAR_ALLOW_PLAINTEXT="pg.internal")
-    )
-    check = checks(done := away("doctor", "-o", "json"))["connection"]
+
+
+def test_plain_text_to_the_database_of_migrations_is_a_warning(tmp_path: Path, people: People) -> None:
+    migrations = {"DATABASE_MIGRATION_URL": "postgresql://u:very-secret@pg.internal/x"}
+    bazar = Bazar(tmp_path).on(people.target).having(**migrations, BAZAR_ALLOW_PLAINTEXT="pg.internal")
+    check = checks(done := bazar("doctor", "-o", "json"))["connection"]
     assert (check["status"], "migrations at pg.internal" in check["detail"]) == ("warning", True)
     assert "very-secret" not in done.out
 

@@ -20,7 +20,7 @@ from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
-from tests.support.waiting import until
+from tests.support.waiting import poll
 
 AsUser = Callable[[Someone], Bazar]
 
@@ -133,7 +133,7 @@ def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, p
     leased(people, held)
     with ThreadPoolExecutor() as threads:
         run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
-        until(lambda: pending_of(people, free) is None)
+        poll(lambda: pending_of(people, free) is None)
         assert (pending_of(people, held), people.identities(held.email)) == ("create", [])
         people.leases_run_out()
         done = run.result()
@@ -150,7 +150,7 @@ def test_who_is_settled_by_the_command_that_holds_them_is_finished(admin: Bazar,
     leased(people, leaving)
     with ThreadPoolExecutor() as threads:
         run = threads.submit(admin, "doctor", "--fix", "--yes", "-o", "json")
-        until(lambda: pending_of(people, free) is None)
+        poll(lambda: pending_of(people, free) is None)
         people.sql("DELETE FROM bazar.users WHERE id = %s", leaving.id)
         people.sql(
             "UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL WHERE id = %s", held.id
@@ -180,7 +180,7 @@ def test_two_at_once_both_end_well(admin: Bazar, people: People) -> None:
         def answer(asked: Asked) -> httpx.Response:
             if asked.path.endswith(str(first.id)) and not runs:
                 runs.append(threads.submit(admin, *fixing))
-                until(lambda: people.row(leaving) is None)
+                poll(lambda: people.row(leaving) is None)
             return asked.passed_on(people.target.supabase_url)
 
         with between(answer) as url:

@@ -1,4 +1,4 @@
-"""What attackers share: two organizations with people in them, and a look at both systems around each try."""
+"""Fixtures of the escalation tests: two organizations, and a comparison of both systems around each try."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = ("-o", "json")
 
 
 def told(done: Done, named: str) -> str:
-    """Return all that an error says, but for its request and for whom or what the command named."""
+    """Return the error without its request id and without the name that the command was given."""
     said = {key: value for key, value in done.error.items() if key != "request_id"}
     return str(said).replace(f"'{named}'", "WHAT").replace(f" {named} ", " WHAT ")
 
@@ -33,7 +33,7 @@ class Attack:
     def __call__(
         self, bazar: Bazar, *words: str, ends: tuple[int, str], denials: int | None = None, stdin: str = ""
     ) -> Done:
-        """Run it; it must end so, and leave nothing but its denial: one for exit code 5 unless told otherwise."""
+        """Run it; it must end as `ends`, and leave only its denials: by default one for exit code 5."""
         before = self.people.everything()
         done = bazar(*words, *JSON, stdin=stdin)
         after = self.people.everything()

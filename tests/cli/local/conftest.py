@@ -16,13 +16,13 @@ from bazar_cli.devstack.paths import StackPaths
 from tests.support.cli import Bazar, Done
 
 GROUP = pytest.mark.xdist_group("local")
-"""Sends all of these tests to one worker; where a runner does not group, each worker has a stack of its own."""
+"""Sends all of these tests to one worker. Without grouping each worker starts its own stack."""
 START = ("local", "start", "-o", "json")
 
 
 @contextmanager
 def stack_home(home: Path) -> Generator[Bazar]:
-    """Lend `bazar` with a home of its own; its stack is stopped and deleted afterwards, however the tests end."""
+    """Yield `bazar` with its own home; its stack is stopped and deleted afterwards."""
     bazar = Bazar(home)
     try:
         yield bazar
@@ -38,13 +38,13 @@ def postmasters(bazar: Bazar) -> int:
 
 
 def parts(bazar: Bazar) -> dict[str, dict[str, Any]]:
-    """What `local status` says of each component."""
+    """The rows of `local status` by component."""
     items = bazar("local", "status", "-o", "json").ok().json["items"]
     return {item["component"]: item for item in items}
 
 
 def environment(bazar: Bazar) -> dict[str, str]:
-    """What `local env` gives."""
+    """The variables of `local env`."""
     return bazar("local", "env", "-o", "json").ok().json
 
 
@@ -56,7 +56,7 @@ def ended(process: subprocess.Popen[bytes]) -> Done:
 
 @dataclass(frozen=True)
 class Shared:
-    """The stack that most tests use, and what the two processes said that started it at the same time."""
+    """The stack that most tests use, and the results of the two commands that started it at the same time."""
 
     bazar: Bazar
     starts: list[Done]

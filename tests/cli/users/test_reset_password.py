@@ -23,13 +23,6 @@ RESET = ("users", "reset-password")
 WAYS = pytest.mark.parametrize("way", [(), ("--print-link",)], ids=["mail", "link"])
 
 
-def known(people: People, **user: Any) -> Someone:
-    """A user in both systems."""
-    someone = people.user(**user)
-    people.identity(someone)
-    return someone
-
-
 def mails_to(people: People, someone: Someone) -> list[dict[str, Any]]:
     return people.sql("SELECT kind, link FROM bazar_auth.mails WHERE recipient = %s ORDER BY id", someone.email)
 
@@ -46,7 +39,7 @@ def events(people: People, someone: Someone) -> list[tuple[str, str, object]]:
 
 
 def test_supabase_mails_a_link_that_signs_the_user_in(admin: Bazar, people: People) -> None:
-    someone = known(people)
+    someone = people.known_user()
 
     done = admin(*RESET, someone.email, *JSON).ok()
 
@@ -60,7 +53,7 @@ def test_supabase_mails_a_link_that_signs_the_user_in(admin: Bazar, people: Peop
 
 
 def test_printed_link_appears_once_and_nowhere_else(admin: Bazar, people: People, tmp_path: Path) -> None:
-    someone, log = known(people), tmp_path / "log"
+    someone, log = people.known_user(), tmp_path / "log"
 
     done = admin(*RESET, someone.email, "--print-link", "--debug", "--log-file", str(log), *JSON).ok()
 
@@ -77,7 +70,7 @@ def test_printed_link_appears_once_and_nowhere_else(admin: Bazar, people: People
 
 @pytest.mark.parametrize("output", [("-o", "ids"), ("--fields", "email")])
 def test_output_that_would_lose_the_link_is_refused(admin: Bazar, people: People, output: tuple[str, ...]) -> None:
-    someone = known(people)
+    someone = people.known_user()
     done = admin(*RESET, someone.email, "--print-link", *output)
     assert (done.code, done.out) == (2, "")
     assert events(people, someone) == []
@@ -85,7 +78,7 @@ def test_output_that_would_lose_the_link_is_refused(admin: Bazar, people: People
 
 @WAYS
 def test_dry_run_asks_for_nothing(admin: Bazar, people: People, way: tuple[str, ...]) -> None:
-    someone = known(people)
+    someone = people.known_user()
     before = people.everything()
     done = admin(*RESET, someone.email, *way, "--dry-run", *JSON).ok()
     assert "link" not in done.json
@@ -105,7 +98,7 @@ def test_dry_run_asks_for_nothing(admin: Bazar, people: People, way: tuple[str, 
 def test_who_is_out_of_service_gets_none(
     admin: Bazar, people: People, way: tuple[str, ...], state: UserState, pending: Pending | None, code: str
 ) -> None:
-    someone = known(people, state=state, pending=pending)
+    someone = people.known_user(state=state, pending=pending)
     before = people.everything()
     for dry in ((), ("--dry-run",)):
         done = admin(*RESET, someone.email, *way, *dry, *JSON)
@@ -134,7 +127,7 @@ def test_address_of_nobody_or_somebody_else_gets_none(
 
 def test_link_of_another_identity_is_not_shown(admin: Bazar, people: People, unique_email: Email) -> None:
     """The address goes to a stranger between the look and the link."""
-    someone = known(people)
+    someone = people.known_user()
 
     def answer(asked: Asked) -> httpx.Response:
         if asked.path.endswith("/generate_link"):
@@ -150,7 +143,7 @@ def test_link_of_another_identity_is_not_shown(admin: Bazar, people: People, uni
 
 
 def test_a_second_mail_within_the_minute_is_refused_by_supabase(admin: Bazar, people: People) -> None:
-    someone = known(people)
+    someone = people.known_user()
     admin(*RESET, someone.email).ok()
     done = admin(*RESET, someone.email, *JSON)
     assert (done.code, done.error["code"]) == (7, "supabase.rate_limited")
@@ -180,7 +173,7 @@ def test_faults_of_auth_are_told_and_running_again_helps(
     ends: tuple[int, str],
     outcomes: list[str],
 ) -> None:
-    someone = known(people)
+    someone = people.known_user()
     with auth_proxy(people.target) as proxy:
         proxy.add(Fault("POST", "/recover|/admin/generate_link", status, acts=acts))
         done = admin.on(proxy.target)(*RESET, someone.email, *way, *JSON)
@@ -191,7 +184,7 @@ def test_faults_of_auth_are_told_and_running_again_helps(
 
 
 def test_error_of_auths_database_names_triggers_at_once(admin: Bazar, people: People) -> None:
-    someone = known(people)
+    someone = people.known_user()
 
     def answer(asked: Asked) -> httpx.Response:
         if asked.path.endswith("/generate_link"):
@@ -215,5 +208,5 @@ def test_unconfirmed_user_is_confirmed_by_the_link(admin: Bazar, people: People)
 def test_foreign_memberships_are_not_shown(as_user: AsUser, people: People) -> None:
     acme, beta = people.org(), people.org()
     me = people.user({acme: Role.OWNER, beta: Role.OWNER}, plan=Plan.PREMIUM)
-    someone = known(people, roles={acme: Role.MEMBER, beta: Role.MEMBER})
+    someone = people.known_user(roles={acme: Role.MEMBER, beta: Role.MEMBER})
     assert as_user(me)(*RESET, someone.email, *JSON).ok().json.keys() == {"user_id", "email", "mailed"}

@@ -47,9 +47,7 @@ def people(target: Target, postgres_url: str) -> Generator[People]:
 
 @pytest.fixture(scope="module")
 def root(people: People) -> Someone:
-    made = people.superuser()
-    people.identity(made)
-    return made
+    return people.known_superuser()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -30,14 +29,6 @@ from bazar_cli.domain.users.users import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, Org, People, Someone, an_identity, an_operator, granted
-from tests.support.postgres import target_of
-
-
-@pytest.fixture
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database; nothing here needs Supabase."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
 
 
 def record(people: People, operator: Someone, change: log.Change) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support.auth_service import SITE_URL, environment_of, running_auth_service
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.recorded import SHAPES
+from tests.support.wire_records import SHAPES
 
 USERS = "/admin/users"
 STRING, BOOL, MAP = "string", "bool", "map[string]interface {}"

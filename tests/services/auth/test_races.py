@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
+from tests.support.waiting import poll
 
 USERS = "/admin/users"
 PASSWORD = "correct-horse-1"
@@ -137,9 +137,8 @@ def test_a_create_that_finds_the_email_taken_only_when_it_writes_answers_500(
         )
         answer = pool.submit(client.post, USERS, headers=DATED if dated else {}, json=body)
         waits = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
-        while database.execute(waits, (other.info.backend_pid,)).fetchone() == (0,):
-            assert not answer.done(), answer.result().text
-            time.sleep(0.005)
+        poll(lambda: database.execute(waits, (other.info.backend_pid,)).fetchone() != (0,) or answer.done())
+        assert not answer.done(), answer.result().text
         other.commit()
         given = answer.result()
     constraint = 'duplicate key value violates unique constraint "users_email_partial_key"'

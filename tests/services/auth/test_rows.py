@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.recorded import differences, rows, schema
+from tests.support.wire_records import differences, rows, schema
 
 TABLES = ("users", "identities", "sessions", "refresh_tokens", "mfa_amr_claims", "one_time_tokens")
 OWNER = {"users": "id", "mfa_amr_claims": "session_id"}
@@ -94,7 +94,7 @@ def server(postgres_url: str, auth_keys: AuthKeys) -> Generator[Server]:
         setup.execute(f"ALTER DATABASE {setup.info.dbname} SET timezone TO 'America/New_York'".encode())
         with (
             psycopg.Connection[DictRow].connect(url, autocommit=True, row_factory=dict_row) as connection,
-            running_auth_service(environment_of(auth_keys, url)) as address,
+            running_auth_service(environment_of(auth_keys, url), quick=False) as address,
             httpx.Client(base_url=f"{address}/auth/v1", headers=headers, timeout=30, trust_env=False) as client,
         ):
             yield Server(client, connection)

@@ -17,7 +17,7 @@ import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support.auth_service import SITE_URL
-from tests.support.recorded import SHAPES, UUID, differences, exchanges, scenarios
+from tests.support.wire_records import SHAPES, UUID, differences, exchanges, scenarios
 
 # What the service leaves out on purpose: settings, sign-up, soft deletion, links for an email change, factors. "What
 # it does not serve answers 404."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 
@@ -22,6 +21,7 @@ from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read
 from tests.support.people import REQUEST_ID, People, Someone, granted, impact_of
 from tests.support.postgres import target_of
+from tests.support.waiting import poll
 
 Open = Callable[[str], psycopg.Connection]
 
@@ -31,11 +31,6 @@ def people(fresh_database: Callable[..., str]) -> Generator[People]:
     """A database of the test's own."""
     with People(target_of(fresh_database(migrated=True))) as found:
         yield found
-
-
-@pytest.fixture
-def ruler(people: People) -> Someone:
-    return people.superuser()
 
 
 @pytest.fixture
@@ -223,10 +218,7 @@ def _in_thread(session: psycopg.Connection, statement: str) -> threading.Thread:
 def _until(
     look: Callable[[], dict[str, LockSession]], enough: Callable[[dict[str, LockSession]], bool]
 ) -> dict[str, LockSession]:
-    deadline = time.monotonic() + 30
-    while not enough(seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return seen
+    return poll(lambda: seen if enough(seen := look()) else None) or {}
 
 
 def _by_gate(people: People, ruler: Someone, _grant: Grant) -> None:

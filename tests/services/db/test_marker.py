@@ -21,11 +21,6 @@ def people(fresh_database: Callable[..., str]) -> Generator[People]:
         yield found
 
 
-@pytest.fixture
-def ruler(people: People) -> Someone:
-    return people.superuser()
-
-
 def name(people: People) -> str:
     return people.sql("SELECT current_database() AS name")[0]["name"]
 

@@ -31,7 +31,7 @@ SOON = timedelta(seconds=30)
 @pytest.fixture
 def someone(people: People) -> Someone:
     """A user whom the Auth service knows."""
-    return known(people)
+    return people.known_user()
 
 
 @pytest.fixture
@@ -107,12 +107,6 @@ def wired(wire: Wire, tmp_path: Path) -> Machine:
     return Machine(wire.target, tmp_path)
 
 
-def known(people: People) -> Someone:
-    made = people.user()
-    people.identity(made)
-    return made
-
-
 def as_superuser(target: Target, email: str, password: Secret = PASSWORD) -> Target:
     return replace(target, superuser_email=email, superuser_password=password)
 
@@ -129,7 +123,7 @@ def ends_soon(session: Session) -> Session:
 
 
 def test_token_comes_before_session_comes_before_superuser(machine: Machine, people: People) -> None:
-    root, owner, agent = known(people), known(people), known(people)
+    root, owner, agent = people.known_user(), people.known_user(), people.known_user()
     machine = machine.on(as_superuser(machine.target, root.email))
     assert machine.identities().current().source is IdentitySource.SUPERUSER
     machine.signs_in(owner)
@@ -266,7 +260,7 @@ def test_session_ended_at_supabase(machine: Machine, someone: Someone) -> None:
 
 
 def test_ended_session_makes_way_for_the_superuser_of_the_environment(machine: Machine, people: People) -> None:
-    someone, root = known(people), known(people)
+    someone, root = people.known_user(), people.known_user()
     session = machine.stores(ends_soon(machine.signs_in(someone)))
     with AuthClient(machine.target) as client:
         client.sign_out(session.access_token, "global")

@@ -49,9 +49,7 @@ def someone() -> Someone:
 @pytest.fixture
 def member(people: People) -> Someone:
     """A user whom the Auth service knows."""
-    made = people.user()
-    people.identity(made)
-    return made
+    return people.known_user()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -21,16 +21,8 @@ from bazar_cli.domain.orgs.organizations import DeleteOrganization, UpdateOrgani
 from bazar_cli.services.orgs import members
 from bazar_cli.services.orgs import organizations as orgs
 from tests.support.people import Org, People, Someone, granted
-from tests.support.postgres import target_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-@pytest.fixture
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database; nothing here needs Supabase."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
 
 
 def add(people: People, operator: Someone, org: Org, who: Someone, role: Role = Role.MEMBER) -> MemberChange:

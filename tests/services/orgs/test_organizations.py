@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -24,16 +23,8 @@ from bazar_cli.domain.orgs.organizations import (
 )
 from bazar_cli.services.orgs import organizations as orgs
 from tests.support.people import People, Someone, granted
-from tests.support.postgres import target_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-@pytest.fixture(scope="module")
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database; nothing here needs Supabase."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
 
 
 def a_name() -> str:

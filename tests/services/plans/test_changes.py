@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,25 +22,16 @@ from bazar_cli.services.plans import changes
 from bazar_cli.services.plans import read as plans
 from bazar_cli.services.users import read
 from tests.support.people import People, Someone, granted, impact_of
-from tests.support.postgres import target_of
 from tests.support.waiting import until_waiting
 
 LOST = in_order(p.value for p in SEEDED_PLANS[Plan.PREMIUM] - SEEDED_PLANS[Plan.FREE])
 
 
-@pytest.fixture
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database; the plan table is put back."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
-        arranged.seed_plans()
-
-
-@pytest.fixture
-def alone(fresh_database: Callable[..., str]) -> Generator[People]:
-    """People in a database whose users are all known."""
-    with People(target_of(fresh_database(migrated=True))) as arranged:
-        yield arranged
+@pytest.fixture(autouse=True)
+def plan_table(people: People) -> Generator[None]:
+    """Put the plan table of this worker's database back."""
+    yield
+    people.seed_plans()
 
 
 def assign(people: People, operator: Someone, request: AssignPlan, *, dry_run: bool = False) -> AssignedPlan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-
 import pytest
 
 from bazar_cli.domain import plans as use_cases
@@ -14,21 +12,6 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.plans import CheckPermission, MatrixRow, ShowPlan
 from bazar_cli.services.plans import read
 from tests.support.people import People, Someone
-from tests.support.postgres import target_of
-
-
-@pytest.fixture(scope="module")
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database, whose plan table nobody changes."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
-
-
-@pytest.fixture
-def alone(fresh_database: Callable[..., str]) -> Generator[People]:
-    """People in a database whose plan table this test may change."""
-    with People(target_of(fresh_database(migrated=True))) as arranged:
-        yield arranged
 
 
 def check(people: People, operator: Someone, request: CheckPermission) -> Verdict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -19,17 +18,9 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import GetUser, ListUsers, UpdateUser, UserSort
 from bazar_cli.services.users import read as users
 from tests.support.people import Org, People, Someone, granted
-from tests.support.postgres import target_of
 from tests.support.waiting import until_waiting
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-@pytest.fixture(scope="module")
-def people(database_url: str) -> Generator[People]:
-    """People in this worker's database; nothing here needs Supabase."""
-    with People(target_of(database_url)) as arranged:
-        yield arranged
 
 
 def get(people: People, operator: Someone, reference: str) -> User:

@@ -26,8 +26,8 @@ _LOGGERS = ("bazar_cli", "httpx", "alembic")
 
 
 @contextmanager
-def logged_to(path: Path, redactor: Redactor, log_format: LogFormat = LogFormat.TEXT) -> Generator[None]:
-    """Start log lines as a command does, and give back what it takes from the logging of this process."""
+def logging_to_file(path: Path, redactor: Redactor, log_format: LogFormat = LogFormat.TEXT) -> Generator[None]:
+    """Start logging as a command does, and restore the logging of this process afterwards."""
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     with pytest.MonkeyPatch.context() as patch:
         for place, name in _TAKEN:

@@ -1,4 +1,4 @@
-"""A server that answers a request byte by byte as a test wants: in drips, without end, or with nonsense."""
+"""A server that answers with the bytes that a test gives: slowly, without end, or not in HTTP."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DRIP_SECONDS = 0.005
 
 
 @dataclass
-class RudeServer:
-    """What the next connections get: the pieces of an answer, each in a write of its own."""
+class RawServer:
+    """The answer to the next connections, in pieces that are written one by one."""
 
     url: str
     answer: Callable[[], Iterable[bytes]] = tuple
@@ -41,10 +41,10 @@ class RudeServer:
 
 
 @contextmanager
-def rude_server() -> Generator[RudeServer]:
+def raw_server() -> Generator[RawServer]:
     """Serve on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = RudeServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        server = RawServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
         accepting = threading.Thread(target=_accept, args=(listener, server))
         accepting.start()
         try:
@@ -55,14 +55,14 @@ def rude_server() -> Generator[RudeServer]:
             accepting.join()
 
 
-def _accept(listener: socket.socket, server: RudeServer) -> None:
+def _accept(listener: socket.socket, server: RawServer) -> None:
     while not server.over.is_set():
         with suppress(OSError):
             connection, _ = listener.accept()
             threading.Thread(target=_serve, args=(connection, server), daemon=True).start()
 
 
-def _serve(connection: socket.socket, server: RudeServer) -> None:
+def _serve(connection: socket.socket, server: RawServer) -> None:
     with connection, suppress(OSError):
         if not server.reads:
             server.over.wait()
@@ -73,7 +73,7 @@ def _serve(connection: socket.socket, server: RudeServer) -> None:
             server.sent += len(piece)
 
 
-def _request(connection: socket.socket, server: RudeServer) -> bool:
+def _request(connection: socket.socket, server: RawServer) -> bool:
     """Read one request; return whether there was one."""
     given = b""
     while b"\r\n\r\n" not in given:

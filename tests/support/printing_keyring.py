@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from tests.support.keyrings import FileKeyring
-from tests.support.noise import NOISE
+from tests.support.stray_output import WRITES
 
-exec(NOISE, {})  # noqa: S102 - what a back end may do when it is imported
+exec(WRITES, {})  # noqa: S102 - a back end may do this when it is imported
 
 
-class NoisyKeyring(FileKeyring):
-    """Makes noise, then does what it is asked for."""
+class PrintingKeyring(FileKeyring):
+    """Prints and logs, then works as a file keyring."""
 
     priority = 1  # pyright: ignore[reportAssignmentType] - a plain number is what its own backends give
 
     def get_password(self, service: str, username: str) -> str | None:
         """Return a secret."""
-        exec(NOISE, {})  # noqa: S102
+        exec(WRITES, {})  # noqa: S102
         return super().get_password(service, username)

@@ -1,4 +1,4 @@
-"""A database whose sessions of bazar have what an administrator set on it, and a writing Auth service beside them."""
+"""A database with settings of an administrator for the sessions of bazar, and an Auth service without them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.postgres import TEMPLATE, name_of, scratch_database
 
 
 @dataclass(frozen=True)
-class Limited:
+class ConfiguredSystem:
     """Both systems for one module alone, so that all their rows can be compared."""
 
     people: People
@@ -31,12 +31,12 @@ class Limited:
 
     @property
     def url(self) -> str:
-        """The URL by which bazar comes in."""
+        """The database URL of bazar."""
         return self.people.target.database_url.reveal()
 
     @property
     def role(self) -> str:
-        """The role that it names."""
+        """The role in that URL."""
         return urlsplit(self.url).username or ""
 
     def bazar(self, series: Series | None = None) -> Bazar:
@@ -46,7 +46,7 @@ class Limited:
 
     @contextmanager
     def set(self, values: Mapping[str, str], place: str = "ROLE {role} IN DATABASE {database}") -> Generator[None]:
-        """Set this for new sessions of bazar, and of nobody else, for the block.
+        """Set this for new sessions of bazar only, for the block.
 
         Parameters: `place` is what ALTER names; neither name needs quotes.
         """
@@ -54,7 +54,7 @@ class Limited:
         with psycopg.connect(self.url, autocommit=True) as connection:
             try:
                 for name, value in values.items():
-                    # Of the lists, that of schemas alone counts what is quoted together as one name.
+                    # Of the settings that are lists, only search_path takes a quoted list as one name.
                     parts = value.split(", ") if name == "search_path" else [value]
                     given = ", ".join(Literal(part).as_string() for part in parts)
                     connection.execute(f"ALTER {where} SET {name} = {given}".encode())
@@ -64,8 +64,8 @@ class Limited:
 
 
 @contextmanager
-def limited(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Generator[Limited]:
-    """Lend both systems: bazar comes in by a role of its own, and the Auth service by another one."""
+def configured_system(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Generator[ConfiguredSystem]:
+    """Yield both systems: bazar and the Auth service connect with different roles."""
     role = f"bazar_{secrets.token_hex(6)}"
     with scratch_database(postgres_url, TEMPLATE) as database, _role(database, role) as url:
         values = {"supabase_key": Secret(keys.secret_key), "database_url": Secret(url)}
@@ -75,12 +75,12 @@ def limited(postgres_url: str, target: Target, keys: AuthKeys, home: Path) -> Ge
         ):
             ruler = people.superuser()
             people.identity(ruler)
-            yield Limited(people, ruler, home)
+            yield ConfiguredSystem(people, ruler, home)
 
 
 @contextmanager
 def _role(database: str, role: str) -> Generator[str]:
-    """Lend the URL of the database for a superuser of its own."""
+    """Yield the URL of the database for a new superuser role."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(SQL("CREATE ROLE {} LOGIN SUPERUSER").format(Identifier(role)))
         try:

@@ -1,4 +1,4 @@
-"""Files and folders as bad surroundings make them, and a user for whom they are bad: root may read and write all."""
+"""States of files and folders that a command must survive, and a user without root's permissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IS_ROOT = os.geteuid() == 0
 
 @contextmanager
 def ordinary_user() -> Generator[Bazar]:
-    """Lend `bazar` with a home, run by a user whom modes stop: for root one without a passwd entry."""
+    """Yield `bazar` with a home, run by a user who is not root and has no passwd entry."""
     # Pytest's own folders are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="bazar-", dir="/tmp"))
     folder.chmod(0o755)
@@ -41,7 +41,7 @@ def own(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever stands at a path, if anything does."""
+    """Remove the file or folder at a path, if there is one."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -75,7 +75,7 @@ STATES: dict[str, Callable[[Path], object]] = {
     "a link to itself": lambda path: _replaced(path, lambda p: p.symlink_to(p.name)),
     "a pipe": lambda path: _replaced(path, os.mkfifo),
 }
-"""What can be wrong with a path."""
+"""The states, by name."""
 if IS_ROOT:
     STATES["a stranger's"] = lambda path: path.exists() and os.chown(path, STRANGER, STRANGER)
     STATES["root's, closed"] = lambda path: path.exists() and (os.chown(path, 0, 0), _chmod(path, 0o700))

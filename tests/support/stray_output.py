@@ -1,15 +1,15 @@
-"""Other people's code that writes wherever it can: what a migration or a library may do to the streams of a command."""
+"""Code that writes to every stream and log, as a migration or a library may do in a command."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-TOKEN = "n01se"
-"""Stands in everything that the noise prints."""
+TOKEN = "pr1nted"
+"""Stands in everything that this code prints."""
 LOGGED = "l0gged"
-"""Stands in what it gives to `logging`, to `warnings` and to the hooks of the interpreter alone."""
-KEYRING = "tests.support.noisy_keyring.NoisyKeyring"
-"""A keyring that makes noise, for PYTHON_KEYRING_BACKEND."""
+"""Stands in everything that it gives to `logging`, to `warnings` and to the hooks of the interpreter."""
+KEYRING = "tests.support.printing_keyring.PrintingKeyring"
+"""A keyring that prints and logs, for PYTHON_KEYRING_BACKEND."""
 PRINTS = f"""
 import os, subprocess, sys
 print("{TOKEN} print", end="")
@@ -20,16 +20,16 @@ os.write(1, b"{TOKEN} descriptor\\n")
 subprocess.run(["echo", "{TOKEN} child"], check=True)
 sys.stderr.write("{TOKEN} error\\n")
 """
-NOISE = f"""
+WRITES = f"""
 {PRINTS}
 import atexit, logging, threading, warnings
 atexit.register(print, "{TOKEN} at exit")
 logging.warning("{LOGGED} root")
-logging.getLogger("noisy.own").error("{LOGGED} own")
+logging.getLogger("other.own").error("{LOGGED} own")
 logging.basicConfig(level=logging.DEBUG, force=True)
-logging.getLogger("noisy.own").addHandler(logging.StreamHandler(sys.stdout))
-logging.getLogger("noisy.own").error("{LOGGED} handler")
-logging.getLogger("noisy.own").error("{LOGGED} number %d", "none")
+logging.getLogger("other.own").addHandler(logging.StreamHandler(sys.stdout))
+logging.getLogger("other.own").error("{LOGGED} handler")
+logging.getLogger("other.own").error("{LOGGED} number %d", "none")
 logging.debug("{LOGGED} debug")
 warnings.warn("{LOGGED} warning", UserWarning, stacklevel=1)
 class Unraisable:
@@ -43,24 +43,24 @@ thread.start()
 thread.join()
 """
 
-# Typer reads the command line, which says where log lines go: before that nothing is known of them.
+# Typer reads the command line, which says where log lines go: until then it may only print.
 _ON_IMPORTS = f"""
 import sys
 
-NOISE = dict.fromkeys(
+WRITES = dict.fromkeys(
     ("rich", "yaml", "sqlalchemy", "psycopg", "alembic", "pydantic_settings", "dotenv", "jwt", "httpx", "supabase_auth",
-     "keyring", "platformdirs", "pythonjsonlogger"), {NOISE!r})
-NOISE["typer"] = {PRINTS!r}
+     "keyring", "platformdirs", "pythonjsonlogger"), {WRITES!r})
+WRITES["typer"] = {PRINTS!r}
 
-class Noisy:
+class Printing:
     def find_spec(self, name, path=None, target=None):
-        exec(NOISE.pop(name, ""), {{}})
+        exec(WRITES.pop(name, ""), {{}})
 
-sys.meta_path.insert(0, Noisy())
+sys.meta_path.insert(0, Printing())
 """
 
 
-def noisy_imports(folder: Path) -> dict[str, str]:
-    """Return the environment of a process in which every library makes noise before it is imported."""
+def printing_imports(folder: Path) -> dict[str, str]:
+    """Return the environment of a process in which every library prints and logs before it is imported."""
     (folder / "sitecustomize.py").write_text(_ON_IMPORTS)
     return {"PYTHONPATH": str(folder)}
