@@ -83,8 +83,8 @@ def check_consent(impact: Impact, given: Impact | str | None, *, optional: bool 
     Raises: ConsentNeeded; Refused with the code of the word for a wrong one.
     """
     word = impact.word
-    if isinstance(given, str):
-        if word is not None and not word.matches(given):
+    if word is not None and isinstance(given, str):
+        if not word.matches(given):
             shown = repr(given if len(given) <= _SHOWN else f"{given[:_SHOWN]}...")
             raise Refused(
                 word.code,
@@ -92,7 +92,7 @@ def check_consent(impact: Impact, given: Impact | str | None, *, optional: bool 
                 hint=f"to do it: `{impact.command}`",
                 details={**impact.details, "confirm": shown[1:-1]},
             )
-    elif not optional and (given is None or not given.covers(impact)):
+    elif not optional and not (isinstance(given, Impact) and given.covers(impact)):
         raise ConsentNeeded(impact)
 
 
