@@ -44,7 +44,13 @@ def without_printed(text: str) -> str:
 # -- migrations ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [("migrate",), ("migrate", "--dry-run"), ("status",)], ids=" ".join)
+def test_status_runs_no_revision(first: Bazar, release: Release) -> None:
+    release.add(NEXT, WRITES)
+    done = release.on(first)("db", "status", "-o", "json", "--quiet").ok()
+    assert (json.loads(done.out)["head"], done.err) == (NEXT, "")
+
+
+@pytest.mark.parametrize("words", [("migrate",), ("migrate", "--dry-run")], ids=" ".join)
 def test_revision_that_prints_leaves_the_result_alone(first: Bazar, release: Release, words: tuple[str, ...]) -> None:
     release.add(NEXT, WRITES)
     done = release.on(first)("db", *words, "-o", "json", "--quiet").ok()

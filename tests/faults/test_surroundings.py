@@ -237,7 +237,7 @@ def test_hint_names_the_part_of_the_path_that_is_at_fault(
     STATES[state](path)
     done = given(ordinary)(*words, "-o", "json")
     assert done.code in {2, 6}, done.err
-    assert done.error["hint"].startswith(f"{remedy} '{path}'"), done.error
+    assert done.error["hint"].startswith(f"{remedy} {path}"), done.error
     assert str(path) in done.error["message"]
     assert "Error" not in done.error["message"]
 

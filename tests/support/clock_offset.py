@@ -20,6 +20,9 @@ class _Kind(type):
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _REAL)
 
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, _REAL)
+
 
 _REAL = dt.datetime
 
