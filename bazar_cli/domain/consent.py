@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from bazar_cli.domain.errors import Refused
 from bazar_cli.domain.texts import composed
@@ -51,11 +51,28 @@ class Impact:
 
     def covers(self, now: Impact) -> bool:
         """Whether consent to this impact is consent to `now`."""
-        return self.subject == now.subject and now.users <= self.users
+        return (self.subject, self.word) == (now.subject, now.word) and now.users <= self.users
 
     def for_any_number(self) -> Impact:
         """The same impact for any number of users: the consent of `--yes`."""
         return replace(self, users=sys.maxsize)
+
+    def confirmed_by(self, given: str) -> Impact:
+        """Return this impact if its word was typed. Raises: Refused with the code of the word."""
+        assert self.word is not None, "an impact without a word takes a yes"
+        if self.word.matches(given):
+            return self
+        shown = repr(given if len(given) <= _SHOWN else f"{given[:_SHOWN]}...")
+        raise Refused(
+            self.word.code,
+            f"{self.text}. {_needs(self.word)}, and {shown} is not it",
+            hint=f"to do it: `{self.command}`",
+            details={**self.details, "confirm": shown[1:-1]},
+        )
+
+
+Consent: TypeAlias = "Impact | str | None"
+"""What a request has: the impact that a person agreed to, the word that an option gave, or nothing."""
 
 
 class ConsentNeeded(Refused):
@@ -75,30 +92,22 @@ class ConsentNeeded(Refused):
         self.impact = impact
 
 
-def check_consent(impact: Impact, given: Impact | str | None, *, optional: bool = False) -> None:
-    """Return where what was given covers the impact.
+def check_consent(impact: Impact, given: Consent, *, optional: bool = False) -> None:
+    """Return if what was given is consent to the impact.
 
-    Parameters: `given` is the impact that somebody agreed to, or the word that was typed; `optional` says that no
-    consent is needed, as in a dry run. A wrong word is wrong there too.
-    Raises: ConsentNeeded; Refused with the code of the word for a wrong one.
+    Parameters: `given` is the impact that a person was shown and agreed to, or the word of an option; `optional` says
+    that no consent is needed, as in a dry run. A wrong word is refused there too.
+    Raises: ConsentNeeded, also for an impact that changed since it was shown; Refused as `Impact.confirmed_by`.
     """
-    word = impact.word
-    if word is not None and isinstance(given, str):
-        if not word.matches(given):
-            shown = repr(given if len(given) <= _SHOWN else f"{given[:_SHOWN]}...")
-            raise Refused(
-                word.code,
-                f"{impact.text}. {_needs(word)}, and {shown} is not it",
-                hint=f"to do it: `{impact.command}`",
-                details={**impact.details, "confirm": shown[1:-1]},
-            )
+    if isinstance(given, str) and impact.word is not None:
+        impact.confirmed_by(given)
     elif not optional and not (isinstance(given, Impact) and given.covers(impact)):
         raise ConsentNeeded(impact)
 
 
-def with_consent(request: Request, given: Impact | str) -> Request:
-    """Return the same request with consent: a word as `confirm`, an impact as `agreed`."""
-    return cast("Request", replace(cast("Any", request), **{"confirm" if isinstance(given, str) else "agreed": given}))
+def with_consent(request: Request, agreed: Impact) -> Request:
+    """Return the request with the impact that a person agreed to: as `confirm` if that took a word, or `agreed`."""
+    return cast("Request", replace(cast("Any", request), **{"confirm" if agreed.word else "agreed": agreed}))
 
 
 def _needs(word: Word) -> str:

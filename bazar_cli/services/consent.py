@@ -22,20 +22,29 @@ def on_user(user: User, verb: str, text: str) -> Impact:
         text=text,
         question=f"Type the email to {verb} this user",
         command=command_line(f"users {verb}", user.email, confirm=user.email),
+        subject=(verb, str(user.id)),
         details={"user_id": str(user.id)},
         word=Word(user.email, "the email of the user", "users.confirm_mismatch", any_case=True),
     )
 
 
-def on_database(database: str, command: str, text: str, details: Mapping[str, object] = MappingProxyType({})) -> Impact:
+def on_database(
+    database: str,
+    command: str,
+    text: str,
+    details: Mapping[str, object] = MappingProxyType({}),
+    subject: tuple[str, ...] = (),
+) -> Impact:
     """Return the impact of a command which the name of the database confirms.
 
-    Parameters: `command` is the command line without --confirm; `text` says what it does.
+    Parameters: `command` is the command line without --confirm; `text` says what it does; `subject` is what must be the
+    same when it is done, beside the command.
     """
     return Impact(
         text=text,
         question=f"Type {database} to do it",
         command=f"{command} {option('confirm', database)}",
+        subject=(command, *subject),
         details={"database": database, **details},
         word=Word(database, "the name of the database", "db.confirm_mismatch"),
     )

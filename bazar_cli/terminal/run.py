@@ -133,11 +133,11 @@ class Run(RunOutput[T]):
             except ConsentNeeded as needed:
                 request = with_consent(request, self.agree(needed.impact))
 
-    def agree(self, impact: Impact) -> Impact | str:
-        """Show an impact, ask for consent, and return what was agreed to, or the word that was typed.
+    def agree(self, impact: Impact) -> Impact:
+        """Show an impact, ask for consent, and return what was agreed to.
 
         --yes agrees for any number of users, but types no word.
-        Raises: ConsentNeeded without a terminal to ask on; Refused `input.consent` for a no.
+        Raises: ConsentNeeded without a terminal to ask on; Refused for a no, or another word.
         """
         if impact.word is None and self.options.yes:
             self.notice(impact.text)
@@ -146,7 +146,7 @@ class Run(RunOutput[T]):
             raise ConsentNeeded(impact)
         question = f"{impact.text}. {impact.question}"
         if impact.word is not None:
-            return self.prompter.word(question)
+            return impact.confirmed_by(self.prompter.word(question))
         if not self.prompter.yes(question):
             raise Refused("input.consent", "not confirmed; nothing was done", details=impact.details)
         return impact

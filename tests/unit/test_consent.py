@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from bazar_cli.domain.consent import ConsentNeeded, Impact, Word, check_consent, with_consent
+from bazar_cli.domain.consent import Consent, ConsentNeeded, Impact, Word, check_consent, with_consent
 from bazar_cli.domain.errors import Refused
 
 YES = Impact("this takes x from 2 users", "Take x?", "bazar take x --yes", subject=("x",), users=2, details={"x": 1})
@@ -63,9 +63,19 @@ def test_a_name_in_lower_case_may_be_typed_in_any_case() -> None:
 @dataclass(frozen=True)
 class Asked:
     agreed: Impact | None = None
-    confirm: str | None = None
+    confirm: Consent = None
 
 
 def test_the_answer_goes_into_the_request() -> None:
     assert with_consent(Asked(), YES) == Asked(agreed=YES)
-    assert with_consent(Asked(), "shop") == Asked(confirm="shop")
+    assert with_consent(Asked(), TYPED.confirmed_by("shop")) == Asked(confirm=TYPED)
+
+
+def test_a_typed_word_is_consent_to_what_was_shown_and_to_nothing_else() -> None:
+    typed = TYPED.confirmed_by("shop")
+    check_consent(replace(TYPED, text="the same in other words"), typed)
+    for changed in (replace(TYPED, subject=("drops",)), replace(TYPED, users=1), replace(TYPED, word=None)):
+        with pytest.raises(ConsentNeeded):
+            check_consent(changed, typed)
+    with pytest.raises(Refused, match="and 'shep' is not it"):
+        TYPED.confirmed_by("shep")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.consent import Consent
 
 CREATE = requires(
     "db.create", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True, without_database=True
@@ -22,7 +23,7 @@ class CreateDatabase:
 class DropDatabase:
     """What `db drop` was asked; `confirm` is the name of the database, typed again."""
 
-    confirm: str | None = None
+    confirm: Consent = None
 
 
 @dataclass(frozen=True)

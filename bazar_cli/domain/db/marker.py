@@ -8,6 +8,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.errors import Conflict
 
 SHOW_MARKER = requires("db.env.show", Permission.DB_READ, scope=Scope.PLATFORM, bootstrap=True)
@@ -25,7 +26,7 @@ class SetMarker:
 
     environment: str
     protected: bool
-    confirm: str | None = None
+    confirm: Consent = None
 
 
 @dataclass(frozen=True)

@@ -302,7 +302,9 @@ def moved(before: str | None, now: str | None) -> Conflict:
     """The error for a database whose revision changed after the operator saw it."""
     return Conflict(
         "db.moved",
-        f"another migration changed the revision from {before} to {now}; nothing was done",
+        f"the database changed after it was shown, from revision {before} to {now}; nothing was done"
+        if before != now
+        else f"tables or files of revision {now} changed after they were shown; nothing was done",
         hint="look with `bazar db status`, then run the command again",
     )
 

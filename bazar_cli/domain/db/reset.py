@@ -7,6 +7,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.db.migrations import AppliedRevision, LostTable, Place, Revision
 from bazar_cli.domain.demo.seed import Seeded
 from bazar_cli.domain.errors import Conflict
@@ -24,7 +25,7 @@ class ResetDatabase:
     data afterwards.
     """
 
-    confirm: str | None = None
+    confirm: Consent = None
     identities: bool = False
     seed: bool = False
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import FieldRule, Scope, requires
+from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
@@ -90,7 +91,7 @@ class DeleteOrganization:
     """The request of `orgs delete`; `confirm` must be the slug, except in a dry run."""
 
     organization: str
-    confirm: str | None = None
+    confirm: Consent = None
 
 
 @dataclass(frozen=True)

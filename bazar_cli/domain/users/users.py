@@ -11,7 +11,7 @@ from enum import Enum
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Impact
+from bazar_cli.domain.consent import Consent, Impact
 from bazar_cli.domain.entities import Plan, Role, User, UserState
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
@@ -209,7 +209,7 @@ class DeleteUser:
     """What `users delete` was asked; `confirm` must be the user's email, and may be left out of a dry run."""
 
     user: str
-    confirm: str | None
+    confirm: Consent
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class ChangeSuperuser:
     """What `users promote` or `users demote` was asked; `confirm` as in DeleteUser."""
 
     user: str
-    confirm: str | None
+    confirm: Consent
 
 
 def normalized_email(text: str) -> str:

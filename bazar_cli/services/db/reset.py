@@ -44,6 +44,7 @@ def reset(
     `db.urls_differ`; BackendUnavailable `db.identities_left`; and see `adapters.migrations.reset.resetter`.
     """
     grant.demand(use_cases.RESET)
+    from bazar_cli.adapters.migrations.reset.resetter import Checks
 
     def check(status: MigrationStatus) -> None:
         refuse_protected(status, "resetting", embedded=backends.target.source.embedded)
@@ -59,22 +60,22 @@ def reset(
         notify(f"warning: {wrong.message}")
     check_seed()
 
-    def check_again(now: MigrationStatus) -> None:
-        check(now)
-        if plan.in_place and now.current != plan.current:
+    def check_plan(now: ResetPlan) -> None:
+        if plan.in_place and not now.in_place:
             # Nobody agreed to tables being dropped.
             raise moved(plan.current, now.current)
 
+    checks = Checks(check, check_plan)
     if grant.dry_run:
         notify(impact.text)
         notify("Trying the reset, and rolling it back")
-        resetter.rehearse(grant, check_again, notify)
+        resetter.rehearse(grant, checks, notify)
         return plan.result(grant.operator.email, found)
 
     def delete(deployment: UUID | None) -> int:
         return created_identities.delete(backends, grant, deployment, notify)
 
-    done = resetter.reset(grant, check_again, delete if request.identities else None, notify)
+    done = resetter.reset(grant, checks, delete if request.identities else None, notify)
     if not request.identities and plan.created_users:
         notify(_identities_that_stay(plan.created_users))
     return done
@@ -189,6 +190,7 @@ def _impact(plan: ResetPlan, request: ResetDatabase, identities: int | None, gra
             "audit": None if log is None else {"events": log.events, "head": log.head},
             "identities": identities,
         },
+        ("in place" if plan.in_place else "anew", *(t.name for t in plan.tables), *plan.unsure),
     )
 
 

@@ -194,6 +194,8 @@ def _impact(gone: Dissolution) -> Impact:
         text=gone.described(),
         question="Type the slug to do it",
         command=command_line("orgs delete", slug, confirm=slug),
+        subject=(str(gone.organization.id),),
+        users=sum(gone.roles.values()),
         details={
             "organization_id": str(gone.organization.id),
             "members": {role.value: count for role, count in gone.roles.items()},

@@ -456,13 +456,19 @@ def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
     assert alone.row(ruler) is not None
 
 
-def test_tables_that_the_operator_saw_emptied_are_not_dropped(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", ["revision", "view"])
+def test_tables_that_the_operator_saw_emptied_are_not_dropped(
+    alone: People, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     ruler = alone.superuser()
     looked = resetter.Resetter.preview
 
     def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
         plan = looked(self, grant, status)
-        behind(alone)
+        if change == "revision":
+            behind(alone)
+        else:
+            alone.sql("DROP VIEW bazar.operators")
         return plan
 
     monkeypatch.setattr(resetter.Resetter, "preview", preview)

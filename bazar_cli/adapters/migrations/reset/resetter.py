@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from bazar_cli.domain.authz.spec import Grant
 
 _LOCAL_PATH = "SET LOCAL search_path = pg_catalog"
-Check = Callable[[MigrationStatus], None]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What may forbid a reset; asked again with the tables locked."""
+
+    status: Callable[[MigrationStatus], None]
+    plan: Callable[[ResetPlan], None]
+
+
 DeleteIdentities = Callable[[UUID | None], int]
 
 
@@ -54,13 +63,13 @@ class Resetter(Migrator):
             raise translate(error, self._target) from error
 
     def reset(
-        self, grant: Grant, check: Check, delete: DeleteIdentities | None, notify: Callable[[str], None]
+        self, grant: Grant, checks: Checks, delete: DeleteIdentities | None, notify: Callable[[str], None]
     ) -> DatabaseReset:
         """Reset the database in one transaction; migrate it to the head if it was not there.
 
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
-        Parameters: `check` raises what forbids the reset, with the tables locked; `delete` gets what stamps the
-        identities and returns how many it deleted. Before it is called, all the rest is tried once and rolled back.
+        Parameters: `checks` raise what forbids the reset; `delete` gets what stamps the identities and returns how many
+        it deleted. Before it is called, all the rest is tried once and rolled back.
         Raises: Conflict `db.needed_by_others`, `db.rows_refer`, `db.revision_failed`, `access.changed`; UsageError
         `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
         """
@@ -70,12 +79,12 @@ class Resetter(Migrator):
             if delete is not None:
                 # Nobody can bring identities back: whatever would stop the rest is found before they are deleted.
                 notify("Trying the reset before identities are deleted")
-                plan, _ = self._try(session, grant, check, revisions)
+                plan, _ = self._try(session, grant, checks, revisions)
                 deleted = delete(plan.deployment)
 
             def once() -> tuple[ResetPlan, list[AppliedRevision]]:
                 with session.connection.begin():
-                    return self._once(session, grant, check, revisions, notify, deleted)
+                    return self._once(session, grant, checks, revisions, notify, deleted)
 
             plan, applied = session.run_whole("the reset", once)
             if not plan.in_place:
@@ -91,7 +100,7 @@ class Resetter(Migrator):
             holder=session.lock.holder,
         )
 
-    def rehearse(self, grant: Grant, check: Check, notify: Callable[[str], None]) -> None:
+    def rehearse(self, grant: Grant, checks: Checks, notify: Callable[[str], None]) -> None:
         """Do under the same locks what `reset` does in its one transaction, and roll it back.
 
         A revision that runs without a transaction, and those after it, are not tried: nothing rolls them back.
@@ -99,7 +108,7 @@ class Resetter(Migrator):
         """
         revisions, _ = self._split_revisions()
         with self._migrating(Migrate(), notify) as session:
-            self._try(session, grant, check, revisions)
+            self._try(session, grant, checks, revisions)
 
     def _split_revisions(self) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
         """The revisions that one transaction takes, and those after them.
@@ -112,11 +121,11 @@ class Resetter(Migrator):
         return self._revisions[:count], self._revisions[count:]
 
     def _try(
-        self, session: MigratingSession, grant: Grant, check: Check, revisions: tuple[Revision, ...]
+        self, session: MigratingSession, grant: Grant, checks: Checks, revisions: tuple[Revision, ...]
     ) -> tuple[ResetPlan, list[AppliedRevision]]:
         def once() -> tuple[ResetPlan, list[AppliedRevision]]:
             with session.connection.begin() as transaction:
-                done = self._once(session, grant, check, revisions, lambda _text: None, None)
+                done = self._once(session, grant, checks, revisions, lambda _text: None, None)
                 transaction.rollback()
             return done
 
@@ -126,7 +135,7 @@ class Resetter(Migrator):
         self,
         session: MigratingSession,
         grant: Grant,
-        check: Check,
+        checks: Checks,
         revisions: tuple[Revision, ...],
         notify: Callable[[str], None],
         deleted: int | None,
@@ -143,7 +152,7 @@ class Resetter(Migrator):
             driver.execute(f"LOCK TABLE {', '.join(f'ONLY {t}' for t in tables)} IN ACCESS EXCLUSIVE MODE".encode())
         status = self._status(driver)
         owned = self._owned(driver, status)
-        check(status_for_guard(status, owned.tables))
+        checks.status(status_for_guard(status, owned.tables))
         try:
             (refuse_if_one_exists if grant.bootstrap else hold_operator)(session.driver, grant)
         except RightsChanged as changed:
@@ -151,6 +160,7 @@ class Resetter(Migrator):
                 raise
             raise _changed_too_late(deleted) from changed
         plan = self._plan(driver, grant, status, owned, exactly=True)
+        checks.plan(plan)
         applied: list[AppliedRevision] = []
         if plan.in_place:
             notify(f"Emptying {counted(len(plan.tables), 'table')}")
