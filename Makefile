@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: start test test-long test-live lint format reset-db bench generate clean
+.PHONY: start dev test test-long test-live lint format reset-db bench generate clean
 
 # Without its stamp an environment is one that a cut-off run left, perhaps without a pip that works.
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
@@ -27,6 +27,8 @@ start: $(VENV)/.runtime  ## run the main job on the embedded stack
 	$(BAZAR) local start
 	$(BAZAR) users create ada@example.com --name "Ada Lovelace" --generate-password --if-not-exists --profile local
 	$(BAZAR) users list --profile local
+
+dev: $(VENV)/.dev  ## install what tests and lint need
 
 test: $(VENV)/.dev  ## run the tests, in parallel
 	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup

@@ -19,6 +19,7 @@ from bazar_cli.terminal.command_texts import parse
 from bazar_cli.terminal.completion_scripts import FILES, script
 from bazar_cli.terminal.leaf_help import leaf_help
 from tests.contracts import command_rows
+from tests.support import view_examples
 from tests.support.tree import ALL, verb
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ What `bazar COMMAND --help` says, of every command.
 def generated() -> dict[Path, str]:
     """Return every generated file, by its path in the repository, with the text it should have.
 
-    Raises: ModuleNotFoundError when the registry names a module that is not there.
+    Raises: ModuleNotFoundError when the registry names a module that is not there; KeyError for a view without example.
     """
     files = {Path("completions") / name: script(shell) for shell, name in FILES.items()}
     texts = command_rows.content()
@@ -54,6 +55,7 @@ def generated() -> dict[Path, str]:
         COMMANDS: texts,
         Path("docs/commands.md"): reference(texts),
         PERMISSIONS: permissions(),
+        view_examples.FILE.relative_to(ROOT): view_examples.content(),
     }
 
 
@@ -127,9 +129,14 @@ def main() -> None:
         files = generated()
     except ModuleNotFoundError as error:
         sys.exit(f"nothing was generated: the registry names a command whose module is missing: {error}")
+    except KeyError as error:
+        sys.exit(f"nothing was generated: {error.args[0]}")
     for path, text in files.items():
-        (ROOT / path).parent.mkdir(exist_ok=True)
-        (ROOT / path).write_text(text, encoding="utf-8")
+        file = ROOT / path
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            print(path)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ def follow(page: str, folder: Path) -> int:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository in which the page was followed."""
+    if (ROOT / "bazar_cli" / "commands" / "users" / "count.py").exists():
+        pytest.skip("this checkout has the example of CONTRIBUTING.md already: undo it to test the page")
     folder = tmp_path_factory.mktemp("contributing") / "copy"
     for name in _COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -66,7 +68,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder)
     assert follow(PAGE.read_text(), folder) == PAGE.read_text().count("<!-- ")
     run(folder, "-m", "tests.contracts.generate")
-    run(folder, "-m", "tests.support.view_examples")
     return folder
 
 
@@ -83,7 +84,7 @@ def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
         "tests/unit/test_views.py",
         "tests/cli/users/test_count.py",
     ]
-    chosen = "count or reference or public or layers or import or fresh"
+    chosen = "count or reference or public or layers or import or fresh or file"
     done = run(copy, "-m", "pytest", "-q", "-p", "no:randomly", "-k", chosen, *files)
     assert re.search(r"\d+ passed", done), done
 

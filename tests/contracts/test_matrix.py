@@ -120,7 +120,7 @@ def _did(row: Row, done: Done) -> bool:
 @pytest.mark.parametrize("name", ALL)
 def test_command_has_rows_for_its_options_and_targets(name: str) -> None:
     rows = [row for row in matrix().rows.values() if row.command == name]
-    assert rows, f"bazar {name} has no row"
+    assert rows, f"bazar {name} has no row in tests/data/matrix.md"
     missing = list(_missing(name, rows))
     assert not missing, f"bazar {name} has no row for {', '.join(missing)}"
 

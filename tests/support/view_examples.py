@@ -1,6 +1,6 @@
 """Results of every kind, and how each view shows them: what `tests/data/views.txt` holds.
 
-Run as `python -m tests.support.view_examples` to write that file anew, after a change of output that is wanted.
+`make generate` writes that file; read its changes, as they are changes of output.
 """
 
 from __future__ import annotations
@@ -348,7 +348,10 @@ def all_views() -> dict[str, View[Any]]:
 
 def shown(name: str) -> str:
     """Return the names of a view's fields, and its examples: each alone, and all of them as a list."""
-    view, items = all_views()[name], EXAMPLES[name]
+    view = all_views()[name]
+    if name not in EXAMPLES:
+        raise KeyError(f"{name} has no example: add one to EXAMPLES in tests/support/view_examples.py")
+    items = EXAMPLES[name]
     forms = [Format.JSONL, Format.CSV, Format.TABLE, *([Format.IDS] if view.identifier else [])]
     parts = [f"fields: {', '.join(view.chosen(None))}"]
     parts += [f"-- {form}\n{_written(view, item, form)}" for item in items for form in forms]
@@ -376,6 +379,7 @@ def kept() -> dict[str, str]:
     return {name: text.rstrip("\n") for name, _, text in (part.partition("\n") for part in parts)}
 
 
-if __name__ == "__main__":
+def content() -> str:
+    """Return what the file should hold. Raises: KeyError for a view without an example."""
     texts = [f"== {name}\n{shown(name)}" for name in sorted(all_views())]
-    FILE.write_text("\n\n".join([(__doc__ or "").strip(), *texts]) + "\n", encoding="utf-8")
+    return "\n\n".join([(__doc__ or "").strip(), *texts]) + "\n"

@@ -47,7 +47,7 @@ class Lock(str, Enum):
 
 def find(connection: Connection, reach: Reach, reference: str) -> Organization | None:
     """Return the organization by id or slug, None when there is none within reach."""
-    where, values = _reached(reach)
+    where, values = _within_reach(reach)
     column, value = _by(reference)
     return fetch_one(connection, Organization, f"{_COLUMNS} WHERE {column} AND {where}", {**values, **value})
 
@@ -61,7 +61,7 @@ def lock(
     swap theirs.
     Raises: RightsChanged when there is none, and the reach is another one by now.
     """
-    where, values = _reached(reach)
+    where, values = _within_reach(reach)
     column, value = _by(reference)
     also = "" if wanted_slug is None else "OR o.slug = %(wanted_slug)s"
     strength = cast("LiteralString", lock.value)
@@ -87,7 +87,7 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
 
     Raises: UsageError `list.cursor_invalid`.
     """
-    where, values = _reached(reach)
+    where, values = _within_reach(reach)
     if request.cursor is not None:
         after = decode(request.cursor, _ORDER, by_time=True)
         where += " AND (o.created_at, o.id) > (%(after_key)s::timestamptz, %(after_id)s::uuid)"
@@ -148,7 +148,7 @@ def free_slug(connection: Connection, slug: str) -> str | None:
     return fetch_value(connection, query, (list(slugs_like(slug)),))
 
 
-def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
+def _within_reach(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
     if reach.everything:
         return "true", {}
     return "o.id = ANY(%(organizations)s::uuid[])", {"organizations": sorted(reach.organization_ids)}
