@@ -14,7 +14,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from bazar_cli.adapters.migrations import session
+from bazar_cli.adapters.migrations import blockers, session
 from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres.migration_lock import KEY
 from bazar_cli.domain.db.migrations import Migrate, Migrated
@@ -249,11 +249,47 @@ def test_sessions_that_hold_a_table_are_named_and_readers_wait_no_longer_than_th
 
     assert (busy.value.code, busy.value.exit_code) == ("postgres.busy", ExitCode.UNAVAILABLE)
     assert f"pid {pid} (a long report, user " in busy.value.message
-    blockers = cast("list[dict[str, object]]", busy.value.details["blockers"])
-    assert [(b["pid"], b["application"]) for b in blockers] == [(pid, "a long report")]
+    named = cast("list[dict[str, object]]", busy.value.details["blockers"])
+    assert [(b["pid"], b["application"]) for b in named] == [(pid, "a long report")]
     assert waited < 0.8 + 0.7
     assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.kept_once')") == [(None,)]
+
+
+def test_only_sessions_that_block_are_named(
+    fresh_database: Databases, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh_database(migrated=True)
+    monkeypatch.setattr(session, "RETRIES", 0)
+    release.add(NEXT, "op.execute('LOCK TABLE bazar.users IN SHARE ROW EXCLUSIVE MODE')")
+
+    with psycopg.connect(url, application_name="a reader") as reader, report(url, WRITES):
+        reader.execute("SELECT count(*) FROM bazar.users")
+        with pytest.raises(BackendUnavailable) as busy:
+            migrate(url, replace(IMPATIENT, lock_timeout=0.8))
+
+    assert busy.value.code == "postgres.busy"
+    named = cast("list[dict[str, object]]", busy.value.details["blockers"])
+    assert [b["application"] for b in named] == ["a long report"]
+    assert "a reader" not in busy.value.message
+
+
+def test_a_look_that_fails_does_not_replace_the_error(
+    fresh_database: Databases, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_arguments: object, **_options: object) -> None:
+        raise psycopg.OperationalError("no room for another connection")
+
+    url = fresh_database(migrated=True)
+    monkeypatch.setattr(session, "RETRIES", 0)
+    monkeypatch.setattr(blockers, "connect", fails)
+    release.add(NEXT, _ALTER)
+
+    with report(url), pytest.raises(BackendUnavailable) as busy:
+        migrate(url)
+
+    assert (busy.value.code, busy.value.details["blockers"]) == ("postgres.busy", [])
+    assert "stayed locked by another session" in busy.value.message
 
 
 def test_the_lock_must_still_be_held_before_each_revision(fresh_database: Databases, release: Release) -> None:

@@ -13,8 +13,8 @@ import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
+from bazar_cli.adapters.migrations.blockers import Blockers, named
 from bazar_cli.adapters.migrations.connection import driver_error, driver_of, open_to_migrate
-from bazar_cli.adapters.postgres import locks
 from bazar_cli.adapters.postgres.diagnostics import Diagnostics, diagnostics_of
 from bazar_cli.adapters.postgres.errors import translate
 from bazar_cli.adapters.postgres.migration_lock import LockWait, migration_lock
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RETRIES = 10
-_SHOWN_HOLDERS = 3
 _RESUME = "correct the cause, then run `bazar db migrate`: it continues with this revision"
 _RETRY_PAUSE_SECONDS = (0.2, 1.5)
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -70,6 +69,7 @@ class MigratingSession:
         lock_timeout: float,
         lock_wait: float,
         statement_timeout: float,
+        blockers: Blockers,
         notify: Callable[[str], None],
     ) -> None:
         self.connection = connection
@@ -78,6 +78,7 @@ class MigratingSession:
         self._lock_timeout = lock_timeout
         self._lock_wait = lock_wait
         self._statement_timeout = statement_timeout
+        self._blockers = blockers
         self._notify = notify
 
     @property
@@ -111,9 +112,8 @@ class MigratingSession:
             for revision in revisions[len(moved) :]:
                 if attempt.number == 0:
                     announce(revision)
-                if not revision.transactional and (holders := self._holders()):
-                    # It may wait for them longer than others do.
-                    self._notify(f"Waiting for {_named(holders)}")
+                # Without a transaction it may wait longer than others do.
+                self._blockers.begin(None if revision.transactional else self._notify_wait)
                 # Alembic continues in the transaction that this opens.
                 self.lock.check(self._patience(revision))
                 yield revision.id
@@ -128,6 +128,7 @@ class MigratingSession:
 
         while len(moved) < len(revisions):
             revision = revisions[len(moved)]
+            self._blockers.begin()
             # For Alembic's own statements before its first step.
             self._check(self._patience(revision))
             steps = names()
@@ -160,6 +161,7 @@ class MigratingSession:
         """
         attempt = _Attempt()
         while True:
+            self._blockers.begin()
             try:
                 self._check(self._lock_timeout)
                 return move()
@@ -177,11 +179,8 @@ class MigratingSession:
         self.connection.rollback()
         self.lock.roll_back()  # of what began without SQLAlchemy
 
-    def _holders(self) -> tuple[LockSession, ...]:
-        """The sessions that have locked tables of bazar's and wait for nobody, the oldest transaction first."""
-        with self.driver.transaction():
-            found = locks.sessions(self.driver)
-        return tuple(session for session in found if session.tables and not session.blocked_by)
+    def _notify_wait(self, blockers: str) -> None:
+        self._notify(f"Waiting for {blockers}")
 
     def _wait_or_raise(
         self,
@@ -199,8 +198,8 @@ class MigratingSession:
         if sqlstate not in _BUSY:
             raise failed(error, sqlstate) from raised
         if not again or attempt.number == RETRIES:
-            raise _busy(what, sqlstate, self._holders(), facts) from raised
-        self._notify(f"{what} waited too long for {_named(self._holders())}; trying again")
+            raise _busy(what, sqlstate, self._blockers.found, facts) from raised
+        self._notify(f"{what} waited too long for {named(self._blockers.found)}; trying again")
         attempt.number += 1
         time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
 
@@ -262,13 +261,13 @@ def _kind_and_text(error: Exception) -> str:
 
 
 def _busy(
-    what: str, sqlstate: str | None, holders: tuple[LockSession, ...], facts: Mapping[str, object]
+    what: str, sqlstate: str | None, blockers: tuple[LockSession, ...], facts: Mapping[str, object]
 ) -> BackendUnavailable:
     return BackendUnavailable(
         "postgres.busy",
-        f"a table that {what} needs stayed locked by {_named(holders)}",
+        f"a table that {what} needs stayed locked by {named(blockers)}",
         hint="end what holds it, then run the command again",
-        details={**facts, "sqlstate": sqlstate, "blockers": [_details(holder) for holder in holders]},
+        details={**facts, "sqlstate": sqlstate, "blockers": [_details(session) for session in blockers]},
     )
 
 
@@ -279,12 +278,6 @@ def _details(session: LockSession) -> dict[str, object]:
         "user": session.user,
         "seconds": session.age_seconds,
     }
-
-
-def _named(sessions: tuple[LockSession, ...]) -> str:
-    shown = ", ".join(session.text for session in sessions[:_SHOWN_HOLDERS])
-    more = len(sessions) - _SHOWN_HOLDERS
-    return (f"{shown} and {more} more" if more > 0 else shown) or "another session"
 
 
 def _database_error(raised: BaseException) -> DBAPIError | psycopg.Error:
@@ -330,8 +323,11 @@ def migrating(
         with (
             _writable(engine.connect(), target) as connection,
             migration_lock(driver_of(connection), lock_wait, waiting) as lock,
+            Blockers(url, lock.pid, lock_timeout) as blockers,
         ):
-            yield MigratingSession(target, connection, lock, lock_timeout, lock_wait, statement_timeout, notify)
+            yield MigratingSession(
+                target, connection, lock, lock_timeout, lock_wait, statement_timeout, blockers, notify
+            )
     except (DBAPIError, psycopg.Error) as error:
         raise translate(driver_error(error), target, own_timeout=statement_timeout) from error
 
