@@ -99,7 +99,8 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
 
 def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...]) -> Impact | None:
     """Return what a user loses by the move; None for nothing."""
-    ends_superuser = user.is_active_superuser
+    # A suspended superuser counts too: after a restore they would manage this Bazar again.
+    ends_superuser = user.is_superuser and user.plan is Plan.PREMIUM
     if not lost and not ends_superuser:
         return None
     names = user.plan.value.capitalize(), plan.value.capitalize()

@@ -109,6 +109,15 @@ def test_a_superuser_who_leaves_premium_is_told_to_rule_no_longer_whatever_the_t
     assert "only another superuser on Premium can move you back" in oneself.text
 
 
+def test_the_impact_on_a_suspended_superuser_says_that_superusers_need_premium(people: People) -> None:
+    user = people.user(plan=Plan.PREMIUM, superuser=True, state=UserState.SUSPENDED)
+
+    impact = impact_of(lambda: assign(people, people.superuser(), AssignPlan(user.email, Plan.PLUS)))
+
+    assert impact.details["rules_no_longer"] is True
+    assert "superusers need Premium" in impact.text
+
+
 def test_what_goes_is_what_the_table_says_now_also_what_only_a_newer_release_knows(people: People) -> None:
     user = people.user(plan=Plan.PLUS)
     people.sql("DELETE FROM bazar.plan_permissions WHERE plan = 'plus' AND permission = 'files:execute'")
