@@ -120,11 +120,7 @@ class Creation(NewUser):
         unsaid = "has"
         if self.asked:
             unsaid = "created" if self.identity is None else "set the password of"
-        return self.create_unfinished(f"{unsaid} {self.claim.email}", unknown)
-
-    def create_unfinished(self, unsaid: str, unknown: Failure) -> BackendUnavailable:
-        """Return the error for a step of the creation; `unsaid` is what Supabase may have done."""
-        message = f"Supabase Auth did not say whether it {unsaid}"
+        message = f"Supabase Auth did not say whether it {unsaid} {self.claim.email}"
         return self.outcome_unknown("users.create_unfinished", message, unknown)
 
     def undo(self, why: BazarError, /) -> None:
@@ -226,12 +222,13 @@ class _Invitation(Operation):
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
         email = self.claim.email
-        if isinstance(unknown, OutcomeUnknown) and unknown.limit is not None:
+        if isinstance(unknown, OutcomeUnknown) and unknown.limit is not None and self.silent is None:
             from bazar_cli.adapters.supabase.answers import mails_limited
 
             details = {"user_id": str(self.claim.id), "email": email}
             return mails_limited(f"the invitation of {email}", unknown.limit, details)
-        return self.creation.create_unfinished(f"invited {email}", unknown)
+        message = f"Supabase Auth did not say whether it invited {email}"
+        return self.outcome_unknown("users.create_unfinished", message, unknown)
 
     def undo(self, why: BazarError, /) -> None:
         self.creation.identity = self.identity

@@ -105,6 +105,8 @@ class Operation(ABC):
     """By which an identity without a stamp is known to be the user's."""
     asked: bool = False
     """A call to Supabase was begun."""
+    silent: BackendUnavailable | None = None
+    """The error of a look after the call: Supabase did not answer either."""
     settled: bool = False
     """The row is settled, and the lease is given back with that."""
 
@@ -187,7 +189,7 @@ class Operation(ABC):
             f"{message}: {unknown}",
             hint=f"{AGAIN}. {IN_THE_WAY}" if in_the_way else AGAIN,
             details={"user_id": str(self.claim.id), "email": self.claim.email},
-            limit=unknown.limit,
+            limit=first_limit(unknown.limit, self.silent.limit if self.silent else None),
         )
 
     @property
@@ -385,8 +387,8 @@ def _ask(operation: Operation) -> None:
             _look(operation)
             owner = _owner(operation)
         except BackendUnavailable as silent:
-            silent.limit = first_limit(unknown.limit, silent.limit)
-            raise
+            operation.silent = silent
+            raise operation.unfinished(unknown) from silent
         _refuse_impossible(operation, owner, unknown)
         if operation.as_wanted():
             return

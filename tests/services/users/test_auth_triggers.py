@@ -17,6 +17,7 @@ from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users import delete as user_deletion
 from bazar_cli.services.users import read
 from bazar_cli.services.users import suspend as user_suspension
+from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import People, Someone, an_address
 
 
@@ -101,3 +102,23 @@ def test_the_second_failure_names_triggers(
     guarded("")
     people.leases_run_out()
     change()
+
+
+def test_the_first_error_and_the_limit_are_kept_when_the_look_after_it_fails(people: People, ruler: Someone) -> None:
+    email, error = an_address("guarded"), None
+    with auth_proxy(people.target) as proxy, People(proxy.target) as faulty:
+        proxy.add(Fault("POST", "/admin/users", 500, times=None))
+        for _ in range(2):
+            # The second run looks at the identity before it tries to create it.
+            proxy.add(Fault("GET", ".*", passes=True, times=1 if error else 0))
+            proxy.add(Fault("GET", ".*", 429, retry_after="7"))
+            people.leases_run_out()
+            with pytest.raises(BackendUnavailable) as caught:
+                Changes(faulty, ruler, email).create()
+            error = caught.value
+
+    assert error is not None
+    assert error.code == "users.create_unfinished"
+    assert "a trigger or a foreign key on auth.users" in error.hint
+    assert "try again in 7 s" in error.hint
+    assert error.details["retry_after"] == 7
