@@ -256,10 +256,8 @@ def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: C
 def _address_change(
     systems: Systems, connection: Connection, user: User, claim: Claim, *, drifted: bool = False
 ) -> _AddressChange:
-    from bazar_cli.adapters.postgres.audit import events
-
-    before = events.address_before(connection, claim.id, claim.email)
-    known = frozenset({claim.email} if before is None else {claim.email, before})
+    known = two_systems.addresses_of(connection, claim.id, claim.email)
+    before = next(iter(known - {claim.email}), None)
     return _AddressChange(systems=systems, claim=claim, user=user, addresses=known, before=before, drifted=drifted)
 
 
