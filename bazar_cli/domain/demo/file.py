@@ -13,7 +13,7 @@ from bazar_cli.domain.demo.seed import USERS_MAX, SeedData, SeedMembership, Seed
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs.organizations import checked_org_name, checked_slug
-from bazar_cli.domain.texts import from_json
+from bazar_cli.domain.texts import counted, from_json
 from bazar_cli.domain.users.users import checked_name, normalized_email
 
 FILE_BYTES = 32 * 1024 * 1024
@@ -60,10 +60,9 @@ def _invalid(named: str, faults: list[tuple[str, str]]) -> UsageError:
     lines = [f"{place}: {rule}" for place, rule in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"and {len(faults) - _SHOWN} more")
-    many = "1 wrong value" if len(faults) == 1 else f"{len(faults)} wrong values"
     return UsageError(
         "seed.file_invalid",
-        f"{named} has {many}, and nothing was written",
+        f"{named} has {counted(len(faults), 'wrong value')}, and nothing was written",
         below=lines,
         hint="correct the file and run the command again",
         details={

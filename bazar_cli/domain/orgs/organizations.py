@@ -14,7 +14,7 @@ from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.domain.texts import composed, normalized
+from bazar_cli.domain.texts import composed, counted, normalized
 from bazar_cli.domain.users.users import NAME_MAX
 
 CREATE = requires(
@@ -106,10 +106,9 @@ class Dissolution:
 
     def described(self) -> str:
         """Say in one clause what its deletion ends."""
-        members = self.organization.members
-        counted = ", ".join(f"{role} {count}" for role, count in self.roles.items() if count)
-        ended = f"{members} membership{'' if members == 1 else 's'}{f' ({counted})' if counted else ''}"
-        users = "1 user" if self.left_alone == 1 else f"{self.left_alone} users"
+        roles = ", ".join(f"{role} {count}" for role, count in self.roles.items() if count)
+        ended = counted(self.organization.members, "membership") + (f" ({roles})" if roles else "")
+        users = counted(self.left_alone, "user")
         return f"deleting {self.organization.slug} ends {ended} and leaves {users} without any organization"
 
 

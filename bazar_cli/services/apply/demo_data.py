@@ -25,6 +25,7 @@ from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.orgs.members import AddMember
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
 from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, plan_seed
@@ -59,12 +60,12 @@ class Prepared:
         """Return the changes, to be confirmed. Parameters: `command` is the command that asks no question."""
         new = [o.wanted.slug for o in self.plan.organizations if o.outcome is Outcome.CREATED]
         counts = {outcome: self.plan.count(outcome) for outcome in Outcome if outcome is not Outcome.FAILED}
-        made = [_counted(len(new), "organization")] if new else []
-        made += [_counted(counts[Outcome.CREATED], "user")] if counts[Outcome.CREATED] else []
+        made = [counted(len(new), "organization")] if new else []
+        made += [counted(counts[Outcome.CREATED], "user")] if counts[Outcome.CREATED] else []
         texts = [f"this creates {' and '.join(made)}"] if made else []
         for outcome in (Outcome.TAKEN_BACK, Outcome.COMPLETED):
             if counts[outcome]:
-                texts.append(f"{_counted(counts[outcome], 'user')} to be {outcome.value.replace('-', ' ')}")
+                texts.append(f"{counted(counts[outcome], 'user')} to be {outcome.value.replace('-', ' ')}")
         return Impact(
             text=f"in {self.place.database} on {self.place.host} ({self.environment}): {', '.join(texts)}",
             question="Write this demo data?",
@@ -290,10 +291,6 @@ class _Changes:
 
         with _failure_noted(user):
             self.workers.patiently(change)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Plan, User
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
+from bazar_cli.domain.texts import counted
 from bazar_cli.services import invariants
 from bazar_cli.services.users import leases, two_systems
 from bazar_cli.services.users.errors import plan_not_found
@@ -147,7 +148,7 @@ def _impact_on_plan(found: EditedPlan) -> Impact:
     plan, title, permission = found.plan.name, found.plan.name.value.capitalize(), found.permission
     users = found.active + found.suspended
     return Impact(
-        text=f"{users} {'user' if users == 1 else 'users'} on {title} ({found.active} active,"
+        text=f"{counted(users, 'user')} on {title} ({found.active} active,"
         f" {found.suspended} suspended) {'loses' if users == 1 else 'lose'} {permission}",
         question=f"Take {permission} from {title}?",
         command=f"bazar plans revoke {plan} {permission} --yes",
