@@ -26,7 +26,7 @@ from bazar_cli.domain.orgs.organizations import (
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
-from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import organization_not_found
 from bazar_cli.services.users.ids import time_ordered_uuid
 
@@ -67,7 +67,7 @@ def create(backends: Backends, grant: Grant, request: CreateOrganization) -> Cre
 def _owner(connection: Connection, grant: Grant, request: CreateOrganization) -> UUID:
     if request.owner is None:
         return row_rules.owner_of_new_organization(grant)
-    locked = two_systems.locked(connection, grant, request.owner)
+    locked = leases.locked_user(connection, grant, request.owner)
     leases.refuse_pending(locked)
     owner = locked.user
     if owner.state is not UserState.ACTIVE:

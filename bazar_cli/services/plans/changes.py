@@ -15,7 +15,7 @@ from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Plan, User
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan
 from bazar_cli.domain.texts import counted
 from bazar_cli.services import invariants
-from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import plan_not_found
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _assign(connection: Connection, grant: Grant, request: AssignPlan) -> Assign
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
 
-    locked = two_systems.locked(connection, grant, request.user)
+    locked = leases.locked_user(connection, grant, request.user)
     user = locked.user
     row_rules.may_write_user(grant, user)
     leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)

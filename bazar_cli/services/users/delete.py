@@ -46,7 +46,7 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
     from bazar_cli.adapters.postgres.users import users
 
     grant = systems.grant
-    held = two_systems.locked(connection, grant, request.user)
+    held = leases.locked_user(connection, grant, request.user)
     user = held.user
     row_rules.not_oneself(grant, user, "delete")
     row_rules.may_write_user(grant, user)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
-from bazar_cli.services.users.errors import user_pending
+from bazar_cli.services.users.errors import user_not_found, user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -51,6 +51,16 @@ class Busy(Exception):
     def __init__(self, email: str) -> None:
         super().__init__(email)
         self.email = email
+
+
+def locked_user(connection: Connection, grant: Grant, reference: str) -> LockedUser:
+    """Lock the user by id or email. Raises: NotFound `users.not_found`."""
+    from bazar_cli.adapters.postgres.users import users
+
+    held = users.lock(connection, grant.reach, reference)
+    if held is None:
+        raise user_not_found(reference)
+    return held
 
 
 def refuse_pending(held: LockedUser, kinds: Collection[Pending] = tuple(Pending)) -> None:

@@ -11,7 +11,7 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
-from bazar_cli.services.users import change_email, leases, two_systems
+from bazar_cli.services.users import change_email, leases
 from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
     name = checked_name(request.name)
 
     def step(connection: Connection) -> ChangedUser:
-        locked = two_systems.locked(connection, grant, request.user)
+        locked = leases.locked_user(connection, grant, request.user)
         user = locked.user
         row_rules.may_write_user(grant, user)
         leases.refuse_pending(locked)

@@ -20,7 +20,7 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import step_in_hand
-from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import same_address
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def reset(backends: Backends, grant: Grant, request: ResetPassword) -> PasswordR
 def _subject(connection: Connection, grant: Grant, request: ResetPassword) -> User:
     from bazar_cli.adapters.postgres.users import users
 
-    locked = two_systems.locked(connection, grant, request.user)
+    locked = leases.locked_user(connection, grant, request.user)
     user = locked.user
     row_rules.may_write_user(grant, user)
     leases.refuse_pending(locked)

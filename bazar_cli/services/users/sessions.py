@@ -18,7 +18,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
-from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import user_not_found
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions
     grant.demand(use_cases.REVOKE)
 
     def step(connection: Connection) -> tuple[User, int, bool | None]:
-        user = two_systems.locked(connection, grant, _reference(grant, request)).user
+        user = leases.locked_user(connection, grant, _reference(grant, request)).user
         row_rules.may_write_user(grant, user)
         if not identities.may_end_sessions(connection, grant.session_id):
             raise _unreadable(grant, user, "end")

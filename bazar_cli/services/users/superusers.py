@@ -12,7 +12,7 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, ChangeSuperuser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user
-from bazar_cli.services.users import leases, two_systems
+from bazar_cli.services.users import leases
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -63,7 +63,7 @@ def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Change
 
 
 def _lock_confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, verb: str, text: str) -> LockedUser:
-    locked = two_systems.locked(connection, grant, request.user)
+    locked = leases.locked_user(connection, grant, request.user)
     check_consent(on_user(locked.user, verb, text.format(locked.user.email)), request.confirm, optional=grant.dry_run)
     return locked
 

@@ -114,7 +114,7 @@ def _begin_suspension(
     from bazar_cli.adapters.postgres.users import changes, identities, users
 
     grant = systems.grant
-    held = two_systems.locked(connection, grant, request.user)
+    held = leases.locked_user(connection, grant, request.user)
     user = held.user
     row_rules.not_oneself(grant, user, "suspend")
     row_rules.may_write_user(grant, user)
@@ -149,7 +149,7 @@ def _begin_restoring(
     from bazar_cli.adapters.postgres.users import changes, users
 
     grant = systems.grant
-    held = two_systems.locked(connection, grant, request.user)
+    held = leases.locked_user(connection, grant, request.user)
     user = held.user
     row_rules.may_write_user(grant, user)
     active = user.state is UserState.ACTIVE

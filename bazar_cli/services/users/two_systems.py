@@ -250,16 +250,6 @@ def begun(systems: Systems, intent: Callable[[Connection, uuid.UUID], T], *, fin
                     _name_what_is_pending(refused, found.claim)
 
 
-def locked(connection: Connection, grant: Grant, reference: str) -> LockedUser:
-    """Lock the user by id or email. Raises: NotFound `users.not_found`."""
-    from bazar_cli.adapters.postgres.users import users
-
-    held = users.lock(connection, grant.reach, reference)
-    if held is None:
-        raise user_not_found(reference)
-    return held
-
-
 def take(connection: Connection, held: LockedUser, pending: Pending, lease: uuid.UUID, email: str = "") -> Claim:
     """Write what is pending of a locked user, and the lease; return the claim. Parameters: as `claim_of`."""
     from bazar_cli.adapters.postgres.users import changes
