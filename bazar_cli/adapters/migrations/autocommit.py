@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, event
 
-from bazar_cli.adapters.migrations.revision_files import source
+from bazar_cli.adapters.migrations.revision_files import name_in_catalog, source
 from bazar_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def invalid_indexes_dropped(connection: Connection) -> Generator[None]:
         found = _CREATE.match(statement)
         if found is None:
             return
-        name = _plain(found["name"])
+        name = name_in_catalog(found["name"])
         if not found["repeatable"]:
             raise _form(
                 f"the index {name}", "CREATE INDEX CONCURRENTLY needs IF NOT EXISTS, so that it can be run again"
@@ -107,11 +107,6 @@ def _stands_alone(function: ast.FunctionDef) -> bool:
     block = body[0]
     alone = len(block.items) == 1 and _is_block(block.items[0].context_expr)
     return alone and len(block.body) == 1 and isinstance(block.body[0], ast.Expr)
-
-
-def _plain(name: str) -> str:
-    """An identifier as the catalog has it."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def _form(what: str, flaw: str) -> UsageError:

@@ -98,7 +98,7 @@ class Migrator:
         """
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
-                connection.execute(begin(read_only=True).encode())
+                connection.execute(begin(read_only=True))
                 return self._status(connection)
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is None and is_absent(self._url):

@@ -160,7 +160,7 @@ class Reverter(Migrator):
             return ()
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
-                connection.execute(begin(read_only=True).encode())
+                connection.execute(begin(read_only=True))
                 return estimated_rows(connection, tables)
         except psycopg.Error as error:
             raise translate(error, self._target) from error

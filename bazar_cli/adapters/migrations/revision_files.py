@@ -240,3 +240,8 @@ def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, tuple | list):
         raise ValueError(f"{value!r} is not a text or a tuple of texts")
     return tuple(str(v) for v in value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a literal
+
+
+def name_in_catalog(name: str) -> str:
+    """Return an identifier of SQL in the form that the catalog has it in: unquoted, else in lower case."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -33,8 +33,7 @@ from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.interrupts import between_steps
 from bazar_cli.services.orgs import members as member_services
 from bazar_cli.services.orgs import organizations as org_services
-from bazar_cli.services.users import create as user_creation
-from bazar_cli.services.users import suspend
+from bazar_cli.services.users import create, suspend
 from bazar_cli.services.users.passwords import bcrypt_hash
 
 if TYPE_CHECKING:
@@ -244,11 +243,11 @@ class _Changes:
             if_not_exists=True,
         )
 
-        def create(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
-            return user_creation.create(backends, grant, given, chosen_id=user.id)
+        def create_with_id(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
+            return create.create(backends, grant, given, chosen_id=user.id)
 
         with _failure_noted(user):
-            made = self.workers.patiently(lambda: gate.perform(create, users.CREATE, request))
+            made = self.workers.patiently(lambda: gate.perform(create_with_id, users.CREATE, request))
             user.id, user.creates = made.user.id, False
             if not made.created:
                 user.outcome, user.note = Outcome.EXISTING, _MEANWHILE

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from bazar_cli.adapters.migrations.autogenerate_filter import VERSION_TABLE
-from bazar_cli.adapters.migrations.revision_files import source
+from bazar_cli.adapters.migrations.revision_files import name_in_catalog, source
 from bazar_cli.adapters.postgres.tables import metadata
 
 _NAME = r'"(?:[^"]|"")+"|\w+'
@@ -105,7 +105,7 @@ class OwnedObjects:
 def names_made_by(files: Iterable[Path]) -> frozenset[tuple[str, str]]:
     """Return the kinds and names of the objects that revision files and the models make in the schema `bazar`."""
     text = "\n".join(source(file).decode("utf-8-sig") for file in files)
-    made = {(_KINDS[m["kind"].upper()], _unquoted(m["name"])) for m in _CREATE.finditer(text)}
+    made = {(_KINDS[m["kind"].upper()], name_in_catalog(m["name"])) for m in _CREATE.finditer(text)}
     return frozenset(
         {*made, *(("relation", table.name) for table in metadata.sorted_tables), ("relation", VERSION_TABLE)}
     )
@@ -134,8 +134,3 @@ def owned_objects(
         else:
             foreign.append(found)
     return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), bool(missing))
-
-
-def _unquoted(name: str) -> str:
-    """An identifier as the catalog has it."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -55,7 +55,7 @@ class Resetter(Migrator):
         """Return what a reset would delete and keep. Writes nothing. Raises: as `translate` says."""
         try:
             with connect(self._url, connect_timeout=10, prepare_threshold=None, autocommit=True) as connection:
-                connection.execute(begin(read_only=True).encode())
+                connection.execute(begin(read_only=True))
                 connection.execute(_LOCAL_PATH)
                 owned = self._owned(connection, status)
                 return self._plan(connection, grant, status, owned, exactly=False)
