@@ -61,12 +61,12 @@ def private_folder(path: Path, *, uid: int | None = None, gid: int = -1, mode: i
         raise StoreUnusable(
             "files.unwritable",
             f"the folder {path} cannot be made: {error.strerror}",
-            hint=mended(path, error),
+            hint=remedy(path, error),
         ) from error
     return path
 
 
-def mended(path: Path, error: OSError) -> str:
+def remedy(path: Path, error: OSError) -> str:
     """Return what to do about a path of bazar that failed with `error`."""
     place = ownership.at_fault(path)
     if isinstance(error, PermissionError):
@@ -115,7 +115,7 @@ def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secr
         raise refusal("it is not a text file", f"correct or remove {quoted(path)}") from error
     except OSError as error:
         reason, place = error.strerror or str(error), ownership.at_fault(path)
-        raise refusal(reason if place == path else f"{reason}: {place}", mended(path, error)) from error
+        raise refusal(reason if place == path else f"{reason}: {place}", remedy(path, error)) from error
     doubt = content.doubt
     if doubt is None:
         return text
@@ -173,7 +173,7 @@ def file_errors(path: Path, hint: str | None = None, *, named: str | None = None
         if error.errno in _NO_ROOM:
             room = "make room on the disk, then run it again"
             raise BackendUnavailable("files.no_room", message, hint=room) from error
-        raise StoreUnusable("files.unwritable", message, hint=hint or mended(Path(found), error)) from error
+        raise StoreUnusable("files.unwritable", message, hint=hint or remedy(Path(found), error)) from error
 
 
 @contextmanager
@@ -348,7 +348,7 @@ def exclusive_lock(
         handle = open_private(path)
     except OSError as error:
         raise StoreUnusable(
-            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=mended(path, error)
+            "files.unwritable", f"the lock file {path} cannot be opened: {error.strerror}", hint=remedy(path, error)
         ) from error
     try:
         with file_errors(path):

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from bazar_cli.adapters import ownership
-from bazar_cli.adapters.files import mended, write_private
+from bazar_cli.adapters.files import remedy, write_private
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import from_json, nonempty_text
@@ -65,7 +65,7 @@ def load(path: Path) -> Credentials | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error), mended(path, error)) from error
+        raise _unreadable(path, error.strerror or str(error), remedy(path, error)) from error
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _unreadable(path, "it is damaged", f"restore the file, {_OR_RESET}") from None
 

@@ -16,8 +16,8 @@ class Surplus:
 
     what: str
     """A sentence whose subject is `it`, the value."""
-    mend: str
-    """The remedy, which names the variable."""
+    remedy: str
+    """It names the variable."""
 
 
 def surplus(name: str, value: str, *, any_character: bool = False) -> Surplus | None:

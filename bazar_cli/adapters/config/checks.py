@@ -168,12 +168,12 @@ def _as_libpq(name: str, url: str, query: str, source: TargetSource) -> dict[str
 
 def _refuse_surplus(code: str, name: str, value: str, source: TargetSource) -> None:
     if found := surplus(name, value):
-        raise UsageError(code, f"{name} of {source} cannot be used: {found.what}", hint=found.mend)
+        raise UsageError(code, f"{name} of {source} cannot be used: {found.what}", hint=found.remedy)
 
 
-def _invalid(name: str, source: TargetSource, rule: str, mend: str = "") -> UsageError:
-    mend = mend or f"correct {name} there"
-    return UsageError("target.url_invalid", f"{name} of {source} cannot be used: {rule}", hint=mend)
+def _invalid(name: str, source: TargetSource, rule: str, remedy: str = "") -> UsageError:
+    remedy = remedy or f"correct {name} there"
+    return UsageError("target.url_invalid", f"{name} of {source} cannot be used: {rule}", hint=remedy)
 
 
 def _plaintext(name: str, host: str, what: str) -> UsageError:

@@ -56,7 +56,7 @@ def _below_home(place: Callable[..., Path]) -> Path | None:
 
 def _absolute(name: str, given: str) -> Path:
     if found := surplus(name, given, any_character=True):
-        raise StoreUnusable("files.unwritable", f"{name} cannot be used: {found.what}", hint=found.mend)
+        raise StoreUnusable("files.unwritable", f"{name} cannot be used: {found.what}", hint=found.remedy)
     try:
         return Path(given).expanduser().absolute()
     except RuntimeError:

@@ -63,9 +63,9 @@ def look_at(target: Target) -> DatabaseProbe:
             assert row is not None
             return DatabaseProbe(
                 Place(info.host, info.dbname, None, info.parameter_status("server_version") or ""),
-                # The library knows about this end of the connection; behind a pooler, pg_stat_ssl tells of another one.
+                # libpq knows whether this connection uses TLS; behind a pooler pg_stat_ssl describes the pooler's.
                 plaintext=not connection.pgconn.ssl_in_use and not is_this_machine(info.hostaddr or info.host),
-                # The answer tells of some moment in between.
+                # The server's time lies between the two.
                 clock_skew_seconds=(asked + answered) / 2 - float(row[0]),
                 read_only=read_only(connection),
             )

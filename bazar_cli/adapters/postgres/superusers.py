@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Database
     from bazar_cli.domain.authz.spec import Grant
 
-IN_SERVICE = "state = 'active' AND pending IS DISTINCT FROM 'delete'"
+ACTIVE = "state = 'active' AND pending IS DISTINCT FROM 'delete'"
 """The condition on a user who counts as active (docs/permissions.md): a user who is being deleted does not."""
-ACTIVE_SUPERUSER = f"is_superuser AND plan = 'premium' AND {IN_SERVICE}"
+ACTIVE_SUPERUSER = f"is_superuser AND plan = 'premium' AND {ACTIVE}"
 """The condition on an active superuser on Premium, for `bazar.users` and the view `bazar.operators`."""
 
 _CLAIM_SECONDS = 60.0

@@ -48,7 +48,6 @@ class RevokedSessions:
     tokens_issued: bool
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None
-    """When the last access token that a session has handed out is over; None where none was ended, so that nobody
-    knows when it was handed out, and where nothing says how long one lives."""
+    """When the last issued access token expires; None if no session was ended, or the lifetime of tokens is unknown."""
     own: bool
     """They were the operator's: the session of this command is one of them."""

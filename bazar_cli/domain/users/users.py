@@ -242,7 +242,7 @@ class ResetPassword:
 
 @dataclass(frozen=True)
 class PasswordReset:
-    """Whose password can be set anew, and the link that does it where no mail was sent."""
+    """The user, and the link to set a new password; None if it was mailed."""
 
     user: User
     mailed: bool
@@ -386,7 +386,7 @@ def check_superuser(email: str | None, password: Secret | None) -> None:
     except UsageError as error:
         raise UsageError(error.code, f"{name}: {error.message}", hint=f"correct {name}") from error
     if password is not None and (found := surplus(name, password.reveal(), any_character=True)):
-        raise UsageError("users.password_invalid", f"{name}: {found.what}", hint=found.mend)
+        raise UsageError("users.password_invalid", f"{name}: {found.what}", hint=found.remedy)
 
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}", re.A)

@@ -182,7 +182,7 @@ class Identities:
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
         if too_much := surplus("BAZAR_TOKEN", token.reveal()):
-            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.mend)
+            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.remedy)
         try:
             claims = self._verify(token, of_this_issuer=found)
         except NotSignedIn as refusal:
@@ -222,7 +222,7 @@ class Identities:
             if refusal.code != "auth.invalid_credentials" or too_much is None:
                 raise
             raise NotSignedIn(
-                refusal.code, f"{refusal.message}; of SUPERUSER_PASSWORD, {too_much.what}", hint=too_much.mend
+                refusal.code, f"{refusal.message}; of SUPERUSER_PASSWORD, {too_much.what}", hint=too_much.remedy
             ) from refusal
 
     def _superuser_of_environment(self) -> tuple[str, Secret] | None:

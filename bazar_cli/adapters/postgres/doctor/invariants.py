@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bazar_cli.adapters.postgres.superusers import IN_SERVICE
+from bazar_cli.adapters.postgres.superusers import ACTIVE
 from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Found
 from bazar_cli.domain.entities import Plan
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OWNERLESS = f"""
     SELECT o.id, o.slug, count(*) OVER () AS total FROM bazar.organizations o
     WHERE NOT EXISTS (SELECT 1 FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id
-                      WHERE m.organization_id = o.id AND m.role = 'owner' AND {IN_SERVICE})
+                      WHERE m.organization_id = o.id AND m.role = 'owner' AND {ACTIVE})
     ORDER BY o.created_at, o.id LIMIT %(shown)s
 """  # noqa: S608 - constants
 _PLANS = """

@@ -24,7 +24,7 @@ _OTHER_OWNER = """
     SELECT EXISTS (
         SELECT 1 FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id
         WHERE m.organization_id = %(organization)s AND m.role = 'owner' AND m.user_id <> %(user)s
-          AND u.state = 'active' AND coalesce(u.pending <> ALL (%(not_in_service)s), true))
+          AND u.state = 'active' AND coalesce(u.pending <> ALL (%(being_created_or_deleted)s), true))
 """
 _ONLY_HERE = """
     SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = %s AND NOT EXISTS (
@@ -87,7 +87,7 @@ def has_other_owner(connection: Connection, organization_id: uuid.UUID, user_id:
     values = {
         "organization": organization_id,
         "user": user_id,
-        "not_in_service": [p.value for p in BEING_CREATED_OR_DELETED],
+        "being_created_or_deleted": [p.value for p in BEING_CREATED_OR_DELETED],
     }
     return fetch_value(connection, _OTHER_OWNER, values)
 

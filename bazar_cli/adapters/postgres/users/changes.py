@@ -191,5 +191,5 @@ def _set(connection: Connection, user_id: uuid.UUID, column: LiteralString, valu
 
 
 def _conflict(error: UniqueViolation, taken: Conflict) -> Exception:
-    """The conflict that an index of bazar's means; an index of somebody else's means none that is known."""
+    """Return `taken` if a unique index of bazar was violated, else the error itself."""
     return taken if error.diag.constraint_name in _UNIQUE else error

@@ -63,7 +63,7 @@ _OWNED_ALONE = """
     WHERE m.user_id = %(id)s AND m.role = 'owner' AND NOT EXISTS (
         SELECT 1 FROM bazar.memberships n JOIN bazar.users u ON u.id = n.user_id
         WHERE n.organization_id = m.organization_id AND n.role = 'owner' AND n.user_id <> %(id)s
-          AND u.state = 'active' AND coalesce(u.pending <> ALL (%(not_in_service)s), true))
+          AND u.state = 'active' AND coalesce(u.pending <> ALL (%(being_created_or_deleted)s), true))
     ORDER BY o.slug
 """
 _FEW = 5_000
@@ -218,7 +218,7 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
     members may be added meanwhile.
     """
     connection.execute(_LOCK_OWNED, (user_id,))
-    values = {"id": user_id, "not_in_service": [p.value for p in BEING_CREATED_OR_DELETED]}
+    values = {"id": user_id, "being_created_or_deleted": [p.value for p in BEING_CREATED_OR_DELETED]}
     return tuple(fetch_values(connection, _OWNED_ALONE, values))
 
 
