@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.db import migrations as use_cases
 from bazar_cli.domain.db.migrations import (
@@ -72,7 +73,7 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
         notify(f"warning: {changed.message}")
     if grant.dry_run:
         return seen
-    check_consent(_impact(seen, again=again, to=to), request.agreed)
+    check_consent(_impact(seen, request), request.agreed)
     return reverter.revert(seen, check, notify, again=again, statement_timeout=request.statement_timeout)
 
 
@@ -89,15 +90,17 @@ def consequences(seen: RolledBack, *, again: bool) -> str:
     return ". ".join(texts)
 
 
-def _impact(seen: RolledBack, *, again: bool, to: str | None) -> Impact:
+def _impact(seen: RolledBack, request: Rollback | Redo) -> Impact:
     ids = [r.id for r in seen.would_revert]
-    command = "bazar db redo --yes"
-    if not again:
-        command = f"bazar db rollback {f'--to {to}' if to is not None else f'--steps {len(ids)}'} --yes"
+    again = isinstance(request, Redo)
+    timeout = None if request.statement_timeout is None else f"{request.statement_timeout:g}"
+    to = None if isinstance(request, Redo) else request.to
+    steps = None if again or to is not None else str(len(ids))
+    verb = "redo" if again else "rollback"
     return Impact(
         text=consequences(seen, again=again),
         question=f"{'Redo' if again else 'Roll back'} {', '.join(ids)}?",
-        command=command,
+        command=command_line(f"db {verb}", to=to, steps=steps, statement_timeout=timeout, yes=True),
         subject=(
             seen.place.host,
             seen.place.database,

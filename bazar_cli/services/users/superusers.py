@@ -16,7 +16,6 @@ from bazar_cli.services.users import leases
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.users import LockedUser
     from bazar_cli.services.gate.backends import Backends
 
 
@@ -28,18 +27,20 @@ def promote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Chang
     grant.demand(use_cases.PROMOTE)
 
     def step(connection: Connection) -> ChangedUser:
-        locked = _lock_confirmed(connection, grant, request, "promote", "this makes {} a superuser")
-        if locked.user.is_superuser:
-            return ChangedUser(locked.user, changed=False)
-        if locked.user.state is UserState.SUSPENDED:
+        user = (locked := leases.locked_user(connection, grant, request.user)).user
+        if not user.is_superuser and user.state is UserState.SUSPENDED:
             raise Conflict(
                 "users.suspended",
-                f"{locked.user.email} is suspended and cannot become a superuser",
+                f"{user.email} is suspended and cannot become a superuser",
                 hint="name an active user",
-                details={"user_id": str(locked.user.id)},
+                details={"user_id": str(user.id)},
             )
+        impact = on_user(user, "promote", f"this makes {user.email} a superuser")
+        check_consent(impact, request.confirm, optional=grant.dry_run or user.is_superuser)
+        if user.is_superuser:
+            return ChangedUser(user, changed=False)
         leases.refuse_pending(locked)
-        return _write(connection, grant, locked.user, superuser=True)
+        return _write(connection, grant, user, superuser=True)
 
     return leases.when_free(step, backends, grant)
 
@@ -53,19 +54,16 @@ def demote(backends: Backends, grant: Grant, request: ChangeSuperuser) -> Change
     grant.demand(use_cases.DEMOTE)
 
     def step(connection: Connection) -> ChangedUser:
-        locked = _lock_confirmed(connection, grant, request, "demote", "this takes the superuser flag from {}")
-        if not locked.user.is_superuser:
-            return ChangedUser(locked.user, changed=False)
-        invariants.keep_last_superuser(connection, locked.user)
-        return _write(connection, grant, locked.user, superuser=False)
+        user = leases.locked_user(connection, grant, request.user).user
+        if user.is_superuser:
+            invariants.keep_last_superuser(connection, user)
+        impact = on_user(user, "demote", f"this takes the superuser flag from {user.email}")
+        check_consent(impact, request.confirm, optional=grant.dry_run or not user.is_superuser)
+        if not user.is_superuser:
+            return ChangedUser(user, changed=False)
+        return _write(connection, grant, user, superuser=False)
 
     return leases.when_free(step, backends, grant)
-
-
-def _lock_confirmed(connection: Connection, grant: Grant, request: ChangeSuperuser, verb: str, text: str) -> LockedUser:
-    locked = leases.locked_user(connection, grant, request.user)
-    check_consent(on_user(locked.user, verb, text.format(locked.user.email)), request.confirm, optional=grant.dry_run)
-    return locked
 
 
 def _write(connection: Connection, grant: Grant, user: User, *, superuser: bool) -> ChangedUser:

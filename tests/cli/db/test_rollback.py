@@ -126,12 +126,13 @@ def test_without_consent_nothing_is_written_and_the_error_lists_what_is_lost(
 ) -> None:
     bazar, url = at_log
     before = dump_of(url)
-    refused = bazar("db", verb, "-o", "json")
+    refused = bazar("db", verb, "--statement-timeout", "5", "-o", "json")
     details = refused.error["details"]
     assert (refused.code, refused.out, refused.error["code"]) == (10, "", "input.consent")
     assert (details["current"], details["would_revert"]) == (LOG, [LOG])
     assert details["lost_tables"] == [{"table": "bazar.migration_log", "rows": ALL.index(LOG) + 1}]
-    assert f"bazar db {verb} {'--steps 1 ' if verb == 'rollback' else ''}--yes" in refused.error["hint"]
+    steps = "--steps 1 " if verb == "rollback" else ""
+    assert f"bazar db {verb} {steps}--statement-timeout 5 --yes" in refused.error["hint"]
     assert "bazar.migration_log (about " in refused.error["message"]
     assert dump_of(url) == before
 

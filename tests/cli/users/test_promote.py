@@ -40,3 +40,9 @@ def test_without_confirmation_the_command_to_run_is_named(admin: Bazar, people: 
         assert (done.code, done.out, done.error["code"]) == (10, "", "users.confirm_mismatch")
         assert f"bazar users {verb} {someone.email} --confirm {someone.email}" in done.error["hint"]
     assert people.events(someone.id) == []
+
+
+@pytest.mark.parametrize("verb", ["promote", "demote"])
+def test_command_with_nothing_to_do_asks_for_no_confirmation(admin: Bazar, people: People, verb: str) -> None:
+    someone = people.user(superuser=verb == "promote")
+    assert "nothing was changed" in admin("users", verb, someone.email).ok().err
