@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import counted
 
 RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True)
-_SHOWN_DEPENDENTS = 10
+_SHOWN_DEPENDENTS = 200
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def needed_by_others(plan: ResetPlan) -> Conflict:
         "db.needed_by_others",
         f"{counted(len(plan.dependents), 'object')} of others depend on tables that must be dropped, as the database is"
         f" at revision {plan.current or 'none'} and not at {plan.head}:"
-        f" {'; '.join(shown)}{f'; and {more} more' if more else ''}",
+        f" {'; '.join(shown)}{f'; and {more} more, which `-o json` shows' if more else ''}",
         hint="run these statements, or `bazar db migrate` if it can reach the head, where a reset drops nothing; then"
         " run the command again. Nothing was done",
         details={"dependents": list(plan.dependents)},
