@@ -398,7 +398,7 @@ DEPENDENTS = [
     ('CREATE STATISTICS public."S" ON name, email FROM bazar.users', ['DROP STATISTICS public."S"']),
     (
         "CREATE PUBLICATION bazar_test_p FOR TABLE bazar.users",
-        ["ALTER PUBLICATION bazar_test_p DROP TABLE bazar.users"],
+        ["ALTER PUBLICATION bazar_test_p DROP TABLE ONLY bazar.users"],
     ),
     (
         "CREATE TABLE public.t (n int CHECK (bazar.seal_audit(n) > 0))",
@@ -433,6 +433,99 @@ def test_from_another_revision_objects_of_others_stop_the_reset_and_are_named(
         assert error.details == {"dependents": drops}
         assert drops[0] in error.message
     for drop in drops:
+        alone.sql(drop)
+    assert run(alone, ruler).current == HEAD
+
+
+KINDS = """
+    CREATE FUNCTION public.n(n bigint, u bazar.users DEFAULT NULL) RETURNS bigint IMMUTABLE LANGUAGE plpgsql
+        AS 'BEGIN RETURN 1; END';
+    CREATE FUNCTION public.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    ALTER TABLE bazar.plans ADD computed bigint GENERATED ALWAYS AS (public.n(1)) STORED, ADD counted serial;
+    CREATE FOREIGN DATA WRAPPER bazar_test_wrapper;
+    CREATE SERVER bazar_test_server FOREIGN DATA WRAPPER bazar_test_wrapper;
+    CREATE FOREIGN TABLE public.elsewhere (id int, u bazar.users) SERVER bazar_test_server;
+    CREATE TYPE public.composite AS (u bazar.users, n int);
+    CREATE TABLE public.of_arrays (c public.composite[]);
+    CREATE TYPE public.row_type AS (u bazar.users, n int);
+    CREATE TABLE public.typed OF public.row_type;
+    CREATE TABLE public.computed (n bigint, twice bigint GENERATED ALWAYS AS (public.n(n)) STORED);
+    CREATE TABLE public.computed_child () INHERITS (public.computed);
+    CREATE VIEW public.computed_view AS SELECT twice FROM public.computed_child;
+    CREATE DOMAIN public."Domain" AS int CONSTRAINT "a check" CHECK (public.n(VALUE) > 0);
+    CREATE TABLE public.parent (u bazar.users, n int CHECK (public.n(n) > 0));
+    CREATE TABLE public.child () INHERITS (public.parent);
+    CREATE VIEW public.of_child AS SELECT (u).email FROM public.child;
+    CREATE TABLE public.parts (u bazar.users, k int, n bigint, plan text REFERENCES bazar.plans) PARTITION BY LIST (k);
+    CREATE TABLE public.part PARTITION OF public.parts DEFAULT;
+    CREATE INDEX ON public.parts (public.n(n));
+    CREATE TRIGGER "fires too" AFTER INSERT ON public.parts FOR EACH ROW WHEN (public.n(new.n) > 0)
+        EXECUTE FUNCTION public.fires();
+    CREATE VIEW public.of_part AS SELECT (u).email FROM public.part;
+    CREATE TABLE public.by_users (u bazar.users, n int CHECK (public.n(n) > 0)) PARTITION BY RANGE (u, public.n(n));
+    CREATE TABLE public.by_users_part PARTITION OF public.by_users DEFAULT;
+    CREATE VIEW public.of_by_users AS SELECT n FROM public.by_users_part;
+    CREATE TABLE public.excluded (n bigint, EXCLUDE USING btree (public.n(n) WITH =));
+    CREATE PUBLICATION bazar_test_changes FOR TABLE bazar.users;
+    CREATE TABLE public.heir () INHERITS (bazar.users, bazar.organizations);
+    CREATE TABLE public.heir_of_heir () INHERITS (public.heir);
+    CREATE VIEW public.of_heir AS SELECT id FROM public.heir;
+    CREATE SEQUENCE bazar.numbers OWNED BY bazar.users.name;
+    CREATE TABLE public.numbered (n bigint DEFAULT nextval('bazar.numbers'));
+    CREATE VIEW public.older AS SELECT 1 AS n;
+    CREATE VIEW public.newer AS SELECT email FROM bazar.users;
+    CREATE OR REPLACE VIEW public.older AS SELECT 1 AS n, email FROM public.newer;
+    CREATE MATERIALIZED VIEW public.typed_view AS SELECT NULL::bazar.users AS u, 1 AS n;
+    CREATE UNIQUE INDEX ON public.typed_view (n);
+    CREATE VIEW public.writable AS SELECT 1::bigint AS n;
+    ALTER VIEW public.writable ALTER n SET DEFAULT bazar.seal_audit(1);
+    CREATE CONSTRAINT TRIGGER checks AFTER INSERT ON public.computed FROM bazar.users FOR EACH ROW
+        EXECUTE FUNCTION public.fires();
+    CREATE FUNCTION public.same(bazar.users, bazar.users) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+    CREATE OPERATOR public.=== (LEFTARG = bazar.users, RIGHTARG = bazar.users, FUNCTION = public.same);
+    CREATE OPERATOR CLASS public.by_sameness FOR TYPE bazar.users USING hash AS OPERATOR 1 public.===;
+    CREATE FUNCTION public.number_of(bazar.users) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE CAST (bazar.users AS int) WITH FUNCTION public.number_of(bazar.users);
+    CREATE FUNCTION public.adds(int, bazar.users) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE AGGREGATE public.total(bazar.users) (SFUNC = public.adds, STYPE = int)
+"""
+
+
+def test_statements_of_the_refusal_work_as_printed_for_every_kind_of_dependent(alone: People) -> None:
+    ruler = alone.superuser()
+    behind(alone)
+    with psycopg.connect(url_of(alone), autocommit=True) as connection:
+        connection.execute(KINDS.encode())
+
+    with refused(alone, Conflict, "db.needed_by_others") as error:
+        run(alone, ruler)
+    statements: list[str] = error.details["dependents"]
+    assert len(statements) > 30
+    for statement in statements:
+        assert statement in error.message
+        alone.sql(statement)
+
+    assert run(alone, ruler).current == HEAD
+    kept = ("part", "child", "heir", "heir_of_heir", "numbered", "typed", "by_users")
+    there = alone.sql(
+        "SELECT name, to_regclass('public.' || name) IS NOT NULL AS there FROM unnest(%s::text[]) AS name",
+        [*kept],
+    )
+    assert [row["name"] for row in there if row["there"]] == [*kept[:5]]
+    assert alone.sql("SELECT nextval('bazar.numbers') AS n") == [{"n": 1}]
+    assert alone.sql("SELECT to_regclass('bazar.plans_counted_seq') AS sequence") == [{"sequence": None}]
+
+
+def test_local_definitions_under_inherited_ones_are_named_in_a_second_round(alone: People) -> None:
+    ruler = alone.superuser()
+    behind(alone)
+    with psycopg.connect(url_of(alone), autocommit=True) as connection:
+        connection.execute(b"CREATE TABLE public.parent (u bazar.users)")
+        connection.execute(b"CREATE TABLE public.child (u bazar.users) INHERITS (public.parent)")
+    for drop in ("ALTER TABLE public.parent DROP COLUMN u", "ALTER TABLE public.child DROP COLUMN u"):
+        with refused(alone, Conflict, "db.needed_by_others") as error:
+            run(alone, ruler)
+        assert error.details == {"dependents": [drop]}
         alone.sql(drop)
     assert run(alone, ruler).current == HEAD
 
