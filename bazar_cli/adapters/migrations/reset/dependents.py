@@ -18,6 +18,7 @@ from bazar_cli.adapters.migrations.reset.owned import SchemaObject
 # `inherited` objects are dropped with those of the parent table.
 # `depth` orders the statements, and its limit ends a cycle of functions.
 # `others_sequences` belong to a column whose default does not use them.
+# Before Postgres 16 the rule of a view needs the view too, which would be a cycle.
 # Before Postgres 15 a generated column depends on functions with deptype 'a', later its default does with 'n'.
 _DEPENDENTS = """
     WITH RECURSIVE others_sequences (classid, objid) AS (
@@ -38,7 +39,9 @@ _DEPENDENTS = """
         SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid,
                deptype <> 'n' AND NOT (deptype = 'a' AND objsubid > 0)
         FROM pg_depend
-        WHERE classid <> 'pg_class'::regclass OR (refobjid, objid) NOT IN (SELECT parent, child FROM children)
+        WHERE (classid <> 'pg_class'::regclass OR (refobjid, objid) NOT IN (SELECT parent, child FROM children))
+          AND (classid <> 'pg_rewrite'::regclass OR (objid, refobjid) NOT IN (
+                  SELECT oid, ev_class FROM pg_rewrite WHERE rulename = '_RETURN'))
     ), wholes (classid, objid, objsubid, refclassid, refobjid, refobjsubid) AS (
         SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid FROM pg_depend
         WHERE deptype = 'i' AND NOT (classid = 'pg_attrdef'::regclass AND (refobjid, refobjsubid) IN (
