@@ -35,14 +35,14 @@ _DEPENDENTS = """
     ), children (parent, child) AS (
         SELECT i.inhparent, i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE NOT c.relispartition
-    ), needs (classid, objid, objsubid, refclassid, refobjid, refobjsubid, part) AS (
+    ), needs (classid, objid, objsubid, refclassid, refobjid, refobjsubid, part) AS NOT MATERIALIZED (
         SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid,
                deptype <> 'n' AND NOT (deptype = 'a' AND objsubid > 0)
         FROM pg_depend
         WHERE (classid <> 'pg_class'::regclass OR (refobjid, objid) NOT IN (SELECT parent, child FROM children))
           AND (classid <> 'pg_rewrite'::regclass OR (objid, refobjid) NOT IN (
                   SELECT oid, ev_class FROM pg_rewrite WHERE rulename = '_RETURN'))
-    ), wholes (classid, objid, objsubid, refclassid, refobjid, refobjsubid) AS (
+    ), wholes (classid, objid, objsubid, refclassid, refobjid, refobjsubid) AS NOT MATERIALIZED (
         SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid FROM pg_depend
         WHERE deptype = 'i' AND NOT (classid = 'pg_attrdef'::regclass AND (refobjid, refobjsubid) IN (
                   SELECT attrelid, attnum FROM pg_attribute WHERE attgenerated = 's'))
