@@ -143,6 +143,19 @@ def test_at_the_head_columns_of_others_keep_their_values_in_rows_that_stay(alone
     assert alone.sql("SELECT to_regclass('bazar.users_note_idx') IS NOT NULL AS there") == [{"there": True}]
 
 
+@pytest.mark.parametrize("at_the_head", [True, False])
+def test_column_of_others_is_not_taken_for_the_row(alone: People, at_the_head: bool) -> None:
+    if not at_the_head:
+        behind(alone)
+    ruler = alone.user(name="Ada", plan=Plan.PREMIUM, superuser=True)
+    alone.sql("ALTER TABLE bazar.users ADD r jsonb")
+    alone.sql("""UPDATE bazar.users SET r = '{"name": "Eve", "email": "eve@example.com"}'""")
+
+    assert run(alone, ruler).in_place == at_the_head
+
+    assert alone.sql("SELECT name, email FROM bazar.users") == [{"name": "Ada", "email": ruler.email}]
+
+
 def test_marker_operator_and_log_are_kept(alone: People) -> None:
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     kept = ("SELECT * FROM bazar.deployment", "SELECT * FROM bazar.migration_log ORDER BY id")

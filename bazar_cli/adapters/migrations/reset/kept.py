@@ -131,7 +131,8 @@ def json_rows(connection: psycopg.Connection, table: str, rest: str = "", *value
     """Return rows as JSON has them, none where the table is missing. `rest` ends the query. Raises: psycopg.Error."""
     if not _is_there(connection, table):
         return []
-    query = f"SELECT to_jsonb(r) FROM ONLY {table} r {rest}"  # noqa: S608 - constants
+    # `r.*` is the row; a column of others that is named `r` would be what a bare `r` means.
+    query = f"SELECT to_jsonb(r.*) FROM ONLY {table} r {rest}"  # noqa: S608 - constants
     return [row[0] for row in connection.execute(query.encode(), values or None).fetchall()]
 
 
