@@ -156,6 +156,35 @@ def test_column_of_others_is_not_taken_for_the_row(alone: People, at_the_head: b
     assert alone.sql("SELECT name, email FROM bazar.users") == [{"name": "Ada", "email": ruler.email}]
 
 
+def test_at_the_head_values_of_others_come_back_exactly(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE TYPE public.pair AS (a numeric, b text)",
+        "CREATE DOMAIN public.few AS int[] CHECK (array_length(VALUE, 1) < 9)",
+        (
+            "ALTER TABLE bazar.users ADD x numeric, ADD p public.pair, ADD f public.few, ADD j jsonb, ADD k json,"
+            " ADD i interval, ADD d float8, ADD t bytea, ADD o int4range, ADD twice int GENERATED ALWAYS AS (1) STORED"
+        ),
+        (
+            "UPDATE bazar.users SET x = 12345678901234567890123456789012345678.1, p = (1.10, 'a,\"b'),"
+            " f = '[3:4]={1,2}',"
+            " j = 'null', k = '{\"a\":  1}', i = '-1 day +2:00', d = 0.1::float8 + 0.2, t = '\\x00ff'"
+        ),
+        "ALTER TABLE bazar.plan_permissions ADD x numeric",
+        "UPDATE bazar.plan_permissions SET x = 12345678901234567890123456789012345678.1",
+    ):
+        alone.sql(statement)
+    rows = (
+        "SELECT (u.*)::text FROM (SELECT id, x, p, f, j, k, i, d, t, o, twice FROM bazar.users) u",
+        "SELECT (p.*)::text FROM bazar.plan_permissions p ORDER BY plan, permission",
+    )
+    before = [alone.sql(query) for query in rows]
+
+    assert run(alone, ruler).in_place
+
+    assert [alone.sql(query) for query in rows] == before
+
+
 def test_marker_operator_and_log_are_kept(alone: People) -> None:
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     kept = ("SELECT * FROM bazar.deployment", "SELECT * FROM bazar.migration_log ORDER BY id")

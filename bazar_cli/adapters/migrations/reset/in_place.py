@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from bazar_cli.adapters.migrations.reset.kept import insert, json_rows, operator_row
+from bazar_cli.adapters.migrations.reset.kept import WrittenRow, operator_row, row_texts, write_row
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS
 from bazar_cli.domain.errors import Conflict
@@ -103,7 +103,8 @@ def empty_in_place(connection: psycopg.Connection, tables: tuple[str, ...], oper
         names = ", ".join(f"ONLY {table}" for table in tables)
         connection.execute(f"TRUNCATE {names} RESTART IDENTITY".encode())
         for table, written in rows:
-            insert(connection, table, written)
+            for row in written:
+                write_row(connection, table, row)
 
 
 @contextmanager
@@ -152,10 +153,10 @@ def _rows_refer(key: ForeignKey, count: int, values: list[str]) -> Conflict:
 
 def _seeded(
     connection: psycopg.Connection, table: str, key: tuple[str, ...], seeds: Iterable[dict[str, Any]]
-) -> list[dict[str, Any]]:
+) -> list[WrittenRow]:
     """The rows of a seeded table: the values that are seeded, and those in columns of others."""
-    there = {tuple(row[column] for column in key): row for row in json_rows(connection, table)}
-    return [{**there.get(tuple(seed[column] for column in key), {}), **seed} for seed in seeds]
+    there = row_texts(connection, table, key)
+    return [WrittenRow(there.get(tuple(seed[column] for column in key)), seed) for seed in seeds]
 
 
 def _plans() -> Iterator[dict[str, Any]]:
