@@ -164,6 +164,11 @@ def test_bootstrap_resets_a_database_without_superuser(
     assert ask(url, "SELECT count(*) FROM bazar.users") == [(1 + len(DEMO.users),)]
     assert marker_of(url) == ("production", False)
 
+    # That superuser may also reset a database whose view of operators is missing.
+    ask(url, "DROP VIEW bazar.operators")
+    bazar("db", "reset", "--confirm", name_of(url), *JSON).ok()
+    assert bazar("users", "me", *JSON).ok().json["id"] == me["id"]
+
 
 @pytest.mark.usefixtures("without_demo")
 def test_demo_data_follows_and_the_next_time_takes_its_identities_back(here: tuple[Bazar, str]) -> None:

@@ -563,11 +563,63 @@ def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone:
 
 def test_superuser_made_meanwhile_stops_a_bootstrap(alone: People) -> None:
     first = alone.user()
-    grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(first))
-    assert grant is not None
+    grant = by_bootstrap(first)
     alone.superuser()
     with refused(alone, Conflict, "access.changed"):
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
+
+
+DAMAGE = [
+    "DROP VIEW bazar.operators",
+    "DROP TABLE bazar.memberships CASCADE",
+    "DROP TABLE bazar.audit_unsealed CASCADE",
+    "DROP FUNCTION bazar.seal_audit CASCADE",
+]
+
+
+def by_bootstrap(someone: Someone) -> Grant:
+    grant = decide_bootstrap(someone.id, someone.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(someone))
+    assert grant is not None
+    return grant
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_head_is_made_anew_by_its_superuser(alone: People, damage: str) -> None:
+    ruler = alone.superuser()
+    alone.superuser()
+    schema = dump(url_of(alone), "--schema=bazar", "--schema-only")
+    # Without the view of operators the gate grants by bootstrap.
+    grant = by_bootstrap(ruler) if "audit" not in damage else granted(alone.operator(ruler), RESET)
+    alone.sql(damage)
+
+    alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
+
+    assert alone.sql("SELECT id, is_superuser FROM bazar.users") == [{"id": ruler.id, "is_superuser": True}]
+    if "seal_audit" not in damage:
+        assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
+
+
+@pytest.mark.parametrize("state", ["unknown", "a user", "suspended"])
+def test_missing_view_does_not_let_superuser_email_take_over(alone: People, state: str) -> None:
+    alone.superuser()
+    someone = Someone(uuid.uuid4(), an_address()) if state == "unknown" else alone.user(superuser=state == "suspended")
+    alone.sql("UPDATE bazar.users SET plan = 'premium', state = 'suspended' WHERE id = %s AND is_superuser", someone.id)
+    alone.sql("DROP VIEW bazar.operators")
+    with refused(alone, Conflict, "db.superuser_exists") as error:
+        alone.run_with(by_bootstrap(someone), reset, ResetDatabase(confirm=name_of(url_of(alone))))
+    assert f"{someone.email} is not one" in error.message
+
+
+def test_superusers_that_row_security_hides_stop_a_bootstrap(plain: People) -> None:
+    plain.superuser()
+    plain.sql("DROP VIEW bazar.operators")
+    grant = by_bootstrap(plain.user())
+    plain.sql("ALTER TABLE bazar.users FORCE ROW LEVEL SECURITY")
+    with pytest.raises(Conflict) as error:
+        plain.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(plain))))
+    assert error.value.code == "postgres.privilege"
+    plain.sql("ALTER TABLE bazar.users NO FORCE ROW LEVEL SECURITY")
+    assert plain.sql("SELECT count(*) AS n FROM bazar.users") == [{"n": 2}]
 
 
 def test_database_must_be_the_one_where_the_operator_was_found(alone: People, fresh_database: Databases) -> None:

@@ -7,11 +7,13 @@ At the head rows are carried as Postgres writes them, so that values of others c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.sql import SQL, Identifier, Placeholder
 from psycopg.types.json import Jsonb
 
@@ -27,6 +29,7 @@ _OTHERS = """
     SELECT count(*) FILTER (WHERE is_superuser), count(*) FILTER (WHERE origin = 'created') FROM bazar.users
     WHERE id <> %s
 """
+_PART_IS_MISSING = (UndefinedTable, UndefinedFunction, UndefinedColumn)
 _COUNTED_ROWS = 10_000
 """A preview counts at most this many rows of a table, and estimates beyond."""
 _EXACT_TEXT = "SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'"
@@ -124,15 +127,17 @@ def deployment_id(connection: psycopg.Connection) -> UUID | None:
 def audit_log(connection: psycopg.Connection, *, sealing: bool) -> AuditLog | None:
     """Return the length and the last hash of the audit log; with `sealing` all events get into a seal before.
 
-    Raises: psycopg.Error.
+    Where a part that seals is missing, the last seal that is there counts. Raises: psycopg.Error.
     """
     if not _is_there(connection, "bazar.audit_events"):
         return None
     events = connection.execute("SELECT count(*) FROM bazar.audit_events").fetchall()[0][0]
     last = None
     if _is_there(connection, "bazar.audit_seals"):
-        if sealing and connection.execute("SELECT to_regprocedure('bazar.seal_audit(integer)')").fetchall()[0][0]:
-            connection.execute("SELECT bazar.seal_audit(NULL)")
+        if sealing:
+            # Only the outer block commits.
+            with suppress(*_PART_IS_MISSING), connection.transaction():
+                connection.execute("SELECT bazar.seal_audit(NULL)")
         last = connection.execute(
             "SELECT encode(hash, 'hex') FROM bazar.audit_seals ORDER BY position DESC LIMIT 1"
         ).fetchone()

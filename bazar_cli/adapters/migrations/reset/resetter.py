@@ -70,8 +70,8 @@ class Resetter(Migrator):
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
         Parameters: `checks` raise what forbids the reset; `delete` gets what stamps the identities and returns how many
         it deleted. Before it is called, all the rest is tried once and rolled back.
-        Raises: Conflict `db.needed_by_others`, `db.rows_refer`, `db.revision_failed`, `access.changed`; UsageError
-        `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
+        Raises: Conflict `db.needed_by_others`, `db.rows_refer`, `db.revision_failed`, `db.superuser_exists`,
+        `access.changed`; UsageError `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
         """
         revisions, later = self._split_revisions()
         deleted: int | None = None
