@@ -84,8 +84,8 @@ class OwnedObjects:
     unknown: tuple[SchemaObject, ...]
     """Of `objects`, those that no revision file makes."""
     foreign: tuple[SchemaObject, ...]
-    lacks_tables: bool
-    """Whether a table of the models, or the view of operators, is missing."""
+    missing: tuple[str, ...]
+    """Tables of the models that are not there, and the view of operators; at the head somebody dropped them."""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -133,4 +133,5 @@ def owned_objects(
             unknown.append(found)
         else:
             foreign.append(found)
-    return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), bool(missing))
+    names = tuple(f"bazar.{name}" for name in sorted(missing))
+    return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), names)

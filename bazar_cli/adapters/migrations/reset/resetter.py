@@ -193,7 +193,7 @@ class Resetter(Migrator):
         exactly: bool,
     ) -> ResetPlan:
         """Return the plan; with `exactly` all rows are counted, and all audit events are sealed first."""
-        in_place = status.current == status.head and disagreement(status) is None and not owned.lacks_tables
+        in_place = status.current == status.head and disagreement(status) is None and not owned.missing
         tables = emptied_tables(owned) if in_place else owned.tables
         superusers, created = kept.other_users(connection, grant.operator.id)
         return ResetPlan(
@@ -201,6 +201,7 @@ class Resetter(Migrator):
             current=status.current,
             head=status.head,
             in_place=in_place,
+            missing=owned.missing if status.current == status.head else (),
             pending=() if in_place else self._revisions,
             audit=kept.audit_log(connection, sealing=exactly),
             tables=(kept.counted_rows if exactly else kept.about_rows)(connection, tables),
