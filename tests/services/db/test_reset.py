@@ -283,7 +283,7 @@ def test_rows_under_a_key_that_was_never_validated_count_only_if_they_referred_t
     alone.sql("ALTER TABLE public.files ADD CONSTRAINT late FOREIGN KEY (owner_id) REFERENCES bazar.users NOT VALID")
     with refused(alone, Conflict, "db.rows_refer") as error:
         run(alone, ruler)
-    assert error.details["rows"] == 1
+    assert (error.details["rows"], error.details["values"]) == (1, [str(other.id)])
     alone.sql("DELETE FROM public.files WHERE owner_id = %s", other.id)
     run(alone, ruler)
     assert alone.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'late'") == [{"convalidated": False}]

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import RawCursor
 
 from bazar_cli.adapters.migrations.reset.kept import WrittenRow, operator_row, row_texts, write_row
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects
@@ -38,8 +39,9 @@ _FOREIGN_KEYS = """
                   pg_get_constraintdef(k.oid)) AS add,
            format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', k.conname, k.conrelid::regclass,
                   obj_description(k.oid, 'pg_constraint')) AS comment,
-           (SELECT format('SELECT count(*) OVER (), concat_ws($$, $$, %%s) FROM %%s %%s r WHERE %%s AND NOT EXISTS'
-                          ' (SELECT 1 FROM ONLY %%s t WHERE %%s) LIMIT 5',
+           (SELECT format('SELECT count(*) OVER (), concat_ws($$, $$, %%1$s), ROW(%%1$s)::text FROM %%2$s %%3$s r'
+                          ' WHERE %%4$s AND NOT EXISTS (SELECT 1 FROM ONLY %%5$s t WHERE %%6$s)'
+                          ' AND ROW(%%1$s)::text NOT IN (SELECT unnest($1::text[]))',
                           string_agg(format('r.%%I', r.attname), ', ' ORDER BY p.n),
                           CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, k.conrelid::regclass,
                           string_agg(format('r.%%I IS NOT NULL', r.attname), ' AND '), k.confrelid::regclass,
@@ -67,7 +69,7 @@ class ForeignKey:
     add: str
     comment: str
     orphans: str
-    """The query for rows that refer to nothing: how many, and the values of five of them."""
+    """The query for rows that refer to nothing, but not by values of `$1`: how many, for people, and exactly."""
     validated: bool
 
 
@@ -122,22 +124,29 @@ def _without_triggers(connection: psycopg.Connection, tables: tuple[str, ...]) -
 def _without_foreign_keys(connection: psycopg.Connection, tables: tuple[str, ...]) -> Generator[None]:
     """Take the foreign keys of other tables off for the block. An error leaves that to the rollback."""
     keys = foreign_keys(connection, tables)
-    # Rows under a key that was never validated may have referred to nothing before.
-    before = {key: 0 if key.validated else _orphans(connection, key)[0] for key in keys}
+    before: dict[ForeignKey, list[str]] = {}
     for key in keys:
         connection.execute(key.drop.encode())
+        # Rows under a key that was never validated may have referred to nothing before.
+        before[key] = [] if key.validated else _values_without_rows(connection, key)
     yield
     for key in keys:
-        count, values = _orphans(connection, key)
-        if count > before[key]:
-            raise _rows_refer(key, count - before[key], values)
+        count, values = _orphans(connection, key, before[key])
+        if count:
+            raise _rows_refer(key, count, values)
         connection.execute(key.add.encode())
         connection.execute(key.comment.encode())
 
 
-def _orphans(connection: psycopg.Connection, key: ForeignKey) -> tuple[int, list[str]]:
-    found = connection.execute(key.orphans.encode()).fetchall()
-    return (found[0][0] if found else 0), [str(value) for _, value in found]
+def _values_without_rows(connection: psycopg.Connection, key: ForeignKey) -> list[str]:
+    query = f"SELECT DISTINCT exact FROM ({key.orphans}) AS o (count, shown, exact)"  # noqa: S608 - of the catalog
+    return [str(exact) for (exact,) in RawCursor(connection).execute(query.encode(), ([],)).fetchall()]
+
+
+def _orphans(connection: psycopg.Connection, key: ForeignKey, before: list[str]) -> tuple[int, list[str]]:
+    """How many rows refer to nothing, but not by the values of `before`; and the values of five of them."""
+    found = RawCursor(connection).execute(f"{key.orphans} LIMIT 5".encode(), (before,)).fetchall()
+    return (found[0][0] if found else 0), [str(shown) for _, shown, _ in found]
 
 
 def _rows_refer(key: ForeignKey, count: int, values: list[str]) -> Conflict:
