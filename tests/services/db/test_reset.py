@@ -322,6 +322,28 @@ def test_role_that_owns_the_tables_needs_no_more_rights(plain: People) -> None:
     assert run(plain, ruler).applied
 
 
+def test_key_of_another_role_is_named_with_that_role(plain: People) -> None:
+    ruler, url = plain.superuser(), url_of(plain)
+    role, (owner, _, _) = f"t_{secrets.token_hex(6)}", url.partition("options=")
+    plain.sql("CREATE TABLE public.files (owner_id uuid CONSTRAINT theirs REFERENCES bazar.users)")
+    with psycopg.connect(owner.rstrip("?&"), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role}; CREATE SCHEMA os AUTHORIZATION {role}".encode())
+        try:
+            connection.execute(b"ALTER TABLE public.files SET SCHEMA os")
+            for by in ("the schema", "the table"):
+                if by == "the table":
+                    connection.execute(
+                        f"ALTER TABLE os.files OWNER TO {role}; GRANT USAGE ON SCHEMA os TO PUBLIC".encode()
+                    )
+                with pytest.raises(Conflict) as error:
+                    run(plain, ruler)
+                assert error.value.code == "postgres.privilege"
+                assert "the foreign key theirs of os.files" in error.value.message
+                assert f"let the role {role} run `ALTER TABLE os.files DROP CONSTRAINT theirs`" in error.value.hint
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
+
+
 def test_triggers_and_rules_are_off_meanwhile_and_keep_their_states(alone: People) -> None:
     ruler = alone.superuser()
     states = (

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import RawCursor
+from psycopg.errors import InsufficientPrivilege
 
 from bazar_cli.adapters.migrations.reset.kept import WrittenRow, operator_row, row_texts, write_row
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects
@@ -51,8 +52,9 @@ _FOREIGN_KEYS = """
                  JOIN pg_attribute r ON r.attrelid = k.conrelid AND r.attnum = p.referring
                  JOIN pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = p.referred
                  JOIN pg_operator o ON o.oid = p.equals) AS orphans,
-           k.convalidated
-    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+           k.convalidated,
+           pg_get_userbyid(CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN n.nspowner ELSE c.relowner END) AS owner
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE k.contype = 'f' AND k.conparentid = 0
       AND k.confrelid = ANY(%(tables)s::regclass[]) AND k.conrelid <> ALL(%(tables)s::regclass[])
     ORDER BY name
@@ -71,6 +73,8 @@ class ForeignKey:
     orphans: str
     """The query for rows that refer to nothing, but not by values of `$1`: how many, for people, and exactly."""
     validated: bool
+    owner: str
+    """The role that owns the table; if that is the role of the connection, the owner of the schema."""
 
 
 def emptied_tables(owned: OwnedObjects) -> tuple[str, ...]:
@@ -89,7 +93,8 @@ def empty_in_place(connection: psycopg.Connection, tables: tuple[str, ...], oper
 
     Columns of others keep their values in the rows that are there again. Parameters: `tables` is of `emptied_tables`;
     all are locked, and the search path is `pg_catalog`.
-    Raises: Conflict `db.rows_refer` where rows of others would refer to nothing; psycopg.Error.
+    Raises: Conflict `db.rows_refer` where rows of others would refer to nothing, `postgres.privilege` for a foreign key
+    of another role; psycopg.Error.
     """
     # A deferred check of the new rows would keep their table from being altered.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -126,16 +131,33 @@ def _without_foreign_keys(connection: psycopg.Connection, tables: tuple[str, ...
     keys = foreign_keys(connection, tables)
     before: dict[ForeignKey, list[str]] = {}
     for key in keys:
-        connection.execute(key.drop.encode())
-        # Rows under a key that was never validated may have referred to nothing before.
-        before[key] = [] if key.validated else _values_without_rows(connection, key)
+        with _owned_by_others(key):
+            connection.execute(key.drop.encode())
+            # Rows under a key that was never validated may have referred to nothing before.
+            before[key] = [] if key.validated else _values_without_rows(connection, key)
     yield
     for key in keys:
-        count, values = _orphans(connection, key, before[key])
-        if count:
-            raise _rows_refer(key, count, values)
-        connection.execute(key.add.encode())
-        connection.execute(key.comment.encode())
+        with _owned_by_others(key):
+            count, values = _orphans(connection, key, before[key])
+            if count:
+                raise _rows_refer(key, count, values)
+            connection.execute(key.add.encode())
+            connection.execute(key.comment.encode())
+
+
+@contextmanager
+def _owned_by_others(key: ForeignKey) -> Generator[None]:
+    """Name the key and its owner where the role of the connection may not alter the table, or read it."""
+    try:
+        yield
+    except InsufficientPrivilege as error:
+        raise Conflict(
+            "postgres.privilege",
+            f"the database user may not take off the {key.name} and put it back: {error.diag.message_primary}",
+            hint=f"let the role {key.owner} run `{key.drop}`, or make the database user a member of it; then run the"
+            " command again. Nothing was done",
+            details={"sqlstate": error.sqlstate, "dependent": key.name},
+        ) from error
 
 
 def _values_without_rows(connection: psycopg.Connection, key: ForeignKey) -> list[str]:
