@@ -276,6 +276,20 @@ def test_rows_that_would_refer_to_nothing_keep_the_tables(alone: People) -> None
     assert alone.sql("SELECT owner_id FROM public.files") == [{"owner_id": ruler.id}]
 
 
+@pytest.mark.parametrize("table", ["users", "organizations"])
+def test_row_of_the_operator_may_not_refer_to_a_deleted_row(alone: People, table: str) -> None:
+    ruler = alone.superuser()
+    other = alone.user().id if table == "users" else alone.org().id
+    alone.sql(f"ALTER TABLE bazar.users ADD of_others uuid REFERENCES bazar.{table}")
+    alone.sql("UPDATE bazar.users SET of_others = %s WHERE id = %s", other, ruler.id)
+    with refused(alone, Conflict, "db.rows_refer") as error:
+        run(alone, ruler)
+    key = "foreign key users_of_others_fkey of bazar.users"
+    assert error.details == {"dependent": key, "rows": 1, "values": [str(other)]}
+    alone.sql("UPDATE bazar.users SET of_others = %s", None if table == "organizations" else ruler.id)
+    assert run(alone, ruler).foreign_keys == (key,)
+
+
 def test_rows_under_a_key_that_was_never_validated_count_only_if_they_referred_to_something(alone: People) -> None:
     ruler, other = alone.superuser(), alone.user()
     alone.sql("CREATE TABLE public.files (owner_id uuid)")

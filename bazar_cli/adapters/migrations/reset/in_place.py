@@ -18,6 +18,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from bazar_cli.adapters.migrations.reset.kept import WrittenRow, operator_row, row_texts, write_row
 from bazar_cli.adapters.migrations.reset.owned import OwnedObjects
+from bazar_cli.adapters.postgres.tables import metadata
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.texts import counted
@@ -56,14 +57,15 @@ _FOREIGN_KEYS = """
            pg_get_userbyid(CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN n.nspowner ELSE c.relowner END) AS owner
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE k.contype = 'f' AND k.conparentid = 0
-      AND k.confrelid = ANY(%(tables)s::regclass[]) AND k.conrelid <> ALL(%(tables)s::regclass[])
+      AND k.confrelid = ANY(%(tables)s::regclass[])
+      AND NOT (k.conrelid = ANY(%(tables)s::regclass[]) AND k.conname = ANY(%(made)s::name[]))
     ORDER BY name
 """
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key of another table that points to one of bazar's."""
+    """A foreign key of others that points to a table of bazar's."""
 
     name: str
     """Such as `foreign key files_owner_id_fkey of public.files`."""
@@ -83,8 +85,9 @@ def emptied_tables(owned: OwnedObjects) -> tuple[str, ...]:
 
 
 def foreign_keys(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[ForeignKey, ...]:
-    """Return the foreign keys of other tables that point to these. Raises: psycopg.Error."""
-    rows = connection.execute(_FOREIGN_KEYS, {"tables": list(tables)}).fetchall()
+    """Return the foreign keys that point to these tables, but those of the models. Raises: psycopg.Error."""
+    made = [str(key.name) for table in metadata.sorted_tables for key in table.foreign_key_constraints]
+    rows = connection.execute(_FOREIGN_KEYS, {"tables": list(tables), "made": made}).fetchall()
     return tuple(ForeignKey(*row) for row in rows)
 
 
@@ -127,7 +130,7 @@ def _without_triggers(connection: psycopg.Connection, tables: tuple[str, ...]) -
 
 @contextmanager
 def _without_foreign_keys(connection: psycopg.Connection, tables: tuple[str, ...]) -> Generator[None]:
-    """Take the foreign keys of other tables off for the block. An error leaves that to the rollback."""
+    """Take the foreign keys of others off for the block. An error leaves that to the rollback."""
     keys = foreign_keys(connection, tables)
     before: dict[ForeignKey, list[str]] = {}
     for key in keys:
