@@ -13,6 +13,8 @@ from bazar_cli.domain.demo.seed import Seeded
 from bazar_cli.domain.errors import Conflict
 
 RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+COUNTED_ROWS = 10_000
+"""A preview counts at most this many rows of a table, and estimates beyond."""
 _SHOWN_DEPENDENTS = 10
 
 

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.postgres.row_estimates import estimated_rows
 from bazar_cli.domain.db.migrations import LostTable
-from bazar_cli.domain.db.reset import AuditLog
+from bazar_cli.domain.db.reset import COUNTED_ROWS, AuditLog
 
 _WRITABLE = """
     SELECT attname::text FROM pg_attribute
@@ -30,8 +30,6 @@ _OTHERS = """
     WHERE id <> %s
 """
 _PART_IS_MISSING = (UndefinedTable, UndefinedFunction, UndefinedColumn)
-_COUNTED_ROWS = 10_000
-"""A preview counts at most this many rows of a table, and estimates beyond."""
 _EXACT_TEXT = "SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'"
 _SUPERUSER: dict[str, Any] = {
     "plan": "premium",
@@ -170,9 +168,9 @@ def about_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[L
     """
     found: list[LostTable] = []
     for table in estimated_rows(connection, tables):
-        query = f"SELECT count(*) FROM (SELECT FROM ONLY {table.name} LIMIT {_COUNTED_ROWS}) AS r"  # noqa: S608
+        query = f"SELECT count(*) FROM (SELECT FROM ONLY {table.name} LIMIT {COUNTED_ROWS}) AS r"  # noqa: S608
         count = int(connection.execute(query.encode()).fetchall()[0][0])
-        found.append(LostTable(table.name, max(count, table.rows) if count == _COUNTED_ROWS else count))
+        found.append(LostTable(table.name, max(count, table.rows) if count == COUNTED_ROWS else count))
     return tuple(found)
 
 
