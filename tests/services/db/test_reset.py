@@ -143,6 +143,14 @@ def test_at_the_head_columns_of_others_keep_their_values_in_rows_that_stay(alone
     assert alone.sql("SELECT to_regclass('bazar.users_note_idx') IS NOT NULL AS there") == [{"there": True}]
 
 
+def test_partitioned_table_of_others_in_the_schema_is_listed(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql("CREATE TABLE bazar.parts (id int) PARTITION BY LIST (id)")
+    assert run(alone, ruler).strangers == ("bazar.parts",)
+    behind(alone)
+    assert run(alone, ruler).strangers == ("bazar.parts",)
+
+
 @pytest.mark.parametrize("at_the_head", [True, False])
 def test_column_of_others_is_not_taken_for_the_row(alone: People, at_the_head: bool) -> None:
     if not at_the_head:

@@ -37,6 +37,7 @@ _CREATE = re.compile(
 _TABLES = {"TABLE", "FOREIGN TABLE"}
 _VIEWS = {"VIEW", "MATERIALIZED VIEW"}
 # Without the parts of other objects: sequences of columns, types of rows, arrays, and what an extension made.
+# A partitioned table depends on itself.
 _IN_SCHEMA = """
     WITH objects (class, oid, kind, name, shown, owner, command) AS (
         SELECT 'pg_class'::regclass, c.oid, 'relation', c.relname::text, c.oid::regclass::text, c.relowner,
@@ -57,7 +58,7 @@ _IN_SCHEMA = """
     SELECT oid, kind, name, shown, command,
            owner = (SELECT relowner FROM pg_class WHERE oid = to_regclass('bazar.alembic_version')) AS by_migrator
     FROM objects o
-    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
+    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.refobjid <> o.oid
                       AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND o.command = 'SEQUENCE'))
     ORDER BY shown
 """
