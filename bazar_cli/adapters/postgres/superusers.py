@@ -23,6 +23,8 @@ _CLAIM_SECONDS = 60.0
 _REMOVAL_KEY = 0x62617A6172_01
 """The advisory lock of a command that takes a superuser out of service."""
 _EXISTS = f"SELECT EXISTS (SELECT 1 FROM bazar.users WHERE {ACTIVE_SUPERUSER})"  # noqa: S608 - constants
+_IS_ONE = f"SELECT EXISTS (SELECT 1 FROM bazar.users WHERE {ACTIVE_SUPERUSER} AND id = %s)"  # noqa: S608 - constants
+_VIEW = "SELECT to_regclass('bazar.operators') IS NOT NULL"
 _TABLES = "SELECT to_regclass('bazar.users') IS NOT NULL"
 _CLAIM = """
     INSERT INTO bazar.users (id, email, plan, state, origin, is_superuser)
@@ -72,13 +74,33 @@ def claim_first(database: Database, grant: Grant, user_id: uuid.UUID, email: str
 
 
 def refuse_if_one_exists(connection: Connection, grant: Grant) -> None:
-    """Make sure, for a bootstrap Grant, that there is still no superuser. Raises: Conflict `access.changed`."""
-    if fetch_value(connection, _TABLES) and fetch_value(connection, _EXISTS):
+    """Make sure, for a bootstrap Grant, that no superuser exists but the operator.
+
+    The gate opens bootstrap where the view `bazar.operators` is missing, so the table may have superusers.
+    Raises: Conflict `access.changed`, `db.superuser_exists`; psycopg.Error where row security may hide superusers.
+    """
+    if not fetch_value(connection, _TABLES):
+        return
+    has_view = fetch_value(connection, _VIEW)
+    if not has_view:
+        # The view proves to the gate that nothing is hidden. Without it Postgres raises instead of hiding rows.
+        connection.execute("SET LOCAL row_security = off")
+    if not fetch_value(connection, _EXISTS):
+        return
+    if has_view:
         raise Conflict(
             "access.changed",
             f"a superuser was created while the command ran: {grant.operator.email} has no rights as SUPERUSER_EMAIL"
             " any more, and nothing was written",
             hint="run it again",
+        )
+    if not fetch_value(connection, _IS_ONE, (grant.operator.id,)):
+        raise Conflict(
+            "db.superuser_exists",
+            "the view bazar.operators is missing, but the table bazar.users has an active superuser:"
+            f" {grant.operator.email} is not one, and has no rights as SUPERUSER_EMAIL. Nothing was written",
+            hint="set SUPERUSER_EMAIL to the address of an active superuser on Premium, sign in as that user, and run"
+            " it again; or make the view again as migrations/versions does",
         )
 
 

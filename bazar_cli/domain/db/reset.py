@@ -11,9 +11,10 @@ from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.db.migrations import AppliedRevision, LostTable, Place, Revision
 from bazar_cli.domain.demo.seed import Seeded
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.texts import counted
 
 RESET = requires("db.reset", Permission.DB_RESET, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+COUNTED_ROWS = 10_000
+"""A preview counts at most this many rows of a table, and estimates beyond."""
 _SHOWN_DEPENDENTS = 200
 
 
@@ -47,6 +48,8 @@ class ResetPlan:
     head: str
     in_place: bool
     """The database is at the head: tables are emptied, and none is dropped."""
+    missing: tuple[str, ...]
+    """Tables and views of bazar's that a database at the head lacks, so that all of them are made anew."""
     pending: tuple[Revision, ...]
     """The revisions to apply after tables were dropped: all of them."""
     tables: tuple[LostTable, ...]
@@ -113,12 +116,18 @@ def needed_by_others(plan: ResetPlan) -> Conflict:
     """The error for objects of others that depend on tables which a reset would drop."""
     shown = plan.dependents[:_SHOWN_DEPENDENTS]
     more = len(plan.dependents) - len(shown)
+    if plan.current != plan.head:
+        reason = f"the database is at revision {plan.current or 'none'} and not at {plan.head}"
+        remedy = "run these statements, or `bazar db migrate` if it can reach the head, where a reset drops nothing"
+    else:
+        missing = f"{', '.join(plan.missing)} {'is' if len(plan.missing) == 1 else 'are'} missing"
+        reason = missing if plan.missing else "other files than those of this release migrated the database"
+        remedy = "run these statements"
+    depend = "object of others depends" if len(plan.dependents) == 1 else "objects of others depend"
     return Conflict(
         "db.needed_by_others",
-        f"{counted(len(plan.dependents), 'object')} of others depend on tables that must be dropped, as the database is"
-        f" at revision {plan.current or 'none'} and not at {plan.head}:"
+        f"{len(plan.dependents)} {depend} on tables that must be dropped, as {reason}:"
         f" {'; '.join(shown)}{f'; and {more} more, which `-o json` shows' if more else ''}",
-        hint="run these statements, or `bazar db migrate` if it can reach the head, where a reset drops nothing; then"
-        " run the command again. Nothing was done",
+        hint=f"{remedy}; then run the command again. Nothing was done",
         details={"dependents": list(plan.dependents)},
     )

@@ -202,7 +202,10 @@ def _action(plan: ResetPlan) -> str:
 
 def _consequences(plan: ResetPlan, request: ResetDatabase, identities: int | None, grant: Grant) -> str:
     """What is deleted and what is kept, in sentences."""
-    tables = ", ".join(f"{t.name} (about {counted(t.rows, 'row')})" for t in plan.tables)
+    tables = ", ".join(
+        f"{t.name} ({'about ' if t.rows >= use_cases.COUNTED_ROWS else ''}{counted(t.rows, 'row')})"
+        for t in plan.tables
+    )
     texts = [f"It {'empties' if plan.in_place else 'drops'} {tables}" if tables else "It drops nothing"]
     if tables and not plan.in_place:
         texts.append("Grants, comments, columns and indexes that others added to these tables are dropped with them")
@@ -212,10 +215,9 @@ def _consequences(plan: ResetPlan, request: ResetDatabase, identities: int | Non
             f" is dropped too: {', '.join(plan.unsure)}"
         )
     if plan.audit is not None:
-        texts.append(
-            f"The audit log of {counted(plan.audit.events, 'event')} is deleted. Its last hash is"
-            f" {plan.audit.head or 'none'}"
-        )
+        texts.append(f"The audit log of {counted(plan.audit.events, 'event')} is deleted")
+        if plan.audit.head is not None:
+            texts.append(f"Its last hash is {plan.audit.head}")
     if plan.superusers:
         texts.append(f"{counted(plan.superusers, 'other superuser')} {'is' if plan.superusers == 1 else 'are'} deleted")
     if request.identities:
@@ -223,7 +225,7 @@ def _consequences(plan: ResetPlan, request: ResetDatabase, identities: int | Non
         texts.append(f"{some} that this Bazar created {'is' if identities == 1 else 'are'} deleted at Supabase")
     if plan.strangers:
         texts.append(f"Objects of others in the schema stay: {', '.join(plan.strangers)}")
-    texts.append(f"The marker stays, and {grant.operator.email} as a superuser")
+    texts.append(f"The marker is kept. {grant.operator.email} is the only superuser afterwards")
     if request.seed:
         texts.append("Then the demo data is made")
     return ". ".join(texts)

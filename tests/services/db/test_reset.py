@@ -143,6 +143,56 @@ def test_at_the_head_columns_of_others_keep_their_values_in_rows_that_stay(alone
     assert alone.sql("SELECT to_regclass('bazar.users_note_idx') IS NOT NULL AS there") == [{"there": True}]
 
 
+def test_partitioned_table_of_others_in_the_schema_is_listed(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql("CREATE TABLE bazar.parts (id int) PARTITION BY LIST (id)")
+    assert run(alone, ruler).strangers == ("bazar.parts",)
+    behind(alone)
+    assert run(alone, ruler).strangers == ("bazar.parts",)
+
+
+@pytest.mark.parametrize("at_the_head", [True, False])
+def test_column_of_others_is_not_taken_for_the_row(alone: People, at_the_head: bool) -> None:
+    if not at_the_head:
+        behind(alone)
+    ruler = alone.user(name="Ada", plan=Plan.PREMIUM, superuser=True)
+    alone.sql("ALTER TABLE bazar.users ADD r jsonb")
+    alone.sql("""UPDATE bazar.users SET r = '{"name": "Eve", "email": "eve@example.com"}'""")
+
+    assert run(alone, ruler).in_place == at_the_head
+
+    assert alone.sql("SELECT name, email FROM bazar.users") == [{"name": "Ada", "email": ruler.email}]
+
+
+def test_at_the_head_values_of_others_come_back_exactly(alone: People) -> None:
+    ruler = alone.superuser()
+    for statement in (
+        "CREATE TYPE public.pair AS (a numeric, b text)",
+        "CREATE DOMAIN public.few AS int[] CHECK (array_length(VALUE, 1) < 9)",
+        (
+            "ALTER TABLE bazar.users ADD x numeric, ADD p public.pair, ADD f public.few, ADD j jsonb, ADD k json,"
+            " ADD i interval, ADD d float8, ADD t bytea, ADD o int4range, ADD twice int GENERATED ALWAYS AS (1) STORED"
+        ),
+        (
+            "UPDATE bazar.users SET x = 12345678901234567890123456789012345678.1, p = (1.10, 'a,\"b'),"
+            " f = '[3:4]={1,2}',"
+            " j = 'null', k = '{\"a\":  1}', i = '-1 day +2:00', d = 0.1::float8 + 0.2, t = '\\x00ff'"
+        ),
+        "ALTER TABLE bazar.plan_permissions ADD x numeric",
+        "UPDATE bazar.plan_permissions SET x = 12345678901234567890123456789012345678.1",
+    ):
+        alone.sql(statement)
+    rows = (
+        "SELECT (u.*)::text FROM (SELECT id, x, p, f, j, k, i, d, t, o, twice FROM bazar.users) u",
+        "SELECT (p.*)::text FROM bazar.plan_permissions p ORDER BY plan, permission",
+    )
+    before = [alone.sql(query) for query in rows]
+
+    assert run(alone, ruler).in_place
+
+    assert [alone.sql(query) for query in rows] == before
+
+
 def test_marker_operator_and_log_are_kept(alone: People) -> None:
     alone.sql("UPDATE bazar.deployment SET environment = 'tests'")
     kept = ("SELECT * FROM bazar.deployment", "SELECT * FROM bazar.migration_log ORDER BY id")
@@ -234,6 +284,20 @@ def test_rows_that_would_refer_to_nothing_keep_the_tables(alone: People) -> None
     assert alone.sql("SELECT owner_id FROM public.files") == [{"owner_id": ruler.id}]
 
 
+@pytest.mark.parametrize("table", ["users", "organizations"])
+def test_row_of_the_operator_may_not_refer_to_a_deleted_row(alone: People, table: str) -> None:
+    ruler = alone.superuser()
+    other = alone.user().id if table == "users" else alone.org().id
+    alone.sql(f"ALTER TABLE bazar.users ADD of_others uuid REFERENCES bazar.{table}")
+    alone.sql("UPDATE bazar.users SET of_others = %s WHERE id = %s", other, ruler.id)
+    with refused(alone, Conflict, "db.rows_refer") as error:
+        run(alone, ruler)
+    key = "foreign key users_of_others_fkey of bazar.users"
+    assert error.details == {"dependent": key, "rows": 1, "values": [str(other)]}
+    alone.sql("UPDATE bazar.users SET of_others = %s", None if table == "organizations" else ruler.id)
+    assert run(alone, ruler).foreign_keys == (key,)
+
+
 def test_rows_under_a_key_that_was_never_validated_count_only_if_they_referred_to_something(alone: People) -> None:
     ruler, other = alone.superuser(), alone.user()
     alone.sql("CREATE TABLE public.files (owner_id uuid)")
@@ -241,7 +305,7 @@ def test_rows_under_a_key_that_was_never_validated_count_only_if_they_referred_t
     alone.sql("ALTER TABLE public.files ADD CONSTRAINT late FOREIGN KEY (owner_id) REFERENCES bazar.users NOT VALID")
     with refused(alone, Conflict, "db.rows_refer") as error:
         run(alone, ruler)
-    assert error.details["rows"] == 1
+    assert (error.details["rows"], error.details["values"]) == (1, [str(other.id)])
     alone.sql("DELETE FROM public.files WHERE owner_id = %s", other.id)
     run(alone, ruler)
     assert alone.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'late'") == [{"convalidated": False}]
@@ -278,6 +342,28 @@ def test_role_that_owns_the_tables_needs_no_more_rights(plain: People) -> None:
     behind(plain)
     plain.sql("DROP TABLE public.files")
     assert run(plain, ruler).applied
+
+
+def test_key_of_another_role_is_named_with_that_role(plain: People) -> None:
+    ruler, url = plain.superuser(), url_of(plain)
+    role, (owner, _, _) = f"t_{secrets.token_hex(6)}", url.partition("options=")
+    plain.sql("CREATE TABLE public.files (owner_id uuid CONSTRAINT theirs REFERENCES bazar.users)")
+    with psycopg.connect(owner.rstrip("?&"), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role}; CREATE SCHEMA os AUTHORIZATION {role}".encode())
+        try:
+            connection.execute(b"ALTER TABLE public.files SET SCHEMA os")
+            for by in ("the schema", "the table"):
+                if by == "the table":
+                    connection.execute(
+                        f"ALTER TABLE os.files OWNER TO {role}; GRANT USAGE ON SCHEMA os TO PUBLIC".encode()
+                    )
+                with pytest.raises(Conflict) as error:
+                    run(plain, ruler)
+                assert error.value.code == "postgres.privilege"
+                assert "the foreign key theirs of os.files" in error.value.message
+                assert f"let the role {role} run `ALTER TABLE os.files DROP CONSTRAINT theirs`" in error.value.hint
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
 
 
 def test_triggers_and_rules_are_off_meanwhile_and_keep_their_states(alone: People) -> None:
@@ -614,11 +700,76 @@ def test_port_of_a_transaction_pooler_is_refused_before_anything_connects(alone:
 
 def test_superuser_made_meanwhile_stops_a_bootstrap(alone: People) -> None:
     first = alone.user()
-    grant = decide_bootstrap(first.id, first.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(first))
-    assert grant is not None
+    grant = by_bootstrap(first)
     alone.superuser()
     with refused(alone, Conflict, "access.changed"):
         alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
+
+
+DAMAGE = [
+    "DROP VIEW bazar.operators",
+    "DROP TABLE bazar.memberships CASCADE",
+    "DROP TABLE bazar.audit_unsealed CASCADE",
+    "DROP FUNCTION bazar.seal_audit CASCADE",
+]
+
+
+def by_bootstrap(someone: Someone) -> Grant:
+    grant = decide_bootstrap(someone.id, someone.email, RESET, REQUEST_ID, dry_run=False, identity=an_identity(someone))
+    assert grant is not None
+    return grant
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_head_is_made_anew_by_its_superuser(alone: People, damage: str) -> None:
+    ruler = alone.superuser()
+    alone.superuser()
+    schema = dump(url_of(alone), "--schema=bazar", "--schema-only")
+    # Without the view of operators the gate grants by bootstrap.
+    grant = by_bootstrap(ruler) if "audit" not in damage else granted(alone.operator(ruler), RESET)
+    alone.sql(damage)
+
+    alone.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(alone))))
+
+    assert alone.sql("SELECT id, is_superuser FROM bazar.users") == [{"id": ruler.id, "is_superuser": True}]
+    if "seal_audit" not in damage:
+        assert dump(url_of(alone), "--schema=bazar", "--schema-only") == schema
+
+
+def test_what_a_damaged_head_lacks_is_named_where_others_depend_on_it(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users")
+    alone.sql("DROP TABLE bazar.audit_unsealed CASCADE")
+    with refused(alone, Conflict, "db.needed_by_others") as error:
+        run(alone, ruler)
+    assert error.message == (
+        "1 object of others depends on tables that must be dropped, as bazar.audit_unsealed is missing:"
+        " DROP VIEW public.v"
+    )
+    assert "db migrate" not in error.hint
+
+
+@pytest.mark.parametrize("state", ["unknown", "a user", "suspended"])
+def test_missing_view_does_not_let_superuser_email_take_over(alone: People, state: str) -> None:
+    alone.superuser()
+    someone = Someone(uuid.uuid4(), an_address()) if state == "unknown" else alone.user(superuser=state == "suspended")
+    alone.sql("UPDATE bazar.users SET plan = 'premium', state = 'suspended' WHERE id = %s AND is_superuser", someone.id)
+    alone.sql("DROP VIEW bazar.operators")
+    with refused(alone, Conflict, "db.superuser_exists") as error:
+        alone.run_with(by_bootstrap(someone), reset, ResetDatabase(confirm=name_of(url_of(alone))))
+    assert f"{someone.email} is not one" in error.message
+
+
+def test_superusers_that_row_security_hides_stop_a_bootstrap(plain: People) -> None:
+    plain.superuser()
+    plain.sql("DROP VIEW bazar.operators")
+    grant = by_bootstrap(plain.user())
+    plain.sql("ALTER TABLE bazar.users FORCE ROW LEVEL SECURITY")
+    with pytest.raises(Conflict) as error:
+        plain.run_with(grant, reset, ResetDatabase(confirm=name_of(url_of(plain))))
+    assert error.value.code == "postgres.privilege"
+    plain.sql("ALTER TABLE bazar.users NO FORCE ROW LEVEL SECURITY")
+    assert plain.sql("SELECT count(*) AS n FROM bazar.users") == [{"n": 2}]
 
 
 def test_database_must_be_the_one_where_the_operator_was_found(alone: People, fresh_database: Databases) -> None:
@@ -765,7 +916,7 @@ def test_every_object_of_every_revision_is_known(alone: People) -> None:
     with psycopg.connect(url_of(alone)) as connection:
         made = names_made_by(paths(script_location()).values())
         found = owned_objects(connection, made, by_other_files=False)
-    assert (found.foreign, found.lacks_tables) == ((), False)
+    assert (found.foreign, found.missing) == ((), ())
     assert len(found.objects) == 16
 
 

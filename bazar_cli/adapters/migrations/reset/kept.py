@@ -1,22 +1,25 @@
 """Rows that a reset keeps: the marker, the operator, the log of migrations. And facts about what it deletes.
 
-Rows travel as JSON, column by column: a rebuild may find them in the tables of another revision.
+A rebuild carries rows as JSON: it may find them in the tables of another revision, and columns of others go with those.
+At the head rows are carried as Postgres writes them, so that values of others come back exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
+from psycopg.sql import SQL, Identifier, Placeholder
 from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.postgres.row_estimates import estimated_rows
 from bazar_cli.domain.db.migrations import LostTable
-from bazar_cli.domain.db.reset import AuditLog
+from bazar_cli.domain.db.reset import COUNTED_ROWS, AuditLog
 
 _WRITABLE = """
     SELECT attname::text FROM pg_attribute
@@ -26,8 +29,16 @@ _OTHERS = """
     SELECT count(*) FILTER (WHERE is_superuser), count(*) FILTER (WHERE origin = 'created') FROM bazar.users
     WHERE id <> %s
 """
-_COUNTED_ROWS = 10_000
-"""A preview counts at most this many rows of a table, and estimates beyond."""
+_PART_IS_MISSING = (UndefinedTable, UndefinedFunction, UndefinedColumn)
+_EXACT_TEXT = "SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'"
+_SUPERUSER: dict[str, Any] = {
+    "plan": "premium",
+    "state": "active",
+    "is_superuser": True,
+    "pending": None,
+    "lease_owner": None,
+    "lease_until": None,
+}
 Row = Mapping[str, Any]
 
 
@@ -40,22 +51,56 @@ class KeptRows:
     log: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class WrittenRow:
+    """A row that a reset at the head writes."""
+
+    found: str | None
+    """The row that was there, as Postgres writes it; None for a new one."""
+    values: Row
+    """What the reset sets."""
+    defaults: frozenset[str] = frozenset()
+    """Columns that get their defaults instead of what was found."""
+
+
 def read_kept(connection: psycopg.Connection, operator_id: UUID, email: str) -> KeptRows:
     """Read what a rebuild carries over. Raises: psycopg.Error."""
     marker = next(iter(json_rows(connection, "bazar.deployment")), None)
     log = json_rows(connection, "bazar.migration_log", "ORDER BY id")
-    return KeptRows(marker, operator_row(connection, operator_id, email), tuple(log))
-
-
-def operator_row(connection: psycopg.Connection, operator_id: UUID, email: str) -> dict[str, Any]:
-    """Return the operator's row, or a new one, as of a superuser on Premium. Raises: psycopg.Error."""
-    row: dict[str, Any] = {"id": str(operator_id), "email": email, "origin": "adopted"}
+    operator = _new_user(operator_id, email)
     for found in json_rows(connection, "bazar.users", "WHERE id = %s", operator_id):
-        row |= found
-    row |= {"plan": "premium", "state": "active", "is_superuser": True}
-    row |= dict.fromkeys(("pending", "lease_owner", "lease_until"))
-    row.pop("updated_at", None)
-    return row
+        operator |= found
+    operator.pop("updated_at", None)
+    return KeptRows(marker, operator | _SUPERUSER, tuple(log))
+
+
+def operator_row(connection: psycopg.Connection, operator_id: UUID, email: str) -> WrittenRow:
+    """Return the operator's row, or a new one, as of a superuser on Premium. Raises: psycopg.Error."""
+    found = row_texts(connection, "bazar.users", ("id",), "WHERE t.id = %s", operator_id).get((str(operator_id),))
+    values = _SUPERUSER if found is not None else {**_new_user(operator_id, email), **_SUPERUSER}
+    return WrittenRow(found, values, frozenset({"updated_at"}))
+
+
+def row_texts(
+    connection: psycopg.Connection, table: str, key: tuple[str, ...], rest: str = "", *values: object
+) -> dict[tuple[str, ...], str]:
+    """Return the rows of a table at the head as Postgres writes them, by their keys. Raises: psycopg.Error."""
+    connection.execute(_EXACT_TEXT)
+    keys = ", ".join(f"t.{column}::text" for column in key)
+    query = f"SELECT {keys}, (t.*)::text FROM ONLY {table} t {rest}"  # noqa: S608 - constants
+    return {row[:-1]: row[-1] for row in connection.execute(query.encode(), values or None).fetchall()}
+
+
+def write_row(connection: psycopg.Connection, table: str, row: WrittenRow) -> None:
+    """Insert a row into a table at the head. Raises: psycopg.Error."""
+    columns = sorted(row.values if row.found is None else _writable(connection, table) - row.defaults)
+    place = Identifier(*table.split("."))
+    statement = SQL("INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {2} FROM (SELECT %(found)s::{0} AS x) AS k")
+    names = SQL(", ").join(map(Identifier, columns))
+    values = SQL(", ").join(
+        Placeholder(c) if c in row.values else SQL("(k.x).{}").format(Identifier(c)) for c in columns
+    )
+    connection.execute(statement.format(place, names, values), {**row.values, "found": row.found})
 
 
 def write_kept(connection: psycopg.Connection, kept: KeptRows) -> None:
@@ -80,15 +125,17 @@ def deployment_id(connection: psycopg.Connection) -> UUID | None:
 def audit_log(connection: psycopg.Connection, *, sealing: bool) -> AuditLog | None:
     """Return the length and the last hash of the audit log; with `sealing` all events get into a seal before.
 
-    Raises: psycopg.Error.
+    Where a part that seals is missing, the last seal that is there counts. Raises: psycopg.Error.
     """
     if not _is_there(connection, "bazar.audit_events"):
         return None
     events = connection.execute("SELECT count(*) FROM bazar.audit_events").fetchall()[0][0]
     last = None
     if _is_there(connection, "bazar.audit_seals"):
-        if sealing and connection.execute("SELECT to_regprocedure('bazar.seal_audit(integer)')").fetchall()[0][0]:
-            connection.execute("SELECT bazar.seal_audit(NULL)")
+        if sealing:
+            # Only the outer block commits.
+            with suppress(*_PART_IS_MISSING), connection.transaction():
+                connection.execute("SELECT bazar.seal_audit(NULL)")
         last = connection.execute(
             "SELECT encode(hash, 'hex') FROM bazar.audit_seals ORDER BY position DESC LIMIT 1"
         ).fetchone()
@@ -121,9 +168,9 @@ def about_rows(connection: psycopg.Connection, tables: Iterable[str]) -> tuple[L
     """
     found: list[LostTable] = []
     for table in estimated_rows(connection, tables):
-        query = f"SELECT count(*) FROM (SELECT FROM ONLY {table.name} LIMIT {_COUNTED_ROWS}) AS r"  # noqa: S608
+        query = f"SELECT count(*) FROM (SELECT FROM ONLY {table.name} LIMIT {COUNTED_ROWS}) AS r"  # noqa: S608
         count = int(connection.execute(query.encode()).fetchall()[0][0])
-        found.append(LostTable(table.name, max(count, table.rows) if count == _COUNTED_ROWS else count))
+        found.append(LostTable(table.name, max(count, table.rows) if count == COUNTED_ROWS else count))
     return tuple(found)
 
 
@@ -131,7 +178,8 @@ def json_rows(connection: psycopg.Connection, table: str, rest: str = "", *value
     """Return rows as JSON has them, none where the table is missing. `rest` ends the query. Raises: psycopg.Error."""
     if not _is_there(connection, table):
         return []
-    query = f"SELECT to_jsonb(r) FROM ONLY {table} r {rest}"  # noqa: S608 - constants
+    # `r.*` is the row; a column of others that is named `r` would be what a bare `r` means.
+    query = f"SELECT to_jsonb(r.*) FROM ONLY {table} r {rest}"  # noqa: S608 - constants
     return [row[0] for row in connection.execute(query.encode(), values or None).fetchall()]
 
 
@@ -152,6 +200,10 @@ def _replace(connection: psycopg.Connection, table: str, row: Row) -> None:
     changes = SQL(", ").join(SQL("{0} = r.{0}").format(Identifier(column)) for column in row if column in writable)
     statement = SQL("UPDATE {0} SET {1} FROM jsonb_populate_record(NULL::{0}, %s) AS r").format(place, changes)
     connection.execute(statement, (Jsonb(dict(row)),))
+
+
+def _new_user(user_id: UUID, email: str) -> dict[str, Any]:
+    return {"id": str(user_id), "email": email, "origin": "adopted"}
 
 
 def _writable(connection: psycopg.Connection, table: str) -> frozenset[str]:

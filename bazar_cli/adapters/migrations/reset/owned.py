@@ -37,6 +37,7 @@ _CREATE = re.compile(
 _TABLES = {"TABLE", "FOREIGN TABLE"}
 _VIEWS = {"VIEW", "MATERIALIZED VIEW"}
 # Without the parts of other objects: sequences of columns, types of rows, arrays, and what an extension made.
+# A partitioned table depends on itself.
 _IN_SCHEMA = """
     WITH objects (class, oid, kind, name, shown, owner, command) AS (
         SELECT 'pg_class'::regclass, c.oid, 'relation', c.relname::text, c.oid::regclass::text, c.relowner,
@@ -57,7 +58,7 @@ _IN_SCHEMA = """
     SELECT oid, kind, name, shown, command,
            owner = (SELECT relowner FROM pg_class WHERE oid = to_regclass('bazar.alembic_version')) AS by_migrator
     FROM objects o
-    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
+    WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.refobjid <> o.oid
                       AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND o.command = 'SEQUENCE'))
     ORDER BY shown
 """
@@ -84,8 +85,8 @@ class OwnedObjects:
     unknown: tuple[SchemaObject, ...]
     """Of `objects`, those that no revision file makes."""
     foreign: tuple[SchemaObject, ...]
-    lacks_tables: bool
-    """Whether a table of the models, or the view of operators, is missing."""
+    missing: tuple[str, ...]
+    """Tables of the models that are not there, and the view of operators; at the head somebody dropped them."""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -133,4 +134,5 @@ def owned_objects(
             unknown.append(found)
         else:
             foreign.append(found)
-    return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), bool(missing))
+    names = tuple(f"bazar.{name}" for name in sorted(missing))
+    return OwnedObjects(tuple(objects), tuple(unknown), tuple(foreign), names)

@@ -70,8 +70,8 @@ class Resetter(Migrator):
         A revision that runs without a transaction, and those after it, follow as `migrate` runs them.
         Parameters: `checks` raise what forbids the reset; `delete` gets what stamps the identities and returns how many
         it deleted. Before it is called, all the rest is tried once and rolled back.
-        Raises: Conflict `db.needed_by_others`, `db.rows_refer`, `db.revision_failed`, `access.changed`; UsageError
-        `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
+        Raises: Conflict `db.needed_by_others`, `db.rows_refer`, `db.revision_failed`, `db.superuser_exists`,
+        `access.changed`; UsageError `db.revision_form`; BackendUnavailable `postgres.busy`; as `migrating`.
         """
         revisions, later = self._split_revisions()
         deleted: int | None = None
@@ -193,7 +193,7 @@ class Resetter(Migrator):
         exactly: bool,
     ) -> ResetPlan:
         """Return the plan; with `exactly` all rows are counted, and all audit events are sealed first."""
-        in_place = status.current == status.head and disagreement(status) is None and not owned.lacks_tables
+        in_place = status.current == status.head and disagreement(status) is None and not owned.missing
         tables = emptied_tables(owned) if in_place else owned.tables
         superusers, created = kept.other_users(connection, grant.operator.id)
         return ResetPlan(
@@ -201,6 +201,7 @@ class Resetter(Migrator):
             current=status.current,
             head=status.head,
             in_place=in_place,
+            missing=owned.missing if status.current == status.head else (),
             pending=() if in_place else self._revisions,
             audit=kept.audit_log(connection, sealing=exactly),
             tables=(kept.counted_rows if exactly else kept.about_rows)(connection, tables),
