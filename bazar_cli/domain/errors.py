@@ -140,7 +140,7 @@ class BackendUnavailable(BazarError):
         if limit is not None:
             self.details |= limit.details
             if limit.advice not in hint:
-                limited = f"Supabase Auth limits how often it is asked: {limit.advice}"
+                limited = f"Supabase Auth has reached a rate limit: {limit.advice}"
                 self.hint = f"{hint}. {limited}" if hint else limited
 
 

@@ -31,7 +31,7 @@ _BUSY = {
     "40P01": "it and another session waited for each other (a deadlock)",
     "40001": "another session changed the same rows",
 }
-_WHO_HOLDS_IT = "; `bazar db locks` shows the sessions that hold locks; where it waits too, read pg_locks in psql"
+_WHO_HOLDS_IT = "; `bazar db locks` shows the sessions that hold locks. If it waits too, read pg_locks in psql"
 _UNREADABLE = "an unreadable database URL"
 _OF_POOLERS = ("08", "28", "XX")
 """Classes under which poolers send their own texts, also on a connection that is open."""

@@ -72,6 +72,6 @@ def enum_value(kind: type[Member], value: str, column: str) -> Member:
         raise Conflict(
             "db.unknown_value",
             f"bazar.{column} holds {value!r}, and this release knows only {known}",
-            hint="take the release of bazar that wrote it; else let the owner of the table correct it there",
+            hint="use the release of bazar that wrote it, or let the owner of the table correct the value",
             details={"column": column, "value": value},
         ) from None

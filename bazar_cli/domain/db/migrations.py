@@ -113,7 +113,7 @@ class ReadOnly:
         if self.standby:
             return f"let {variable} lead to the primary: name all servers, with target_session_attrs=read-write"
         undo = f"`{self.undo}`" if self.undo else "take it back where it was set"
-        return f"Supabase sets it when the disk is almost full: get room; else, or once there is room: {undo}"
+        return f"Supabase sets it when the disk is almost full: free space first. Then, or for another cause: {undo}"
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def session(identities: Identities, backends: Backends) -> Check:
         unconfirmed = "; Supabase Auth does not say whether the session still holds"
     operator = describe_operator(backends, identity)
     if operator is None:
-        remedy = "run `bazar db migrate` where the database is new, else ask a superuser to take you in"
-        return Check("session", Health.WARNING, f"{identity.email} is no user of this Bazar", remedy)
+        remedy = "run `bazar db migrate` if the database is new, or ask a superuser to create your user"
+        return Check("session", Health.WARNING, f"{identity.email} is not a user of this Bazar", remedy)
     if not operator.is_active:
         what = "being deleted" if operator.pending is Pending.DELETE else "suspended"
         remedy = f"ask {operator.restored_by} to restore you"
@@ -150,7 +150,7 @@ def clock(auth: float | None, database: DatabaseProbe | None) -> Check:
     if not parts:
         return skipped(("clock",), "neither system says what time it is")[0]
     measured = f"this machine's clock is {' and '.join(parts)}"
-    limits = f"warned of from {_SKEW_SECONDS:.0f} s on; sessions bear {SKEW_SECONDS} s against Supabase Auth"
+    limits = f"a warning from {_SKEW_SECONDS:.0f} s on; sessions work up to {SKEW_SECONDS} s from Supabase Auth"
     if auth is not None and abs(auth) > SKEW_SECONDS:
         return Check("clock", Health.FAILED, f"{measured}: tokens are refused ({limits})", "set the clock (NTP)")
     if auth is not None and abs(auth) > _SKEW_SECONDS:

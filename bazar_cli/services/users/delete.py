@@ -105,7 +105,7 @@ class _Deletion(Operation):
         self.systems.admin.delete(self.claim.id)
 
     def refused(self, refusal: IdentityRefused) -> Conflict:
-        hint = "mend the cause and run the same command again, or check the key with `bazar doctor`"
+        hint = "correct the cause and run the same command again, or check the key with `bazar doctor`"
         return self.call_refused("users.delete_refused", "delete", refusal, hint)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:

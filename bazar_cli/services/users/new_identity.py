@@ -168,7 +168,7 @@ class Creation(NewUser):
                 is_user = users.is_there(connection, owner.id)
                 user = users.find(connection, grant.reach, str(owner.id)) if is_user else None
             if not is_user:
-                message = f"{email} has an identity at Supabase that is no user of this Bazar"
+                message = f"{email} has an identity at Supabase that is not a user of this Bazar"
                 adopt = command_line("users adopt", email)
                 hint = f"use another address, or let a superuser take the identity in: `{adopt}`"
             elif user is not None:
@@ -217,7 +217,7 @@ class _Invitation(Operation):
     def refused(self, refusal: IdentityRefused) -> BazarError:
         if refusal.code == "email_exists" and self.identity is None:
             return self.creation.address_taken(None)
-        hint = "mend the cause, often the project's mail settings, and run the same command again, or delete the user"
+        hint = "correct the cause, often the mail settings of the project, then run it again; or delete the user"
         return self.call_refused("users.invite_refused", "invite", refusal, hint)
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:

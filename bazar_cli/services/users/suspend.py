@@ -237,7 +237,7 @@ class _Ban(Operation):
         return False  # the call answers with the identity
 
     def refused(self, refusal: IdentityRefused) -> Conflict:
-        hint = "mend the cause and run the same command again, or check the key with `bazar doctor`"
+        hint = "correct the cause and run the same command again, or check the key with `bazar doctor`"
         return self.call_refused("users.ban_refused", self.verb, refusal, hint)
 
     def lost(self, row: User | None, /) -> None:

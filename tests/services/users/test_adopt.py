@@ -25,7 +25,7 @@ USER = r"/admin/users/[0-9a-f-]{36}"
 
 
 def stranger(people: People, *, confirmed: bool = True, **metadata: object) -> Someone:
-    """An identity that is no user of this Bazar."""
+    """An identity that is not a user of this Bazar."""
     someone = Someone(uuid.uuid4(), an_address("stranger"))
     people.identity(someone, confirmed=confirmed, app_metadata=metadata)
     return someone

@@ -41,7 +41,7 @@ def admin_of(people: People, org: Org, role: Role = Role.ADMIN) -> Someone:
 
 
 def stranger_at_supabase(people: People, unique_email: Emails) -> Someone:
-    """An identity that is no user of this Bazar."""
+    """An identity that is not a user of this Bazar."""
     stranger = Someone(uuid.uuid4(), unique_email("stranger"))
     people.identity(stranger)
     return stranger
