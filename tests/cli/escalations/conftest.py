@@ -34,9 +34,10 @@ class Attack:
         self, bazar: Bazar, *words: str, ends: tuple[int, str], denials: int | None = None, stdin: str = ""
     ) -> Done:
         """Run it; it must end as `ends`, and leave only its denials: by default one for exit code 5."""
-        before = self.people.everything()
+        [last] = self.people.sql("SELECT coalesce(max(seq), 0) AS seq FROM bazar.audit_events")
+        before = self.people.everything(events_after=last["seq"])
         done = bazar(*words, *JSON, stdin=stdin)
-        after = self.people.everything()
+        after = self.people.everything(events_after=last["seq"])
         assert done.out == ""
         assert (done.code, done.error["code"]) == ends, done.err
         expected = denials if denials is not None else int(done.code == 5 and "--dry-run" not in words)
