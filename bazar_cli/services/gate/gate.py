@@ -13,7 +13,6 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
 from bazar_cli.domain.authz.spec import Access, Denial, Grant, Operator, Spec
-from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
 from bazar_cli.domain.errors import (
     BackendUnavailable,
     Conflict,
@@ -302,6 +301,8 @@ def _no_database(backends: Backends) -> Conflict:
 
 
 def _not_migrated() -> Conflict:
+    from bazar_cli.domain.db.migrations import CHANGED_BY_HAND
+
     return Conflict(
         "db.not_migrated",
         "the database has no bazar tables yet, or its view bazar.operators is gone",

@@ -11,7 +11,6 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
-from bazar_cli.services.users import change_email, leases
 from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
 
 if TYPE_CHECKING:
@@ -75,9 +74,12 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes, users
+    from bazar_cli.services.users import leases
 
     grant.demand(use_cases.UPDATE)
     if request.email is not None:
+        from bazar_cli.services.users import change_email
+
         return change_email.change(backends, grant, request, request.email)
     name = checked_name(request.name)
 
