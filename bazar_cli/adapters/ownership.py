@@ -211,7 +211,7 @@ def _open_in(folder: int, path: Path, flags: int) -> int:
 
 
 def _is_private_group(gid: int, uid: int) -> bool:
-    """Whether only this user is in a group: it is their primary group, has their name and no other member.
+    """Return whether a group holds only this user: it is their primary group, has their name, and no other member.
 
     Root's group does not count: on some systems, such as OpenShift, every user is in it.
     """

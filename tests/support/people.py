@@ -11,7 +11,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from psycopg.rows import dict_row
 
 from bazar_cli.adapters.postgres.gate import load_operator
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
+from bazar_cli.domain.audit import AuditEvent, Outcome
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import decide
 from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Spec
@@ -79,6 +80,26 @@ def an_address(name: str = "user") -> str:
 def an_org(slug: str = "acme") -> Org:
     """Make an organization that is stored nowhere."""
     return Org(uuid.uuid4(), slug)
+
+
+def an_event(**values: Any) -> AuditEvent:
+    """Make an audit event of a change that was done."""
+    made = AuditEvent(
+        id=uuid.uuid4(),
+        occurred_at=datetime.now(timezone.utc),
+        operator_id=uuid.uuid4(),
+        operator_email="ruler@example.com",
+        action="users.update",
+        outcome=Outcome.DONE,
+        target_type="user",
+        target_id=str(uuid.uuid4()),
+        organization_id=None,
+        before=None,
+        after=None,
+        reason="because",
+        request_id="r",
+    )
+    return replace(made, **values)
 
 
 def an_operator(

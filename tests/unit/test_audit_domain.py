@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 import pytest
 
 from bazar_cli.domain.audit import (
-    AuditEvent,
     Break,
     Finding,
     Outcome,
@@ -23,26 +20,12 @@ from bazar_cli.domain.audit import (
 )
 from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import UsageError
-from tests.support.people import an_operator, an_org
+from tests.support.people import an_event, an_operator, an_org
 
 ACME, BETA = an_org(), an_org("beta")
 OPERATOR = an_operator({ACME: Role.ADMIN})
 OWN, FOREIGN = str(ACME.id), str(BETA.id)
-EVENT = AuditEvent(
-    id=uuid.uuid4(),
-    occurred_at=datetime(2026, 11, 30, tzinfo=timezone.utc),
-    operator_id=uuid.uuid4(),
-    operator_email="someone@example.com",
-    action="users.update",
-    outcome=Outcome.DONE,
-    target_type="user",
-    target_id=str(uuid.uuid4()),
-    organization_id=None,
-    before=None,
-    after=None,
-    reason="why",
-    request_id="r-1",
-)
+EVENT = an_event(reason="why")
 
 
 def seen(values: dict[str, Any], **event: Any) -> Any:

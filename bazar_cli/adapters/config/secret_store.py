@@ -33,7 +33,7 @@ class SecretStore:
 
     @property
     def can_keep(self) -> bool:
-        """Whether secrets can be stored: not for a user without a home."""
+        """Return whether secrets can be stored; a user without a home folder has no place for them."""
         return self._folder is not None
 
     def where(self, name: str) -> Path | str:

@@ -35,7 +35,7 @@ class SystemKeyring:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> SystemKeyring | None:
-        """Return the keyring; None where there is none, or one that stores nothing.
+        """Return the keyring; None if the system has no keyring that stores secrets.
 
         The library takes 128-250 ms to import, so it is loaded only where a keyring can exist.
         Raises: BackendUnavailable `keyring.unavailable` for a back end that cannot be loaded.

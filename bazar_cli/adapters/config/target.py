@@ -141,7 +141,7 @@ def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
 
 
 def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
-    """Return the variables of a default env file; None where there is none, or it belongs to another program.
+    """Return the variables of a default env file; None if it does not exist or belongs to another program.
 
     A folder, a pipe, and a file that this user cannot see do not count. A link is followed, to see whether the file
     belongs to another program.

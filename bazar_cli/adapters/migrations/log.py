@@ -144,7 +144,7 @@ def _named(revisions: Iterable[str]) -> str | None:
 
 
 def _has_log(ctx: Any, step: Any) -> bool:
-    """Whether the table exists after this step. For a script the revisions tell, as there is no database."""
+    """Return whether the table exists after this step. A script has no database, so its revisions decide."""
     if not ctx.as_sql:
         return ctx.connection.execute(text(f"SELECT to_regclass('{SCHEMA}.{_LOG.name}')")).scalar_one() is not None
     lineage = step.revision_map.iterate_revisions(step.destination_revision_ids, "base", inclusive=True)

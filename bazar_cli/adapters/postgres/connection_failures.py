@@ -13,7 +13,7 @@ from bazar_cli.adapters.postgres.diagnostics import Diagnostics
 
 
 class Cause(Enum):
-    """What keeps a command out."""
+    """Why a connection failed."""
 
     PASSES = auto()
     """The server or the pooler is busy, starting or ending."""

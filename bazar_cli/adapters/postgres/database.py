@@ -31,7 +31,7 @@ _PARTLY_DONE = "a part of it is done already: run the same command again, and it
 
 
 class Connections(Protocol):
-    """Where transactions get their connections: `psycopg_pool.ConnectionPool`, made with OPTIONS, has this method."""
+    """A source of connections for transactions, such as a `psycopg_pool.ConnectionPool` made with OPTIONS."""
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Lend a connection for one transaction."""
@@ -152,7 +152,7 @@ def _roll_back(connection: Connection) -> None:
 
 
 def _ended_while_idle(connection: Connection) -> bool:
-    """Whether the server sent something between two transactions: nearly always, that it ended the session.
+    """Return whether the server sent data between two transactions. Nearly always it says that the session ended.
 
     A command waits seconds for Supabase between two transactions. A session that ended meanwhile lost nothing, so
     another one goes on. A look at the socket costs no round trip.

@@ -1,4 +1,4 @@
-"""What `db seed` looks up in Postgres before it writes: users that it wants and that exist, and ids that are taken."""
+"""Queries that `db seed` runs before it writes: the wanted users that exist, and the ids that are taken."""
 
 from __future__ import annotations
 

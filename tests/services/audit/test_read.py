@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ from bazar_cli.domain.users import users as user_cases
 from bazar_cli.domain.users.users import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends
-from tests.support.people import REQUEST_ID, Org, People, Someone, an_identity, an_operator, granted
+from tests.support.people import REQUEST_ID, Org, People, Someone, an_event, an_identity, an_operator, granted
 
 
 def record(people: People, operator: Someone, change: log.Change) -> None:
@@ -171,25 +170,6 @@ SHAPES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
         {"user": {"organizations": {}}, "list": [{}]},
     ),
 }
-
-
-def an_event(**values: Any) -> AuditEvent:
-    made = AuditEvent(
-        id=uuid.uuid4(),
-        occurred_at=datetime.now(timezone.utc),
-        operator_id=uuid.uuid4(),
-        operator_email="ruler@example.com",
-        action="users.update",
-        outcome=Outcome.DONE,
-        target_type="user",
-        target_id=str(uuid.uuid4()),
-        organization_id=None,
-        before=None,
-        after=None,
-        reason="because",
-        request_id="r",
-    )
-    return replace(made, **values)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -616,19 +616,24 @@ def test_local_definitions_under_inherited_ones_are_named_in_a_second_round(alon
     assert run(alone, ruler).current == HEAD
 
 
+def after_preview(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something right after the reset was planned, before it takes locks."""
+    looked = resetter.Resetter.preview
+
+    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
+        plan = looked(self, grant, status)
+        act()
+        return plan
+
+    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+
+
 def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
     alone: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ruler = alone.superuser()
     behind(alone)
-    looked = resetter.Resetter.preview
-
-    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
-        plan = looked(self, grant, status)
-        alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users")
-        return plan
-
-    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+    after_preview(monkeypatch, lambda: alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users"))
     with pytest.raises(Conflict) as error:
         run(alone, ruler)
     assert error.value.details == {"dependents": ["DROP VIEW public.v"]}
@@ -640,17 +645,9 @@ def test_tables_that_the_operator_saw_emptied_are_not_dropped(
     alone: People, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     ruler = alone.superuser()
-    looked = resetter.Resetter.preview
-
-    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
-        plan = looked(self, grant, status)
-        if change == "revision":
-            behind(alone)
-        else:
-            alone.sql("DROP VIEW bazar.operators")
-        return plan
-
-    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+    after_preview(
+        monkeypatch, lambda: behind(alone) if change == "revision" else alone.sql("DROP VIEW bazar.operators")
+    )
     with pytest.raises(Conflict) as error:
         run(alone, ruler)
     assert error.value.code == "db.moved"
@@ -789,14 +786,7 @@ def _row(people: People, someone: Someone) -> Jsonb:
 
 def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
     ruler = alone.superuser()
-    looked = resetter.Resetter.preview
-
-    def preview(self: resetter.Resetter, grant: Grant, status: MigrationStatus) -> ResetPlan:
-        plan = looked(self, grant, status)
-        alone.sql("UPDATE bazar.deployment SET protected = true")
-        return plan
-
-    monkeypatch.setattr(resetter.Resetter, "preview", preview)
+    after_preview(monkeypatch, lambda: alone.sql("UPDATE bazar.deployment SET protected = true"))
     with pytest.raises(Refused) as error:
         run(alone, ruler)
     assert error.value.code == "db.protected"

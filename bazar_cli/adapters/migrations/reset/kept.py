@@ -58,7 +58,7 @@ class WrittenRow:
     found: str | None
     """The row that was there, as Postgres writes it; None for a new one."""
     values: Row
-    """What the reset sets."""
+    """Values that the reset sets, by column."""
     defaults: frozenset[str] = frozenset()
     """Columns that get their defaults instead of what was found."""
 

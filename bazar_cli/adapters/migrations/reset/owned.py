@@ -79,7 +79,7 @@ class SchemaObject:
 
 @dataclass(frozen=True)
 class OwnedObjects:
-    """What the schema `bazar` holds: bazar's objects, and those of others."""
+    """The objects in the schema `bazar`: bazar's own, and those of others."""
 
     objects: tuple[SchemaObject, ...]
     unknown: tuple[SchemaObject, ...]

@@ -37,7 +37,7 @@ _LOCAL_PATH = "SET LOCAL search_path = pg_catalog"
 
 @dataclass(frozen=True)
 class Checks:
-    """What may forbid a reset; asked again with the tables locked."""
+    """The checks that can forbid a reset; they run again with the tables locked."""
 
     status: Callable[[MigrationStatus], None]
     plan: Callable[[ResetPlan], None]
