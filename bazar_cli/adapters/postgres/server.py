@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.adapters.postgres.connections import (
     MAINTENANCE,
     Connection,
@@ -27,6 +28,8 @@ from bazar_cli.domain.db.migrations import Marker
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
 if TYPE_CHECKING:
+    from psycopg.rows import TupleRow
+
     from bazar_cli.domain.target import Target
 
 _EXISTS = frozenset({"42P04", "23505"})
@@ -105,14 +108,23 @@ class Server:
             refuse_read_only(connection, self._target)
 
     def sessions(self) -> tuple[Session, ...]:
-        """Return the sessions in the database, without the server's own workers."""
+        """Return the sessions in the database, without the server's own workers.
+
+        A client that has closed its connection is listed until its session has ended, so sessions get a second to end.
+        """
+        found: list[TupleRow] = []
         with self._maintenance() as connection:
-            rows = connection.execute(
-                "SELECT pid, application_name, usename FROM pg_stat_activity"
-                " WHERE datname = %s AND backend_type = 'client backend' ORDER BY pid",
-                (self.database,),
-            ).fetchall()
-        return tuple(Session(row[0], row[1] or "no name", row[2] or "unknown") for row in rows)
+
+            def is_empty() -> bool:
+                found[:] = connection.execute(
+                    "SELECT pid, application_name, usename FROM pg_stat_activity"
+                    " WHERE datname = %s AND backend_type = 'client backend' ORDER BY pid",
+                    (self.database,),
+                ).fetchall()
+                return not found
+
+            poll(is_empty, seconds=1, pause=0.05)
+        return tuple(Session(row[0], row[1] or "no name", row[2] or "unknown") for row in found)
 
     def drop(self) -> None:
         """Drop the database, if it still exists.

@@ -91,6 +91,16 @@ def test_connected_sessions_are_named_and_stop_a_drop(fresh_database: Databases,
     assert exists(postgres_url, name)
 
 
+def test_session_that_is_ending_does_not_stop_a_drop(fresh_database: Databases, postgres_url: str) -> None:
+    """A session is listed for some milliseconds after its client has closed the connection."""
+    target = target_of(fresh_database(migrated=True))
+    name = Server(target).database
+    with psycopg.connect(target.database_url.reveal(), options="-c idle_session_timeout=200ms"):
+        assert Server(target).sessions() == ()
+        assert dropped(target, name) == name
+    assert not exists(postgres_url, name)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
