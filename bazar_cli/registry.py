@@ -59,6 +59,7 @@ TREE = Group(
                         "create": "Create a user in Postgres and Supabase Auth",
                         "delete": "Delete a user from both systems",
                         "demote": "Remove the superuser flag of a user",
+                        "export": "Write all users to a file or pipe",
                         "get": "Show one user",
                         "list": "List users",
                         "me": "Show your own user",
@@ -88,6 +89,7 @@ TREE = Group(
                     {
                         "create": "Create an organization",
                         "delete": "Delete an organization",
+                        "export": "Write all organizations to a file or pipe",
                         "get": "Show one organization",
                         "list": "List organizations",
                     },

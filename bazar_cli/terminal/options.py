@@ -8,8 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from typer import Option
+from typer import Argument, Option
 
+from bazar_cli.domain.texts import Verbatim
 from bazar_cli.terminal.output import Format
 
 
@@ -28,6 +29,11 @@ StatementTimeout: TypeAlias = Annotated[
     Option("--statement-timeout", help="seconds a statement may take (default: no limit)", metavar="S"),
 ]
 """The option of commands that migrate or roll back."""
+ExportFile: TypeAlias = Annotated[
+    Verbatim | None, Argument(help="new file, readable only by you (default: standard output)")
+]
+Overwrite: TypeAlias = Annotated[bool, Option("--overwrite", help="replace FILE if it exists")]
+"""What every export takes."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,11 @@ from bazar_cli.domain.texts import BYTE_ORDER_MARK, Verbatim
 from tests.support.tree import ALL, command, kind_of
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
-VERBATIM = {("audit export", "file"), ("db seed", "file"), ("local start", "database_url")}
+VERBATIM = {
+    *((f"{noun} export", "file") for noun in ("audit", "orgs", "users")),
+    ("db seed", "file"),
+    ("local start", "database_url"),
+}
 """What is no text, though it may be something else than a path: `-` for a pipe, a URL with a password."""
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from typer import Argument, Option
-
 from bazar_cli.domain.audit import EXPORT, AuditEvent
-from bazar_cli.domain.texts import Verbatim
 from bazar_cli.services.audit import read
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.event_filters import EventOptions
+from bazar_cli.terminal.options import ExportFile, Overwrite
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.audit import EVENT
 
@@ -26,8 +22,8 @@ from bazar_cli.terminal.views.audit import EVENT
 def run(
     run: Run[AuditEvent],
     which: EventOptions,
-    file: Annotated[Verbatim | None, Argument(help="new file, readable only by you (default: standard output)")] = None,
-    overwrite: Annotated[bool, Option("--overwrite", help="replace FILE if it exists")] = False,
+    file: ExportFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write all events that you can see, oldest first.
 

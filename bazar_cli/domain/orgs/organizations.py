@@ -25,6 +25,7 @@ CREATE = requires(
     fields={"owner": FieldRule(platform=True)},
 )
 LIST = requires("orgs.list", Permission.ORGS_READ, scope=Scope.REACH)
+EXPORT = requires("orgs.export", Permission.ORGS_READ, scope=Scope.REACH)
 GET = requires("orgs.get", Permission.ORGS_READ, scope=Scope.REACH)
 UPDATE = requires("orgs.update", Permission.ORGS_UPDATE, scope=Scope.ROW, writes=True)
 DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes=True)

@@ -30,6 +30,7 @@ CREATE = requires(
     },
 )
 LIST = requires("users.list", Permission.USERS_READ, scope=Scope.REACH)
+EXPORT = requires("users.export", Permission.USERS_READ, scope=Scope.REACH)
 GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
 ME = signed_in("users.me")
 UPDATE = requires(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
@@ -91,6 +92,16 @@ def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> P
     checked_limit(request.limit)
     with backends.database().read(grant) as connection:
         return organizations.page(connection, grant.reach, request)
+
+
+def export(backends: Backends, grant: Grant, _request: None = None) -> Iterator[Page[Organization]]:
+    """Yield all organizations that the operator can see, the oldest first, some at a time."""
+    from bazar_cli.adapters.postgres.orgs import organizations
+
+    grant.demand(use_cases.EXPORT)
+    with backends.database().read(grant) as connection:
+        for batch in organizations.stream(connection, grant.reach):
+            yield Page(batch, None)
 
 
 def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organization:

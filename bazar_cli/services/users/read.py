@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
@@ -36,6 +37,16 @@ def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User
                 raise organization_not_found(request.organization)
             organization_id = found.id
         return users.page(connection, grant.reach, request, organization_id)
+
+
+def export(backends: Backends, grant: Grant, _request: None = None) -> Iterator[Page[User]]:
+    """Yield all users that the operator can see, the oldest first, some at a time."""
+    from bazar_cli.adapters.postgres.users import users
+
+    grant.demand(use_cases.EXPORT)
+    with backends.database().read(grant) as connection:
+        for batch in users.stream(connection, grant.reach):
+            yield Page(batch, None)
 
 
 def get(backends: Backends, grant: Grant, request: GetUser) -> User:

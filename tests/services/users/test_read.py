@@ -16,8 +16,9 @@ from bazar_cli.domain.entities import Membership, Pending, Plan, Role, User, Use
 from bazar_cli.domain.errors import Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import GetUser, ListUsers, UpdateUser, UserSort
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read as users
-from tests.support.people import Org, People, Someone, granted
+from tests.support.people import REQUEST_ID, Org, People, Someone, granted
 from tests.support.waiting import until_waiting
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -39,6 +40,18 @@ def listed(people: People, operator: Someone, request: ListUsers) -> list[User]:
             return found
         assert len(page.items) == request.limit
         request = replace(request, cursor=page.next_cursor)
+
+
+def test_an_export_holds_some_of_the_users_at_a_time(alone: People) -> None:
+    ruler = alone.superuser()
+    alone.sql(
+        "INSERT INTO bazar.users (id, email) SELECT gen_random_uuid(), 'crowd' || n || '@example.com'"
+        " FROM generate_series(1, 2500) AS n"
+    )
+    with Backends(alone.target, REQUEST_ID) as backends:
+        grant = granted(alone.operator(ruler), use_cases.EXPORT)
+        sizes = [len(page.items) for page in users.export(backends, grant)]
+    assert (sum(sizes), max(sizes)) == (2501, 1000)
 
 
 def emails(found: list[User]) -> set[str]:

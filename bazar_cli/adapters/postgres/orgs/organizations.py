@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.orgs import memberships
-from bazar_cli.adapters.postgres.rows import fetch_all, fetch_one, fetch_value, fetch_values
+from bazar_cli.adapters.postgres.rows import fetch_all, fetch_batches, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.orgs.organizations import ListOrganizations, slugs_like
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ORDER = "organizations"
 """Another name than that of a list of users, whose cursor is not valid here."""
+_BATCH = 1000
+"""Organizations that an export holds in memory."""
 _SLUG_INDEX = "organizations_slug_key"
 _COLUMNS = """
     SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
@@ -99,6 +101,13 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
         return Page(organizations, None)
     last = organizations[-1]
     return Page(organizations, encode(Position(_ORDER, last.created_at, last.id)))
+
+
+def stream(connection: Connection, reach: Reach) -> Iterator[tuple[Organization, ...]]:
+    """Yield all organizations within reach, the oldest first, through a cursor of the server."""
+    where, values = _within_reach(reach)
+    query = f"{_COLUMNS} WHERE {where} ORDER BY o.created_at, o.id"
+    yield from map(tuple, fetch_batches(connection, Organization, query, values, batch=_BATCH))
 
 
 def insert(

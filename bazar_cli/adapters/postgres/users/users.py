@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
-from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_one, fetch_value, fetch_values
+from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_batches, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Membership, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.page import Page
@@ -68,6 +68,8 @@ _OWNED_ALONE = """
 """
 _FEW = 5_000
 """Below this many members, sorting all of them is faster than a scan of a million users in order."""
+_BATCH = 1000
+"""Users that an export holds in memory."""
 _SORT_KEYS: Mapping[UserSort, tuple[LiteralString, LiteralString]] = {
     UserSort.CREATED: ("u.created_at", "timestamptz"),
     UserSort.EMAIL: ("u.email", "text"),
@@ -161,9 +163,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
     Raises: UsageError `list.cursor_invalid`.
     """
-    statement, values = _reached(reach)
-    if not reach.everything and _are_few(connection, values):
-        statement = f"{_SHARED} WHERE {_AMONG_FEW}"
+    statement, values = _reached_by(connection, reach)
     key, kind = _SORT_KEYS[request.sort]
     filters: list[LiteralString] = []
     if organization_id is not None:
@@ -201,6 +201,13 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
     return Page(users, encode(Position(request.sort.value, value, last.id)))
 
 
+def stream(connection: Connection, reach: Reach) -> Iterator[tuple[User, ...]]:
+    """Yield all users within reach, the oldest first, through a cursor of the server."""
+    statement, values = _reached_by(connection, reach)
+    query = f"{statement} ORDER BY u.created_at, u.id"
+    yield from map(tuple, fetch_batches(connection, _user, query, values, batch=_BATCH))
+
+
 def deployment(connection: Connection) -> uuid.UUID:
     """Return the marker's id, which stamps the identities of this deployment. Raises: Conflict `db.no_marker`."""
     found = fetch_value(connection, "SELECT id FROM bazar.deployment")
@@ -228,6 +235,14 @@ def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
         return f"{_ALL} WHERE true", {}
     values = {"oneself": reach.user_id, "organizations": sorted(reach.organization_ids)}
     return f"{_SHARED} WHERE {_WITHIN_REACH}", values
+
+
+def _reached_by(connection: Connection, reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
+    """The select of users within reach for a list, by the way that is faster for that many members."""
+    statement, values = _reached(reach)
+    if not reach.everything and _are_few(connection, values):
+        statement = f"{_SHARED} WHERE {_AMONG_FEW}"
+    return statement, values
 
 
 def _are_few(connection: Connection, values: Mapping[str, Any]) -> bool:

@@ -1,0 +1,25 @@
+"""`bazar orgs export`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.entities import Organization
+from bazar_cli.domain.orgs.organizations import EXPORT
+from bazar_cli.services.orgs import organizations
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.options import ExportFile, Overwrite
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.orgs import ORGANIZATION
+
+
+@command(
+    EXPORT,
+    view=ORGANIZATION,
+    examples=("bazar orgs export organizations.jsonl", "bazar orgs export -o csv --fields slug,name,members"),
+)
+def run(run: Run[Organization], file: ExportFile = None, overwrite: Overwrite = False) -> None:
+    """Write all organizations that you can see, oldest first.
+
+    The format is JSON Lines, or that of -o: csv, json, yaml or ids.
+    """
+    grant = run.authorize(None)
+    run.export(organizations.export(run.backends, grant), file, overwrite=overwrite)

@@ -1,0 +1,25 @@
+"""`bazar users export`."""
+
+from __future__ import annotations
+
+from bazar_cli.domain.entities import User
+from bazar_cli.domain.users.users import EXPORT
+from bazar_cli.services.users import read
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.options import ExportFile, Overwrite
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.views.users import USER
+
+
+@command(
+    EXPORT,
+    view=USER,
+    examples=("bazar users export users.jsonl", "bazar users export -o csv | gzip >users.csv.gz"),
+)
+def run(run: Run[User], file: ExportFile = None, overwrite: Overwrite = False) -> None:
+    """Write all users that you can see, oldest first.
+
+    The format is JSON Lines, or that of -o: csv, json, yaml or ids. Passwords are never part of it.
+    """
+    grant = run.authorize(None)
+    run.export(read.export(run.backends, grant), file, overwrite=overwrite)
