@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
-import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,10 +38,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Times:
-    """What a case took, in milliseconds, one entry a round."""
+    """What a case took, one entry a round."""
 
     wall: tuple[float, ...]
+    """Milliseconds."""
     cpu: tuple[float, ...]
+    """Milliseconds, user and system, of the process and its children."""
+    memory: tuple[float, ...]
+    """The largest resident set, MB."""
 
     @property
     def median(self) -> float:
@@ -54,7 +59,7 @@ class Times:
 
     @property
     def cpu_median(self) -> float:
-        """The middle CPU time, user and system, of the process and its children."""
+        """The middle CPU time."""
         return median(self.cpu)
 
 
@@ -71,7 +76,7 @@ def measure(
     Raises: subprocess.CalledProcessError when a command fails.
     """
     order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
-    found: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
+    found: dict[str, list[tuple[float, float, float]]] = {case.name: [] for case in cases}
     for number in range(1 - warm_ups, rounds + 1):
         if number > 0:
             on_round(number)
@@ -80,24 +85,19 @@ def measure(
             taken = run(case, folder)
             if number > 0:
                 found[case.name].append(taken)
-    return {name: Times(tuple(w for w, _ in taken), tuple(c for _, c in taken)) for name, taken in found.items()}
+    return {name: Times(*zip(*taken, strict=True)) for name, taken in found.items()}
 
 
-def run(case: Case, folder: Path) -> tuple[float, float]:
-    """Run a command to its end; return its wall and CPU time in milliseconds."""
-    cpu, start = _children_cpu(), time.perf_counter()
-    subprocess.run(
-        case.command,
-        cwd=folder,
-        env=case.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+def run(case: Case, folder: Path) -> tuple[float, float, float]:
+    """Run a command to its end; return its wall and CPU time in milliseconds, and its memory in MB."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        case.command, cwd=folder, env=case.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - start
-    return wall * 1000, (_children_cpu() - cpu) * 1000
-
-
-def _children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, case.command)
+    kilobytes = used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return wall * 1000, (used.ru_utime + used.ru_stime) * 1000, kilobytes / 1000

@@ -208,7 +208,7 @@ def _measure_from_empty(
     cases: tuple[Case, ...], embedded: EmbeddedStack, others: _Databases, rounds: int
 ) -> Mapping[str, Times]:
     order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
-    found: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
+    found: dict[str, list[tuple[float, float, float]]] = {case.name: [] for case in cases}
     for number in range(rounds + 1):
         _tell(number)
         shuffler.shuffle(order)
@@ -222,7 +222,7 @@ def _measure_from_empty(
                 others.drop("bench_empty")
             if number > 0:
                 found[case.name].append(taken)
-    return {name: Times(tuple(w for w, _ in taken), tuple(c for _, c in taken)) for name, taken in found.items()}
+    return {name: Times(*zip(*taken, strict=True)) for name, taken in found.items()}
 
 
 def _url_for(case: Case) -> Callable[[str], str]:

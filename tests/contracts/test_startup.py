@@ -25,6 +25,18 @@ except SystemExit as ended:
     code = ended.code
 print("\\n@@" + json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 """
+_GARBAGE = """
+import gc, sys
+from bazar_cli.main import main
+sys.argv = ["bazar", "--version"]
+main()
+def collections():
+    return sum(generation["collections"] for generation in gc.get_stats())
+before, kept = collections(), [[] for _ in range(120_000)]
+assert collections() == before, "a start looks for garbage"
+kept += [[] for _ in range(120_000)]
+assert collections() > before, "a long command keeps its garbage"
+"""
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
     *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
@@ -131,3 +143,7 @@ def test_verb_imports_no_pydantic(tmp_path: Path) -> None:
     # Only a target from environment variables needs it; plain Typer would need it for every value.
     modules = modules_of("config", "path", environ=Bazar(tmp_path).environment())
     assert not modules & {"pydantic", "pydantic_settings", "sqlalchemy", "httpx", "rich"}
+
+
+def test_only_long_commands_look_for_garbage() -> None:
+    subprocess.run([sys.executable, "-c", _GARBAGE], check=True, stdout=subprocess.DEVNULL)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _COLUMNS = """
     SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.is_superuser, u.created_at, u.updated_at,
            {lease}
-           coalesce((SELECT jsonb_agg(jsonb_build_array(o.id, o.slug, m.role) ORDER BY o.slug)
-                     FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
-                     WHERE m.user_id = u.id AND {visible}), '[]'::jsonb) AS organizations
+           (SELECT jsonb_agg(jsonb_build_array(o.id, o.slug, m.role) ORDER BY o.slug)
+            FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
+            WHERE m.user_id = u.id AND {visible}) AS organizations
     FROM bazar.users u
 """
 _ALL = _COLUMNS.format(lease="", visible="true")
@@ -277,7 +277,7 @@ def _locked_user(*, leased: bool, adopted: bool, **columns: Any) -> LockedUser:
 
 
 def _user(
-    *, plan: str, state: str, pending: str | None, organizations: list[tuple[str, str, str]], **columns: Any
+    *, plan: str, state: str, pending: str | None, organizations: list[tuple[str, str, str]] | None, **columns: Any
 ) -> User:
     return User(
         plan=enum_value(Plan, plan, "users.plan"),
@@ -285,7 +285,7 @@ def _user(
         pending=enum_value(Pending, pending, "users.pending") if pending else None,
         organizations=tuple(
             Membership(uuid.UUID(id_), slug, enum_value(Role, role, "memberships.role"))
-            for id_, slug, role in organizations
+            for id_, slug, role in organizations or ()
         ),
         **columns,
     )
