@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 
-from bazar_cli.registry import TREE, Group, Leaf
+from bazar_cli.registry import Group, Leaf, resolve
 
 _HELP = frozenset({"-h", "--help"})
 _ONLY_HELP = (["-h"], ["--help"])
@@ -42,21 +42,15 @@ def dispatch(words: "list[str]") -> int:
         from bazar_cli.terminal.completion import complete
 
         return _print(complete(words[1:]))
-    node: Group | Leaf = TREE
-    for index, word in enumerate(words):
-        if isinstance(node, Leaf):
-            return _run(node, words[:index], words[index:])
-        if word in _HELP:
-            return _list(node, words[:index])
-        below = node.commands.get(word)
-        if below is None and node.default_command and word.startswith("-"):
-            return _run(_default(node), words[:index], words[index:])
-        if below is None:
-            return _unknown(node, words[:index], word, words)
-        node = below
+    node, count = resolve(words)
+    path, rest = words[:count], words[count:]
     if isinstance(node, Leaf):
-        return _run(node, words, [])
-    return _run(_default(node), words, []) if node.default_command else _list(node, words)
+        return _run(node, path, rest)
+    if rest and rest[0] in _HELP:
+        return _list(node, path)
+    if rest and not (node.default_command and rest[0].startswith("-")):
+        return _unknown(node, path, rest[0], words)
+    return _run(_default(node), path, rest) if node.default_command else _list(node, path)
 
 
 def _default(group: Group) -> Leaf:

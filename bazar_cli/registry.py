@@ -213,7 +213,19 @@ TREE = Group(
             },
         ),
         "doctor": Leaf("bazar_cli.commands.doctor", "Check the configuration and both systems"),
+        "batch": Leaf("bazar_cli.commands.batch", "Run many commands, one on each line of a file"),
         "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
         "help": Leaf("bazar_cli.commands.help", "Explain a command, exit codes, environment or output"),
     },
 )
+
+
+def resolve(words: "list[str]") -> "tuple[Group | Leaf, int]":
+    """Return the command or group that the first words name, and how many these are."""
+    node: Group | Leaf = TREE
+    for count, word in enumerate(words):
+        below = node.commands.get(word) if isinstance(node, Group) else None
+        if below is None:
+            return node, count
+        node = below
+    return node, len(words)

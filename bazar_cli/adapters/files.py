@@ -285,6 +285,15 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
         raise
 
 
+def open_input(path: Path, *, named: str) -> int:
+    """Open a file or pipe for reading. Parameters: `named` is its name in messages.
+
+    Raises: StoreUnusable `files.unwritable`.
+    """
+    with file_errors(path, _ANOTHER_FILE, named=named):
+        return ownership.open_named(path)
+
+
 def read_text(path: Path, limit: int, *, named: str) -> str:
     """Return a file's UTF-8 text, `limit` bytes at most. Parameters: `named` is its name in messages.
 

@@ -15,8 +15,8 @@ from bazar_cli.registry import Leaf
 from bazar_cli.terminal import actions, reports, streams
 from bazar_cli.terminal.command import Verb
 from bazar_cli.terminal.options import LogFormat
-from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchOption
 
 _EXTRA = "Got unexpected extra argument(s)"
@@ -25,18 +25,25 @@ _EXTRA = "Got unexpected extra argument(s)"
 _CHECK = "check that standard output is open and its disk has space"
 
 
-def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def run_leaf(
+    leaf: Leaf,
+    words: Sequence[str],
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    batch: Shared | None = None,
+) -> int:
     """Run a command and return its exit code; an interrupt is raised as KeyboardInterrupt.
 
-    Parameters: `words` lead to the leaf, `arguments` follow them.
+    Parameters: `words` lead to the leaf, `arguments` follow them. `batch` is what a command of a batch shares with the
+    others; its errors are always JSON.
     """
     out = streams.results()
     environ = environment(environ)
     request_id = os.urandom(16).hex()
     debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
-    redactor = Redactor(environ)
-    machine = reports.wants_machine_errors(arguments, environ)
-    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
+    shared = batch or Shared(environ)
+    machine = batch is not None or reports.wants_machine_errors(arguments, environ)
+    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=shared.redactor)
     reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
     runs: list[Run[Any]] = []
     failure = ""
@@ -50,11 +57,11 @@ def run_leaf(leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ
     try:
         try:
             verb: Verb[Any] = import_module(leaf.module).run
-            command = verb.command(path, start, Context(environ, request_id, redactor))
+            command = verb.command(path, start, Context(environ, request_id, shared))
             code = _invoke(command, path, arguments)
         finally:
-            for run in runs:
-                run.close()
+            if batch is None:
+                shared.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
     except KeyboardInterrupt:

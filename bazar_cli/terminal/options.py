@@ -54,8 +54,18 @@ class Options:
     log_file: Annotated[Path | None, Option("--log-file", help="append log lines to this file", metavar="FILE")] = None
     dry_run: Annotated[bool, Option("--dry-run", "-n", help="check against the real target and write nothing")] = False
 
+    def for_another_command(self) -> tuple[tuple[str, ...], ...]:
+        """Return the given options but those of results, each with its value, as words of a command line."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_RESULTS}
+        return tuple(
+            (f"--{name.replace('_', '-')}", *(() if value is True else (str(value),)))
+            for name, value in given.items()
+            if value
+        )
+
 
 DRY_RUN = "dry_run"
+_OF_RESULTS = frozenset({"output", "fields", DRY_RUN})
 NAMES = tuple(f.name for f in fields(Options))
 
 

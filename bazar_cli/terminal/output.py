@@ -109,6 +109,7 @@ class Renderer:
             for page in given:
                 count += len(page.items)
                 yield page
+                self._stream.flush()
                 if self.lost:
                     return
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -15,8 +17,8 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
-from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run_output import RunOutput, current_folder
+from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.streams import say
 from bazar_cli.terminal.views.base import View
 
@@ -38,14 +40,15 @@ class Context:
 
     environ: Mapping[str, str]
     request_id: str
-    redactor: Redactor
+    shared: Shared
 
 
 class Run(RunOutput[T]):
     """One run of one command whose results are shown by a `View[T]`."""
 
     def __init__(self, spec: Spec, view: View[T] | None, options: Options, context: Context) -> None:
-        super().__init__(spec, view, options, context.environ, context.redactor)
+        super().__init__(spec, view, options, context.environ, context.shared.redactor)
+        self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)
         self.on_end: Callable[[int, str], None] = lambda _code, _error: None
@@ -64,9 +67,12 @@ class Run(RunOutput[T]):
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        return target_of(
-            self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn_of_source
-        )
+        def find() -> Target:
+            return target_of(
+                self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn_of_source
+            )
+
+        return self._shared.target(self.choice, find)
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -79,16 +85,12 @@ class Run(RunOutput[T]):
     @cached_property
     def identities(self) -> Identities:
         """Finds and verifies the identity of the operator."""
-        from bazar_cli.services.gate.identities import Identities
-
-        return Identities(self.target, self.sign_in)
+        return self._shared.identities(self.target, self.sign_in)
 
     @cached_property
     def backends(self) -> Backends:
         """Both systems of the target."""
-        from bazar_cli.services.gate.backends import Backends
-
-        return Backends(self.target, self.request_id)
+        return self._shared.backends(self.target, self.request_id)
 
     @cached_property
     def gate(self) -> Gate:
@@ -151,15 +153,6 @@ class Run(RunOutput[T]):
             raise Refused("input.consent", "not confirmed; nothing was done", details=impact.details)
         return impact
 
-    def close(self) -> None:
-        """Close what was opened, and end a session that was begun only for this command."""
-        try:
-            if "backends" in self.__dict__:
-                self.backends.close()
-        finally:
-            if "identities" in self.__dict__:
-                self.identities.close()
-
     # -- input --------------------------------------------------------------------------------------------
 
     def read_password(self, question: str, *, from_stdin: bool, twice: bool = False) -> Secret:
@@ -193,6 +186,25 @@ class Run(RunOutput[T]):
         if not file:
             raise UsageError("usage.invalid_value", "--file is empty", hint="name a file, or - for standard input")
         return normalized(read_text(current_folder() / file, limit, named=file)), file
+
+    @contextmanager
+    def opened(self, file: str) -> Generator[int]:
+        """Lend the descriptor of a file, or of standard input for `-`.
+
+        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.open_input`.
+        """
+        from bazar_cli.adapters.files import open_input
+
+        if file == "-":
+            yield sys.stdin.fileno()
+            return
+        if not file:
+            raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or - for standard input")
+        descriptor = open_input(current_folder() / file, named=file)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def read_hash(self) -> Secret:
         """Read a password hash from standard input. Raises: UsageError `input.*`."""

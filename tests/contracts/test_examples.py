@@ -120,7 +120,8 @@ class World:
         folder = self.folder
         demo = {"organizations": [{"slug": "acme", "name": "Acme"}], "users": [{"email": "dora@example.com"}]}
         (folder / "demo.json").write_text(json.dumps(demo))
-        for name in ("events.jsonl", "users.csv.gz"):
+        (folder / "commands.txt").write_text("users get ada@example.com  # who\norgs get acme\n")
+        for name in ("events.jsonl", "organizations.jsonl", "users.csv.gz", "users.jsonl"):
             (folder / name).unlink(missing_ok=True)
         (folder / "staging.env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
         (folder / "password.txt").write_text(f"{OLD_PASSWORD}\n")

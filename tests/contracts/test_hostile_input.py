@@ -52,7 +52,7 @@ NEVER = {"--follow": "it does not end", "--everywhere": "it ends the sessions of
 FITTING = {
     **dict.fromkeys(("since", "until", "created_since", "if_unchanged_since"), "2026-01-02T03:04:05+02:00"),
     **dict.fromkeys(
-        ("limit", "lines", "lock_timeout", "lock_wait", "statement_timeout", "steps", "timeout", "users"), "1"
+        ("jobs", "limit", "lines", "lock_timeout", "lock_wait", "statement_timeout", "steps", "timeout", "users"), "1"
     ),
     **dict.fromkeys(("confirm", "cursor", "terminate"), "0"),
     **dict.fromkeys(("to", "revision"), "0001"),
@@ -83,6 +83,7 @@ READS_A_PIPE = (
     ("users", "create", "x@example.com", "--password-stdin"),
     ("users", "create", "x@example.com", "--password-hash-stdin"),
     ("db", "seed", "-n", "--file", "-"),
+    ("batch", "--keep-going", "-"),
 )
 ANSWERS = {int(code) for code in ExitCode} - {ExitCode.BUG}
 MORE = int(os.environ.get("BAZAR_TEST_HOSTILE", "1"))

@@ -14,6 +14,7 @@ from tests.support.tree import ALL, command, kind_of
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 VERBATIM = {
     *((f"{noun} export", "file") for noun in ("audit", "orgs", "users")),
+    ("batch", "file"),
     ("db seed", "file"),
     ("local start", "database_url"),
 }

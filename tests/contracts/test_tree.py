@@ -18,6 +18,7 @@ PUBLIC = {
     "auth login",
     "auth logout",
     "auth status",
+    "batch",
     "completion",
     "config path",
     "config profiles add",
@@ -40,8 +41,8 @@ PUBLIC = {
     "local status",
     "local stop",
 }
-# A spec is named as its command; these three have no noun.
-_OWN_NAMES = {"doctor": "doctor", "completion": "completion", "help": "help"}
+# A spec is named as its command; these have no noun.
+_OWN_NAMES = {name: name for name in ("batch", "completion", "doctor", "help")}
 
 
 def test_public_commands_are_these_and_no_others() -> None:

@@ -10,8 +10,8 @@ from typing import Any, cast, get_args
 from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.terminal.command import Verb
 from bazar_cli.terminal.options import Options
-from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context
+from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.typer_lite import LiteCommand
 
 COMMON_OPTIONS = tuple(field.name for field in fields(Options))
@@ -36,7 +36,7 @@ def verb(leaf: Leaf) -> Verb[Any]:
 
 def command(words: tuple[str, ...], leaf: Leaf) -> LiteCommand:
     """Return the Typer command of a leaf, whose help is 100 columns wide."""
-    context = Context({"COLUMNS": "100"}, "test-request", Redactor({}))
+    context = Context({"COLUMNS": "100"}, "test-request", Shared({}))
     return verb(leaf).command(" ".join(["bazar", *words]), lambda _run: None, context)
 
 

@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Any
 from uuid import UUID
 
-from bazar_cli.domain import audit, auth, config, doctor, plans
+from bazar_cli.domain import audit, auth, batch, config, doctor, plans
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.db import create_and_drop, locks, marker, migrations, reset, revisions
@@ -185,6 +185,11 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "auth.LOGGED_OUT": (auth.LoggedOut(True, None, everywhere=False), auth.LoggedOut(False, False, everywhere=True)),
     "auth.TOKEN": (auth.AccessToken(Secret("eyJ.a.b"), _EARLY),),
     "auth.WHO": (_WHO, _STRANGER, replace(_WHO, stored_in="keyring", source=IdentitySource.TOKEN)),
+    "batch.LINE": (
+        batch.LineResult(1, "users me", 0, {"id": str(_A)}, None, ("warning: a warning",)),
+        batch.LineResult(2, "users get x", 3, None, {"code": "users.not_found"}, ()),
+        batch.LineResult(3, "users list -o ids", 0, f"{_A}\n", None, ()),
+    ),
     "config.CHECK": (
         doctor.Check(
             "users-without-identity",

@@ -1,4 +1,4 @@
-"""One run of a command: what it opened is closed at its end."""
+"""What commands of a process share is closed at its end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from bazar_cli.domain.users.users import ME
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.identities import Identities
 from bazar_cli.terminal.options import Options
-from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context, Run
+from bazar_cli.terminal.shared import Shared
 
 ENVIRON = {
     "SUPABASE_URL": "http://127.0.0.1:9",
@@ -18,7 +18,7 @@ ENVIRON = {
 }
 
 
-def test_closing_a_run_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
     closed: list[type] = []
@@ -28,10 +28,11 @@ def test_closing_a_run_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) ->
 
     for kind in (Backends, Identities):
         monkeypatch.setattr(kind, "close", close)
-    run = Run[None](ME, None, Options(), Context(ENVIRON, "request", Redactor(ENVIRON)))
-    run.close()
+    shared = Shared(ENVIRON)
+    run = Run[None](ME, None, Options(), Context(ENVIRON, "request", shared))
+    shared.close()
     assert closed == []
     assert run.backends
     assert run.identities
-    run.close()
+    shared.close()
     assert closed == [Backends, Identities]

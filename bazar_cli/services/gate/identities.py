@@ -55,6 +55,18 @@ class Identities:
         self._renewed = False
         self._verifier: TokenVerifier | None = None
 
+    def begin_command(self) -> None:
+        """Find and prove the identity once more for the next command; a sign-in by SUPERUSER_PASSWORD is kept."""
+        known = self._known
+        if (
+            known is None
+            or known.source is not IdentitySource.SUPERUSER
+            or known.expires_at - self._clock() < REFRESH_BEFORE
+        ):
+            self._known = None
+        self._asked_auth = self._renewed = False
+        self._verifier = None
+
     def current(self) -> Identity:
         """Return the verified identity of this command.
 

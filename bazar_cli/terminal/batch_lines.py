@@ -1,0 +1,145 @@
+"""The lines of a batch: read with a bound, split as a shell does, and each resolved to a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shlex
+import stat
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.texts import BYTE_ORDER_MARK
+from bazar_cli.registry import Group, Leaf, resolve
+
+MAX_LINE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
+_WAIT_SECONDS = 0.2
+"""How soon a reader of a silent pipe sees that the batch stops."""
+_EXCLUDED = frozenset({"auth", "batch", "completion", "config", "help", "local"})
+"""Commands on this machine's own settings and sessions, which the other lines rest on, and texts for people."""
+_CODE = re.compile(r"""(?:\\.\#?|'[^']*'|"(?:\\.|[^"\\])*"|(?<=\S)\#|[^#'"\\])*""", re.DOTALL)
+"""A line up to its comment. As in a shell, `#` begins a comment only where a word may begin."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, and its command."""
+
+    number: int
+    """From 1."""
+    text: str
+    leaf: Leaf | None = None
+    path: tuple[str, ...] = ()
+    """The words that name the command."""
+    arguments: tuple[str, ...] = ()
+    error: UsageError | None = None
+    """Why it cannot be run; then there is no command."""
+
+
+def lines_of(descriptor: int, is_stopping: Callable[[], bool]) -> Iterator[Line]:
+    """Yield the command lines of a file or pipe, without empty lines and comments, until the batch stops."""
+    number = 0
+    for number, content in enumerate(_split(_chunks(descriptor, is_stopping)), start=1):
+        line = _parsed(number, content)
+        if line is not None:
+            yield line
+
+
+def refuse_invalid_file(descriptor: int) -> None:
+    """Refuse a file with lines that cannot be run, before one runs. Of a pipe each line is checked when it comes.
+
+    Raises: UsageError `batch.line_invalid`, naming the first one.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return
+    start = os.lseek(descriptor, 0, os.SEEK_CUR)
+    wrong = [(line.number, line.error) for line in lines_of(descriptor, lambda: False) if line.error is not None]
+    os.lseek(descriptor, start, os.SEEK_SET)
+    if not wrong:
+        return
+    number, first = wrong[0]
+    others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    raise UsageError(
+        "batch.line_invalid",
+        f"line {number}: {first.message}{others}; no line was run",
+        hint=first.hint,
+        details={"lines": [{"line": n, "code": e.code, "message": e.message} for n, e in wrong[:1000]]},
+    )
+
+
+def _chunks(descriptor: int, is_stopping: Callable[[], bool]) -> Generator[bytes]:
+    while not is_stopping():
+        if not select.select([descriptor], [], [], _WAIT_SECONDS)[0]:
+            continue
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _split(chunks: Iterable[bytes]) -> Generator[bytes]:
+    """Yield lines without their ends; of a line that is too long only the first part, one byte over the limit."""
+    rest = bytearray()
+    for chunk in chunks:
+        *ended, last = chunk.split(b"\n")
+        for part in ended:
+            rest += part[: MAX_LINE_BYTES + 2 - len(rest)]
+            yield bytes(rest)
+            rest.clear()
+        rest += last[: MAX_LINE_BYTES + 2 - len(rest)]
+    if rest:
+        yield bytes(rest)
+
+
+def _parsed(number: int, content: bytes) -> Line | None:
+    """Return a line with its command, or with its error; None for an empty line or a comment."""
+    content = content.removesuffix(b"\r")
+    text = content[:200].decode(errors="backslashreplace")
+    try:
+        if len(content) > MAX_LINE_BYTES:
+            raise _invalid("it is longer than 1 MiB", "write it shorter")
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise _invalid(f"it is not UTF-8 text: byte {error.start + 1}", "save the file as UTF-8") from error
+        text = text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text
+        words = _words(text)
+        if not words:
+            return None
+        leaf, count = _command(words)
+    except UsageError as error:
+        return Line(number, text.strip(), error=error)
+    return Line(number, text.strip(), leaf, tuple(words[:count]), tuple(words[count:]))
+
+
+def _words(text: str) -> list[str]:
+    if "\0" in text:
+        raise _invalid("it has a NUL character", "save the file as text")
+    code = _CODE.match(text)
+    assert code is not None, "the pattern matches an empty text"
+    is_comment = text[code.end() :].startswith("#")
+    try:
+        words = shlex.split(code[0] if is_comment else text)
+    except ValueError as error:
+        raise _invalid(f"it cannot be split into words: {str(error).lower()}", "quote it as in a shell") from error
+    return words[1:] if words[:1] == ["bazar"] else words
+
+
+def _command(words: list[str]) -> tuple[Leaf, int]:
+    node, count = resolve(words)
+    if words[0] in _EXCLUDED:
+        raise _invalid(f"a batch does not run `bazar {words[0]}`", "run it before the batch")
+    if isinstance(node, Group) and node.default_command and (count == len(words) or words[count].startswith("-")):
+        below = node.commands[node.default_command]
+        return (below, count) if isinstance(below, Leaf) else _command([])
+    if isinstance(node, Group):
+        named = " ".join(["bazar", *words[: count + 1]])
+        raise _invalid(f"`{named}` is not a command", f"`{' '.join(['bazar', *words[:count]])} --help` lists them")
+    return node, count
+
+
+def _invalid(message: str, hint: str) -> UsageError:
+    return UsageError("batch.line_invalid", message, hint=hint)
