@@ -72,9 +72,8 @@ class Batch:
         try:
             while running:
                 if is_ended() and not interrupted:
-                    self._stopping = interrupted = True
-                    for worker in self._workers:
-                        worker.interrupt()
+                    interrupted = True
+                    self._send(signal.SIGINT)
                 try:
                     done = self._done.get(timeout=_LOOK_SECONDS)
                 except queue.Empty:
@@ -85,6 +84,10 @@ class Batch:
                     raise done
                 else:
                     yield done
+        except KeyboardInterrupt:
+            # The second Ctrl-C ends commands at once; running them again finishes them.
+            self._send(signal.SIGKILL)
+            raise
         finally:
             # Also where nobody wants the rest: what has begun is finished.
             self._stopping = True
@@ -92,6 +95,10 @@ class Batch:
                 thread.join()
             for worker in self._workers:
                 worker.close()
+
+    def _send(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            worker.send(number)
 
     def _work(self, worker: _Worker, lines: Iterator[Line]) -> None:
         try:
@@ -145,10 +152,10 @@ class _Worker:
         code, output, error, messages = json.loads(answer)
         return LineResult(line.number, line.text, code, output, error, tuple(messages))
 
-    def interrupt(self) -> None:
-        """Let the command in hand finish its step, and end."""
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal: after SIGINT the command in hand finishes its step, and ends."""
         if not self.has_ended:
-            os.kill(self._pid, signal.SIGINT)
+            os.kill(self._pid, number)
 
     def close(self) -> None:
         """Let the process end, and wait for it."""

@@ -160,6 +160,18 @@ def test_an_interrupt_finishes_the_line_in_hand_and_begins_no_other(
     assert people.identities(second) == []
 
 
+def test_a_second_interrupt_ends_the_line_at_once(admin: Bazar, target: Target, unique_email: Email) -> None:
+    (admin.folder("work") / "commands.txt").write_text(f"users create {unique_email('twice')}\n")
+    with (
+        held_wire(target, "POST", "/admin/users", arrives=True) as wire,
+        admin.on(wire.target).start("batch", "commands.txt") as process,
+    ):
+        assert wire.held.wait(60)
+        poll(lambda: process.poll() is not None or process.send_signal(signal.SIGINT))
+        assert not wire.release.is_set()
+    assert process.returncode == -signal.SIGINT
+
+
 def test_a_killed_worker_is_a_result_and_running_again_finishes(
     admin: Bazar, target: Target, people: People, unique_email: Email
 ) -> None:
