@@ -122,6 +122,7 @@ def test_given_options_are_not_offered_again(nobody: Bazar, given: tuple[str, ..
         (("help", "config", "p"), {"path", "profiles"}),
         (("help", "config", "profiles", "u"), {"use"}),
         (("help", "output", ""), set[str]()),
+        (("help", "orgs.slug"), {"orgs.slug_exists", "orgs.slug_invalid"}),
     ],
 )
 def test_values_that_are_known_are_offered(nobody: Bazar, words: tuple[str, ...], values: set[str]) -> None:

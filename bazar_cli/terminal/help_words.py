@@ -1,0 +1,76 @@
+"""The answer to `bazar help WORDS`: a topic, an error code, a group or a command."""
+
+from __future__ import annotations
+
+from bazar_cli.registry import TOPICS, TREE, Group, Leaf
+
+TYPE_CHECKING = False  # as in `width`
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TextIO
+
+    from bazar_cli.domain.errors import UsageError
+
+
+def help_on(words: Sequence[str], stream: TextIO, environ: Mapping[str, str]) -> str:
+    """Return the help that `words` name, as wide as the terminal behind `stream`; empty if they name nothing."""
+    if len(words) == 1 and (words[0] in TOPICS or "." in words[0]):
+        return _topic_or_code(words[0], stream, environ)
+    node: Group | Leaf | None = TREE
+    for word in words:
+        node = node.commands.get(word) if isinstance(node, Group) else None
+    if node is None:
+        return ""
+    if isinstance(node, Group):
+        from bazar_cli.terminal.listing import listing
+
+        return listing(node, words, stream, environ)
+    from bazar_cli.terminal.leaf_help import command_help
+
+    return command_help(node.module, " ".join(["bazar", *words]), stream, environ)
+
+
+def unknown(words: Sequence[str]) -> UsageError:
+    """Return the error for words that name nothing."""
+    from bazar_cli.domain.errors import UsageError
+
+    code = "usage.unknown_command"
+    if len(words) == 1 and "." in words[0]:
+        return UsageError(code, f"there is no error code {words[0][:80]!r}", hint=_near_codes(words[0]))
+    node: Group | Leaf = TREE
+    path = ["bazar"]
+    for word in words:
+        below = node.commands.get(word) if isinstance(node, Group) else None
+        if below is None:
+            break
+        node = below
+        path.append(word)
+    known = [*(node.commands if isinstance(node, Group) else ()), *(TOPICS if node is TREE else ())]
+    hint = f"choose one of: {', '.join(known)}" if known else f"`{' '.join(path)}` has no commands below it"
+    return UsageError(code, f"there is no command or topic {' '.join(words)[:80]!r}", hint=hint)
+
+
+def _topic_or_code(word: str, stream: TextIO, environ: Mapping[str, str]) -> str:
+    from bazar_cli.terminal.help_text import Terms, Text, laid_out
+    from bazar_cli.terminal.topics import EXIT_CODES, TOPICS
+    from bazar_cli.terminal.width import columns
+
+    blocks = TOPICS.get(word)
+    if blocks is None:
+        from bazar_cli.terminal.error_texts import address, meanings
+
+        if word not in (found := meanings()):
+            return ""
+        number, meaning = found[word]
+        codes = [(shown, text) for shown, text in EXIT_CODES if shown == number]
+        blocks = [Text(word), Text(meaning), Terms("EXIT CODE", codes), Text(f"See {address(word)}")]
+    return laid_out(blocks, columns(stream, environ))
+
+
+def _near_codes(word: str) -> str:
+    import difflib
+
+    from bazar_cli.terminal.error_texts import meanings
+
+    near = difflib.get_close_matches(word, meanings(), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "an error names its code with -o json"
