@@ -101,4 +101,4 @@ def _wrapped(text: str, width: int, indent: str) -> "list[str]":
             lines[-1] += f" {word}"
         else:
             lines.append(indent + word)
-    return [line.replace("\0", " ") for line in lines] or [""]
+    return [line.replace("\0", " ") for line in lines]

@@ -57,7 +57,7 @@ def _command(words: tuple[str, ...], leaf: Leaf) -> list[str]:
         if argument.param_type_name == "argument":
             shown = _shown(argument)
             values = _ARGUMENTS.get(leaf.module) or _values(kinds[argument.name], shown)
-            rows.append(_row("argument", shown, argument.help or "", values))
+            rows.append(_row("argument", shown, _help(argument), values))
     rows += [row for name, row in _options(words, leaf) if name not in COMMON_OPTIONS]
     rows += [_row("fields", " ".join(found.view.fields))] if found.view is not None else []
     return [*rows, *(["writes"] if found.spec.writes else [])]
@@ -74,7 +74,12 @@ def _options(words: tuple[str, ...], leaf: Leaf) -> Iterator[tuple[str, str]]:
             metavar = [] if option.is_flag else [option.metavar or "VALUE"]
             kind, known = kinds[option.name], _DYNAMIC.get(option.opts[0])
             values = "" if option.is_flag else known or _values(kind, option.metavar or "")
-            yield option.name, _row("option", " ".join([*option.opts, *metavar]), option.help or "", values)
+            yield option.name, _row("option", " ".join([*option.opts, *metavar]), _help(option), values)
+
+
+def _help(parameter: Any) -> str:
+    assert parameter.help, f"{parameter.name} has no help"
+    return str(parameter.help)
 
 
 def _row(*columns: str) -> str:

@@ -38,7 +38,7 @@ kept += [[] for _ in range(120_000)]
 assert collections() > before, "a long command keeps its garbage"
 """
 HELP = ("leaf_help", "command_texts", "help_text", "width")
-SLOW = {"typer", "typing", "dataclasses", "inspect", "pathlib", "re", "textwrap"}
+SLOW = {"typer", "typing", "dataclasses", "inspect", "pathlib", "textwrap"}
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
     *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
