@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from bazar_cli.domain.errors import UsageError
+    from bazar_cli.terminal.help_text import Block
 
 
 def help_on(words: Sequence[str], stream: TextIO, environ: Mapping[str, str]) -> str:
@@ -51,20 +52,24 @@ def unknown(words: Sequence[str]) -> UsageError:
 
 
 def _topic_or_code(word: str, stream: TextIO, environ: Mapping[str, str]) -> str:
-    from bazar_cli.terminal.help_text import Terms, Text, laid_out
-    from bazar_cli.terminal.topics import EXIT_CODES, TOPICS
+    from bazar_cli.terminal.help_text import laid_out
+    from bazar_cli.terminal.topics import TOPICS as TEXTS
     from bazar_cli.terminal.width import columns
 
-    blocks = TOPICS.get(word)
-    if blocks is None:
-        from bazar_cli.terminal.error_texts import address, meanings
+    blocks = TEXTS[word] if word in TEXTS else _code(word)
+    return laid_out(blocks, columns(stream, environ)) if blocks else ""
 
-        if word not in (found := meanings()):
-            return ""
-        number, meaning = found[word]
-        codes = [(shown, text) for shown, text in EXIT_CODES if shown == number]
-        blocks = [Text(word), Text(meaning), Terms("EXIT CODE", codes), Text(f"See {address(word)}")]
-    return laid_out(blocks, columns(stream, environ))
+
+def _code(code: str) -> list[Block]:
+    from bazar_cli.terminal.error_texts import address, meanings
+    from bazar_cli.terminal.help_text import Terms, Text
+    from bazar_cli.terminal.topics import EXIT_CODES
+
+    if code not in (found := meanings()):
+        return []
+    number, meaning = found[code]
+    row = [(shown, text) for shown, text in EXIT_CODES if shown == number]
+    return [Text(code), Text(meaning), Terms("EXIT CODE", row), Text(f"See {address(code)}")]
 
 
 def _near_codes(word: str) -> str:
