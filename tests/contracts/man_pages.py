@@ -6,7 +6,7 @@ Their content is that of the reference. They bear the version and no date, so th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bazar_cli import __version__
@@ -16,6 +16,9 @@ from bazar_cli.terminal.help_text import Block, Lines, Text
 from tests.contracts.reference import MARK, common_rows, leaves_below, reference_blocks, root_leaves
 
 _SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "~": r"\(ti"}
+_NO_BREAK = r"\ "
+_WIDEST_TERM = 26
+"""A longer term has its text on the next line."""
 _AFTER_HEADING = re.compile(r"^(\.S[HS] .+\n)\.PP\n", re.M)
 """A paragraph macro that does nothing."""
 _BOLD, _ITALIC, _ROMAN = r"\fB", r"\fI", r"\fR"
@@ -45,6 +48,7 @@ def _root(groups: dict[str, Group], texts: str) -> str:
             *_commands(alone, texts),
             ".SH OPTIONS",
             *_paragraph("Every command takes these options; `--dry-run` those that write."),
+            ".sp",
             *_terms(common_rows(texts)),
             ".SH EXIT STATUS",
             *_terms(topics.EXIT_CODES),
@@ -128,8 +132,13 @@ def _paragraph(*lines: str) -> list[str]:
     return found[:-1]
 
 
-def _terms(rows: Iterable[tuple[str, str]]) -> list[str]:
-    return [line for term, text in rows for line in (".TP", f"{_BOLD}{_escaped(term)}{_ROMAN}", _line(_inline(text)))]
+def _terms(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Terms with their texts beside them, without blank lines between."""
+    request = f".TP {min(_WIDEST_TERM, max(len(term) for term, _ in rows)) + 2}n"
+    lines = [".PD 0"]
+    for term, text in rows:
+        lines += [request, f"{_BOLD}{_escaped(term)}{_ROMAN}", _line(_inline(text))]
+    return [*lines, ".PD"]
 
 
 def _line(text: str) -> str:
@@ -139,7 +148,11 @@ def _line(text: str) -> str:
 
 def _inline(text: str) -> str:
     parts = [_escaped(part) for part in text.split("`")]
-    return "".join(f"{_BOLD}{part}{_ROMAN}" if quoted % 2 else part for quoted, part in enumerate(parts))
+    return "".join(_unbroken(part) if quoted % 2 else part for quoted, part in enumerate(parts))
+
+
+def _unbroken(command: str) -> str:
+    return f"{_BOLD}{command.replace(' ', _NO_BREAK)}{_ROMAN}"
 
 
 def _escaped(text: str) -> str:
