@@ -114,7 +114,7 @@ def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
 
 UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
-    "verb in help": (("help", "users", "nonsense"), "create, delete, demote, get"),
+    "verb in help": (("help", "users", "nonsense"), "create, delete, demote"),
     "error code": (("help", "users.notfound"), "did you mean users.not_found"),
     "no error code": (("help", "zzz.yyy"), "an error names its code with -o json"),
     "word after a command in help": (
