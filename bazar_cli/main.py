@@ -9,7 +9,7 @@ import sys
 
 from bazar_cli.registry import HELP, Group, Leaf, resolve
 
-_HELP = frozenset({"-h", "--help"})
+_HELP_OPTIONS = frozenset({"-h", "--help"})
 _ONLY_HELP = (["-h"], ["--help"])
 _VERSION = frozenset({"-V", "--version"})
 _INTERRUPTED = 130
@@ -46,7 +46,7 @@ def dispatch(words: "list[str]") -> int:
     path, rest = words[:count], words[count:]
     if isinstance(node, Leaf):
         return _run(node, path, rest)
-    if rest and rest[0] in _HELP:
+    if rest and rest[0] in _HELP_OPTIONS:
         return _list(node, path)
     if rest and not (node.default_command and rest[0].startswith("-")):
         return _unknown(node, path, rest[0], words)

@@ -12,7 +12,7 @@ _LEAST_ROOM = 24
 
 
 class Text:
-    """A paragraph. Several lines are several sentences, each on a line of its own."""
+    """A paragraph. Several lines are several sentences; each begins a line."""
 
     __slots__ = ("lines",)
 

@@ -78,4 +78,4 @@ def _near_codes(word: str) -> str:
     from bazar_cli.terminal.error_texts import meanings
 
     near = difflib.get_close_matches(word, meanings(), n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "an error names its code with -o json"
+    return f"did you mean {' or '.join(near)}?" if near else "-o json shows the code of an error"

@@ -8,7 +8,7 @@ from bazar_cli import DOCUMENTATION, __version__
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.registry import TREE
+from bazar_cli.registry import TOPICS, TREE
 from tests.support.cli import Bazar
 
 
@@ -67,6 +67,11 @@ def test_environment(nobody: Bazar) -> None:
     assert "NO_COLOR" in text
 
 
+def test_help_of_help_names_the_topics(nobody: Bazar) -> None:
+    said = nobody("help", "--help").ok().out
+    assert all(topic in said for topic in TOPICS)
+
+
 def test_output(nobody: Bazar) -> None:
     done = nobody("help", "output").ok()
     for form in ("table", "json", "jsonl", "csv", "yaml", "ids"):
@@ -116,7 +121,7 @@ UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
     "verb in help": (("help", "users", "nonsense"), "create, delete, demote"),
     "error code": (("help", "users.notfound"), "did you mean users.not_found"),
-    "no error code": (("help", "zzz.yyy"), "an error names its code with -o json"),
+    "no error code": (("help", "zzz.yyy"), "-o json shows the code of an error"),
     "word after a command in help": (
         ("help", "users", "create", "more"),
         "`bazar users create` has no commands below it",

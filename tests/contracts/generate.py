@@ -39,7 +39,8 @@ _WHERE = {
 def generated() -> dict[Path, str]:
     """Return every generated file, by its path in the repository, with the text it should have.
 
-    Raises: ModuleNotFoundError when the registry names a module that is not there; KeyError for a view without example.
+    Raises: ModuleNotFoundError when the registry names a module that is not there; KeyError for a view without example;
+    ValueError for a row of docs/errors.md that no terminal can show.
     """
     files = {Path("completions") / name: script(shell) for shell, name in FILES.items()}
     texts = command_rows.content()
@@ -119,7 +120,7 @@ def main() -> None:
         files = generated()
     except ModuleNotFoundError as error:
         sys.exit(f"nothing was generated: the registry names a command whose module is missing: {error}")
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         sys.exit(f"nothing was generated: {error.args[0]}")
     for path, text in files.items():
         file = ROOT / path

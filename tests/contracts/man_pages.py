@@ -142,8 +142,8 @@ def _terms(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """A line of text that is not taken for a request."""
-    return rf"\&{text}" if text.startswith((".", "'")) else text
+    """A line of text that is not taken for a request; a quote at its start is escaped already."""
+    return rf"\&{text}" if text.startswith(".") else text
 
 
 def _inline(text: str) -> str:
