@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from bazar_cli.registry import TOPICS, TREE, Group, Leaf
+from bazar_cli.registry import TOPICS, TREE, Group, resolve
 
 TYPE_CHECKING = False  # as in `width`
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import TextIO
 
     from bazar_cli.domain.errors import UsageError
     from bazar_cli.terminal.help_text import Block
 
 
-def help_on(words: Sequence[str], stream: TextIO, environ: Mapping[str, str]) -> str:
+def help_on(words: list[str], stream: TextIO, environ: Mapping[str, str]) -> str:
     """Return the help that `words` name, as wide as the terminal behind `stream`; empty if they name nothing."""
     if len(words) == 1 and (words[0] in TOPICS or "." in words[0]):
         return _topic_or_code(words[0], stream, environ)
-    node: Group | Leaf | None = TREE
-    for word in words:
-        node = node.commands.get(word) if isinstance(node, Group) else None
-    if node is None:
+    node, count = resolve(words)
+    if count < len(words):
         return ""
     if isinstance(node, Group):
         from bazar_cli.terminal.listing import listing
@@ -31,23 +29,17 @@ def help_on(words: Sequence[str], stream: TextIO, environ: Mapping[str, str]) ->
     return command_help(node.module, " ".join(["bazar", *words]), stream, environ)
 
 
-def unknown(words: Sequence[str]) -> UsageError:
+def unknown(words: list[str]) -> UsageError:
     """Return the error for words that name nothing."""
     from bazar_cli.domain.errors import UsageError
 
     code = "usage.unknown_command"
     if len(words) == 1 and "." in words[0]:
         return UsageError(code, f"there is no error code {words[0][:80]!r}", hint=_near_codes(words[0]))
-    node: Group | Leaf = TREE
-    path = ["bazar"]
-    for word in words:
-        below = node.commands.get(word) if isinstance(node, Group) else None
-        if below is None:
-            break
-        node = below
-        path.append(word)
+    node, count = resolve(words)
     known = [*(node.commands if isinstance(node, Group) else ()), *(TOPICS if node is TREE else ())]
-    hint = f"choose one of: {', '.join(known)}" if known else f"`{' '.join(path)}` has no commands below it"
+    path = " ".join(["bazar", *words[:count]])
+    hint = f"choose one of: {', '.join(known)}" if known else f"`{path}` has no commands below it"
     return UsageError(code, f"there is no command or topic {' '.join(words)[:80]!r}", hint=hint)
 
 

@@ -37,7 +37,7 @@ EVERYTHING = {
 
 def shown(words: tuple[str, ...], width: int) -> str:
     """What `bazar help` says in a terminal of this width."""
-    return help_on(words, io.StringIO(), {"COLUMNS": str(width)})
+    return help_on(list(words), io.StringIO(), {"COLUMNS": str(width)})
 
 
 def is_copied(line: str) -> bool:
