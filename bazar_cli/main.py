@@ -7,9 +7,9 @@ import gc
 import os
 import sys
 
-from bazar_cli.registry import Group, Leaf, resolve
+from bazar_cli.registry import HELP, Group, Leaf, resolve
 
-_HELP = frozenset({"-h", "--help"})
+_HELP_OPTIONS = frozenset({"-h", "--help"})
 _ONLY_HELP = (["-h"], ["--help"])
 _VERSION = frozenset({"-V", "--version"})
 _INTERRUPTED = 130
@@ -46,7 +46,7 @@ def dispatch(words: "list[str]") -> int:
     path, rest = words[:count], words[count:]
     if isinstance(node, Leaf):
         return _run(node, path, rest)
-    if rest and rest[0] in _HELP:
+    if rest and rest[0] in _HELP_OPTIONS:
         return _list(node, path)
     if rest and not (node.default_command and rest[0].startswith("-")):
         return _unknown(node, path, rest[0], words)
@@ -64,6 +64,8 @@ def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
         from bazar_cli.terminal.leaf_help import command_help
 
         return _print(command_help(leaf.module, " ".join(["bazar", *path]), sys.stdout, os.environ))
+    if leaf is HELP and (text := _explained(arguments)):
+        return _print(text)
     from bazar_cli.terminal.streams import keep_results
 
     keep_results()  # before any library is imported
@@ -77,10 +79,17 @@ def _asks_for_help(arguments: "list[str]") -> bool:
     return arguments[-1:] in _ONLY_HELP and not any(word.startswith("-") for word in arguments[:-1])
 
 
+def _explained(words: "list[str]") -> str:
+    """The answer to `bazar help WORDS`; empty for an option or an unknown word, which Typer's path reports."""
+    from bazar_cli.terminal.help_words import help_on
+
+    return "" if any(word.startswith("-") for word in words) else help_on(words, sys.stdout, os.environ)
+
+
 def _list(group: Group, path: "list[str]") -> int:
     from bazar_cli.terminal.listing import listing
 
-    return _print(listing(group, path))
+    return _print(listing(group, path, sys.stdout, os.environ))
 
 
 def _unknown(group: Group, path: "list[str]", word: str, words: "list[str]") -> int:

@@ -32,6 +32,8 @@ def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
     return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
 
 
+HELP = Leaf("bazar_cli.commands.help", "Explain a command, a topic or an error code")
+
 TREE = Group(
     "Administer Bazar's users, organizations and plans.",
     {
@@ -215,9 +217,18 @@ TREE = Group(
         "doctor": Leaf("bazar_cli.commands.doctor", "Check the configuration and both systems"),
         "batch": Leaf("bazar_cli.commands.batch", "Run many commands, one on each line of a file"),
         "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
-        "help": Leaf("bazar_cli.commands.help", "Explain a command, exit codes, environment or output"),
+        "help": HELP,
     },
 )
+
+TOPICS = {
+    "environment": "The variables that bazar reads",
+    "exit-codes": "Exit codes, and errors in JSON",
+    "output": "Formats, fields and pages of results",
+    "permissions": "What an operator may do, and where",
+    "targets": "Which Supabase project and database a command uses",
+}
+"""What `bazar help` explains besides commands and error codes."""
 
 
 def resolve(words: "list[str]") -> "tuple[Group | Leaf, int]":

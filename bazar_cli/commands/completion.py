@@ -10,7 +10,7 @@ from bazar_cli.domain.cli import COMPLETION
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.completion_scripts import Shell, script
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.topics import TEXT
+from bazar_cli.terminal.views.text import TEXT
 
 
 @command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.registry import TREE, Group, Leaf
+from bazar_cli.registry import TOPICS, TREE, Group, Leaf
 from bazar_cli.terminal.command_texts import Parameter, command_text
 
 TYPE_CHECKING = False  # as in `width`
@@ -118,7 +118,7 @@ class _Completion:
         if parameter.values == [":profiles"]:
             return _starting(word, self._profiles())
         if parameter.values == [":topics"]:
-            return _starting(word, _explained(given.arguments))
+            return _starting(word, _explained(given.arguments, word))
         if parameter.values == [":fields"]:
             chosen, comma, _ = word.rpartition(",")
             left = [name for name in self._fields if name not in chosen.split(",")]
@@ -147,16 +147,18 @@ def _starting(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[st
     return [(value, text) for value, text in candidates if value.startswith(word)]
 
 
-def _explained(words: Sequence[str]) -> list[tuple[str, str]]:
-    """The commands and topics that `bazar help` explains after `words`."""
-    from bazar_cli.terminal.topics import TOPICS
+def _explained(words: Sequence[str], word: str) -> list[tuple[str, str]]:
+    """What `bazar help` explains after `words`; error codes only for a `word` with a point, because they are many."""
+    if "." in word and not words:
+        from bazar_cli.terminal.error_texts import meanings
 
+        return [(code, meaning) for code, (_, meaning) in meanings().items()]
     node: Group | Leaf | None = TREE
     for word in words:
         node = node.commands.get(word) if isinstance(node, Group) else None
     commands = node.commands if isinstance(node, Group) else {}
-    topics = [] if words else [(topic, "") for topic in TOPICS]
-    return [*((name, below.help) for name, below in commands.items()), *topics]
+    topics = {} if words else TOPICS
+    return [*((name, below.help) for name, below in commands.items()), *topics.items()]
 
 
 def _is_word(name: str) -> bool:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from bazar_cli.registry import Group, Leaf
+from bazar_cli.registry import TOPICS, Group, Leaf
+from bazar_cli.terminal.help_text import Block, Lines, Terms, Text, laid_out
+from bazar_cli.terminal.width import columns
 
-_FOOTER = """
-EXIT CODES, ENVIRONMENT, OUTPUT
-  bazar help exit-codes
-  bazar help environment
-  bazar help output
-"""
+TYPE_CHECKING = False  # as in `width`
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
 
-def listing(group: Group, words: list[str]) -> str:
-    """Return the help of a group: its purpose and its commands."""
+def listing(group: Group, words: Sequence[str], stream: TextIO, environ: Mapping[str, str]) -> str:
+    """Return the help of a group, as wide as the terminal behind `stream`: its purpose and its commands."""
+    return laid_out(_blocks(group, words), columns(stream, environ))
+
+
+def _blocks(group: Group, words: Sequence[str]) -> list[Block]:
     path = " ".join(["bazar", *words])
-    width = max(len(name) for name in group.commands) + 2
-    groups = [f"  {name:<{width}}{node.help}" for name, node in group.commands.items() if isinstance(node, Group)]
-    leaves = [f"  {name:<{width}}{node.help}" for name, node in group.commands.items() if isinstance(node, Leaf)]
-    lines = [group.help, "", "USAGE", f"  {path} COMMAND [OPTIONS]"]
-    for title, entries in (("COMMANDS", leaves), ("COMMAND GROUPS", groups)):
-        if entries:
-            lines += ["", title, *entries]
+    groups = [(name, node.help) for name, node in group.commands.items() if isinstance(node, Group)]
+    leaves = [(name, node.help) for name, node in group.commands.items() if isinstance(node, Leaf)]
+    titled = {"COMMANDS": leaves, "COMMAND GROUPS": groups}
+    blocks: list[Block] = [Text(group.help), Lines("USAGE", [f"{path} COMMAND [OPTIONS]"])]
+    blocks += [Terms(title, rows) for title, rows in titled.items() if rows]
     if group.default_command:
-        lines += ["", f"`{path}` is short for `{path} {group.default_command}`."]
-    if not words:
-        lines += ["", "EXAMPLES", "  $ bazar local start", "  $ bazar users create ada@example.com --generate-password"]
-    lines += ["", f"`{path} COMMAND --help` explains a command, with examples."]
-    return "\n".join(lines) + "\n" + ("" if words else _FOOTER)
+        blocks.append(Text(f"`{path}` is short for `{path} {group.default_command}`."))
+    more = f"`{path} COMMAND --help` explains a command, with examples."
+    if words:
+        return [*blocks, Text(more)]
+    examples = ["$ bazar local start", "$ bazar users create ada@example.com --generate-password"]
+    topics = Terms("HELP TOPICS", list(TOPICS.items()))
+    return [
+        *blocks,
+        topics,
+        Lines("EXAMPLES", examples),
+        Text(more, "`bazar help TOPIC` explains a topic, `bazar help CODE` an error code."),
+    ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.terminal import actions
+from bazar_cli.terminal.error_texts import address
 from bazar_cli.terminal.escape import escaped_json
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.streams import say
@@ -57,6 +58,7 @@ class Reporter:
                 "exit_code": exit_code,
                 "details": error.details,
                 "request_id": self._request_id,
+                "docs": address(error.code),
             }
             shown = {"error": self._redactor.hide_in(content)}
             say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))

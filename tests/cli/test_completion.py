@@ -122,6 +122,7 @@ def test_given_options_are_not_offered_again(nobody: Bazar, given: tuple[str, ..
         (("help", "config", "p"), {"path", "profiles"}),
         (("help", "config", "profiles", "u"), {"use"}),
         (("help", "output", ""), set[str]()),
+        (("help", "orgs.slug"), {"orgs.slug_exists", "orgs.slug_invalid"}),
     ],
 )
 def test_values_that_are_known_are_offered(nobody: Bazar, words: tuple[str, ...], values: set[str]) -> None:
@@ -129,7 +130,14 @@ def test_values_that_are_known_are_offered(nobody: Bazar, words: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    "words", [("users", "list", "--env-file", "./x"), ("users", "list", "--env-file="), ("doctor", "--log-file", "")]
+    "words",
+    [
+        ("users", "list", "--env-file", "./x"),
+        ("users", "list", "--env-file="),
+        ("doctor", "--log-file", ""),
+        ("db", "seed", "--file", ""),
+        ("audit", "export", "e"),
+    ],
 )
 def test_files_are_left_to_the_shell(nobody: Bazar, words: tuple[str, ...]) -> None:
     assert answer(nobody, *words) == {":file": ""}

@@ -102,6 +102,7 @@ def completed(home: Bazar, shell: Shell, line: str) -> str:
         ("bazar users list --profile=st", "<users><list><--profile=staging>"),
         ("bazar users list --env-file my", "<users><list><--env-file><my file.env>"),
         ("bazar users list --env-file=my", "<users><list><--env-file=my file.env>"),
+        ("bazar db seed --file my", "<db><seed><--file><my file.env>"),
         (r"bazar users list --env-file my\ f", "<users><list><--env-file><my file.env>"),
         ("bazar users list --env-file='my f", "<users><list><--env-file=my file.env>"),
         ("bazar users get my", "<users><get><my>"),

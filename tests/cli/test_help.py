@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli import __version__
+from bazar_cli import DOCUMENTATION, __version__
+from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
+from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import ExitCode
-from bazar_cli.registry import TREE
+from bazar_cli.registry import TOPICS, TREE
 from tests.support.cli import Bazar
 
 
@@ -42,6 +44,7 @@ def test_help_of_a_command_is_its_own_help(nobody: Bazar) -> None:
         assert nobody("help", *words).ok().out == done.out
         assert nobody(*words, "--quiet", "--help").ok().out == done.out  # parsed by Typer
         assert done.err == ""
+        assert nobody("help", *words, "--quiet").ok().out == done.out
     text = nobody("users", "create", "-h").ok().out
     lines = text.splitlines()
     assert lines[0].endswith(".")
@@ -64,11 +67,48 @@ def test_environment(nobody: Bazar) -> None:
     assert "NO_COLOR" in text
 
 
+def test_help_of_help_names_the_topics(nobody: Bazar) -> None:
+    said = nobody("help", "--help").ok().out
+    assert all(topic in said for topic in TOPICS)
+
+
 def test_output(nobody: Bazar) -> None:
     done = nobody("help", "output").ok()
     for form in ("table", "json", "jsonl", "csv", "yaml", "ids"):
         assert f"  -o {form} " in done.out
     assert nobody("help", "output", "-o", "json").ok().json == {"text": done.out}
+
+
+def test_permissions_has_the_plans_of_each_permission(nobody: Bazar) -> None:
+    text = nobody("help", "permissions").ok().out
+    listed = dict(line.strip().split("  ", 1) for line in text.splitlines() if ":" in line and "Premium" in line)
+    assert {name: plans.strip() for name, plans in listed.items()} == {
+        permission.value: ", ".join(plan.value.capitalize() for plan in Plan if permission in SEEDED_PLANS[plan])
+        for permission in Permission
+    }
+
+
+def test_targets_names_the_sources_in_their_order(nobody: Bazar) -> None:
+    text = nobody("help", "targets").ok().out
+    sources = ("--profile", "--env-file", "BAZAR_PROFILE", "SUPABASE_URL", "./.env", "./docker/server/.env", "active")
+    assert sorted(sources, key=text.index) == list(sources)
+
+
+def test_an_error_code_is_explained_and_its_json_names_the_page(nobody: Bazar) -> None:
+    failed = nobody("config", "profiles", "remove", "absent", "-o", "json").error
+    assert failed["docs"] == f"{DOCUMENTATION}/errors.md#config.profile_not_found"
+    text = nobody("help", failed["code"]).ok().out
+    assert text.splitlines()[:3] == [failed["code"], "", "there is no profile of this name to remove"]
+    assert f"  {failed['exit_code']}  not found, or not visible to you" in text
+    assert failed["docs"] in text
+    assert nobody("help", failed["code"], "-o", "json").ok().json == {"text": text}
+
+
+def test_help_in_a_narrow_terminal_is_narrow(nobody: Bazar) -> None:
+    for words in (("--help",), ("users",), ("help", "output"), ("users", "list", "--help"), ("help", "db.moved")):
+        plain, narrow = nobody(*words).ok().out, nobody.having(COLUMNS="60")(*words).ok().out
+        assert narrow.split() == plain.split()
+        assert len(narrow.splitlines()) > len(plain.splitlines()), words
 
 
 def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
@@ -79,7 +119,9 @@ def test_help_needs_no_target_and_writes_nothing(nobody: Bazar) -> None:
 
 UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
-    "verb in help": (("help", "users", "nonsense"), "create, delete, demote, get"),
+    "verb in help": (("help", "users", "nonsense"), "create, delete, demote"),
+    "error code": (("help", "users.notfound"), "did you mean users.not_found"),
+    "no error code": (("help", "zzz.yyy"), "-o json shows the code of an error"),
     "word after a command in help": (
         ("help", "users", "create", "more"),
         "`bazar users create` has no commands below it",

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
 from bazar_cli.domain.entities import Plan
+from bazar_cli.domain.texts import Verbatim
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal.command import Verb
 from bazar_cli.terminal.options import Options
@@ -54,8 +55,9 @@ def _command(words: tuple[str, ...], leaf: Leaf) -> list[str]:
     params: list[Any] = list(command(words, leaf).params)
     for argument in params:
         if argument.param_type_name == "argument":
-            values = _ARGUMENTS.get(leaf.module) or _values(kinds[argument.name])
-            rows.append(_row("argument", _shown(argument), argument.help or "", values))
+            shown = _shown(argument)
+            values = _ARGUMENTS.get(leaf.module) or _values(kinds[argument.name], shown)
+            rows.append(_row("argument", shown, _help(argument), values))
     rows += [row for name, row in _options(words, leaf) if name not in COMMON_OPTIONS]
     rows += [_row("fields", " ".join(found.view.fields))] if found.view is not None else []
     return [*rows, *(["writes"] if found.spec.writes else [])]
@@ -70,8 +72,14 @@ def _options(words: tuple[str, ...], leaf: Leaf) -> Iterator[tuple[str, str]]:
             no_row_says = option.multiple, option.secondary_opts, option.hidden
             assert not any(no_row_says), option.opts
             metavar = [] if option.is_flag else [option.metavar or "VALUE"]
-            values = "" if option.is_flag else _DYNAMIC.get(option.opts[0]) or _values(kinds[option.name])
-            yield option.name, _row("option", " ".join([*option.opts, *metavar]), option.help or "", values)
+            kind, known = kinds[option.name], _DYNAMIC.get(option.opts[0])
+            values = "" if option.is_flag else known or _values(kind, option.metavar or "")
+            yield option.name, _row("option", " ".join([*option.opts, *metavar]), _help(option), values)
+
+
+def _help(parameter: Any) -> str:
+    assert parameter.help, f"{parameter.name} has no help"
+    return str(parameter.help)
 
 
 def _row(*columns: str) -> str:
@@ -87,11 +95,12 @@ def _kinds(found: Verb[Any]) -> dict[str, Any]:
     return {name: k for kind in (Options, *shared) for name, k in get_type_hints(kind).items()} | own
 
 
-def _values(annotation: Any) -> str:
+def _values(annotation: Any, shown: str) -> str:
     inner = [part for part in get_args(annotation) if part is not NoneType]
     if inner:
-        return _values(inner[0])
-    if issubclass(annotation, Path):
+        return _values(inner[0], shown)
+    # Where `-` is standard input or output, a file is no Path.
+    if issubclass(annotation, Path) or (annotation is Verbatim and "FILE" in shown):
         return ":file"
     if not issubclass(annotation, Enum):
         return ""

@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.generate import ROOT
 
 PAGE = ROOT / "CONTRIBUTING.md"
-_COPIED = ("bazar_cli", "migrations", "tests", "docs", "completions")
+_COPIED = ("bazar_cli", "migrations", "tests", "docs", "completions", "man")
 _FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
 _STEP = re.compile(
     r"<!-- (?P<what>create|append to|before `(?P<anchor>.+?)` in|replace `(?P<old>.+?)` with `(?P<new>.+?)` in)"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeGuard
 
+from bazar_cli import DOCUMENTATION
 from bazar_cli.domain import errors
 from bazar_cli.domain.errors import BazarError
+from bazar_cli.terminal.error_texts import address, meanings
+from tests.contracts.generate import ERROR_ROW, ERRORS, ROOT
 
-ROOT = Path(__file__).parents[2]
+PAGE = ROOT / ERRORS
 _EXIT = {
     kind.__name__: int(kind.exit_code)
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, BazarError)
 }
-_ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (\d+) \| .+ \|$", re.M)
 _CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 # A denial, and functions that make an error of the code that they are given.
 _OTHERS = {"Denial": "Denied", "call_refused": "Conflict", "outcome_unknown": "BackendUnavailable", "Word": "Refused"}
@@ -49,10 +50,22 @@ def _is_name(node: ast.AST) -> TypeGuard[ast.Name | ast.Attribute]:
 
 
 def test_list_is_complete_and_has_nothing_else() -> None:
-    rows = _ROW.findall((ROOT / "docs" / "errors.md").read_text())
-    listed = {code: int(number) for code, number in rows}
-    assert [code for code, _ in rows] == sorted(listed), "a code stands twice, or out of order"
+    rows = ERROR_ROW.findall(PAGE.read_text())
+    listed = {code: int(number) for code, number, _ in rows}
+    assert [code for code, _, _ in rows] == sorted(listed), "a code stands twice, or out of order"
     assert listed == raised()
+
+
+def test_each_code_has_its_anchor_which_the_address_names() -> None:
+    anchors = re.findall(r'^\| <a id="([^"]+)"></a>`([^`]+)` \|', PAGE.read_text(), re.M)
+    assert [anchor for anchor, _ in anchors] == [code for _, code in anchors] == sorted(raised())
+    page, _, anchor = address("users.not_found").partition("#")
+    assert page == f"{DOCUMENTATION}/{PAGE.relative_to(ROOT / 'docs')}"
+    assert anchor == "users.not_found"
+
+
+def test_help_knows_each_code_with_the_meaning_of_the_page() -> None:
+    assert meanings() == {code: (number, text) for code, number, text in ERROR_ROW.findall(PAGE.read_text())}
 
 
 def test_codes_have_the_form_noun_reason() -> None:

@@ -7,7 +7,6 @@ another in one process. Each run tries the same; BAZAR_TEST_HOSTILE=50 tries fif
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import zlib
 from collections.abc import Callable, Generator
@@ -27,13 +26,12 @@ from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.terminal.topics import TOPICS
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, series
 from tests.support.hostile_text import ARGUMENTS, CONTENT
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
-from tests.support.tree import ALL, COMMON_OPTIONS, command, kind_of, verb
+from tests.support.tree import ALL, COMMON_OPTIONS, VARIABLES, command, kind_of, verb
 
 pytestmark = pytest.mark.xdist_group("hostile input")
 
@@ -73,7 +71,6 @@ FITTING = {
 }
 """A value that fits, by the name of a parameter; the others are those of `World`."""
 COMMON = ("output", "fields", "profile", "env_file", "log_format", "log_file")
-VARIABLES = re.findall(r"^  ([A-Z]+_[A-Z_]+)  ", TOPICS["environment"], re.M)
 LIKELY = {"SUPABASE_URL": "http://127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1:1/", "SUPERUSER_EMAIL": "a@b"}
 """What a hostile value is put behind, by the name of a variable."""
 READS = (("users", "list"), ("db", "status"), ("auth", "status"), ("config", "show"), ("db", "seed", "-n"))

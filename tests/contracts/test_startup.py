@@ -37,6 +37,8 @@ assert collections() == before, "a start looks for garbage"
 kept += [[] for _ in range(120_000)]
 assert collections() > before, "a long command keeps its garbage"
 """
+HELP = ("leaf_help", "command_texts", "help_text", "width")
+SLOW = {"typer", "typing", "dataclasses", "inspect", "pathlib", "textwrap"}
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
     *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
@@ -75,11 +77,27 @@ def test_completion_of_names_imports_no_typer(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "words", [("users", "list", "--help"), ("users", "create", "ada@example.com", "-h"), ("db", "env", "set", "--help")]
 )
-def test_help_of_a_verb_imports_nothing_but_what_wraps_text(words: tuple[str, ...]) -> None:
+def test_help_of_a_verb_imports_nothing_but_its_text_and_layout(words: tuple[str, ...]) -> None:
     own = {m for m in modules_of(*words) if m.startswith("bazar_cli.")}
-    names = ("main", "registry", "terminal", "terminal.leaf_help", "terminal.command_texts", "terminal.width")
+    names = ("main", "registry", "terminal", *(f"terminal.{name}" for name in HELP))
     assert own == {f"bazar_cli.{name}" for name in names}
-    assert not modules_of(*words) & {"typer", "typing", "dataclasses", "inspect", "pathlib"}
+    assert not modules_of(*words) & SLOW
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (("users", "list"), {"leaf_help", "command_texts"}),
+        (("users",), {"listing"}),
+        (("exit-codes",), {"topics"}),
+        (("users.not_found",), {"topics", "error_texts"}),
+    ],
+)
+def test_help_on_something_imports_as_little_as_its_own_help(words: tuple[str, ...], more: set[str]) -> None:
+    modules = modules_of("help", *words)
+    own = {m.removeprefix("bazar_cli.terminal.") for m in modules if m.startswith("bazar_cli.terminal.")}
+    assert own == {"help_words", "help_text", "width", *more}
+    assert not modules & SLOW
 
 
 @pytest.mark.parametrize(

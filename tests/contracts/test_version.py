@@ -15,6 +15,7 @@ else:
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def test_the_package_and_pyproject_name_the_same_version() -> None:
+def test_the_package_and_pyproject_name_the_same_version_and_documentation() -> None:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     assert bazar_cli.__version__ == project["version"]
+    assert project["urls"]["Documentation"] == bazar_cli.DOCUMENTATION

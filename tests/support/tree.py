@@ -9,9 +9,11 @@ from typing import Any, cast, get_args
 
 from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.terminal.command import Verb
+from bazar_cli.terminal.help_text import Terms
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.run import Context
 from bazar_cli.terminal.shared import Shared
+from bazar_cli.terminal.topics import TOPICS
 from bazar_cli.terminal.typer_lite import LiteCommand
 
 COMMON_OPTIONS = tuple(field.name for field in fields(Options))
@@ -48,5 +50,7 @@ def kind_of(parameter: Any) -> Any:
     return annotation
 
 
+VARIABLES = [term for block in TOPICS["environment"] if isinstance(block, Terms) for term, _ in block.rows]
+"""Every variable that `bazar help environment` names."""
 ALL = {" ".join(words): (words, leaf) for words, leaf in leaves()}
 """Every command, by its words."""

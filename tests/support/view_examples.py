@@ -308,7 +308,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
         replace(_RESET, audit=reset.AuditLog(0, None), seeded=replace(_SEEDED, users=(), organizations=())),
     ),
     "seed.SEEDED": (_SEEDED, replace(_SEEDED, users=(), organizations=())),
-    "topics.TEXT": ("HELP\n\n  of two lines\n",),
+    "text.TEXT": ("HELP\n\n  of two lines\n",),
     "user_sessions.REVOKED": (
         sessions.RevokedSessions(_A, "ada@example.com", 2, True, _LATE, own=False),
         sessions.RevokedSessions(_A, "ada@example.com", 0, False, None, own=True),
@@ -342,7 +342,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
 
 def all_views() -> dict[str, View[Any]]:
     """Return every view of the program, by its module and name."""
-    modules = [f"{views.__name__}.{m.name}" for m in iter_modules(views.__path__)] + ["bazar_cli.terminal.topics"]
+    modules = [f"{views.__name__}.{m.name}" for m in iter_modules(views.__path__)]
     return {
         f"{name.rpartition('.')[2]}.{constant}": value
         for name in modules

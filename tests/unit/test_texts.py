@@ -32,12 +32,11 @@ from bazar_cli.domain.urls import bad_port
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
 from bazar_cli.terminal.tables import key_values
-from bazar_cli.terminal.topics import TOPICS
 from bazar_cli.terminal.width import columns
+from tests.support.tree import VARIABLES
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 REVISIONS = sorted(paths(script_location()).values())
-VARIABLES = re.findall(r"^  ([A-Z]+_[A-Z_]+)  ", TOPICS["environment"], re.M)
 AS_IT_IS = {"BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"}
 """Paths, whose bytes name a file, and switches."""
 

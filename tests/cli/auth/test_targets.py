@@ -20,7 +20,7 @@ pytestmark = pytest.mark.live
 
 AsUser = Callable[[Someone], Bazar]
 TARGET = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")
-SHAPE = {"code", "message", "hint", "exit_code", "details", "request_id"}
+SHAPE = {"code", "message", "hint", "exit_code", "details", "request_id", "docs"}
 JSON = ("-o", "json")
 CLOSED = "http://127.0.0.1:1"
 
