@@ -48,6 +48,7 @@ def test_commands_to_paste_are_made_in_one_place() -> None:
     shells = {str(path.relative_to(ROOT / "bazar_cli")) for path in SOURCES if "shlex" in path.read_text()}
     assert shells == {
         "domain/command_lines.py",
+        "terminal/batch_lines.py",  # it splits lines
         "terminal/unknown.py",  # the words that were typed, in another order
         "terminal/views/local.py",  # export NAME=value
     }
