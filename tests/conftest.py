@@ -147,6 +147,9 @@ def people(target: Target) -> Generator[People]:
     """The users and organizations of this worker's target."""
     with People(target) as found:
         yield found
+        if named_target() is None:
+            # Of commands that tests killed: `doctor --fix` of a later test would wait for them.
+            found.leases_run_out()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.waiting import until_waiting
 
 Email = Callable[[str], str]
 RACERS = 10
-DEFAULT_ROUNDS = 20
+DEFAULT_ROUNDS = 5
 LONG_ROUNDS = 200
 
 
@@ -52,7 +52,7 @@ def test_ten_creates_of_one_address_for_long(admin: Bazar, people: People, uniqu
 
 
 def test_two_if_not_exists_both_succeed_with_one_user(admin: Bazar, people: People, unique_email: Email) -> None:
-    for _ in range(5):
+    for _ in range(2):
         email = unique_email("twins")
         words = ("users", "create", email, "--name", "Ada", "--if-not-exists", "-o", "json")
         done = all_at_once([lambda words=words: admin(*words)] * 2)
@@ -85,7 +85,7 @@ def test_two_deletes_of_one_user(admin: Bazar, people: People) -> None:
 
 def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_email: Email) -> None:
     """Whoever comes second waits for the first, then finds what it left."""
-    for _ in range(5):
+    for _ in range(3):
         email = unique_email("both")
         made, gone = all_at_once(
             [
@@ -96,9 +96,8 @@ def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_e
         assert (made.code, gone.code) in {(0, 0), (0, 3)}
         rows = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
         identities = people.identities(email)
-        assert [r["id"] for r in rows] == [i["id"] for i in identities]
+        assert [(r["id"], r["pending"]) for r in rows] == [(i["id"], None) for i in identities]
         assert len(rows) == (1 if gone.code else 0)
-        assert all(r["pending"] is None for r in rows)
 
 
 @pytest.mark.parametrize("first", ["create", "delete"])
@@ -126,9 +125,8 @@ def test_create_in_an_organization_and_its_deletion(
     assert ended in {(0, 0, ""), (0, 6, "users.pending"), (6, 0, "")}
     rows = people.sql("SELECT id, pending FROM bazar.users WHERE email = %s", email)
     identities = people.identities(email)
-    assert [r["id"] for r in rows] == [i["id"] for i in identities]
+    assert [(r["id"], r["pending"]) for r in rows] == [(i["id"], None) for i in identities]
     assert len(rows) == (1 if made.code == 0 else 0)
-    assert all(r["pending"] is None for r in rows)
     if made.code:
         assert made.error["code"] == "access.changed"
 

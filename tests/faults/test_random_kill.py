@@ -24,10 +24,10 @@ from tests.support.people import OLD_PASSWORD, Org, People, Someone
 BETWEEN = 0.1
 """The least share of the kills that must hit between the two systems."""
 PASSWORD = "correct horse"
-DEFAULT_RUNS = 20
-FEW_RUNS = 4
+DEFAULT_RUNS = 10
+FEW_RUNS = 2
 LONG_RUNS = 500
-DEFAULT_CHANGES = 12
+DEFAULT_CHANGES = 6
 LONG_CHANGES = 200
 """So many runs are killed; one that ended before its moment came does not count."""
 

@@ -170,6 +170,8 @@ class Bazar:
     """The process that runs its commands; by default each command has its own."""
     package: Path | None = None
     """The folder of the package, which says where the migrations are; by default that of the tests."""
+    constants: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Other values of the product's constants, by module and name: a timeout that a test waits out. Of forked ones."""
     fresh: bool = False
     """Whether each command starts an interpreter, for tests of what happens at its start and at its end."""
 
@@ -221,6 +223,7 @@ class Bazar:
             "environ": self.environment(),
             "cwd": str(cwd or self.folder("work")),
             "package": None if self.package is None else str(self.package),
+            "constants": dict(self.constants),
         }
 
     def command(self, *words: str) -> list[str]:

@@ -84,8 +84,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.clear()
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
-        if request.get("user") is not None:
-            # After the change of folder, as sudo does.
+        if request.get("user") not in {None, os.geteuid()}:
+            # After the change of folder, as sudo does. The later commands of a series are the user already.
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
@@ -96,6 +96,10 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         if request.get("package") is not None:
             # Migrations are found from the place of the package.
             sys.modules["bazar_cli"].__file__ = str(Path(request["package"]) / "__init__.py")
+        for name, value in request.get("constants", {}).items():
+            module, _, constant = name.rpartition(".")
+            assert hasattr(import_module(module), constant), f"there is no {name}"
+            setattr(import_module(module), constant, value)
         program = request.get("program", "bazar")
         sys.argv = [program, *request["words"]]
         main = import_module(_MAINS[program]).main
