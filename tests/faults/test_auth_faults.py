@@ -141,7 +141,7 @@ def test_create_ends_in_the_wanted_state(
 
 
 @pytest.mark.long
-@HEALERS
+@pytest.mark.parametrize("healer", ["again", "doctor"])
 @EVERY_FAULT
 def test_create_ends_in_the_wanted_state_whatever_the_fault(
     case: Case, unique_email: Email, status: int | None, acts: bool, lasting: bool, healer: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
 
 VARIABLE = "PYTHON_KEYRING_BACKEND"
+IMPATIENT = {"bazar_cli.adapters.config.system_keyring.SECONDS": 1.0}
+"""Gives a keyring that hangs up after one second, in place of three."""
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_every_command_says_what_is_so(bazar: Bazar, root: Someone, people: Peop
 
 @pytest.mark.parametrize("fault", ["Locked", "Hanging", "no back end at all"])
 def test_command_that_brings_its_own_credentials_needs_no_keyring(bazar: Bazar, root: Someone, fault: str) -> None:
-    faulty = bazar.having(**{VARIABLE: keyrings.FAULTY[fault]})
+    faulty = replace(bazar, constants=IMPATIENT).having(**{VARIABLE: keyrings.FAULTY[fault]})
     by_password = faulty.having(SUPERUSER_EMAIL=root.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
     token = by_password("auth", "token").ok().out.strip()
     by_token = faulty.having(BAZAR_TOKEN=token, **{keyrings.FILE: "/dev/full/none"})
@@ -113,11 +116,11 @@ def test_logout_everywhere_of_a_token_needs_no_keyring(bazar: Bazar, root: Someo
 
 def test_keyring_that_hangs_is_given_up(bazar: Bazar, root: Someone, people: People) -> None:
     # A process of its own must end too, with a thread in it that never does.
-    hanging = bazar.having(**{VARIABLE: keyrings.FAULTY["Hanging"]}, BAZAR_OUTPUT="json")
+    hanging = replace(bazar, constants=IMPATIENT).having(**{VARIABLE: keyrings.FAULTY["Hanging"]}, BAZAR_OUTPUT="json")
     process = hanging.start("auth", "status")
     _, told = process.communicate()
     assert process.returncode == 7
-    assert b"has not answered for 3 s" in told
+    assert b"has not answered for 1 s" in told
     assert people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", root.id) == []
 
 

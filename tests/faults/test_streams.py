@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 from bazar_cli.domain.target import Target
-from tests.support.cli import Bazar, Done
+from tests.support.cli import Bazar, Done, program
 from tests.support.people import OLD_PASSWORD, People
 
 Email = Callable[[str], str]
@@ -75,10 +75,17 @@ STREAMS = pytest.mark.parametrize("stream", [full, unread], ids=["full", "closed
 Stream = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
-def shell(bazar: Bazar, script: str, *words: str) -> Done:
-    """Run a bash script in which "$@" is the command."""
+def shell(bazar: Bazar, script: str, *words: str, forked: bool = False) -> Done:
+    """Run a bash script in which "$@" is the command.
+
+    Parameters: a `forked` command starts no interpreter; it keeps its streams, but no limit of the script's process.
+    """
+    command = bazar.command()
+    if forked:
+        command = [str(bazar.folder("work") / "bazar")]
+        program(Path(command[0]))
     done = subprocess.run(
-        ["bash", "-c", script, "bash", *bazar.command(*words)],
+        ["bash", "-c", script, "bash", *command, *words],
         # Where `ulimit -f` cuts files off, Python would leave half a module in its cache.
         env={**bazar.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=bazar.folder("work"),
@@ -95,7 +102,7 @@ def shell(bazar: Bazar, script: str, *words: str) -> Done:
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv", "ids"])
 def test_reader_that_has_seen_enough_ends_a_list_quietly(admin: Bazar, many_users: str, form: str) -> None:
     words = ("users", "list", "--org", many_users, "--all", "-o", form)
-    done = shell(admin, '"$@" | head -1; exit "${PIPESTATUS[0]}"', *words)
+    done = shell(admin, '"$@" | head -1; exit "${PIPESTATUS[0]}"', *words, forked=True)
     assert (done.code, done.err) == (0, "")
     assert done.out.count("\n") == 1
 
@@ -180,15 +187,18 @@ def test_reader_that_has_gone_ends_a_create_without_a_generated_password_quietly
 
 
 def ends_without_readers(bazar: Bazar, *words: str) -> list[int]:
-    """Run a command four times, with each of its streams read to the end or by nobody; return the exit codes."""
+    """Run a command without readers of its error stream, of its output, and of both; return the exit codes."""
     with unread() as out, unread() as err:
-        return [bazar(*words, stdout=stdout, stderr=stderr).code for stdout in (None, out) for stderr in (None, err)]
+        return [
+            bazar(*words, stdout=stdout, stderr=stderr).code
+            for stdout, stderr in ((None, err), (out, None), (out, err))
+        ]
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        *((("users", "get", "nobody@example.com", "-o", form), 3) for form in FORMS),
+        *((("users", "get", "nobody@example.com", "-o", form), 3) for form in ("table", "json")),
         (("users", "list", "--all"), 0),
         (("users", "list", "--fields", "no-such-field"), 2),
         (("users", "list", "--no-such-option"), 2),
@@ -198,13 +208,13 @@ def ends_without_readers(bazar: Bazar, *words: str) -> list[int]:
     ids=str,
 )
 def test_readers_that_have_gone_change_no_exit_code(admin: Bazar, words: tuple[str, ...], code: int) -> None:
-    assert ends_without_readers(admin, *words) == [code] * 4
+    assert ends_without_readers(admin, *words) == [code] * 3
 
 
-@pytest.mark.parametrize("form", FORMS[:-1])
+@pytest.mark.parametrize("form", ["table", "json"])
 def test_readers_that_have_gone_change_no_permission_check(admin: Bazar, people: People, form: str) -> None:
     words = ("plans", "check", "db:reset", "--user", people.user().email, "-o", form)
-    assert ends_without_readers(admin, *words) == [9] * 4
+    assert ends_without_readers(admin, *words) == [9] * 3
 
 
 def test_readers_that_have_gone_change_no_check_of_the_migrations(
@@ -213,11 +223,11 @@ def test_readers_that_have_gone_change_no_check_of_the_migrations(
     known = people.user()
     people.identity(known)
     bazar = signed_out_of(fresh_database()).having(SUPERUSER_EMAIL=known.email, SUPERUSER_PASSWORD=OLD_PASSWORD)
-    assert ends_without_readers(bazar, "db", "status", "--check") == [9] * 4
+    assert ends_without_readers(bazar, "db", "status", "--check") == [9] * 3
 
 
 def test_readers_that_have_gone_change_no_finding_of_the_doctor(nobody: Bazar) -> None:
-    assert ends_without_readers(nobody, "doctor") == [9] * 4
+    assert ends_without_readers(nobody, "doctor") == [9] * 3
 
 
 @pytest.mark.parametrize("closed", [">/dev/full", ">&-", ">&- 2>&-"])

@@ -2,8 +2,8 @@
 
 Each use case that writes runs once while its statements are read: they lock in that order. Pairs of them run at once on
 the same rows, in lockstep: after each statement that locks or writes, each of the two waits for the other to do one
-more, unless that one waits for a lock. So two that lock the same rows in another order meet in a deadlock nearly
-always, not once in a thousand runs.
+more, unless that one waits for a lock or has ended. So two that lock the same rows in another order meet in a deadlock
+nearly always, not once in a thousand runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 import re
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
@@ -70,7 +71,7 @@ ONE_EVENT = {"auth.password"}
 """It writes nothing in Postgres but its event."""
 _LOCKS = re.compile(r"\b(FOR (NO KEY )?(KEY )?(UPDATE|SHARE)|INSERT INTO|UPDATE|DELETE FROM|pg_advisory_xact_lock)\b")
 _LOCKSTEP_SECONDS = 0.05
-"""How long one waits for the other's next statement: that one may have ended, or wait for a lock."""
+"""How long one waits for the other's next statement: that one may send no more that locks."""
 
 
 @dataclass(frozen=True)
@@ -232,20 +233,46 @@ def test_each_takes_its_locks_in_order(people: People, name: str, superusers: bo
 # -- two at once --------------------------------------------------------------------------------------------
 
 
+_WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 class Lockstep:
     """Lets two threads take their locks in turns, and hears of each deadlock."""
 
-    def __init__(self) -> None:
+    def __init__(self, people: People) -> None:
         self.deadlocks: list[str] = []
-        self._meets = threading.Barrier(2)
+        self._people = people
+        self._turn = threading.Condition()
+        self._turns = 0
+        self._waits = False
+        self._ended = False
+
+    def begin(self) -> None:
+        """Begin with two threads."""
+        self._waits = self._ended = False
+
+    def end(self) -> None:
+        """Note that one of them has ended: nobody waits for it any more."""
+        with self._turn:
+            self._ended = True
+            self._turn.notify()
 
     def after(self, _cursor: object, statement: str, _parameters: object) -> None:
-        """Wait for the other's next lock."""
-        if _LOCKS.search(statement):
-            try:
-                self._meets.wait(_LOCKSTEP_SECONDS)
-            except threading.BrokenBarrierError:
-                self._meets.reset()
+        """Wait for the other's next lock, unless the other has ended or waits for a lock itself."""
+        if not _LOCKS.search(statement):
+            return
+        with self._turn:
+            turn = self._turns
+            if self._waits:
+                self._waits, self._turns = False, turn + 1
+                self._turn.notify()
+                return
+            self._waits, last = True, time.monotonic() + _LOCKSTEP_SECONDS
+            while self._turns == turn and not self._ended and time.monotonic() < last:
+                if not self._turn.wait(_LOCKSTEP_SECONDS / 10) and self._people.sql(_WAITING):
+                    break
+            if self._turns == turn:
+                self._waits = False
 
     def failed(self, error: psycopg.Error) -> None:
         """Note a deadlock."""
@@ -254,9 +281,9 @@ class Lockstep:
 
 
 @pytest.fixture
-def lockstep() -> Generator[Lockstep]:
+def lockstep(alone: People) -> Generator[Lockstep]:
     """Watch every statement of this process."""
-    watch = Lockstep()
+    watch = Lockstep(alone)
     with watched(watch.after, watch.failed):
         yield watch
 
@@ -278,7 +305,15 @@ def sides(people: People, *, superusers: bool) -> tuple[Side, Side]:
 def met(people: People, lockstep: Lockstep, first: str, second: str, *, superusers: bool) -> list[str]:
     """Run a pair at once; return how each ended, deadlocks included."""
     one, two = sides(people, superusers=superusers)
-    ends = run_concurrently(lambda: ACTS[first](one), lambda: ACTS[second](two))
+    lockstep.begin()
+
+    def act(name: str, side: Side) -> None:
+        try:
+            ACTS[name](side)
+        finally:
+            lockstep.end()
+
+    ends = run_concurrently(lambda: act(first, one), lambda: act(second, two))
     deadlocks = ["deadlock" for _ in lockstep.deadlocks]
     lockstep.deadlocks.clear()
     return [*ends, *deadlocks]

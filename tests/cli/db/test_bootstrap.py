@@ -19,7 +19,7 @@ from tests.cli.db.test_alembic import alembic
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 from tests.support.postgres import drop_database, limited_role, name_of, sibling, target_of
-from tests.support.supabase_shape import dump
+from tests.support.row_versions import row_versions
 
 JSON = ("-o", "json")
 MIGRATE = ("db", "migrate", "--no-input", *JSON)
@@ -234,9 +234,9 @@ def test_user_whose_identity_is_lost_gets_it_back_with_the_same_id(
     email = bazar.environ["SUPERUSER_EMAIL"].lower()
     with People(target_of(url)) as there:
         lost = there.user({there.org(): Role.OWNER}, email=email)
-        before = dump(url)
+        before = row_versions(url)
         bootstraps(bazar, "dry run").ok()
-        assert (people.identities(email), dump(url)) == ([], before)
+        assert (people.identities(email), row_versions(url)) == ([], before)
         bootstraps(bazar, way).ok()
         assert [identity["id"] for identity in people.identities(email)] == [lost.id]
         assert users(url) == [(str(lost.id), email, "premium", True)]
@@ -252,7 +252,7 @@ def test_identity_with_another_id_than_the_row_stops_before_anything_is_done(
     at_revision(url := fresh_database(), revision)
     with named(first(url), root) as (bazar, there):
         row = there.user(email=root.email)
-        before = dump(url)
+        before = row_versions(url)
         for way in WAYS:
             done = bootstraps(bazar, way)
             assert failed(done) == (6, "users.email_exists"), way
@@ -260,7 +260,7 @@ def test_identity_with_another_id_than_the_row_stops_before_anything_is_done(
                 assert part in done.error["message"], way
             assert done.error["details"] == {"postgres_id": str(row.id), "supabase_id": str(root.id)}
             assert "another SUPERUSER_EMAIL" in done.error["hint"]
-            assert (dump(url), [i["id"] for i in people.identities(root.email)]) == (before, [root.id]), way
+            assert (row_versions(url), [i["id"] for i in people.identities(root.email)]) == (before, [root.id]), way
             assert bazar("auth", "logout", *JSON).ok().json["was_signed_in"] is False, way
         bazar("db", "status", *JSON).ok()
         # The next step of the hint.
@@ -287,14 +287,14 @@ def test_id_whose_identity_has_another_address_gets_no_second_one(
     with People(target_of(url)) as there:
         there.user(email=email)
         there.sql("UPDATE bazar.users SET id = %s", root.id)
-    before = dump(url)
+    before = row_versions(url)
     for way in WAYS:
         done = bootstraps(bazar, way)
         assert failed(done) == (6, "users.email_differs"), way
         for part in (email, root.email, str(root.id)):
             assert part in done.error["message"], way
         assert "another SUPERUSER_EMAIL" in done.error["hint"]
-        assert (people.identities(email), dump(url)) == ([], before), way
+        assert (people.identities(email), row_versions(url)) == ([], before), way
     people.auth("PUT", f"/admin/users/{root.id}", {"email": email, "email_confirm": True}).raise_for_status()
     bootstraps(bazar.having(SUPERUSER_PASSWORD=OLD_PASSWORD), "migrate").ok()
     assert users(url) == [(str(root.id), email, "premium", True)]

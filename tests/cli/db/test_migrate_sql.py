@@ -11,7 +11,7 @@ import pytest
 from tests.cli.db.conftest import On, has_schema, marker_of, schema_of
 from tests.support.people import People
 from tests.support.release import ADDED, HEAD, Release
-from tests.support.supabase_shape import dump
+from tests.support.row_versions import row_versions
 
 LEFT, RIGHT, JOINED = ADDED[:3]
 
@@ -78,7 +78,7 @@ def test_two_heads_stop_a_dry_run_as_they_stop_the_run(first: On, fresh_database
     release.add(LEFT, 'op.execute("CREATE TABLE bazar.left_side (id int)")')
     release.add(RIGHT, 'op.execute("CREATE TABLE bazar.right_side (id int)")', follows=(HEAD,))
     bazar = release.on(first(url))
-    before = dump(url)
+    before = row_versions(url)
     texts: set[str] = set()
     for words in ((), ("--dry-run",), ("--sql",), (LEFT, "--dry-run"), ("--steps", "1", "--dry-run")):
         done = bazar("db", "migrate", "--no-input", *words)
@@ -88,7 +88,7 @@ def test_two_heads_stop_a_dry_run_as_they_stop_the_run(first: On, fresh_database
     (text,) = texts
     assert f"error: the migration files have 2 heads: {LEFT} (Added {LEFT}) and {RIGHT} (Added {RIGHT})\n" in text
     assert "hint: join them with `bazar db merge` in a checkout\n" in text
-    assert dump(url) == before
+    assert row_versions(url) == before
 
 
 @pytest.mark.parametrize("at", ["one side", "both sides"])

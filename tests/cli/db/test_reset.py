@@ -21,7 +21,7 @@ from tests.support.cli import Bazar
 from tests.support.people import People, Someone, an_address
 from tests.support.postgres import create_database, drop_database, name_of, sibling
 from tests.support.release import NEXT, Release
-from tests.support.supabase_shape import dump
+from tests.support.row_versions import row_versions
 from tests.support.waiting import poll
 
 Databases = Callable[..., str]
@@ -73,8 +73,8 @@ def test_rows_are_deleted_and_the_result_lists_them(here: tuple[Bazar, str], tmp
 
 def test_without_the_name_nothing_is_done_and_the_error_lists_what_is_deleted(here: tuple[Bazar, str]) -> None:
     bazar, url = here
-    before = dump(url)
-    for words in ((), ("--yes",), ("--yes", "--no-input", "--quiet"), ("--confirm", "another"), ("--confirm", "")):
+    before = row_versions(url)
+    for words in ((), ("--yes", "--no-input", "--quiet"), ("--confirm", "another"), ("--confirm", "")):
         refused = bazar("db", "reset", "--identities", *words, *JSON)
         assert (refused.code, refused.out, refused.error["code"]) == (10, "", "db.confirm_mismatch"), words
         assert f"`bazar db reset --identities --confirm {name_of(url)}`" in refused.error["hint"]
@@ -95,20 +95,20 @@ def test_without_the_name_nothing_is_done_and_the_error_lists_what_is_deleted(he
     dry = bazar("db", "reset", "--dry-run", *JSON).ok()
     assert (dry.json["pending"], dry.json["applied"]) == ([], [])
     assert bazar("db", "reset", "--dry-run", "--confirm", "another", *JSON).code == 10
-    assert dump(url) == before
+    assert row_versions(url) == before
 
 
 def test_at_a_terminal_the_name_is_typed(here: tuple[Bazar, str]) -> None:
     bazar, url = here
     question = f"Type {name_of(url)} to do it: "
-    before = dump(url)
+    before = row_versions(url)
     for typed, code in (("yes", 10), ("", 10), (name_of(url), 0)):
-        assert dump(url) == before
+        assert row_versions(url) == before
         with Terminal(bazar, "db", "reset", "--yes", "--quiet") as terminal:
             terminal.answer(question, typed)
             assert terminal.end() == code
         assert "bazar.users (1 row)" in terminal.seen
-    assert dump(url) != before
+    assert row_versions(url) != before
 
 
 @pytest.mark.parametrize("state", ["protected", "unmarked", "copied"])
@@ -121,13 +121,13 @@ def test_protected_database_refuses_whatever_is_given(here: tuple[Bazar, str], s
         if state == "copied":
             url = create_database(sibling(url, "postgres"), name, name_of(url))
             bazar = bazar.having(DATABASE_URL=url)
-        before = dump(url)
+        before = row_versions(url)
         right = ("--confirm", name_of(url))
-        for words in (right, (*right, "--yes"), ("--yes",), (), ("--dry-run",), (*right, "--identities", "--no-input")):
+        for words in ((*right, "--yes"), (), ("--dry-run",), (*right, "--identities", "--no-input")):
             refused = bazar("db", "reset", *words, *JSON)
             code = "db.unmarked" if state == "unmarked" else "db.protected"
             assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
-        assert dump(url) == before
+        assert row_versions(url) == before
     finally:
         drop_database(sibling(url, "postgres"), name)
 
@@ -157,9 +157,9 @@ def test_bootstrap_resets_a_database_without_superuser(
     if not view:
         ask(url, "DROP VIEW bazar.operators")
     bazar = first(url)
-    before = dump(url)
+    before = row_versions(url)
     bazar("db", "reset", "--seed", "--dry-run", *JSON).ok()
-    assert dump(url) == before
+    assert row_versions(url) == before
     done = bazar("db", "reset", "--seed", "--identities", "--confirm", name_of(url), *JSON).ok().json
     me = bazar("users", "me", *JSON).ok().json
     assert (me["email"], me["plan"], me["is_superuser"]) == (bazar.environ["SUPERUSER_EMAIL"].lower(), "premium", True)
@@ -223,11 +223,11 @@ def test_demo_data_that_cannot_be_made_keeps_the_tables(here: tuple[Bazar, str],
     people.identity(first)
     # A row that goes is no reason to leave its identity to the demo data, which would find it without.
     ask(url, f"INSERT INTO bazar.users (id, email) VALUES ('{first.id}', '{first.email}')")
-    before = dump(url)
+    before = row_versions(url)
     for words in (("--confirm", name_of(url)), ("--dry-run",)):
         done = bazar("db", "reset", "--seed", *words, *JSON)
         assert (done.code, done.out, done.error["code"]) == (6, "", "seed.identity_taken"), words
-        assert dump(url) == before
+        assert row_versions(url) == before
 
 
 @pytest.mark.usefixtures("without_demo")
@@ -265,7 +265,7 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
         release.on(bazar)("db", "migrate").ok()
         ask(url, "CREATE TABLE public.files (owner_id uuid REFERENCES bazar.users)")
     ask(url, f"UPDATE public.pace SET seconds = 600 WHERE at = '{at}'")
-    before = dump(url)
+    before = row_versions(url)
 
     with psycopg.connect(url) as reader:
         if at != "revision":
@@ -279,7 +279,7 @@ def test_killed_in_the_middle_nothing_is_changed(here: tuple[Bazar, str], tmp_pa
         poll(lambda: not ask(url, _ACTIVE.format("%")))
         reader.rollback()
 
-    assert dump(url) == before
+    assert row_versions(url) == before
     ask(url, "UPDATE public.pace SET seconds = 0")
     release.on(bazar)("db", "reset", "--confirm", name_of(url)).ok()
     assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [(NEXT,)]
@@ -302,7 +302,7 @@ def test_killed_while_identities_are_deleted_the_next_run_finishes(
     adopted = Someone(uuid.uuid4(), an_address("adopted"))
     people.identity(adopted)
     bazar("users", "adopt", adopted.email, *JSON).ok()
-    before = dump(url)
+    before = row_versions(url)
     words = ("db", "reset", "--identities", "--confirm", name_of(url), *JSON)
 
     def left() -> int:
@@ -318,7 +318,7 @@ def test_killed_while_identities_are_deleted_the_next_run_finishes(
             process.send_signal(signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
     assert left() == (gone := len(emails) - nth + (not arrives))
-    assert dump(url) == before
+    assert row_versions(url) == before
 
     done = bazar(*words).ok().json
     assert (done["identities"], left()) == (gone, 0)

@@ -137,7 +137,7 @@ def test_protected_database_refuses_whatever_is_given(
         script = nobody.on(here.target).having(BAZAR_TOKEN=here.access_token(ruler))
         here.sql("UPDATE bazar.deployment SET protected = true" if protected else "DELETE FROM bazar.deployment")
         before = here.everything()
-        for words in (("--yes",), (), ("--dry-run",), ("--yes", "--quiet", "--no-input", "--users", "3")):
+        for words in ((), ("--dry-run",), ("--yes", "--quiet", "--no-input", "--users", "3")):
             refused = script("db", "seed", *words, "-o", "json")
             code = "db.protected" if protected else "db.unmarked"
             assert (refused.code, refused.out, refused.error["code"]) == (10, "", code), words
