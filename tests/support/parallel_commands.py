@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,17 +20,32 @@ def running(bazar: Bazar, commands: Sequence[Sequence[str]], stdin: str = "") ->
 
 
 def holders(path: Path) -> int:
-    """How many processes have a file open: of a lock, the one that holds it and those that wait."""
-    found = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        # What is looked at may be gone: a file was closed, its process has ended, or it is another user's.
-        with suppress(OSError):
-            found += any(_leads_to(link, path) for link in (process / "fd").iterdir())
+    """How many processes of this test have a file open: of a lock, the one that holds it and those that wait."""
+    return sum(_has_open(process, path) for process in _descendants())
+
+
+def _descendants() -> set[int]:
+    """This process, and all that it or its fork server started."""
+    parents: dict[int, int] = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):  # it has ended
+                # After the name of the program, which may hold anything: its state, and its parent.
+                parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in found} - found:
+        found |= more
     return found
+
+
+def _has_open(process: int, path: Path) -> bool:
+    with suppress(OSError):  # it has ended
+        return any(_leads_to(link, path) for link in Path(f"/proc/{process}/fd").iterdir())
+    return False
 
 
 def _leads_to(link: Path, path: Path) -> bool:
     try:
         return link.readlink() == path
-    except OSError:
+    except OSError:  # it was closed
         return False

@@ -156,7 +156,7 @@ def test_pages_are_the_same_wherever_the_deletions_lie(
         for one in _of(people, acme, "")
         if one["id"] != elsewhere and (one["id"] == there or {acme.id, beta.id, gamma.id} & set(one["organizations"]))
     ]
-    for limit in (1, 2, 3, 7, 50):
+    for limit in (2, 7, 50):
         pages: list[uuid.UUID] = []
         cursor: str | None = None
         while True:
