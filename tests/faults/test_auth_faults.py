@@ -250,7 +250,7 @@ def test_delete_does_nothing_when_the_session_cannot_be_confirmed(case: Case) ->
     [(503, False, "doctor"), (None, True, "again")],
     ids=["503", "dropped, for long"],
 )
-def test_delete_deletes_nothing_before_it_knows_whose_the_identity_is(
+def test_delete_deletes_no_identity_that_it_could_not_look_up(
     case: Case, status: int | None, lasting: bool, healer: str
 ) -> None:
     someone = case.people.user()
@@ -299,7 +299,7 @@ def test_a_hash_that_reached_supabase_works_although_its_answer_was_lost(case: C
     case.is_whole(email)
 
 
-def test_a_hash_whose_answer_alone_was_lost_is_no_earlier_runs(case: Case, unique_email: Email) -> None:
+def test_a_hash_whose_answer_was_lost_is_not_taken_for_that_of_an_earlier_run(case: Case, unique_email: Email) -> None:
     email = unique_email("hashed")
     case.fails("POST", "/admin/users", 500, acts=True, lasting=False)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

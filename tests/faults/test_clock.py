@@ -167,7 +167,7 @@ def test_write_renews_a_session_that_auth_calls_expired(
 
 
 @pytest.mark.parametrize("off", [BEHIND], indirect=True, ids=["behind"])
-def test_loop_whose_token_ended_is_told_how_to_get_another(
+def test_error_of_a_token_that_ended_names_the_way_to_another(
     bazar: Bazar, wire: Wire, people: People, root: Someone, auth_keys: AuthKeys
 ) -> None:
     (session,) = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", root.id)

@@ -245,7 +245,7 @@ def is_gone(people: People, someone: Someone, events: int = 1) -> bool:
 
 
 @WAITS
-def test_delete_ends_where_the_next_run_goes_on(
+def test_next_delete_finishes_an_interrupted_one(
     admin: Bazar, target: Target, people: People, leaving: Someone, method: str, path: str, arrives: bool
 ) -> None:
     before = people.row(leaving)
@@ -308,7 +308,7 @@ def half_gone(people: People, leaving: Someone) -> Someone:
 
 
 @WAITS
-def test_the_doctor_ends_where_the_next_run_goes_on(
+def test_next_doctor_finishes_an_interrupted_one(
     admin: Bazar, target: Target, people: People, half_gone: Someone, method: str, path: str, arrives: bool
 ) -> None:
     with held_wire(target, method, path, arrives=arrives) as wire, held(admin, wire, *FIX) as process:

@@ -57,7 +57,7 @@ COMMANDS: dict[tuple[str, ...], tuple[tuple[int, str], tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_command_says_what_is_so(bazar: Bazar, root: Someone, people: People, fault: str) -> None:
+def test_every_command_names_the_keyring_that_fails(bazar: Bazar, root: Someone, people: People, fault: str) -> None:
     bazar("config", "profiles", "add", "staging").ok()
     sign_in(bazar, root).ok()
     sessions = people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", root.id)

@@ -116,7 +116,7 @@ def test_adoption_is_finished(admin: Bazar, target: Target, people: People, arri
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["before Supabase acted", "after Supabase acted"])
-def test_a_hash_stays_as_the_run_that_reached_supabase_gave_it(
+def test_hash_of_the_run_that_reached_supabase_is_kept(
     admin: Bazar, target: Target, people: People, unique_email: Email, arrives: bool
 ) -> None:
     email = unique_email("hashed")

@@ -119,7 +119,7 @@ def test_deletions_beside_unrelated_writes(bazar: Bazar, people: People, operato
     assert ends(commands, all_of(bazar, commands)) == Counter()
 
 
-def test_who_changes_themselves_beside_their_other_commands(bazar: Bazar, people: People, operator: Someone) -> None:
+def test_changes_of_the_operator_beside_their_other_commands(bazar: Bazar, people: People, operator: Someone) -> None:
     """Each of these locks the operator's own row to write it; the others lock it to read it."""
     kept = owned(people, operator)
     commands = [

@@ -126,7 +126,7 @@ def test_killed_before_the_row_is_committed(admin: Bazar, people: People, target
         ("adopt", True, "again"),
     ],
 )
-def test_gone_while_supabase_invites_or_stamps(
+def test_session_lost_while_supabase_invites_or_stamps(
     admin: Bazar,
     faulty: Bazar,
     proxy: AuthProxy,
@@ -165,7 +165,7 @@ def test_gone_while_supabase_invites_or_stamps(
         pytest.param(True, True, "doctor", id="after Supabase created, killed and refusing, doctor"),
     ],
 )
-def test_gone_while_supabase_creates(
+def test_session_lost_while_supabase_creates(
     admin: Bazar,
     faulty: Bazar,
     proxy: AuthProxy,
@@ -221,7 +221,7 @@ def test_killed_before_the_intent_to_delete_is_committed(admin: Bazar, people: P
         pytest.param("DELETE", True, True, "doctor", id="after Supabase deleted, killed and refusing, doctor"),
     ],
 )
-def test_gone_while_supabase_deletes(
+def test_session_lost_while_supabase_deletes(
     admin: Bazar,
     faulty: Bazar,
     proxy: AuthProxy,
@@ -248,7 +248,7 @@ def test_gone_while_supabase_deletes(
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
 @pytest.mark.parametrize("kind", ["suspend", "restore", "email"])
-def test_gone_while_supabase_changes(
+def test_session_lost_while_supabase_changes(
     admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email, kind: str, refuses: bool
 ) -> None:
     someone = people.user(state=UserState.SUSPENDED if kind == "restore" else UserState.ACTIVE)
@@ -274,7 +274,9 @@ def test_gone_while_supabase_changes(
 
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["killed", "killed and refusing"])
-def test_gone_while_an_organization_is_deleted(admin: Bazar, people: People, target: Target, refuses: bool) -> None:
+def test_session_lost_while_an_organization_is_deleted(
+    admin: Bazar, people: People, target: Target, refuses: bool
+) -> None:
     """One transaction: it is whole, or there is nothing of it."""
     org = people.org()
     people.user({org: Role.OWNER})

@@ -180,7 +180,7 @@ def test_migrations_say_that_nothing_was_done(systems: ConfiguredSystem, words: 
     assert systems.people.everything() == before
 
 
-def test_denial_stays_one(systems: ConfiguredSystem) -> None:
+def test_denial_is_reported_as_a_denial(systems: ConfiguredSystem) -> None:
     """It cannot be recorded, and is said as what it is; so reads that are denied are."""
     someone = systems.people.user()
     systems.people.identity(someone)
@@ -268,7 +268,7 @@ def test_serializable_by_default_on_a_standby(standby: Bazar) -> None:
     assert ended(serializable("orgs", "create", "New", "-o", "json")) == REFUSED
 
 
-def test_reason_that_nobody_can_tell() -> None:
+def test_unknown_reason() -> None:
     """Where the server does not answer once more, the error says what is known."""
     found = ReadOnly()
     assert found.text == "default_transaction_read_only is on"

@@ -221,7 +221,7 @@ def test_session_outlives_an_auth_service_that_fails(
 # -- a refresh, and another change of the session at once ----------------------------------------------------------
 
 
-def test_logout_waits_for_a_refresh_and_ends_what_it_stored(
+def test_logout_waits_for_a_refresh_and_ends_the_new_session(
     bazar: Bazar, wire: Wire, people: People, member: Someone
 ) -> None:
     go, lock = wire.hold(REFRESH), lock_file(bazar)
@@ -247,7 +247,7 @@ def test_password_is_changed_while_others_refresh(bazar: Bazar, wire: Wire, peop
     assert lives(bazar, member)
 
 
-def test_sign_in_during_a_refresh_is_what_stays(bazar: Bazar, wire: Wire, people: People, member: Someone) -> None:
+def test_sign_in_during_a_refresh_wins(bazar: Bazar, wire: Wire, people: People, member: Someone) -> None:
     other, go = people.known_user(), wire.hold(REFRESH)
     with running(bazar, [ME]) as (me,):
         poll(lambda: wire.requests.count(REFRESH) == 1)
@@ -326,7 +326,7 @@ def test_sign_in_that_cannot_be_stored_leaves_no_session_at_supabase(
     assert people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", member.id) == []
 
 
-def test_folder_that_was_made_read_only_stays_so(bazar: Bazar, member: Someone) -> None:
+def test_folder_that_was_made_read_only_is_left_read_only(bazar: Bazar, member: Someone) -> None:
     folder, stored = session_file(bazar).parent, session_file(bazar).read_text()
     folder.chmod(0o500)
     done = bazar("auth", "refresh", "-o", "json")
@@ -337,7 +337,7 @@ def test_folder_that_was_made_read_only_stays_so(bazar: Bazar, member: Someone) 
     assert lives(bazar, member)
 
 
-def test_folder_that_is_none(bazar: Bazar, wire: Wire) -> None:
+def test_folder_that_is_a_link(bazar: Bazar, wire: Wire) -> None:
     folder = session_file(bazar).parent
     folder.rename(folder.with_name("kept"))
     folder.symlink_to(folder.with_name("kept"))
@@ -382,7 +382,7 @@ def test_keyring_that_refuses_loses_nothing(
     assert lives(with_keyring, member)
 
 
-def test_sign_in_that_a_keyring_refuses_tells_no_secret(with_keyring: Bazar, people: People) -> None:
+def test_sign_in_that_a_keyring_refuses_shows_no_secret(with_keyring: Bazar, people: People) -> None:
     other = people.known_user()
     failed = sign_in(with_keyring.having(**{keyrings.REFUSES: "set"}), other, "--debug")
     assert (failed.code, "keyring.unavailable" in failed.err) == (7, True)

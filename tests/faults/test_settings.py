@@ -211,7 +211,7 @@ def test_read_that_waits_too_long_for_its_reader(systems: ConfiguredSystem) -> N
     assert "idle_in_transaction_session_timeout allows: 200ms" in ended.value.message
 
 
-def test_reason_that_nobody_can_ask_for(systems: ConfiguredSystem) -> None:
+def test_reason_that_cannot_be_asked_for(systems: ConfiguredSystem) -> None:
     """The server may be gone by then: the error says less, and comes at once."""
     with psycopg.connect(systems.url) as connection, pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
         connection.execute("SET statement_timeout = '1ms'; SELECT pg_sleep(30)")

@@ -218,7 +218,7 @@ def test_postmaster_killed_while_a_backend_computes(local: Bazar) -> None:
     local("users", "create", "after-busy@example.com", "--if-not-exists").ok()
 
 
-def test_stop_ends_what_a_killed_postmaster_left(local: Bazar) -> None:
+def test_stop_ends_the_backends_of_a_killed_postmaster(local: Bazar) -> None:
     with busy_backend(local) as backend:
         kill_postgres(local)
         assert local("local", "stop", "-o", "json").ok().json["postgres"] is False
@@ -274,7 +274,7 @@ def saying(text: bytes) -> Fact:
     return said
 
 
-def test_start_killed_in_every_phase_is_gone_on_with(tmp_path: Path) -> None:
+def test_start_that_was_killed_in_any_phase_is_continued(tmp_path: Path) -> None:
     with stack_home(tmp_path / "home") as bazar:
         where = paths(bazar)
         begun(bazar, lambda _: any(where.postgres.glob("data.new*/base")))

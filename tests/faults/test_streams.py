@@ -140,7 +140,7 @@ ANSWERS = (
 
 
 @pytest.mark.parametrize("words", ANSWERS, ids=lambda words: " ".join(words) or "nothing")
-def test_full_output_of_what_needs_no_target_is_an_error(nobody: Bazar, words: tuple[str, ...]) -> None:
+def test_full_output_of_a_command_without_target_is_an_error(nobody: Bazar, words: tuple[str, ...]) -> None:
     with full() as stdout:
         done = nobody(*words, stdout=stdout)
     assert done.code == 1
@@ -148,7 +148,7 @@ def test_full_output_of_what_needs_no_target_is_an_error(nobody: Bazar, words: t
     assert "Traceback" not in done.err
 
 
-def test_full_output_does_not_undo_what_was_done(admin: Bazar, people: People, unique_email: Email) -> None:
+def test_full_output_does_not_undo_the_change(admin: Bazar, people: People, unique_email: Email) -> None:
     email = unique_email("told-nobody")
     with full() as stdout:
         done = admin("users", "create", email, "-o", "json", stdout=stdout)
@@ -242,7 +242,7 @@ def test_verdict_stands_where_it_cannot_be_written(nobody: Bazar, closed: str) -
 
 
 @STREAMS
-def test_message_that_nobody_can_be_told_changes_no_exit_code(admin: Bazar, people: People, stream: Stream) -> None:
+def test_message_that_cannot_be_written_changes_no_exit_code(admin: Bazar, people: People, stream: Stream) -> None:
     for _ in range(2):
         people.user()
     with stream() as stderr:
@@ -257,7 +257,7 @@ def test_message_that_nobody_can_be_told_changes_no_exit_code(admin: Bazar, peop
 
 
 @STREAMS
-def test_migration_goes_on_when_nobody_can_be_told_how_far_it_is(
+def test_migration_continues_when_its_progress_cannot_be_written(
     signed_out_of: Callable[[str], Bazar], fresh_database: Callable[..., str], stream: Stream
 ) -> None:
     bazar = signed_out_of(fresh_database())

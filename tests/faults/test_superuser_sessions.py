@@ -59,14 +59,14 @@ def test_session_of_one_command_ends_with_it(
     assert (done.code, sessions(people, root)) == (code, 0), done
 
 
-def test_token_that_is_handed_out_goes_on(bazar: Bazar, people: People, root: Someone) -> None:
+def test_token_that_is_handed_out_still_works(bazar: Bazar, people: People, root: Someone) -> None:
     token = bazar("auth", "token").ok().out.strip()
     bazar("users", "list").ok()
     bazar.having(BAZAR_TOKEN=token)("orgs", "create", "Of A Token").ok()
     assert sessions(people, root) == 1
 
 
-def test_sign_in_that_is_kept_goes_on(bazar: Bazar, people: People, root: Someone) -> None:
+def test_stored_sign_in_still_works(bazar: Bazar, people: People, root: Someone) -> None:
     sign_in(bazar, root).ok()
     bazar("orgs", "create", "Of A Session").ok()
     assert sessions(people, root) == 1

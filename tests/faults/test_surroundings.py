@@ -173,7 +173,7 @@ HOMELESS = {"no HOME": None, "empty": "", "relative": "here"}
 
 @pytest.mark.skipif(not IS_ROOT, reason="whoever runs the tests has a passwd entry")
 @pytest.mark.parametrize("home", HOMELESS)
-def test_without_a_home_only_what_must_store_fails(
+def test_without_a_home_only_commands_that_store_fail(
     ordinary: Bazar, home: str, target: Target, someone: Someone
 ) -> None:
     value = HOMELESS[home]
@@ -254,7 +254,7 @@ def test_hint_names_the_part_of_the_path_that_is_at_fault(
 
 
 @pytest.mark.parametrize("words", [LISTS, ADDS, STATUS, ("local", "env"), ("local", "start")])
-def test_no_hint_says_to_remove_what_stands_in_its_place(ordinary: Bazar, words: tuple[str, ...]) -> None:
+def test_no_hint_says_to_remove_a_file_of_the_system(ordinary: Bazar, words: tuple[str, ...]) -> None:
     for home in ("/dev/null", "/root" if IS_ROOT else "/dev/null"):
         done = given(replace(ordinary, bare=True)).having(HOME=home)(*words, "-o", "json")
         assert done.code in {2, 6}, done.err

@@ -269,7 +269,7 @@ class Lockstep:
                 return
             self._waits, last = True, time.monotonic() + _LOCKSTEP_SECONDS
             while self._turns == turn and not self._ended and time.monotonic() < last:
-                if not self._turn.wait(_LOCKSTEP_SECONDS / 10) and self._people.sql(_WAITING):
+                if not self._turn.wait(_LOCKSTEP_SECONDS / 5) and self._people.sql(_WAITING):
                     break
             if self._turns == turn:
                 self._waits = False

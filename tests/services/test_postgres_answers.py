@@ -68,7 +68,7 @@ def refused(alone: People) -> Generator[Refusal]:
         yield create
 
 
-def test_a_trigger_may_raise_what_it_likes(alone: People, refused: Refusal) -> None:
+def test_a_trigger_may_raise_any_error(alone: People, refused: Refusal) -> None:
     """Never a bug of bazar, and its words are shown."""
     alone.sql(_GUARD)
     # A deadlock is tried again for half a minute.
@@ -145,7 +145,7 @@ def test_a_trigger_written_in_c_is_no_bug_of_bazar(alone: People, refused: Refus
         ('SQL statement "SELECT 1 FROM ONLY bazar.users"', False),
     ],
 )
-def test_a_context_tells_whose_function_it_was(context: str, *, others: bool) -> None:
+def test_a_context_names_the_function(context: str, *, others: bool) -> None:
     assert Diagnostics("42601", "what Postgres says", context=context).is_of_others is others
 
 
@@ -163,7 +163,7 @@ def test_a_constraint_of_others_is_named_without_the_row(alone: People, refused:
         ("memberships", "role", "memberships_role_check"),
     ],
 )
-def test_a_word_that_nobody_knows_is_named(alone: People, table: str, column: str, check: str) -> None:
+def test_an_unknown_word_is_named(alone: People, table: str, column: str, check: str) -> None:
     ruler, user = alone.superuser(), alone.user({alone.org(): Role.MEMBER})
     alone.sql(f"ALTER TABLE bazar.{table} DROP CONSTRAINT {check}")
     key = "id" if table == "users" else "user_id"
@@ -353,7 +353,7 @@ def test_a_certificate_that_does_not_fit(certificate: Path, options: str, expect
     assert (error.code, error.exit_code) == expected, error.message
 
 
-def test_what_speaks_another_protocol_is_named() -> None:
+def test_a_server_of_another_protocol_is_named() -> None:
     with _something_listens(lambda client: client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as url:
         error = refusal(f"{url}&sslmode=require")
     assert (error.code, error.exit_code) == _URL

@@ -133,7 +133,7 @@ def test_after_a_reset_its_own_identities_are_taken_back(demo: Demo, people: Peo
     assert demo.ids(data) == {**ids, data.users[5].email: moved}
 
 
-def test_who_is_taken_back_is_let_in_or_kept_out_as_wanted(demo: Demo, people: People) -> None:
+def test_identity_that_is_taken_back_is_active_or_banned_as_wanted(demo: Demo, people: People) -> None:
     data = cast()
     demo.seed(data)
     people.ban(Someone(demo.ids(data)[data.users[0].email], data.users[0].email))
@@ -172,7 +172,7 @@ def test_identity_of_a_user_with_another_address_is_refused(demo: Demo, people: 
     assert "a user with another address here" in raised.value.message
 
 
-def test_id_that_went_to_another_address_is_given_to_nobody(demo: Demo, people: People) -> None:
+def test_id_of_another_address_is_not_used_again(demo: Demo, people: People) -> None:
     data = SeedData(users=(SeedUser(an_address()),))
     demo.seed(data)
     (had,) = demo.ids(data).values()
@@ -184,7 +184,7 @@ def test_id_that_went_to_another_address_is_given_to_nobody(demo: Demo, people: 
     demo.assert_made(data)
 
 
-def test_who_exists_with_other_values_stays_as_they_are(demo: Demo, people: People) -> None:
+def test_user_with_other_values_is_left_unchanged(demo: Demo, people: People) -> None:
     data = cast()
     kept = [
         people.user(email=data.users[0].email, name="Olga", plan=Plan.PREMIUM),
@@ -212,7 +212,7 @@ def test_who_exists_with_other_values_stays_as_they_are(demo: Demo, people: Peop
     assert {row["user_id"] for row in owners} == {demo.operator.id, demo.ids(data)[data.users[2].email]}
 
 
-def test_organization_with_another_name_stays_as_it_is(demo: Demo, people: People) -> None:
+def test_organization_with_another_name_is_left_unchanged(demo: Demo, people: People) -> None:
     data = cast()
     people.org(slug=data.organizations[0].slug, name="Theirs")
     seeded = demo.seed(data)
@@ -243,7 +243,7 @@ def _lets_in(demo: Demo, someone: Someone, _slug: str) -> None:
     ("change", "note"),
     [(_moves_plan, "another plan"), (_gives_role, "another organizations"), (_lets_in, "another state")],
 )
-def test_who_was_changed_since_is_left_and_told(
+def test_user_that_was_changed_since_is_left_with_a_warning(
     demo: Demo, people: People, change: Callable[[Demo, Someone, str], None], note: str
 ) -> None:
     data = cast()
@@ -257,7 +257,7 @@ def test_who_was_changed_since_is_left_and_told(
     assert people.everything() == before
 
 
-def test_what_an_earlier_run_did_not_come_to_is_completed(demo: Demo, people: People) -> None:
+def test_rest_of_an_earlier_run_is_completed(demo: Demo, people: People) -> None:
     data = cast()
     demo.seed(having(data, 3, state=UserState.ACTIVE))
     people.sql(
@@ -275,7 +275,7 @@ def test_what_an_earlier_run_did_not_come_to_is_completed(demo: Demo, people: Pe
     assert outcomes(demo.seed(data)) == [EXISTING] * 4
 
 
-def test_user_without_identity_is_told(demo: Demo, people: People) -> None:
+def test_user_without_identity_is_named(demo: Demo, people: People) -> None:
     data = cast()
     demo.seed(data)
     people.auth("DELETE", f"/admin/users/{demo.ids(data)[data.users[1].email]}").raise_for_status()
@@ -354,7 +354,7 @@ def test_protected_database_refuses_also_once_it_was_agreed_to(
     assert people.identities_like(data.users[0].email) == []
 
 
-def test_database_that_was_made_anew_meanwhile_is_another_one(demo: Demo, people: People, until_now: int) -> None:
+def test_database_that_was_made_again_meanwhile_is_another_one(demo: Demo, people: People, until_now: int) -> None:
     with demo.gate() as gate:
         prepared = demo_data.prepare(gate, Seed(cast()), dry_run=False)
         people.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
@@ -368,7 +368,7 @@ def test_database_that_was_made_anew_meanwhile_is_another_one(demo: Demo, people
     ("permission", "use_case"),
     [(Permission.USERS_CREATE, "users.create"), (Permission.ORGS_CREATE, "orgs.create")],
 )
-def test_whoever_lacks_one_of_the_permissions_is_denied_before_the_first_write(
+def test_operator_without_one_of_the_permissions_is_denied_before_the_first_write(
     demo: Demo, people: People, until_now: int, permission: Permission, use_case: str
 ) -> None:
     data = cast()
@@ -383,7 +383,7 @@ def test_whoever_lacks_one_of_the_permissions_is_denied_before_the_first_write(
     assert demo.ids(data) == {}
 
 
-def test_what_one_user_cannot_have_leaves_the_others_alone(demo: Demo, people: People) -> None:
+def test_failure_of_one_user_leaves_the_others_alone(demo: Demo, people: People) -> None:
     data = cast(size=MANY)
     with demo.gate() as gate:
         prepared = demo_data.prepare(gate, Seed(data), dry_run=False)
@@ -465,7 +465,7 @@ def test_lost_answer_of_a_ban_is_asked_for_again_by_the_next_run(demo: Demo, peo
     assert outcomes(demo.seed(data)) == [EXISTING] * 4
 
 
-def test_nobody_else_is_locked_out_of_the_database_while_it_runs(demo: Demo, people: People) -> None:
+def test_other_commands_use_the_database_while_it_runs(demo: Demo, people: People) -> None:
     """Between two changes nothing is held: a long run stops nobody."""
     data = cast()
     with auth_proxy(people.target) as proxy, People(proxy.target) as there, ThreadPoolExecutor(1) as pool:
@@ -481,7 +481,7 @@ def test_nobody_else_is_locked_out_of_the_database_while_it_runs(demo: Demo, peo
     assert demo.seed(data).count(EXISTING) == 4
 
 
-def test_membership_that_cannot_be_given_is_told_and_the_user_kept(demo: Demo, people: People) -> None:
+def test_membership_that_cannot_be_given_is_named_and_the_user_kept(demo: Demo, people: People) -> None:
     data = cast()
     with demo.gate() as gate:
         prepared = demo_data.prepare(gate, Seed(data), dry_run=False)

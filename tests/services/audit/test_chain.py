@@ -84,7 +84,7 @@ def event(people: People, seq: int) -> uuid.UUID:
     return people.sql("SELECT id FROM bazar.audit_events WHERE seq = %s", seq)[0]["id"]
 
 
-def test_a_log_that_nobody_touched_is_whole(vault: People) -> None:
+def test_an_untouched_log_is_whole(vault: People) -> None:
     before = verified(vault)
     assert (before.whole, before.events, before.seals, before.unsealed) == (True, 32, 3, 2)
     after = verified(vault, dry_run=False)
@@ -242,7 +242,7 @@ def test_a_log_that_was_rewritten_is_known_by_a_head_that_was_kept(vault: People
     assert str(kept) in found.findings[0].message
 
 
-def test_events_that_are_older_than_one_before_them_are_told_of_and_break_nothing(vault: People) -> None:
+def test_events_older_than_the_one_before_them_are_counted_and_break_nothing(vault: People) -> None:
     assert verified(vault).out_of_order == ()
     for age in ("59 minutes", "61 minutes"):
         vault.sql(
@@ -270,7 +270,7 @@ def test_a_function_that_lies_is_not_asked(vault: People) -> None:
 
 
 @pytest.mark.parametrize("hash_", ["", "abc", "g" * 64, "0" * 63, "0" * 65])
-def test_what_is_no_hash_is_refused(people: People, hash_: str) -> None:
+def test_an_invalid_hash_is_refused(people: People, hash_: str) -> None:
     with pytest.raises(UsageError) as refused:
         people.run(people.superuser(), audit.verify, use_cases.VERIFY, VerifyLog(hash_), dry_run=True)
     assert refused.value.code == "audit.hash_invalid"
@@ -455,7 +455,7 @@ GAPS = {
 
 
 @pytest.mark.parametrize("what", GAPS)
-def test_what_unguards_the_tables_is_named_and_mended(vault: People, what: str) -> None:
+def test_disabled_triggers_of_the_log_are_named_and_enabled(vault: People, what: str) -> None:
     statement, said = GAPS[what]
     assert verified(vault).unguarded == ()
     vault.sql(statement)

@@ -59,7 +59,7 @@ def exported(people: People, reader: Someone, **filters: Any) -> list[AuditEvent
 # -- reach --------------------------------------------------------------------------------------------------
 
 
-def test_who_sees_which_event(people: People) -> None:
+def test_events_that_each_role_sees(people: People) -> None:
     mine, theirs = people.org(), people.org()
     reader = people.user({mine: Role.MEMBER}, plan=Plan.PREMIUM)
     ruler, colleague = people.superuser(), people.user({mine: Role.MEMBER, theirs: Role.OWNER})
@@ -107,7 +107,7 @@ def test_who_sees_which_event(people: People) -> None:
     assert {e.reason for e in listed(people, ruler, operator=str(colleague.id))} == {"another's denial"}
 
 
-def test_who_belongs_to_no_organization_sees_what_is_about_them(people: People) -> None:
+def test_a_user_without_organization_sees_events_about_themselves(people: People) -> None:
     reader, other = people.user(plan=Plan.PREMIUM), people.user()
     for someone in (reader, other):
         record(people, people.superuser(), log.Change("user", someone.id, reason="about"))
@@ -188,7 +188,7 @@ def test_the_organization_of_an_event_keeps_the_name_that_it_had() -> None:
     assert as_seen_by(operator, replace(event, organization_id=FOREIGN.id)).after is None
 
 
-def test_of_an_organization_that_was_left_no_value_is_told() -> None:
+def test_values_of_an_organization_that_was_left_are_hidden() -> None:
     operator = an_operator({MINE: Role.MEMBER})
     values = {"slug": "beta", "name": "Beta", "moved": "beta"}
     for event in (
@@ -248,7 +248,7 @@ def test_filters(alone: People) -> None:
         assert found(**{name: nothing}) == []
 
 
-def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> None:
+def test_denied_attempts_are_found_by_their_target(alone: People) -> None:
     org, elsewhere = alone.org(), alone.org()
     ruler = alone.superuser()
     target = alone.user({org: Role.OWNER, elsewhere: Role.OWNER}, plan=Plan.PREMIUM)
@@ -283,7 +283,7 @@ def test_denied_attempts_are_found_by_what_they_were_about(alone: People) -> Non
     assert found(target) == []
 
 
-def test_who_and_what_is_gone_is_found_by_the_name_it_had(people: People) -> None:
+def test_deleted_targets_are_found_by_their_last_name(people: People) -> None:
     ruler, org = people.superuser(), people.org()
     gone = people.user()
     record(

@@ -209,14 +209,14 @@ def test_a_value_of_a_wrong_type_is_named(
                 assert refusal(answer, shape) == (*BAD_JSON, sentence)
 
 
-def test_what_no_utf8_can_hold_is_replaced(service: Service) -> None:
+def test_text_that_utf8_cannot_hold_is_replaced(service: Service) -> None:
     rest = rf'"user_metadata": {{"a{LONE}": "b{LONE}c\ud83d\ude00", "d": ["\udc00"], "e": "X"}}'
     content = new(rest).encode().replace(b"X", b"\xff")
     made = ask(service, "legacy", "POST", USERS, content).json()
     assert made["user_metadata"] == {"a\ufffd": "b\ufffdc\U0001f600", "d": ["\ufffd"], "e": "\ufffd"}
 
 
-def test_numbers_are_floats_beyond_what_is_exact(service: Service) -> None:
+def test_large_numbers_are_floats(service: Service) -> None:
     rest = '"user_metadata": {"a": 999999999999999, "b": 123456789012345678901, "c": -0.5, "d": 1e3}'
     made = ask(service, "legacy", "POST", USERS, new(rest)).json()
     assert made["user_metadata"] == {"a": 999999999999999, "b": 123456789012345680000, "c": -0.5, "d": 1000}
@@ -255,7 +255,7 @@ def test_a_slash_at_the_end_is_served_where_a_real_server_serves_it(service: Ser
 
 @pytest.mark.parametrize("path", ["", "/", "/nope", "/health/", "/token/", "//health", f"{USERS}/a/b", "/signup"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_not_served_answers_404(service: Service, path: str, shape: str) -> None:
+def test_unknown_paths_answer_404(service: Service, path: str, shape: str) -> None:
     assert [ask(service, shape, method, path).status_code for method in ("GET", "POST")] == [404, 404]
 
 

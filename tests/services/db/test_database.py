@@ -31,7 +31,7 @@ def test_a_read_sees_one_moment_and_the_next_one_another(database_url: str) -> N
             assert fetch_value(connection, _COUNT) > first
 
 
-def test_text_is_sent_as_utf_8_whatever_the_target_has_set(database_url: str) -> None:
+def test_text_is_sent_as_utf_8_under_any_setting(database_url: str) -> None:
     elsewhere = f"{database_url}{'&' if '?' in database_url else '?'}client_encoding=latin1"
     with connect(Secret(elsewhere)) as connection:
         assert connection.execute("SELECT %s::text", ("\u0142",)).fetchone() == ("\u0142",)
@@ -59,7 +59,7 @@ def test_commands_of_a_server_share_connections_and_leave_them_open(database_url
         assert shared.lent.execute("SELECT 1").fetchone() == (1,), "outside of any transaction, and still open"
 
 
-def test_a_transaction_that_cannot_roll_back_is_never_gone_on_with(database_url: str) -> None:
+def test_a_transaction_that_cannot_roll_back_is_closed(database_url: str) -> None:
     with People(target_of(database_url)) as people, Backends(people.target, REQUEST_ID) as backends:
         grant = granted(people.operator(people.superuser()), use_cases.GET, GetUser("nobody@example.com"))
 

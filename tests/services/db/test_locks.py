@@ -127,7 +127,7 @@ def test_terminate_asks_first_then_ends_and_records(people: People, ruler: Someo
     assert event["before"]["pid"] == pid
 
 
-def test_consent_to_another_session_is_none(people: People, ruler: Someone, opened: Open) -> None:
+def test_consent_to_another_session_does_not_count(people: People, ruler: Someone, opened: Open) -> None:
     first, second = opened("first"), opened("second")
     for session in (first, second):
         session.execute("SELECT 1 FROM bazar.users")
@@ -256,7 +256,7 @@ def test_waiting_for_the_end_of_a_session_has_a_limit(
     act(people, ruler, grant)
 
 
-def test_error_after_the_end_of_a_session_says_what_is_done(
+def test_error_after_the_end_of_a_session_names_the_ended_one(
     people: People, ruler: Someone, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)

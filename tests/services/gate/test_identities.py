@@ -183,7 +183,7 @@ def test_wrong_superuser_password(machine: Machine, someone: Someone) -> None:
     )
 
 
-def test_nobody(machine: Machine) -> None:
+def test_without_any_identity(machine: Machine) -> None:
     assert machine.refused() == "auth.not_signed_in"
 
 
@@ -340,7 +340,7 @@ def test_session_that_is_a_folder(machine: Machine) -> None:
 # -- Auth is down ----------------------------------------------------------------------------------------------
 
 
-def test_read_goes_on_while_auth_is_down_and_a_write_does_not(wired: Machine, wire: Wire, someone: Someone) -> None:
+def test_read_works_while_auth_is_down_and_a_write_does_not(wired: Machine, wire: Wire, someone: Someone) -> None:
     wired.signs_in(someone)
     wired.identities().current()
     wire.cut = True

@@ -376,7 +376,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_broken_cache_is_made_anew(
+def test_broken_cache_is_made_again(
     target: Target, someone: Someone, signer: Signer, tmp_path: Path, content: str
 ) -> None:
     token = signer.sign(claims_of(someone))
@@ -413,7 +413,7 @@ def test_cache_is_private(target: Target, someone: Someone, signer: Signer, tmp_
 @pytest.mark.parametrize(
     "changes", [{"kty": None}, {"x": None}, {"x": "!"}, {"crv": "P-999"}, {"kty": "RSA"}], ids=lambda c: str(c)
 )
-def test_key_that_is_none(
+def test_key_that_is_not_a_key(
     wire: Wire, someone: Someone, signer: Signer, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     wire.keys = [{name: value for name, value in {**signer.public, **changes}.items() if value is not None}]

@@ -190,7 +190,7 @@ def test_another_database_is_refused_while_it_runs(data_dir: Path, running: Stac
     assert stack.environment(data_dir) == running.environment()
 
 
-def test_what_is_remembered_is_the_own_superuser_only(data_dir: Path, running: Stack, credentials: Path) -> None:
+def test_only_the_own_superuser_is_remembered(data_dir: Path, running: Stack, credentials: Path) -> None:
     stack.remember_superuser(data_dir, "other@example.com", "word-of-another")
     assert start(data_dir).superuser_password == running.superuser_password
     stack.remember_superuser(data_dir, running.superuser_email.upper(), "newer-word")
@@ -240,7 +240,7 @@ def test_socket_of_an_ordinary_user_always_fits(folder: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "host=db", "mysql://db/x", "postgresql://db:port/x", "postgresql://[db/x"])
-def test_what_is_no_postgres_url_is_refused_without_repeating_it(url: str) -> None:
+def test_an_invalid_postgres_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError) as refused:
         external.check_url(url)
     assert refused.value.code == "local.database_url"

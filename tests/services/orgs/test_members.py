@@ -91,7 +91,7 @@ def operator_of(people: People, org: Org, name: str) -> Someone:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_who_gives_which_role(people: People, name: str) -> None:
+def test_roles_that_each_operator_gives(people: People, name: str) -> None:
     org, other = people.org(), people.org()
     me = operator_of(people, org, name)
     people.sql("INSERT INTO bazar.memberships VALUES (%s, %s, 'member')", other.id, me.id)
@@ -109,7 +109,7 @@ def test_who_gives_which_role(people: People, name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("current", list(Role))
-def test_who_changes_whom_to_what(people: People, name: str, current: Role) -> None:
+def test_role_changes_that_each_operator_may_make(people: People, name: str, current: Role) -> None:
     org = people.org()
     me = operator_of(people, org, name)
     people.user({org: Role.OWNER})
@@ -126,7 +126,7 @@ def test_who_changes_whom_to_what(people: People, name: str, current: Role) -> N
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_who_removes_whom(people: People, name: str) -> None:
+def test_members_that_each_operator_may_remove(people: People, name: str) -> None:
     org = people.org()
     me = operator_of(people, org, name)
     people.user({org: Role.OWNER})
@@ -191,7 +191,7 @@ def test_out_of_reach_reads_as_unknown(people: People) -> None:
 # -- already so --------------------------------------------------------------------------------------------
 
 
-def test_what_is_already_so_writes_nothing(people: People) -> None:
+def test_a_role_that_the_member_has_writes_nothing(people: People) -> None:
     org, other = people.org(), people.org()
     me = people.user({org: Role.OWNER, other: Role.MEMBER}, plan=Plan.PREMIUM)
     who, outside = people.user({org: Role.ADMIN}), people.user({other: Role.MEMBER})
@@ -217,7 +217,7 @@ def test_a_member_with_another_role_is_a_conflict_that_names_the_command(people:
     assert role_in(people, org, who) == "admin"
 
 
-def test_who_is_no_member_has_no_role_to_change(people: People) -> None:
+def test_a_user_who_is_not_a_member_has_no_role_to_change(people: People) -> None:
     org, other = people.org(), people.org()
     me = people.user({org: Role.OWNER, other: Role.MEMBER}, plan=Plan.PREMIUM)
     outside = people.user({other: Role.MEMBER})
@@ -226,7 +226,7 @@ def test_who_is_no_member_has_no_role_to_change(people: People) -> None:
 
 
 @pytest.mark.parametrize("pending", [Pending.CREATE, Pending.INVITE, Pending.DELETE])
-def test_nobody_in_the_middle_of_creation_or_deletion_changes(people: People, pending: Pending) -> None:
+def test_a_user_being_created_or_deleted_is_not_changed(people: People, pending: Pending) -> None:
     org, other = people.org(), people.org()
     me = people.user({org: Role.OWNER, other: Role.OWNER}, plan=Plan.PREMIUM)
     inside, outside = (people.user({o: Role.MEMBER}, pending=pending) for o in (org, other))
@@ -251,7 +251,7 @@ def test_a_dry_run_writes_nothing(people: People) -> None:
 
 
 @pytest.mark.parametrize("other", ["nobody", "admin", "suspended", "deleted", "created", "invited"])
-def test_last_active_owner_stays(people: People, other: str) -> None:
+def test_last_active_owner_is_kept(people: People, other: str) -> None:
     org, ruler = people.org(), people.superuser()
     last = manager(people, org, Role.OWNER)
     if other != "nobody":
@@ -302,7 +302,7 @@ def test_pages_are_complete_in_order_and_filtered(people: People, limit: int) ->
         assert filtered == [m for m in found if m.role is role]
 
 
-def test_list_is_for_those_who_see_the_organization(people: People) -> None:
+def test_list_is_for_operators_who_see_the_organization(people: People) -> None:
     org = people.org()
     who = people.user({org: Role.MEMBER}, name="Mia", state=UserState.SUSPENDED)
     [seen] = page(people, people.superuser(), ListMembers(org.slug))
@@ -381,7 +381,7 @@ def owners_of(people: People, org: Org) -> int:
     return len(people.sql("SELECT 1 FROM bazar.memberships WHERE organization_id = %s AND role = 'owner'", org.id))
 
 
-def test_of_the_last_two_owners_one_stays_when_both_leave(people: People) -> None:
+def test_last_two_owners_who_leave_at_once_leave_one(people: People) -> None:
     org = people.org()
     ada, bob = manager(people, org, Role.OWNER), manager(people, org, Role.OWNER)
     ends = run_concurrently(
@@ -391,7 +391,7 @@ def test_of_the_last_two_owners_one_stays_when_both_leave(people: People) -> Non
     assert owners_of(people, org) == 1
 
 
-def test_of_two_owners_who_demote_each_other_one_wins(people: People) -> None:
+def test_two_owners_who_demote_each_other_leave_one(people: People) -> None:
     org = people.org()
     ada, bob = manager(people, org, Role.OWNER), manager(people, org, Role.OWNER)
     ends = run_concurrently(
@@ -401,7 +401,7 @@ def test_of_two_owners_who_demote_each_other_one_wins(people: People) -> None:
     assert owners_of(people, org) == 1
 
 
-def test_who_takes_an_owner_waits_for_whoever_is_taking_another(people: People) -> None:
+def test_removals_of_two_owners_wait_for_each_other(people: People) -> None:
     """The first one has seen that another owner is left, and has not written yet, when the second one comes."""
     org = people.org()
     ada, bob = people.user({org: Role.OWNER}), people.user({org: Role.OWNER})
@@ -488,7 +488,7 @@ def manager_of(people: People, roles: dict[Org, Role]) -> Someone:
     return people.user(roles, plan=Plan.PREMIUM)
 
 
-def test_what_an_operator_lost_before_the_write_counts(people: People) -> None:
+def test_rights_lost_before_the_write_count(people: People) -> None:
     org = people.org()
     me, who = manager(people, org, Role.OWNER), people.user({org: Role.MEMBER})
     people.user({org: Role.OWNER})
@@ -508,7 +508,7 @@ def test_what_an_operator_lost_before_the_write_counts(people: People) -> None:
     assert role_in(people, org, who) == "member"
 
 
-def test_a_denial_says_what_one_is(people: People) -> None:
+def test_a_denial_names_the_own_role(people: People) -> None:
     org = people.org()
     me, owner = manager(people, org, Role.ADMIN), people.user({org: Role.OWNER})
     with pytest.raises(Denied, match="your role is admin") as denied:
@@ -516,7 +516,7 @@ def test_a_denial_says_what_one_is(people: People) -> None:
     assert denied.value.details == {"organization": org.slug, "role": "owner", "own_role": "admin"}
 
 
-def test_what_is_unknown_stays_unknown_while_other_memberships_come_and_go(people: People) -> None:
+def test_unknown_organization_stays_unknown_while_memberships_change(people: People) -> None:
     """Nothing of the answer rests on them: a script that asks for the exit code of an unknown user still gets it."""
     org, other = people.org(), people.org()
     me = manager_of(people, {org: Role.OWNER, other: Role.OWNER})
@@ -531,7 +531,7 @@ def test_what_is_unknown_stays_unknown_while_other_memberships_come_and_go(peopl
 
 
 @pytest.mark.parametrize("named", ["organization", "user"])
-def test_what_came_into_reach_meanwhile_is_looked_for_again(people: People, named: str) -> None:
+def test_organization_that_became_visible_meanwhile_is_found(people: People, named: str) -> None:
     org, other = people.org(), people.org()
     me, who = manager_of(people, {org: Role.OWNER}), people.user({other: Role.MEMBER})
     request = AddMember((other if named == "organization" else org).slug, who.email)

@@ -63,7 +63,7 @@ def owners(people: People, organization_id: UUID) -> list[UUID]:
 # -- create -------------------------------------------------------------------------------------------------
 
 
-def test_who_creates_an_organization_owns_it(people: People) -> None:
+def test_the_creator_of_an_organization_owns_it(people: People) -> None:
     me, name = people.user(plan=Plan.PREMIUM), a_name()
 
     made = create(people, me, CreateOrganization(f"  {name.title()} "))
@@ -82,7 +82,7 @@ def test_a_superuser_names_another_owner(people: People) -> None:
     assert made.members == 1
 
 
-def test_one_event_says_who_created_it_for_whom(people: People) -> None:
+def test_one_event_names_operator_and_owner(people: People) -> None:
     ruler, owner, name = people.superuser(), people.user(), a_name()
 
     made = create(people, ruler, CreateOrganization(name, slug=f"{name}-2", owner=str(owner.id)))
@@ -190,7 +190,7 @@ def test_an_unknown_owner_is_not_found(people: People) -> None:
 
 
 @pytest.mark.parametrize("pending", [Pending.CREATE, Pending.DELETE])
-def test_nobody_in_the_middle_of_another_change_becomes_an_owner(people: People, pending: Pending) -> None:
+def test_a_user_with_a_pending_change_becomes_no_owner(people: People, pending: Pending) -> None:
     owner, name = people.user(pending=pending), a_name()
 
     with pytest.raises(Conflict) as conflict:
@@ -208,7 +208,7 @@ def update(people: People, operator: Someone, request: UpdateOrganization, *, dr
 
 
 @pytest.mark.parametrize("who", ["superuser", "owner", "admin"])
-def test_what_is_given_changes_and_one_event_says_what(people: People, who: str) -> None:
+def test_given_values_change_and_one_event_names_them(people: People, who: str) -> None:
     org, slug = people.org(name="Old"), a_name()
     me = people.superuser() if who == "superuser" else people.user({org: Role(who)}, plan=Plan.PREMIUM)
 
@@ -225,7 +225,7 @@ def test_what_is_given_changes_and_one_event_says_what(people: People, who: str)
     assert create(people, people.superuser(), CreateOrganization("Another", slug=org.slug)).slug == org.slug
 
 
-def test_what_changes_nothing_or_runs_dry_writes_nothing(people: People) -> None:
+def test_same_values_and_dry_runs_write_nothing(people: People) -> None:
     org, ruler = people.org(name="Acme"), people.superuser()
     before = people.everything()
 
@@ -237,7 +237,7 @@ def test_what_changes_nothing_or_runs_dry_writes_nothing(people: People) -> None
 
 
 @pytest.mark.parametrize("role", [Role.MEMBER, None])
-def test_who_is_no_admin_changes_and_deletes_nothing(people: People, role: Role | None) -> None:
+def test_members_without_admin_rights_change_and_delete_nothing(people: People, role: Role | None) -> None:
     org = people.org()
     me = people.user({} if role is None else {org: role}, plan=Plan.PREMIUM)
     before = people.everything()
@@ -285,7 +285,7 @@ def delete(people: People, operator: Someone, request: DeleteOrganization, *, dr
 
 
 @pytest.mark.parametrize("who", ["superuser", "owner"])
-def test_an_organization_goes_with_its_memberships_and_users_stay(people: People, who: str) -> None:
+def test_an_organization_is_deleted_with_its_memberships_and_users_are_kept(people: People, who: str) -> None:
     org, other = people.org(name="Acme"), people.org()
     owner = people.user({org: Role.OWNER, other: Role.MEMBER}, plan=Plan.PREMIUM)
     members = [people.user({org: Role.MEMBER}), people.user({org: Role.MEMBER, other: Role.MEMBER})]
@@ -326,7 +326,7 @@ def test_an_admin_does_not_delete_it(people: People) -> None:
 @pytest.mark.parametrize(
     ("confirm", "dry_run"), [(None, False), ("another", False), ("another", True), ("\x1b[2J" + "x" * 99, True)]
 )
-def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_run: bool) -> None:
+def test_without_the_slug_nothing_is_deleted(people: People, confirm: str | None, dry_run: bool) -> None:
     org = people.org()
     ruler = people.superuser()
     before = people.everything()
@@ -344,7 +344,7 @@ def test_without_the_slug_nothing_goes(people: People, confirm: str | None, dry_
 
 
 @pytest.mark.parametrize("pending", [Pending.CREATE, Pending.INVITE, Pending.DELETE])
-def test_who_is_being_created_or_deleted_keeps_the_organization(people: People, pending: Pending) -> None:
+def test_an_organization_with_a_user_being_created_or_deleted_is_kept(people: People, pending: Pending) -> None:
     org, ruler = people.org(), people.superuser()
     someone = people.user({org: Role.MEMBER}, pending=pending)
 
@@ -412,7 +412,7 @@ def test_pages_are_complete_in_order_and_without_doubles(people: People, limit: 
     assert keys == sorted(keys)
 
 
-def test_what_is_no_cursor_is_refused(people: People) -> None:
+def test_an_invalid_cursor_is_refused(people: People) -> None:
     with pytest.raises(UsageError) as refused:
         listed(people, people.user(), ListOrganizations(cursor="nonsense"))
 

@@ -79,7 +79,7 @@ def test_the_plan_that_a_user_has_writes_nothing(people: People) -> None:
     assert people.events(user.id) == []
 
 
-def test_a_downgrade_is_told_first_and_done_once_agreed_to(people: People) -> None:
+def test_a_downgrade_needs_consent(people: People) -> None:
     admin, user = people.superuser(), people.user(plan=Plan.PREMIUM)
     request = AssignPlan(user.email, Plan.FREE)
 
@@ -95,7 +95,7 @@ def test_a_downgrade_is_told_first_and_done_once_agreed_to(people: People) -> No
     assert (done.lost, done.gained, (people.row(user) or {})["plan"]) == (LOST, (), "free")
 
 
-def test_a_superuser_who_leaves_premium_is_told_to_rule_no_longer_whatever_the_table_says(people: People) -> None:
+def test_a_superuser_who_leaves_premium_loses_the_right_to_rule(people: People) -> None:
     admin, ruler = people.superuser(), people.superuser()
     for permission in Permission:
         people.sql("INSERT INTO bazar.plan_permissions VALUES ('plus', %s) ON CONFLICT DO NOTHING", permission.value)
@@ -118,7 +118,7 @@ def test_the_impact_on_a_suspended_superuser_says_that_superusers_need_premium(p
     assert "superusers need Premium" in impact.text
 
 
-def test_what_goes_is_what_the_table_says_now_also_what_only_a_newer_release_knows(people: People) -> None:
+def test_lost_permissions_are_those_of_the_table_unknown_ones_too(people: People) -> None:
     user = people.user(plan=Plan.PLUS)
     people.sql("DELETE FROM bazar.plan_permissions WHERE plan = 'plus' AND permission = 'files:execute'")
     people.sql("INSERT INTO bazar.plan_permissions VALUES ('plus', 'rockets:launch')")
@@ -150,7 +150,7 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(people: People) -> None:
         "DELETE FROM bazar.plan_permissions WHERE plan = 'premium' AND permission = 'users:delete'",
     ],
 )
-def test_who_agreed_to_something_else_is_asked_anew(people: People, meanwhile: str) -> None:
+def test_consent_to_another_impact_is_asked_for_again(people: People, meanwhile: str) -> None:
     admin, user = people.superuser(), people.user(plan=Plan.PREMIUM)
     request = AssignPlan(user.email, Plan.FREE)
     shown = impact_of(lambda: assign(people, admin, request))
@@ -174,7 +174,7 @@ def test_who_agreed_to_something_else_is_asked_anew(people: People, meanwhile: s
         (Pending.EMAIL, False),
     ],
 )
-def test_who_is_being_created_or_deleted_is_not_moved(people: People, pending: Pending, refused: bool) -> None:
+def test_a_user_being_created_or_deleted_keeps_the_plan(people: People, pending: Pending, refused: bool) -> None:
     user = people.user(pending=pending)
     request = AssignPlan(user.email, Plan.PLUS)
     if not refused:
@@ -187,7 +187,7 @@ def test_who_is_being_created_or_deleted_is_not_moved(people: People, pending: P
 
 
 @pytest.mark.parametrize("oneself", [True, False])
-def test_the_last_who_rules_stays_on_premium(alone: People, oneself: bool) -> None:
+def test_the_last_active_superuser_stays_on_premium(alone: People, oneself: bool) -> None:
     last = alone.superuser()
     alone.user(plan=Plan.PREMIUM, superuser=True, state=UserState.SUSPENDED)
     alone.user(plan=Plan.PREMIUM, superuser=True, pending=Pending.DELETE)
@@ -234,7 +234,7 @@ def test_a_grant_is_done_once_and_recorded_with_both_lists(people: People) -> No
     assert event["after"] == {"permissions": list(in_order([*free, "files:execute"]))}
 
 
-def test_a_revoke_tells_how_many_lose_it_and_is_done_once_agreed_to(alone: People) -> None:
+def test_a_revoke_counts_the_users_who_lose_it_and_needs_consent(alone: People) -> None:
     admin, edit = alone.superuser(), EditPlan(Plan.PLUS, Permission.FILES_EXECUTE)
     alone.user(plan=Plan.PLUS)
     alone.user(plan=Plan.PLUS, state=UserState.SUSPENDED)
@@ -255,7 +255,7 @@ def test_a_revoke_tells_how_many_lose_it_and_is_done_once_agreed_to(alone: Peopl
     assert set(event["before"]["permissions"]) - set(event["after"]["permissions"]) == {"files:execute"}
 
 
-def test_more_users_than_were_agreed_to_are_asked_for_anew(alone: People) -> None:
+def test_consent_to_fewer_users_is_asked_for_again(alone: People) -> None:
     admin, edit = alone.superuser(), EditPlan(Plan.PLUS, Permission.FILES_EXECUTE)
     shown = impact_of(lambda: revoke(alone, admin, edit))
     alone.user(plan=Plan.PLUS)
@@ -278,7 +278,7 @@ def test_dry_runs_of_edits_show_the_plan_and_write_nothing(people: People) -> No
     assert {**people.everything(), "bazar.users": []} == {**before, "bazar.users": []}
 
 
-def test_premium_keeps_what_those_who_rule_need(people: People) -> None:
+def test_premium_keeps_the_permissions_of_superusers(people: People) -> None:
     admin = people.superuser()
     assert {p for p in Permission if p.value.startswith(("plans:", "db:"))} < KEPT_BY_PREMIUM
     assert KEPT_BY_PREMIUM - {p for p in Permission if p.value.startswith(("plans:", "db:"))} == {
@@ -365,7 +365,7 @@ def usage(people: People, operator: Someone) -> list[tuple[str, int, int, int, f
     return [(row.plan, row.users, row.active, row.suspended, round(row.share, 3)) for row in found]
 
 
-def test_usage_counts_whom_one_can_see_each_once(alone: People) -> None:
+def test_usage_counts_each_visible_user_once(alone: People) -> None:
     acme, gamma, beta = alone.org(), alone.org(), alone.org()
     me = alone.user({acme: Role.MEMBER, gamma: Role.MEMBER}, plan=Plan.PLUS)
     alone.user({acme: Role.OWNER, gamma: Role.ADMIN, beta: Role.OWNER})

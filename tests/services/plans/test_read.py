@@ -49,7 +49,7 @@ def test_the_matrix_has_one_row_for_every_permission(people: People) -> None:
     assert MatrixRow(Permission.DB_RESET, free=False, plus=False, premium=True) in rows
 
 
-def test_the_stored_table_is_what_counts(alone: People) -> None:
+def test_the_stored_table_counts(alone: People) -> None:
     me = alone.user()
     alone.sql("INSERT INTO bazar.plan_permissions (plan, permission) VALUES ('free', 'files:create')")
     alone.sql("DELETE FROM bazar.plan_permissions WHERE plan = 'free' AND permission = 'files:read'")
@@ -64,7 +64,7 @@ def test_the_stored_table_is_what_counts(alone: People) -> None:
     assert not check(alone, me, CheckPermission(Permission.FILES_READ)).allowed
 
 
-def test_what_a_newer_release_added_to_the_table_is_passed_over(alone: People) -> None:
+def test_unknown_permissions_of_a_newer_release_are_skipped(alone: People) -> None:
     me = alone.user()
     alone.sql("INSERT INTO bazar.plans (name, title, position) VALUES ('gold', 'Gold', 4)")
     alone.sql("INSERT INTO bazar.plan_permissions VALUES ('free', 'rockets:launch'), ('gold', 'users:read')")

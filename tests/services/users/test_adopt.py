@@ -117,7 +117,7 @@ def test_a_dry_run_writes_nothing(people: People) -> None:
 
 
 @pytest.mark.parametrize("banned", [True, False])
-def test_who_is_banned_is_suspended(people: People, banned: bool) -> None:
+def test_a_banned_identity_becomes_a_suspended_user(people: People, banned: bool) -> None:
     someone, ruler = stranger(people), people.superuser()
     if banned:
         people.ban(someone)
@@ -177,12 +177,12 @@ def test_identity_with_our_stamp_keeps_its_origin(people: People, stamped: str, 
 # -- what is refused ----------------------------------------------------------------------------------------
 
 
-def test_nobody_unknown(people: People) -> None:
+def test_unknown_user(people: People) -> None:
     error = refused(people, people.superuser(), "nobody@example.com")
     assert (error.code, error.exit_code) == ("users.identity_not_found", ExitCode.NOT_FOUND)
 
 
-def test_an_identity_of_another_deployment_stays_theirs(people: People) -> None:
+def test_an_identity_of_another_deployment_is_refused(people: People) -> None:
     other = str(uuid.uuid4())
     someone, ruler = stranger(people, bazar={"deployment": other, "origin": "created"}), people.superuser()
     before = people.everything()
@@ -200,7 +200,7 @@ def test_a_soft_deleted_identity(people: People) -> None:
     assert people.everything() == before
 
 
-def test_users_who_are_not_those_of_the_identity(people: People) -> None:
+def test_users_with_the_address_or_id_of_another_identity(people: People) -> None:
     ruler, with_another_id, missing, renamed = people.superuser(), people.user(), people.user(), people.user()
     people.identity(Someone(uuid.uuid4(), with_another_id.email))
     moved = Someone(renamed.id, an_address("moved"))
@@ -325,7 +325,7 @@ def test_an_identity_that_vanished_takes_the_row_back(people: People, healer: st
     assert (people.row(someone) is not None) == (healer == "dry run")
 
 
-def test_what_bears_the_stamp_keeps_its_row(people: People) -> None:
+def test_row_of_a_stamped_identity_is_kept(people: People) -> None:
     """Its address changed at Supabase after the stamp: both are ours, and a person decides."""
     someone, ruler = stranger(people), people.superuser()
     assert try_with(people, ruler, someone, Fault("PUT", USER, 503, acts=True, lasting=True)) is not None
@@ -337,7 +337,7 @@ def test_what_bears_the_stamp_keeps_its_row(people: People) -> None:
     assert (row["pending"], row["lease_owner"]) == ("create", None)
 
 
-def test_what_does_not_bear_the_stamp_is_given_up(people: People) -> None:
+def test_row_of_an_identity_without_stamp_is_removed(people: People) -> None:
     someone, ruler = stranger(people), people.superuser()
     assert try_with(people, ruler, someone, Fault("PUT", USER, 503, lasting=True)) is not None
     people.auth("PUT", f"/admin/users/{someone.id}", {"email": an_address("moved")}).raise_for_status()
@@ -365,7 +365,9 @@ def test_two_adopt_at_once(people: People) -> None:
 
 
 @pytest.mark.parametrize("deletes", [True, False], ids=["deleted", "finished"])
-def test_held_up_while_another_command_goes_on(people: People, monkeypatch: pytest.MonkeyPatch, deletes: bool) -> None:
+def test_held_up_while_another_command_continues(
+    people: People, monkeypatch: pytest.MonkeyPatch, deletes: bool
+) -> None:
     """The identity is there again under its id, by another hand: it must not keep a stamp without a user."""
     someone, ruler = stranger(people), people.superuser()
     ask = AdminClient.stamp

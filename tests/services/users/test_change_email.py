@@ -87,7 +87,7 @@ def test_a_dry_run_looks_at_both_systems_and_writes_nothing(people: People, rule
 
 
 @pytest.mark.parametrize("email", ["", "nope", "a b@example.com", "ä@example.com"])
-def test_what_is_no_address_is_refused(people: People, ruler: Someone, someone: Someone, email: str) -> None:
+def test_an_invalid_address_is_refused(people: People, ruler: Someone, someone: Someone, email: str) -> None:
     assert fails(lambda: move(people, ruler, someone, email), UsageError).code == "users.email_invalid"
 
 
@@ -262,7 +262,7 @@ def test_running_again_finishes(people: People, ruler: Someone, someone: Someone
     assert people.everything() == before
 
 
-def test_an_old_address_names_nobody_else(people: People, ruler: Someone, someone: Someone) -> None:
+def test_an_old_address_names_no_other_user(people: People, ruler: Someone, someone: Someone) -> None:
     email, other = an_address("new"), people.user()
     move(people, ruler, someone, email)
     for named in (an_address("never"), other.email + "x"):
@@ -281,7 +281,7 @@ def test_another_address_waits_for_the_unfinished_one(people: People, ruler: Som
 
 
 @pytest.mark.parametrize("kind", ["stranger", "gone"])
-def test_the_doctor_takes_back_what_supabase_cannot_have(
+def test_the_doctor_takes_back_a_change_that_supabase_refuses(
     people: People, ruler: Someone, someone: Someone, kind: str
 ) -> None:
     email = an_address("new")
@@ -345,7 +345,7 @@ def test_of_two_under_one_condition_one_wins(people: People, someone: Someone) -
     has(people, someone, row["email"], DONE)
 
 
-def test_of_two_who_want_one_address_one_wins(people: People, someone: Someone) -> None:
+def test_one_of_two_changes_to_one_address_wins(people: People, someone: Someone) -> None:
     other, email = people.user(), an_address("wanted")
     people.identity(other)
     rulers = [people.superuser() for _ in range(2)]
@@ -358,7 +358,7 @@ def test_of_two_who_want_one_address_one_wins(people: People, someone: Someone) 
     assert len(people.identities(email)) == 1
 
 
-def test_update_and_delete_at_once_end_whole(people: People, someone: Someone) -> None:
+def test_update_and_delete_at_once_leave_both_systems_alike(people: People, someone: Someone) -> None:
     email, rulers = an_address("new"), [people.superuser() for _ in range(2)]
     gone = DeleteUser(str(someone.id), someone.email)
     results = sorted(

@@ -123,7 +123,7 @@ def is_whole(people: People, whom: Someone) -> None:
 # -- who meets a user whom a living command holds ------------------------------------------------------------
 
 
-def test_whoever_meets_a_living_command_waits_for_it(people: People, ruler: Someone) -> None:
+def test_a_command_waits_for_the_one_that_holds_the_user(people: People, ruler: Someone) -> None:
     org = people.org()
     owner = people.user({org: Role.OWNER}, plan=Plan.PREMIUM)
     who = {
@@ -175,7 +175,7 @@ def test_whoever_meets_a_living_command_waits_for_it(people: People, ruler: Some
 
 
 @pytest.mark.parametrize("what", ["renames", "resets", "revokes", "founds"])
-def test_two_who_act_on_each_other_both_do_it(people: People, meet: Callable[..., None], what: str) -> None:
+def test_two_operators_who_change_each_other_both_succeed(people: People, meet: Callable[..., None], what: str) -> None:
     """Each keeps its operator's row, so that no right goes meanwhile, and wants the other's to itself."""
     me, other = people.superuser(), people.superuser()
     for one in (me, other):
@@ -258,7 +258,7 @@ def test_of_two_under_one_condition_one_wins(people: People, someone: Someone, m
 
 
 @pytest.mark.parametrize("ends_by", ["remove", "demotion", "delete"])
-def test_of_two_owners_one_stays(people: People, meet: Callable[..., None], ends_by: str) -> None:
+def test_two_owners_at_once_leave_one(people: People, meet: Callable[..., None], ends_by: str) -> None:
     """One is suspended, who locks the user and then the organization; the other is taken out, the other way round."""
     org = people.org()
     ada, bob = people.user({org: Role.OWNER}), people.user({org: Role.OWNER})
@@ -284,7 +284,7 @@ def test_of_two_owners_one_stays(people: People, meet: Callable[..., None], ends
 
 @pytest.mark.parametrize(("first", "second"), [("suspend", "demote"), ("assign", "demote"), ("assign", "assign")])
 @pytest.mark.parametrize("mutual", [True, False], ids=["each other", "by others"])
-def test_of_the_last_two_superusers_one_stays(
+def test_the_last_two_superusers_at_once_leave_one(
     alone: People, meet: Callable[..., None], first: str, second: str, mutual: bool
 ) -> None:
     ada, bob = alone.superuser(), alone.superuser()

@@ -153,7 +153,7 @@ def test_an_address_is_stored_in_lower_case_in_both_systems(people: People, uniq
 # -- the record ---------------------------------------------------------------------------------------------
 
 
-def test_one_event_says_who_created_whom(people: People, unique_email: Emails) -> None:
+def test_one_event_names_operator_and_user(people: People, unique_email: Emails) -> None:
     org, email, ruler = people.org(), unique_email("ada"), people.superuser()
 
     user = create(people, ruler, CreateUser(email, name="Ada", organization=org.slug)).user
@@ -211,7 +211,7 @@ def test_an_admin_creates_members_of_their_organization(people: People, unique_e
 
 
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
-def test_an_admin_creates_nobody_of_their_own_rank(people: People, unique_email: Emails, role: Role) -> None:
+def test_an_admin_creates_no_other_admin(people: People, unique_email: Emails, role: Role) -> None:
     org, email = people.org(), unique_email("ada")
 
     with pytest.raises(Denied) as denied:
@@ -336,7 +336,7 @@ def test_if_not_exists_refuses_a_user_of_another_organization(people: People, un
     assert conflict.details["different"] == ["organization"]
 
 
-def test_if_not_exists_shows_nobody_a_user_out_of_their_reach(people: People, unique_email: Emails) -> None:
+def test_if_not_exists_shows_no_user_that_the_operator_cannot_see(people: People, unique_email: Emails) -> None:
     org, email = people.org(), unique_email("ada")
     create(people, people.superuser(), CreateUser(email, organization=people.org().slug))
     request = CreateUser(email, organization=org.slug, if_not_exists=True)
@@ -370,7 +370,7 @@ def test_an_identity_that_lives_only_at_supabase_belongs_to_someone_else(
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", stranger.email) == []
 
 
-def test_what_was_begun_and_undone_is_on_the_record(people: People, unique_email: Emails) -> None:
+def test_a_creation_that_was_taken_back_is_in_the_audit_log(people: People, unique_email: Emails) -> None:
     stranger, ruler = stranger_at_supabase(people, unique_email), people.superuser()
 
     conflict = conflict_of(people, ruler, CreateUser(stranger.email))
@@ -407,7 +407,7 @@ def test_a_dry_run_shows_the_user_and_writes_nothing(people: People, unique_emai
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("who", ["superuser", "admin", "admin elsewhere"])
-def test_the_address_that_a_user_has_only_at_supabase_names_whom_the_operator_sees(
+def test_error_of_an_address_at_supabase_names_a_user_that_the_operator_sees(
     people: People, unique_email: Emails, who: str, dry_run: bool
 ) -> None:
     org, other, email = people.org(), people.org(), unique_email("drifted")
@@ -472,7 +472,7 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
     assert people.signs_in(email, PASSWORD)
 
 
-def test_an_unseen_outcome_tells_to_run_again(people: People, unique_email: Emails) -> None:
+def test_hint_of_an_unknown_outcome_is_to_run_again(people: People, unique_email: Emails) -> None:
     error = broken_off(people, people.superuser(), CreateUser(unique_email("ada")))
 
     assert error.code == "users.create_unfinished"
@@ -504,9 +504,7 @@ def test_a_request_that_never_arrived_is_sent_by_the_next_run(people: People, un
     assert people.signs_in(email, PASSWORD)
 
 
-def test_running_again_with_another_password_sets_it_while_nobody_signed_in(
-    people: People, unique_email: Emails
-) -> None:
+def test_running_again_sets_another_password_before_the_first_sign_in(people: People, unique_email: Emails) -> None:
     email, ruler = unique_email("ada"), people.superuser()
     broken_off(people, ruler, CreateUser(email, password=PLAIN))
 
@@ -515,7 +513,7 @@ def test_running_again_with_another_password_sets_it_while_nobody_signed_in(
     assert people.signs_in(email, "another password")
 
 
-def test_running_again_leaves_the_password_of_someone_who_signed_in(people: People, unique_email: Emails) -> None:
+def test_running_again_leaves_the_password_after_a_sign_in(people: People, unique_email: Emails) -> None:
     email, ruler = unique_email("ada"), people.superuser()
     broken_off(people, ruler, CreateUser(email, password=PLAIN))
     assert people.signs_in(email, PASSWORD)
@@ -546,7 +544,7 @@ def test_an_unfinished_user_is_finished_with_the_same_values_only(people: People
     assert row["pending"] == "create"
 
 
-def test_an_unfinished_user_is_finished_by_those_who_may_create_them(people: People, unique_email: Emails) -> None:
+def test_operators_who_may_create_a_user_may_finish_the_creation(people: People, unique_email: Emails) -> None:
     org, left = people.org(), begun(people, unique_email("ada"))
 
     conflict = conflict_of(people, admin_of(people, org), CreateUser(left.email, organization=org.slug))
@@ -617,7 +615,7 @@ def test_of_many_that_create_one_address_unless_it_exists_all_are_content(people
     assert len(people.identities(email)) == 1
 
 
-def test_who_loses_the_race_for_an_address_finds_the_winners_user(people: People, unique_email: Emails) -> None:
+def test_loser_of_a_race_for_an_address_finds_the_user_of_the_winner(people: People, unique_email: Emails) -> None:
     email, ruler = unique_email("ada"), people.superuser()
     request = CreateUser(email, if_not_exists=True)
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

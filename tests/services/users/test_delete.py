@@ -49,7 +49,7 @@ def is_whole(people: People, someone: Someone) -> bool:
 # -- both systems -------------------------------------------------------------------------------------------
 
 
-def test_a_user_goes_from_both_systems(people: People) -> None:
+def test_a_user_is_deleted_from_both_systems(people: People) -> None:
     org = people.org()
     someone = people.user({org: Role.MEMBER})
     people.identity(someone)
@@ -63,7 +63,7 @@ def test_a_user_goes_from_both_systems(people: People) -> None:
     assert not people.signs_in(someone.email, OLD_PASSWORD)
 
 
-def test_a_user_without_an_identity_goes_too(people: People) -> None:
+def test_a_user_without_an_identity_is_deleted(people: People) -> None:
     someone = people.user()
 
     delete(people, people.superuser(), someone)
@@ -71,7 +71,7 @@ def test_a_user_without_an_identity_goes_too(people: People) -> None:
     assert people.row(someone) is None
 
 
-def test_an_identity_with_the_same_address_and_another_id_stays(people: People) -> None:
+def test_an_identity_with_the_same_address_and_another_id_is_kept(people: People) -> None:
     someone = people.user()
     people.identity(Someone(uuid.uuid4(), someone.email))
 
@@ -81,7 +81,7 @@ def test_an_identity_with_the_same_address_and_another_id_stays(people: People) 
     assert people.signs_in(someone.email, OLD_PASSWORD)
 
 
-def test_one_event_says_who_was_deleted(people: People) -> None:
+def test_one_event_names_the_deleted_user(people: People) -> None:
     org, ruler = people.org(), people.superuser()
     someone = people.user({org: Role.ADMIN}, name="Ada", plan=Plan.PLUS, state=UserState.SUSPENDED)
     people.identity(someone)
@@ -121,7 +121,7 @@ def test_a_user_in_an_unfinished_change_can_be_deleted(people: People, pending: 
 
 
 @pytest.mark.parametrize("pending", [None, Pending.DELETE])
-def test_a_dry_run_shows_who_would_go_and_writes_nothing(people: People, pending: Pending | None) -> None:
+def test_a_dry_run_shows_the_user_and_writes_nothing(people: People, pending: Pending | None) -> None:
     someone, ruler = people.user(name="Ada", pending=pending), people.superuser()
     people.identity(someone)
     before = people.everything()
@@ -169,7 +169,7 @@ def test_a_user_named_by_id_is_confirmed_by_email_in_any_case(people: People) ->
 
 
 @pytest.mark.parametrize("superuser", [True, False])
-def test_nobody_deletes_themselves(people: People, superuser: bool) -> None:
+def test_operators_cannot_delete_themselves(people: People, superuser: bool) -> None:
     me = people.user({people.org(): Role.OWNER}, plan=Plan.PREMIUM, superuser=superuser)
 
     with pytest.raises(Denied) as denied:
@@ -197,7 +197,7 @@ def test_an_admin_deletes_a_member(people: People) -> None:
         (Role.MEMBER, True, "access.platform"),
     ],
 )
-def test_who_stands_higher_is_not_deleted(people: People, theirs: Role, superuser: bool, code: str) -> None:
+def test_a_user_of_higher_rank_is_not_deleted(people: People, theirs: Role, superuser: bool, code: str) -> None:
     org = people.org()
     target = people.user({org: theirs}, plan=Plan.PREMIUM, superuser=superuser)
 
@@ -232,7 +232,7 @@ def test_a_user_out_of_reach_is_not_found(people: People) -> None:
     ],
     ids=["the other is on Free", "is suspended", "is being deleted", "is no superuser"],
 )
-def test_the_last_active_superuser_on_premium_stays(
+def test_the_last_active_superuser_on_premium_is_not_deleted(
     alone: People, superuser: bool, plan: Plan, state: UserState, pending: Pending | None
 ) -> None:
     last = alone.superuser()
@@ -246,7 +246,7 @@ def test_the_last_active_superuser_on_premium_stays(
     assert is_whole(alone, last)
 
 
-def test_one_of_two_superusers_goes(alone: People) -> None:
+def test_one_of_two_superusers_is_deleted(alone: People) -> None:
     ruler, other = alone.superuser(), alone.superuser()
 
     delete(alone, ruler, other)
@@ -255,7 +255,7 @@ def test_one_of_two_superusers_goes(alone: People) -> None:
 
 
 @pytest.mark.parametrize("plan", [Plan.FREE, Plan.PLUS])
-def test_a_superuser_who_rules_nothing_goes(alone: People, plan: Plan) -> None:
+def test_a_superuser_without_premium_is_deleted(alone: People, plan: Plan) -> None:
     ruler, other = alone.superuser(), alone.user(superuser=True, plan=plan)
 
     delete(alone, ruler, other)
@@ -307,7 +307,7 @@ def run_concurrently(people: People, *pairs: tuple[Someone, Someone]) -> list[Us
     ],
     ids=["no owner", "a suspended owner", "an owner being deleted"],
 )
-def test_the_last_active_owner_of_an_organization_stays(
+def test_the_last_active_owner_of_an_organization_is_not_deleted(
     people: People, role: Role, state: UserState, pending: Pending | None
 ) -> None:
     org, shared = people.org(), people.org()
@@ -323,7 +323,7 @@ def test_the_last_active_owner_of_an_organization_stays(
     assert people.events(last.id) == []
 
 
-def test_one_of_two_owners_goes(people: People) -> None:
+def test_one_of_two_owners_is_deleted(people: People) -> None:
     org = people.org()
     one = people.user({org: Role.OWNER})
     people.user({org: Role.OWNER})
@@ -336,7 +336,7 @@ def test_one_of_two_owners_goes(people: People) -> None:
 # -- again, after an outcome that nobody saw ----------------------------------------------------------------
 
 
-def test_running_again_after_the_identity_is_gone_finishes_with_one_event(people: People) -> None:
+def test_running_again_after_the_identity_was_deleted_finishes_with_one_event(people: People) -> None:
     someone, ruler = people.user(), people.superuser()
     people.identity(someone)
     broken_off(people, ruler, someone, arrives=True, heals=False)
@@ -385,7 +385,7 @@ def test_a_request_that_never_arrived_leaves_the_deletion_to_the_next_run(people
     assert (left["pending"], len(people.identities(someone.email))) == ("delete", 1)
 
 
-def test_an_unseen_outcome_tells_to_run_again(people: People) -> None:
+def test_hint_of_an_unknown_outcome_is_to_run_again(people: People) -> None:
     someone, ruler = people.user(), people.superuser()
     people.identity(someone)
 
@@ -420,7 +420,7 @@ def test_a_refused_key_deletes_nothing_for_good(people: People) -> None:
     assert people.row(someone) is None
 
 
-def test_of_many_that_delete_one_user_none_breaks(people: People) -> None:
+def test_many_deletions_of_one_user_at_once(people: People) -> None:
     someone, ruler = people.user(), people.superuser()
     people.identity(someone)
 
@@ -443,7 +443,7 @@ def test_of_many_that_delete_one_user_none_breaks(people: People) -> None:
 
 
 @pytest.mark.parametrize("pending", [Pending.CREATE, Pending.DELETE])
-def test_the_identity_of_a_stranger_who_took_the_id_stays(people: People, pending: Pending) -> None:
+def test_the_identity_of_a_stranger_with_the_id_is_kept(people: People, pending: Pending) -> None:
     ruler, someone = people.superuser(), people.user(pending=pending)
     stranger = Someone(someone.id, an_address("stranger"))
     people.identity(stranger, app_metadata={"bazar": {"deployment": str(uuid.uuid4()), "origin": "created"}})
@@ -454,7 +454,7 @@ def test_the_identity_of_a_stranger_who_took_the_id_stays(people: People, pendin
     assert [i["id"] for i in people.identities(stranger.email)] == [stranger.id]
 
 
-def test_an_identity_of_this_bazar_goes_whatever_its_address_is(people: People) -> None:
+def test_an_identity_of_this_bazar_is_deleted_under_any_address(people: People) -> None:
     ruler, someone = people.superuser(), people.user()
     [marker] = people.sql("SELECT id FROM bazar.deployment")
     moved = Someone(someone.id, an_address("moved"))
@@ -466,7 +466,7 @@ def test_an_identity_of_this_bazar_goes_whatever_its_address_is(people: People) 
     assert people.identities(moved.email) == []
 
 
-def test_the_identity_of_an_adopted_user_goes_without_any_stamp(people: People) -> None:
+def test_the_identity_of_an_adopted_user_is_deleted_without_a_stamp(people: People) -> None:
     ruler, someone = people.superuser(), people.user()
     people.sql("UPDATE bazar.users SET origin = 'adopted' WHERE id = %s", someone.id)
     moved = Someone(someone.id, an_address("moved"))
@@ -487,7 +487,7 @@ def test_metadata_of_an_identity_may_be_anything(people: People, column: str) ->
     assert people.identities(someone.email) == []
 
 
-def test_a_404_of_something_on_the_way_is_no_identity_that_is_gone(people: People) -> None:
+def test_a_404_of_a_gateway_is_not_a_missing_identity(people: People) -> None:
     """A gateway that lost its route says so too; only Supabase's own code says that nobody has the id."""
     ruler, someone = people.superuser(), people.user()
     people.identity(someone)

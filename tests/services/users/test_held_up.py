@@ -117,7 +117,7 @@ def test_a_user_deleted_meanwhile_leaves_no_identity(
     assert people.identities(email) == []
 
 
-def test_a_user_who_went_out_of_reach_meanwhile_keeps_the_identity(
+def test_a_user_who_became_invisible_meanwhile_keeps_the_identity(
     people: People, unique_email: Emails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     org, email = people.org(), unique_email("moved")

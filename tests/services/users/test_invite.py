@@ -65,7 +65,7 @@ def test_an_invited_user_confirms_and_chooses_a_password(people: People, unique_
     assert people.signs_in(email, "chosen-by-me")
 
 
-def test_a_dry_run_invites_nobody(people: People, unique_email: Emails) -> None:
+def test_a_dry_run_sends_no_invitation(people: People, unique_email: Emails) -> None:
     email, ruler = unique_email("dry"), people.superuser()
     before = people.everything()
     assert invite(people, ruler, email, dry_run=True).created
@@ -73,7 +73,7 @@ def test_a_dry_run_invites_nobody(people: People, unique_email: Emails) -> None:
     assert mails_to(people, email) == []
 
 
-def test_who_is_there_is_invited_no_more(people: People, unique_email: Emails) -> None:
+def test_a_user_who_exists_is_not_invited_again(people: People, unique_email: Emails) -> None:
     email, ruler = unique_email("there"), people.superuser()
     invite(people, ruler, email)
     with pytest.raises(Conflict) as conflict:
@@ -85,7 +85,7 @@ def test_who_is_there_is_invited_no_more(people: People, unique_email: Emails) -
 
 
 @pytest.mark.parametrize("invited", [True, False], ids=["invite after create", "create after invite"])
-def test_what_was_begun_in_another_way_is_finished_in_that_way(
+def test_a_creation_is_finished_in_the_way_in_which_it_began(
     people: People, unique_email: Emails, invited: bool
 ) -> None:
     email, ruler = unique_email("begun"), people.superuser()
@@ -157,7 +157,7 @@ def test_faults_end_in_one_invited_user(
 
 
 @pytest.mark.parametrize("healer", ["again", "doctor"])
-def test_who_confirmed_meanwhile_gets_no_second_mail(people: People, unique_email: Emails, healer: str) -> None:
+def test_a_user_who_confirmed_meanwhile_gets_no_second_mail(people: People, unique_email: Emails, healer: str) -> None:
     email, ruler = unique_email("confirmed"), people.superuser()
     error = try_with(people, ruler, email, Fault("POST", INVITE, 503, lasting=True))
     assert isinstance(error, BackendUnavailable)

@@ -205,7 +205,9 @@ def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Oper
 
 @EVERY_OPERATION
 @WHERE
-def test_what_is_no_answer(people: People, ruler: Someone, operation: Operation, reads: bool) -> None:
+def test_fault_that_leaves_the_outcome_unknown(
+    people: People, ruler: Someone, operation: Operation, reads: bool
+) -> None:
     for name, answer in answers_for(operation, NO_ANSWER, reads=reads).items():
         someone = operation.arrange(people)
         with answering(people, answer, reads=reads) as there:
@@ -221,7 +223,7 @@ def test_what_is_no_answer(people: People, ruler: Someone, operation: Operation,
 
 
 @pytest.mark.parametrize("operation", [o for o, what in OPERATIONS.items() if what.limited is None], indirect=True)
-def test_what_was_begun_stays_begun(people: People, ruler: Someone, operation: Operation) -> None:
+def test_change_that_failed_twice_stays_pending(people: People, ruler: Someone, operation: Operation) -> None:
     """An operation that goes on with an unfinished change ends with the same code as one that begins."""
     for name in ("dropped", "404 of a gateway"):
         answer = NO_ANSWER[name]
@@ -240,7 +242,7 @@ def test_what_was_begun_stays_begun(people: People, ruler: Someone, operation: O
 
 @WHERE
 @pytest.mark.parametrize("fault", ["403 as a page", "dropped", "404 of a gateway", "200 as a page"])
-def test_the_doctor_leaves_what_it_cannot_finish(people: People, fault: str, reads: bool) -> None:
+def test_the_doctor_leaves_users_that_it_cannot_finish(people: People, fault: str, reads: bool) -> None:
     """It says why for each user, and does not ask a service again that gave no answer."""
     doctor = people.known_user(plan=Plan.PREMIUM, superuser=True)
     left = {

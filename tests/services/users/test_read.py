@@ -69,7 +69,7 @@ def admin_of(people: People, *orgs: Org, role: Role = Role.ADMIN) -> Someone:
 # -- reach --------------------------------------------------------------------------------------------------
 
 
-def test_a_member_sees_only_those_who_share_an_organization(people: People) -> None:
+def test_a_member_sees_only_users_of_the_same_organizations(people: People) -> None:
     acme, beta, foreign = people.org(), people.org(), people.org()
     me = people.user({acme: Role.MEMBER, beta: Role.MEMBER})
     near = [people.user({acme: Role.OWNER}), people.user({beta: Role.MEMBER, foreign: Role.OWNER})]
@@ -131,7 +131,7 @@ def test_a_user_is_named_by_id_or_email_in_any_case(people: People, spelling: st
 
 
 @pytest.mark.parametrize("reference", ["", "ada", "%", "'; DROP TABLE bazar.users; --", "ada@example.com OR true"])
-def test_what_names_nobody_is_not_found(people: People, reference: str) -> None:
+def test_unknown_reference_is_not_found(people: People, reference: str) -> None:
     with pytest.raises(NotFound) as missing:
         get(people, people.superuser(), reference)
 
@@ -139,7 +139,7 @@ def test_what_names_nobody_is_not_found(people: People, reference: str) -> None:
 
 
 @pytest.mark.parametrize("reference", ["ada\udcff@example.com", "ada\0@example.com"])
-def test_what_postgres_cannot_take_as_text_names_nobody(people: People, reference: str) -> None:
+def test_text_that_postgres_cannot_store_is_not_found(people: People, reference: str) -> None:
     with pytest.raises(NotFound):
         get(people, people.superuser(), reference)
 
@@ -231,7 +231,7 @@ def test_members_of_a_large_organization_are_listed_like_those_of_a_small_one(
     assert len(as_few) == 3
 
 
-def test_a_page_stays_where_it_was_when_users_come_and_go(people: People) -> None:
+def test_a_cursor_keeps_its_place_when_users_are_added_and_deleted(people: People) -> None:
     acme = people.org()
     made = [people.user({acme: Role.MEMBER}, created_at=LONG_AGO + timedelta(days=n)) for n in range(4)]
     first = people.run(made[3], users.list_page, use_cases.LIST, ListUsers(limit=2))
@@ -256,7 +256,7 @@ def test_a_cursor_belongs_to_its_order(people: People) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "ä", "e30", "W10", "bnVsbA", "WzEsMiwzXQ", "AAAA", "%%%", "W" * 10_000])
-def test_what_is_no_cursor_is_refused(people: People, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(people: People, cursor: str) -> None:
     with pytest.raises(UsageError) as refused:
         listed(people, people.user(), ListUsers(cursor=cursor))
 
@@ -425,7 +425,7 @@ def test_an_updated_user_is_shown_without_memberships_out_of_reach(people: Peopl
         (Role.MEMBER, True, "access.platform"),
     ],
 )
-def test_who_stands_higher_is_not_renamed(people: People, theirs: Role, superuser: bool, code: str) -> None:
+def test_a_user_of_higher_rank_is_not_renamed(people: People, theirs: Role, superuser: bool, code: str) -> None:
     acme = people.org()
     target = people.user({acme: theirs}, superuser=superuser, name="Ada")
     admin = admin_of(people, acme)

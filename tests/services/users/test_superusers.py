@@ -70,7 +70,7 @@ def test_a_dry_run_writes_nothing(people: People, verb: str) -> None:
 
 
 @BOTH
-def test_nobody_unknown(people: People, verb: str) -> None:
+def test_unknown_user(people: People, verb: str) -> None:
     service, spec = VERBS[verb]
     with pytest.raises(NotFound):
         people.run(people.superuser(), service, spec, ChangeSuperuser("nobody@example.com", "nobody@example.com"))
@@ -84,7 +84,7 @@ def test_nobody_unknown(people: People, verb: str) -> None:
         (UserState.ACTIVE, Pending.DELETE, "users.pending"),
     ],
 )
-def test_who_is_out_of_service_is_not_promoted(
+def test_a_user_out_of_service_is_not_promoted(
     people: People, state: UserState, pending: Pending | None, code: str
 ) -> None:
     someone = people.user(state=state, pending=pending)
@@ -95,7 +95,7 @@ def test_who_is_out_of_service_is_not_promoted(
 
 
 @pytest.mark.parametrize(("state", "pending"), [(UserState.SUSPENDED, None), (UserState.ACTIVE, Pending.DELETE)])
-def test_who_is_out_of_service_is_demoted(people: People, state: UserState, pending: Pending | None) -> None:
+def test_a_user_out_of_service_is_demoted(people: People, state: UserState, pending: Pending | None) -> None:
     someone = people.user(superuser=True, plan=Plan.PREMIUM, state=state, pending=pending)
     change(people, people.superuser(), "demote", someone)
     assert not is_superuser(people, someone)
@@ -118,7 +118,7 @@ def test_oneself_is_demoted_unless_the_last(alone: People) -> None:
 
 
 @pytest.mark.parametrize("each", ["the other", "themselves"])
-def test_of_two_who_demote_at_once_one_wins(alone: People, each: str) -> None:
+def test_one_of_two_demotions_at_once_wins(alone: People, each: str) -> None:
     for _ in range(3):
         alone.sql("UPDATE bazar.users SET is_superuser = false")
         ada, bob = alone.superuser(), alone.superuser()

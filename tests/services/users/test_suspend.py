@@ -180,7 +180,7 @@ def test_without_that_proof_the_ban_stands_alone(people: People, ruler: Someone,
     [("BYPASSRLS", "SELECT"), ("NOBYPASSRLS", "SELECT, DELETE")],
     ids=["may delete no session", "is shown what row security lets through"],
 )
-def test_a_database_user_who_cannot_end_sessions_bans_alone(
+def test_without_the_right_to_end_sessions_the_user_is_only_banned(
     people: People, ruler: Someone, someone: Someone, rows: str, granted_: str
 ) -> None:
     people.identity(ruler)
@@ -206,7 +206,7 @@ def test_a_database_user_who_cannot_end_sessions_bans_alone(
     assert len(people.sql("SELECT 1 FROM auth.sessions WHERE user_id = %s", someone.id)) == 1
 
 
-def test_who_never_signed_in_has_no_token(people: People, ruler: Someone, someone: Someone) -> None:
+def test_a_user_who_never_signed_in_has_no_token(people: People, ruler: Someone, someone: Someone) -> None:
     done = suspend(people, ruler, someone)
     assert (done.tokens_issued, done.tokens_valid_until, done.keeps_sessions) == (False, None, False)
 
@@ -215,7 +215,7 @@ def test_who_never_signed_in_has_no_token(people: People, ruler: Someone, someon
 
 
 @pytest.mark.parametrize("ban", ["none", "1h"])
-def test_who_is_suspended_and_not_banned_is_banned_again(
+def test_a_suspended_user_without_a_ban_is_banned_again(
     people: People, ruler: Someone, someone: Someone, ban: str
 ) -> None:
     suspend(people, ruler, someone)
@@ -240,7 +240,7 @@ def test_who_is_suspended_and_not_banned_is_banned_again(
     assert not suspend(people, ruler, someone).changed
 
 
-def test_who_is_active_and_banned_is_let_in_again(people: People, ruler: Someone, someone: Someone) -> None:
+def test_the_ban_of_an_active_user_is_lifted(people: People, ruler: Someone, someone: Someone) -> None:
     people.ban(someone)
     before = people.everything()
     assert restore(people, ruler, someone, dry_run=True).changed
@@ -279,7 +279,7 @@ def test_a_lost_answer_about_a_drifted_ban_is_finished(
 # -- who may ------------------------------------------------------------------------------------------------
 
 
-def test_nobody_suspends_themselves(people: People) -> None:
+def test_operators_cannot_suspend_themselves(people: People) -> None:
     me = people.superuser()
     with pytest.raises(Denied) as denied:
         suspend(people, me, me)
@@ -314,7 +314,7 @@ def test_the_last_of_their_kind_stay(
         assert (conflict.value.code, state_of(alone, last)[0]) == ("users.last_superuser", ACTIVE)
 
 
-def test_of_two_superusers_who_suspend_each_other_one_stays(target: Target, fresh_database: Callable[..., str]) -> None:
+def test_two_superusers_who_suspend_each_other_leave_one(target: Target, fresh_database: Callable[..., str]) -> None:
     with People(replace(target, database_url=Secret(fresh_database(migrated=True)))) as alone:
         ada, bob = alone.superuser(), alone.superuser()
         results = run_concurrently(lambda: suspend(alone, ada, bob), lambda: suspend(alone, bob, ada))
@@ -322,7 +322,7 @@ def test_of_two_superusers_who_suspend_each_other_one_stays(target: Target, fres
         assert len(alone.sql("SELECT 1 FROM bazar.users WHERE state = 'active'")) == 1
 
 
-def test_of_two_owners_suspended_at_once_one_stays(people: People) -> None:
+def test_two_owners_suspended_at_once_leave_one(people: People) -> None:
     org = people.org()
     owners = [people.user({org: Role.OWNER}) for _ in range(2)]
     rulers = [people.superuser() for _ in owners]
@@ -368,9 +368,7 @@ def test_an_unseen_outcome_is_finished(
     assert events_of(people, someone) == [("users.suspend", "done"), ("users.restore", "done")]
 
 
-def test_the_reason_of_the_run_that_began_it_stands_and_that_is_told(
-    people: People, ruler: Someone, someone: Someone
-) -> None:
+def test_the_reason_of_the_first_run_is_kept_with_a_warning(people: People, ruler: Someone, someone: Someone) -> None:
     broken(people, lambda p: suspend(p, ruler, someone), arrives=False, heals=False)
     agreed = Impact("", "", "", subject=(str(someone.id),))
     request = SuspendUser(someone.email, "another reason", agreed)
@@ -416,7 +414,7 @@ def test_another_unfinished_change_comes_first(people: People, ruler: Someone, p
         assert conflict.value.code == "users.pending"
 
 
-def test_suspend_and_restore_at_once_end_whole(people: People, someone: Someone) -> None:
+def test_suspend_and_restore_at_once_leave_both_systems_alike(people: People, someone: Someone) -> None:
     rulers = [people.superuser() for _ in range(4)]
     acts = (suspend, restore, suspend, restore)
     results = run_concurrently(*(lambda a=a, r=r: a(people, r, someone) for a, r in zip(acts, rulers, strict=True)))
@@ -430,7 +428,7 @@ def test_suspend_and_restore_at_once_end_whole(people: People, someone: Someone)
     assert all(one != other for one, other in pairwise(names))
 
 
-def test_nobody_is_asked_about_what_is_refused_in_any_case(people: People, ruler: Someone) -> None:
+def test_a_change_that_is_refused_asks_for_no_consent(people: People, ruler: Someone) -> None:
     org = people.org()
     last = people.user({org: Role.OWNER})
     with pytest.raises(Conflict) as refused:
@@ -438,9 +436,7 @@ def test_nobody_is_asked_about_what_is_refused_in_any_case(people: People, ruler
     assert refused.value.code == "users.last_owner"
 
 
-def test_who_went_out_of_reach_meanwhile_is_suspended_all_the_same(
-    people: People, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_who_became_invisible_meanwhile_is_suspended(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     org = people.org()
     member, admin = people.user({org: Role.MEMBER}), people.user({org: Role.ADMIN}, plan=Plan.PREMIUM)
     people.identity(member)
@@ -542,7 +538,7 @@ def test_a_late_ban_does_not_outlive_a_restore(
     assert people.signs_in(someone.email, OLD_PASSWORD)
 
 
-def test_a_late_delete_spares_who_was_restored(
+def test_a_late_delete_keeps_a_restored_user(
     people: People, ruler: Someone, someone: Someone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meanwhile(_self: leases.Since) -> bool:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bazar_cli.domain.authz.spec import Grant
 
 _LOCAL_PATH = "SET LOCAL search_path = pg_catalog"
+_LOCK_SECONDS = 0.5
+"""Below the `deadlock_timeout` of 1 s: if a reader and the reset wait for each other, the reset tries again."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Resetter(Migrator):
         """
         revisions, later = self._split_revisions()
         deleted: int | None = None
-        with self._migrating(Migrate(), notify) as session:
+        with self._migrating(Migrate(lock_timeout=_LOCK_SECONDS), notify) as session:
             if delete is not None:
                 # Nobody can bring identities back: whatever would stop the rest is found before they are deleted.
                 notify("Trying the reset before identities are deleted")
@@ -107,7 +109,7 @@ class Resetter(Migrator):
         Raises: as `reset`.
         """
         revisions, _ = self._split_revisions()
-        with self._migrating(Migrate(), notify) as session:
+        with self._migrating(Migrate(lock_timeout=_LOCK_SECONDS), notify) as session:
             self._try(session, grant, checks, revisions)
 
     def _split_revisions(self) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:

@@ -238,7 +238,7 @@ def test_objects_of_others_that_came_after_the_preview_stop_the_reset(
     assert alone.row(ruler) is not None
 
 
-def test_what_a_damaged_head_lacks_is_named_where_others_depend_on_it(alone: People) -> None:
+def test_missing_object_of_a_damaged_head_is_named_where_others_depend_on_it(alone: People) -> None:
     ruler = alone.superuser()
     alone.sql("CREATE VIEW public.v AS SELECT email FROM bazar.users")
     alone.sql("DROP TABLE bazar.audit_unsealed CASCADE")

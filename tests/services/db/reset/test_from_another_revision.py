@@ -94,7 +94,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_head_is_made_anew_by_its_superuser(alone: People, damage: str) -> None:
+def test_damaged_head_is_made_again_by_its_superuser(alone: People, damage: str) -> None:
     ruler = alone.superuser()
     alone.superuser()
     schema = dump(url_of(alone), "--schema=bazar", "--schema-only")

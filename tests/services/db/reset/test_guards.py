@@ -12,7 +12,6 @@ from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.migrations import session
 from bazar_cli.adapters.migrations.reset import resetter
-from bazar_cli.domain.db.migrations import Migrate
 from bazar_cli.domain.db.reset import RESET, ResetDatabase
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Refused
 from bazar_cli.domain.secrets import Secret
@@ -101,7 +100,7 @@ def test_marker_is_read_again_under_the_lock(alone: People, monkeypatch: pytest.
 
 def test_sessions_that_hold_a_table_are_named(alone: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "RETRIES", 0)
-    monkeypatch.setattr(resetter, "Migrate", lambda: Migrate(lock_timeout=0.3))
+    monkeypatch.setattr(resetter, "_LOCK_SECONDS", 0.3)
     ruler = alone.superuser()
     with psycopg.connect(url_of(alone), application_name="a long report") as reader:
         reader.execute("SELECT FROM bazar.users")
