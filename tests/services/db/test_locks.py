@@ -27,13 +27,6 @@ Open = Callable[[str], psycopg.Connection]
 
 
 @pytest.fixture
-def people(fresh_database: Callable[..., str]) -> Generator[People]:
-    """A database of the test's own."""
-    with People(target_of(fresh_database(migrated=True))) as found:
-        yield found
-
-
-@pytest.fixture
 def opened(people: People) -> Generator[Open]:
     """Open sessions on the database, by the name that they go by."""
     sessions: list[psycopg.Connection] = []

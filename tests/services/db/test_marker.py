@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,14 +11,6 @@ from bazar_cli.domain.db.marker import SET_MARKER, SHOW_MARKER, DatabaseMarker, 
 from bazar_cli.domain.errors import BazarError, Conflict, Refused, UsageError
 from bazar_cli.services.db import marker
 from tests.support.people import People, Someone
-from tests.support.postgres import target_of
-
-
-@pytest.fixture
-def people(fresh_database: Callable[..., str]) -> Generator[People]:
-    """A database of the test's own, marked local and unprotected."""
-    with People(target_of(fresh_database(migrated=True))) as found:
-        yield found
 
 
 def name(people: People) -> str:
