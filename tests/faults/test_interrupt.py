@@ -24,7 +24,7 @@ from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, People, Someone
-from tests.support.waiting import poll, sooner_than
+from tests.support.waiting import poll, sooner_than, until_turned_away
 
 Email = Callable[[str], str]
 
@@ -112,12 +112,8 @@ def test_waiting_for_another_command_is_no_step_in_hand(admin: Bazar, people: Pe
         " WHERE id = %s",
         someone.id,
     )
-    met = (
-        "SELECT 1 FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'bazar' AND query = 'ROLLBACK'"
-    )
     with admin.start("users", "create", email) as process:
-        poll(lambda: people.sql(met) != [])
+        until_turned_away(people)
         with sooner_than(WAIT_SECONDS):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT

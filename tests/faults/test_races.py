@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from bazar_cli.domain.entities import Pending, Plan, Role
 from tests.support.auth_proxy import AuthProxy
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, People, Someone
-from tests.support.waiting import until_waiting
+from tests.support.waiting import until_turned_away, until_waiting
 
 Email = Callable[[str], str]
 RACERS = 10
@@ -141,7 +141,8 @@ def test_suspend_waits_for_a_create(
         made = pool.submit(faulty, "users", "create", email, "--password-stdin", stdin=f"{OLD_PASSWORD}\n")
         assert hold.held.wait(60)
         suspended = pool.submit(admin, "users", "suspend", email, "--reason", "left", "--yes")
-        assert not wait([suspended], timeout=0.5).done
+        until_turned_away(people)
+        assert not suspended.done()
         hold.release.set()
         assert (made.result().code, suspended.result().code) == (0, 0)
     [row] = people.sql("SELECT id, state, pending FROM bazar.users WHERE email = %s", email)

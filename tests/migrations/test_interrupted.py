@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -175,7 +174,7 @@ def test_a_server_process_that_ends_in_the_middle(fresh_database: Databases, rel
             migrating.result()
 
     assert (ended.value.code, ended.value.details["revision"]) == ("postgres.unavailable", NEXT)
-    poll(lambda: lock_is_free(url), seconds=5)
+    poll(lambda: lock_is_free(url))
     assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.half')") == [(None,)]
     ask(url, "UPDATE public.pace SET seconds = 0")
@@ -230,7 +229,7 @@ def test_a_table_that_is_released_is_waited_for(fresh_database: Databases, relea
     assert any("(a long report, user" in said and "trying again" in said for said in told), told
 
 
-def test_sessions_that_hold_a_table_are_named_and_readers_wait_no_longer_than_the_timeout(
+def test_sessions_that_hold_a_table_are_named_and_readers_are_let_in_between_attempts(
     fresh_database: Databases, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = fresh_database(migrated=True)
@@ -240,9 +239,9 @@ def test_sessions_that_hold_a_table_are_named_and_readers_wait_no_longer_than_th
 
     with report(url) as connection, in_background(url, request) as migrating:
         poll(lambda: running(url, "ALTER TABLE"))
-        started = time.monotonic()
         ask(url, "SELECT count(*) FROM bazar.users")
-        waited = time.monotonic() - started
+        # It was let in between the two attempts.
+        assert not migrating.done()
         with pytest.raises(BackendUnavailable) as busy:
             migrating.result()
         pid = connection.info.backend_pid
@@ -251,7 +250,6 @@ def test_sessions_that_hold_a_table_are_named_and_readers_wait_no_longer_than_th
     assert f"pid {pid} (a long report, user " in busy.value.message
     named = cast("list[dict[str, object]]", busy.value.details["blockers"])
     assert [(b["pid"], b["application"]) for b in named] == [(pid, "a long report")]
-    assert waited < 0.8 + 0.7
     assert revision_of(url) == HEAD
     assert ask(url, "SELECT to_regclass('bazar.kept_once')") == [(None,)]
 
@@ -321,7 +319,7 @@ def test_an_index_that_was_cut_off_is_whole_after_the_next_run(
         with pytest.raises(BackendUnavailable):
             migrating.result()
     assert (validity(url, "users_name_idx"), revision_of(url)) == ([False], HEAD)
-    poll(lambda: lock_is_free(url), seconds=5)
+    poll(lambda: lock_is_free(url))
 
     if again == "bazar":
         assert migrate(url).current == NEXT

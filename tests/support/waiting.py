@@ -33,6 +33,13 @@ def sooner_than(seconds: float) -> Generator[None]:
     assert time.monotonic() - began < seconds
 
 
+def until_turned_away(people: People, commands: int = 1) -> None:
+    """Return once this number of commands has met a lease and rolled back; they will try again."""
+    met = "application_name = 'bazar' AND query = 'ROLLBACK'"
+    sessions = f"SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND {met}"
+    poll(lambda: len(people.sql(sessions)) >= commands)
+
+
 def until_waiting(people: People, commands: int) -> None:
     """Return once this number of connections waits for a lock in this database; fail when they never do."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

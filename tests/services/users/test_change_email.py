@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -21,6 +21,7 @@ from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, decided
+from tests.support.waiting import until_turned_away
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
@@ -221,7 +222,8 @@ def test_an_address_that_another_command_may_give_back_is_waited_for(
     people.sql(f"UPDATE bazar.users SET {lease} WHERE id = %s", being_made.id)
     with ThreadPoolExecutor(1) as pool:
         moved = pool.submit(move, people, ruler, someone, being_made.email)
-        assert not wait([moved], timeout=0.4).done
+        until_turned_away(people)
+        assert not moved.done()
         people.sql("DELETE FROM bazar.users WHERE id = %s", being_made.id)
         assert moved.result().email == being_made.email
     has(people, someone, being_made.email, DONE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,7 @@ from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users import suspend as user_suspension
 from tests.support.concurrently import ended, run_concurrently
 from tests.support.people import Org, People, Someone, impact_of
+from tests.support.waiting import until_turned_away
 
 LAST_SUPERUSER, LAST_OWNER, CHANGED = "users.last_superuser", "users.last_owner", "access.changed"
 Act = Callable[[], object]
@@ -158,13 +159,13 @@ def test_a_command_waits_for_the_one_that_holds_the_user(people: People, ruler: 
     ids = [one.id for one in who.values()]
     people.sql(
         "UPDATE bazar.users SET pending = 'create', lease_owner = gen_random_uuid(),"
-        " lease_until = clock_timestamp() + interval '20 s' WHERE id = ANY(%s)",
+        " lease_until = clock_timestamp() + interval '1 hour' WHERE id = ANY(%s)",
         ids,
     )
     with ThreadPoolExecutor(len(acts)) as pool:
         running = {name: pool.submit(ended, act) for name, act in acts.items()}
-        done, _ = wait(running.values(), timeout=1)
-        assert not done
+        until_turned_away(people, len(acts))
+        assert not any(future.done() for future in running.values())
         people.sql(
             "UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL WHERE id = ANY(%s)", ids
         )
