@@ -61,7 +61,7 @@ class Case:
     proxy: AuthProxy
 
     def fails(self, method: str, path: str, status: int | None, *, acts: bool, lasting: bool) -> None:
-        """Arrange one fault; a lasting one takes every later request down too, whatever it asks."""
+        """Arrange one fault; after a lasting one every later request fails too."""
         self.proxy.add(Fault(method, path, status, acts=acts, lasting=lasting))
 
     def create(self, bazar: Bazar, email: str) -> Done:
@@ -349,7 +349,7 @@ class Change:
 
 
 def a_change(case: Case, kind: str, email: str) -> Change:
-    """A user who is to be changed so, without any event yet."""
+    """Make a user for this change, who has no event yet."""
     someone = case.people.user(state=UserState.SUSPENDED if kind == "restore" else UserState.ACTIVE)
     case.people.identity(someone)
     if kind == "restore":

@@ -182,7 +182,7 @@ def test_a_second_signal_ends_at_once(
 
 
 def fill(pipe: int) -> int:
-    """Fill a pipe, so that whoever writes to it next has to wait; return how many bytes it took."""
+    """Fill a pipe, so that the next writer has to wait; return how many bytes it took."""
     took = 0
     os.set_blocking(pipe, False)
     with suppress(BlockingIOError):
@@ -235,7 +235,7 @@ def deletion(someone: Someone) -> tuple[str, ...]:
 
 
 def is_gone(people: People, someone: Someone, events: int = 1) -> bool:
-    """Whether neither system has the user any more, with so many events."""
+    """Whether neither system has the user, and the audit log has this number of events."""
     assert [(e["use_case"], e["outcome"]) for e in people.events(someone.id)] == [("users.delete", "done")] * events
     return (people.row(someone), people.identities(someone.email)) == (None, [])
 
@@ -297,7 +297,7 @@ FIX = ("doctor", "--fix", "--yes", "-o", "json")
 
 @pytest.fixture
 def half_gone(people: People, leaving: Someone) -> Someone:
-    """A user whose deletion a dead command began, the only one who is in the middle of anything."""
+    """A user whose deletion a dead command began; nobody else has a pending change."""
     people.sql("DELETE FROM bazar.users WHERE pending IS NOT NULL")
     people.sql("UPDATE bazar.users SET pending = 'delete' WHERE id = %s", leaving.id)
     return leaving

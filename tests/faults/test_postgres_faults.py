@@ -303,7 +303,7 @@ def test_session_lost_while_an_organization_is_deleted(
 def test_refused_with_a_refusal_of_supabase(
     admin: Bazar, faulty: Bazar, proxy: AuthProxy, people: People, unique_email: Email
 ) -> None:
-    """The row is to be taken back, and Postgres is gone: the row stays for the next run, which takes it back."""
+    """Supabase refuses and Postgres is away: the row stays pending, and the next run removes it."""
     email = unique_email("undo")
     taken = people.user()
     people.identity(Someone(taken.id, email))

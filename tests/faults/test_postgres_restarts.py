@@ -174,7 +174,7 @@ def is_done(people: People, change: Change) -> None:
 def restart(
     server: ScratchPostgres, people: People, proxy: AuthProxy, admin: Bazar, case: tuple[str, str, str, str]
 ) -> None:
-    """Play one case: the change is not begun, done, or waits for whoever goes on with it."""
+    """Play one case: the change is not begun, done, or left for the next run."""
     kind, step, mode, healer = case
     change = make(people, kind)
     done = while_it_restarts(server, people, proxy, change, step, mode, admin.on(proxy.target))

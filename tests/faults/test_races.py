@@ -1,4 +1,4 @@
-"""Commands at the same moment on the same address: one wins, the others say so, and nothing stays stuck."""
+"""Commands at the same moment on the same address: one wins, the others get a conflict, and no user is left pending."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_two_deletes_of_one_user(admin: Bazar, people: People) -> None:
 
 
 def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_email: Email) -> None:
-    """Whoever comes second waits for the first, then finds what it left."""
+    """The second command waits for the first, then finds its result."""
     for _ in range(3):
         email = unique_email("both")
         made, gone = all_at_once(
@@ -104,7 +104,7 @@ def test_create_and_delete_of_one_address(admin: Bazar, people: People, unique_e
 def test_create_in_an_organization_and_its_deletion(
     admin: Bazar, people: People, unique_email: Email, first: str
 ) -> None:
-    """Never a user without identity or the reverse, whoever gets the organization first."""
+    """Both systems have the user or neither has, whichever command gets the organization first."""
     org, email = people.org(), unique_email("joins")
     owners = [people.user({org: Role.OWNER}, plan=Plan.PREMIUM) for _ in range(2)]
     for owner in owners:

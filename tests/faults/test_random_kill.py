@@ -29,7 +29,7 @@ FEW_RUNS = 2
 LONG_RUNS = 500
 DEFAULT_CHANGES = 6
 LONG_CHANGES = 200
-"""So many runs are killed; one that ended before its moment came does not count."""
+"""The number of runs that are killed; one that ended before its moment does not count."""
 
 
 class Killer:
@@ -41,7 +41,7 @@ class Killer:
         self.random = random.Random(seed)  # noqa: S311 - moments, no secret
         self.killed = 0
         self.between = 0
-        """So many of the killed runs left their user in one system and not yet, or still, in the other."""
+        """How many of the killed runs left their user in only one of the two systems."""
         self._spans: dict[str, float] = {}
 
     def create(self, email: str, *, killed: bool = False) -> int:
@@ -161,7 +161,7 @@ def one_organization(killer: Killer) -> None:
 
 
 def finish_by_doctor(killer: Killer) -> None:
-    """Let the doctor take up whatever the killed command left."""
+    """Let the doctor finish the change of the killed command."""
     done = killer.admin("doctor", "--fix", "--yes", "-o", "json")
     [fix] = [check for check in done.json["items"] if check["check"] == "fix"]
     assert fix["status"] == "ok", fix
@@ -186,7 +186,7 @@ def killer(admin: Bazar, people: People, record_property: Callable[[str, object]
 
 
 def lives(killer: Killer, runs: int, one: Callable[..., None] = one_life) -> int:
-    """Let users live and die until so many runs were killed; return how many lives that took.
+    """Create and delete users until this number of runs was killed; return the number of users.
 
     A kill before anything was written, or after all was, proves little: some must hit between the two systems.
     """
@@ -244,7 +244,7 @@ def changed_and_back(killer: Killer, someone: Someone, *, by_doctor: bool) -> So
 
 
 def changes(killer: Killer, runs: int) -> None:
-    """Let one user be changed until so many runs were killed."""
+    """Change one user until this number of runs was killed."""
     someone = killer.people.user()
     killer.people.identity(someone)
     number = 0
@@ -264,7 +264,7 @@ def test_changes_killed_at_random_moments_for_long(killer: Killer) -> None:
 
 
 def dissolutions(killer: Killer, runs: int) -> None:
-    """Let organizations be deleted until so many runs were killed. None is between two systems: there is one."""
+    """Delete organizations until this number of runs was killed. Supabase has no part in it."""
     number = 0
     while killer.killed < runs:
         one_organization(killer)

@@ -261,7 +261,7 @@ def test_url_that_asks_for_a_primary(standby: Bazar) -> None:
 
 
 def test_serializable_by_default_on_a_standby(standby: Bazar) -> None:
-    """A standby refuses such a transaction by a code of its own, and bazar's are none."""
+    """A standby refuses serializable transactions with another error code; bazar opens none."""
     url = f"{standby.environ['DATABASE_URL']}&options=-c%20default_transaction_isolation%3Dserializable"
     serializable = standby.having(DATABASE_URL=url)
     serializable("db", "status", "-o", "json").ok()

@@ -269,7 +269,7 @@ def test_migration_continues_when_its_progress_cannot_be_written(
 
 @pytest.fixture
 def signed_out_of(nobody: Bazar, target: Target, unique_email: Email) -> Callable[[str], Bazar]:
-    """`bazar` on another database beside the worker's Auth service, with the superuser to be of its own."""
+    """`bazar` on another database beside the worker's Auth service, with its own first superuser."""
 
     def on(database_url: str) -> Bazar:
         return nobody.on(target).having(

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file or folder that a command touches, it is no bug of bazar, and nothing waits for ever."""
+"""A broken file or folder never looks like a bug of bazar, and no command waits for ever."""
 
 from __future__ import annotations
 

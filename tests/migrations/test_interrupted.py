@@ -69,7 +69,7 @@ def running(url: str, statement: str) -> list[int]:
 
 @contextmanager
 def report(url: str, mode: str = "ACCESS SHARE") -> Generator[psycopg.Connection]:
-    """Somebody who read the users, or wrote them, in a transaction that is still open."""
+    """A transaction that read or wrote the users and is still open."""
     with psycopg.connect(url, application_name="a long report") as connection:
         connection.execute(f"LOCK TABLE bazar.users IN {mode} MODE".encode())
         yield connection

@@ -312,7 +312,7 @@ def test_difference_of_the_models_is_written_and_applies(checkout: Checkout, fre
 
 
 def _forget() -> None:
-    """Read the files anew, as the next process does."""
+    """Read the files again, as the next process does."""
     from bazar_cli.adapters.migrations import revision_files
 
     revision_files.known_files.cache_clear()

@@ -89,7 +89,7 @@ class Side:
     outsider: Someone
 
     def run(self, service: Any, spec: Spec, request: Any) -> object:
-        """Do it as somebody does who agrees to what it takes away."""
+        """Do it with consent to the impact."""
         with People(self.people.target) as own:
             return own.run_agreeing(self.me, service, spec, request)
 
@@ -155,7 +155,7 @@ OF_MEMBERS = frozenset(
     if not name.startswith(("plans.", "users.adopt", "users.demote", "users.promote", "doctor", "audit", "db."))
     and name not in {"orgs.create", "users.update email"}
 )
-"""What somebody may do who is no superuser."""
+"""The use cases of operators who are not superusers."""
 
 
 def test_every_use_case_that_writes_is_among_them() -> None:
@@ -192,7 +192,7 @@ class Locks:
     _last: int = 0
 
     def after(self, cursor: psycopg.Cursor[Any], statement: str, parameters: Any) -> None:
-        """Place the locks of a statement; a lock on a user who is locked already is none."""
+        """Place the locks of a statement; a second lock on the same user does not count."""
         if statement.startswith("BEGIN"):
             self._held, self._last = set(), 0
         if "WITH before AS" in statement:
@@ -289,7 +289,7 @@ def lockstep(alone: People) -> Generator[Lockstep]:
 
 
 def sides(people: People, *, superusers: bool) -> tuple[Side, Side]:
-    """Make two operators who meet each other in organizations of both; with ids in either order."""
+    """Make two operators with common organizations; their ids are in random order."""
     people.seed_plans()
     shared, mine, theirs = (people.org() for _ in range(3))
     roles = {shared: Role.OWNER, mine: Role.OWNER, theirs: Role.OWNER}

@@ -246,7 +246,7 @@ def state_of(url: str) -> tuple[list[str], list[str]]:
     return [row[0] for row in at], [row[0] for row in there]
 
 
-MERGE_ROLLBACKS = (
+MERGE_ROLLBACKS: tuple[tuple[tuple[str, ...], list[str], list[str], list[str]], ...] = (
     ((), [JOINED], [LEFT, RIGHT], ["left_side", "right_side"]),
     (("--steps", "2"), [JOINED, RIGHT], [LEFT], ["left_side"]),
     (("--to", RIGHT), [JOINED], [LEFT, RIGHT], ["left_side", "right_side"]),

@@ -126,7 +126,7 @@ def test_address_of_nobody_or_somebody_else_gets_none(
 
 
 def test_link_of_another_identity_is_not_shown(admin: Bazar, people: People, unique_email: Email) -> None:
-    """The address goes to a stranger between the look and the link."""
+    """A stranger takes the address between the look and the link."""
     someone = people.known_user()
 
     def answer(asked: Asked) -> httpx.Response:

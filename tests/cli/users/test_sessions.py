@@ -24,7 +24,7 @@ VERBS = pytest.mark.parametrize("verb", ["list", "revoke"])
 
 
 def signed_in(people: People, times: int = 1) -> Someone:
-    """A user who signed in so many times."""
+    """A user who signed in this number of times."""
     someone = people.user()
     people.identity(someone)
     for _ in range(times):

@@ -450,7 +450,7 @@ def test_key_that_is_refused_ends_it_for_all(demo: Demo, people: People) -> None
 
 @pytest.mark.parametrize("state", [UserState.ACTIVE, UserState.SUSPENDED])
 def test_lost_answer_of_a_ban_is_asked_for_again_by_the_next_run(demo: Demo, people: People, state: UserState) -> None:
-    """A run that ends between the two systems leaves what the next one goes on with."""
+    """The next run finishes the users of a run that ended between the two systems."""
     data = cast()
     if state is UserState.ACTIVE:
         demo.seed(having(data, 0, state=UserState.ACTIVE))

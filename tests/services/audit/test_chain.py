@@ -281,7 +281,7 @@ def test_an_invalid_hash_is_refused(people: People, hash_: str) -> None:
 
 @contextmanager
 def a_writer(people: People, count: int) -> Generator[psycopg.Connection]:
-    """A transaction that stays open, with so many events written: from 64 on it holds a seal that nobody sees."""
+    """An open transaction that wrote this number of events: from 64 on it holds a seal that nobody sees."""
     with psycopg.connect(people.target.database_url.reveal()) as connection:
         connection.execute(
             "INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id)"

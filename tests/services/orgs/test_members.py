@@ -37,7 +37,7 @@ def update(
 
 
 def remove(people: People, operator: Someone, org: Org, who: Someone) -> MemberChange:
-    """Remove somebody as a person does who agrees to it."""
+    """Remove somebody, with consent to the impact."""
     request = RemoveMember(org.slug, who.email)
     return people.run_agreeing(operator, members.remove, use_cases.REMOVE, request)
 

@@ -23,7 +23,7 @@ from tests.support.people import People, Someone, an_address
 
 @pytest.fixture
 def guarded(people: People) -> Generator[Callable[[str], None]]:
-    """Let a trigger of somebody else stand in the way of a kind of statement on `auth.users`; none once called anew."""
+    """Let a trigger of others refuse a kind of statement on `auth.users`, until it is called again."""
 
     def guard(event: str) -> None:
         people.sql("DROP TRIGGER IF EXISTS their_guard ON auth.users")

@@ -83,7 +83,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def agreeing(people: People, operator: Someone, service: Any, spec: Any, request: Any) -> object:
-    """Run it as a person does who agrees to what it takes away."""
+    """Run it with consent to the impact."""
     return people.run_agreeing(operator, service, spec, request)
 
 
@@ -177,7 +177,7 @@ def test_a_command_waits_for_the_one_that_holds_the_user(people: People, ruler: 
 
 @pytest.mark.parametrize("what", ["renames", "resets", "revokes", "founds"])
 def test_two_operators_who_change_each_other_both_succeed(people: People, meet: Callable[..., None], what: str) -> None:
-    """Each keeps its operator's row, so that no right goes meanwhile, and wants the other's to itself."""
+    """Each holds the row of its operator, so that no right is lost meanwhile, and locks the other's."""
     me, other = people.superuser(), people.superuser()
     for one in (me, other):
         people.identity(one)
@@ -260,7 +260,7 @@ def test_of_two_under_one_condition_one_wins(people: People, someone: Someone, m
 
 @pytest.mark.parametrize("ends_by", ["remove", "demotion", "delete"])
 def test_two_owners_at_once_leave_one(people: People, meet: Callable[..., None], ends_by: str) -> None:
-    """One is suspended, who locks the user and then the organization; the other is taken out, the other way round."""
+    """A suspension locks the user and then the organization, a removal the organization and then the user."""
     org = people.org()
     ada, bob = people.user({org: Role.OWNER}), people.user({org: Role.OWNER})
     rulers = [people.superuser() for _ in range(2)]

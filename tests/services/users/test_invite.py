@@ -38,7 +38,7 @@ def row_of(people: People, email: str) -> dict[str, Any]:
 
 
 def is_invited_once(people: People, email: str, mails: int = 1) -> None:
-    """One user, one identity that waits for its owner, one event, so many mails."""
+    """One user, one identity that waits for its owner, one event, and this number of mails."""
     row, [identity] = row_of(people, email), people.identities(email)
     assert (row["id"], row["pending"], row["lease_owner"]) == (identity["id"], None, None)
     assert identity.get("email_confirmed_at") is None

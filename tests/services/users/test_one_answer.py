@@ -150,7 +150,7 @@ TELLING = {"401 of Auth", "403 as a page", "dropped", "429", "404 of a gateway",
 def answering(people: People, answer: Answer, *, reads: bool, signs_in: bool = False) -> Generator[People]:
     """The same people where Supabase answers so to what writes, and with `reads` to everything.
 
-    Parameters: `signs_in` leaves alone what is asked in a user's own name.
+    Parameters: `signs_in` leaves alone what is asked in a user's name.
     """
 
     def answered(asked: Asked) -> httpx.Response | None:

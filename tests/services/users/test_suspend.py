@@ -41,7 +41,7 @@ ACTIVE, SUSPENDED = UserState.ACTIVE.value, UserState.SUSPENDED.value
 
 
 def suspend(people: People, operator: Someone, someone: Someone, *, dry_run: bool = False) -> SuspendedUser:
-    """Suspend somebody as a person does who agrees to what it takes away."""
+    """Suspend somebody, with consent to the impact."""
     request = SuspendUser(someone.email, "left the company")
     if dry_run:
         return people.run(operator, user_suspension.suspend, use_cases.SUSPEND, request, dry_run=True)

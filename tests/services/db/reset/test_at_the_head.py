@@ -48,7 +48,7 @@ def test_at_the_head_nothing_of_a_supabase_project_is_touched(alone: People) -> 
 
 
 def _catalog(people: People) -> list[dict[str, object]]:
-    """The numbers of all objects but foreign keys and their triggers: whatever was dropped has another one."""
+    """The oids of all objects but foreign keys and their triggers: an object that was dropped has another one."""
     return people.sql(
         "SELECT oid FROM pg_class UNION ALL SELECT oid FROM pg_proc UNION ALL SELECT oid FROM pg_policy"
         " UNION ALL SELECT oid FROM pg_rewrite UNION ALL SELECT oid FROM pg_statistic_ext"

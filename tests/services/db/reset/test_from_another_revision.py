@@ -203,7 +203,7 @@ def test_revision_without_a_transaction_runs_after_the_reset(alone: People, rele
 
 
 def test_every_object_of_every_revision_is_known(alone: People) -> None:
-    """Whatever revisions make is found in their SQL: what is not would never go."""
+    """Every object that revisions make is found in their SQL; another one would never be dropped."""
     with psycopg.connect(url_of(alone)) as connection:
         made = names_made_by(paths(script_location()).values())
         found = owned_objects(connection, made, by_other_files=False)

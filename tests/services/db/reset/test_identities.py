@@ -17,7 +17,7 @@ from tests.support.row_versions import row_versions
 
 @dataclass
 class Stamped:
-    """A Bazar of its own, and identities of every kind at its Supabase."""
+    """A deployment, and identities of every kind at its Supabase."""
 
     people: People
     ruler: Someone
