@@ -13,6 +13,7 @@ from bazar_cli.domain.target import Target
 from tests.cli.db.conftest import On
 from tests.support.checkout import make_checkout, make_installed
 from tests.support.cli import Bazar
+from tests.support.postgres import name_of
 
 ALL = [r.id for r in revisions(script_location())]
 NEXT = f"{int(ALL[-1]) + 1:04d}"
@@ -66,15 +67,17 @@ def test_an_installed_package_is_refused(nobody: Bazar, tmp_path: Path) -> None:
     assert installed.names == before
 
 
-def test_an_installed_package_migrates_from_any_folder(
+def test_an_installed_package_migrates_and_resets_from_any_folder(
     first: On, fresh_database: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "site").mkdir()
     installed = make_installed(tmp_path / "site")
-    bazar = replace(first(fresh_database()), fresh=True).having(PYTHONPATH=str(installed.folder))
+    url = fresh_database()
+    bazar = replace(first(url), fresh=True).having(PYTHONPATH=str(installed.folder))
     made = bazar("db", "migrate", "--env", "local", "--unprotected", *JSON).ok()
     assert made.json["current"] == ALL[-1]
     assert [r["revision"] for r in bazar("db", "redo", "--yes", *JSON).ok().json["applied"]] == ALL[-1:]
+    assert bazar("db", "reset", "--confirm", name_of(url), *JSON).ok().json["current"] == ALL[-1]
     assert bazar("db", "status", "--check", *JSON).ok().json["pending"] == []
     assert (list(bazar.folder("work").iterdir()), installed.location.name) == ([], "_migrations")
 

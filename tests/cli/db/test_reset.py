@@ -16,7 +16,6 @@ from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
 from tests.cli.db.conftest import On, as_ruler, has_schema, marker_of, people_apart, schema_of
 from tests.support.auth_proxy import Fault, auth_proxy
-from tests.support.checkout import Checkout, make_installed
 from tests.support.cli import Bazar
 from tests.support.people import People, Someone, an_address
 from tests.support.postgres import create_database, drop_database, name_of, sibling
@@ -328,22 +327,3 @@ def test_killed_while_identities_are_deleted_the_next_run_finishes(
     assert ask(url, told) == [("db.reset", "done", gone)]
     assert [u["email"] for u in bazar("users", "list", *JSON).ok().json["items"]] == [done["superuser"]]
     bazar("audit", "verify").ok()
-
-
-def test_installed_package_needs_no_file_of_a_checkout(first: On, fresh_database: Databases, tmp_path: Path) -> None:
-    url = fresh_database()
-    package, folder = tmp_path / "package", tmp_path / "somewhere"
-    package.mkdir()
-    folder.mkdir()
-    make_installed(package)
-    environ = first(url).having(PYTHONPATH=str(package)).environment()
-
-    def run(*words: str) -> None:
-        Checkout(folder).run("bazar_cli", *words, environ=environ).ok()
-
-    run("db", "migrate", "--env", "test", "--unprotected")
-    run("db", "status", "--check")
-    run("db", "rollback", "--yes")
-    run("db", "reset", "--confirm", name_of(url))
-    assert ask(url, "SELECT version_num FROM bazar.alembic_version") == [(HEAD,)]
-    assert list(folder.iterdir()) == []
