@@ -399,8 +399,13 @@ def test_failure_of_one_user_leaves_the_others_alone(demo: Demo, people: People)
     assert len(demo.ids(data)) == len(data.users) - 3
 
 
-@pytest.mark.parametrize("page", [False, True], ids=["json", "page of a gateway"])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/admin/users"), ("PUT", "/admin/users/.*")])
+@pytest.mark.parametrize(
+    ("method", "path", "page"),
+    [
+        pytest.param("POST", "/admin/users", True, id="a creation, by the page of a gateway"),
+        pytest.param("PUT", "/admin/users/.*", False, id="a ban, by JSON"),
+    ],
+)
 def test_supabase_that_limits_is_asked_again_when_it_says(
     demo: Demo, people: People, method: str, path: str, page: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

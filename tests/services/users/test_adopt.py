@@ -18,6 +18,7 @@ from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, Del
 from bazar_cli.services.users import adopt as adoption
 from bazar_cli.services.users import create, delete, suspend
 from bazar_cli.services.users.resume import resume
+from tests.services.users.step_faults import STEP_FAULTS
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
@@ -259,10 +260,7 @@ def heal(people: People, ruler: Someone, someone: Someone, healer: str) -> None:
         people.run(ruler, resume, FIX, someone.id, dry_run=healer == "dry run")
 
 
-@pytest.mark.parametrize("healer", ["again", "doctor"])
-@pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for long"])
-@pytest.mark.parametrize("status", [500, 429, None], ids=["500", "429", "dropped"])
+@STEP_FAULTS
 def test_faults_end_in_one_adopted_user(
     people: People, status: int | None, acts: bool, lasting: bool, healer: str
 ) -> None:

@@ -15,6 +15,7 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import CreatedUser, CreateUser
 from bazar_cli.services.users import create
 from bazar_cli.services.users.resume import resume
+from tests.services.users.step_faults import STEP_FAULTS
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.people import People, Someone
 
@@ -132,10 +133,7 @@ def heal(people: People, ruler: Someone, email: str, healer: str) -> None:
         people.run(ruler, resume, FIX, row_of(people, email)["id"])
 
 
-@pytest.mark.parametrize("healer", ["again", "doctor"])
-@pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for long"])
-@pytest.mark.parametrize("status", [500, 429, None], ids=["500", "429", "dropped"])
+@STEP_FAULTS
 @pytest.mark.parametrize("path", [CREATE, INVITE])
 def test_faults_end_in_one_invited_user(
     people: People, unique_email: Emails, path: str, status: int | None, acts: bool, lasting: bool, healer: str
