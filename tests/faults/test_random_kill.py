@@ -22,7 +22,7 @@ from tests.support.cli import Bazar
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
 BETWEEN = 0.1
-"""The least share of the kills that must hit between the two systems."""
+"""The least share of the kills that must hit between the two systems: none of a few, where chance would decide."""
 PASSWORD = "correct horse"
 DEFAULT_RUNS = 10
 FEW_RUNS = 2
@@ -191,7 +191,7 @@ def lives(killer: Killer, runs: int, one: Callable[..., None] = one_life) -> int
     A kill before anything was written, or after all was, proves little: some must hit between the two systems.
     """
     number = 0
-    while killer.killed < runs or killer.between < runs * BETWEEN:
+    while killer.killed < runs or killer.between < int(runs * BETWEEN):
         one(killer, number, by_doctor=number % 2 == 0)
         number += 1
         # The time between the systems may be a twentieth of a run: fewer lives than these may all miss it.

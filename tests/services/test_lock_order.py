@@ -281,9 +281,9 @@ class Lockstep:
 
 
 @pytest.fixture
-def lockstep(alone: People) -> Generator[Lockstep]:
+def lockstep(apart: People) -> Generator[Lockstep]:
     """Watch every statement of this process."""
-    watch = Lockstep(alone)
+    watch = Lockstep(apart)
     with watched(watch.after, watch.failed):
         yield watch
 
@@ -331,12 +331,12 @@ def in_circles(people: People, lockstep: Lockstep, pairs: Iterable[tuple[str, st
     ("name", "superusers"),
     [*((name, True) for name in sorted(ACTS)), *((name, False) for name in sorted(OF_MEMBERS))],
 )
-def test_two_of_a_kind_do_not_wait_in_a_circle(alone: People, lockstep: Lockstep, name: str, superusers: bool) -> None:
-    assert in_circles(alone, lockstep, [(name, name)], superusers=superusers) == {}
+def test_two_of_a_kind_do_not_wait_in_a_circle(apart: People, lockstep: Lockstep, name: str, superusers: bool) -> None:
+    assert in_circles(apart, lockstep, [(name, name)], superusers=superusers) == {}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("superusers", [True, False], ids=["superusers", "owners"])
-def test_no_two_wait_in_a_circle(alone: People, lockstep: Lockstep, superusers: bool) -> None:
+def test_no_two_wait_in_a_circle(apart: People, lockstep: Lockstep, superusers: bool) -> None:
     names = [name for name in ACTS if superusers or name in OF_MEMBERS]
-    assert in_circles(alone, lockstep, combinations(names, 2), superusers=superusers) == {}
+    assert in_circles(apart, lockstep, combinations(names, 2), superusers=superusers) == {}

@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import psycopg
 import pytest
@@ -19,7 +18,6 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, Refuse
 from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import UpdateMember
 from bazar_cli.domain.plans import AssignPlan
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.apply import demo_data
 from bazar_cli.services.orgs import members as member_services
@@ -27,7 +25,6 @@ from bazar_cli.services.plans import changes
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.demo import Demo, cast, having, outcomes
 from tests.support.people import People, Someone, an_address
-from tests.support.postgres import TEMPLATE, scratch_database
 
 CREATED, BACK, COMPLETED = Outcome.CREATED, Outcome.TAKEN_BACK, Outcome.COMPLETED
 EXISTING, DIFFERS, FAILED = Outcome.EXISTING, Outcome.DIFFERS, Outcome.FAILED
@@ -36,13 +33,9 @@ MANY = 24
 
 
 @pytest.fixture(scope="module")
-def people(target: Target, postgres_url: str) -> Generator[People]:
+def people(apart: People) -> People:
     """A database of these tests; the Auth service has another one, so that its identities are read by its API."""
-    with (
-        scratch_database(postgres_url, TEMPLATE) as database,
-        People(replace(target, database_url=Secret(database))) as arranged,
-    ):
-        yield arranged
+    return apart
 
 
 @pytest.fixture(scope="module")

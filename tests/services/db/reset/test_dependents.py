@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import replace
 from typing import cast
 
 import psycopg
 import pytest
 
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target
 from tests.services.db.reset.support import ALL, HEAD, after_preview, behind, refused, run, url_of
 from tests.support.people import People, Someone
-from tests.support.postgres import TEMPLATE, scratch_database
 
 DEPENDENTS = [
     (
@@ -90,11 +85,10 @@ DEPENDENTS = [
 
 
 @pytest.fixture(scope="module")
-def dropping(target: Target, postgres_url: str) -> Generator[tuple[People, Someone]]:
+def dropping(apart: People) -> tuple[People, Someone]:
     """People whose tables a reset must drop, and their superuser."""
-    with scratch_database(postgres_url, TEMPLATE) as url, People(replace(target, database_url=Secret(url))) as people:
-        behind(people)
-        yield people, people.superuser()
+    behind(apart)
+    return apart, apart.superuser()
 
 
 def add(people: People, statements: str) -> None:
