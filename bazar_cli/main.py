@@ -35,6 +35,8 @@ def main() -> int:
 def dispatch(words: "list[str]") -> int:
     """Run the command that the first of `words` name with the rest of them; return the exit code."""
     if words and words[0] in _VERSION:
+        if words[1:]:
+            return dispatch(["version", *words[1:]])
         from bazar_cli import __version__
 
         return _print(f"bazar {__version__}\n")

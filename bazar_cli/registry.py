@@ -218,6 +218,7 @@ TREE = Group(
         "batch": Leaf("bazar_cli.commands.batch", "Run many commands, one on each line of a file"),
         "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
         "help": HELP,
+        "version": Leaf("bazar_cli.commands.version", "Show versions, and how bazar is installed"),
     },
 )
 

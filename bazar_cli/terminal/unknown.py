@@ -21,7 +21,8 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
         where = f"write it after the command: `{right}`" if right else f"options come after the command; {hint}"
         error = UsageError("usage.unknown_option", f"`{command}` has no option {word[:80]}", hint=where)
     else:
-        near = difflib.get_close_matches(word.lower(), group.commands, n=2, cutoff=0.5)
+        lower = word.lower()
+        near = [lower] if lower in group.commands else difflib.get_close_matches(lower, group.commands, 2, cutoff=0.5)
         if near:
             hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)

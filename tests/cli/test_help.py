@@ -1,21 +1,15 @@
-"""Help, `--version`, and the errors of mistyped commands."""
+"""Help, and the errors of mistyped commands."""
 
 from __future__ import annotations
 
 import pytest
 
-from bazar_cli import DOCUMENTATION, __version__
+from bazar_cli import DOCUMENTATION
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.registry import TOPICS, TREE
 from tests.support.cli import Bazar
-
-
-def test_version(nobody: Bazar) -> None:
-    for word in ("--version", "-V"):
-        done = nobody(word).ok()
-        assert (done.out, done.err) == (f"bazar {__version__}\n", "")
 
 
 def test_root_lists_every_command(nobody: Bazar) -> None:

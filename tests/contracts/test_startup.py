@@ -69,6 +69,12 @@ def test_listings_import_no_typer(words: tuple[str, ...]) -> None:
     assert not modules & (HEAVY | {"typer", "bazar_cli.terminal.command", "bazar_cli.domain.users.users"})
 
 
+def test_version_reads_one_file_beside_main() -> None:
+    modules = modules_of("--version")
+    assert {m for m in modules if m.startswith("bazar_cli")} == {"bazar_cli", "bazar_cli.main", "bazar_cli.registry"}
+    assert "importlib.metadata" not in modules
+
+
 @pytest.mark.parametrize("words", [("__complete", "us"), ("__complete", "users", "cr"), ("__complete", "")])
 def test_completion_of_names_imports_no_typer(words: tuple[str, ...]) -> None:
     assert not modules_of(*words) & (HEAVY | {"typer"})

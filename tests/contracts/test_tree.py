@@ -40,9 +40,10 @@ PUBLIC = {
     "local start",
     "local status",
     "local stop",
+    "version",
 }
 # A spec is named as its command; these have no noun.
-_OWN_NAMES = {name: name for name in ("batch", "completion", "doctor", "help")}
+_OWN_NAMES = {name: name for name in ("batch", "completion", "doctor", "help", "version")}
 
 
 def test_public_commands_are_these_and_no_others() -> None:

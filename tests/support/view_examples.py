@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Any
 from uuid import UUID
 
-from bazar_cli.domain import audit, auth, batch, config, doctor, plans
+from bazar_cli.domain import audit, auth, batch, cli, config, doctor, plans
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.db import create_and_drop, locks, marker, migrations, reset, revisions
@@ -150,6 +150,8 @@ _RESET = reset.DatabaseReset(
     seeded=_SEEDED,
 )
 
+_PYTHON = cli.Interpreter("3.12.1", "CPython", "/usr/bin/python3")
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -235,6 +237,16 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
         replace(_STATUS, read_only=migrations.ReadOnly(standby=True)),
     ),
     "db.WAITED": (migrations.Waited(_PLACE, 15),),
+    "installation.INSTALLATION": (
+        cli.Installation(
+            "0.1.0",
+            _PYTHON,
+            "Linux-6.1-x86_64-with-glibc2.36",
+            cli.Install(cli.InstallKind.GIT, "/home/ada/lib/bazar_cli", "pip", "ab12"),
+            {"alembic": "1.20.1", "httpx": "0.28.1"},
+        ),
+        cli.Installation("0.1.0", _PYTHON, "macOS-15", cli.Install(cli.InstallKind.SOURCE, "/bazar/bazar_cli"), {}),
+    ),
     "local.ENVIRONMENT": (
         {"SUPABASE_URL": "http://127.0.0.1:9999", "SUPABASE_KEY": "sb_secret_it's", "DATABASE_URL": "postgresql://x"},
     ),
