@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: start dev test test-long test-live lint format reset-db bench generate clean
+.PHONY: start dev test test-long test-packages test-live lint format reset-db bench generate dist clean
 
 # Without its stamp an environment is one that a cut-off run left, perhaps without a pip that works.
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
@@ -36,6 +36,9 @@ test: $(VENV)/.dev  ## run the tests, in parallel
 test-long: $(VENV)/.dev  ## run the soak tests too
 	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m long
 
+test-packages: $(VENV)/.dev  ## install the package with pip, pipx and uv; they need a package index
+	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m index
+
 test-live: $(VENV)/.dev  ## run the end-to-end tests on other targets (docs/testing.md)
 	$(BIN)/python -m tests.support.other_target
 
@@ -47,6 +50,7 @@ lint: $(VENV)/.dev  ## check style, types, layers, dependencies and dead code
 	$(BIN)/deptry .
 	$(BIN)/vulture bazar_cli migrations
 	$(BIN)/vulture bazar_cli migrations tests benchmarks
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -62,6 +66,14 @@ bench: $(VENV)/.dev  ## measure start-up against its floors; writes benchmarks/r
 
 generate: $(VENV)/.dev  ## write help, completions, reference and man pages anew
 	$(BIN)/python -m tests.contracts.generate
+
+DIST ?= dist
+
+dist: $(VENV)/.dev  ## build the sdist and, from it, the wheel; check both
+	rm -rf "$(DIST)"
+	$(BIN)/python -m build --no-isolation --outdir "$(DIST)" .
+	$(BIN)/twine check --strict "$(DIST)"/*
+	$(BIN)/check-wheel-contents "$(DIST)"/*.whl
 
 clean:
 	rm -rf $(VENV) build dist
