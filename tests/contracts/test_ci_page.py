@@ -34,7 +34,7 @@ NAME = "bazar_test"
 CONTAINER = f"postgresql://postgres:postgres@127.0.0.1:5432/{NAME}"
 HEAD = revisions(script_location())[-1].id
 PASSWORD = "a-secret-of-the-pipeline"
-_ACTIONS = {"actions/setup-python@v5"}
+_ACTIONS = {"actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97"}
 _FRAME = re.compile(r"case .* in|esac|else|fi|for .*; do|done")
 """What the shell's trace does not show."""
 _PIP = r"""#!/bin/sh
