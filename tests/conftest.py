@@ -26,7 +26,7 @@ _URL = "BAZAR_TEST_POSTGRES"
 """Hands the server of the run from the first process to its workers."""
 _OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_target", "fresh_database"}
 """Fixtures of servers that the suite makes for itself. Another target has no such servers."""
-_OPT_IN = ("long", "debian")
+_OPT_IN = ("long", "debian", "index")
 """Markers of tests that run only where `-m` names them."""
 _server = pytest.StashKey[ScratchPostgres]()
 _another = pytest.StashKey[Target]()
