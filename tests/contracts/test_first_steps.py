@@ -142,6 +142,7 @@ def test_newcomer_installs_creates_a_user_is_denied_and_resets(machine: Inside) 
     found = walk(page, machine)
     if os.environ.get("BAZAR_TEST_RECORD"):
         PAGE.write_text(found, encoding="utf-8")
+        page = found
     assert "$ echo $?\n5\n" in found, "the first denial"
     assert "ada@example.com" not in found.rpartition("bazar users list")[2], "the first reset"
     assert found.splitlines() == page.splitlines(), "run it with BAZAR_TEST_RECORD=1, and read the changes"
