@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 
-_PLACES = ("bazar_cli", "docs", "completions", "migrations", ".github", ".ci")
+_PLACES = ("bazar_cli", "docker", "docs", "completions", "man", "migrations", ".github", ".ci")
 _FILES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "constraints.txt")
 _SUFFIXES = {".py", ".md", ".tsv", ".txt", ".yml", ".yaml", ".fish", ".bash", ".example", ".1", ""}
 _NAME = r"bazar(?:[-_.]cli)?"

@@ -20,7 +20,11 @@ pytestmark = [
     pytest.mark.xdist_group("packages"),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files of a distribution are those that Git knows"),
 ]
-_TREES = {"bazar_cli": "bazar_cli", "migrations": "bazar_cli/_migrations"}
+_TREES = {
+    "bazar_cli": "bazar_cli",
+    "migrations": "bazar_cli/_migrations",
+    "man": f"bazar_cli-{__version__}.data/data/share/man",
+}
 """The folders of the checkout that are in the wheel, and where."""
 
 

@@ -18,6 +18,7 @@ PLANTED = (
     "tests/.env",
     "bazar_cli/.env",
     "migrations/.env",
+    "man/man1/.env",
     ".venv/lib/module.py",
     "bazar_cli/__pycache__/main.cpython-312.pyc",
     "tests/.hypothesis/example",
