@@ -230,6 +230,7 @@ def test_a_new_organization_belongs_to_the_operator() -> None:
         (a_user(), ACME, Permission.USERS_READ, False, "ada@example.com is not a member of acme"),
         (a_user({BETA: Role.OWNER}), ACME, Permission.USERS_READ, False, "is not a member of acme"),
         (a_user({ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may use it"),
+        (a_user({BETA: Role.OWNER, ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may"),
     ],
 )
 def test_a_verdict_gives_the_first_reason(
@@ -471,6 +472,96 @@ def test_what_an_explanation_says_would_change_it_changes_it() -> None:
                     if not change.startswith("or "):  # another way to the same
                         changed = after(changed, change)
                 assert explain.verdict(changed, org, permission, SEEDED_PLANS).allowed, changes
+
+
+MEMBER, PREMIUM, RULER = (
+    a_user({ACME: Role.MEMBER}),
+    a_user(plan=Plan.PREMIUM),
+    a_user(plan=Plan.PREMIUM, superuser=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("user", "org", "permission", "told"),
+    [
+        (
+            MEMBER,
+            ACME,
+            Permission.FILES_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan free: the plan Free has files:read",
+                "yes superuser no: files:read is not for superusers only",
+                "yes organization acme: a member of acme",
+                "yes role member: member of acme may use it",
+            ],
+        ),
+        (
+            RULER,
+            ACME,
+            Permission.ORGS_DELETE,
+            [
+                "yes user ada@example.com: a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has orgs:delete",
+                "yes superuser yes: a superuser may use it everywhere",
+                "yes organization acme: superusers need no membership",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            PREMIUM,
+            ACME,
+            Permission.DB_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has db:read",
+                "no superuser no: only superusers may use it: db:read",
+                "yes organization acme: it does not depend on an organization",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            RULER,
+            None,
+            Permission.DB_READ,
+            [
+                "yes user ada@example.com: a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has db:read",
+                "yes superuser yes: a superuser may use it everywhere",
+                "yes organization None: superusers need no membership",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            MEMBER,
+            BETA,
+            Permission.ORGS_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan free: the plan Free has orgs:read",
+                "yes superuser no: orgs:read is not for superusers only",
+                "no organization beta: ada@example.com is not a member of beta",
+                "no role None: it needs the role member or higher",
+            ],
+        ),
+    ],
+)
+def test_every_step_says_what_it_looked_at(user: User, org: Org | None, permission: Permission, told: list[str]) -> None:
+    found = explain.explanation(user, organization(org) if org else None, permission, SEEDED_PLANS)
+
+    assert [f"{'yes' if s.ok else 'no'} {s.name} {s.value}: {s.why}" for s in found.steps] == told
+
+
+def test_a_promotion_is_named_with_its_confirmation() -> None:
+    found = explain.explanation(PREMIUM, None, Permission.DB_READ, SEEDED_PLANS)
+
+    promote = "`bazar users promote ada@example.com --confirm ada@example.com` (a superuser on Premium)"
+    assert found.changes == (promote,)
 
 
 def test_a_permission_that_no_plan_has_is_granted_to_one() -> None:
