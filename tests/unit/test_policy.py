@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bazar_cli.domain import plans
+from bazar_cli.domain import doctor, plans
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import command_of, decide_bootstrap
 from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Scope, Sealed, Spec, public, requires
@@ -85,6 +85,14 @@ def test_a_denial_names_all_plans_that_have_the_permission() -> None:
     assert "Plus or Premium has it" in denial.message
 
 
+def test_a_plan_with_no_other_permission_is_named_too() -> None:
+    table = {Plan.PLUS: frozenset({Permission.USERS_CREATE})}
+
+    denial = denied(decided(an_operator(plan=Plan.FREE, plans=table), users.CREATE, A_USER))
+
+    assert denial.details["plans_with_it"] == ["plus"]
+
+
 def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
     table = {plan: permissions - {Permission.USERS_CREATE} for plan, permissions in SEEDED_PLANS.items()}
 
@@ -125,7 +133,8 @@ def test_who_is_out_of_service_may_nothing(spec: Spec, state: UserState, pending
     denial = denied(decided(an_operator(superuser=True, state=state, pending=pending), spec))
 
     assert denial.code == "access.suspended"
-    assert f"operator@example.com is {word}" in denial.message
+    assert denial.message == f"operator@example.com is {word}; {command_of(spec)} is denied"
+    assert denial.details == {"state": state.value, "command": command_of(spec)}
 
 
 @pytest.mark.parametrize("pending", [Pending.EMAIL, Pending.RESTORE])
@@ -138,7 +147,9 @@ def test_platform_commands_are_for_superusers(spec: Spec) -> None:
     denial = denied(decided(an_operator({an_org(): Role.OWNER}), spec))
 
     assert denial.code == "access.platform"
+    assert denial.message == f"{command_of(spec)} is for superusers, and operator@example.com is not a superuser"
     assert denial.hint == "ask a superuser to run it"
+    assert denial.details == {"scope": "platform", "command": command_of(spec)}
 
 
 def test_the_plan_is_checked_before_the_platform() -> None:
@@ -154,7 +165,9 @@ def test_a_user_on_free_costs_no_more_than_creating_one(plan: Plan | None) -> No
 def test_a_user_on_a_paid_plan_is_for_superusers(plan: Plan) -> None:
     request = CreateUser("ada@example.com", plan=plan)
 
-    assert denied(decided(an_operator(), users.CREATE, request)).code == "access.platform"
+    denial = denied(decided(an_operator(), users.CREATE, request))
+    assert denial.code == "access.platform"
+    assert denial.message.startswith("bazar users create with these options is for superusers")
     assert granted(an_operator(superuser=True), users.CREATE, request)
 
 
@@ -224,6 +237,15 @@ def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
     grant = granted(an_operator(), users.DELETE, dry_run=dry_run)
 
     assert (grant.dry_run, grant.request_id, grant.bootstrap) == (dry_run, REQUEST_ID, False)
+
+
+def test_a_grant_carries_the_permissions_that_it_needed() -> None:
+    request = CreateUser("ada@example.com", organization="acme", role=Role.ADMIN)
+
+    assert granted(an_operator(), users.CREATE, request).permissions == {
+        Permission.USERS_CREATE,
+        Permission.MEMBERS_MANAGE,
+    }
 
 
 def test_a_grant_serves_its_own_use_case_only() -> None:
@@ -310,6 +332,10 @@ def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
 )
 def test_a_denial_names_the_command_as_it_is_typed(name: str, command: str) -> None:
     assert command_of(public(name, "a test")) == command
+
+
+def test_a_denial_names_the_command_that_its_spec_gives() -> None:
+    assert command_of(doctor.FIX) == "bazar doctor --fix"
 
 
 @dataclass(frozen=True)

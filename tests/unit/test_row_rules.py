@@ -158,10 +158,12 @@ def test_a_user_is_written_by_a_higher_role_in_all_their_organizations(
 def test_a_user_is_not_written_where_one_of_their_organizations_says_no(
     own: Mapping[Org, Role], theirs: Mapping[Org, Role]
 ) -> None:
+    target = a_user(theirs)
     with pytest.raises(Denied) as denied:
-        row_rules.may_write_user(grant_of(an_operator(own)), a_user(theirs))
+        row_rules.may_write_user(grant_of(an_operator(own)), target)
 
     assert code_of(denied) == "access.role"
+    assert denied.value.details == {"user_id": str(target.id)}
 
 
 def test_a_user_without_organizations_is_written_by_superusers_only() -> None:
