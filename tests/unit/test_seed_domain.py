@@ -148,12 +148,20 @@ def test_many_faults_are_counted_and_the_first_ones_shown() -> None:
     assert raised.value.message.endswith("and 130 more")
 
 
+def test_a_few_faults_are_all_shown() -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(json.dumps({"users": [{"email": "x"}] * 20}), "demo.json")
+    assert raised.value.message.startswith("demo.json has 20 wrong values, and nothing was written")
+    assert raised.value.message.count("users[") == 20
+    assert " more" not in raised.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "Expecting value"),
         ('{"users": [}', "line 1 column"),
-        ('{"users": [], "users": []}', "the key 'users' twice"),
+        ('{"organizations": [], "users": [], "users": []}', "the key 'users' twice"),
         ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "demo.json is not JSON"),
     ],
@@ -198,12 +206,13 @@ def test_generated_users_are_the_same_ones_spread_over_plans_and_organizations()
     assert Counter(user.plan for user in generated) == {Plan.FREE: 600, Plan.PLUS: 300, Plan.PREMIUM: 100}
     slugs = Counter(m.slug for user in generated for m in user.organizations)
     assert slugs == dict.fromkeys((o.slug for o in DEMO.organizations), 250)
-    assert {m.role for user in generated for m in user.organizations} == {Role.ADMIN, Role.MEMBER}
+    roles = Counter(m.role for user in generated for m in user.organizations)
+    assert roles == {Role.ADMIN: 30, Role.MEMBER: 720}
 
 
 def test_address_of_the_file_is_generated_for_nobody_else() -> None:
     (first,) = wanted(Seed(SeedData(), users=1)).users
-    assert first.organizations == ()
+    assert (first.email, first.organizations) == ("bruno.bauer.1@example.com", ())
     both = wanted(Seed(SeedData(users=(SeedUser(first.email, "Mine"),)), users=3)).users
     assert len({user.email for user in both}) == 4
     assert both[0].name == "Mine"
@@ -214,6 +223,11 @@ def test_too_many_or_fewer_than_none_are_refused(users: int) -> None:
     with pytest.raises(UsageError) as raised:
         wanted(Seed(users=users))
     assert raised.value.code == "seed.users_invalid"
+
+
+def test_a_file_may_have_as_many_users_as_the_limit() -> None:
+    data = SeedData(users=(SeedUser("a@b", None),) * USERS_MAX)
+    assert wanted(Seed(data)) == data
 
 
 def test_id_depends_on_deployment_and_address_alone() -> None:
