@@ -18,7 +18,10 @@ from bazar_cli.terminal.hints import with_target
         (lambda: command_line("users get", "a@b.c"), "bazar users get a@b.c"),
         (lambda: command_line("users get", "-x@b.c"), "bazar users get -- -x@b.c"),
         (lambda: command_line("users delete", "a@b.c", confirm="a@b.c"), "bazar users delete a@b.c --confirm a@b.c"),
-        (lambda: command_line("users delete", "-x@b.c", confirm="-x@b.c"), "bazar users delete --confirm=-x@b.c -- -x@b.c"),
+        (
+            lambda: command_line("users delete", "-x@b.c", confirm="-x@b.c"),
+            "bazar users delete --confirm=-x@b.c -- -x@b.c",
+        ),
         (
             lambda: command_line("orgs members remove", "acme", "-x@b.c", yes=True),
             "bazar orgs members remove --yes -- acme -x@b.c",

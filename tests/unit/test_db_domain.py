@@ -9,7 +9,14 @@ from bazar_cli.domain.db.migrations import Place, ReadOnly
 
 @pytest.mark.parametrize(
     ("version", "frees"),
-    [("13.14", False), ("13.14 (Debian 13.14-0+deb11u1)", False), ("14.0", True), ("18beta1", True), ("17", True), ("devel", False)],
+    [
+        ("13.14", False),
+        ("13.14 (Debian 13.14-0+deb11u1)", False),
+        ("14.0", True),
+        ("18beta1", True),
+        ("17", True),
+        ("devel", False),
+    ],
 )
 def test_killed_clients_are_noticed_from_postgres_14_on(version: str, frees: bool) -> None:
     assert Place("host", "bazar", None, version).frees_locks_of_the_dead is frees

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
@@ -275,16 +276,17 @@ def test_a_public_command_states_its_reason() -> None:
 
 def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:
     someone = an_operator()
+    identity = an_identity(someone, "a session", timedelta(minutes=5))
 
     grant = decide_bootstrap(
-        someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False, identity=an_identity(someone)
+        someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False, identity=identity
     )
 
     assert grant is not None
     assert grant.bootstrap
     assert (grant.operator.is_superuser, grant.operator.plan) == (True, Plan.PREMIUM)
     assert grant.operator.permissions == {Permission.DB_MIGRATE}
-    assert grant.session_id == an_identity(someone).session_id
+    assert (grant.session_id, grant.token_lifetime) == ("a session", timedelta(minutes=5))
 
 
 def test_a_grant_without_an_identity_has_no_session() -> None:

@@ -553,7 +553,9 @@ MEMBER, PREMIUM, RULER = (
         ),
     ],
 )
-def test_every_step_says_what_it_looked_at(user: User, org: Org | None, permission: Permission, told: list[str]) -> None:
+def test_every_step_says_what_it_looked_at(
+    user: User, org: Org | None, permission: Permission, told: list[str]
+) -> None:
     found = explain.explanation(user, organization(org) if org else None, permission, SEEDED_PLANS)
 
     assert [f"{'yes' if s.ok else 'no'} {s.name} {s.value}: {s.why}" for s in found.steps] == told

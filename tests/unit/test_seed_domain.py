@@ -49,6 +49,8 @@ WRONG: list[tuple[Any, str, str]] = [
         "'gold' is not valid; choose one of: free, plus, premium",
     ),
     ({"users": [{"email": "a@b", "plan": 1}]}, "users[0].plan", "a number is not valid; choose one of: free"),
+    ({"users": [{"email": "a@b", "plan": []}]}, "users[0].plan", "a list is not valid; choose one of: free"),
+    ({"users": [{"email": "a@b", "organizations": [{}]}]}, "users[0].organizations[0]", "slug is missing"),
     (
         {"users": [{"email": "a@b", "state": "gone"}]},
         "users[0].state",
@@ -127,6 +129,14 @@ def test_wrong_value_is_named_with_its_place_and_its_rule(content: object, place
     ((where, said),) = faults_of(content)
     assert where == place
     assert rule in said
+
+
+@pytest.mark.parametrize("states", [["active", "suspended"], ["suspended", "active"]])
+def test_one_active_owner_is_enough(states: list[str]) -> None:
+    owned = [{"slug": "acme", "role": "owner"}]
+    users = [{"email": f"{state}@b", "state": state, "organizations": owned} for state in states]
+    found = parse(json.dumps({"organizations": [ACME], "users": users}), "demo.json")
+    assert [user.state.value for user in found.users] == states
 
 
 def test_every_wrong_value_is_named_at_once() -> None:

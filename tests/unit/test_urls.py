@@ -101,6 +101,7 @@ def test_another_number_is_not_a_port(port: str) -> None:
         ('"', False, None),
         ("a", False, None),
         ('"a"', False, "it begins and ends with quotes, which count as part of it"),
+        ('""', False, "it begins and ends with quotes, which count as part of it"),
         ('"a', False, "it begins with a quote, which counts as part of it"),
         ("a'", False, "it ends with a quote, which counts as part of it"),
         ('"a', True, None),

@@ -245,6 +245,7 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
     assert "hunter22" not in f"{secret} {secret!r} {[secret]}"
     assert secret == Secret("hunter22")
     assert secret != Secret("hunter23")
+    assert secret != "hunter22"
 
 
 @pytest.mark.parametrize("cost", [0, 3, *range(16, 32), 99])
