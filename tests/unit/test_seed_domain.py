@@ -82,7 +82,14 @@ WRONG: list[tuple[Any, str, str]] = [
     ),
     ({"organizations": [{"slug": "acme"}]}, "organizations[0]", "name is missing"),
     ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is not a valid slug"),
-    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "not a valid organization name"),
+    (
+        {
+            "organizations": [{"slug": "acme", "name": " "}],
+            "users": [{"email": "a@b", "organizations": [{"slug": "acme"}]}],
+        },
+        "organizations[0].name",
+        "not a valid organization name",
+    ),
     ({"organizations": [ACME, ACME]}, "organizations[1].slug", "organizations[0] has acme too"),
     ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"more than {USERS_MAX}"),
 ]

@@ -164,7 +164,7 @@ def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organiza
         )
     for membership in sorted(target.organizations, key=lambda m: m.organization_id):
         own = grant.role_in(membership.organization_id)
-        if own is None or own.rank < Role.ADMIN.rank or own.rank <= membership.role.rank:
+        if own is None or own.rank <= membership.role.rank:
             raise Denied(
                 "access.role",
                 f"to {doing} you need a higher role than theirs in all of their organizations",
