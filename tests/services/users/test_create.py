@@ -236,7 +236,7 @@ def test_an_organization_out_of_reach_is_not_found(people: People, unique_email:
     with pytest.raises(NotFound) as missing:
         create(people, admin, CreateUser(email, organization=slug))
 
-    assert missing.value.code == "orgs.not_found"
+    assert (missing.value.code, missing.value.details) == ("orgs.not_found", {"organization": slug})
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
     assert people.identities(email) == []
 
@@ -400,7 +400,8 @@ def test_a_dry_run_shows_the_user_and_writes_nothing(people: People, unique_emai
 
     planned = create(people, ruler, request, dry_run=True)
 
-    assert (planned.created, planned.password, planned.user.email) == (True, None, email)
+    assert (planned.created, planned.planned, planned.password, planned.user.email) == (True, True, None, email)
+    assert planned.id_is_provisional
     assert planned.user.organizations == (Membership(org.id, org.slug, Role.OWNER),)
     assert people.everything() == before
 
@@ -462,8 +463,10 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
     broken_off(people, ruler, request)
     [begun_row] = people.sql("SELECT * FROM bazar.users WHERE email = %s", email)
 
+    planned = create(people, ruler, request, dry_run=True)
     result = create(people, ruler, request)
 
+    assert (planned.user.id, planned.user.pending, planned.id_is_provisional) == (begun_row["id"], None, False)
     [identity] = people.identities(email)
     assert (begun_row["pending"], begun_row["lease_owner"]) == ("create", None)
     assert result.user.id == begun_row["id"] == identity["id"]
