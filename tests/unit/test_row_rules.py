@@ -76,7 +76,7 @@ def test_a_role_may_be_given_below_ones_own_and_by_owners_up_to_it(own: Role, ro
     grant = grant_of(an_operator({ACME: own}))
 
     row_rules.may_give_role(grant, ACME.id, ACME.slug, role)
-    row_rules.may_create_user(grant, ACME.id, ACME.slug, role)
+    row_rules.may_create_user(grant, organization(ACME), role)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_nobody_gives_a_role_above_what_they_may(own: Role, role: Role) -> None:
     grant = grant_of(an_operator({ACME: own}))
 
     with pytest.raises(Denied) as denied:
-        row_rules.may_create_user(grant, ACME.id, ACME.slug, role)
+        row_rules.may_create_user(grant, organization(ACME), role)
 
     assert code_of(denied) == "access.role"
     assert denied.value.message == f"you cannot make someone {role} of acme: your role is {own}"
@@ -115,10 +115,10 @@ def test_superusers_give_any_role_anywhere(role: Role) -> None:
 
 
 def test_a_user_without_an_organization_is_created_by_superusers_only() -> None:
-    row_rules.may_create_user(grant_of(an_operator(superuser=True)), None, None, Role.MEMBER)
+    row_rules.may_create_user(grant_of(an_operator(superuser=True)), None, Role.MEMBER)
 
     with pytest.raises(Denied) as denied:
-        row_rules.may_create_user(grant_of(an_operator({ACME: Role.OWNER})), None, None, Role.MEMBER)
+        row_rules.may_create_user(grant_of(an_operator({ACME: Role.OWNER})), None, Role.MEMBER)
 
     assert code_of(denied) == "access.platform"
 
@@ -318,7 +318,7 @@ def writes_a_member(grant: Grant) -> bool:
 
 
 def creates_in_acme(grant: Grant) -> bool:
-    row_rules.may_create_user(grant, ACME.id, ACME.slug, Role.MEMBER)
+    row_rules.may_create_user(grant, organization(ACME), Role.MEMBER)
     return True
 
 

@@ -28,20 +28,20 @@ ROLE_NEEDED = {
 """The lowest role that a permission needs in an organization; other permissions need a member."""
 
 
-def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
+def may_create_user(grant: Grant, organization: Organization | None, role: Role) -> None:
     """Allow a new user in an organization that the operator administers; without one, to superusers.
 
     Raises: Denied `access.platform`, `access.role`.
     """
     if grant.operator.is_superuser:
         return
-    if organization_id is None:
+    if organization is None:
         raise Denied(
             "access.platform",
             "only a superuser creates users without an organization",
             hint="add --org with an organization that you administer",
         )
-    may_give_role(grant, organization_id, slug or str(organization_id), role)
+    may_give_role(grant, organization.id, organization.slug, role)
 
 
 def may_choose_id(grant: Grant) -> None:

@@ -130,7 +130,7 @@ def test_an_address_that_a_stranger_takes_at_the_last_moment_is_refused(
 ) -> None:
     email, ask = an_address("wanted"), AdminClient.change_email
 
-    def change_email(self: AdminClient, user_id: uuid.UUID, wanted: str) -> StoredIdentity:
+    def change_email(self: AdminClient, user_id: uuid.UUID, wanted: str) -> StoredIdentity | None:
         people.identity(Someone(uuid.uuid4(), email))
         return ask(self, user_id, wanted)
 

@@ -652,6 +652,7 @@ def test_an_identity_of_ours_whose_address_changed_keeps_its_row(people: People,
     conflict = conflict_of(people, ruler, CreateUser(email, password=PLAIN))
 
     assert (conflict.code, conflict.details["supabase_email"]) == ("users.email_differs", moved.email)
+    assert f"`bazar users delete {email} --confirm {email}`" in conflict.hint
     assert (people.row(someone) or {})["pending"] == "create"
     assert len(people.identities(moved.email)) == 1
     assert not people.signs_in(moved.email, PASSWORD)
