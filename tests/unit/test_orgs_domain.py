@@ -5,15 +5,24 @@ from __future__ import annotations
 import unicodedata
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bazar_cli.adapters.transliteration import in_ascii
+from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.orgs import organizations
-from bazar_cli.domain.orgs.organizations import PROPOSALS, SLUG_MAX, checked_org_name, checked_slug, slugs_like
+from bazar_cli.domain.orgs.organizations import (
+    PROPOSALS,
+    SLUG_MAX,
+    Dissolution,
+    checked_org_name,
+    checked_slug,
+    slugs_like,
+)
 
 AN_ID = "0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"
 
@@ -175,3 +184,21 @@ def test_an_organizations_name_that_is_taken_can_be_given_again(text: str) -> No
         assert checked_org_name(name) == name
         assert unicodedata.is_normalized("NFC", name)
         assert len(name.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("roles", "members", "alone", "said"),
+    [
+        (
+            {Role.OWNER: 1, Role.ADMIN: 0, Role.MEMBER: 2},
+            3,
+            1,
+            "ends 3 memberships (owner 1, member 2) and leaves 1 user",
+        ),
+        ({Role.OWNER: 0}, 1, 2, "ends 1 membership and leaves 2 users"),
+    ],
+)
+def test_what_a_deletion_ends_is_counted(roles: dict[Role, int], members: int, alone: int, said: str) -> None:
+    now = datetime.now(timezone.utc)
+    acme = Organization(uuid.uuid4(), "acme", "Acme", members, now, now)
+    assert Dissolution(acme, roles, alone).described() == f"deleting acme {said} without any organization"

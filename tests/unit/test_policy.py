@@ -10,7 +10,19 @@ import pytest
 from bazar_cli.domain import doctor, plans
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import command_of, decide_bootstrap
-from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Scope, Sealed, Spec, public, requires
+from bazar_cli.domain.authz.spec import (
+    Access,
+    Denial,
+    FieldRule,
+    Grant,
+    Operator,
+    Scope,
+    Sealed,
+    Spec,
+    public,
+    requires,
+    signed_in,
+)
 from bazar_cli.domain.db import migrations
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.orgs import organizations
@@ -272,6 +284,38 @@ def test_a_public_command_asks_for_no_grant() -> None:
 def test_a_public_command_states_its_reason() -> None:
     with pytest.raises(ValueError, match="states its reason"):
         public("users.peek", "")
+
+
+def test_a_spec_holds_what_was_declared() -> None:
+    oneself = signed_in("users.me", writes=True)
+    assert oneself == Spec("users.me", Access.SIGNED_IN, Scope.ONESELF, writes=True)
+    assert public("db.wait", "why", writes=True) == Spec("db.wait", Access.PUBLIC, reason="why", writes=True)
+    fields = {"role": FieldRule(platform=True)}
+    declared = requires(
+        "users.list",
+        Permission.USERS_READ,
+        scope=Scope.REACH,
+        writes=True,
+        fields=fields,
+        bootstrap=True,
+        without_database=True,
+        command="bazar users",
+        oneself="user",
+    )
+    assert declared == Spec(
+        "users.list",
+        Access.PERMISSION,
+        Scope.REACH,
+        frozenset({Permission.USERS_READ}),
+        writes=True,
+        fields=fields,
+        bootstrap=True,
+        without_database=True,
+        command="bazar users",
+        oneself="user",
+    )
+    with pytest.raises(ValueError, match="access by permission needs permissions"):
+        requires("users.list", scope=Scope.REACH)
 
 
 def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:

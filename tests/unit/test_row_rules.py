@@ -192,6 +192,37 @@ def test_everyone_may_write_themselves(roles: Mapping[Org, Role]) -> None:
     row_rules.may_write_user(grant_of(operator), a_user(roles, user_id=operator.id))
 
 
+def test_superusers_alone_choose_the_id_of_a_user() -> None:
+    row_rules.may_choose_id(grant_of(an_operator(superuser=True)))
+
+    with pytest.raises(Denied) as denied:
+        row_rules.may_choose_id(grant_of(an_operator({ACME: Role.OWNER})))
+
+    assert code_of(denied) == "access.platform"
+
+
+def test_sessions_are_read_by_those_who_may_change_the_user() -> None:
+    row_rules.may_read_sessions(grant_of(an_operator({ACME: Role.OWNER})), a_user({ACME: Role.ADMIN}))
+
+    with pytest.raises(Denied, match="you need a higher role than theirs") as denied:
+        row_rules.may_read_sessions(grant_of(an_operator({ACME: Role.ADMIN})), a_user({ACME: Role.ADMIN}))
+
+    assert code_of(denied) == "access.role"
+
+
+@pytest.mark.parametrize("kind", ["superuser", "oneself", "member"])
+def test_a_user_is_seen_in_an_organization_that_is_kept(kind: str) -> None:
+    operator = an_operator({ACME: Role.MEMBER}, superuser=kind == "superuser")
+    grant, kept = grant_of(operator), list[tuple[uuid.UUID, Role | None]]()
+    target = a_user({ACME: Role.MEMBER, BETA: Role.OWNER}, user_id=operator.id if kind == "oneself" else None)
+
+    with grant.keeping_roles(lambda *role: kept.append(role)):
+        row_rules.may_see_user(grant, target)
+    row_rules.may_see_user(grant, target)
+
+    assert kept == ([(ACME.id, Role.MEMBER)] if kind == "member" else [])
+
+
 @pytest.mark.parametrize("superuser", [True, False])
 def test_nobody_deletes_themselves(superuser: bool) -> None:
     operator = an_operator(superuser=superuser)
