@@ -216,7 +216,7 @@ def test_a_user_is_seen_in_an_organization_that_is_kept(kind: str) -> None:
     grant, kept = grant_of(operator), list[tuple[uuid.UUID, Role | None]]()
     target = a_user({ACME: Role.MEMBER, BETA: Role.OWNER}, user_id=operator.id if kind == "oneself" else None)
 
-    with grant.keeping_roles(lambda *role: kept.append(role)):
+    with grant.keeping_roles(lambda where, role: kept.append((where, role))):
         row_rules.may_see_user(grant, target)
     row_rules.may_see_user(grant, target)
 
