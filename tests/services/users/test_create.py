@@ -476,9 +476,11 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
 
 
 def test_hint_of_an_unknown_outcome_is_to_run_again(people: People, unique_email: Emails) -> None:
-    error = broken_off(people, people.superuser(), CreateUser(unique_email("ada")))
+    email = unique_email("ada")
+    error = broken_off(people, people.superuser(), CreateUser(email))
 
     assert error.code == "users.create_unfinished"
+    assert f"did not say whether it created {email}" in error.message
     assert "run the same command again" in error.hint
 
 
