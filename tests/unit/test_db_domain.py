@@ -21,6 +21,7 @@ from bazar_cli.domain.db.migrations import (
     checked_statement_timeout,
     disagreement,
     moved,
+    refuse_by_marker,
     refuse_protected,
 )
 from bazar_cli.domain.db.reset import ResetPlan, needed_by_others
@@ -90,6 +91,7 @@ def test_a_protected_database_is_not_destroyed(
     status = replace(STATUS, place=replace(STATUS.place, marker=marker), current=current)
     if code is None:
         refuse_protected(status, "rolling back", embedded=embedded)
+        assert marker is None or refuse_by_marker("host", "shop", marker, "rolling back") is marker
         return
     with pytest.raises(Refused) as refused:
         refuse_protected(status, "rolling back", embedded=embedded)

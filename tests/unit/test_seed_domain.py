@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bazar_cli.domain.demo import file
 from bazar_cli.domain.demo.data import DEMO, wanted
 from bazar_cli.domain.demo.file import parse
 from bazar_cli.domain.demo.seed import (
@@ -34,7 +35,9 @@ WRONG: list[tuple[Any, str, str]] = [
     ([], "the file", "an object is needed, not a list"),
     ({"people": []}, "the file", "unknown key 'people'; known: organizations, users"),
     ({"users": {}}, "users", "a list is needed, not an object"),
+    ({"organizations": 7}, "organizations", "a list is needed, not a number"),
     ({"users": [7]}, "users[0]", "an object is needed, not a number"),
+    ({"users": [None]}, "users[0]", "an object is needed, not null"),
     ({"users": [{}]}, "users[0]", "email is missing"),
     ({"users": [{"email": None}]}, "users[0]", "email is missing"),
     ({"users": [{"email": True}]}, "users[0].email", "a text is needed, not a boolean"),
@@ -149,11 +152,14 @@ def test_one_active_owner_is_enough(states: list[str]) -> None:
 def test_every_wrong_value_is_named_at_once() -> None:
     content = {
         "organizations": [{"slug": "-", "name": ""}],
-        "users": [{"email": "x", "plan": "gold"}, {"email": "a@b", "state": 3, "colour": "red"}],
+        "users": [
+            {"email": "x", "plan": "gold"},
+            {"email": "a@b", "state": 3, "colour": "red", "organizations": [{}, {"slug": "elsewhere"}]},
+        ],
     }
     assert {place for place, _ in faults_of(content)} == {
         *("organizations[0].slug", "organizations[0].name", "users[0].email", "users[0].plan"),
-        *("users[1].state", "users[1]"),
+        *("users[1].state", "users[1]", "users[1].organizations[0]", "users[1].organizations[1].slug"),
     }
 
 
@@ -242,9 +248,11 @@ def test_too_many_or_fewer_than_none_are_refused(users: int) -> None:
     assert raised.value.code == "seed.users_invalid"
 
 
-def test_a_file_may_have_as_many_users_as_the_limit() -> None:
+def test_a_file_may_have_as_many_users_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data = SeedData(users=(SeedUser("a@b", None),) * USERS_MAX)
     assert wanted(Seed(data)) == data
+    monkeypatch.setattr(file, "USERS_MAX", 1)
+    assert len(parse(json.dumps({"users": [{"email": "a@b"}]}), "demo.json").users) == 1
 
 
 def test_id_depends_on_deployment_and_address_alone() -> None:
