@@ -24,6 +24,7 @@ LABEL = "a" * 63
         ("http://h?", "http://h?***", []),
         ("postgresql://u:p@h:5432,i/x?a=b&sslPassword=s&c", None, ["p", "s"]),
         ("postgresql://u@h/x?", "postgresql://u@h/x?", []),
+        ("postgresql://u@h/x?a=token", "postgresql://u@h/x?a=token", []),
         ("postgresql://:@h", "postgresql://:***@h", []),
         ("postgresql:///x?passfile=f&oauth_client_secret=s&token=t", None, ["s", "t"]),
         ("postgres://u:p@h\u200b/x", "***", ["postgres://u:p@h\u200b/x", "p"]),
@@ -53,6 +54,7 @@ def test_a_host_has_no_port_and_no_brackets(hosts: str, host: str) -> None:
     ("url", "rule"),
     [
         (" postgresql://h", "it begins with white space or an invisible character"),
+        ("URL=postgresql://h", "it begins with URL="),
         ("postgresql+psycopg://u:p@h", "its scheme names a driver (+psycopg), which bazar does not use"),
         ("postgres:/h", LOOKS),
         ("postgresql://u:p@h/\ta", "it must hold no space, no line break and no control character"),

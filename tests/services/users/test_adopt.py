@@ -320,7 +320,7 @@ def test_an_identity_that_vanished_takes_the_row_back(people: People, healer: st
     with pytest.raises(NotFound) as gone:
         heal(people, ruler, someone, healer)
 
-    assert gone.value.code == "users.identity_not_found"
+    assert (gone.value.code, gone.value.details) == ("users.identity_not_found", {"email": someone.email})
     assert (people.row(someone) is not None) == (healer == "dry run")
 
 

@@ -118,7 +118,7 @@ def test_the_address_of_a_stranger_is_refused_and_the_old_one_back(
 
     error = fails(lambda: move(people, ruler, someone, stranger.email))
 
-    assert error.code == "users.email_at_supabase"
+    assert (error.code, error.details) == ("users.email_at_supabase", {"email": stranger.email})
     has(people, someone, someone.email, DONE, ("users.update", "undone"))
     undone = people.events(someone.id)[-1]
     assert (undone["before"], undone["after"]) == ({"email": stranger.email}, {"email": someone.email})

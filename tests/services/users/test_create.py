@@ -11,12 +11,14 @@ import bcrypt
 import psycopg
 import pytest
 
+from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services.users import create as user_creation
+from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
@@ -473,6 +475,20 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
     assert (result.created, result.user.pending) == (True, None)
     assert [event["outcome"] for event in people.events(result.user.id)] == ["done"]
     assert people.signs_in(email, PASSWORD)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_the_doctor_says_where_it_made_an_identity_without_a_password(
+    people: People, unique_email: Emails, arrives: bool
+) -> None:
+    email, ruler = unique_email("ada"), people.superuser()
+    broken_off(people, ruler, CreateUser(email, password=PLAIN), arrives=arrives)
+    [row] = people.sql("SELECT id FROM bazar.users WHERE email = %s", email)
+
+    notes = [people.run(ruler, resume, FIX, row["id"], dry_run=dry_run) for dry_run in (True, False)]
+
+    assert [bool(note) for note in notes] == [not arrives, not arrives]
+    assert (people.row(Someone(row["id"], email)) or {})["pending"] is None
 
 
 def test_hint_of_an_unknown_outcome_is_to_run_again(people: People, unique_email: Emails) -> None:
