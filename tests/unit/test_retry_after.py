@@ -64,5 +64,5 @@ def test_an_error_of_a_rate_limit_says_once_when_to_try_again(
     hint: str, limit: RateLimit | None, shown: str, details: dict[str, object]
 ) -> None:
     error = BackendUnavailable("auth.unavailable", "away", hint=hint, details={"n": 1}, below=["a line"], limit=limit)
-    assert (error.code, error.message, error.hint) == ("auth.unavailable", "away\n  a line", shown)
+    assert (error.code, str(error), error.hint) == ("auth.unavailable", "away\n  a line", shown)
     assert (error.details, error.limit) == ({"n": 1, **details}, limit)
