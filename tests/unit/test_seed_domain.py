@@ -37,7 +37,6 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"users": {}}, "users", "a list is needed, not an object"),
     ({"organizations": 7}, "organizations", "a list is needed, not a number"),
     ({"users": [7]}, "users[0]", "an object is needed, not a number"),
-    ({"users": [None]}, "users[0]", "an object is needed, not null"),
     ({"users": [{}]}, "users[0]", "email is missing"),
     ({"users": [{"email": None}]}, "users[0]", "email is missing"),
     ({"users": [{"email": True}]}, "users[0].email", "a text is needed, not a boolean"),
@@ -147,6 +146,10 @@ def test_one_active_owner_is_enough(states: list[str]) -> None:
     users = [{"email": f"{state}@b", "state": state, "organizations": owned} for state in states]
     found = parse(json.dumps({"organizations": [ACME], "users": users}), "demo.json")
     assert [user.state.value for user in found.users] == states
+
+
+def test_null_is_named_as_json_writes_it() -> None:
+    assert faults_of({"users": [None]}) == [("users[0]", "an object is needed, not null")]
 
 
 def test_every_wrong_value_is_named_at_once() -> None:

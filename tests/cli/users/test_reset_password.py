@@ -181,7 +181,8 @@ def test_faults_of_auth_are_named_and_running_again_helps(
     if status != 401:
         assert ("a link" if "--print-link" in way else "a mail") + f" for {someone.email}" in done.error["message"]
         assert done.error["details"]["user_id"] == str(someone.id)
-    assert done.error["details"].get("email", someone.email) == someone.email
+    if status not in {401, 422}:
+        assert done.error["details"]["email"] == someone.email
     assert [outcome for _, outcome, _ in events(people, someone)] == outcomes
     if outcomes[-1] == "undone":
         assert people.events(someone.id)[-1]["reason"] == done.error["message"]

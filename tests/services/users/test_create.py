@@ -18,6 +18,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services.users import create as user_creation
+from bazar_cli.services.users.passwords import bcrypt_hash
 from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
@@ -701,3 +702,9 @@ def test_an_id_that_is_taken_at_the_first_try_is_given_up(
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
     assert [i["email"] for i in people.identities(stranger.email)] == [stranger.email]
     assert not people.signs_in(stranger.email, PASSWORD)
+
+
+def test_the_hash_of_a_password_is_one_that_supabase_knows() -> None:
+    found = bcrypt_hash(PLAIN.plain or Secret("")).reveal()
+    assert found.startswith("$2a$")
+    assert bcrypt.checkpw(PASSWORD.encode(), found.encode())
