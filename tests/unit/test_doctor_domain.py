@@ -8,7 +8,7 @@ import pytest
 
 from bazar_cli.domain.doctor import Affected
 
-AN_ID = uuid.uuid4()
+AN_ID = uuid.UUID(int=7)
 
 
 @pytest.mark.parametrize(
