@@ -71,8 +71,12 @@ def test_an_event_of_the_readers_organization_names_it_by_its_slug() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [{"organization_id": BETA.id}, {"target_type": "organization", "target_id": FOREIGN}],
-    ids=["in it", "about it"],
+    [
+        {"organization_id": BETA.id},
+        {"target_type": "organization", "target_id": FOREIGN},
+        {"organization_id": BETA.id, "target_type": "organization", "target_id": OWN},
+    ],
+    ids=["in it", "about it", "in it and about the reader's"],
 )
 def test_an_event_of_another_organization_has_no_values(event: dict[str, Any]) -> None:
     found = as_seen_by(OPERATOR, replace(EVENT, before={"name": "Ada"}, after={"name": "Grace"}, **event))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,26 +13,29 @@ from bazar_cli.terminal.hints import with_target
 
 
 @pytest.mark.parametrize(
-    ("line", "text"),
+    ("make", "text"),
     [
-        (command_line("users get", "a@b.c"), "bazar users get a@b.c"),
-        (command_line("users get", "-x@b.c"), "bazar users get -- -x@b.c"),
-        (command_line("users delete", "a@b.c", confirm="a@b.c"), "bazar users delete a@b.c --confirm a@b.c"),
-        (command_line("users delete", "-x@b.c", confirm="-x@b.c"), "bazar users delete --confirm=-x@b.c -- -x@b.c"),
+        (lambda: command_line("users get", "a@b.c"), "bazar users get a@b.c"),
+        (lambda: command_line("users get", "-x@b.c"), "bazar users get -- -x@b.c"),
+        (lambda: command_line("users delete", "a@b.c", confirm="a@b.c"), "bazar users delete a@b.c --confirm a@b.c"),
         (
-            command_line("orgs members remove", "acme", "-x@b.c", yes=True),
+            lambda: command_line("users delete", "-x@b.c", confirm="-x@b.c"),
+            "bazar users delete --confirm=-x@b.c -- -x@b.c",
+        ),
+        (
+            lambda: command_line("orgs members remove", "acme", "-x@b.c", yes=True),
             "bazar orgs members remove --yes -- acme -x@b.c",
         ),
         (
-            command_line("users suspend", "o'b@c.d", reason="no -- really", yes=True),
+            lambda: command_line("users suspend", "o'b@c.d", reason="no -- really", yes=True),
             """bazar users suspend 'o'"'"'b@c.d' --reason 'no -- really' --yes""",
         ),
-        (command_line("db reset", identities=False, seed=True, file=None), "bazar db reset --seed"),
-        (option("env_file", "-x y"), "--env-file='-x y'"),
+        (lambda: command_line("db reset", identities=False, seed=True, file=None), "bazar db reset --seed"),
+        (lambda: option("env_file", "-x y"), "--env-file='-x y'"),
     ],
 )
-def test_values_are_quoted_and_hyphens_are_no_options(line: str, text: str) -> None:
-    assert line == text
+def test_values_are_quoted_and_hyphens_are_no_options(make: Callable[[], str], text: str) -> None:
+    assert make() == text
 
 
 @pytest.mark.parametrize("email", ["a@b.c", "-x@b.c", "o'-- `b`'@c.d", "--`x'@b.c"])

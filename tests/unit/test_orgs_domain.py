@@ -5,15 +5,24 @@ from __future__ import annotations
 import unicodedata
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bazar_cli.adapters.transliteration import in_ascii
+from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.orgs import organizations
-from bazar_cli.domain.orgs.organizations import PROPOSALS, SLUG_MAX, checked_org_name, checked_slug, slugs_like
+from bazar_cli.domain.orgs.organizations import (
+    PROPOSALS,
+    SLUG_MAX,
+    Dissolution,
+    checked_org_name,
+    checked_slug,
+    slugs_like,
+)
 
 AN_ID = "0190c2f0-7b1a-7c3d-8e4f-5a6b7c8d9e0f"
 
@@ -66,6 +75,9 @@ def test_a_name_without_a_slug_asks_for_one(name: str) -> None:
         slug_of(name)
 
     assert refused.value.code == "orgs.slug_invalid"
+    assert refused.value.message == (
+        f"{name!r} looks like an id" if name == AN_ID else f"the name {name!r} gives no slug"
+    )
     assert "--slug" in refused.value.hint
     assert refused.value.exit_code is ExitCode.USAGE
 
@@ -105,7 +117,7 @@ def test_proposed_slugs_are_others_that_follow_the_rule(slug: str) -> None:
 
 
 def test_proposed_slugs_count_on() -> None:
-    assert slugs_like("acme")[:3] == ("acme-2", "acme-3", "acme-4")
+    assert slugs_like("acme") == tuple(f"acme-{number}" for number in range(2, PROPOSALS + 2))
 
 
 @pytest.mark.parametrize("slug", ["a", "0", "acme", "acme-2", "a-b-c", "x" * 63])
@@ -138,7 +150,7 @@ def test_an_organizations_name_is_trimmed_and_composed(text: str, name: str) -> 
     assert checked_org_name(text) == name
 
 
-@pytest.mark.parametrize("text", ["", "   ", "a\0b", "a\nb", "\x1b[31m", "a\udcffb", "a\u2028b", "n" * 201])
+@pytest.mark.parametrize("text", ["", "   ", "a\0b", "a\nb", "\x1b[31m", "a\udcffb", "a\u2028b", "a\u2029b", "n" * 201])
 def test_what_is_no_organization_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked_org_name(text)
@@ -172,3 +184,21 @@ def test_an_organizations_name_that_is_taken_can_be_given_again(text: str) -> No
         assert checked_org_name(name) == name
         assert unicodedata.is_normalized("NFC", name)
         assert len(name.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("roles", "members", "alone", "said"),
+    [
+        (
+            {Role.OWNER: 1, Role.ADMIN: 0, Role.MEMBER: 2},
+            3,
+            1,
+            "ends 3 memberships (owner 1, member 2) and leaves 1 user",
+        ),
+        ({Role.OWNER: 0}, 1, 2, "ends 1 membership and leaves 2 users"),
+    ],
+)
+def test_what_a_deletion_ends_is_counted(roles: dict[Role, int], members: int, alone: int, said: str) -> None:
+    now = datetime.now(timezone.utc)
+    acme = Organization(uuid.uuid4(), "acme", "Acme", members, now, now)
+    assert Dissolution(acme, roles, alone).described() == f"deleting acme {said} without any organization"

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
-from bazar_cli.domain import plans
+from bazar_cli.domain import doctor, plans
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.policy import command_of, decide_bootstrap
-from bazar_cli.domain.authz.spec import Denial, Grant, Operator, Scope, Sealed, Spec, public, requires
+from bazar_cli.domain.authz.spec import (
+    Access,
+    Denial,
+    FieldRule,
+    Grant,
+    Operator,
+    Scope,
+    Sealed,
+    Spec,
+    public,
+    requires,
+    signed_in,
+)
 from bazar_cli.domain.db import migrations
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.orgs import organizations
@@ -85,6 +98,14 @@ def test_a_denial_names_all_plans_that_have_the_permission() -> None:
     assert "Plus or Premium has it" in denial.message
 
 
+def test_a_plan_with_no_other_permission_is_named_too() -> None:
+    table = {Plan.PLUS: frozenset({Permission.USERS_CREATE})}
+
+    denial = denied(decided(an_operator(plan=Plan.FREE, plans=table), users.CREATE, A_USER))
+
+    assert denial.details["plans_with_it"] == ["plus"]
+
+
 def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
     table = {plan: permissions - {Permission.USERS_CREATE} for plan, permissions in SEEDED_PLANS.items()}
 
@@ -125,7 +146,8 @@ def test_who_is_out_of_service_may_nothing(spec: Spec, state: UserState, pending
     denial = denied(decided(an_operator(superuser=True, state=state, pending=pending), spec))
 
     assert denial.code == "access.suspended"
-    assert f"operator@example.com is {word}" in denial.message
+    assert denial.message == f"operator@example.com is {word}; {command_of(spec)} is denied"
+    assert denial.details == {"state": state.value, "command": command_of(spec)}
 
 
 @pytest.mark.parametrize("pending", [Pending.EMAIL, Pending.RESTORE])
@@ -138,7 +160,9 @@ def test_platform_commands_are_for_superusers(spec: Spec) -> None:
     denial = denied(decided(an_operator({an_org(): Role.OWNER}), spec))
 
     assert denial.code == "access.platform"
+    assert denial.message == f"{command_of(spec)} is for superusers, and operator@example.com is not a superuser"
     assert denial.hint == "ask a superuser to run it"
+    assert denial.details == {"scope": "platform", "command": command_of(spec)}
 
 
 def test_the_plan_is_checked_before_the_platform() -> None:
@@ -154,7 +178,9 @@ def test_a_user_on_free_costs_no_more_than_creating_one(plan: Plan | None) -> No
 def test_a_user_on_a_paid_plan_is_for_superusers(plan: Plan) -> None:
     request = CreateUser("ada@example.com", plan=plan)
 
-    assert denied(decided(an_operator(), users.CREATE, request)).code == "access.platform"
+    denial = denied(decided(an_operator(), users.CREATE, request))
+    assert denial.code == "access.platform"
+    assert denial.message.startswith("bazar users create with these options is for superusers")
     assert granted(an_operator(superuser=True), users.CREATE, request)
 
 
@@ -226,6 +252,15 @@ def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
     assert (grant.dry_run, grant.request_id, grant.bootstrap) == (dry_run, REQUEST_ID, False)
 
 
+def test_a_grant_carries_the_permissions_that_it_needed() -> None:
+    request = CreateUser("ada@example.com", organization="acme", role=Role.ADMIN)
+
+    assert granted(an_operator(), users.CREATE, request).permissions == {
+        Permission.USERS_CREATE,
+        Permission.MEMBERS_MANAGE,
+    }
+
+
 def test_a_grant_serves_its_own_use_case_only() -> None:
     grant = granted(an_operator(), users.GET)
 
@@ -251,18 +286,51 @@ def test_a_public_command_states_its_reason() -> None:
         public("users.peek", "")
 
 
+def test_a_spec_holds_what_was_declared() -> None:
+    oneself = signed_in("users.me", writes=True)
+    assert oneself == Spec("users.me", Access.SIGNED_IN, Scope.ONESELF, writes=True)
+    assert public("db.wait", "why", writes=True) == Spec("db.wait", Access.PUBLIC, reason="why", writes=True)
+    fields = {"role": FieldRule(platform=True)}
+    declared = requires(
+        "users.list",
+        Permission.USERS_READ,
+        scope=Scope.REACH,
+        writes=True,
+        fields=fields,
+        bootstrap=True,
+        without_database=True,
+        command="bazar users",
+        oneself="user",
+    )
+    assert declared == Spec(
+        "users.list",
+        Access.PERMISSION,
+        Scope.REACH,
+        frozenset({Permission.USERS_READ}),
+        writes=True,
+        fields=fields,
+        bootstrap=True,
+        without_database=True,
+        command="bazar users",
+        oneself="user",
+    )
+    with pytest.raises(ValueError, match="access by permission needs permissions"):
+        requires("users.list", scope=Scope.REACH)
+
+
 def test_bootstrap_grants_a_bootstrap_command_its_own_permissions_only() -> None:
     someone = an_operator()
+    identity = an_identity(someone, "a session", timedelta(minutes=5))
 
     grant = decide_bootstrap(
-        someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False, identity=an_identity(someone)
+        someone.id, someone.email, migrations.MIGRATE, REQUEST_ID, dry_run=False, identity=identity
     )
 
     assert grant is not None
     assert grant.bootstrap
     assert (grant.operator.is_superuser, grant.operator.plan) == (True, Plan.PREMIUM)
     assert grant.operator.permissions == {Permission.DB_MIGRATE}
-    assert grant.session_id == an_identity(someone).session_id
+    assert (grant.session_id, grant.token_lifetime) == ("a session", timedelta(minutes=5))
 
 
 def test_a_grant_without_an_identity_has_no_session() -> None:
@@ -310,6 +378,10 @@ def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
 )
 def test_a_denial_names_the_command_as_it_is_typed(name: str, command: str) -> None:
     assert command_of(public(name, "a test")) == command
+
+
+def test_a_denial_names_the_command_that_its_spec_gives() -> None:
+    assert command_of(doctor.FIX) == "bazar doctor --fix"
 
 
 @dataclass(frozen=True)

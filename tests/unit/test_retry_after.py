@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from bazar_cli.adapters.supabase.answers import retry_after
+from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.limits import RateLimit
 
 
 def answer(value: str | None) -> httpx.Response:
@@ -37,3 +39,30 @@ def test_date_is_so_far_away_and_never_behind() -> None:
     assert found is not None
     assert 80 < found <= 90
     assert retry_after(answer(format_datetime(now - timedelta(days=1), usegmt=True))) == 0
+
+
+@pytest.mark.parametrize(
+    ("hint", "limit", "shown", "details"),
+    [
+        ("run it again", None, "run it again", {"n": 1}),
+        (
+            "",
+            RateLimit(7),
+            "Supabase Auth has reached a rate limit: try again in 7 s",
+            {"status": 429, "retry_after": 7},
+        ),
+        (
+            "look",
+            RateLimit(),
+            "look. Supabase Auth has reached a rate limit: wait a minute and try again",
+            {"status": 429},
+        ),
+        ("try again in 7 s", RateLimit(7), "try again in 7 s", {"status": 429, "retry_after": 7}),
+    ],
+)
+def test_an_error_of_a_rate_limit_says_once_when_to_try_again(
+    hint: str, limit: RateLimit | None, shown: str, details: dict[str, object]
+) -> None:
+    error = BackendUnavailable("auth.unavailable", "away", hint=hint, details={"n": 1}, below=["a line"], limit=limit)
+    assert (error.code, str(error), error.hint) == ("auth.unavailable", "away\n  a line", shown)
+    assert (error.details, error.limit) == ({"n": 1, **details}, limit)

@@ -76,7 +76,7 @@ def test_a_role_may_be_given_below_ones_own_and_by_owners_up_to_it(own: Role, ro
     grant = grant_of(an_operator({ACME: own}))
 
     row_rules.may_give_role(grant, ACME.id, ACME.slug, role)
-    row_rules.may_create_user(grant, ACME.id, ACME.slug, role)
+    row_rules.may_create_user(grant, organization(ACME), role)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_nobody_gives_a_role_above_what_they_may(own: Role, role: Role) -> None:
     grant = grant_of(an_operator({ACME: own}))
 
     with pytest.raises(Denied) as denied:
-        row_rules.may_create_user(grant, ACME.id, ACME.slug, role)
+        row_rules.may_create_user(grant, organization(ACME), role)
 
     assert code_of(denied) == "access.role"
     assert denied.value.message == f"you cannot make someone {role} of acme: your role is {own}"
@@ -115,10 +115,10 @@ def test_superusers_give_any_role_anywhere(role: Role) -> None:
 
 
 def test_a_user_without_an_organization_is_created_by_superusers_only() -> None:
-    row_rules.may_create_user(grant_of(an_operator(superuser=True)), None, None, Role.MEMBER)
+    row_rules.may_create_user(grant_of(an_operator(superuser=True)), None, Role.MEMBER)
 
     with pytest.raises(Denied) as denied:
-        row_rules.may_create_user(grant_of(an_operator({ACME: Role.OWNER})), None, None, Role.MEMBER)
+        row_rules.may_create_user(grant_of(an_operator({ACME: Role.OWNER})), None, Role.MEMBER)
 
     assert code_of(denied) == "access.platform"
 
@@ -158,10 +158,12 @@ def test_a_user_is_written_by_a_higher_role_in_all_their_organizations(
 def test_a_user_is_not_written_where_one_of_their_organizations_says_no(
     own: Mapping[Org, Role], theirs: Mapping[Org, Role]
 ) -> None:
+    target = a_user(theirs)
     with pytest.raises(Denied) as denied:
-        row_rules.may_write_user(grant_of(an_operator(own)), a_user(theirs))
+        row_rules.may_write_user(grant_of(an_operator(own)), target)
 
     assert code_of(denied) == "access.role"
+    assert denied.value.details == {"user_id": str(target.id)}
 
 
 def test_a_user_without_organizations_is_written_by_superusers_only() -> None:
@@ -188,6 +190,37 @@ def test_everyone_may_write_themselves(roles: Mapping[Org, Role]) -> None:
     operator = an_operator(roles)
 
     row_rules.may_write_user(grant_of(operator), a_user(roles, user_id=operator.id))
+
+
+def test_superusers_alone_choose_the_id_of_a_user() -> None:
+    row_rules.may_choose_id(grant_of(an_operator(superuser=True)))
+
+    with pytest.raises(Denied) as denied:
+        row_rules.may_choose_id(grant_of(an_operator({ACME: Role.OWNER})))
+
+    assert code_of(denied) == "access.platform"
+
+
+def test_sessions_are_read_by_those_who_may_change_the_user() -> None:
+    row_rules.may_read_sessions(grant_of(an_operator({ACME: Role.OWNER})), a_user({ACME: Role.ADMIN}))
+
+    with pytest.raises(Denied, match="you need a higher role than theirs") as denied:
+        row_rules.may_read_sessions(grant_of(an_operator({ACME: Role.ADMIN})), a_user({ACME: Role.ADMIN}))
+
+    assert code_of(denied) == "access.role"
+
+
+@pytest.mark.parametrize("kind", ["superuser", "oneself", "member"])
+def test_a_user_is_seen_in_an_organization_that_is_kept(kind: str) -> None:
+    operator = an_operator({ACME: Role.MEMBER}, superuser=kind == "superuser")
+    grant, kept = grant_of(operator), list[tuple[uuid.UUID, Role | None]]()
+    target = a_user({ACME: Role.MEMBER, BETA: Role.OWNER}, user_id=operator.id if kind == "oneself" else None)
+
+    with grant.keeping_roles(lambda where, role: kept.append((where, role))):
+        row_rules.may_see_user(grant, target)
+    row_rules.may_see_user(grant, target)
+
+    assert kept == ([(ACME.id, Role.MEMBER)] if kind == "member" else [])
 
 
 @pytest.mark.parametrize("superuser", [True, False])
@@ -230,6 +263,7 @@ def test_a_new_organization_belongs_to_the_operator() -> None:
         (a_user(), ACME, Permission.USERS_READ, False, "ada@example.com is not a member of acme"),
         (a_user({BETA: Role.OWNER}), ACME, Permission.USERS_READ, False, "is not a member of acme"),
         (a_user({ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may use it"),
+        (a_user({BETA: Role.OWNER, ACME: Role.MEMBER}), ACME, Permission.USERS_READ, True, "and member of acme may"),
     ],
 )
 def test_a_verdict_gives_the_first_reason(
@@ -315,7 +349,7 @@ def writes_a_member(grant: Grant) -> bool:
 
 
 def creates_in_acme(grant: Grant) -> bool:
-    row_rules.may_create_user(grant, ACME.id, ACME.slug, Role.MEMBER)
+    row_rules.may_create_user(grant, organization(ACME), Role.MEMBER)
     return True
 
 
@@ -471,6 +505,98 @@ def test_what_an_explanation_says_would_change_it_changes_it() -> None:
                     if not change.startswith("or "):  # another way to the same
                         changed = after(changed, change)
                 assert explain.verdict(changed, org, permission, SEEDED_PLANS).allowed, changes
+
+
+MEMBER, PREMIUM, RULER = (
+    a_user({ACME: Role.MEMBER}),
+    a_user(plan=Plan.PREMIUM),
+    a_user(plan=Plan.PREMIUM, superuser=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("user", "org", "permission", "told"),
+    [
+        (
+            MEMBER,
+            ACME,
+            Permission.FILES_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan free: the plan Free has files:read",
+                "yes superuser no: files:read is not for superusers only",
+                "yes organization acme: a member of acme",
+                "yes role member: member of acme may use it",
+            ],
+        ),
+        (
+            RULER,
+            ACME,
+            Permission.ORGS_DELETE,
+            [
+                "yes user ada@example.com: a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has orgs:delete",
+                "yes superuser yes: a superuser may use it everywhere",
+                "yes organization acme: superusers need no membership",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            PREMIUM,
+            ACME,
+            Permission.DB_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has db:read",
+                "no superuser no: only superusers may use it: db:read",
+                "yes organization acme: it does not depend on an organization",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            RULER,
+            None,
+            Permission.DB_READ,
+            [
+                "yes user ada@example.com: a superuser",
+                "yes state active: active",
+                "yes plan premium: the plan Premium has db:read",
+                "yes superuser yes: a superuser may use it everywhere",
+                "yes organization None: superusers need no membership",
+                "yes role None: it does not depend on a role",
+            ],
+        ),
+        (
+            MEMBER,
+            BETA,
+            Permission.ORGS_READ,
+            [
+                "yes user ada@example.com: not a superuser",
+                "yes state active: active",
+                "yes plan free: the plan Free has orgs:read",
+                "yes superuser no: orgs:read is not for superusers only",
+                "no organization beta: ada@example.com is not a member of beta",
+                "no role None: it needs the role member or higher",
+            ],
+        ),
+    ],
+)
+def test_every_step_says_what_it_looked_at(
+    user: User, org: Org | None, permission: Permission, told: list[str]
+) -> None:
+    found = explain.explanation(user, organization(org) if org else None, permission, SEEDED_PLANS)
+
+    assert [f"{'yes' if s.ok else 'no'} {s.name} {s.value}: {s.why}" for s in found.steps] == told
+
+
+def test_a_promotion_is_named_with_its_confirmation() -> None:
+    found = explain.explanation(PREMIUM, None, Permission.DB_READ, SEEDED_PLANS)
+
+    promote = "`bazar users promote ada@example.com --confirm ada@example.com` (a superuser on Premium)"
+    assert found.changes == (promote,)
 
 
 def test_a_permission_that_no_plan_has_is_granted_to_one() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bazar_cli.domain.demo import file
 from bazar_cli.domain.demo.data import DEMO, wanted
 from bazar_cli.domain.demo.file import parse
 from bazar_cli.domain.demo.seed import (
@@ -34,6 +35,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ([], "the file", "an object is needed, not a list"),
     ({"people": []}, "the file", "unknown key 'people'; known: organizations, users"),
     ({"users": {}}, "users", "a list is needed, not an object"),
+    ({"organizations": 7}, "organizations", "a list is needed, not a number"),
     ({"users": [7]}, "users[0]", "an object is needed, not a number"),
     ({"users": [{}]}, "users[0]", "email is missing"),
     ({"users": [{"email": None}]}, "users[0]", "email is missing"),
@@ -49,6 +51,8 @@ WRONG: list[tuple[Any, str, str]] = [
         "'gold' is not valid; choose one of: free, plus, premium",
     ),
     ({"users": [{"email": "a@b", "plan": 1}]}, "users[0].plan", "a number is not valid; choose one of: free"),
+    ({"users": [{"email": "a@b", "plan": []}]}, "users[0].plan", "a list is not valid; choose one of: free"),
+    ({"users": [{"email": "a@b", "organizations": [{}]}]}, "users[0].organizations[0]", "slug is missing"),
     (
         {"users": [{"email": "a@b", "state": "gone"}]},
         "users[0].state",
@@ -80,7 +84,14 @@ WRONG: list[tuple[Any, str, str]] = [
     ),
     ({"organizations": [{"slug": "acme"}]}, "organizations[0]", "name is missing"),
     ({"organizations": [{"slug": "A B", "name": "x"}]}, "organizations[0].slug", "'A B' is not a valid slug"),
-    ({"organizations": [{"slug": "acme", "name": " "}]}, "organizations[0].name", "not a valid organization name"),
+    (
+        {
+            "organizations": [{"slug": "acme", "name": " "}],
+            "users": [{"email": "a@b", "organizations": [{"slug": "acme"}]}],
+        },
+        "organizations[0].name",
+        "not a valid organization name",
+    ),
     ({"organizations": [ACME, ACME]}, "organizations[1].slug", "organizations[0] has acme too"),
     ({"users": [{"email": "a@b"}] * (USERS_MAX + 1)}, "users", f"more than {USERS_MAX}"),
 ]
@@ -129,14 +140,29 @@ def test_wrong_value_is_named_with_its_place_and_its_rule(content: object, place
     assert rule in said
 
 
+@pytest.mark.parametrize("states", [["active", "suspended"], ["suspended", "active"]])
+def test_one_active_owner_is_enough(states: list[str]) -> None:
+    owned = [{"slug": "acme", "role": "owner"}]
+    users = [{"email": f"{state}@b", "state": state, "organizations": owned} for state in states]
+    found = parse(json.dumps({"organizations": [ACME], "users": users}), "demo.json")
+    assert [user.state.value for user in found.users] == states
+
+
+def test_null_is_named_as_json_writes_it() -> None:
+    assert faults_of({"users": [None]}) == [("users[0]", "an object is needed, not null")]
+
+
 def test_every_wrong_value_is_named_at_once() -> None:
     content = {
         "organizations": [{"slug": "-", "name": ""}],
-        "users": [{"email": "x", "plan": "gold"}, {"email": "a@b", "state": 3, "colour": "red"}],
+        "users": [
+            {"email": "x", "plan": "gold"},
+            {"email": "a@b", "state": 3, "colour": "red", "organizations": [{}, {"slug": "elsewhere"}]},
+        ],
     }
     assert {place for place, _ in faults_of(content)} == {
         *("organizations[0].slug", "organizations[0].name", "users[0].email", "users[0].plan"),
-        *("users[1].state", "users[1]"),
+        *("users[1].state", "users[1]", "users[1].organizations[0]", "users[1].organizations[1].slug"),
     }
 
 
@@ -148,12 +174,20 @@ def test_many_faults_are_counted_and_the_first_ones_shown() -> None:
     assert raised.value.message.endswith("and 130 more")
 
 
+def test_a_few_faults_are_all_shown() -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(json.dumps({"users": [{"email": "x"}] * 20}), "demo.json")
+    assert raised.value.message.startswith("demo.json has 20 wrong values, and nothing was written")
+    assert raised.value.message.count("users[") == 20
+    assert " more" not in raised.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "Expecting value"),
         ('{"users": [}', "line 1 column"),
-        ('{"users": [], "users": []}', "the key 'users' twice"),
+        ('{"organizations": [], "users": [], "users": []}', "the key 'users' twice"),
         ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "demo.json is not JSON"),
     ],
@@ -198,12 +232,13 @@ def test_generated_users_are_the_same_ones_spread_over_plans_and_organizations()
     assert Counter(user.plan for user in generated) == {Plan.FREE: 600, Plan.PLUS: 300, Plan.PREMIUM: 100}
     slugs = Counter(m.slug for user in generated for m in user.organizations)
     assert slugs == dict.fromkeys((o.slug for o in DEMO.organizations), 250)
-    assert {m.role for user in generated for m in user.organizations} == {Role.ADMIN, Role.MEMBER}
+    roles = Counter(m.role for user in generated for m in user.organizations)
+    assert roles == {Role.ADMIN: 30, Role.MEMBER: 720}
 
 
 def test_address_of_the_file_is_generated_for_nobody_else() -> None:
     (first,) = wanted(Seed(SeedData(), users=1)).users
-    assert first.organizations == ()
+    assert (first.email, first.organizations) == ("bruno.bauer.1@example.com", ())
     both = wanted(Seed(SeedData(users=(SeedUser(first.email, "Mine"),)), users=3)).users
     assert len({user.email for user in both}) == 4
     assert both[0].name == "Mine"
@@ -214,6 +249,13 @@ def test_too_many_or_fewer_than_none_are_refused(users: int) -> None:
     with pytest.raises(UsageError) as raised:
         wanted(Seed(users=users))
     assert raised.value.code == "seed.users_invalid"
+
+
+def test_a_file_may_have_as_many_users_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SeedData(users=(SeedUser("a@b", None),) * USERS_MAX)
+    assert wanted(Seed(data)) == data
+    monkeypatch.setattr(file, "USERS_MAX", 1)
+    assert len(parse(json.dumps({"users": [{"email": "a@b"}]}), "demo.json").users) == 1
 
 
 def test_id_depends_on_deployment_and_address_alone() -> None:

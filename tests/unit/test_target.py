@@ -11,7 +11,8 @@ import pytest
 from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.domain.errors import ExitCode, UsageError
-from bazar_cli.domain.target import Target, TargetKind
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.file_states import IS_ROOT, STRANGER
 
 NAMES = (
@@ -597,3 +598,31 @@ def test_root_does_not_believe_a_users_env_file(shell: Shell, given: str) -> Non
 
     assert refusal.code == "target.env_file_open"
     assert f"uid {STRANGER}" in refusal.message
+
+
+# -- what a target is called --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "embedded", "shown", "session"),
+    [
+        (TargetKind.PROFILE, "local", True, "profile local", "local"),
+        (TargetKind.PROFILE, "staging", False, "profile staging", "staging"),
+        (TargetKind.ENV_FILE, "local", False, "env-file local", "https://x"),
+        (TargetKind.ENVIRONMENT, "environment", False, "the environment", "https://x"),
+    ],
+)
+def test_a_source_is_named(kind: TargetKind, name: str, embedded: bool, shown: str, session: str) -> None:
+    source = TargetSource(kind, name)
+    target = Target(source, "https://x", Secret("k"), Secret("postgresql:///a"))
+    assert (source.embedded, str(source), target.session_name) == (embedded, shown, session)
+
+
+def test_migrations_have_a_url_of_their_own_where_one_is_set() -> None:
+    source = TargetSource(TargetKind.PROFILE, "staging")
+    plain = Target(source, "https://x", Secret("k"), Secret("postgresql:///a"))
+    both = Target(source, "https://x", Secret("k"), Secret("postgresql:///a"), migration_url=Secret("postgresql:///b"))
+    assert plain.to_migrate is plain
+    found = both.to_migrate
+    assert (found.database_url.reveal(), found.migration_url) == ("postgresql:///b", None)
+    assert (plain.database_variable, found.database_variable) == ("DATABASE_URL", "DATABASE_MIGRATION_URL")

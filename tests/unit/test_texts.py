@@ -24,6 +24,7 @@ from bazar_cli.domain.texts import (
     counted,
     environment,
     from_json,
+    nonempty_text,
     normalized,
     password,
     whole_number,
@@ -283,4 +284,17 @@ def test_composed_leaves_what_is_not_text_in_need_of_it() -> None:
 def test_counted_nouns_have_the_right_form() -> None:
     assert [counted(n, "user") for n in (0, 1, 2)] == ["0 users", "1 user", "2 users"]
     assert [counted(n, "identity") for n in (1, 2)] == ["1 identity", "2 identities"]
-    assert counted(2, "key") == "2 keys"
+    assert [counted(2, noun) for noun in ("key", "event")] == ["2 keys", "2 events"]
+
+
+def test_a_number_of_json_has_up_to_300_digits() -> None:
+    assert from_json("9" * 300) == 10**300 - 1
+    with pytest.raises(ValueError, match="has 301 digits"):
+        from_json("9" * 301)
+
+
+def test_a_text_of_json_is_not_empty() -> None:
+    assert nonempty_text("a") == "a"
+    for value in ("", None, 7, ["a"]):
+        with pytest.raises(ValueError, match="not a text"):
+            nonempty_text(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+import uuid
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,22 @@ from hypothesis import strategies as st
 
 from bazar_cli.devstack.auth.errors import Fault
 from bazar_cli.devstack.auth.users import checked_email
+from bazar_cli.domain.entities import Pending, Plan, User, UserState
 from bazar_cli.domain.errors import ExitCode, UsageError
+from bazar_cli.domain.limits import RateLimit, first_limit
+from bazar_cli.domain.page import checked_limit
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users.users import checked_hash, checked_name, checked_password, normalized_email
+from bazar_cli.domain.users.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
+from bazar_cli.domain.users.users import (
+    SuspendedUser,
+    check_superuser,
+    checked_hash,
+    checked_name,
+    checked_password,
+    checked_reason,
+    normalized_email,
+    password_lost,
+)
 
 LOCAL_PART = st.text("abcXYZ019.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=64)
 LABEL = st.from_regex(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?", fullmatch=True)
@@ -245,6 +260,7 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
     assert "hunter22" not in f"{secret} {secret!r} {[secret]}"
     assert secret == Secret("hunter22")
     assert secret != Secret("hunter23")
+    assert secret != "hunter22"
 
 
 @pytest.mark.parametrize("cost", [0, 3, *range(16, 32), 99])
@@ -255,3 +271,156 @@ def test_a_hash_whose_sign_ins_cost_too_much_or_too_little_is_refused_with_the_r
     assert refused.value.code == "users.password_hash_invalid"
     assert f"has cost {cost:02d}; 4 to 15 are allowed" in refused.value.message
     assert "each step doubles" in refused.value.message
+
+
+# -- reasons and the superuser of a target ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "stored"), [(" left ", "left"), ("Cafe\u0301", "Caf\u00e9"), ("x" * 500, "x" * 500)])
+def test_a_reason_is_trimmed_and_composed(text: str, stored: str) -> None:
+    assert checked_reason(text) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("a\nb", "has control characters"), (" \u200b", "has no visible character"), ("x" * 501, "has 501 characters")],
+)
+def test_another_reason_is_refused(text: str, rule: str) -> None:
+    with pytest.raises(UsageError, match=rule) as refused:
+        checked_reason(text)
+    assert refused.value.code == "users.reason_invalid"
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "code", "variable"),
+    [
+        ("nope", "long enough", "users.email_invalid", "SUPERUSER_EMAIL"),
+        ("a@b", "short", "users.password_invalid", "SUPERUSER_PASSWORD"),
+        ("a@b", "'long enough'", "users.password_invalid", "SUPERUSER_PASSWORD"),
+    ],
+)
+def test_a_superuser_that_supabase_would_not_take_is_refused(
+    email: str, password: str, code: str, variable: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_superuser(email, Secret(password))
+    assert refused.value.code == code
+    assert refused.value.message.startswith(f"{variable}: ")
+    assert variable in refused.value.hint
+
+
+def test_a_superuser_that_supabase_would_take_is_taken() -> None:
+    check_superuser("a@b", Secret("long enough "))
+    check_superuser(None, None)
+
+
+# -- identities ---------------------------------------------------------------------------------------------
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("until", "banned", "for_good"),
+    [
+        (None, False, False),
+        (NOW, False, False),
+        (NOW + timedelta(days=1), True, False),
+        (NOW + BAN / 2, True, False),
+        (NOW + BAN / 2 + timedelta(seconds=1), True, True),
+    ],
+)
+def test_a_ban_ends_or_is_as_long_as_bazars(until: datetime | None, banned: bool, for_good: bool) -> None:
+    identity = StoredIdentity(uuid.uuid4(), "a@b", None, has_signed_in=True, banned_until=until)
+    assert (identity.is_banned(NOW), identity.is_banned_for_good(NOW)) == (banned, for_good)
+
+
+def test_tokens_end_at_whole_seconds() -> None:
+    assert end_of_tokens(NOW, timedelta(minutes=5)) == datetime(2026, 1, 1, 12, 5, 1, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "not_found", "of_key"),
+    [
+        (404, "user_not_found", True, False),
+        (404, None, False, False),
+        (400, "user_not_found", False, False),
+        (401, None, False, True),
+        (403, None, False, True),
+    ],
+)
+def test_a_refusal_is_of_a_missing_identity_or_of_the_key(
+    status: int, code: str | None, not_found: bool, of_key: bool
+) -> None:
+    refusal = IdentityRefused(status, code, "no", page=True)
+    assert (refusal.not_found, refusal.of_key) == (not_found, of_key)
+    assert (str(refusal), refusal.message, refusal.code, refusal.page) == ("no", "no", code, True)
+
+
+def test_an_unknown_outcome_may_be_a_rate_limit() -> None:
+    assert OutcomeUnknown("away", status=503, retry_after=7).limit is None
+    limited = OutcomeUnknown("away", status=429, retry_after=7)
+    assert (str(limited), limited.limit) == ("away", RateLimit(7))
+
+
+def test_of_two_limits_the_one_that_says_when_comes_first() -> None:
+    assert first_limit(None, None) is None
+    assert first_limit(None, RateLimit(), RateLimit(7), RateLimit(8)) == RateLimit(7)
+    assert first_limit(RateLimit(), None) == RateLimit()
+
+
+@pytest.mark.parametrize(
+    ("changed", "has_identity", "ended", "issued", "keeps"),
+    [
+        (True, True, None, True, True),
+        (False, True, None, True, False),
+        (True, False, None, True, False),
+        (True, True, 0, True, False),
+        (True, True, None, False, False),
+    ],
+)
+def test_sessions_that_could_not_be_ended_are_kept(
+    changed: bool, has_identity: bool, ended: int | None, issued: bool, keeps: bool
+) -> None:
+    found = SuspendedUser(ADA, changed, has_identity, ended, issued)
+    assert found.keeps_sessions is keeps
+
+
+# -- users --------------------------------------------------------------------------------------------------
+
+ADA = User(uuid.uuid4(), "a@b", None, Plan.PREMIUM, UserState.ACTIVE, None, True, (), NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("plan", "state", "pending", "superuser", "active", "counts"),
+    [
+        (Plan.PREMIUM, UserState.ACTIVE, None, True, True, True),
+        (Plan.PREMIUM, UserState.ACTIVE, Pending.EMAIL, True, True, True),
+        (Plan.PREMIUM, UserState.ACTIVE, Pending.DELETE, True, False, False),
+        (Plan.PREMIUM, UserState.SUSPENDED, None, True, False, False),
+        (Plan.PLUS, UserState.ACTIVE, None, True, True, False),
+        (Plan.PREMIUM, UserState.ACTIVE, None, False, True, False),
+    ],
+)
+def test_a_system_keeps_an_active_superuser_on_premium(
+    plan: Plan, state: UserState, pending: Pending | None, superuser: bool, active: bool, counts: bool
+) -> None:
+    user = User(ADA.id, "a@b", None, plan, state, pending, superuser, (), NOW, NOW)
+    assert (user.is_active, user.is_active_superuser) == (active, counts)
+
+
+def test_a_lost_password_is_told_with_the_way_out() -> None:
+    lost = password_lost(ADA)
+    assert (lost.code, lost.details) == ("output.unwritable", {"user_id": str(ADA.id), "email": "a@b"})
+    assert "`bazar users delete a@b --confirm a@b`" in lost.hint
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_a_page_has_up_to_a_thousand_items(limit: int) -> None:
+    assert checked_limit(limit) == limit
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1001])
+def test_another_size_of_a_page_is_refused(limit: int) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked_limit(limit)
+    assert refused.value.code == "list.limit_invalid"

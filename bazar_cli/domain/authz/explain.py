@@ -122,7 +122,7 @@ def explanation(
         allowed=no is None,
         reason=no.why if no else _yes(user, organization, permission),
     )
-    changes = tuple(change for step, would in judged if not step.ok for change in would)
+    changes = tuple(change for _, would in judged for change in would)
     return Explanation(found, tuple(step for step, _ in judged), changes)
 
 

@@ -28,20 +28,20 @@ ROLE_NEEDED = {
 """The lowest role that a permission needs in an organization; other permissions need a member."""
 
 
-def may_create_user(grant: Grant, organization_id: UUID | None, slug: str | None, role: Role) -> None:
+def may_create_user(grant: Grant, organization: Organization | None, role: Role) -> None:
     """Allow a new user in an organization that the operator administers; without one, to superusers.
 
     Raises: Denied `access.platform`, `access.role`.
     """
     if grant.operator.is_superuser:
         return
-    if organization_id is None:
+    if organization is None:
         raise Denied(
             "access.platform",
             "only a superuser creates users without an organization",
             hint="add --org with an organization that you administer",
         )
-    may_give_role(grant, organization_id, slug or str(organization_id), role)
+    may_give_role(grant, organization.id, organization.slug, role)
 
 
 def may_choose_id(grant: Grant) -> None:
@@ -164,7 +164,7 @@ def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organiza
         )
     for membership in sorted(target.organizations, key=lambda m: m.organization_id):
         own = grant.role_in(membership.organization_id)
-        if own is None or own.rank < Role.ADMIN.rank or own.rank <= membership.role.rank:
+        if own is None or own.rank <= membership.role.rank:
             raise Denied(
                 "access.role",
                 f"to {doing} you need a higher role than theirs in all of their organizations",

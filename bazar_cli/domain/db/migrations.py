@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -340,7 +339,7 @@ def disagreement(status: MigrationStatus) -> Conflict | None:
 
 def checked_seconds(option: str, seconds: float, *, least: float = 0.0) -> float:
     """Return a time that can be waited for. Raises: UsageError `usage.invalid_value`."""
-    if not math.isfinite(seconds) or not least <= seconds <= DAY_SECONDS:
+    if not least <= seconds <= DAY_SECONDS:
         raise UsageError(
             "usage.invalid_value",
             f"{option} {seconds:g} is not valid: {least:g} to {DAY_SECONDS:.0f} seconds are allowed",

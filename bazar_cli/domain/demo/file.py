@@ -102,9 +102,9 @@ class _Reader:
         found = self._object(place, item, {"slug", "name"}, needed=("slug", "name"))
         slug = self._checked(f"{place}.slug", found.get("slug"), checked_slug)
         name = self._checked(f"{place}.name", found.get("name"), checked_org_name)
-        if slug is not None and self._first(self._slugs, slug, place, f"{place}.slug") and name is not None:
-            return SeedOrganization(slug, name)
-        return None
+        if slug is not None:
+            self._note(self._slugs, slug, place, f"{place}.slug")
+        return None if slug is None or name is None else SeedOrganization(slug, name)
 
     def _user(self, place: str, item: object) -> SeedUser | None:
         keys = {"email", "name", "plan", "organizations", "state"}
@@ -114,8 +114,9 @@ class _Reader:
         plan = self._choice(f"{place}.plan", found.get("plan"), Plan, Plan.FREE)
         state = self._choice(f"{place}.state", found.get("state"), UserState, UserState.ACTIVE)
         memberships = self._memberships(f"{place}.organizations", found.get("organizations"), state)
-        if email is None or not self._first(self._emails, email, place, f"{place}.email"):
+        if email is None:
             return None
+        self._note(self._emails, email, place, f"{place}.email")
         return SeedUser(email, name, plan, memberships, state)
 
     def _memberships(self, place: str, value: object, state: UserState) -> tuple[SeedMembership, ...]:
@@ -141,13 +142,12 @@ class _Reader:
     def _fault(self, place: str, rule: str) -> None:
         self.faults.append((place, rule))
 
-    def _first(self, places: dict[str, str], value: str, place: str, here: str) -> bool:
-        """Note the place of a value that may occur once; return False if it occurred before."""
+    def _note(self, places: dict[str, str], value: str, place: str, here: str) -> None:
+        """Note the place of a value that may occur once."""
         if value in places:
             self._fault(here, f"{places[value]} has {value} too")
-            return False
-        places[value] = place
-        return True
+        else:
+            places[value] = place
 
     def _object(self, place: str, value: object, keys: set[str], needed: tuple[str, ...] = ()) -> _Object:
         if not isinstance(value, dict):

@@ -76,8 +76,7 @@ def _begin(
     from bazar_cli.adapters.postgres.users import users
 
     organization = new_user.organization_of(connection, systems.grant, request.organization)
-    where = (organization.id, organization.slug) if organization else (None, None)
-    row_rules.may_create_user(systems.grant, *where, wanted.role)
+    row_rules.may_create_user(systems.grant, organization, wanted.role)
     held = users.lock_by_email(connection, wanted.email)
     if held is not None:
         if held.leased:
@@ -112,7 +111,7 @@ def _existing_user(held: LockedUser, identity: StoredIdentity | None, different:
     """Return the user with this email, if it is the identity's and has the values given."""
     user = held.user
     if user.pending is not None:
-        raise user_pending(user.email, user.pending, adopted=held.adopted)
+        raise user_pending(user.email, user.pending)
     if identity is None:
         raise Conflict(
             "users.identity_missing",

@@ -112,8 +112,7 @@ def _begin(
 
     grant = systems.grant
     organization = new_user.organization_of(connection, grant, request.organization)
-    where = (organization.id, organization.slug) if organization else (None, None)
-    row_rules.may_create_user(grant, *where, wanted.role)
+    row_rules.may_create_user(grant, organization, wanted.role)
     held = users.lock_by_email(connection, wanted.email)
     if held is None:
         user_id = chosen_id or time_ordered_uuid()
@@ -148,7 +147,7 @@ def _existing_user(
     if not request.if_not_exists or seen is None:
         raise changes.email_taken(wanted.email)
     if existing.pending is not None:
-        raise user_pending(existing.email, existing.pending, adopted=held.adopted)
+        raise user_pending(existing.email, existing.pending)
     different = new_user.differences(request, wanted, organization, existing)
     if different:
         raise new_user.differs(wanted.email, different, "a user with the email {email}")

@@ -139,6 +139,7 @@ def test_link_of_another_identity_is_not_shown(admin: Bazar, people: People, uni
         done = admin.having(SUPABASE_URL=url)(*RESET, someone.email, "--print-link", *JSON)
 
     assert (done.code, done.out, done.error["code"]) == (6, "", "users.email_differs")
+    assert done.error["details"] == {"user_id": str(someone.id), "email": someone.email}
     assert [outcome for _, outcome, _ in events(people, someone)] == ["done", "undone"]
 
 
@@ -177,7 +178,14 @@ def test_faults_of_auth_are_named_and_running_again_helps(
         proxy.add(Fault("POST", "/recover|/admin/generate_link", status, acts=acts))
         done = admin.on(proxy.target)(*RESET, someone.email, *way, *JSON)
     assert (done.code, done.error["code"], done.out) == (*ends, "")
+    if status != 401:
+        assert ("a link" if "--print-link" in way else "a mail") + f" for {someone.email}" in done.error["message"]
+        assert done.error["details"]["user_id"] == str(someone.id)
+    if status not in {401, 422}:
+        assert done.error["details"]["email"] == someone.email
     assert [outcome for _, outcome, _ in events(people, someone)] == outcomes
+    if outcomes[-1] == "undone":
+        assert people.events(someone.id)[-1]["reason"] == done.error["message"]
     people.sql("UPDATE auth.users SET recovery_sent_at = NULL WHERE id = %s", someone.id)
     admin(*RESET, someone.email, *way).ok()
 

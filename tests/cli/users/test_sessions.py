@@ -185,12 +185,17 @@ def test_a_database_of_another_project(
             "INSERT INTO bazar.users (id, email, plan, is_superuser) VALUES (%s, %s, 'premium', true)",
             (me.id, me.email),
         )
-        other.execute("INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), 'other@example.com')")
+        other_email = "other@example.com"
+        other.execute("INSERT INTO bazar.users (id, email) VALUES (gen_random_uuid(), %s)", (other_email,))
     bazar = signed_out.having(DATABASE_URL=url, BAZAR_TOKEN=token)
-    for named, step in ((me.email, "auth logout --everywhere"), ("other@example.com", "users suspend other@")):
+    for named, step in (
+        (me.email, "auth logout --everywhere"),
+        (other_email, f"users suspend {other_email} --reason TEXT`"),
+    ):
         done = bazar("users", "sessions", verb, named, *JSON)
         assert (done.code, done.out, done.error["code"]) == (6, "", "users.sessions_unreadable")
         assert step in done.error["hint"]
+        assert done.error["details"].keys() == {"user_id"}
     assert sessions_of(people, me) == 1
 
 

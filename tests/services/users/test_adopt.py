@@ -102,7 +102,7 @@ def test_once_more_changes_nothing_unless_values_differ(people: People) -> None:
 
     again = adopt(people, ruler, someone.email, "Ada")
 
-    assert (again.adopted, again.user.id) == (False, someone.id)
+    assert (again.adopted, again.confirmed, again.user.id) == (False, True, someone.id)
     assert refused(people, ruler, someone.email, "Grace").code == "users.differs"
     assert people.everything() == before
 
@@ -163,8 +163,9 @@ def test_a_ban_that_came_after_the_intent_counts(people: People) -> None:
 
 
 def test_an_unconfirmed_identity_is_said_to_be_one(people: People) -> None:
-    someone = stranger(people, confirmed=False)
-    assert not adopt(people, people.superuser(), someone.email).confirmed
+    someone, ruler = stranger(people, confirmed=False), people.superuser()
+    assert not adopt(people, ruler, someone.email).confirmed
+    assert not adopt(people, ruler, someone.email).confirmed
     assert (people.row(someone) or {})["pending"] is None
 
 
@@ -319,7 +320,7 @@ def test_an_identity_that_vanished_takes_the_row_back(people: People, healer: st
     with pytest.raises(NotFound) as gone:
         heal(people, ruler, someone, healer)
 
-    assert gone.value.code == "users.identity_not_found"
+    assert (gone.value.code, gone.value.details) == ("users.identity_not_found", {"email": someone.email})
     assert (people.row(someone) is not None) == (healer == "dry run")
 
 
@@ -338,10 +339,13 @@ def test_row_of_a_stamped_identity_is_kept(people: People) -> None:
 def test_row_of_an_identity_without_stamp_is_removed(people: People) -> None:
     someone, ruler = stranger(people), people.superuser()
     assert try_with(people, ruler, someone, Fault("PUT", USER, 503, lasting=True)) is not None
-    people.auth("PUT", f"/admin/users/{someone.id}", {"email": an_address("moved")}).raise_for_status()
+    moved = an_address("moved")
+    people.auth("PUT", f"/admin/users/{someone.id}", {"email": moved}).raise_for_status()
     with pytest.raises(Conflict) as conflict:
         heal(people, ruler, someone, "again")
     assert conflict.value.code == "users.email_differs"
+    assert f"`bazar users adopt {moved}`" in conflict.value.hint
+    assert conflict.value.details == {"user_id": str(someone.id), "email": someone.email, "supabase_email": moved}
     assert people.row(someone) is None
 
 

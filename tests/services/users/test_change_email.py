@@ -105,7 +105,8 @@ def test_only_superusers_change_an_address(people: People) -> None:
 
 def test_the_address_of_another_user_is_refused(people: People, ruler: Someone, someone: Someone) -> None:
     other = people.user()
-    assert fails(lambda: move(people, ruler, someone, other.email)).code == "users.email_exists"
+    error = fails(lambda: move(people, ruler, someone, other.email))
+    assert (error.code, error.hint) == ("users.email_exists", "use another address")
     has(people, someone, someone.email)
 
 
@@ -117,11 +118,26 @@ def test_the_address_of_a_stranger_is_refused_and_the_old_one_back(
 
     error = fails(lambda: move(people, ruler, someone, stranger.email))
 
-    assert error.code == "users.email_at_supabase"
+    assert (error.code, error.details) == ("users.email_at_supabase", {"email": stranger.email})
     has(people, someone, someone.email, DONE, ("users.update", "undone"))
     undone = people.events(someone.id)[-1]
     assert (undone["before"], undone["after"]) == ({"email": stranger.email}, {"email": someone.email})
     assert [i["id"] for i in people.identities(stranger.email)] == [stranger.id]
+
+
+def test_an_address_that_a_stranger_takes_at_the_last_moment_is_refused(
+    people: People, ruler: Someone, someone: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email, ask = an_address("wanted"), AdminClient.change_email
+
+    def change_email(self: AdminClient, user_id: uuid.UUID, wanted: str) -> StoredIdentity | None:
+        people.identity(Someone(uuid.uuid4(), email))
+        return ask(self, user_id, wanted)
+
+    monkeypatch.setattr(AdminClient, "change_email", change_email)
+
+    assert fails(lambda: move(people, ruler, someone, email)).code == "users.email_at_supabase"
+    has(people, someone, someone.email, DONE, ("users.update", "undone"))
 
 
 @pytest.mark.parametrize("whose", ["nobody", "stranger"])
@@ -136,6 +152,7 @@ def test_without_an_identity_the_old_address_is_back(people: People, ruler: Some
     row = people.row(lonely)
     assert row is not None
     assert (error.code, row["email"], row["pending"]) == ("users.no_identity", lonely.email, None)
+    assert error.details == {"user_id": str(lonely.id), "email": lonely.email}
     assert len(people.identities(taker.email)) == (whose == "stranger")
     assert [e["outcome"] for e in people.events(lonely.id)] == ["done", "undone"]
 

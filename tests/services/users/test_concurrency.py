@@ -16,8 +16,10 @@ import pytest
 
 from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.domain import plans as of_plans
+from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.orgs import members as of_members
 from bazar_cli.domain.orgs import organizations as of_orgs
 from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
@@ -34,11 +36,12 @@ from bazar_cli.domain.users.users import (
     SuspendUser,
     UpdateUser,
 )
+from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.orgs import members
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
 from bazar_cli.services.users import delete as user_deletion
-from bazar_cli.services.users import read, reset_password, superusers
+from bazar_cli.services.users import leases, read, reset_password, superusers
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users import suspend as user_suspension
 from tests.support.concurrently import ended, run_concurrently
@@ -314,3 +317,26 @@ def test_the_last_two_superusers_at_once_leave_one(
         "SELECT 1 FROM bazar.users WHERE is_superuser AND plan = 'premium' AND state = 'active' AND pending IS NULL"
     )
     assert len(left) == 1
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "seconds", "tried"),
+    [("40P01", leases.WAIT_SECONDS, 2), ("40P01", -1.0, 1), ("57014", leases.WAIT_SECONDS, 1)],
+    ids=["a deadlock", "a deadlock at the end of the wait", "another error"],
+)
+def test_only_a_deadlock_is_tried_again(
+    people: People, ruler: Someone, monkeypatch: pytest.MonkeyPatch, sqlstate: str, seconds: float, tried: int
+) -> None:
+    monkeypatch.setattr(leases, "WAIT_SECONDS", seconds)
+    tries: list[object] = []
+
+    def step(connection: object) -> None:
+        tries.append(connection)
+        if len(tries) == 1:
+            raise BackendUnavailable("postgres.unavailable", "away", details={"sqlstate": sqlstate})
+
+    def steps(backends: Backends, grant: Grant, _request: UpdateUser) -> None:
+        leases.when_free(step, backends, grant)
+
+    end = ended(lambda: people.run(ruler, steps, of_users.UPDATE, UpdateUser(ruler.email)))
+    assert (end, len(tries)) == ("done" if tried == 2 else "postgres.unavailable", tried)

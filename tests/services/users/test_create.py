@@ -11,12 +11,15 @@ import bcrypt
 import psycopg
 import pytest
 
+from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services.users import create as user_creation
+from bazar_cli.services.users.passwords import bcrypt_hash
+from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import broken_wire
 from tests.support.people import OLD_PASSWORD, Org, People, Someone
 
@@ -236,7 +239,7 @@ def test_an_organization_out_of_reach_is_not_found(people: People, unique_email:
     with pytest.raises(NotFound) as missing:
         create(people, admin, CreateUser(email, organization=slug))
 
-    assert missing.value.code == "orgs.not_found"
+    assert (missing.value.code, missing.value.details) == ("orgs.not_found", {"organization": slug})
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
     assert people.identities(email) == []
 
@@ -400,7 +403,8 @@ def test_a_dry_run_shows_the_user_and_writes_nothing(people: People, unique_emai
 
     planned = create(people, ruler, request, dry_run=True)
 
-    assert (planned.created, planned.password, planned.user.email) == (True, None, email)
+    assert (planned.created, planned.planned, planned.password, planned.user.email) == (True, True, None, email)
+    assert planned.id_is_provisional
     assert planned.user.organizations == (Membership(org.id, org.slug, Role.OWNER),)
     assert people.everything() == before
 
@@ -462,8 +466,10 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
     broken_off(people, ruler, request)
     [begun_row] = people.sql("SELECT * FROM bazar.users WHERE email = %s", email)
 
+    planned = create(people, ruler, request, dry_run=True)
     result = create(people, ruler, request)
 
+    assert (planned.user.id, planned.user.pending, planned.id_is_provisional) == (begun_row["id"], None, False)
     [identity] = people.identities(email)
     assert (begun_row["pending"], begun_row["lease_owner"]) == ("create", None)
     assert result.user.id == begun_row["id"] == identity["id"]
@@ -472,10 +478,26 @@ def test_running_again_after_an_unseen_success_finishes_with_one_id_and_one_even
     assert people.signs_in(email, PASSWORD)
 
 
+@pytest.mark.parametrize("arrives", [False, True])
+def test_the_doctor_says_where_it_made_an_identity_without_a_password(
+    people: People, unique_email: Emails, arrives: bool
+) -> None:
+    email, ruler = unique_email("ada"), people.superuser()
+    broken_off(people, ruler, CreateUser(email, password=PLAIN), arrives=arrives)
+    [row] = people.sql("SELECT id FROM bazar.users WHERE email = %s", email)
+
+    notes = [people.run(ruler, resume, FIX, row["id"], dry_run=dry_run) for dry_run in (True, False)]
+
+    assert [bool(note) for note in notes] == [not arrives, not arrives]
+    assert (people.row(Someone(row["id"], email)) or {})["pending"] is None
+
+
 def test_hint_of_an_unknown_outcome_is_to_run_again(people: People, unique_email: Emails) -> None:
-    error = broken_off(people, people.superuser(), CreateUser(unique_email("ada")))
+    email = unique_email("ada")
+    error = broken_off(people, people.superuser(), CreateUser(email))
 
     assert error.code == "users.create_unfinished"
+    assert f"did not say whether it created {email}" in error.message
     assert "run the same command again" in error.hint
 
 
@@ -649,6 +671,7 @@ def test_an_identity_of_ours_whose_address_changed_keeps_its_row(people: People,
     conflict = conflict_of(people, ruler, CreateUser(email, password=PLAIN))
 
     assert (conflict.code, conflict.details["supabase_email"]) == ("users.email_differs", moved.email)
+    assert f"`bazar users delete {email} --confirm {email}`" in conflict.hint
     assert (people.row(someone) or {})["pending"] == "create"
     assert len(people.identities(moved.email)) == 1
     assert not people.signs_in(moved.email, PASSWORD)
@@ -679,3 +702,9 @@ def test_an_id_that_is_taken_at_the_first_try_is_given_up(
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
     assert [i["email"] for i in people.identities(stranger.email)] == [stranger.email]
     assert not people.signs_in(stranger.email, PASSWORD)
+
+
+def test_the_hash_of_a_password_is_one_that_supabase_knows() -> None:
+    found = bcrypt_hash(PLAIN.plain or Secret("")).reveal()
+    assert found.startswith("$2a$")
+    assert bcrypt.checkpw(PASSWORD.encode(), found.encode())

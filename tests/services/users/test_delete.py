@@ -499,3 +499,15 @@ def test_a_404_of_a_gateway_is_not_a_missing_identity(people: People) -> None:
     assert (people.row(someone) or {})["pending"] == "delete"
     people.run(ruler, user_deletion.delete, use_cases.DELETE, DeleteUser(someone.email, someone.email))
     assert people.identities(someone.email) == []
+
+
+def test_a_deletion_that_supabase_refuses_stays_pending(people: People) -> None:
+    ruler, someone = people.superuser(), people.known_user()
+    with auth_proxy(people.target) as proxy, People(proxy.target) as refusing:
+        proxy.add(Fault("DELETE", f"/admin/users/{someone.id}", 422))
+        refusal = conflict_of(refusing, ruler, someone)
+    assert (refusal.code, refusal.details["user_id"]) == ("users.delete_refused", str(someone.id))
+    assert f"refused to delete {someone.email}" in refusal.message
+    assert (people.row(someone) or {})["pending"] == "delete"
+    delete(people, ruler, someone)
+    assert people.row(someone) is None

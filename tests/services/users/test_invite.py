@@ -148,6 +148,8 @@ def test_faults_end_in_one_invited_user(
         assert error.code == ("supabase.rate_limited" if limited else "users.create_unfinished")
         assert "again" in error.hint
         row = row_of(people, email)
+        if limited:
+            assert {"user_id": str(row["id"]), "email": email}.items() <= error.details.items()
         assert (row["pending"], row["lease_owner"]) == ("invite", None)
         heal(people, ruler, email, healer)
     assert (error is None) == (acts and not lasting)

@@ -312,6 +312,14 @@ def test_a_list_of_an_organization_out_of_reach_is_not_found(people: People, rea
     assert missing.value.code == "orgs.not_found"
 
 
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_a_page_of_another_size_is_refused(people: People, limit: int) -> None:
+    with pytest.raises(UsageError) as refused:
+        listed(people, people.user(), ListUsers(limit=limit))
+
+    assert refused.value.code == "list.limit_invalid"
+
+
 def test_a_search_looks_into_addresses_and_names(people: People) -> None:
     acme, word = people.org(), secrets.token_hex(4)
     by_email = people.user({acme: Role.MEMBER}, email=f"ada.{word}@example.com")

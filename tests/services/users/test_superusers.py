@@ -91,6 +91,8 @@ def test_a_user_out_of_service_is_not_promoted(
     with pytest.raises(Conflict) as conflict:
         change(people, people.superuser(), "promote", someone)
     assert conflict.value.code == code
+    if pending is None:
+        assert conflict.value.details == {"user_id": str(someone.id)}
     assert not is_superuser(people, someone)
 
 

@@ -32,7 +32,7 @@ from bazar_cli.services.users import delete, leases
 from bazar_cli.services.users import suspend as user_suspension
 from bazar_cli.services.users.resume import resume
 from bazar_cli.terminal.views.users import what_suspending_ends
-from tests.support.auth_proxy import broken_wire
+from tests.support.auth_proxy import Fault, auth_proxy, broken_wire
 from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, an_identity, granted, impact_of
 from tests.support.postgres import limited_role
@@ -553,3 +553,19 @@ def test_a_late_delete_keeps_a_restored_user(
     assert lost.value.code == "users.taken_over"
     assert state_of(people, someone) == (ACTIVE, None, None)
     assert people.signs_in(someone.email, OLD_PASSWORD)
+
+
+@pytest.mark.parametrize(("act", "verb"), [(suspend, "ban"), (restore, "lift the ban of")])
+def test_a_ban_that_supabase_refuses_stays_pending(
+    people: People, ruler: Someone, someone: Someone, act: Callable[..., object], verb: str
+) -> None:
+    if act is restore:
+        suspend(people, ruler, someone)
+    with auth_proxy(people.target) as proxy, People(proxy.target) as refusing:
+        proxy.add(Fault("PUT", f"/admin/users/{someone.id}", 422))
+        with pytest.raises(Conflict, match=f"refused to {verb} {someone.email}") as refused:
+            act(refusing, ruler, someone)
+    assert (refused.value.code, refused.value.details["user_id"]) == ("users.ban_refused", str(someone.id))
+    assert state_of(people, someone)[1] == ("suspend" if act is suspend else "restore")
+    act(people, ruler, someone)
+    assert state_of(people, someone) == (SUSPENDED if act is suspend else ACTIVE, None, None)
