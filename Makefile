@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: start dev test test-long test-live lint format reset-db bench generate clean
+.PHONY: start dev test test-long test-image test-live lint format reset-db bench generate clean
 
 # Without its stamp an environment is one that a cut-off run left, perhaps without a pip that works.
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
@@ -35,6 +35,9 @@ test: $(VENV)/.dev  ## run the tests, in parallel
 
 test-long: $(VENV)/.dev  ## run the soak tests too
 	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m long
+
+test-image: $(VENV)/.dev  ## run the tests in a clean Debian; they need root, and debootstrap once
+	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m debian
 
 test-live: $(VENV)/.dev  ## run the end-to-end tests on other targets (docs/testing.md)
 	$(BIN)/python -m tests.support.other_target

@@ -26,6 +26,8 @@ _URL = "BAZAR_TEST_POSTGRES"
 """Hands the server of the run from the first process to its workers."""
 _OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_target", "fresh_database"}
 """Fixtures of servers that the suite makes for itself. Another target has no such servers."""
+_OPT_IN = ("long", "debian")
+"""Markers of tests that run only where `-m` names them."""
 _server = pytest.StashKey[ScratchPostgres]()
 _another = pytest.StashKey[Target]()
 
@@ -79,13 +81,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that another target cannot run, and long tests without `-m long`."""
+    """Leave out tests that another target cannot run, and those of `_OPT_IN` that `-m` does not name."""
     another = named_target() is not None
-    wanted = config.option.markexpr or ""
+    unwanted = [marker for marker in _OPT_IN if marker not in (config.option.markexpr or "")]
     left_out = [
         item
         for item in items
-        if (another and not _is_end_to_end(item)) or (item.get_closest_marker("long") and "long" not in wanted)
+        if (another and not _is_end_to_end(item)) or any(item.get_closest_marker(marker) for marker in unwanted)
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
