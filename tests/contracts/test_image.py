@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -131,8 +132,21 @@ class TestImage:
             with served(settings) as supabase_url:
                 environ = {**given, "SUPABASE_URL": supabase_url, "DATABASE_URL": database_url}
                 assert image.run(inside, "touch", "/var/lib/bazar/file").code == 1
-                bazar(image, inside, *compose()["services"]["migrate"]["command"], **environ).ok()
-                bazar(image, inside, "db", "status", "--check", **environ).ok()
+                migrate = (*compose()["services"]["migrate"]["command"],)
+                bazar(image, inside, *migrate, **environ).ok()
                 bazar(image, inside, "users", "create", "bob@example.com", "--generate-password", **environ).ok()
                 users = bazar(image, inside, "users", "list", "-o", "json", **environ).ok().json["items"]
-        assert {user["email"] for user in users} == {"ada@example.com", "bob@example.com"}
+                assert {user["email"] for user in users} == {"ada@example.com", "bob@example.com"}
+                for service, words in commands_of_the_page():
+                    given = migrate if service == "migrate" else (*words, "--yes")
+                    bazar(image, inside, *given, **environ).ok()
+                users = bazar(image, inside, "users", "list", "-o", "json", **environ).ok().json["items"]
+        assert [user["email"] for user in users] == ["ada@example.com"], "the page ends with a reset"
+
+
+def commands_of_the_page() -> list[tuple[str, list[str]]]:
+    """The commands that docs/docker.md runs in a service, except the one that asks for a password."""
+    lines = (ROOT / "docs/docker.md").read_text().splitlines()
+    written = [line.removeprefix("bc run --rm ") for line in lines if line.startswith("bc run --rm ")]
+    found = [shlex.split(line.removeprefix("--build ")) for line in written]
+    return [(service, words) for service, *words in found if words[:2] != ["auth", "login"]]
