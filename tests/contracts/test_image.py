@@ -147,6 +147,8 @@ class TestImage:
 def commands_of_the_page() -> list[tuple[str, list[str]]]:
     """The commands that docs/docker.md runs in a service, except the one that asks for a password."""
     lines = (ROOT / "docs/docker.md").read_text().splitlines()
-    written = [line.removeprefix("bc run --rm ") for line in lines if line.startswith("bc run --rm ")]
+    prefix = "docker compose run --rm "
+    written = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
     found = [shlex.split(line.removeprefix("--build ")) for line in written]
+    assert found
     return [(service, words) for service, *words in found if words[:2] != ["auth", "login"]]
