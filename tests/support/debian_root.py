@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.cli import Done
+from tests.support.postgres import folder_in_memory
 
 SUITE = "trixie"
 PACKAGES = ("python3", "python3-venv")
@@ -51,7 +53,7 @@ for folder; do
   mkdir -p "$root$folder"
   mount -t tmpfs -o mode=1777 tmpfs "$root$folder"
 done
-mount -o "remount,bind,$mode" "$root"
+mount -o "remount,bind,$mode,exec,suid,dev" "$root"  # a folder in memory may have none of these
 trap '' CHLD  # orphans leave no zombies
 echo "$pid"
 exec cat  # ends with the test's process, and takes all processes and mounts along
@@ -156,11 +158,13 @@ def debian_root(
     made = copied or _cached(
         key, lambda made: _install(made, suite, packages) if packages else _debootstrap(made, suite)
     )
-    with tempfile.TemporaryDirectory(prefix="debian-") as folder:
-        copy = Path(folder) / "root"
+    folder = folder_in_memory("bazar-debian-", f"-{uuid.uuid4().hex}") or Path(tempfile.mkdtemp(prefix="debian-"))
+    try:
         # The devices of its /dev too, which `shutil` would read.
-        subprocess.run(["cp", "--archive", str(made), str(copy)], check=True)
-        yield DebianRoot(copy)
+        subprocess.run(["cp", "--archive", str(made), str(folder / "root")], check=True)
+        yield DebianRoot(folder / "root")
+    finally:
+        shutil.rmtree(folder)
 
 
 def wheelhouse(python_version: str, *requirements: str) -> Path:
@@ -232,7 +236,7 @@ def _install(folder: Path, suite: str, packages: Sequence[str]) -> None:
             install = ("apt-get", "install", "--quiet", "--yes", "--no-install-recommends")
             for words in (("apt-get", "update"), (*install, *packages), ("apt-get", "clean")):
                 inside.run(*words, environ={"DEBIAN_FRONTEND": "noninteractive"}).ok()
-        root.folder.rename(folder)
+        subprocess.run(["cp", "--archive", str(root.folder), str(folder)], check=True)
 
 
 def _mirror() -> str | None:
