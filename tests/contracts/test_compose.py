@@ -99,11 +99,10 @@ def test_example_is_an_env_file_without_values() -> None:
     assert variables_of_text(_EXAMPLE) == {}
 
 
-def test_made_file_is_whole_and_other_each_time(made: str) -> None:
+def test_made_file_is_whole_and_different_each_time(made: str) -> None:
     assert set(variables_of_text(made)) == set(TargetVariables.model_fields) - {"DATABASE_MIGRATION_URL"}
     same = dict(values(made).items() & values(make_env("ada@example.com").ok().out).items())
     assert set(same) == {"SUPABASE_URL", "SUPERUSER_EMAIL"}
-    assert max(map(len, made.splitlines())) < 400
 
 
 def test_made_keys_are_signed_with_the_secret_of_the_auth_service(made: str) -> None:
