@@ -1,6 +1,6 @@
 """A clean Debian with Python in a folder, and commands in it as a user: no container engine is needed.
 
-debootstrap makes it once for each suite and list of packages, and keeps it in the user's cache. A test gets a copy.
+debootstrap makes it once for each suite, apt adds packages, and the user's cache keeps both. A test gets a copy.
 Commands run in namespaces of mounts and processes, so that a test leaves neither behind, even if it is killed.
 """
 
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.cli import Done
+from tests.support.postgres import folder_in_memory
 
 SUITE = "trixie"
 PACKAGES = ("python3", "python3-venv")
@@ -51,7 +53,7 @@ for folder; do
   mkdir -p "$root$folder"
   mount -t tmpfs -o mode=1777 tmpfs "$root$folder"
 done
-mount -o "remount,bind,$mode" "$root"
+mount -o "remount,bind,$mode,exec,suid,dev" "$root"  # a folder in memory may have none of these
 trap '' CHLD  # orphans leave no zombies
 echo "$pid"
 exec cat  # ends with the test's process, and takes all processes and mounts along
@@ -145,18 +147,24 @@ class DebianRoot:
 
 
 @contextmanager
-def debian_root(*, suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> Generator[DebianRoot]:
-    """Yield a copy of a clean Debian; skips the test where there can be none."""
+def debian_root(
+    *, suite: str = SUITE, packages: Sequence[str] = PACKAGES, copied: Path | None = None
+) -> Generator[DebianRoot]:
+    """Yield a copy of a clean Debian, or of the root `copied`; skips the test where there can be none."""
     reason = missing()
     if reason is not None:
         pytest.skip(reason)
     key = f"debian-{suite}-{platform.machine()}-{_digest(suite, *sorted(packages))}"
-    made = _cached(key, lambda made: _debootstrap(made, suite, packages))
-    with tempfile.TemporaryDirectory(prefix="debian-") as folder:
-        copy = Path(folder) / "root"
+    made = copied or _cached(
+        key, lambda made: _install(made, suite, packages) if packages else _debootstrap(made, suite)
+    )
+    folder = folder_in_memory("bazar-debian-", f"-{uuid.uuid4().hex}") or Path(tempfile.mkdtemp(prefix="debian-"))
+    try:
         # The devices of its /dev too, which `shutil` would read.
-        subprocess.run(["cp", "--archive", str(made), str(copy)], check=True)
-        yield DebianRoot(copy)
+        subprocess.run(["cp", "--archive", str(made), str(folder / "root")], check=True)
+        yield DebianRoot(folder / "root")
+    finally:
+        shutil.rmtree(folder)
 
 
 def wheelhouse(python_version: str, *requirements: str) -> Path:
@@ -206,14 +214,29 @@ def _cached(key: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _debootstrap(folder: Path, suite: str, packages: Sequence[str]) -> None:
+def _debootstrap(folder: Path, suite: str) -> None:
     mirror = _mirror()
-    command = [_tool("debootstrap"), "--variant=minbase", f"--include={','.join(sorted(packages))}", suite, str(folder)]
-    done = subprocess.run([*command, *([mirror] if mirror else [])], capture_output=True, text=True)
+    command = [_tool("debootstrap"), "--variant=minbase", suite, "/mnt/root", *([mirror] if mirror else [])]
+    # In memory: dpkg waits for the disk after each file.
+    script = 'to=$1; shift; mount -t tmpfs tmpfs /mnt && "$@" && cp --archive /mnt/root/. "$to"'
+    unshare = [_tool("unshare"), "--mount", "sh", "-c", script, "debootstrap", str(folder)]
+    done = subprocess.run([*unshare, *command], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"debootstrap made no {suite}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
     for left in (*folder.glob("var/cache/apt/archives/*.deb"), *folder.glob("var/lib/apt/lists/*_*")):
         left.unlink()
+    # As in Debian's own images.
+    (folder / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+
+
+def _install(folder: Path, suite: str, packages: Sequence[str]) -> None:
+    folder.rmdir()
+    with debian_root(suite=suite, packages=()) as root:
+        with root.entered() as inside:
+            install = ("apt-get", "install", "--quiet", "--yes", "--no-install-recommends")
+            for words in (("apt-get", "update"), (*install, *packages), ("apt-get", "clean")):
+                inside.run(*words, environ={"DEBIAN_FRONTEND": "noninteractive"}).ok()
+        subprocess.run(["cp", "--archive", str(root.folder), str(folder)], check=True)
 
 
 def _mirror() -> str | None:

@@ -5,9 +5,11 @@ Without, two are made that share nothing with the embedded stack of the other te
 passwords over TCP, whose role is no superuser, and the Auth service alone beside it, which signs with a secret
 (HS256: no key set) and takes its service key as a JWT.
 
-- *together*: both systems in one empty database; the tests migrate it.
+- *together*: both systems in one empty database, with the roles of docker/postgres/init.sql; the tests migrate it.
 - *apart*: Auth in another database, with other rules, so that `auth.*` is nowhere near `bazar.*`; the tables are
   there, and a stranger rules them.
+
+Where nginx is installed, the gateway of docker/ stands in front of the Auth service.
 
 What was there before must be there afterwards, and nothing else.
 """
@@ -35,7 +37,9 @@ from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.devstack.paths import SHORT_ROOT
 from bazar_cli.domain.entities import Role
+from tests.support import gateway
 from tests.support.auth_service import running_auth_service
+from tests.support.checkout import ROOT
 from tests.support.external_target import VARIABLES
 from tests.support.people import People
 from tests.support.postgres import UNSAFE_AND_FAST, migrate, sibling, target_of
@@ -43,8 +47,8 @@ from tests.support.postgres import UNSAFE_AND_FAST, migrate, sibling, target_of
 _TABLES = (
     *("bazar.users", "bazar.organizations", "bazar.memberships"),
     *("bazar.plans", "bazar.plan_permissions", "bazar.deployment"),
-    *("auth.users", "auth.identities", "auth.sessions", "auth.refresh_tokens", "auth.one_time_tokens"),
 )
+_AUTH_TABLES = ("auth.users", "auth.identities", "auth.sessions", "auth.refresh_tokens", "auth.one_time_tokens")
 _MIGRATED = ("bazar.plans", "bazar.plan_permissions", "bazar.deployment")
 """Filled by migrations, which a database without tables gets from the tests."""
 _OTHER_RULES = {
@@ -123,12 +127,34 @@ def _databases(url: str, *names: str) -> list[str]:
     return [urlsplit(sibling(url, name))._replace(netloc=address).geturl() for name in names]
 
 
-def rows(*urls: str) -> Rows:
-    """Return every row of both systems as text, wherever their tables are."""
+def _new_passwords() -> dict[str, str]:
+    return {name: secrets.token_hex(16) for name in ("AUTH_DATABASE_PASSWORD", "BAZAR_DATABASE_PASSWORD")}
+
+
+def composed_database(url: str, name: str, passwords: Mapping[str, str]) -> tuple[str, str]:
+    """Make a database with the roles of docker/postgres/init.sql; return the URLs for bazar and for Auth."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    psql = [prepare().program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    command = [*psql, "--file", str(ROOT / "docker/postgres/init.sql"), sibling(url, name)]
+    subprocess.run(command, env={**os.environ, **passwords}, stdout=subprocess.DEVNULL, check=True)
+    server = urlsplit(url).netloc.rpartition("@")[2]
+
+    def for_role(role: str, password: str) -> str:
+        return urlsplit(sibling(url, name))._replace(netloc=f"{role}:{password}@{server}").geturl()
+
+    return (
+        for_role("bazar", passwords["BAZAR_DATABASE_PASSWORD"]),
+        for_role("supabase_auth_admin", passwords["AUTH_DATABASE_PASSWORD"]),
+    )
+
+
+def rows(database_url: str, auth_database_url: str) -> Rows:
+    """Return every row of both systems as text."""
     found: Rows = {}
-    for url in dict.fromkeys(urls):
+    for url, tables in ((database_url, _TABLES), (auth_database_url, _AUTH_TABLES)):
         with psycopg.connect(url) as connection:
-            for table in _TABLES:
+            for table in tables:
                 if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() == (None,):
                     continue
                 lines = connection.execute(f"SELECT t::text FROM {table} t ORDER BY 1".encode()).fetchall()
@@ -155,14 +181,26 @@ def run_tests(arguments: list[str], environ: Mapping[str, str]) -> int:
     return subprocess.run(pytest, env={**os.environ, **environ}, check=False).returncode
 
 
+@contextmanager
+def served(settings: Mapping[str, str]) -> Generator[str]:
+    """Run an Auth service behind the gateway of docker/, or alone where nginx is missing; yields the Supabase URL."""
+    if gateway.PROGRAM is None:
+        with running_auth_service(settings) as url:
+            yield url
+    else:
+        with running_auth_service(settings, "--prefix", "") as url, gateway.gateway(url) as front:
+            yield front
+
+
 def run_flavour(flavour: Flavour, arguments: list[str]) -> list[str]:
     """Run the end-to-end tests on one flavour; return what went wrong."""
     secret = secrets.token_urlsafe(48)
     key = role_key(secret, "service_role")
     settings = {"GOTRUE_DB_DATABASE_URL": flavour.auth_database_url, "GOTRUE_JWT_SECRET": secret, **flavour.rules}
-    sys.stdout.write(f"== another target: {flavour.name}\n")
+    note = "" if gateway.PROGRAM else f", without a gateway: {gateway.MISSING}"
+    sys.stdout.write(f"== another target: {flavour.name}{note}\n")
     sys.stdout.flush()
-    with running_auth_service(settings) as supabase_url:
+    with served(settings) as supabase_url:
         if flavour.has_active_superuser:
             _a_stranger(flavour.database_url, supabase_url, key)
         before = rows(flavour.database_url, flavour.auth_database_url)
@@ -185,10 +223,10 @@ def main() -> int:
         return run_tests(arguments, {})
     wrong: list[str] = []
     with another_postgres() as url:
-        (together,) = _databases(url, "together")
+        together, together_auth = composed_database(url, "together", _new_passwords())
         apart, identities = _databases(url, "apart", "identities")
         for flavour in (
-            Flavour("together", together, together),
+            Flavour("together", together, together_auth),
             Flavour("apart", apart, identities, _OTHER_RULES, has_active_superuser=True),
         ):
             wrong += run_flavour(flavour, arguments)

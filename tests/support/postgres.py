@@ -52,7 +52,7 @@ class ScratchPostgres:
         self._folder = tempfile.TemporaryDirectory(prefix="bazar-tests-")
         self._paths = StackPaths.for_data_dir(Path(self._folder.name))
         self._server = EmbeddedPostgres(self._paths, settings)
-        self._memory = _folder_in_memory() if in_memory else None
+        self._memory = folder_in_memory() if in_memory else None
 
     def start(self) -> str:
         """Start the server and make the template database; return the URL of its `postgres` database."""
@@ -90,16 +90,22 @@ class ScratchPostgres:
             shutil.rmtree(self._memory)
 
 
-def _folder_in_memory() -> Path | None:
-    """A new folder in memory; None where there is no room. What runs that were killed left there is removed."""
+def folder_in_memory(prefix: str = _MEMORY_PREFIX, suffix: str = "") -> Path | None:
+    """A new folder in memory; None where there is no room. What runs that were killed left there is removed.
+
+    Args:
+        prefix: what all folders of one purpose begin with; the process number follows.
+        suffix: tells folders of one process apart.
+    """
     if not (_MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)):
         return None
-    for left in _MEMORY.glob(f"{_MEMORY_PREFIX}*"):
-        if left.stat().st_uid == os.geteuid() and not Path("/proc", left.name.removeprefix(_MEMORY_PREFIX)).exists():
+    for left in _MEMORY.glob(f"{prefix}*"):
+        process = left.name.removeprefix(prefix).partition("-")[0]
+        if left.stat().st_uid == os.geteuid() and not Path("/proc", process).exists():
             shutil.rmtree(left)
     if shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES:
         return None
-    folder = _MEMORY / f"{_MEMORY_PREFIX}{os.getpid()}"
+    folder = _MEMORY / f"{prefix}{os.getpid()}{suffix}"
     folder.mkdir(mode=0o711)
     return folder
 

@@ -1,7 +1,7 @@
 """The `auth` tables as Supabase has them, and the kept mails.
 
-Columns, defaults, indexes and constraints follow the recorded schema of a real server. A schema `auth` that
-is there already belongs to someone else and is left as it is.
+Columns, defaults, indexes and constraints follow the recorded schema of a real server. Tables that are there already
+belong to someone else and are not changed. An empty schema is one that an administrator made for this service.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import psycopg
 
 _LOCK = 0x62617A61_61757468
 _AUTH = """
-CREATE SCHEMA auth;
+CREATE SCHEMA IF NOT EXISTS auth;
 CREATE TYPE auth.aal_level AS ENUM ('aal1', 'aal2', 'aal3');
 CREATE TYPE auth.one_time_token_type AS ENUM ('confirmation_token', 'reauthentication_token',
     'recovery_token', 'email_change_token_new', 'email_change_token_current', 'phone_change_token');

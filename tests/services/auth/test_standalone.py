@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import httpx
+import psycopg
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys
@@ -23,6 +25,17 @@ def test_it_listens_where_gotrues_variables_say(auth_keys: AuthKeys, database_ur
         refused = run({**settings, "API_HOST": "127.0.0.3", "GOTRUE_API_PORT": taken, "PORT": "1"})
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"127.0.0.3:{taken}" in refused.stderr
+
+
+def test_it_fills_an_empty_schema_that_an_administrator_made(
+    auth_keys: AuthKeys, fresh_database: Callable[[], str]
+) -> None:
+    url = fresh_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA auth")
+    with running_auth_service(environment_of(auth_keys, url)) as served:
+        key = {"Authorization": f"Bearer {auth_keys.service_key}"}
+        assert httpx.get(f"{served}/auth/v1/admin/users", headers=key).json()["users"] == []
 
 
 def run(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
