@@ -24,7 +24,7 @@ from bazar_cli.terminal.views.base import View
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
-    from bazar_cli.domain.target import Target
+    from bazar_cli.domain.target import Identity, Target
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities, SignInSettings
@@ -51,7 +51,6 @@ class Run(RunOutput[T]):
         self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)
-        self.on_end: Callable[[int, str], None] = lambda _code, _error: None
 
     # -- target, identity, systems ------------------------------------------------------------------------
 
@@ -73,6 +72,16 @@ class Run(RunOutput[T]):
             )
 
         return self._shared.target(self.choice, find)
+
+    @property
+    def known_target(self) -> Target | None:
+        """The target, if the command has asked for it."""
+        return self.__dict__.get("target")
+
+    @property
+    def known_identity(self) -> Identity | None:
+        """The identity of the operator, if the command has asked for it."""
+        return self.identities.known if "identities" in self.__dict__ else None
 
     @cached_property
     def sign_in(self) -> SignInSettings:
