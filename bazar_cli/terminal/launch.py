@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.domain.secrets import announced_to
 from bazar_cli.domain.texts import environment
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal import actions, reports, streams
@@ -62,7 +63,7 @@ def run_leaf(
         record.log = _start_log(run, debug=debug)
 
     try:
-        with record.calls.recording():
+        with record.calls.recording(), announced_to(redactor.remember_secret):
             try:
                 verb: Verb[Any] = import_module(leaf.module).run
                 command = verb.command(path, start, Context(environ, request_id, shared))

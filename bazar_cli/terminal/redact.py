@@ -50,6 +50,13 @@ class Redactor:
         forms = {secret, secret.strip(), *_encoded(secret.strip())}
         self._secrets |= {form for form in forms if len(form) >= _SHORTEST}
 
+    def remember_secret(self, secret: str) -> None:
+        """Hide a secret of any kind: of a URL only the parts that are secret."""
+        if "://" in secret:
+            self._remember_url(secret)
+        else:
+            self.remember(secret)
+
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
         for secret in sorted(self._secrets, key=len, reverse=True):
