@@ -47,11 +47,15 @@ def test_collector_file_uses_what_it_defines_and_reads_what_bazar_writes(tmp_pat
     # The ports of the page are one.
     port = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
     assert set(re.findall(r"OTLP_ENDPOINT=http://127\.0\.0\.1:(\d+)", PAGE)) == {port}
-    [parser] = config["receivers"]["file_log"]["operators"]
+    parser, trace = config["receivers"]["file_log"]["operators"]
     fields = record(tmp_path)
     datetime.strptime(fields["time"], parser["timestamp"]["layout"])  # noqa: DTZ007 - whether it can be read
     assert {parser[what]["parse_from"] for what in ("timestamp", "severity")} == {"attributes.time", "attributes.level"}
-    assert {"time", "level"} <= set(fields)
+    assert [trace[name]["parse_from"] for name in ("trace_id", "span_id")] == [
+        "attributes.trace_id",
+        "attributes.span_id",
+    ]
+    assert {"time", "level", "trace_id", "span_id"} <= set(fields)
 
 
 def test_numbers_of_the_page_are_those_of_the_code() -> None:
