@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from bazar_cli import __version__
-from bazar_cli.domain.calls import Call, TraceContext
+from bazar_cli.domain.calls import Call, TraceContext, trace_of_caller
 
 SECONDS = 0.2
 """For all that `send` does: imports, name look-up, connecting, TLS, sending, and waiting for the answer."""
@@ -48,13 +48,17 @@ class Span:
 def begin(environ: Mapping[str, str], new_trace_id: str) -> TraceContext | None:
     """Return the context of this command's root span; None where the variables switch traces off.
 
-    A caller's TRACEPARENT makes the command a part of the caller's trace; one that cannot be read does not count.
+    A line of a batch is a part of the batch's trace. A caller's TRACEPARENT makes the command a part of the caller's
+    trace; one that cannot be read does not count.
     Parameters: `new_trace_id` names the trace of a command without a caller.
     """
     exporters = environ.get("OTEL_TRACES_EXPORTER", "").lower().replace(" ", "").split(",")
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not {"", "otlp"} & set(exporters):
         return None
     span_id = os.urandom(8).hex()
+    caller = trace_of_caller()
+    if caller is not None:
+        return TraceContext(caller.trace_id, span_id, caller.span_id, caller.sampled, caller.state)
     found = _PARENT.fullmatch(environ.get("TRACEPARENT", "").strip())
     if found is None or (found[1] == "00" and found[5]):
         return TraceContext(new_trace_id, span_id, "", _is_sampled(environ, new_trace_id, None), "")

@@ -125,10 +125,15 @@ def timed(system: System, name: str, attributes: Mapping[str, str | int] = _NO_A
             calls.add(call)
 
 
+def trace_of_caller() -> TraceContext | None:
+    """Return the trace of the command whose block this is, such as a batch that runs other commands."""
+    calls = _current.get()
+    return None if calls is None else calls.trace
+
+
 def trace_headers(call: Call) -> dict[str, str]:
     """Return the headers that make the called system's spans children of this call; none without a trace."""
-    calls = _current.get()
-    trace = None if calls is None else calls.trace
+    trace = trace_of_caller()
     if trace is None:
         return {}
     headers = {"traceparent": f"00-{trace.trace_id}-{call.span_id}-{'01' if trace.sampled else '00'}"}

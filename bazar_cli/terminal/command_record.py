@@ -18,8 +18,8 @@ from bazar_cli.terminal.streams import is_on
 
 if TYPE_CHECKING:
     from bazar_cli.terminal.logs import Log
-    from bazar_cli.terminal.redact import Redactor
     from bazar_cli.terminal.run import Run
+    from bazar_cli.terminal.shared import Shared
 
 
 class CommandRecord:
@@ -30,7 +30,7 @@ class CommandRecord:
     """
 
     def __init__(
-        self, path: str, words: Sequence[str], request_id: str, environ: Mapping[str, str], redactor: Redactor
+        self, path: str, words: Sequence[str], request_id: str, environ: Mapping[str, str], shared: Shared
     ) -> None:
         self.run: Run[Any] | None = None
         self.log: Log | None = None
@@ -38,7 +38,7 @@ class CommandRecord:
         self._words = words
         self._request_id = request_id
         self._environ = environ
-        self._redactor = redactor
+        self._shared = shared
         self._began, self._began_clock = time.time_ns(), time.monotonic_ns()
         self.calls = Calls(_trace(environ, request_id))
 
@@ -113,7 +113,13 @@ class CommandRecord:
             context.span_id, context.parent_id, self._path, traces.INTERNAL, self._began, ended, kind, attributes
         )
         spans = [root, *(traces.of_call(call, context) for call in self.calls.kept)]
-        return traces.send(traces.encode(context, spans, self._environ, cache(self._redactor.hide)), self._environ)
+        if self._shared.collector_failed:
+            # Each further command of a batch would wait for it again.
+            return "the collector failed for an earlier command of this process"
+        hide = cache(self._shared.redactor.hide)
+        problem = traces.send(traces.encode(context, spans, self._environ, hide), self._environ)
+        self._shared.collector_failed = bool(problem)
+        return problem
 
     def _log_of_words(self) -> Log | None:
         file, log_format = last_value(self._words, "--log-file"), last_value(self._words, "--log-format")
@@ -126,7 +132,7 @@ class CommandRecord:
         chosen = LogFormat.JSON if log_format == LogFormat.JSON else LogFormat.TEXT if log_format else None
         settings = logs.LogSettings(self._request_id, self._path, debug, chosen, Path(file) if file else None)
         try:
-            return logs.start(self._redactor, settings)
+            return logs.start(self._shared.redactor, settings)
         except UsageError:
             # The command has reported its own error, which counts.
             return None

@@ -53,7 +53,7 @@ def run_leaf(
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=shared.redactor)
     reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
     path = " ".join(["bazar", *words])
-    record = CommandRecord(path, arguments, request_id, environ, shared.redactor)
+    record = CommandRecord(path, arguments, request_id, environ, shared)
     reporter.keep = partial(_crash_report, path, request_id, environ, shared.redactor)
     failure = ""
 
@@ -63,7 +63,7 @@ def run_leaf(
         record.log = _start_log(run, debug=debug)
 
     try:
-        with record.calls.recording(), announced_to(redactor.remember_secret):
+        with record.calls.recording(), announced_to(shared.redactor.remember_secret):
             try:
                 verb: Verb[Any] = import_module(leaf.module).run
                 command = verb.command(path, start, Context(environ, request_id, shared))

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,29 @@ def test_closed_pipe_leaves_one_root_span_with_0(traced: Bazar, collector: Colle
         assert process.wait() == 0
     [root] = collector.roots
     assert (root.attributes["process.exit.code"], root.failed) == (0, False)
+
+
+def test_lines_of_a_batch_are_children_of_the_batch(traced: Bazar, collector: Collector) -> None:
+    lines = "users me\nusers get nobody@example.com\n"
+    assert traced("batch", "-", "--keep-going", stdin=lines).code == 8
+    *within, batch = collector.roots
+    assert [(root.name, root.attributes["process.exit.code"]) for root in within] == [
+        ("bazar users me", 0),
+        ("bazar users get", 3),
+    ]
+    assert (batch.name, batch.attributes["process.exit.code"]) == ("bazar batch", 8)
+    assert {(root.trace_id, root.parent_id) for root in within} == {(batch.trace_id, batch.id)}
+
+
+def test_batch_waits_once_for_a_collector_that_fails(admin: Bazar, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with raw_server() as server:
+        silent(server)
+        bazar = admin.having(**{ENDPOINT: server.url})
+        bazar("batch", "-", "--jobs", "1", stdin=f"users me --log-file {log}\n" * 3).ok()
+        # One of the worker, one of the batch itself.
+        assert len(server.requests) == 2
+    assert log.read_text().count("the trace was not sent: the collector failed for an earlier command") == 2
 
 
 def test_caller_is_the_parent_and_auth_gets_the_context(traced: Bazar, collector: Collector) -> None:
