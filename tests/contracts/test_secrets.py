@@ -69,7 +69,8 @@ class World:
             tried = ["-n"] if name in ONLY_TRIED else []
             yield name, words, (*options, *tried, *(["-y"] if verb(leaf).spec.writes else []), "--", *arguments)
         for words in READS_A_PIPE:
-            yield " ".join(words[:2]), words[:2], words[2:]
+            size = next(n for n in range(len(words), 0, -1) if " ".join(words[:n]) in ALL)
+            yield " ".join(words[:size]), words[:size], words[size:]
 
     def _value(self, parameter: Any) -> str:
         kind = kind_of(parameter)
