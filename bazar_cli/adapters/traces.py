@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from bazar_cli import __version__
 from bazar_cli.domain.calls import Call, TraceContext, trace_of_caller
 
-SECONDS = 0.2
+SECONDS = 0.15
 """For all that `send` does: imports, name look-up, connecting, TLS, sending, and waiting for the answer."""
 INTERNAL, CLIENT = 1, 3
 """Kinds of spans, as opentelemetry/proto/trace/v1/trace.proto numbers them."""
