@@ -69,11 +69,28 @@ class Target:
         )
 
     @property
+    def postgres_host(self) -> str | None:
+        """Hosts and ports of `database_url`; None for a socket of this machine."""
+        return _hosts(self.database_url.reveal())
+
+    @property
+    def auth_host(self) -> str | None:
+        """Host and port of `supabase_url`."""
+        return _hosts(self.supabase_url)
+
+    @property
     def session_name(self) -> str:
         """The name of the stored session: the profile, or the Auth URL without one."""
         if self.source.kind is TargetKind.PROFILE:
             return self.source.name
         return self.supabase_url
+
+
+def _hosts(url: str) -> str | None:
+    from bazar_cli.domain.urls import taken_apart
+
+    parts = taken_apart(url)
+    return parts.hosts or None if parts else None
 
 
 class IdentitySource(str, Enum):

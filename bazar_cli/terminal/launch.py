@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.domain.secrets import announced_to
 from bazar_cli.domain.texts import environment
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal import actions, reports, streams
 from bazar_cli.terminal.command import Verb
-from bazar_cli.terminal.options import LogFormat
+from bazar_cli.terminal.command_record import CommandRecord
+from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context, Run
 from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.typer_lite import LiteCommand, MissingParameter, NoSuchOption
+
+if TYPE_CHECKING:
+    from bazar_cli.terminal.logs import Log
 
 _EXTRA = "Got unexpected extra argument(s)"
 """How Typer's message begins; the words follow, in brackets."""
@@ -45,26 +52,29 @@ def run_leaf(
     machine = batch is not None or reports.wants_machine_errors(arguments, environ)
     reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=shared.redactor)
     reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
-    runs: list[Run[Any]] = []
+    path = " ".join(["bazar", *words])
+    record = CommandRecord(path, arguments, request_id, environ, shared)
+    reporter.keep = partial(_crash_report, path, request_id, environ, shared.redactor)
     failure = ""
 
     def start(run: Run[Any]) -> None:
-        runs.append(run)
+        record.run = run
         reporter.complete = run.as_message
-        _start_logs(run, debug=debug)
+        record.log = _start_log(run, debug=debug)
 
-    path = " ".join(["bazar", *words])
     try:
-        try:
-            verb: Verb[Any] = import_module(leaf.module).run
-            command = verb.command(path, start, Context(environ, request_id, shared))
-            code = _invoke(command, path, arguments)
-        finally:
-            if batch is None:
-                shared.close()
+        with record.calls.recording(), announced_to(shared.redactor.remember_secret):
+            try:
+                verb: Verb[Any] = import_module(leaf.module).run
+                command = verb.command(path, start, Context(environ, request_id, shared))
+                code = _invoke(command, path, arguments)
+            finally:
+                if batch is None:
+                    shared.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
     except KeyboardInterrupt:
+        record.end(ExitCode.INTERRUPTED, "")
         raise
     except BaseException as error:  # noqa: BLE001 - any bug is reported with its request id
         code, failure = reporter.unexpected(error), "internal.unexpected"
@@ -72,12 +82,11 @@ def run_leaf(
     lost = streams.lost(out)
     # A closed pipe (`| head`) is not an error.
     if lost and not failure and not isinstance(lost, BrokenPipeError):
-        unwritable = streams.unwritable(lost, f"the command is done: {_CHECK}" if runs else _CHECK)
+        unwritable = streams.unwritable(lost, f"the command is done: {_CHECK}" if record.run else _CHECK)
         code, failure = reporter.report(unwritable, code), unwritable.code
-    for run in runs:
-        if not failure:
-            run.write_waiting()
-        run.on_end(code, failure)
+    if record.run is not None and not failure:
+        record.run.write_waiting()
+    record.end(code, failure)
     return code
 
 
@@ -123,18 +132,17 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
         raise usage_error(path, error) from error
 
 
-def _start_logs(run: Run[Any], *, debug: bool) -> None:
+def _start_log(run: Run[Any], *, debug: bool) -> Log:
     from bazar_cli.terminal import logs
 
     options = run.options
-    asked = debug or options.log_file or options.log_format
-    run.on_end = logs.start(
-        run.redactor,
-        logs.LogSettings(
-            request_id=run.request_id,
-            command=run.spec.name,
-            to_stderr=bool(asked and (debug or options.log_file is None)),
-            format=options.log_format or LogFormat.TEXT,
-            file=options.log_file,
-        ),
-    )
+    settings = logs.LogSettings(run.request_id, run.spec.name, debug, options.log_format, options.log_file)
+    return logs.start(run.redactor, settings)
+
+
+def _crash_report(
+    command: str, request_id: str, environ: Mapping[str, str], redactor: Redactor, error: BaseException
+) -> Path:
+    from bazar_cli.terminal import crash_reports
+
+    return crash_reports.write(error, command, request_id, environ, redactor)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,43 +38,58 @@ class LogSettings:
 
     request_id: str
     command: str
-    to_stderr: bool
-    format: LogFormat
+    debug: bool
+    format: LogFormat | None
     file: Path | None
 
+    @property
+    def to_stderr(self) -> bool:
+        """Whether they go to standard error: with --debug, and with --log-format alone."""
+        return self.debug or (self.format is not None and self.file is None)
 
-def start(redactor: Redactor, settings: LogSettings) -> Callable[[int, str], None]:
-    """Start logging; return the function that logs the end of the command, with its exit code and error code.
 
-    Raises: UsageError `log.unwritable`.
-    """
+class Log:
+    """The log of one command."""
+
+    def __init__(self, handlers: Sequence[logging.Handler]) -> None:
+        self._handlers = handlers
+
+    @property
+    def is_on(self) -> bool:
+        """Whether log lines are written anywhere."""
+        return bool(self._handlers)
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        _log.info("%s", text)
+
+    def end(self, text: str, fields: Mapping[str, object]) -> None:
+        """Write the record of the command, with `fields` in JSON, and close the log."""
+        _log.info("%s", text, extra=fields)
+        for handler in self._handlers:
+            with suppress(OSError):  # a write error was reported before
+                handler.close()
+
+
+def start(redactor: Redactor, settings: LogSettings) -> Log:
+    """Start logging. Raises: UsageError `log.unwritable`."""
     handlers: list[logging.Handler] = []
     if settings.to_stderr:
         handlers.append(logging.StreamHandler(messages()))
     if settings.file is not None:
         handlers.append(_file_handler(settings.file))
-    formatter = _formatter(settings.format, redactor)
+    formatter = _formatter(settings.format or LogFormat.TEXT, redactor)
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(_with_request(settings.request_id, redactor))
     for name, level in _LEVELS.items() if handlers else ():
         logging.getLogger(name).setLevel(level)
     _replace_handling(handlers)
-    began = time.monotonic()
     _log.info("%s begins", settings.command)
     for handler in handlers:
         if isinstance(handler, _ToFile):
             handler.begun = True
-
-    def end(code: int, error: str) -> None:
-        took = (time.monotonic() - began) * 1000
-        why = f" ({error})" if error else ""
-        _log.info("%s ends with exit code %d%s after %d ms", settings.command, code, why, took)
-        for handler in handlers:
-            with suppress(OSError):  # a write error was reported before
-                handler.close()
-
-    return end
+    return Log(handlers)
 
 
 def _replace_handling(handlers: list[logging.Handler]) -> None:

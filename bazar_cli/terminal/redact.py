@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote
 
 from bazar_cli.domain.urls import HIDDEN, secrets_of
 
 _NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "BAZAR_SEED_PASSWORD", "PGPASSWORD")
-_URLS = ("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL")
+_URLS = (
+    *("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+)
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_SHAPES = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+|\bsb_secret_[\w-]{8,}")
+"""A JSON Web Token and a service key are hidden wherever they come from, such as an answer or a stored session."""
 _SHORTEST = 4
 """A shorter value would hide parts of many words; no server accepts it as a secret."""
 _LONGEST_WORD = 12
@@ -31,13 +38,24 @@ class Redactor:
             self.remember(values.get(name))
         for name in _URLS:
             self._remember_url(values.get(name))
+        for pair in ",".join(values.get(name, "") for name in _HEADERS).split(","):
+            self.remember(pair.partition("=")[2])
+            self.remember(unquote(pair.partition("=")[2]))
 
     def remember(self, secret: str | None) -> None:
-        """Hide this text in all later messages."""
+        """Hide this text in all later messages, also in the forms that URLs and JSON give it."""
         if secret is None:
             return
         # A secret with a line break at its end may be quoted without it.
-        self._secrets.update(form for form in (secret, secret.strip()) if len(form) >= _SHORTEST)
+        forms = {secret, secret.strip(), *_encoded(secret.strip())}
+        self._secrets |= {form for form in forms if len(form) >= _SHORTEST}
+
+    def remember_secret(self, secret: str) -> None:
+        """Hide a secret of any kind: of a URL only the parts that are secret."""
+        if "://" in secret:
+            self._remember_url(secret)
+        else:
+            self.remember(secret)
 
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
@@ -46,7 +64,7 @@ class Redactor:
                 text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@])", HIDDEN, text)
             else:
                 text = text.replace(secret, HIDDEN)
-        return text
+        return _SHAPES.sub(HIDDEN, text)
 
     def hide_in(self, value: object) -> object:
         """Return a JSON value with every known secret replaced, before JSON escapes change its form."""
@@ -62,3 +80,10 @@ class Redactor:
         for password in secrets_of(url) if url else ():
             self.remember(password)
             self.remember(unquote(password))
+
+
+def _encoded(secret: str) -> set[str]:
+    """Return the forms of a secret in a URL and in JSON."""
+    in_url = secret.encode(errors="surrogateescape")
+    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return {quote(in_url), quote(in_url, safe=""), quote_plus(in_url), *in_json}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.terminal import actions
@@ -20,7 +21,7 @@ class Reporter:
     """Reports the errors of one command."""
 
     def __init__(self, request_id: str, *, machine: bool, debug: bool, redactor: Redactor) -> None:
-        self._request_id = request_id
+        self.request_id = request_id
         self._machine = machine
         self._debug = debug
         self._redactor = redactor
@@ -28,6 +29,8 @@ class Reporter:
         """Whether an error that is not JSON is also written as an annotation of GitHub Actions."""
         self.complete: Callable[[str], str] = lambda hint: hint
         """Adds the target to the commands of a hint, once the target is known."""
+        self.keep: Callable[[BaseException], Path] | None = None
+        """Writes the crash report of a bug, and returns its path."""
 
     def report(self, error: BazarError, verdict: int = ExitCode.DONE) -> int:
         """Write the error and return the exit code: an earlier verdict if there is one, else that of the error."""
@@ -41,13 +44,25 @@ class Reporter:
         """Report a bug and return the exit code."""
         if self._debug:
             self._traceback(error)
-        hint = "this is a bug in bazar: report it with the request id" + (
-            "" if self._debug else "; --debug shows where it happened"
-        )
-        kind = type(error).__name__
-        message = f"unexpected {kind}: {error}" if str(error) else f"unexpected {kind}"
-        self._write(BazarError("internal.unexpected", message), hint, ExitCode.BUG)
+        path, problem = self._crash_report(error)
+        hint = f"this is a bug in bazar: report it with the request id{f' and the file {path}' if path else ''}"
+        if path is None and not self._debug:
+            hint += "; --debug shows where it happened"
+        kind, said = type(error).__name__, _text(error)
+        message = f"unexpected {kind}: {said}" if said else f"unexpected {kind}"
+        below = [f"no crash report could be written: {problem}"] if problem else []
+        details = {"crash_report": str(path)} if path else {}
+        self._write(BazarError("internal.unexpected", message, details=details, below=below), hint, ExitCode.BUG)
         return ExitCode.BUG
+
+    def _crash_report(self, error: BaseException) -> tuple[Path | None, str]:
+        """Write the crash report; return its path, or why it could not be written."""
+        if self.keep is None:
+            return None, ""
+        try:
+            return self.keep(error), ""
+        except Exception as failed:  # noqa: BLE001 - nothing that fails here may hide the bug itself
+            return None, f"{type(failed).__name__}: {_text(failed)}"
 
     def _write(self, error: BazarError, hint: str, exit_code: int) -> None:
         if self._machine:
@@ -57,7 +72,7 @@ class Reporter:
                 "hint": hint,
                 "exit_code": exit_code,
                 "details": error.details,
-                "request_id": self._request_id,
+                "request_id": self.request_id,
                 "docs": address(error.code),
             }
             shown = {"error": self._redactor.hide_in(content)}
@@ -68,7 +83,7 @@ class Reporter:
             say(actions.annotation(error.code, [hide(text) for text in (*error.lines, hint) if text]))
         first, *below = error.lines
         lines = [f"error: {first}", *below, *([f"hint: {hint}"] if hint else [])]
-        lines += [f"request id: {self._request_id}"] if error.exit_code is ExitCode.BUG else []
+        lines += [f"request id: {self.request_id}"] if error.exit_code is ExitCode.BUG else []
         say(*map(hide, lines))
 
     def _traceback(self, error: BaseException) -> None:
@@ -76,6 +91,13 @@ class Reporter:
 
         lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
         say(*(f"| {self._redactor.hide(line)}" for line in lines))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a broken `__str__` of a library must not hide which error it was
+        return ""
 
 
 def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
@@ -86,14 +108,19 @@ def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:
 
 def wants_machine_errors(words: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether errors are JSON, before options are parsed: by the last -o, else by BAZAR_OUTPUT."""
-    chosen = environ.get("BAZAR_OUTPUT", "")
+    return (last_value(words, "--output", "-o") or environ.get("BAZAR_OUTPUT", "")) in _MACHINE
+
+
+def last_value(words: Sequence[str], option: str, short: str | None = None) -> str:
+    """Return the last value of an option, before options are parsed; "" without one."""
+    chosen = ""
     for index, word in enumerate(words):
         if word == "--":
             break
-        if word in {"-o", "--output"} and index + 1 < len(words):
+        if word in {option, short} and index + 1 < len(words):
             chosen = words[index + 1]
-        elif word.startswith("--output="):
+        elif word.startswith(f"{option}="):
             chosen = word.partition("=")[2]
-        elif word.startswith("-o") and not word.startswith("--") and len(word) > len("-o"):
+        elif short and word.startswith(short) and not word.startswith("--") and len(word) > len(short):
             chosen = word[2:].removeprefix("=")
-    return chosen in _MACHINE
+    return chosen

@@ -24,7 +24,7 @@ from bazar_cli.terminal.views.base import View
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
-    from bazar_cli.domain.target import Target
+    from bazar_cli.domain.target import Identity, Target
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities, SignInSettings
@@ -51,7 +51,6 @@ class Run(RunOutput[T]):
         self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)
-        self.on_end: Callable[[int, str], None] = lambda _code, _error: None
 
     # -- target, identity, systems ------------------------------------------------------------------------
 
@@ -73,6 +72,16 @@ class Run(RunOutput[T]):
             )
 
         return self._shared.target(self.choice, find)
+
+    @property
+    def known_target(self) -> Target | None:
+        """The target, if the command has asked for it."""
+        return self.__dict__.get("target")
+
+    @property
+    def known_identity(self) -> Identity | None:
+        """The identity of the operator, if the command has asked for it."""
+        return self.identities.known if "identities" in self.__dict__ else None
 
     @cached_property
     def sign_in(self) -> SignInSettings:
@@ -163,15 +172,13 @@ class Run(RunOutput[T]):
         if from_stdin:
             if not self.errors_are_json:
                 self.notice(self._receiver())
-            return self._secret_from_stdin("password")
+            return secret_from_stdin("password")
         if self.prompter.possible:
             # A part of the question, so it is written with --quiet, too.
             receiver = self._receiver()
             self.write_waiting()
             say(receiver)
-        secret = self.prompter.secret(question, option="--password-stdin", twice=twice)
-        self.redactor.remember(secret.reveal())
-        return secret
+        return self.prompter.secret(question, option="--password-stdin", twice=twice)
 
     def read_file(self, file: str, limit: int) -> tuple[str, str]:
         """Read a file, or standard input for `-`, of at most `limit` bytes; return its text and its name in messages.
@@ -208,16 +215,11 @@ class Run(RunOutput[T]):
 
     def read_hash(self) -> Secret:
         """Read a password hash from standard input. Raises: UsageError `input.*`."""
-        return self._secret_from_stdin("password hash")
+        return secret_from_stdin("password hash")
 
     def remember_secrets(self, values: Mapping[str, str]) -> None:
         """Hide the secrets of a target that is not the one of this command line."""
         self.redactor.remember_values(values)
-
-    def _secret_from_stdin(self, what: str) -> Secret:
-        secret = secret_from_stdin(what)
-        self.redactor.remember(secret.reveal())
-        return secret
 
     def _receiver(self) -> str:
         return self.as_message(f"the password goes to Supabase Auth at {self.target.supabase_url}")

@@ -22,6 +22,8 @@ class Shared:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.redactor = Redactor(environ)
+        self.collector_failed = False
+        """Whether a trace could not be sent."""
         self._targets: dict[TargetChoice, Target] = {}
         self._identities: dict[Target, Identities] = {}
         self._backends: dict[Target, Backends] = {}

@@ -64,6 +64,7 @@ _ENVIRONMENT: list[Block] = [
             ("BAZAR_DEBUG", "as --debug"),
             ("BAZAR_ALLOW_PLAINTEXT", "hosts that bazar may reach without TLS"),
             ("BAZAR_ACCESSIBLE", "plain output: no colour, no boxes"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "OpenTelemetry collector that gets a trace of each command"),
         ],
     ),
     Text("A switch is off when it is empty, 0, false, no or off. NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured."),

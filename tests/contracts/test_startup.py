@@ -42,7 +42,7 @@ SLOW = {"typer", "typing", "dataclasses", "inspect", "pathlib", "textwrap"}
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
     *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
-    "bazar_cli.devstack.stack",
+    *("bazar_cli.devstack.stack", "bazar_cli.adapters.traces", "http.client"),
 }
 
 
@@ -130,6 +130,7 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
     bazar("users", "me").ok()  # fills the cache of keys
     modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
     assert not modules & {"httpx", "supabase_auth", "alembic", "sqlalchemy", "keyring", "rich", "yaml", "click"}
+    assert "bazar_cli.adapters.traces" not in modules
     assert "psycopg" in modules
 
 
@@ -161,6 +162,16 @@ def test_looking_at_migrations_imports_neither_alembic_nor_sqlalchemy(tmp_path: 
         assert modules & unwanted == set(), words
         # A command that writes asks Supabase whether the session is still valid.
         assert words[0] == "migrate" or not modules & {"httpx", "supabase_auth"}, words
+
+
+def test_a_trace_costs_imports_only_where_a_collector_is_named(tmp_path: Path) -> None:
+    bazar = Bazar(tmp_path)
+    without = modules_of("config", "path", environ=bazar.environment())
+    named = bazar.having(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1").environment()
+    more = modules_of("config", "path", environ=named) - without
+    assert not without & {"bazar_cli.adapters.traces", "http.client", "socket"}
+    assert {m for m in more if m.startswith("bazar_cli.")} == {"bazar_cli.adapters.traces"}
+    assert not more & {"httpx", "pydantic", "psycopg"}
 
 
 def test_verb_imports_no_pydantic(tmp_path: Path) -> None:

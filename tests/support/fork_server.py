@@ -45,6 +45,7 @@ _LIBRARIES = (
     "getpass",
     "platformdirs.unix",
     "pythonjsonlogger.json",
+    "http.client",
 )
 
 _MAINS = {"bazar": "bazar_cli.main", "alembic": "alembic.config"}

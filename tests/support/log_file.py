@@ -32,9 +32,9 @@ def logging_to_file(path: Path, redactor: Redactor, log_format: LogFormat = LogF
     with pytest.MonkeyPatch.context() as patch:
         for place, name in _TAKEN:
             patch.setattr(place, name, getattr(place, name))
-        settings = logs.LogSettings("r-1", "users.list", to_stderr=False, format=log_format, file=path)
-        end = logs.start(redactor, settings)
+        settings = logs.LogSettings("r-1", "users.list", debug=False, format=log_format, file=path)
+        log = logs.start(redactor, settings)
         yield
-        end(0, "")
+        log.end("users.list ends", {})
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

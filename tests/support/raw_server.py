@@ -25,6 +25,7 @@ class RawServer:
     """How many bytes went out so far."""
     requests: list[bytes] = field(default_factory=list[bytes])
     """The heads of the requests."""
+    bodies: list[bytes] = field(default_factory=list[bytes])
     over: threading.Event = field(default_factory=threading.Event)
 
     def drips(self, answer: bytes) -> Iterable[bytes]:
@@ -86,4 +87,5 @@ def _request(connection: socket.socket, server: RawServer) -> bool:
     length = next((int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
     while len(body) < length:
         body += connection.recv(65536)
+    server.bodies.append(body)
     return True

@@ -38,8 +38,11 @@ from tests.support.tree import VARIABLES
 
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 REVISIONS = sorted(paths(script_location()).values())
-AS_IT_IS = {"BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"}
-"""Paths, whose bytes name a file, and switches."""
+AS_IT_IS = {
+    *("BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+}
+"""Paths, whose bytes name a file, switches, and what OpenTelemetry defines."""
 
 
 class Stream:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from bazar_cli.adapters.postgres.statements import summary
+from bazar_cli.domain.calls import Call, System, timed
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
-    from typing_extensions import LiteralString
+    from typing_extensions import LiteralString, Self
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 """A connection as repositories and services know it; `rows` says how they read rows."""
@@ -79,7 +82,72 @@ def connect(url: Secret, **options: Any) -> Connection:
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
     # The client_encoding set on a database may lack characters that it stores; by SQL_ASCII text comes as bytes.
-    return psycopg.connect(url.reveal(), client_encoding="utf8", **options)
+    given: dict[str, Any] = {"client_encoding": "utf8", "cursor_factory": _TimedCursor, **options}
+    with timed(System.POSTGRES, "connect", _whereabouts(conninfo_to_dict(url.reveal()))):
+        opened = _TimedConnection.connect(url.reveal(), **given)
+    opened.server_cursor_factory = _TimedServerCursor
+    info = opened.info
+    opened.whereabouts = _whereabouts({"host": info.host, "port": info.port, "dbname": info.dbname})
+    return opened
+
+
+def _whereabouts(parts: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return the attributes of OpenTelemetry's database conventions that a connection's calls share."""
+    named = {"server.address": parts.get("host"), "db.namespace": parts.get("dbname") or parts.get("user")}
+    port = str(parts.get("port") or "")
+    known: dict[str, str | int] = {name: str(value) for name, value in named.items() if value}
+    return {"db.system.name": "postgresql", **known, **({"server.port": int(port)} if port.isdecimal() else {})}
+
+
+def _timed(connection: psycopg.Connection[Any], query: object) -> AbstractContextManager[Call]:
+    """Time one call. A trace gets the kind of the statement and its table, never its text or its parameters."""
+    operation, table = summary(query)
+    shared = cast("_TimedConnection", connection).whereabouts
+    of_table = {"db.collection.name": table} if table else {}
+    name = f"{operation} {table}".rstrip()
+    return timed(System.POSTGRES, name, {**shared, "db.operation.name": operation, **of_table})
+
+
+class _TimedConnection(psycopg.Connection[TupleRow]):
+    """A connection whose commits and rollbacks are timed, where the server gets one."""
+
+    whereabouts: Mapping[str, str | int] = MappingProxyType({})
+
+    def commit(self) -> None:
+        with self._ending("COMMIT"):
+            super().commit()
+
+    def rollback(self) -> None:
+        with self._ending("ROLLBACK"):
+            super().rollback()
+
+    def _ending(self, statement: str) -> AbstractContextManager[object]:
+        idle = self.closed or self.info.transaction_status == TransactionStatus.IDLE
+        return nullcontext() if idle else _timed(self, statement)
+
+
+class _TimedCursor(psycopg.Cursor[Any]):
+    """A cursor whose statements are timed, until their rows are here."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        with _timed(self.connection, query):
+            return super().execute(query, params, **options)
+
+    def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+        with _timed(self.connection, query):
+            super().executemany(query, params_seq, **options)
+
+
+class _TimedServerCursor(psycopg.ServerCursor[Any]):
+    """A cursor of the server: to open it is one call, each batch of rows is another."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        with _timed(self.connection, query):
+            return super().execute(query, params, **options)
+
+    def fetchmany(self, size: int = 0) -> list[Any]:
+        with _timed(self.connection, "FETCH"):
+            return super().fetchmany(size)
 
 
 def database_of(database_url: Secret) -> str:

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from bazar_cli.domain.calls import System, timed, trace_headers
+
 CALL_SECONDS = 10.0
 """Below the 20 s of a lease, so that a call ends while the command holds its lease."""
 MOST_BYTES = 16 * 2**20
@@ -34,6 +36,7 @@ _TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
 _KEPT_SECONDS = 5.0
 """How long an idle connection is kept."""
 _NO_JSON = "its answer is not the JSON of Supabase Auth; a proxy or a gateway may have answered"
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -62,6 +65,16 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer. Raises: httpx.RequestError, also for a call that exceeds a limit."""
+        template = _ID.sub("{id}", request.url.path)
+        with timed(System.AUTH, f"{request.method} {template}", _attributes(request, template)) as call:
+            request.headers.update(trace_headers(call))
+            answer = self._exchange(request)
+            call.attributes["http.response.status_code"] = answer.status_code
+            if answer.is_error:
+                call.error = str(answer.status_code)
+        return answer
+
+    def _exchange(self, request: httpx.Request) -> httpx.Response:
         self._call.begin()
         asked = httpcore.Request(
             request.method,
@@ -89,6 +102,19 @@ class _Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+def _attributes(request: httpx.Request, template: str) -> dict[str, str | int]:
+    """Return attributes of OpenTelemetry's HTTP conventions, without account, query and headers."""
+    url = request.url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {
+        "http.request.method": request.method,
+        "url.full": f"{url.scheme}://{url.host}:{port}{url.path}",
+        "url.template": template,
+        "server.address": url.host,
+        "server.port": port,
+    }
 
 
 class _Call:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.adapters.polling import poll
@@ -59,7 +60,8 @@ class WorkerPool:
             gates = [stack.enter_context(self._gate.with_own_connections()) for _ in range(workers)]
             pool = ThreadPoolExecutor(workers, thread_name_prefix="bazar-worker")
             try:
-                working = [pool.submit(self._work, gate, change, left) for gate in gates]
+                # With a copy of the context, the calls of each thread count as calls of this command.
+                working = [pool.submit(copy_context().run, self._work, gate, change, left) for gate in gates]
                 while wait(working, timeout=_PROGRESS_SECONDS).not_done:
                     if not self.stops():
                         self._notify(f"{doing}: {len(items) - len(left)} of {len(items)}")

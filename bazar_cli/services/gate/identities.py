@@ -77,6 +77,11 @@ class Identities:
             self._known = self._find()
         return self._known
 
+    @property
+    def known(self) -> Identity | None:
+        """The identity, if the command has asked for it."""
+        return self._known
+
     def confirm(self, identity: Identity) -> Identity:
         """Ask Supabase Auth whether the session is still valid; return the identity with its present email.
 
