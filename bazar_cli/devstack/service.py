@@ -59,7 +59,7 @@ Serve = Callable[[Mapping[str, str], socket.socket, Callable[[], None]], None]
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a running service stored when it became ready."""
+    """The state that a running service stored when it became ready."""
 
     pid: int
     port: int
@@ -109,7 +109,7 @@ class BackgroundService:
         return int(line) if line.strip().isdigit() else None
 
     def state(self) -> ServiceState | None:
-        """Return what the running process stored; None without one, and before it is ready."""
+        """Return the state that the running process stored; None without one, and before it is ready."""
         pid = self.pid()
         if pid is None:
             return None
