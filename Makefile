@@ -67,7 +67,7 @@ reset-db: $(VENV)/.runtime  ## make the tables of the embedded stack anew, and d
 bench: $(VENV)/.dev  ## measure start-up against its floors; writes benchmarks/results
 	$(BIN)/python -m benchmarks.startup
 
-generate: $(VENV)/.dev  ## write help, completions, reference and man pages anew
+generate: $(VENV)/.dev  ## write help, completions, reference and man pages
 	$(BIN)/python -m tests.contracts.generate
 
 DIST ?= dist

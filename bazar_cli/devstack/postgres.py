@@ -302,7 +302,7 @@ class EmbeddedPostgres:
     def _neutralize_lock_files(self) -> None:
         """Change the lock files of a killed server, so that they do not stop the next one.
 
-        Postgres honours a lock file as long as any process has its number, so the number is replaced. The file stays,
+        Postgres honours a lock file as long as any process has its number, so the number is replaced. The file is kept,
         because its shared memory key protects the data from backends that still run.
         """
         record = self._paths.data / "postmaster.pid"

@@ -223,7 +223,7 @@ class BackgroundService:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    # Not the caller's folder: `-m` would import from it, and it would stay in use.
+                    # Not the caller's folder: `-m` would import from it, and the folder would be in use.
                     cwd="/",
                     env=_child_environ(),
                     start_new_session=True,
@@ -328,7 +328,7 @@ def _lock_for_life(path: Path) -> int | None:
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on loopback at `port`, so that stored URLs stay valid, or at a free port when it is taken."""
+    """Listen on loopback at `port`, so that stored URLs remain valid, or at a free port when it is taken."""
     for wanted in (port, 0):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,7 +19,7 @@ _CREDENTIALS = frozenset(
 
 
 _MOST_DIGITS = 300
-"""Of a whole number in JSON: a number of this length is also a valid float."""
+"""The longest whole number in JSON: a number of this length is also a valid float."""
 
 
 class Verbatim(str):

@@ -194,7 +194,7 @@ def test_everyone_may_write_themselves(roles: Mapping[Org, Role]) -> None:
 def test_nobody_deletes_themselves(superuser: bool) -> None:
     operator = an_operator(superuser=superuser)
 
-    with pytest.raises(Denied, match="nobody can delete themselves") as denied:
+    with pytest.raises(Denied, match="you cannot delete yourself") as denied:
         row_rules.not_oneself(grant_of(operator), a_user(user_id=operator.id), "delete")
 
     assert code_of(denied) == "access.oneself"

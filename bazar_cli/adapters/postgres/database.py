@@ -43,7 +43,7 @@ class Database:
 
     `read` and `transaction` demand the gate's Grant. Errors of the database arrive as domain errors
     (`adapters.postgres.errors`); repositories catch the conflicts that they know.
-    Parameters: `connections` are shared with other commands, in a server; without them a command has one of its own.
+    Parameters: `connections` are shared with other commands, in a server; without them a command opens one.
     """
 
     def __init__(self, target: Target, connections: Connections | None = None) -> None:
@@ -155,7 +155,7 @@ def _ended_while_idle(connection: Connection) -> bool:
     """Return whether the server sent data between two transactions. Nearly always it says that the session ended.
 
     A command waits seconds for Supabase between two transactions. A session that ended meanwhile lost nothing, so
-    another one goes on. A look at the socket costs no round trip.
+    a new one replaces it. A look at the socket costs no round trip.
     """
     watch = select.poll()
     watch.register(connection.fileno(), select.POLLIN)

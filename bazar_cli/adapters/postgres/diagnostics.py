@@ -11,7 +11,7 @@ _OF_ROWS = ("23", "44")
 """Classes whose DETAIL quotes a row, perhaps one that the operator may not see: it is left out."""
 
 _FUNCTION = re.compile(r"""^(?:in )?(?:PL/\w+|SQL) function "?([^\s"(]+)""", re.MULTILINE)
-"""A line of a context that names a function, in whatever language it is written."""
+"""A line of a context that names a function, in any language."""
 _OURS = frozenset({"audit_refuse_change", "audit_hash_event", "audit_queue_event", "seal_audit", "inline_code_block"})
 """The functions of the revisions in schema bazar, and the blocks in them."""
 _POINTED_AT = frozenset({"42703", "42804"})
@@ -29,9 +29,9 @@ class Diagnostics:
     context: str = ""
     """The functions in which it arose, the innermost first."""
     position: str = "unknown"
-    """Where in the statement it is; empty where the server does not say."""
+    """The place in the statement; empty where the server does not say."""
     remedy: str = ""
-    """What helps against this error, where bazar knows it."""
+    """A remedy for this error, where bazar knows one."""
 
     @property
     def text(self) -> str:
@@ -41,7 +41,7 @@ class Diagnostics:
 
     @property
     def was_raised(self) -> bool:
-        """Whether a function raised it on purpose, under whatever SQLSTATE it chose."""
+        """Whether a function raised it on purpose, with any SQLSTATE."""
         return self.context.partition("\n")[0].endswith("RAISE")
 
     @property

@@ -29,7 +29,7 @@ class AuthConfig:
     """The service's own address with its prefix, for links."""
     issuer: str
     site_url: str
-    """Where links lead after verification."""
+    """The address to which links redirect after verification."""
     prefix: str
     anon_key: str = field(repr=False)
     service_key: str = field(repr=False)

@@ -69,7 +69,7 @@ def _pending(comparison: Comparison) -> Check:
         PENDING,
         Health.WARNING,
         Found(len(rows), rows[:SHOWN_ROWS]),
-        f"{{rows}} {verb} in the middle of a change that nobody finished{f'; {leased}' if leased else ''}",
+        f"{{rows}} {verb} in the middle of an unfinished change{f'; {leased}' if leased else ''}",
         "run the command that began it again, or `bazar doctor --fix`",
     )
 

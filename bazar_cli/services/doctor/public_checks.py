@@ -63,7 +63,7 @@ def session(identities: Identities, backends: Backends) -> Check:
         identity = identities.current()
     except NotSignedIn as error:
         if error.code == "auth.not_signed_in":
-            return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
+            return Check("session", Health.SKIPPED, "not signed in", error.hint)
         raise
     unconfirmed = ""
     try:

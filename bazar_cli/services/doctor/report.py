@@ -43,7 +43,7 @@ GRANTED = (*INSPECTED, *COMPARED)
 
 @dataclass(frozen=True)
 class Places:
-    """Where the doctor looks. Each is opened when it is needed, and may be broken."""
+    """The systems that the doctor examines. Each is opened when it is needed, and may be broken."""
 
     target: Callable[[], Target]
     identities: Callable[[], Identities]

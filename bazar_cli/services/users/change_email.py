@@ -75,7 +75,7 @@ def _change(
 
 
 def _address_at_supabase(change: _AddressChange) -> str:
-    """Return the address that Supabase has of a user who has the wanted one here; the wanted one if nobody is there.
+    """Return the address that Supabase has of a user who has the wanted one here; the wanted one without an identity.
 
     Raises: what a change of it would end with, as far as looking can tell.
     """
@@ -204,7 +204,7 @@ class _AddressChange(Operation):
     def undo(self, why: BazarError, /) -> None:
         """Give the row Supabase's address, else the one of before; where only Supabase drifted, the row has it.
 
-        Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
+        Raises: Conflict `users.email_exists` where another user took the address meanwhile: it remains pending.
         """
         from bazar_cli.adapters.postgres.audit import events
         from bazar_cli.adapters.postgres.users import changes
@@ -249,7 +249,7 @@ class _AddressChange(Operation):
 
 
 def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    """Go on with a change of address that nobody finished."""
+    """Continue an unfinished change of address."""
     return _address_change(systems, connection, held.user, claim)
 
 

@@ -143,7 +143,7 @@ def _existing_user(
     existing = held.user
     begun = existing.pending if existing.pending in {Pending.CREATE, Pending.INVITE} else None
     if seen is not None and begun is not None:
-        # This command would go on with it in another way than it was begun.
+        # This command would continue it in another way than it was begun.
         raise user_pending(existing.email, begun, adopted=held.adopted)
     if not request.if_not_exists or seen is None:
         raise changes.email_taken(wanted.email)

@@ -1,4 +1,4 @@
-"""`users delete`: a user leaves both systems. `pending delete`, then the identity goes, then the row."""
+"""`users delete`: commit `pending delete`, then delete the identity, then the row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
-    """Delete a user from both systems, or finish what an earlier run began; return the user as it was.
+    """Delete a user from both systems, or finish what an earlier run began; return the deleted user.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`,
     `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an unfinished adoption;
@@ -55,7 +55,7 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
     if held.leased:
         raise leases.Busy(user.email)
     if held.adopted:
-        # An identity that was not stamped yet may be somebody else's: it is not deleted with the row.
+        # An identity without a stamp may be another user's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
         invariants.keep_last_superuser(connection, user)
@@ -96,7 +96,7 @@ def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim
 
 
 class _Deletion(Operation):
-    """The identity goes, unless it is a stranger's; then the row."""
+    """Delete the identity, unless it is another user's, then the row."""
 
     def as_wanted(self) -> bool:
         return not self.is_theirs

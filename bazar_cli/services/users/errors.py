@@ -40,7 +40,7 @@ def plan_not_found(plan: Plan) -> NotFound:
 
 
 def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conflict:
-    """The user is in the middle of a change that another run began and nobody finished.
+    """The user is in the middle of a change that another run began and did not finish.
 
     Parameters: `adopted` says that the identity was at Supabase first, so that a pending creation is an adoption.
     """

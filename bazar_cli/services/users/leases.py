@@ -40,7 +40,7 @@ class Since:
 
     def allows_a_call(self) -> bool:
         """Say whether a call to Supabase that begins now ends, at the latest by its timeout, before the lease does."""
-        # The monotonic clock may stand still while a machine sleeps, the other one may be set: the later counts.
+        # The monotonic clock may stop while a machine sleeps, the other one may be set: the later counts.
         passed = max(time.monotonic() - self._monotonic, time.time() - self._wall)
         return not self._long_ago and passed < CALL_WITHIN_SECONDS
 
@@ -64,7 +64,7 @@ def locked_user(connection: Connection, grant: Grant, reference: str) -> LockedU
 
 
 def refuse_pending(held: LockedUser, kinds: Collection[Pending] = tuple(Pending)) -> None:
-    """Wait for a command that makes one of these changes; refuse a user with such a change that nobody finished.
+    """Wait for a command that makes one of these changes; refuse a user with such an unfinished change.
 
     Raises: Busy, inside `when_free`; Conflict `users.pending`.
     """

@@ -81,7 +81,7 @@ class Creation(NewUser):
     def as_wanted(self) -> bool:
         """Say whether the identity is there, with the password if it may still get one.
 
-        A hash stays as the first run sent it, because Supabase ignores one in an update.
+        The hash of the first run is kept, because Supabase ignores one in an update.
         """
         identity = self.identity
         return identity is not None and (self.password_set or self.wanted.plain is None or identity.has_signed_in)
@@ -139,7 +139,7 @@ class Creation(NewUser):
             self.systems.admin.delete(self.claim.id)
 
     def note(self) -> str:
-        """Return that nobody has a password of an identity which the doctor made."""
+        """Return a note that an identity which the doctor made has no password."""
         made = self.created or self.identity is None
         return _NO_PASSWORD if made and not self.wanted.invite else ""
 
@@ -236,6 +236,6 @@ class _Invitation(Operation):
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Creation:
-    """Go on with a creation that nobody finished, without a password: nobody could be told of one."""
+    """Continue an unfinished creation, without a password: the user could not learn it."""
     wanted = Wanted(claim.email, held.user.name, held.user.plan, invite=claim.pending is Pending.INVITE)
     return Creation(systems=systems, claim=claim, user=held.user, wanted=wanted)

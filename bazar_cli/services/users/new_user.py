@@ -1,6 +1,6 @@
-"""A user to be: the values that are wanted, how they compare with a user who is there, and the row.
+"""A new user: the wanted values, their comparison with an existing user, and the row.
 
-`create` and `adopt` share it: both insert a row with `pending create`, and take it back where nothing comes of it.
+`create` and `adopt` share it: both insert a row with `pending create`, and remove it if Supabase refuses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The values of a user to be, checked."""
+    """The checked values of a new user."""
 
     email: str
     name: str | None
@@ -41,7 +41,7 @@ class Wanted:
 
     @property
     def pending(self) -> Pending:
-        """What is pending of the row."""
+        """The value of `pending` in the row."""
         return Pending.INVITE if self.invite else Pending.CREATE
 
 
@@ -102,7 +102,7 @@ def insert(
     *,
     adopted_as: UserState | None = None,
 ) -> tuple[Claim, User]:
-    """Insert the row with what is pending, the lease and the audit event; return the claim and the user to be.
+    """Insert the row with `pending`, the lease and the audit event; return the claim and the new user.
 
     Parameters: `adopted_as` is the state of a user whose identity is at Supabase already.
     Raises: Conflict `users.email_exists` when another command was faster.

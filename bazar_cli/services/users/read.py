@@ -1,4 +1,4 @@
-"""Users: reading them, and changing names. Changes of both systems have modules of their own."""
+"""Read users, and change names. Changes of both systems have separate modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `doctor --fix` does for one user: it finishes the change that a command which died left pending."""
+"""`doctor --fix` for one user: finish the change that a killed command left pending."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ BY_FIX: Mapping[Pending, TakeUp] = {
     Pending.RESTORE: suspend.take_up,
     Pending.EMAIL: change_email.take_up,
 }
-"""What the doctor may finish under its own Grant."""
+"""Changes that the doctor may finish under its own Grant."""
 DELETION: Mapping[Pending, TakeUp] = {Pending.DELETE: delete.take_up}
-"""What it may finish for an operator who may delete users."""
+"""Changes that it may finish for an operator who may delete users."""
 
 
 def resume(backends: Backends, grant: Grant, user_id: uuid.UUID) -> str | None:
-    """Finish what is pending of a user, but a deletion, as the command would that began it. It sets no password.
+    """Finish a pending change of a user, except a deletion, like the command that began it. It sets no password.
 
     Returns a note for the operator; None where another command finished it.
     Raises: as that command; NotFound `users.not_found`; Conflict `users.busy`.

@@ -41,7 +41,7 @@ def sessions(
 
     grant.demand(use_cases.LIST)
     with backends.database().read(grant) as connection:
-        user = users.find_whole(connection, grant.reach, _reference(grant, request))
+        user = users.find_with_all_memberships(connection, grant.reach, _reference(grant, request))
         if user is None:
             raise user_not_found(request.user)
         row_rules.may_read_sessions(grant, user)
@@ -70,7 +70,7 @@ def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user, for oneself also that of this command; nothing is written if there are none.
 
-    Access tokens that were issued stay valid until they expire, and live as long as the operator's own. Where no
+    Issued access tokens remain valid until they expire, and live as long as the operator's own. Where no
     session was ended, it is unknown when the last token was issued.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """

@@ -34,9 +34,9 @@ _KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
 
 
 def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser:
-    """Suspend a user, or finish what an earlier run began; a user who is suspended and banned stays unchanged.
+    """Suspend a user, or finish what an earlier run began; a user who is suspended and banned is not changed.
 
-    A suspended user whose ban somebody lifted at Supabase is banned again.
+    A suspended user whose ban was lifted at Supabase is banned again.
     Raises: UsageError `users.reason_invalid`; NotFound; ConsentNeeded; Denied by the row rules; Conflict
     `users.last_superuser`, `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`;
     BackendUnavailable `users.suspend_unfinished` when the outcome at Supabase is unknown.
@@ -69,7 +69,7 @@ def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -
 def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredUser:
     """Make a suspended user active, or one whose deletion was begun and whose identity Supabase still has.
 
-    The ban of an active user, which somebody set at Supabase, is lifted there.
+    The ban of an active user, which was set at Supabase, is lifted there.
     Raises: NotFound; Denied by the row rules; Conflict `users.pending`, `users.busy`, `users.ban_refused`,
     `users.identity_gone` when there is nothing left of a deletion to take back, `users.taken_over`;
     BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
@@ -106,7 +106,7 @@ def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -
 def _begin_suspension(
     systems: Systems, connection: Connection, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
 ) -> _Suspension | User:
-    """Commit that the user is to be suspended, once somebody agreed. An unfinished restore is superseded.
+    """Commit the suspension of the user after consent. An unfinished restore is superseded.
 
     Parameters: `drifted` says that the user is suspended already, and Supabase does not have the ban.
     """
@@ -121,7 +121,7 @@ def _begin_suspension(
     suspended = user.state is UserState.SUSPENDED
     if suspended and user.pending is None and not drifted:
         return users.seen(connection, grant.reach, user.id)
-    # Nobody is asked to agree to a change that is refused in any case.
+    # Refuse before asking for consent.
     leases.refuse_others(held, _KINDS)
     if not suspended:
         invariants.keep_last_superuser(connection, user)
@@ -172,7 +172,7 @@ def _begin_restoring(
 
 
 def _cancel_deletion(restoring: _Restoring) -> None:
-    """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
+    """Turn an unfinished deletion into a restore, where Supabase still has the user's identity."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
 
@@ -207,7 +207,7 @@ def _change(user: User, state: UserState, reason: str | None = None) -> events.C
 
 
 def _ban_change(user: User, *, banned: bool, reason: str | None = None) -> events.Change:
-    """The change of a user whose state stays, and whose ban somebody else set or lifted at Supabase."""
+    """The audit change of a user whose state is kept, and whose ban was set or lifted at Supabase."""
     from bazar_cli.adapters.postgres.audit import events
 
     return events.Change("user", user.id, before={"banned": not banned}, after={"banned": banned}, reason=reason)
@@ -228,7 +228,7 @@ def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
 
 
 class _Ban(Operation):
-    """A ban that is set or lifted. A call that Supabase refuses stays pending."""
+    """Set or lift a ban. A call that Supabase refuses remains pending."""
 
     verb = "ban"
 
@@ -303,7 +303,7 @@ class _Restoring(_Ban):
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    """Go on with a suspension, or its end, that nobody finished."""
+    """Continue an unfinished suspension or its end."""
     operation = _Suspension if claim.pending is Pending.SUSPEND else _Restoring
     return operation(systems=systems, claim=claim, user=held.user)
 
@@ -314,7 +314,7 @@ def state_again(user: User) -> tuple[Pending, TakeUp]:
 
 
 def _is_banned(identity: StoredIdentity) -> bool:
-    """Whether it bears a ban of ours; one for some hours was set by somebody else, and ends."""
+    """Say whether it has a ban of bazar. A ban of some hours was set at Supabase, and ends."""
     return identity.is_banned_for_good(_now())
 
 
@@ -323,7 +323,7 @@ def _is_free(identity: StoredIdentity) -> bool:
 
 
 def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) -> datetime | None:
-    """The latest end of a token that was issued before the ban, whatever became of its session since."""
+    """Return the latest end of a token that was issued before the ban, with or without its session."""
     if lifetime is None:
         return None
     banned = _now()

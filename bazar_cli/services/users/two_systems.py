@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AGAIN = "run the same command again: it goes on where this one stopped"
+AGAIN = "run the same command again: it continues where this one stopped"
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Resetter(Migrator):
         deleted: int | None = None
         with self._migrating(Migrate(lock_timeout=_LOCK_SECONDS), notify) as session:
             if delete is not None:
-                # Nobody can bring identities back: whatever would stop the rest is found before they are deleted.
+                # Deleted identities cannot be restored, so a trial run finds errors before the deletion.
                 notify("Trying the reset before identities are deleted")
                 plan, _ = self._try(session, grant, checks, revisions)
                 deleted = delete(plan.deployment)
@@ -150,7 +150,7 @@ class Resetter(Migrator):
         driver.execute(_LOCAL_PATH)
         tables = self._owned(driver, self._status(driver)).tables
         if tables:
-            # What is counted and kept from here on is what the rest of the transaction finds.
+            # From here on the counted and kept rows cannot change.
             driver.execute(f"LOCK TABLE {', '.join(f'ONLY {t}' for t in tables)} IN ACCESS EXCLUSIVE MODE".encode())
         status = self._status(driver)
         owned = self._owned(driver, status)
@@ -238,7 +238,7 @@ class Resetter(Migrator):
             self._alembic_run(session, self._log(), within=True).up(names())
         except BazarError:
             raise
-        except Exception as error:  # a revision is code of its own, which may raise anything
+        except Exception as error:  # the code of a revision may raise anything
             raise failed_within(error, at) from error
         return applied
 

@@ -25,7 +25,7 @@ _READABLE = """
 """
 _MAY_USE_SCHEMA = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'"
 _SESSION = "SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = %(id)s)"
-# A foreign key deletes the session's rows of refresh_tokens too, whatever the privileges there are.
+# A foreign key deletes the session's rows of refresh_tokens too, independent of the privileges there.
 _MAY_DELETE_SESSIONS = "SELECT has_table_privilege('auth.sessions', 'DELETE')"
 _END_SESSIONS = "DELETE FROM auth.sessions WHERE user_id = %(user_id)s"
 _SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(user_id)s"
@@ -65,7 +65,7 @@ def is_there(connection: Connection) -> bool:
 
 
 def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
-    """Say whether an identity ever signed in, None when there is none; for callers to whom `readable` said yes."""
+    """Say whether an identity ever signed in, None without one. Requires that `readable` returned True."""
     return fetch_value(connection, _SIGNED_IN, {"user_id": user_id})
 
 
@@ -82,7 +82,7 @@ def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
 def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
     """Delete the sessions of an identity, with their refresh tokens; return how many there were.
 
-    Supabase Auth does the same when somebody signs out everywhere (Supabase Auth v2.196). For callers to whom
-    `may_end_sessions` said yes.
+    Supabase Auth does the same when a user signs out everywhere (Supabase Auth v2.196). Requires that
+    `may_end_sessions` returned True.
     """
     return connection.execute(_END_SESSIONS, {"user_id": user_id}).rowcount
