@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import psycopg
 
+from bazar_cli.domain.texts import plain_reason
+
 _OF_ROWS = ("23", "44")
 """Classes whose DETAIL quotes a row, perhaps one that the operator may not see: it is left out."""
 
@@ -61,7 +63,7 @@ def diagnostics_of(error: psycopg.Error) -> Diagnostics:
     """Return the texts of an error; Postgres and libpq never put a password in them."""
     diag = error.diag
     if diag.message_primary is None:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in plain_reason(str(error)).splitlines() if line.strip()]
         return Diagnostics(error.sqlstate, lines[0] if lines else type(error).__name__)
     texts = (diag.message_primary, diag.message_detail, diag.message_hint)
     message, detail, hint = ("; ".join((text or "").splitlines()) for text in texts)

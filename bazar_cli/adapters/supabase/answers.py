@@ -21,7 +21,7 @@ import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused, NotSignedIn, UsageError
 from bazar_cli.domain.limits import TOO_MANY, RateLimit
-from bazar_cli.domain.texts import from_json, whole_number
+from bazar_cli.domain.texts import from_json, plain_reason, whole_number
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def understood(what: str, *library: type[Exception]) -> Generator[None]:
     try:
         yield
     except (httpx.HTTPError, *library) as error:
-        raise OutcomeUnknown(str(error) or type(error).__name__) from error
+        raise OutcomeUnknown(plain_reason(str(error)) or type(error).__name__) from error
     except _MALFORMED as error:
         raise OutcomeUnknown(f"{what} does not have the form of Supabase Auth's") from error
 
@@ -220,7 +220,7 @@ def key_refused(refusal: IdentityRefused) -> KeyRefused:
 
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
     """Return the error for an Auth service that did not answer, or whose answer says nothing about the request."""
-    reason = (error if isinstance(error, str) else str(error)) or type(error).__name__
+    reason = str(error) or type(error).__name__
     hint = (
         "start it with `bazar local start`"
         if target.source.name == "local"

@@ -36,7 +36,7 @@ def parse(text: str, named: str) -> SeedData:
     except ValueError as error:
         raise UsageError(
             "seed.file_unreadable",
-            f"{named} is not JSON: {error}",
+            f"{named} is not valid JSON: {error}",
             hint='write {"organizations": [{"slug", "name"}], "users": [{"email", ...}]}',
         ) from error
     reader = _Reader()
