@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach, UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.entities import User
+    from bazar_cli.domain.entities import Organization, User
     from bazar_cli.domain.users.identities import IdentityRefused
+
+T = TypeVar("T")
 
 
 def user_not_found(reference: str) -> OutOfReach:
@@ -32,6 +34,20 @@ def organization_not_found(reference: str) -> OutOfReach:
         hint="name an organization by id or slug; `bazar orgs list` shows the organizations that you can see",
         details={"organization": reference},
     )
+
+
+def found_user(found: T | None, reference: str) -> T:
+    """Return the user that was looked up. Raises: NotFound `users.not_found` for None."""
+    if found is None:
+        raise user_not_found(reference)
+    return found
+
+
+def found_organization(found: Organization | None, reference: str) -> Organization:
+    """Return the organization that was looked up. Raises: NotFound `orgs.not_found` for None."""
+    if found is None:
+        raise organization_not_found(reference)
+    return found
 
 
 def plan_not_found(plan: Plan) -> NotFound:

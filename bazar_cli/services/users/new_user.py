@@ -19,7 +19,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import CreateUser
 from bazar_cli.services.users import two_systems
-from bazar_cli.services.users.errors import organization_not_found
+from bazar_cli.services.users.errors import found_organization
 from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def organization_of(connection: Connection, grant: Grant, reference: str | None)
 
     if reference is None:
         return None
-    found = organizations.lock(connection, grant.reach, reference)
-    if found is None:
-        raise organization_not_found(reference)
-    return found
+    return found_organization(organizations.lock(connection, grant.reach, reference), reference)
 
 
 def differences(

@@ -19,7 +19,7 @@ from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import user_not_found
+from bazar_cli.services.users.errors import found_user
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -41,9 +41,8 @@ def sessions(
 
     grant.demand(use_cases.LIST)
     with backends.database().read(grant) as connection:
-        user = users.find_with_all_memberships(connection, grant.reach, _reference(grant, request))
-        if user is None:
-            raise user_not_found(request.user)
+        found = users.find_with_all_memberships(connection, grant.reach, _reference(grant, request))
+        user = found_user(found, request.user)
         row_rules.may_read_sessions(grant, user)
         if identities.readable(connection, grant.session_id):
             own = uuid.UUID(grant.session_id)
