@@ -88,7 +88,7 @@ class Resetter(Migrator):
                 with session.connection.begin():
                     return self._once(session, grant, checks, revisions, notify, deleted)
 
-            plan, applied = session.run_whole("the reset", once)
+            plan, applied = session.run_in_one_transaction("the reset", once)
             if not plan.in_place:
                 applied += self._apply(session, later, self._alembic_run(session, self._log()), notify, applied)
             after = self._status_under_lock(session)
@@ -131,7 +131,7 @@ class Resetter(Migrator):
                 transaction.rollback()
             return done
 
-        return session.run_whole("the reset", once)
+        return session.run_in_one_transaction("the reset", once)
 
     def _once(
         self,
