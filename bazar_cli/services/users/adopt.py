@@ -19,10 +19,10 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, No
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import ADOPTED, BAN, CREATED, Failure, IdentityRefused, StoredIdentity
 from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, checked_name, normalized_email
-from bazar_cli.services.users import leases, new_user, suspend, two_systems
+from bazar_cli.services.users import intent, leases, new_user, suspend, two_systems
 from bazar_cli.services.users.errors import refused_by_supabase, same_address, user_pending
 from bazar_cli.services.users.new_user import NewUser, Wanted
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -46,7 +46,7 @@ def adopt(backends: Backends, grant: Grant, request: AdoptUser) -> AdoptedUser:
     systems = Systems.opened(backends, grant)
     identity = systems.admin.find_by_email(wanted.email)
 
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin(systems, connection, request, wanted, identity, lease)
     ) as adoption:
         if isinstance(adoption, User):
@@ -88,7 +88,7 @@ def _begin(
             return _existing_user(held, identity, different)
         if different:
             raise new_user.differs(wanted.email, different, "an unfinished user with the email {email}")
-        claim = two_systems.take(connection, held, Pending.CREATE, lease)
+        claim = intent.take(connection, held, Pending.CREATE, lease)
         return _Adoption(systems=systems, claim=claim, user=replace(held.user, pending=None))
     if identity is None:
         raise _not_found(wanted.email)

@@ -16,8 +16,8 @@ from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user
-from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -35,7 +35,7 @@ def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
     grant.demand(use_cases.DELETE)
     systems = Systems.opened(backends, grant)
 
-    with two_systems.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
+    with intent.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
         if grant.dry_run:
             return deletion.user
         return replace(two_systems.complete(deletion), pending=None)
@@ -61,7 +61,7 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
         invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
-    claim = two_systems.take(connection, held, Pending.DELETE, lease)
+    claim = intent.take(connection, held, Pending.DELETE, lease)
     seen = replace(users.seen(connection, grant.reach, user.id), pending=user.pending)
     return _deletion(systems, connection, seen, claim)
 
@@ -91,7 +91,7 @@ def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: C
 
 
 def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim) -> _Deletion:
-    addresses = two_systems.addresses_of(connection, claim.id, claim.email)
+    addresses = intent.addresses_of(connection, claim.id, claim.email)
     return _Deletion(systems=systems, claim=claim, user=user, addresses=addresses)
 
 

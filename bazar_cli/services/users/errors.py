@@ -1,4 +1,4 @@
-"""Errors that several use cases raise: a user, organization or plan that is not there, or cannot be changed now."""
+"""Errors of several use cases: a user, organization or plan that does not exist, or cannot be changed now."""
 
 from __future__ import annotations
 
@@ -101,4 +101,14 @@ def user_changed_since(user: User, since: datetime) -> Conflict:
         f"{user.email} was changed at {user.updated_at.isoformat()}, after {since.isoformat()}",
         hint="look at the user again with `bazar users get`, then decide",
         details={"updated_at": user.updated_at.isoformat()},
+    )
+
+
+def taken_over(email: str, what: str) -> Conflict:
+    """Return the error of a command that lost its lease; `what` is the verb of the other command."""
+    return Conflict(
+        "users.taken_over",
+        f"this command was held up, and meanwhile another one {what} ({email})",
+        hint=f"look at the user with `{command_line('users get', email)}`, then decide",
+        details={"email": email},
     )

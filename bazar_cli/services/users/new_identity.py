@@ -21,11 +21,10 @@ from bazar_cli.domain.users.identities import (
     OutcomeUnknown,
     StoredIdentity,
 )
-from bazar_cli.services.users import two_systems
-from bazar_cli.services.users.errors import refused_by_supabase, same_address
+from bazar_cli.services.users.errors import refused_by_supabase, same_address, taken_over
 from bazar_cli.services.users.new_user import NewUser, Wanted
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 from bazar_cli.services.users.passwords import hash_of_no_password
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -117,10 +116,10 @@ class Creation(NewUser):
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
         """Return the error for an identity that may be there or not."""
-        unsaid = "has"
+        outcome = "has"
         if self.asked:
-            unsaid = "created" if self.identity is None else "set the password of"
-        message = f"Supabase Auth did not say whether it {unsaid} {self.claim.email}"
+            outcome = "created" if self.identity is None else "set the password of"
+        message = f"Supabase Auth did not say whether it {outcome} {self.claim.email}"
         return self.outcome_unknown("users.create_unfinished", message, unknown)
 
     def undo(self, why: BazarError, /) -> None:
@@ -131,7 +130,7 @@ class Creation(NewUser):
         """Show no password that another command may have replaced."""
         super().lost(row)
         if self.wanted.plain is not None or self.wanted.bcrypt_hash is not None:
-            raise two_systems.taken_over(self.claim.email, "finished the user, perhaps with another password")
+            raise taken_over(self.claim.email, "finished the user, perhaps with another password")
 
     def withdraw(self) -> None:
         """Delete the identity that this command made."""

@@ -18,9 +18,8 @@ from bazar_cli.domain.errors import BazarError, Conflict
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import CreateUser
-from bazar_cli.services.users import two_systems
-from bazar_cli.services.users.errors import found_organization
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users.errors import found_organization, taken_over
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -169,6 +168,6 @@ class NewUser(Operation):
                 self.withdraw()
             except (IdentityRefused, OutcomeUnknown) as error:
                 raise self.unfinished(error) from error
-            raise two_systems.taken_over(self.claim.email, "deleted the user")
+            raise taken_over(self.claim.email, "deleted the user")
         if row.pending is not None:
-            raise two_systems.taken_over(self.claim.email, "is in the middle of a change of the user")
+            raise taken_over(self.claim.email, "is in the middle of a change of the user")

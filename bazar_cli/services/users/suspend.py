@@ -21,8 +21,9 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
 from bazar_cli.services import invariants
-from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
+from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.errors import taken_over
+from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import events
@@ -54,7 +55,7 @@ def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> Suspended
 
 
 def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser:
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin_suspension(systems, connection, request, lease, drifted=drifted)
     ) as suspension:
         if isinstance(suspension, User):
@@ -86,7 +87,7 @@ def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredU
 
 
 def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -> RestoredUser:
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin_restoring(systems, connection, request, lease, drifted=drifted)
     ) as restoring:
         if isinstance(restoring, User):
@@ -133,7 +134,7 @@ def _begin_suspension(
         events.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
-    claim = two_systems.take(connection, held, Pending.SUSPEND, lease)
+    claim = intent.take(connection, held, Pending.SUSPEND, lease)
     seen = users.seen(connection, grant.reach, user.id)
     return _Suspension(systems=systems, claim=claim, user=replace(seen, pending=None))
 
@@ -157,16 +158,16 @@ def _begin_restoring(
         return users.seen(connection, grant.reach, user.id)
     leases.refuse_others(held, _KINDS | {Pending.DELETE})
     if user.pending is Pending.DELETE:
-        claim = two_systems.take(connection, held, Pending.DELETE, lease)
+        claim = intent.take(connection, held, Pending.DELETE, lease)
         seen = users.seen(connection, grant.reach, user.id)
-        addresses = two_systems.addresses_of(connection, user.id, user.email)
+        addresses = intent.addresses_of(connection, user.id, user.email)
         return _Restoring(systems=systems, claim=claim, user=seen, addresses=addresses)
     if not active:
         changes.write_state(connection, user.id, UserState.ACTIVE)
         events.record(connection, grant, _change(user, UserState.ACTIVE))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=False))
-    claim = two_systems.take(connection, held, Pending.RESTORE, lease)
+    claim = intent.take(connection, held, Pending.RESTORE, lease)
     seen = users.seen(connection, grant.reach, user.id)
     return _Restoring(systems=systems, claim=claim, user=replace(seen, pending=None))
 
@@ -189,7 +190,7 @@ def _cancel_deletion(restoring: _Restoring) -> None:
     if not systems.grant.dry_run:
         with systems.backends.database().transaction(systems.grant) as connection:
             if not changes.renew(connection, claim.id, Pending.DELETE, claim.lease):
-                raise two_systems.taken_over(claim.email, "went on with the deletion")
+                raise taken_over(claim.email, "went on with the deletion")
             changes.write_state(connection, claim.id, UserState.ACTIVE)
             changes.take(connection, claim.id, Pending.RESTORE, claim.lease)
             events.record(connection, systems.grant, _change(user, UserState.ACTIVE))
