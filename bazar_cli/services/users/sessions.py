@@ -23,7 +23,6 @@ from bazar_cli.services.users.errors import found_user
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.identities import SessionRow
     from bazar_cli.domain.entities import User
     from bazar_cli.services.gate.backends import Backends
 
@@ -45,25 +44,11 @@ def sessions(
         user = found_user(found, request.user)
         row_rules.may_read_sessions(grant, user)
         if identities.readable(connection, grant.session_id):
-            own = uuid.UUID(grant.session_id)
-            return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
+            return identities.sessions_of(connection, user.id, uuid.UUID(grant.session_id))
         has_table = identities.is_there(connection)
     if has_table:
         confirm()
     raise _unreadable(grant, user, "read")
-
-
-def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
-    return UserSession(
-        id=row.id,
-        created_at=row.created_at,
-        refreshed_at=row.refreshed_at,
-        user_agent=row.user_agent,
-        ip=row.ip,
-        aal=row.aal,
-        not_after=row.not_after,
-        current=row.id == own,
-    )
 
 
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:

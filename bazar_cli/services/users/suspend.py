@@ -7,6 +7,7 @@ is settled, and the sessions are ended where the Auth database is proven readabl
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -47,11 +48,8 @@ def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> Suspended
     systems = Systems.opened(backends, grant)
 
     found = _suspend(systems, checked)
-    if not found.changed:
-        identity = systems.admin.get(found.user.id)
-        if identity is not None and not identity.is_deleted and not _is_banned(identity):
-            return _suspend(systems, checked, drifted=True)
-    return found
+    drifted = not found.changed and _has_drifted(systems, found.user, _is_banned)
+    return _suspend(systems, checked, drifted=True) if drifted else found
 
 
 def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser:
@@ -79,11 +77,14 @@ def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredU
     systems = Systems.opened(backends, grant)
 
     found = _restore(systems, request)
-    if not found.changed:
-        identity = systems.admin.get(found.user.id)
-        if identity is not None and not identity.is_deleted and not _is_free(identity):
-            return _restore(systems, request, drifted=True)
-    return found
+    drifted = not found.changed and _has_drifted(systems, found.user, _is_free)
+    return _restore(systems, request, drifted=True) if drifted else found
+
+
+def _has_drifted(systems: Systems, user: User, as_wanted: Callable[[StoredIdentity], bool]) -> bool:
+    """Say whether only Supabase does not have the state of a user."""
+    identity = systems.admin.get(user.id)
+    return identity is not None and not identity.is_deleted and not as_wanted(identity)
 
 
 def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -> RestoredUser:

@@ -7,11 +7,10 @@ it works the same by the Auth API, only slower.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
+from bazar_cli.domain.users.sessions import UserSession
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
@@ -32,22 +31,9 @@ _SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(us
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, read without its mask.
 _SESSIONS_OF = """
     SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
-           CAST(aal AS text) AS aal, not_after
+           CAST(aal AS text) AS aal, not_after, id = %(own)s AS current
     FROM auth.sessions WHERE user_id = %(user_id)s ORDER BY created_at DESC, id
 """
-
-
-@dataclass(frozen=True)
-class SessionRow:
-    """A row of `auth.sessions`."""
-
-    id: uuid.UUID
-    created_at: datetime | None
-    refreshed_at: datetime | None
-    user_agent: str | None
-    ip: str | None
-    aal: str | None
-    not_after: datetime | None
 
 
 def readable(connection: Connection, session_id: str | None) -> bool:
@@ -69,9 +55,12 @@ def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
     return fetch_value(connection, _SIGNED_IN, {"user_id": user_id})
 
 
-def sessions_of(connection: Connection, user_id: uuid.UUID) -> tuple[SessionRow, ...]:
-    """Return the sessions of an identity, the newest first; for callers to whom `readable` said yes."""
-    return tuple(fetch_all(connection, SessionRow, _SESSIONS_OF, {"user_id": user_id}))
+def sessions_of(connection: Connection, user_id: uuid.UUID, own: uuid.UUID) -> tuple[UserSession, ...]:
+    """Return the sessions of an identity, the newest first. Requires that `readable` returned True.
+
+    Parameters: `own` is the operator's session.
+    """
+    return tuple(fetch_all(connection, UserSession, _SESSIONS_OF, {"user_id": user_id, "own": own}))
 
 
 def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
