@@ -104,7 +104,7 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
 
 
 def stream(connection: Connection, reach: Reach) -> Iterator[tuple[Organization, ...]]:
-    """Yield all organizations within reach, the oldest first, through a cursor of the server."""
+    """Yield all organizations that the operator can see, the oldest first, through a cursor of the server."""
     where, values = _within_reach(reach)
     query = f"{_COLUMNS} WHERE {where} ORDER BY o.created_at, o.id"
     yield from map(tuple, fetch_batches(connection, Organization, query, values, batch=_BATCH))

@@ -202,7 +202,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
 
 def stream(connection: Connection, reach: Reach) -> Iterator[tuple[User, ...]]:
-    """Yield all users within reach, the oldest first, through a cursor of the server."""
+    """Yield all users that the operator can see, the oldest first, through a cursor of the server."""
     statement, values = _reached_by(connection, reach)
     query = f"{statement} ORDER BY u.created_at, u.id"
     yield from map(tuple, fetch_batches(connection, _user, query, values, batch=_BATCH))
@@ -238,7 +238,7 @@ def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def _reached_by(connection: Connection, reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
-    """The select of users within reach for a list, by the way that is faster for that many members."""
+    """Select users that the operator can see for a list, in the faster way for this number of members."""
     statement, values = _reached(reach)
     if not reach.everything and _are_few(connection, values):
         statement = f"{_SHARED} WHERE {_AMONG_FEW}"
