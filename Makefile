@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A token of another service that the shell may hold is none of the embedded stack.
+# A token of another service, which the shell may have, does not work on the embedded stack.
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -60,14 +60,14 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 # A start refuses tables of another branch, which is one of the things that the reset mends.
-reset-db: $(VENV)/.runtime  ## make the tables of the embedded stack anew, and delete its identities but yours
+reset-db: $(VENV)/.runtime  ## recreate the tables of the embedded stack, and delete its identities except yours
 	-$(BAZAR) local start
 	$(BAZAR) db reset --identities --confirm bazar --profile local
 
 bench: $(VENV)/.dev  ## measure start-up against its floors; writes benchmarks/results
 	$(BIN)/python -m benchmarks.startup
 
-generate: $(VENV)/.dev  ## write help, completions, reference and man pages anew
+generate: $(VENV)/.dev  ## write help, completions, reference and man pages
 	$(BIN)/python -m tests.contracts.generate
 
 DIST ?= dist

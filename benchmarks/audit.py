@@ -1,7 +1,7 @@
 """Measure `audit verify`, `list` and `export` on many events: `python -m benchmarks.audit [EVENTS ...]`.
 
 Each size gets a scratch database. Events are written by the triggers of the tables, a thousand a transaction, as
-writers would seal them. What is timed are the services, without the start of a process.
+writers would seal them. The timed calls are services, without the start of a process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is measured, against which floor, and how near to it each case has to be."""
+"""The measured cases, the floor of each, and how near to it the case must be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OPTION = ("__complete", "users", "list", "--p")
 _VERSION_AIM = 1.5
 _LISTING_AIM = 3.0
 _TEXT_AIM = 2.0
-"""Of what is read from `commands.tsv`."""
+"""Cases that read `commands.tsv`."""
 _GET_AIM = 0.45
 _GET_WITH_PYDANTIC_AIM = 0.65
 

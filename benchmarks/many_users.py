@@ -14,15 +14,15 @@ from bazar_cli.domain.users.users import UserSort
 SMALL = 20
 """Members of a common organization."""
 _IN_ORGANIZATIONS = 5
-"""One user in so many belongs to an organization."""
+"""One user in this many belongs to an organization."""
 _LARGE = 10
-"""One user in so many belongs to the large organization."""
+"""One user in this many belongs to the large organization."""
 _PREMIUM, _PLUS = 50, 8
 _SUSPENDED = 1000
 DELETIONS = 50_000
-"""So many users are gone: one half was in one organization of twenty, the others were in any."""
+"""This many users are deleted: one half was in one organization of twenty, the others were in any."""
 _SAME_MOMENT = 20
-"""So many users in a row were created at the same microsecond, as a bulk import does."""
+"""This many users in a row were created at the same microsecond, as a bulk import does."""
 
 _USERS = """
     INSERT INTO bazar.users (id, email, name, plan, state, created_at, updated_at)

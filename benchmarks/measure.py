@@ -33,7 +33,7 @@ class Case:
     floor: str | None = None
     """The case that this one is compared with; None for the lowest one."""
     aim: float | None = None
-    """How many times its floor a case may take; None for what is only shown."""
+    """How many times its floor a case may take; None for a case without an aim."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def measure(
 ) -> dict[str, Times]:
     """Run every case once a round, so that a busy moment of the machine hits all of them alike.
 
-    Each round has an order of its own, the same in every run: what a process leaves behind (cold caches, a
+    Each round has another order, the same in every run: what a process leaves behind (cold caches, a
     server that still tidies up) would else always burden the same next case.
 
     Parameters: `folder` is the working folder of the processes; `warm_ups` rounds come first and count for
-    nothing; `on_round` is told the number of each round that counts, from 1.
+    nothing; `on_round` gets the number of each round that counts, from 1.
     Raises: subprocess.CalledProcessError when a command fails.
     """
     order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret

@@ -94,7 +94,7 @@ class _Databases:
         self._stack = stack
 
     def lend(self, name: str) -> str:
-        """Make a database that goes at the end."""
+        """Make a database that is dropped at the end."""
         self._stack.callback(self.drop, name)
         return self.make(name)
 
@@ -108,7 +108,7 @@ class _Databases:
 
 
 def _projects(folder: Path, more: int) -> Projects:
-    """Write bazar's revisions and so many generated ones for each program."""
+    """Write bazar's revisions and this many generated ones for each program."""
     folder.mkdir()
     release = Release(folder / "release")
     known = release.revisions
@@ -145,7 +145,7 @@ def _sql_of(release: Release) -> dict[str, str]:
     config.attributes["log"] = script
     command.upgrade(config, f"base:{release.revisions[-1]}", sql=True)
     known_files.cache_clear()
-    # dbmate opens the transaction itself, and Alembic's table is none of its own.
+    # dbmate opens the transaction itself, and Alembic's table is not dbmate's.
     return {
         revision: "\n".join(
             line

@@ -22,7 +22,7 @@ _bazar() {
         fi
     done
 
-    # The program as it was typed, when it is one: ./bazar completes itself.
+    # Use the typed program if it exists: ./bazar completes itself.
     local program=${words[0]}
     if [[ $program == "~/"* ]]; then program=$HOME/${program:2}; fi
     if ! type -P "$program" >/dev/null; then program=bazar; fi

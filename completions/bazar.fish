@@ -3,7 +3,7 @@
 function __bazar_complete
     set -l words (commandline -opc)
     set -l token (commandline -ct)
-    # The program as it was typed, when it is one: ./bazar completes itself.
+    # Use the typed program if it exists: ./bazar completes itself.
     set -l program (string replace -r '^~/' "$HOME/" -- $words[1])
     command -q -- $program; or set program bazar
     set -e words[1]
@@ -12,7 +12,7 @@ function __bazar_complete
     set -l word (string replace -r '^(--[^=]*=)?["\']' '$1' -- "$token")
     set -l answer (command $program __complete $words "$word" 2>/dev/null)
     if test "$answer" = :file
-        # The files that could follow a command without completions of its own.
+        # Files, after a command without completions.
         set -l prefix (string match -r '^--[^=]*=' -- "$token")
         for path in (complete -C "'' "(string replace -r '^--[^=]*=' '' -- "$token"))
             echo "$prefix$path"

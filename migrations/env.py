@@ -1,4 +1,4 @@
-"""Alembic's entry: all that it does stands in `bazar_cli.adapters.migrations.alembic_env`."""
+"""Alembic's entry point. The code is in `bazar_cli.adapters.migrations.alembic_env`."""
 
 from alembic import context
 

@@ -273,7 +273,7 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
             with errors():
                 os.fsync(stream.fileno())
         except BaseException:  # also Ctrl-C
-            with suppress(BazarError, OSError):  # the rest of a text that nobody will read
+            with suppress(BazarError, OSError):  # the rest of a text without a reader
                 stream.close()
             raise
         stream.close()

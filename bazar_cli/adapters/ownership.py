@@ -20,9 +20,9 @@ from bazar_cli.domain.command_lines import quoted
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LIMIT = 1024 * 1024
 _ONLY_NAMED = os.O_CLOEXEC | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
-"""For a folder that this user may enter but not list."""
+"""Flags to open a folder that this user may enter but not list."""
 _UNWAITED = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""For a file that may be a pipe without a writer."""
+"""Flags to open a file that may be a pipe without a writer."""
 _ACL = "system.posix_acl_access"
 
 
@@ -50,7 +50,7 @@ class TooLong(OSError):
     def __init__(self, path: Path, beginning: bytes) -> None:
         super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         self.beginning = beginning
-        """Its first MiB."""
+        """The first MiB of the file."""
 
 
 class NotRegular(OSError):
@@ -93,24 +93,25 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
 def doubt_of(found: os.stat_result, path: Path, *, secret: bool = False) -> Doubt | None:
     """Return why a file or folder does not count, by its owner and its mode; None where it counts.
 
-    Parameters: `secret` is for a file that nobody else may read.
+    Parameters: `secret` is for a file that no other user may read.
     """
     folder = stat.S_ISDIR(found.st_mode)
     what = f"the folder {path}" if folder else "it"
-    anew = "move the file into a folder that only you can write" if folder else "put a file of your own there"
+    replacement = "move the file into a folder that only you can write" if folder else "replace it by your own file"
     if not is_owner_trusted(found.st_uid):
         # Not chown, which only root may use.
         owner = name_of(found.st_uid)
-        return Doubt(f"{what} belongs to another user, {owner}", anew, "files.folder_not_ours" if folder else None)
+        code = "files.folder_not_ours" if folder else None
+        return Doubt(f"{what} belongs to another user, {owner}", replacement, code)
     writable, readable = is_open(found, path), secret and bool(found.st_mode & _OTHERS)
     if not writable and not readable:
         return None
-    mode, remedy = f"(mode {stat.S_IMODE(found.st_mode):04o})", closing(found, path) or anew
+    mode, remedy = f"(mode {stat.S_IMODE(found.st_mode):04o})", closing(found, path) or replacement
     if folder and writable:
         return Doubt(f"other users can write to {what} {mode}", remedy, "files.folder_open")
     if readable:
         return Doubt(
-            f"other users can read it {mode}", f"{remedy}, and replace the secret if somebody may have read it"
+            f"other users can read it {mode}", f"{remedy}, and replace the secret if another user may have read it"
         )
     return Doubt(f"other users can change it {mode}", remedy)
 

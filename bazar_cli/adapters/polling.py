@@ -1,4 +1,4 @@
-"""Waiting for something that can only be asked again and again."""
+"""Wait for a condition that can only be polled."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def poll(
 ) -> T | None:
     """Call `ask` until it returns something other than None or False, and return that.
 
-    The first call comes at once, and the last one when `seconds` are over; its result is returned, whatever it is.
+    The first call comes at once, the last one when `seconds` are over. The result of the last call is always returned.
     Parameters: `pause` is the time between two calls in seconds, or a range from which each is drawn, so that many
-    commands that wait for the same thing do not ask at the same moment; `again` says after which errors to go on;
+    commands that wait for the same thing do not ask at the same moment; `again` says which errors to ignore;
     `on_wait` is called once, before the first pause.
     Raises: what `ask` raises, at once or from the last call.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM_ROOT = Path("/var/lib/bazar")
-"""For root: Postgres refuses to run as root, and its other user cannot enter root's home."""
+"""The folder for root: Postgres refuses to run as root, and its other user cannot enter root's home."""
 
 SHORT_ROOT = Path("/tmp")  # noqa: S108 - the folder below it is private and its owner is checked
 """Not TMPDIR, which may change: the socket's folder is part of the database URL in profiles."""

@@ -111,12 +111,12 @@ class EmbeddedPostgres:
     # -- start and stop -----------------------------------------------------------------------------------
 
     def start(self, *, stack_id: str = "") -> bool:
-        """Start the server, and make its data first if there are none; return False when it ran already.
+        """Start the server, with new data where it has none; return False if it was running already.
 
         Parameters: `stack_id` is stored beside new data.
         Raises: BackendUnavailable `local.postgres_failed` with the last log lines; as `prepare` and `private_folder`.
         """
-        if self._ends_up_running():
+        if self._is_running_after_wait():
             self._create_database()
             return False
         self._make_folders()
@@ -213,7 +213,7 @@ class EmbeddedPostgres:
         return self._cluster_name in processes.command_line(pid)
 
     def _start_is_running(self) -> bool:
-        """Whether `pg_ctl`, or its shell, still runs from a start that was killed."""
+        """Say whether the `pg_ctl`, or its shell, of a killed start still runs."""
         return (
             processes.find(lambda words: any(self._cluster_name in word for word in words), self._paths.postgres) != []
         )
@@ -228,22 +228,22 @@ class EmbeddedPostgres:
         for pid in processes.find(is_backend, self._paths.data):
             processes.end(pid, lambda pid=pid: is_backend(processes.command_line(pid)), _STOP_NOW)
 
-    def _ends_up_running(self) -> bool:
+    def _is_running_after_wait(self) -> bool:
         """Wait for a server that is starting and return whether it runs; stop one that is stopping or silent."""
-        poll(self._is_not_coming, seconds=START_SECONDS, pause=_PAUSE_SECONDS)
-        if poll(self._up_or_lost, seconds=_SILENT_SECONDS, pause=_PAUSE_SECONDS) == "up":
+        poll(self._has_started_or_failed, seconds=START_SECONDS, pause=_PAUSE_SECONDS)
+        if poll(self._outcome_of_start, seconds=_SILENT_SECONDS, pause=_PAUSE_SECONDS) == "up":
             return True
         self.stop()
         return False
 
-    def _is_not_coming(self) -> bool:
-        """Whether the server accepts connections, or is not starting."""
+    def _has_started_or_failed(self) -> bool:
+        """Say whether the server accepts connections, or is not starting."""
         answer = self._probe()
-        coming = answer == _REJECTING and self._recorded_status() != "stopping"
-        return answer == _READY or not (coming or self._start_is_running())
+        starting = answer == _REJECTING and self._recorded_status() != "stopping"
+        return answer == _READY or not (starting or self._start_is_running())
 
-    def _up_or_lost(self) -> str | None:
-        """Return "up" for a server that accepts connections, "lost" for one that will not; None while it may still."""
+    def _outcome_of_start(self) -> str | None:
+        """Return "up" for a server that accepts connections, "lost" for one that never will, None while unknown."""
         status, answer, lives = self._recorded_status(), self._probe(), self.pid() is not None
         if answer == _READY and lives:
             return "up"
@@ -302,7 +302,7 @@ class EmbeddedPostgres:
     def _neutralize_lock_files(self) -> None:
         """Change the lock files of a killed server, so that they do not stop the next one.
 
-        Postgres honours a lock file as long as any process has its number, so the number is replaced. The file stays,
+        Postgres honours a lock file as long as any process has its number, so the number is replaced. The file is kept,
         because its shared memory key protects the data from backends that still run.
         """
         record = self._paths.data / "postmaster.pid"

@@ -28,7 +28,7 @@ def _extra_needed() -> Generator[None]:
 
 
 def command_line(pid: int) -> list[str]:
-    """Return the arguments of a process; none for a zombie, and for a process that ended or cannot be seen."""
+    """Return the arguments of a process: an empty list for a zombie, an ended or an invisible process."""
     with _extra_needed():
         import psutil
 

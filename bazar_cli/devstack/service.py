@@ -59,7 +59,7 @@ Serve = Callable[[Mapping[str, str], socket.socket, Callable[[], None]], None]
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a running service stored when it became ready."""
+    """The state that a running service stored when it became ready."""
 
     pid: int
     port: int
@@ -109,7 +109,7 @@ class BackgroundService:
         return int(line) if line.strip().isdigit() else None
 
     def state(self) -> ServiceState | None:
-        """Return what the running process stored; None without one, and before it is ready."""
+        """Return the state that the running process stored; None without one, and before it is ready."""
         pid = self.pid()
         if pid is None:
             return None
@@ -223,7 +223,7 @@ class BackgroundService:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    # Not the caller's folder: `-m` would import from it, and it would stay in use.
+                    # Not the caller's folder: `-m` would import from it, and the folder would be in use.
                     cwd="/",
                     env=_child_environ(),
                     start_new_session=True,
@@ -328,7 +328,7 @@ def _lock_for_life(path: Path) -> int | None:
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on loopback at `port`, so that stored URLs stay valid, or at a free port when it is taken."""
+    """Listen on loopback at `port`, so that stored URLs remain valid, or at a free port when it is taken."""
     for wanted in (port, 0):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

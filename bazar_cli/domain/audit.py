@@ -37,7 +37,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """Who did what to whom, with the values before and after as JSON."""
+    """One event: operator, use case and target, with the values before and after as JSON."""
 
     id: UUID
     occurred_at: datetime
@@ -90,7 +90,7 @@ class VerifyLog:
 
 
 class Break(str, Enum):
-    """What is wrong with a log."""
+    """A kind of damage of a log."""
 
     EVENT_CHANGED = "event-changed"
     EVENT_REMOVED = "event-removed"
@@ -108,7 +108,7 @@ class Break(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, with what is known of its event or seal."""
+    """One damage, with the known values of its event or seal."""
 
     kind: Break
     message: str
@@ -121,7 +121,7 @@ class Finding:
 
 
 class Gap(str, Enum):
-    """What allows changes of the log, or loses new events."""
+    """A missing or changed guard, which allows changes of the log or loses new events."""
 
     RULE = "rule"
     TRIGGER_DISABLED = "trigger-disabled"
@@ -144,7 +144,7 @@ class Unguarded:
     kind: Gap
     table: str
     name: str
-    """Of the rule, trigger, sequence or setting."""
+    """The name of the rule, trigger, sequence or setting."""
     message: str
     remedy: str
 

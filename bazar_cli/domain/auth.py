@@ -70,7 +70,7 @@ class WhoAmI:
 
 @dataclass(frozen=True)
 class LoggedOut:
-    """What `auth logout` ended; `at_supabase` is None if Supabase Auth did not answer."""
+    """The result of `auth logout`; `at_supabase` is None if Supabase Auth did not answer."""
 
     was_signed_in: bool
     at_supabase: bool | None

@@ -1,4 +1,4 @@
-"""Commands of bazar as texts that tell people to run them: for a shell, and for what the values may be."""
+"""Commands of bazar as text that a person can paste into a shell, also with unusual values."""
 
 from __future__ import annotations
 

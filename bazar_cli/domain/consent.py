@@ -1,4 +1,4 @@
-"""Consent: what a change takes away, and whether somebody agreed to that very change."""
+"""Consent: the impact of a change, and whether the operator agreed to exactly that impact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Word:
 
     value: str
     what: str
-    """What the name is, for texts: `the slug`."""
+    """The kind of name, for texts: `the slug`."""
     code: str
     """The error code where it is missing, or another word was given."""
     any_case: bool = False
@@ -34,20 +34,20 @@ class Word:
 
 @dataclass(frozen=True)
 class Impact:
-    """What a use case would take away."""
+    """The rows and rights that a use case would remove."""
 
     text: str
-    """What the change does, in sentences for people. --yes shows it in a real run, so it is true there too."""
+    """The effects of the change, in sentences for people. --yes shows it in a real run, so it is true there too."""
     question: str
     command: str
     """The same change as a command line, with consent."""
     subject: tuple[str, ...] = ()
-    """What must be the same when the change is made."""
+    """The values that must be the same when the change is made."""
     users: int = 0
     """How many users lose something; consent does not cover more of them."""
     details: Mapping[str, object] = field(default_factory=dict[str, object])
     word: Word | None = None
-    """What must be typed; without it a yes is enough."""
+    """The word that must be typed; without one a yes is enough."""
 
     def covers(self, now: Impact) -> bool:
         """Whether consent to this impact is consent to `now`."""
@@ -72,13 +72,13 @@ class Impact:
 
 
 Consent: TypeAlias = "Impact | str | None"
-"""What a request has: the impact that a person agreed to, the word that an option gave, or nothing."""
+"""The consent of a request: the impact that a person agreed to, the word of an option, or nothing."""
 
 
 class ConsentNeeded(Refused):
     """Nobody agreed to an impact yet; nothing was written.
 
-    The terminal asks and runs the use case again. Where nobody can be asked this error ends the command.
+    The terminal asks and runs the use case again. Without a terminal this error ends the command.
     """
 
     def __init__(self, impact: Impact) -> None:

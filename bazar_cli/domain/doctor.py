@@ -1,4 +1,4 @@
-"""The doctor: checks, what they found, what to do about it, and what it finishes itself."""
+"""Requests and results of `bazar doctor`: checks, findings with remedies, repairs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bazar_cli.domain.entities import Pending
 
 EXAMINE = public(
     "doctor",
-    "its first part probes configuration and reachability, and of data says only whether an active superuser exists",
+    "its first part probes configuration and reachability, and reveals only whether an active superuser exists",
     writes=True,
 )
 COMPARE = requires(
@@ -21,10 +21,10 @@ COMPARE = requires(
 )
 FIX = requires("doctor.fix", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True, command="bazar doctor --fix")
 PARTS: Mapping[str, Spec] = {"comparing both systems": COMPARE, "--fix": FIX}
-"""What its parts require, each asked of the gate by itself."""
+"""The spec of each part. The gate decides about each one separately."""
 
 SHOWN_ROWS = 100
-"""So many rows of one finding are named; `count` says how many there are."""
+"""A finding names at most this many rows. `count` is the number of all."""
 
 
 class Health(str, Enum):
@@ -40,7 +40,7 @@ class Health(str, Enum):
 
 
 class Mismatch(str, Enum):
-    """How a user in Postgres and an identity at Supabase can disagree; the value names the check."""
+    """A difference between a user in Postgres and an identity at Supabase. The value is the name of the check."""
 
     USERS_WITHOUT_IDENTITY = "users-without-identity"
     IDENTITIES_WITHOUT_USER = "identities-without-user"
@@ -54,43 +54,43 @@ class Mismatch(str, Enum):
 
 @dataclass(frozen=True)
 class Affected:
-    """One user, identity, organization or object of the database that a finding is about."""
+    """One user, identity, organization or database object that a finding names."""
 
     id: UUID | None
     email: str = ""
     note: str = ""
     name: str = ""
-    """The slug of an organization, or the name in the database: what has no address."""
+    """The slug of an organization or the name of a database object."""
 
     @property
     def label(self) -> str:
-        """What a sentence calls it."""
+        """The address, else the name, else the id."""
         return self.email or self.name or str(self.id)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what was looked at, what was found, and the remedy where one is needed."""
+    """One check: its result and, where one is needed, the remedy."""
 
     name: str
     status: Health
     detail: str
     remedy: str = ""
     count: int | None = None
-    """How many rows are affected; None where the check is about no rows."""
+    """How many rows are affected; None for a check that is not about rows."""
     rows: tuple[Affected, ...] = ()
     """The first `SHOWN_ROWS` of them."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All checks, in the order they ran."""
+    """All checks in the order in which they ran."""
 
     checks: tuple[Check, ...]
 
     @property
     def findings(self) -> tuple[Check, ...]:
-        """The checks that ask for something to be done."""
+        """The checks with a warning or a failure."""
         return tuple(c for c in self.checks if c.status in {Health.WARNING, Health.FAILED})
 
 
@@ -102,14 +102,14 @@ class PendingUser:
     email: str
     pending: Pending
     leased: bool
-    """A command is at it right now."""
+    """Whether a running command holds the lease."""
     adopted: bool = False
-    """The identity was at Supabase first: what is pending as a creation is an adoption."""
+    """Whether the pending creation is an adoption: the identity existed at Supabase before the user."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Rows of one kind: how many, and the first of them."""
+    """The number of rows of one kind, and the first of them."""
 
     count: int
     rows: tuple[Affected, ...]
@@ -117,25 +117,25 @@ class Found:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both systems side by side."""
+    """The result of comparing both systems."""
 
     pending: tuple[PendingUser, ...]
     found: Mapping[Mismatch, Found]
-    """Every kind, also one of which nothing was found."""
+    """Every kind, also one without rows."""
     unread: int = 0
-    """Identities that Supabase counts and its list never showed."""
+    """How many identities Supabase counts and does not list."""
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What of the schema `bazar` is open to others, and the SQL that closes it."""
+    """Objects of the schema `bazar` that other roles can access, and the SQL that revokes it."""
 
     rows: tuple[Affected, ...]
     remedy: str
 
 
 class Repaired(str, Enum):
-    """What became of a pending user that the doctor took up."""
+    """How the repair of a pending user ended."""
 
     FINISHED = "finished"
     UNDONE = "undone"
@@ -147,7 +147,7 @@ class Repaired(str, Enum):
 
 @dataclass(frozen=True)
 class Repair:
-    """One pending user taken up by `doctor --fix`."""
+    """The repair of one pending user by `doctor --fix`."""
 
     user: PendingUser
     outcome: Repaired

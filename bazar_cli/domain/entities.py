@@ -76,7 +76,7 @@ class Membership:
 
 
 class Standing:
-    """What a user is by plan, state and superuser flag; `User` and the gate's `Operator` share it."""
+    """Plan, state and superuser flag, which `User` and the gate's `Operator` share."""
 
     plan: Plan
     state: UserState

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 
 
 class BazarError(Exception):
-    """What happened, what to do next, and a stable code for scripts.
+    """An error: a message, a hint for the next step, and a stable code for scripts.
 
     Parameters: `code` is `noun.reason` and never changes; `message` names the value and the rule; `hint` is
     the next step; `details` are JSON values for machines; `below` are lines below the message. Message, hint and each

@@ -15,7 +15,7 @@ class RateLimit:
 
     @property
     def advice(self) -> str:
-        """When to try again, for a hint."""
+        """Return when to try again, for a hint."""
         return "wait a minute and try again" if self.retry_after is None else f"try again in {self.retry_after} s"
 
     @property

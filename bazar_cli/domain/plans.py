@@ -65,7 +65,7 @@ class PlanUsage:
     active: int
     suspended: int
     share: float
-    """Of all these users, 0 to 1."""
+    """The share of all these users, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class AssignedPlan:
     lost: tuple[str, ...]
     gained: tuple[str, ...]
     impact: Impact | None = None
-    """What the change takes away."""
+    """The permissions or rights that the change removes."""
 
     @property
     def changed(self) -> bool:

@@ -17,7 +17,7 @@ class Surplus:
     what: str
     """A sentence whose subject is `it`, the value."""
     remedy: str
-    """It names the variable."""
+    """The name of the variable."""
 
 
 def surplus(name: str, value: str, *, any_character: bool = False) -> Surplus | None:

@@ -115,7 +115,7 @@ class Identity:
     expires_at: datetime
     source: IdentitySource
     stored_in: Path | str | None = None
-    """Where the session is kept: a path, `keyring`, or None when it was not stored."""
+    """The place of the stored session: a path, `keyring`, or None when it was not stored."""
     token_lifetime: timedelta | None = None
     """How long the project's access tokens live, according to this one; None if it does not say."""
 
@@ -129,4 +129,4 @@ class Session:
     access_token: Secret
     refresh_token: Secret
     expires_at: datetime
-    """By this machine's clock: the time of the request plus the lifetime that Supabase Auth returned."""
+    """The end by this machine's clock: the time of the request plus the lifetime that Supabase Auth returned."""

@@ -19,7 +19,7 @@ _CREDENTIALS = frozenset(
 
 
 _MOST_DIGITS = 300
-"""Of a whole number in JSON: a number of this length is also a valid float."""
+"""The longest whole number in JSON: a number of this length is also a valid float."""
 
 
 class Verbatim(str):
@@ -63,13 +63,28 @@ def normalized_bytes(content: bytes) -> bytes:
 
 
 def from_json(text: str | bytes, **options: Any) -> Any:
-    """Return the value of a JSON text. Raises: ValueError, also for deep nesting and for a long number."""
+    """Return the value of a JSON text.
+
+    Raises: ValueError with the place of the fault for people; also for deep nesting and for a long number.
+    """
     import json
 
     try:
         return json.loads(text, parse_int=_integer, **options)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno} column {error.colno}") from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def plain_reason(text: str) -> str:
+    """Return the text of an error of a library without an error number, or a place in C code.
+
+    Such as `[Errno 111] Connection refused` and `[SSL: NAME] certificate verify failed (_ssl.c:1010)`.
+    """
+    import re
+
+    return re.sub(r"\[(?:Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)", "", text)
 
 
 def nonempty_text(value: object) -> str:

@@ -28,7 +28,7 @@ _LARGEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Url:
-    """The parts of a URL as they are written; None for a missing part."""
+    """The parts of a URL, not decoded; None for a missing part."""
 
     scheme: str
     user: str | None
@@ -78,7 +78,7 @@ def without_secrets(url: str) -> str:
 
 
 def secrets_of(url: str) -> list[str]:
-    """Return the texts of a URL that must not be shown, as they are written in it."""
+    """Return the texts of a URL that must not be shown, not decoded."""
     parts = taken_apart(url)
     if parts is None:
         head = re.sub(r"\A(?:[a-z]+:(?=//)|postgres(?:ql)?:)?(?://)?", "", url.rpartition("@")[0])

@@ -187,7 +187,7 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
     password = checked_password(request.password)
     if grant.dry_run:
         return
-    assert grant.identity is not None, "only a dry run goes without an identity"
+    assert grant.identity is not None, "only a dry run has no identity"
     change = events.Change("user", grant.operator.id, reason="own password")
     with backends.database().transaction(grant) as connection:
         events.record(connection, grant, change)

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What people, service managers and closing terminals send to end a command."""
+"""Signals that people, service managers and closing terminals send to end a command."""
 
 
 class _Hold:

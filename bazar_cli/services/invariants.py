@@ -1,4 +1,4 @@
-"""What no operator may end: the last active superuser on Premium, the last owner of an organization, and the
+"""Invariants for every operator: the last active superuser on Premium, the last owner of an organization, and the
 permissions of Premium that superusers need (docs/permissions.md).
 
 Each check locks what it counts: the organizations, or one lock for all superusers. So the second of two operators at
@@ -66,7 +66,7 @@ def keep_premium(plan: Plan, permission: Permission) -> None:
         kept = sorted(KEPT_BY_PREMIUM)
         raise Conflict(
             "plans.protected",
-            f"Premium cannot lose {permission}: superusers on Premium need it, and nobody could grant it back",
+            f"Premium cannot lose {permission}: superusers on Premium need it to grant permissions",
             hint=f"Premium always keeps {', '.join(kept)}",
             details={"plan": plan.value, "permission": permission.value, "kept": [p.value for p in kept]},
         )

@@ -44,7 +44,7 @@ def prepare(
     request_id: str,
     notify: Callable[[str], None],
 ) -> Prepared:
-    """Migrate, make SUPERUSER_EMAIL the first superuser if there is none, save the profile and sign in.
+    """Migrate, make SUPERUSER_EMAIL the first superuser if none exists, save the profile and sign in.
 
     Parameters: `values` are the target's values by their environment names, with SUPERUSER_*.
     Raises: NotSignedIn `auth.invalid_credentials` when the superuser has another password now;

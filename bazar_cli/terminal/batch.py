@@ -89,7 +89,7 @@ class Batch:
             self._send(signal.SIGKILL)
             raise
         finally:
-            # Also where nobody wants the rest: what has begun is finished.
+            # Also where the caller ends: a command that has begun is finished.
             self._stopping = True
             for thread in threads:
                 thread.join()

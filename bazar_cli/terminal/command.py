@@ -77,7 +77,7 @@ def command(
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
     command lines for the help, each starting with `bazar`; `parts` names the parts of a composite command that need
     another Grant. The body gets the Run and its own options, and returns an exit code or None for 0. A parameter
-    whose type is a dataclass of options stands for all of them.
+    whose type is a dataclass of options declares all of them.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:

@@ -42,7 +42,7 @@ _bazar() {
         fi
     done
 
-    # The program as it was typed, when it is one: ./bazar completes itself.
+    # Use the typed program if it exists: ./bazar completes itself.
     local program=${words[0]}
     if [[ $program == "~/"* ]]; then program=$HOME/${program:2}; fi
     if ! type -P "$program" >/dev/null; then program=bazar; fi
@@ -75,7 +75,7 @@ _ZSH = r"""#compdef bazar
 _bazar() {
     local program=${${(Q)words[1]}/#\~\//$HOME/} line value
     local -a answer candidates
-    # The program as it was typed, when it is one: ./bazar completes itself.
+    # Use the typed program if it exists: ./bazar completes itself.
     (( $+commands[$program] )) || [[ -f $program && -x $program ]] || program=bazar
     answer=("${(@f)$(command $program __complete "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
 
@@ -108,7 +108,7 @@ _FISH = r"""# fish completion of bazar. In ~/.config/fish/config.fish: bazar com
 function __bazar_complete
     set -l words (commandline -opc)
     set -l token (commandline -ct)
-    # The program as it was typed, when it is one: ./bazar completes itself.
+    # Use the typed program if it exists: ./bazar completes itself.
     set -l program (string replace -r '^~/' "$HOME/" -- $words[1])
     command -q -- $program; or set program bazar
     set -e words[1]
@@ -117,7 +117,7 @@ function __bazar_complete
     set -l word (string replace -r '^(--[^=]*=)?["\']' '$1' -- "$token")
     set -l answer (command $program __complete $words "$word" 2>/dev/null)
     if test "$answer" = :file
-        # The files that could follow a command without completions of its own.
+        # Files, after a command without completions.
         set -l prefix (string match -r '^--[^=]*=' -- "$token")
         for path in (complete -C "'' "(string replace -r '^--[^=]*=' '' -- "$token"))
             echo "$prefix$path"

@@ -13,7 +13,7 @@ from bazar_cli.terminal.times import moment
 
 @dataclass(frozen=True)
 class EventOptions:
-    """The given filters; a parameter of this type stands for all of its fields."""
+    """The given filters; a parameter of this type declares all of its fields."""
 
     operator: Annotated[
         str | None, Option("--operator", help="by this user: an id, or the email at that time", metavar="USER")

@@ -1,6 +1,6 @@
 """Log lines on standard error with --debug, in a file with --log-file; text or JSON, with the request id.
 
-Log lines and warnings of libraries and migrations go there, too, and nowhere else, whatever these set up. Without
+Log lines and warnings of libraries and migrations are written there only, also if these set up logging. Without
 --debug and --log-file there are none.
 """
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where the log lines of one command go, and their fields."""
+    """The destination of the log lines of one command, and their fields."""
 
     request_id: str
     command: str
@@ -96,7 +96,7 @@ def _replace_handling(handlers: list[logging.Handler]) -> None:
     """Send all records, warnings and uncaught errors of threads to these handlers only.
 
     Handlers of the root logger are not enough: `logging.basicConfig(force=True)` removes them, and a handler of a
-    library would write lines to standard error that nobody asked for and that are not redacted.
+    library would write unredacted lines to standard error.
     """
 
     def take(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: ARG001 - a method
@@ -121,7 +121,7 @@ def _replace_handling(handlers: list[logging.Handler]) -> None:
 
 
 class _ToFile(logging.FileHandler):
-    """Log lines in a file. An error of the first line is raised. A later one is a warning, and the command goes on."""
+    """Log lines in a file. An error of the first line is raised. A later one is only a warning."""
 
     def __init__(self, path: Path, handle: int) -> None:
         super().__init__(path, encoding="utf-8", delay=True)

@@ -38,7 +38,7 @@ _SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
 # Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
 _UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
 _FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
-"""Where a formula may begin, and where a quote looks like one of ours.
+"""First characters of a formula, and a quote that looks like one of bazar's.
 
 A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
 quotes of a cell.

@@ -16,7 +16,7 @@ _STDIN_LIMIT = 64 * 1024
 
 
 class Prompter:
-    """Asks questions, or raises an error if nobody can answer."""
+    """Asks questions, or raises an error where there is no terminal."""
 
     def __init__(self, environ: Mapping[str, str], *, no_input: bool) -> None:
         self.possible = not no_input and not is_on(environ, "BAZAR_NO_INPUT") and is_terminal(sys.stdin)

@@ -1,4 +1,4 @@
-"""What a verb works with: its target, identity, gate and both systems, each made on first use, and its input."""
+"""The context of a verb: its target, identity, gate and both systems, each made on first use, and its input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True)
 class Context:
-    """What a process passes to its command."""
+    """The values that a process passes to its command."""
 
     environ: Mapping[str, str]
     request_id: str
@@ -85,7 +85,7 @@ class Run(RunOutput[T]):
 
     @cached_property
     def sign_in(self) -> SignInSettings:
-        """What this process offers for signing in."""
+        """The ways to sign in of this process."""
         from bazar_cli.services.gate.identities import SignInSettings
 
         token = self.environ.get("BAZAR_TOKEN")
@@ -222,4 +222,4 @@ class Run(RunOutput[T]):
         self.redactor.remember_values(values)
 
     def _receiver(self) -> str:
-        return self.as_message(f"the password goes to Supabase Auth at {self.target.supabase_url}")
+        return self.as_message(f"the password is sent to Supabase Auth at {self.target.supabase_url}")

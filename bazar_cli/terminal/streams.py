@@ -88,7 +88,7 @@ _messages: TextIO | None = None
 
 
 def keep_results() -> Results:
-    """Return a stream for results, the only one that writes to standard output; `print` goes to standard error."""
+    """Return a stream for results, the only one that writes to standard output; `print` writes to standard error."""
     global _kept, _messages
     sys.stdout.flush()
     _kept = Results(os.dup(1))

@@ -92,7 +92,7 @@ class LiteCommand(TyperCommand):
     help_text: Callable[[], str]
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help; Typer makes it on first use, as an option of its own class."""
+        """Return the option --help; Typer makes it on first use, with its own option class."""
         option = super().get_help_option(ctx)
         if type(option) is TyperOption:
             option.__class__ = LiteOption

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 80
 _MOST_DIGITS = 4
-"""Of a width; no screen has 10,000 columns."""
+"""The largest number of digits of a width; no screen has 10,000 columns."""
 
 
 def columns(stream: TextIO, environ: Mapping[str, str]) -> int:

@@ -1,7 +1,7 @@
 """The smallest plain program that answers `bazar users get EMAIL -o json`, with SQLAlchemy as most programs have it.
 
 Settings from the environment, the access token verified with the cached key set, one query, JSON. It has no
-permissions, no other output, no errors of its own: what bazar takes beyond it is the price of those.
+permissions, no other output, no error messages. The difference to bazar is their price.
 """
 
 from __future__ import annotations

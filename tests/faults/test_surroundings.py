@@ -185,7 +185,7 @@ def test_without_a_home_only_commands_that_store_fail(
     assert bazar("config", "show").ok().out
     assert [place["path"] for place in bazar("config", "path", "-o", "json").ok().json["items"]] == [None] * 6
     assert bazar("config", "profiles", "list", "-o", "json").ok().json["items"] == []
-    assert bazar("auth", "logout").ok().err == "nobody was signed in\n"
+    assert bazar("auth", "logout").ok().err == "you were not signed in\n"
     assert bazar("doctor", "-o", "json").code == 9
     assert bazar("db", "heads").code == 0
     login = bazar.having(SUPABASE_URL=target.supabase_url, SUPABASE_KEY=target.supabase_key.reveal())

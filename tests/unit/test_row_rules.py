@@ -227,7 +227,7 @@ def test_a_user_is_seen_in_an_organization_that_is_kept(kind: str) -> None:
 def test_nobody_deletes_themselves(superuser: bool) -> None:
     operator = an_operator(superuser=superuser)
 
-    with pytest.raises(Denied, match="nobody can delete themselves") as denied:
+    with pytest.raises(Denied, match="you cannot delete yourself") as denied:
         row_rules.not_oneself(grant_of(operator), a_user(user_id=operator.id), "delete")
 
     assert code_of(denied) == "access.oneself"

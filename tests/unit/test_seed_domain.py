@@ -185,11 +185,11 @@ def test_a_few_faults_are_all_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "Expecting value"),
-        ('{"users": [}', "line 1 column"),
+        ("", "demo.json is not valid JSON: line 1 column 1"),
+        ('{"users": [}', "is not valid JSON: line 1 column 12"),
         ('{"organizations": [], "users": [], "users": []}', "the key 'users' twice"),
         ("[" * 100_000, "nested too deeply"),
-        ("9" * 5000, "demo.json is not JSON"),
+        ("9" * 5000, "demo.json is not valid JSON"),
     ],
     ids=["empty", "broken", "a key twice", "deep", "a number of 5000 digits"],
 )

@@ -34,7 +34,7 @@ def plaintext_hosts(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def checked_key(name: str, key: str, source: TargetSource) -> Secret:
-    """Return a key that can stand in an HTTP header. Raises: UsageError `target.key_invalid`."""
+    """Return a key that an HTTP header can carry. Raises: UsageError `target.key_invalid`."""
     _refuse_surplus("target.key_invalid", name, key, source)
     if not _KEY.fullmatch(key):
         raise UsageError(
@@ -50,7 +50,7 @@ def checked_email(email: str | None, source: TargetSource) -> str | None:
     name, code = "SUPERUSER_EMAIL", "users.email_invalid"
     _refuse_surplus(code, name, email or "", source)
     if email and len(email.split()) > 1:
-        # Not quoted: SUPERUSER_PASSWORD may stand on the same line.
+        # Not quoted: SUPERUSER_PASSWORD may be on the same line.
         rule = "an address has no spaces"
         raise UsageError(code, f"{name} of {source} cannot be used: {rule}", hint=f"correct {name} there")
     return email

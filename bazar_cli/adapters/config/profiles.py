@@ -97,8 +97,8 @@ class Profiles:
         if not _is_table_of_text(secrets):
             # Without the cause, whose text may hold a secret.
             where = self._secrets.where(secret_name)
-            anew = "bazar local start" if name == LOCAL_PROFILE else f"bazar config profiles add {name}"
-            raise _unreadable(where, "it is damaged", f"write it again: `{anew}`") from None
+            command = "bazar local start" if name == LOCAL_PROFILE else f"bazar config profiles add {name}"
+            raise _unreadable(where, "it is damaged", f"write it again: `{command}`") from None
         return {**{k.upper(): v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:

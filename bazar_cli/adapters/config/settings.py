@@ -28,7 +28,7 @@ class TargetVariables(BaseSettings):
     SUPERUSER_PASSWORD: str | None = None
 
     def given(self) -> dict[str, str]:
-        """Return what is set, by name."""
+        """Return the values that are set, by name."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
@@ -63,7 +63,7 @@ class FileVariables(TargetVariables):
 
 
 def variables_of_text(text: str) -> dict[str, str]:
-    """Return the variables of an env file, taken literally; the last value counts where a name stands there twice.
+    """Return the variables of an env file, taken literally. The last value of a name counts.
 
     Raises: MalformedLine; ValueError for a NUL character.
     """
@@ -77,7 +77,7 @@ def variables_of_text(text: str) -> dict[str, str]:
 def names_a_target(content: bytes) -> bool:
     """Say whether a line of an env file begins with the name of a variable of a target, well-formed or not.
 
-    A file without such a line belongs to another program, whatever its encoding and form.
+    A file without such a line belongs to another program, with any encoding and form.
     """
     # Without NULs, UTF-16 shows its ASCII letters.
     return _NAMING.search(content.replace(b"\0", b"")) is not None

@@ -41,7 +41,7 @@ def _loaded(path: Path) -> Script:
         return Script(module, module.revision, path)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a revision is code of its own, which may raise anything
+    except BaseException as error:  # the code of a revision may raise anything
         raise _failed(path.name, "cannot be loaded", error) from error
 
 

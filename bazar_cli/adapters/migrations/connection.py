@@ -40,7 +40,7 @@ _SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]
 
 
 def open_to_migrate(url: Secret, application: str, settings: Mapping[str, str] = _NONE) -> psycopg.Connection:
-    """Open a connection outside of any transaction, with a server process of its own.
+    """Open a connection outside of any transaction, with a separate server process.
 
     Parameters: `application` is its name for others; `settings` are set for the session and override those of every
     migration.

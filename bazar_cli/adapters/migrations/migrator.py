@@ -197,18 +197,16 @@ class Migrator:
         return status.pending
 
     def _migrating(self, request: Migrate, notify: Callable[[str], None]) -> AbstractContextManager[MigratingSession]:
-        from bazar_cli.adapters.migrations.session import migrating
+        from bazar_cli.adapters.migrations.session import SessionSettings, migrating
 
-        return migrating(
-            self._target,
-            self._url,
+        settings = SessionSettings(
+            name=self._session_name,
             lock_wait=request.lock_wait,
             lock_timeout=request.lock_timeout,
             statement_timeout=request.statement_timeout or 0.0,
-            settings=self._settings_for(request),
-            notify=notify,
-            name=self._session_name,
+            values=self._settings_for(request),
         )
+        return migrating(self._target, self._url, settings, notify)
 
     def _log(self, before: str | None = None, pending: tuple[Revision, ...] = ()) -> MigrationLog:
         from bazar_cli.adapters.migrations.log import MigrationLog, MigrationPath

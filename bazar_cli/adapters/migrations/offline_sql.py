@@ -38,7 +38,7 @@ def rendered_sql(render: Callable[[ScriptLog], None], revisions: tuple[Revision,
         render(script)
     except BazarError:
         raise
-    except Exception as error:  # a revision is code of its own, which may raise anything without a database
+    except Exception as error:  # the code of a revision may raise anything without a database
         failed = next(r for r in revisions if r.id not in script.written)
         raise Conflict(
             "db.revision_needs_data",

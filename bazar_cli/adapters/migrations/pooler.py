@@ -1,6 +1,6 @@
 """Detection of transaction poolers, which lend another server process to each transaction, so that no lock is kept.
 
-A server reports its process number when a connection opens, and a pooler a number of its own. Only if they differ more
+A server reports its process number when a connection opens, a pooler another number. Only if they differ more
 is asked: while this connection is idle, other connections each hold a transaction open. If this connection's process
 serves one of them, or another process serves this connection, the pooler pools transactions.
 
@@ -64,7 +64,7 @@ def _process(connection: psycopg.Connection) -> int:
 
 
 def _process_in_transaction(connection: pq.abc.PGconn) -> int | None:
-    """The server process of a transaction that stays open; None if no process is free."""
+    """Open a transaction and return its server process; None if no process is free."""
     connection.send_query(b"BEGIN; SELECT pg_backend_pid()")
     deadline = time.monotonic() + _ANSWER_SECONDS
     while connection.is_busy():

@@ -54,30 +54,60 @@ class _Attempt:
         return round((time.monotonic() - self.began) * 1000)
 
 
-class MigratingSession:
-    """A connection that holds the migration lock.
+@dataclass
+class _Progress:
+    """The revisions of one run, and those that are done."""
 
-    Parameters, in seconds: a statement waits `lock_timeout` for a table, and `lock_wait` if its revision has no
-    transaction, as nobody waits behind it. It may take `statement_timeout`, 0 for no limit.
-    """
+    revisions: Sequence[Revision]
+    before: Sequence[AppliedRevision]
+    moved: list[AppliedRevision] = field(default_factory=list["AppliedRevision"])
+    attempt: _Attempt = field(default_factory=_Attempt)
+
+    @property
+    def left(self) -> Sequence[Revision]:
+        return self.revisions[len(self.moved) :]
+
+    def facts(self) -> dict[str, object]:
+        """Return the details of an error in the current revision."""
+        return {"revision": self.left[0].id, "applied": [m.revision.id for m in (*self.before, *self.moved)]}
+
+    def end_revision(self) -> None:
+        self.moved.append(AppliedRevision(self.left[0], self.attempt.milliseconds, self.attempt.number))
+        self.attempt = _Attempt()
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """The limits of a session that migrates, in seconds, and its values for revisions."""
+
+    name: str
+    """The name that other sessions see."""
+    lock_wait: float
+    """How long it waits for the migration lock, and for a table if its revision has no transaction."""
+    lock_timeout: float
+    """How long a statement waits for a table: other sessions wait behind it."""
+    statement_timeout: float
+    """How long a statement may take; 0 for no limit."""
+    values: Mapping[str, str]
+    """Settings of Postgres that revisions read."""
+
+
+class MigratingSession:
+    """A connection that holds the migration lock."""
 
     def __init__(
         self,
         target: Target,
         connection: Connection,
         lock: LockWait,
-        lock_timeout: float,
-        lock_wait: float,
-        statement_timeout: float,
+        settings: SessionSettings,
         blockers: Blockers,
         notify: Callable[[str], None],
     ) -> None:
         self.connection = connection
         self.lock = lock
         self._target = target
-        self._lock_timeout = lock_timeout
-        self._lock_wait = lock_wait
-        self._statement_timeout = statement_timeout
+        self._settings = settings
         self._blockers = blockers
         self._notify = notify
 
@@ -88,7 +118,7 @@ class MigratingSession:
 
     def translate(self, error: DBAPIError | psycopg.Error) -> BazarError:
         """Return the domain error for an error of this session."""
-        return translate(driver_error(error), self._target, own_timeout=self._statement_timeout)
+        return translate(driver_error(error), self._target, own_timeout=self._settings.statement_timeout)
 
     def run(
         self,
@@ -104,57 +134,54 @@ class MigratingSession:
         gets each revision before it begins; `resume` is a hint for errors; `before` was applied earlier in this run.
         Raises: BackendUnavailable `db.lock_lost`, `postgres.busy`; Conflict `db.revision_failed`; as `translate` says.
         """
-        moved: list[AppliedRevision] = []
-        attempt = _Attempt()
-
-        def names() -> Generator[str]:
-            nonlocal attempt
-            for revision in revisions[len(moved) :]:
-                if attempt.number == 0:
-                    announce(revision)
-                # Without a transaction it may wait longer than others do.
-                self._blockers.begin(None if revision.transactional else self._notify_wait)
-                # Alembic continues in the transaction that this opens.
-                self.lock.check(self._patience(revision))
-                yield revision.id
-                moved.append(AppliedRevision(revision, attempt.milliseconds, attempt.number))
-                attempt = _Attempt()
-
-        def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
-            return self._failed(error, sqlstate, revision, facts(), resume)
-
-        def facts() -> dict[str, object]:
-            return {"revision": revision.id, "applied": [m.revision.id for m in (*before, *moved)]}
-
-        while len(moved) < len(revisions):
-            revision = revisions[len(moved)]
+        progress = _Progress(revisions, before)
+        while progress.left:
             self._blockers.begin()
             # For Alembic's own statements before its first step.
-            self._check(self._patience(revision))
-            steps = names()
+            self._check(self._patience(progress.left[0]))
+            steps = self._names(progress, announce)
             try:
                 move(steps)
             except _DATABASE_ERRORS as raised:
-                if len(moved) == len(revisions):
-                    # Alembic's own statements after its last step.
-                    raise self.translate(_database_error(raised)) from raised
-                revision = revisions[len(moved)]
-                # A revision without a transaction may be half done: the next run repairs that.
-                self._wait_or_raise(raised, revision.id, attempt, facts(), failed, again=revision.transactional)
+                self._wait_for_revision(raised, progress, resume)
             except BazarError:
                 raise
-            except Exception as raised:  # a revision is code of its own, which may raise anything
-                if len(moved) == len(revisions):
+            except Exception as raised:  # the code of a revision may raise anything
+                if not progress.left:
                     raise
                 self._roll_back()
-                revision = revisions[len(moved)]
-                raise _failed_revision(revision, _kind_and_text(raised), facts(), resume) from raised
+                raise _failed_revision(progress.left[0], _kind_and_text(raised), progress.facts(), resume) from raised
             finally:
                 steps.close()
-        return moved
+        return progress.moved
 
-    def run_whole(self, what: str, move: Callable[[], T]) -> T:
-        """Do something in one transaction, and return its result; start it again when a lock stopped it.
+    def _names(self, progress: _Progress, announce: Callable[[Revision], None]) -> Generator[str]:
+        """Yield the name of each revision that is left, with its transaction open."""
+        for revision in progress.left:
+            if progress.attempt.number == 0:
+                announce(revision)
+            # Without a transaction it may wait longer than others do.
+            self._blockers.begin(None if revision.transactional else self._notify_wait)
+            # Alembic continues in the transaction that this opens.
+            self.lock.check(self._patience(revision))
+            yield revision.id
+            progress.end_revision()
+
+    def _wait_for_revision(self, raised: Exception, progress: _Progress, resume: str) -> None:
+        """Wait, if a lock stopped the current revision and it can run again. Raises: as `run`."""
+        if not progress.left:
+            # Alembic's own statements after its last step.
+            raise self.translate(_database_error(raised)) from raised
+        revision, facts = progress.left[0], progress.facts()
+
+        def failed(error: DBAPIError | psycopg.Error, sqlstate: str | None) -> BazarError:
+            return self._failed(error, revision, {**facts, "sqlstate": sqlstate}, resume)
+
+        # A revision without a transaction may be half done: the next run repairs that.
+        self._wait_or_raise(raised, revision.id, progress.attempt, facts, failed, again=revision.transactional)
+
+    def run_in_one_transaction(self, what: str, move: Callable[[], T]) -> T:
+        """Call `move` and return its result; call it again when a lock stopped it.
 
         Parameters: `what` names it, at the start of a sentence. Raises: BackendUnavailable `db.lock_lost`,
         `postgres.busy`; as `translate` says, and what `move` raises.
@@ -163,13 +190,14 @@ class MigratingSession:
         while True:
             self._blockers.begin()
             try:
-                self._check(self._lock_timeout)
+                self._check(self._settings.lock_timeout)
                 return move()
             except _DATABASE_ERRORS as raised:
                 self._wait_or_raise(raised, what, attempt, {}, lambda error, _: self.translate(error))
 
     def _patience(self, revision: Revision) -> float:
-        return self._lock_timeout if revision.transactional else max(self._lock_wait, self._lock_timeout)
+        settings = self._settings
+        return settings.lock_timeout if revision.transactional else max(settings.lock_wait, settings.lock_timeout)
 
     def _check(self, patience: float) -> None:
         self.lock.check(patience)
@@ -206,12 +234,10 @@ class MigratingSession:
     def _failed(
         self,
         error: DBAPIError | psycopg.Error,
-        sqlstate: str | None,
         revision: Revision,
         facts: Mapping[str, object],
         resume: str,
     ) -> BazarError:
-        facts = {**facts, "sqlstate": sqlstate}
         translated = self.translate(error)
         if translated.code in _CODES_OF_REVISIONS:
             own = diagnostics_of(driver_error(error))
@@ -292,44 +318,33 @@ def _database_error(raised: BaseException) -> DBAPIError | psycopg.Error:
 
 @contextmanager
 def migrating(
-    target: Target,
-    url: Secret,
-    *,
-    lock_wait: float,
-    lock_timeout: float,
-    statement_timeout: float,
-    settings: Mapping[str, str],
-    notify: Callable[[str], None],
-    name: str,
+    target: Target, url: Secret, settings: SessionSettings, notify: Callable[[str], None]
 ) -> Generator[MigratingSession]:
     """Open the connection and hold the migration lock for the block.
 
-    Parameters: times as of `MigratingSession`; `settings` are set for the session; `name` is its name for others.
     Raises: Refused `db.transaction_pooler`; BackendUnavailable `postgres.read_only`, `db.lock_timeout`; as `translate`
     says.
     """
-    limit = {STATEMENT_TIMEOUT: f"{statement_timeout}s"}
+    values = {**settings.values, STATEMENT_TIMEOUT: f"{settings.statement_timeout}s"}
 
     def waiting(holder: str) -> None:
         notify(f"Waiting for {holder}")
 
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: open_to_migrate(url, name, {**settings, **limit}),
+        creator=lambda: open_to_migrate(url, settings.name, values),
         poolclass=NullPool,
         hide_parameters=True,
     )
     try:
         with (
             _writable(engine.connect(), target) as connection,
-            migration_lock(driver_of(connection), lock_wait, waiting) as lock,
-            Blockers(url, lock.pid, lock_timeout) as blockers,
+            migration_lock(driver_of(connection), settings.lock_wait, waiting) as lock,
+            Blockers(url, lock.pid, settings.lock_timeout) as blockers,
         ):
-            yield MigratingSession(
-                target, connection, lock, lock_timeout, lock_wait, statement_timeout, blockers, notify
-            )
+            yield MigratingSession(target, connection, lock, settings, blockers, notify)
     except (DBAPIError, psycopg.Error) as error:
-        raise translate(driver_error(error), target, own_timeout=statement_timeout) from error
+        raise translate(driver_error(error), target, own_timeout=settings.statement_timeout) from error
 
 
 @contextmanager

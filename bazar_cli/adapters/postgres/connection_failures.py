@@ -28,7 +28,7 @@ class Cause(Enum):
     NO_DATABASE = auto()
 
 
-_OF_A_POOLER = "the user of Supabase's pooler is ROLE.PROJECT-REF, and each region has a pooler of its own"
+_OF_A_POOLER = "the user of Supabase's pooler is ROLE.PROJECT-REF, and each region has another pooler"
 _SIGN_IN = "check user and password in the URL; a password past its VALID UNTIL is refused in the same words"
 _ADD_IT = "add a password to the URL: postgresql://USER:PASSWORD@HOST/DATABASE"
 _CLIENT_CERTIFICATE = "add sslcert and sslkey to the URL"
@@ -103,7 +103,7 @@ _ATTEMPT = r"^(connection (failed|is bad): )?(connection to server .*? failed: )
 
 
 def failure_in(text: str) -> tuple[Cause, Diagnostics] | None:
-    """Find in the text of an error why the connection was refused; None where nothing known stands in it.
+    """Find in the text of an error why the connection was refused; None for an unknown text.
 
     Of several attempts, as with and without encryption, the last one that says why decides.
     """

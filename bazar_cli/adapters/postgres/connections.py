@@ -42,7 +42,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "exit_on_error": "off",
     }
 )
-"""Settings of every transaction, whatever is set on the server, the database or the role.
+"""Settings of every transaction. They override those of the server, the database and the role.
 
 Only those that change what bazar reads or what its SQL means, and that every role may set. What limits or forbids
 (`default_transaction_read_only`, `statement_timeout`) is an administrator's decision and is kept.
@@ -56,7 +56,7 @@ _SECONDS = 5
 def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
     """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its settings.
 
-    A setting of the session would stay with the server's process behind a transaction pooler, and one among the options
+    A setting of the session would remain in the server's process behind a transaction pooler, and one among the options
     of the connection a pooler may refuse. A transaction that writes is not called READ WRITE: that would override
     `default_transaction_read_only`.
 
@@ -163,7 +163,7 @@ def has_database(connection: Connection, name: str) -> bool:
 
 @contextmanager
 def maintenance(database_url: Secret) -> Generator[Connection]:
-    """Connect to a database of the same server that is there whatever happens to the one of the URL.
+    """Connect to a database of the same server that does not depend on the database of the URL.
 
     Raises: psycopg.OperationalError, that of the last one tried.
     """

@@ -7,10 +7,9 @@ pooler. The text that opens a transaction also sets its limits (`connections.beg
 from __future__ import annotations
 
 import select
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -23,19 +22,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
-OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {"autocommit": True, "prepare_threshold": None, "connect_timeout": 10, "application_name": "bazar"}
-)
-"""How connections are opened, also those of a pool."""
 _PARTLY_DONE = "a part of it is done already: run the same command again, and it continues where this one stopped"
-
-
-class Connections(Protocol):
-    """A source of connections for transactions, such as a `psycopg_pool.ConnectionPool` made with OPTIONS."""
-
-    def connection(self) -> AbstractContextManager[Connection]:
-        """Lend a connection for one transaction."""
-        ...
 
 
 class Database:
@@ -43,15 +30,13 @@ class Database:
 
     `read` and `transaction` demand the gate's Grant. Errors of the database arrive as domain errors
     (`adapters.postgres.errors`); repositories catch the conflicts that they know.
-    Parameters: `connections` are shared with other commands, in a server; without them a command has one of its own.
     """
 
-    def __init__(self, target: Target, connections: Connections | None = None) -> None:
+    def __init__(self, target: Target) -> None:
         self.commits = 0
         """How many transactions that write were committed."""
         self._target = target
-        self._own = _OneConnection(target.database_url)
-        self._connections = connections or self._own
+        self._connection = _OneConnection(target.database_url)
 
     @contextmanager
     def read(self, grant: Grant) -> Generator[Connection]:
@@ -96,24 +81,24 @@ class Database:
 
     def close(self) -> None:
         """Close the connection of this command; the object can be used again."""
-        self._own.close()
+        self._connection.close()
 
     @contextmanager
     def _transaction(
         self, opening: LiteralString, *, commit: bool = True, finishing: bool = False
     ) -> Generator[Connection]:
         try:
-            with self._connections.connection() as connection:
-                try:
-                    connection.execute(opening)
-                    yield connection
-                except BaseException:  # Ctrl-C too rolls back
-                    _roll_back(connection)
-                    raise
-                if commit:
-                    connection.commit()
-                else:
-                    connection.rollback()
+            connection = self._connection.opened()
+            try:
+                connection.execute(opening)
+                yield connection
+            except BaseException:  # Ctrl-C too rolls back
+                _roll_back(connection)
+                raise
+            if commit:
+                connection.commit()
+            else:
+                connection.rollback()
         except psycopg.Error as error:
             from bazar_cli.adapters.postgres.errors import translate
 
@@ -130,12 +115,13 @@ class _OneConnection:
         self._url = url
         self._opened: Connection | None = None
 
-    @contextmanager
-    def connection(self) -> Generator[Connection]:
+    def opened(self) -> Connection:
         if self._opened is None or self._opened.closed or _ended_while_idle(self._opened):
             self.close()
-            self._opened = connect(self._url, **OPTIONS)
-        yield self._opened
+            self._opened = connect(
+                self._url, autocommit=True, prepare_threshold=None, connect_timeout=10, application_name="bazar"
+            )
+        return self._opened
 
     def close(self) -> None:
         if self._opened is not None:
@@ -155,7 +141,7 @@ def _ended_while_idle(connection: Connection) -> bool:
     """Return whether the server sent data between two transactions. Nearly always it says that the session ended.
 
     A command waits seconds for Supabase between two transactions. A session that ended meanwhile lost nothing, so
-    another one goes on. A look at the socket costs no round trip.
+    a new one replaces it. A look at the socket costs no round trip.
     """
     watch = select.poll()
     watch.register(connection.fileno(), select.POLLIN)

@@ -50,7 +50,7 @@ class StoredUser:
     pending: Pending | None
     adopted: bool
     roles: Mapping[str, Role]
-    """By the slug of the organization."""
+    """Roles by the slug of the organization."""
     untouched: bool
     """Created by `db seed`, and changed by nothing else since."""
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import psycopg
 
+from bazar_cli.domain.texts import plain_reason
+
 _OF_ROWS = ("23", "44")
 """Classes whose DETAIL quotes a row, perhaps one that the operator may not see: it is left out."""
 
 _FUNCTION = re.compile(r"""^(?:in )?(?:PL/\w+|SQL) function "?([^\s"(]+)""", re.MULTILINE)
-"""A line of a context that names a function, in whatever language it is written."""
+"""A line of a context that names a function, in any language."""
 _OURS = frozenset({"audit_refuse_change", "audit_hash_event", "audit_queue_event", "seal_audit", "inline_code_block"})
 """The functions of the revisions in schema bazar, and the blocks in them."""
 _POINTED_AT = frozenset({"42703", "42804"})
@@ -29,9 +31,9 @@ class Diagnostics:
     context: str = ""
     """The functions in which it arose, the innermost first."""
     position: str = "unknown"
-    """Where in the statement it is; empty where the server does not say."""
+    """The place in the statement; empty where the server does not say."""
     remedy: str = ""
-    """What helps against this error, where bazar knows it."""
+    """A remedy for this error, where bazar knows one."""
 
     @property
     def text(self) -> str:
@@ -41,7 +43,7 @@ class Diagnostics:
 
     @property
     def was_raised(self) -> bool:
-        """Whether a function raised it on purpose, under whatever SQLSTATE it chose."""
+        """Whether a function raised it on purpose, with any SQLSTATE."""
         return self.context.partition("\n")[0].endswith("RAISE")
 
     @property
@@ -61,7 +63,7 @@ def diagnostics_of(error: psycopg.Error) -> Diagnostics:
     """Return the texts of an error; Postgres and libpq never put a password in them."""
     diag = error.diag
     if diag.message_primary is None:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in plain_reason(str(error)).splitlines() if line.strip()]
         return Diagnostics(error.sqlstate, lines[0] if lines else type(error).__name__)
     texts = (diag.message_primary, diag.message_detail, diag.message_hint)
     message, detail, hint = ("; ".join((text or "").splitlines()) for text in texts)

@@ -245,7 +245,7 @@ _ANSWERS: Mapping[str, Answer] = {
     "20": _REJECTED,  # case not found
     "21": _BUG,  # cardinality violation
     "22": _REJECTED,  # data exception
-    "23": _REJECTED,  # integrity constraint violation that no repository expects: a constraint of somebody else
+    "23": _REJECTED,  # integrity constraint violation that no repository expects: a constraint of others
     "24": _REJECTED,  # invalid cursor state: a pooler lent another session
     "25": _BUG,  # invalid transaction state
     "26": _REJECTED,  # invalid SQL statement name: a pooler lent another session
@@ -300,7 +300,7 @@ def answer_to(sqlstate: str) -> Answer:
 
 
 _OF_OUR_STATEMENTS = frozenset({_BUG, _not_migrated, _no_database, _REFUSED})
-"""Answers that hold only for a statement of bazar, not for one in somebody else's trigger."""
+"""Errors whose translation holds only for a statement of bazar, not for one in a trigger of others."""
 _BY_CAUSE: Mapping[Cause, Answer] = {
     Cause.PASSES: _unavailable,
     Cause.USER: _REFUSED,

@@ -1,4 +1,4 @@
-"""What the gate may do in Postgres without a Grant: read one operator, append one denial.
+"""The queries of the gate, which need no Grant: read one operator, append one denial.
 
 Only `services.gate.gate` imports this module; an import contract holds it.
 """
@@ -45,7 +45,7 @@ _NO_DATABASE = "3D000"
 
 
 class SchemaState(str, Enum):
-    """What the gate found where the operators should be."""
+    """The state of the schema, in which the gate looks up operators."""
 
     READY = "ready"
     NOT_MIGRATED = "not-migrated"
@@ -102,7 +102,7 @@ def find_id(database: Database, target: Target, email: str) -> uuid.UUID | None:
 
 
 def refuse_where_read_only(database: Database, target: Target) -> None:
-    """See that the database takes writes, or its server where there is none yet.
+    """Check that the database takes writes, or its server where it does not exist yet.
 
     Raises: BackendUnavailable `postgres.read_only`; and as `load_operator`.
     """

@@ -1,4 +1,4 @@
-"""What a Grant rests on, locked and compared inside the transaction that writes; and the order of all locks.
+"""The rights of a Grant, locked and compared inside the transaction that writes; and the order of all locks.
 
 Commands that run at the same moment wait for each other, and none of them in a circle, because each takes its locks
 in this order:

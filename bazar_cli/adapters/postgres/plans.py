@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bazar_cli.adapters.postgres.connections import Connection
 
-# One pass over the users; those within reach are found by their memberships, each once.
+# One pass over the users. Those that the operator can see are found by their memberships, each once.
 _COUNTED = """
     SELECT p.name, p.title, coalesce(c.users, 0) AS users, coalesce(c.suspended, 0) AS suspended
     FROM bazar.plans p
@@ -59,7 +59,7 @@ def table(connection: Connection) -> tuple[PlanDetails, ...]:
 
 
 def usage(connection: Connection, reach: Reach) -> tuple[PlanUsage, ...]:
-    """Count the users within reach on every plan, from the least to the most."""
+    """Count the users that the operator can see on every plan, from Free to Premium."""
     query = _COUNTED.format(within_reach="true" if reach.everything else _WITHIN_REACH)
     values = {"organizations": sorted(reach.organization_ids), "oneself": reach.user_id}
     rows = fetch_all(connection, _Usage, query, values)
@@ -88,7 +88,7 @@ def users_on(connection: Connection, plan: Plan) -> tuple[int, int]:
 
 
 def keep(connection: Connection, *names: Plan) -> Mapping[Plan, frozenset[str]]:
-    """Keep plans as they are until the transaction ends, and return what each allows; one that is lost is missing."""
+    """Lock plans until the transaction ends, and return the permissions of each. A missing plan is left out."""
     return _locked(connection, names, "SHARE")
 
 
@@ -118,7 +118,7 @@ def _locked(connection: Connection, plans: tuple[Plan, ...], strength: LiteralSt
     names = ([plan.value for plan in plans],)
     lock = f"SELECT name FROM bazar.plans WHERE name = ANY(%s) ORDER BY position FOR {strength}"  # noqa: S608
     held = {Plan(name): set[str]() for name in fetch_values(connection, lock, names)}
-    # A statement of its own: in the one above it would show what a plan had before the wait for it.
+    # A second statement: the one above would show the permissions from before the wait for the lock.
     rows = connection.execute("SELECT plan, permission FROM bazar.plan_permissions WHERE plan = ANY(%s)", names)
     for plan, permission in rows.fetchall():
         held[Plan(plan)].add(permission)

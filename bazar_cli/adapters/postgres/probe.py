@@ -37,7 +37,7 @@ def probe(target: Target) -> Place:
 
 @dataclass(frozen=True)
 class DatabaseProbe:
-    """What one look at Postgres found."""
+    """The result of one look at Postgres."""
 
     place: Place
     plaintext: bool

@@ -1,4 +1,4 @@
-"""What queries return: rows as typed objects, single values, enum values.
+"""Results of queries: rows as typed objects, single values, enum values.
 
 A query is constant text (LiteralString): values travel as parameters only. It is sent unprepared, with its parameters
 apart, so Postgres infers their types; where it cannot, the query casts them.

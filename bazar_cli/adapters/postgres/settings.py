@@ -1,7 +1,7 @@
 """Settings that stop a command: which one it is, its value, and where an administrator set it.
 
-A failed transaction or a dead session cannot tell the setting any more, so another short connection asks for it. Where
-that gets no answer the error says less.
+A failed transaction or a dead session cannot show the setting, so another short connection asks for it. Without
+an answer the error does not name the setting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 READ_ONLY = "25006"
 _PERHAPS_STANDBY = frozenset({"0A000", "55000"})
-"""What a standby refuses under another code, such as a serializable transaction."""
+"""Codes of other refusals of a standby, such as of a serializable transaction."""
 _CANCELLED = "57014"
 _LIMITS = {
     _CANCELLED: STATEMENT_TIMEOUT,
@@ -32,7 +32,7 @@ _LIMITS = {
     "57P05": "idle_session_timeout",
 }
 _NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
-"""What libpq says where `target_session_attrs` of the URL asks for a server that takes writes, and none does."""
+"""Messages of libpq if `target_session_attrs` of the URL requires a server that takes writes, and none does."""
 _BY_ANOTHER = "due to user request"
 _ASK_SECONDS = 5
 _ASK = """
@@ -55,7 +55,7 @@ class _Setting:
     """The server is one."""
     value: str
     source: str
-    """As pg_settings calls it."""
+    """The source, by pg_settings."""
     role: str
     database: str
 
@@ -66,7 +66,7 @@ class _Setting:
 
     @property
     def place(self) -> str:
-        """Where it was set."""
+        """The place where it was set."""
         return {
             "database": f"on the database {self.database}",
             "user": f"on the role {self.role}",
@@ -180,7 +180,7 @@ def _as_read_only(setting: _Setting | None) -> ReadOnly | None:
 
 
 def _ask(target: Target, name: str) -> _Setting | None:
-    """Ask by a connection of its own; None where there is no answer."""
+    """Ask by a new connection; None without an answer."""
     url = target.database_url
     try:
         with connect(
@@ -189,7 +189,7 @@ def _ask(target: Target, name: str) -> _Setting | None:
             prepare_threshold=None,
             connect_timeout=_ASK_SECONDS,
             application_name="bazar",
-            # Of a URL that asks for a server which takes writes, what the others say.
+            # Also ask a server that takes no writes, if the URL requires one that does.
             target_session_attrs="any",
         ) as connection:
             return _setting_without_limit(connection, name)
@@ -213,7 +213,7 @@ def _setting(connection: Connection, name: str) -> _Setting:
 def _setting_without_limit(connection: Connection, name: str) -> _Setting:
     """Ask in one message, which neither a short statement_timeout nor a limit of idleness ends.
 
-    The limit of a statement is that which holds when it begins: set back by the statement itself it is as it was set.
+    A statement's limit is the one in force when it begins, so the statement itself can reset and show it.
     """
     cursor = connection.execute(_of(_ASK_WITHOUT_LIMIT, name))
     while cursor.nextset():

@@ -40,7 +40,7 @@ def count_active(connection: Connection) -> int:
 
 
 def count_other_active(connection: Connection, user_id: uuid.UUID) -> int:
-    """Count the active superusers on Premium other than this user; until the transaction ends nobody removes one.
+    """Count the active superusers on Premium other than this user, and keep them until the transaction ends.
 
     All commands that remove one take an advisory lock for it: the rows of the others are locked by their own commands.
     """

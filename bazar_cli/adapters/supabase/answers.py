@@ -1,8 +1,8 @@
-"""What an answer of Supabase Auth means, and the one table of the errors that it becomes.
+"""The meaning of Supabase Auth's answers, and the only table that translates them into errors.
 
-A request ends in one of three ways. `judge` and `understood` tell them apart: it succeeded, Supabase refused it
-(IdentityRefused), or nobody knows (OutcomeUnknown). What writes lets these two travel to the services, which look at
-both systems. For everything else `translated` makes them an error of the domain.
+A request ends in one of three ways. `judge` and `understood` distinguish them: it succeeded, Supabase refused it
+(IdentityRefused), or the outcome is unknown (OutcomeUnknown). Writes raise these two to the services, which look at
+both systems. For all other requests `translated` makes them an error of the domain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import httpx
 
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, KeyRefused, NotSignedIn, UsageError
 from bazar_cli.domain.limits import TOO_MANY, RateLimit
-from bazar_cli.domain.texts import from_json, whole_number
+from bazar_cli.domain.texts import from_json, plain_reason, whole_number
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 """Raised by code that reads an answer in another form than Supabase Auth's; pydantic's errors are ValueErrors."""
 _MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _MOST_DIGITS = 9
-"""Of the seconds to wait: thirty years."""
+"""The longest time to wait in seconds: thirty years."""
 _LONGEST_MESSAGE = 500
 
 
 class Request(Enum):
-    """What kind of request was answered: the meaning of a refusal and of a limit depends on it."""
+    """The kind of a request, which decides the meaning of a refusal and of a limit."""
 
     BY_KEY = "something is read with the service key"
     BY_USER = "a user's session or password"
@@ -158,7 +158,7 @@ def understood(what: str, *library: type[Exception]) -> Generator[None]:
     try:
         yield
     except (httpx.HTTPError, *library) as error:
-        raise OutcomeUnknown(str(error) or type(error).__name__) from error
+        raise OutcomeUnknown(plain_reason(str(error)) or type(error).__name__) from error
     except _MALFORMED as error:
         raise OutcomeUnknown(f"{what} does not have the form of Supabase Auth's") from error
 
@@ -167,7 +167,7 @@ def understood(what: str, *library: type[Exception]) -> Generator[None]:
 def translated(
     target: Target, what: str, request: Request = Request.BY_KEY, *library: type[Exception]
 ) -> Generator[None]:
-    """Make an error of the domain of whatever goes wrong with a request. Parameters: as `understood`.
+    """Raise an error of the domain for a request that fails. Parameters: as `understood`.
 
     Raises: BackendUnavailable `supabase.unavailable`, `supabase.rate_limited`; KeyRefused; for what a user asks
     NotSignedIn and UsageError as the table says.
@@ -220,7 +220,7 @@ def key_refused(refusal: IdentityRefused) -> KeyRefused:
 
 def unavailable(target: Target, error: Exception | str) -> BackendUnavailable:
     """Return the error for an Auth service that did not answer, or whose answer says nothing about the request."""
-    reason = (error if isinstance(error, str) else str(error)) or type(error).__name__
+    reason = str(error) or type(error).__name__
     hint = (
         "start it with `bazar local start`"
         if target.source.name == "local"

@@ -55,7 +55,7 @@ def user_pages(
 
 
 def find_user(http: httpx.Client, target: Target, email: str) -> dict[str, Any] | None:
-    """Return the identity with exactly this address, given in lower case; None when there is none.
+    """Return the identity with exactly this address, given in lower case; None without one.
 
     The server filters by an unescaped LIKE, so each address is compared again.
     Raises: as `user_pages`.

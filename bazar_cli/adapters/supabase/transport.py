@@ -2,7 +2,7 @@
 
 httpx restarts its timeouts with each read. Here one deadline covers the whole call: name look-up, connecting, TLS,
 sending, and all pieces of the answer. A call that exceeds a limit raises `httpx.RequestError`, like a lost connection:
-nobody knows what the service did.
+it is unknown whether the service acted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from bazar_cli.domain.calls import System, timed, trace_headers
 CALL_SECONDS = 10.0
 """Below the 20 s of a lease, so that a call ends while the command holds its lease."""
 MOST_BYTES = 16 * 2**20
-"""Of an answer as it is received, with headers and framing; the same limit holds for the decompressed body."""
+"""The limit of a received answer, with headers and framing, and also of the decompressed body."""
 MOST_LEVELS = 100
-"""Of nested objects and lists. The parsers of Python and of pydantic fail at about 900 and 200."""
+"""The deepest nesting of objects and lists. The parsers of Python and of pydantic fail at about 900 and 200."""
 _CONNECT_RETRIES = 2
 """Only for connecting: a request is never sent twice."""
 _TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"

@@ -32,7 +32,7 @@ def run(
 
     The exit code is 9 if one was. It is also 9 for a rule, a disabled trigger or an exhausted sequence on the
     tables of the log. Keep `head` in a place where the owner of the database cannot change it. docs/audit.md says
-    what is proven: an event that the owner adds looks like one that bazar wrote.
+    what the check proves: an event that the owner adds looks like one that bazar wrote.
     """
     found = run.perform(read.verify, VerifyLog(expect))
     run.show(found)

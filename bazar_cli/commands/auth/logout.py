@@ -26,7 +26,7 @@ def run(
     if run.sign_in.token is not None and not everywhere:
         run.warn("BAZAR_TOKEN is set and is still used: only the stored session was ended; unset it too")
     if not ended.was_signed_in:
-        run.notice("nobody was signed in")
+        run.notice("you were not signed in")
     elif ended.at_supabase is None:
         run.warn("the session was removed here; Supabase Auth did not answer, so it ends there when it expires")
     run.show(ended)

@@ -13,7 +13,7 @@ from bazar_cli.terminal.views.auth import WHO
 def run(run: Run[WhoAmI]) -> None:
     """Show who is signed in, the source of the session, and when it expires.
 
-    The exit code is 4 if nobody is signed in. Supabase Auth is asked whether the session is still valid; if it does
+    The exit code is 4 if you are not signed in. Supabase Auth is asked whether the session is still valid; if it does
     not answer, `confirmed` is false.
     """
     who = auth.status(run.backends, run.identities)

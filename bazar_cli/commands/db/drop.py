@@ -23,6 +23,6 @@ def run(
     """Drop the database with everything in it.
 
     The audit log and the data of others are lost; identities at Supabase are kept. A protected database is refused,
-    whatever the options, and so is a database with open connections.
+    with all options, and so is a database with open connections.
     """
     run.show(run.perform(create_and_drop.drop, DropDatabase(confirm)))

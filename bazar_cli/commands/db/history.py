@@ -13,6 +13,6 @@ from bazar_cli.terminal.views.migration_files import FILE
 def run(run: Run[RevisionFile]) -> None:
     """List the migration files, newest first.
 
-    It does not connect to a database: `bazar db status` shows what is applied.
+    It does not connect to a database: `bazar db status` shows the applied revisions.
     """
     run.show_all(revisions.history())

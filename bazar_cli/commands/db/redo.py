@@ -15,7 +15,7 @@ def run(run: Run[RolledBack], statement_timeout: StatementTimeout = None) -> Non
     """Roll back the newest revision and apply it again, as after an edit of its file.
 
     It shows what is lost and asks first; --yes answers. --dry-run shows the SQL of both directions. A protected
-    database is refused, whatever the options.
+    database is always refused.
     """
 
     request = Redo(statement_timeout=statement_timeout)

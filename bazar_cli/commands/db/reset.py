@@ -35,7 +35,7 @@ def run(
 
     The marker and you as the one superuser are kept, and so is everything that does not belong to bazar. Objects of
     others that depend on tables to be rebuilt stop the reset. It is one transaction; --seed then creates the demo
-    data. --dry-run tries it and rolls back. A protected database is refused, whatever the options.
+    data. --dry-run tries it and rolls back. A protected database is always refused.
     """
     request = ResetDatabase(confirm, identities, seed)
     if seed:

@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Roll back applied revisions, newest first, each in its own transaction.
 
-    It shows what is lost and asks first; --yes answers. A protected database is refused, whatever the options. The
+    It shows what is lost and asks first; --yes answers. A protected database is always refused. The
     first revision cannot be rolled back.
     """
 

@@ -33,7 +33,7 @@ def run(
 
     It shows what it would create and asks first; --yes answers. What exists is not changed. After a reset,
     identities of this Bazar are used again. BAZAR_SEED_PASSWORD sets the password of new users. A protected
-    database is refused, whatever the options.
+    database is always refused.
     """
     data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
     request = Seed(data, users, seed_password(run.environ))

@@ -19,7 +19,7 @@ def run(
     run: Run[MigrationStatus],
     check: Annotated[bool, Option("--check", help="exit code 9 if revisions are pending, 6 if they disagree")] = False,
 ) -> int:
-    """Show the revision of the database and what is pending."""
+    """Show the revision of the database and the pending revisions."""
     found = run.perform(status.status, GetStatus())
     run.show(found)
     if not found.place.frees_locks_of_the_dead:

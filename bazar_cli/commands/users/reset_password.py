@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Mail a user a link to set a new password.
 
-    The old password and the sessions stay valid until then. A new link replaces an older one. Anybody who opens a
+    The old password and the sessions remain valid until then. A new link replaces an older one. Anybody who opens a
     link is signed in as the user: hand over a printed link in private.
     """
     if print_link:

@@ -95,7 +95,7 @@ def get_user(call: Call) -> Response:
 
 
 def update_user(call: Call) -> Response:
-    """`PUT /admin/users/{id}`: a changed password ends all sessions; `password_hash` is ignored."""
+    """`PUT /admin/users/{id}`. A changed password ends all sessions, and `password_hash` is ignored."""
     call.require_admin()
     user_id = call.target_id()
     with call.service.pool.transaction() as connection:
@@ -124,7 +124,7 @@ def update_user(call: Call) -> Response:
             columns["raw_app_meta_data"] = users.merged(user["raw_app_meta_data"], body["app_metadata"])
         shown = users.to_json(connection, users.update(connection, user, columns))
         if "email" in columns:
-            # The answer still shows the identity as it was (recorded).
+            # The answer shows the identity before this change (recorded).
             connection.execute(
                 b"UPDATE auth.identities SET identity_data = identity_data || jsonb_build_object('email', %s::text,"
                 b" 'email_verified', %s::bool), updated_at = %s WHERE user_id = %s AND provider = 'email'",
@@ -136,7 +136,7 @@ def update_user(call: Call) -> Response:
 
 
 def delete_user(call: Call) -> Response:
-    """`DELETE /admin/users/{id}`; soft deletion is not served and answers 404."""
+    """`DELETE /admin/users/{id}`. Soft deletion is not served and answers 404."""
     call.require_admin()
     with call.service.pool.transaction() as connection:
         user = _found(connection, call)
@@ -148,7 +148,7 @@ def delete_user(call: Call) -> Response:
 
 
 def generate_link(call: Call) -> Response:
-    """`POST /admin/generate_link` for invite, recovery and magiclink, 404 for the other types; sends no mail."""
+    """`POST /admin/generate_link` for invite, recovery and magiclink; other types get 404. It sends no mail."""
     call.require_admin()
     fields = {"type": STRING, "email": STRING, "password": STRING, "data": MAP, "redirect_to": STRING, "options": ANY}
     body = parse(call.body, "GenerateLinkParams", fields)
@@ -165,7 +165,7 @@ def generate_link(call: Call) -> Response:
             raise Fault(404, "user_not_found", "User with this email not found")
         token_type = "recovery_token"  # noqa: S105 - the kind of a token
         if kind == "magiclink" and user is None:
-            # The real server makes the user and the link becomes one of sign-up (Supabase Auth v2.196).
+            # The real server creates the user and returns a link of type signup (Supabase Auth v2.196).
             user, kind, token_type = _unconfirmed(connection, email, body), "signup", "confirmation_token"
         elif kind == "invite":
             user, token_type = _invited(connection, user, email, body), "confirmation_token"
@@ -185,7 +185,7 @@ def generate_link(call: Call) -> Response:
 
 
 def invite(call: Call) -> Response:
-    """`POST /invite`: an unconfirmed user and a mail; again for one who has not confirmed yet."""
+    """`POST /invite`: create an unconfirmed user and a mail. A user who has not confirmed yet gets another mail."""
     call.require_admin()
     body = parse(call.body, "InviteParams", {"email": STRING, "data": MAP})
     email = users.checked_email(body.get("email", ""))
@@ -218,7 +218,7 @@ def _unconfirmed(connection: Rows, email: str, body: dict[str, Any]) -> dict[str
 
 
 def _refuse_taken(call: Call, email: str) -> None:
-    """Look before the slow part; racing creates that both see nothing end at the unique index with 500."""
+    """Refuse a taken address before the slow hash. Of two creates at once one meets the unique index: 500."""
     with call.service.pool.transaction() as connection:
         if users.by_email(connection, email) is not None:
             raise users.email_exists()
@@ -239,7 +239,7 @@ def _chosen_id(body: dict[str, Any]) -> uuid.UUID:
 def _hash_of(body: dict[str, Any]) -> str:
     if body.get("password_hash"):
         return passwords.checked_hash(body["password_hash"])
-    # Without a password the real server hashes a random one and spends as much on it (measured).
+    # Without a password the real server hashes a random one, which takes the same time (measured).
     return passwords.hash_new(body.get("password") or uuid.uuid4().hex)
 
 
@@ -278,7 +278,7 @@ def _order(sort: str) -> str:
 
 
 def _links(call: Call, page: int, per_page: int, total: int) -> str:
-    """Relative to the service itself, without the gateway's prefix, parameters sorted (recorded)."""
+    """Return the `Link` header: paths without the gateway's prefix, parameters sorted (recorded)."""
     last = -(-total // per_page)
 
     def link(number: int, relation: str) -> str:

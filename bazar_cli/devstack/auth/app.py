@@ -1,4 +1,4 @@
-"""The routes, and the frame around every endpoint: body limit, worker thread, error shape."""
+"""The routes, and what every request passes: the body limit, a worker thread, the shape of errors."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _ROUTES: tuple[tuple[str, dict[str, Endpoint]], ...] = (
     ("/admin/generate_link", {"POST": admin.generate_link}),
 )
 _WITH_SLASH = {"/user", "/verify", "/admin/users", "/admin/users/{user_id}"}
-"""What the real server's router mounts, and so also serves with a slash at the end."""
+"""Paths that the real server also serves with a slash at the end, because its router mounts them."""
 
 
 def create_app(config: AuthConfig) -> Starlette:
-    """Return the service for one configuration; nothing is opened before the first request."""
+    """Return the service for one configuration. It opens no connection before the first request."""
     service = Service(config, Tokens(config), Pool(config.database_url))
     routes = [
-        Route(config.prefix + path + slash, _framed(service, methods), methods=_ALL)
+        Route(config.prefix + path + slash, _handler(service, methods), methods=_ALL)
         for path, methods in _ROUTES
         for slash in (("", "/") if path in _WITH_SLASH else ("",))
     ]
@@ -54,8 +54,8 @@ def create_app(config: AuthConfig) -> Starlette:
     return app
 
 
-def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
-    async def frame(request: Request) -> Response:
+def _handler(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
         endpoint = methods.get(request.method)
         if endpoint is None:
             return Response(status_code=405, headers={"Allow": ", ".join(methods)})
@@ -71,7 +71,7 @@ def _framed(service: Service, methods: dict[str, Endpoint]) -> Callable[[Request
             _log.error("database: %s %s", type(error).__name__, error.sqlstate)
             return Fault(500, "unexpected_failure", "Database error", with_id=True).response(dated=dated)
 
-    return frame
+    return handle
 
 
 async def _body(request: Request) -> bytes:
@@ -93,7 +93,7 @@ def _call(service: Service, request: Request, body: bytes) -> Call:
     return Call(
         service=service,
         path={name: str(value) for name, value in request.path_params.items()},
-        # Of a parameter that is there twice Go takes the first.
+        # Go takes the first of two parameters with the same name.
         query=dict(reversed(request.query_params.multi_items())),
         headers=request.headers,
         body=body,

@@ -1,4 +1,4 @@
-"""Request bodies as Go's decoder reads them, with its sentences for what it refuses."""
+"""Request bodies, read with the rules and the error messages of Go's decoder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )
 _EXACT_DIGITS = 15
 _MAX_DEPTH = 200
-"""Nesting that is read. Go takes 10,000; what is read here must be written again by a recursive encoder."""
+"""The deepest nesting that is read. Go takes 10,000, but Python's encoder, which writes it again, is recursive."""
 _ACCEPTS: dict[str, tuple[type, ...]] = {STRING: (str,), BOOL: (bool,), BOOL_POINTER: (bool,), MAP: (dict,)}
 
 
 def parse(raw: bytes, struct: str, fields: Mapping[str, str], *, may_be_empty: bool = False) -> dict[str, Any]:
-    """Return the JSON object of a body, its declared fields checked for their Go types.
+    """Return the JSON object of a body, after a check of its declared fields for their Go types.
 
-    Parameters: `struct` is the Go type named in errors; unknown fields are ignored, null counts as absent, also
-    where it is the whole body.
+    Unknown fields are ignored. A null counts as absent, also as the whole body.
+    Parameters: `struct` is the Go type that errors name.
     Raises: Fault 400 `bad_json`.
     """
     if may_be_empty and not raw.strip():
@@ -59,25 +59,25 @@ def _decoded(text: str) -> object:
         raise _bad_json(_syntax(text, error)) from error
     except RecursionError as error:
         raise _bad_json("exceeded max depth") from error
-    return _as_go_has_it(value, 0)
+    return _without_surrogates(value, 0)
 
 
-def _as_go_has_it(value: object, depth: int) -> object:
-    """Replace lone surrogates, which no UTF-8 can hold, as Go does. Raises: Fault 400 for too deep a nesting."""
+def _without_surrogates(value: object, depth: int) -> object:
+    """Replace lone surrogates, which UTF-8 cannot hold, as Go does. Raises: Fault 400 for too deep a nesting."""
     if depth > _MAX_DEPTH:
         raise _bad_json("exceeded max depth")
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, list):
-        return [_as_go_has_it(item, depth + 1) for item in cast("list[object]", value)]
+        return [_without_surrogates(item, depth + 1) for item in cast("list[object]", value)]
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
-        return {str(_as_go_has_it(name, depth)): _as_go_has_it(item, depth + 1) for name, item in pairs}
+        return {str(_without_surrogates(name, depth)): _without_surrogates(item, depth + 1) for name, item in pairs}
     return value
 
 
 def _number(text: str) -> float:
-    """Numbers are float64 in Go; whole ones stay whole while that is exact."""
+    """Return an int for a short whole number, else a float: numbers are float64 in Go."""
     if len(text) <= _EXACT_DIGITS and text.lstrip("-").isdigit():
         return int(text)
     number = float(text)

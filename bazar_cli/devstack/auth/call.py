@@ -1,4 +1,4 @@
-"""One request as an endpoint sees it, and who asks."""
+"""One request to an endpoint, and the check of its token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bazar_cli.devstack.auth.tokens import Tokens
 
 @dataclass(frozen=True)
 class Service:
-    """What all endpoints share."""
+    """The settings, keys and connections that all endpoints share."""
 
     config: AuthConfig
     tokens: Tokens
@@ -26,7 +26,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Call:
-    """A request: its parts, read whole."""
+    """A request with its whole body."""
 
     service: Service
     path: Mapping[str, str]
@@ -34,10 +34,10 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     client: Mapping[str, str]
-    """`ip` and `user_agent`, as a session keeps them."""
+    """`ip` and `user_agent`, which a session stores."""
 
     def bearer(self) -> str:
-        """Return the bearer token, API keys translated as Supabase's gateway does (Supabase Auth v2.196).
+        """Return the bearer token. API keys are translated as by Supabase's gateway (Supabase Auth v2.196).
 
         Raises: Fault 401 `no_authorization`.
         """
@@ -58,7 +58,10 @@ class Call:
         raise _no_authorization()
 
     def require_admin(self) -> None:
-        """Raises: Fault 403 `not_admin`, `bad_jwt`; 401 `no_authorization`."""
+        """Check that the token has an admin role.
+
+        Raises: Fault 403 `not_admin`, `bad_jwt`; 401 `no_authorization`.
+        """
         claims = self.service.tokens.verify(self.bearer())
         if claims.get("role") not in self.service.config.admin_roles:
             raise Fault(403, "not_admin", "User not allowed")

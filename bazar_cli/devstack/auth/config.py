@@ -1,4 +1,4 @@
-"""The service's settings, by GoTrue's own variable names where GoTrue has the setting."""
+"""The service's settings. A setting of GoTrue has the name of GoTrue's variable."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class AuthConfig:
     database_url: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     jwt_keys: tuple[dict[str, Any], ...] = field(repr=False)
-    """JWKs; the one with key_ops `sign` signs. Empty: HS256 with the secret signs."""
+    """JWKs. The one with key_ops `sign` signs; without JWKs the secret signs (HS256)."""
     external_url: str
     """The service's own address with its prefix, for links."""
     issuer: str
     site_url: str
-    """Where links lead after verification."""
+    """The address to which links redirect after verification."""
     prefix: str
     anon_key: str = field(repr=False)
     service_key: str = field(repr=False)
@@ -43,13 +43,13 @@ class AuthConfig:
     password_min_length: int = 6
     otp_exp: int = 3600
     mail_frequency: float = 1.0
-    """The least time between two mails of a kind to one address."""
+    """The shortest time between two mails of a kind to one address."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> AuthConfig:
         """Read the settings.
 
-        Raises: UsageError `auth_service.config` naming the variable and its rule.
+        Raises: UsageError `auth_service.config`, which names the variable and its rule.
         """
         read = _Reader(environ)
         secret = read.required("GOTRUE_JWT_SECRET", f"at least {_MIN_SECRET} characters")
@@ -91,7 +91,7 @@ class _Reader:
         return value
 
     def seconds(self, name: str, default: int) -> int:
-        """A whole number, or a Go duration such as `60s`, as GoTrue takes both."""
+        """Return the seconds of a whole number or of a Go duration such as `60s`. GoTrue takes both."""
         value = self._environ.get(name, "")
         if not value:
             return default
@@ -103,12 +103,12 @@ class _Reader:
     def flag(self, name: str, *, default: bool) -> bool:
         value = self._environ.get(name, "").lower()
         if value not in {"", "true", "false", "1", "0"}:
-            raise _invalid(name, f"is {value!r}: true or false")
+            raise _invalid(name, f"is {value!r}: choose one of: true, false")
         return default if not value else value in {"true", "1"}
 
 
 def listen_address(environ: Mapping[str, str], host: str | None, port: str | None) -> tuple[str, int]:
-    """Return host and port to listen on: the flags given, else GoTrue's variables, which it reads in this order.
+    """Return the host and port to listen on: from the flags, else from GoTrue's variables in GoTrue's order.
 
     Raises: UsageError `auth_service.config`.
     """
@@ -124,7 +124,7 @@ def listen_address(environ: Mapping[str, str], host: str | None, port: str | Non
 def _prefix(text: str) -> str:
     prefix = text.rstrip("/")
     if prefix and not prefix.startswith("/"):
-        raise _invalid("BAZAR_AUTH_PREFIX, or --prefix,", f"is {text[:40]!r}: it begins with a slash, or is empty")
+        raise _invalid("BAZAR_AUTH_PREFIX, or --prefix,", f"is {text[:40]!r}: it must begin with a slash, or be empty")
     return prefix
 
 
@@ -134,12 +134,12 @@ def _keys(text: str) -> tuple[dict[str, Any], ...]:
     try:
         keys: object = json.loads(text)
     except ValueError as error:
-        raise _invalid("GOTRUE_JWT_KEYS", "is no JSON") from error
-    if not isinstance(keys, list):
-        raise _invalid("GOTRUE_JWT_KEYS", "is no JSON array of JWKs")
+        raise _invalid("GOTRUE_JWT_KEYS", "is not valid JSON") from error
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in cast("list[object]", keys)):
+        raise _invalid("GOTRUE_JWT_KEYS", "is not a JSON array of JWKs")
     found = tuple(cast("list[dict[str, Any]]", keys))
     if len([k for k in found if "sign" in k.get("key_ops", [])]) != 1:
-        raise _invalid("GOTRUE_JWT_KEYS", "must hold exactly one key with key_ops `sign`")
+        raise _invalid("GOTRUE_JWT_KEYS", "must have exactly one key with key_ops `sign`")
     return found
 
 

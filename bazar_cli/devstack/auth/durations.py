@@ -1,4 +1,4 @@
-"""Go durations, as Supabase Auth takes them: `24h`, `-5m`, `1h30m`."""
+"""Go durations, which Supabase Auth takes: `24h`, `-5m`, `1h30m`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _MAX = 2**63 / 1e9
 
 
 class InvalidDuration(ValueError):
-    """The text is no Go duration; the message is Go's."""
+    """The text is not a Go duration. The message is Go's."""
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of a Go duration. Raises: InvalidDuration with Go's own sentence."""
+    """Return the seconds of a Go duration. Raises: InvalidDuration with Go's message."""
     rest = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
     if rest == "0":
         return 0.0

@@ -1,4 +1,4 @@
-"""Errors on the wire, in both shapes (Supabase Auth v2.196): the client chooses by X-Supabase-Api-Version."""
+"""Error answers in both shapes (Supabase Auth v2.196). The client chooses by X-Supabase-Api-Version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wants_dated(version: str) -> bool:
 
 
 class Fault(Exception):
-    """An answer that is an error: HTTP status, Supabase's error code and sentence."""
+    """An error answer: HTTP status, Supabase's error code and message."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Fault(Exception):
 
 
 class DatabaseFault(Fault):
-    """A constraint said no: the legacy shape passes Postgres' own words through, the other hides them."""
+    """A violated constraint. The legacy shape shows Postgres' message, the 2024 shape hides it."""
 
     def __init__(self, error: psycopg.errors.IntegrityError, message: str) -> None:
         super().__init__(500, "unexpected_failure", message)
@@ -71,10 +71,10 @@ class DatabaseFault(Fault):
 
 
 def validation_failed(message: str, status: int = 400) -> Fault:
-    """A value that breaks a rule."""
+    """Return the error for a value that breaks a rule."""
     return Fault(status, "validation_failed", message)
 
 
 def internal(message: str = "Internal Server Error") -> Fault:
-    """The server's own fault, which carries no error code header (recorded)."""
+    """Return an error of the server itself, which has no header with the error code (recorded)."""
     return Fault(500, "unexpected_failure", message, code_header=False)

@@ -1,4 +1,4 @@
-"""The keys of one stack: what signs tokens, and what clients show."""
+"""The keys of one stack: those that sign tokens, and those that clients send."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AuthKeys:
     jwt_secret: str = field(repr=False)
     """Signs the anon and service keys (HS256)."""
     jwt_keys: str = field(repr=False)
-    """A JSON array with one private ES256 JWK, as GOTRUE_JWT_KEYS wants it."""
+    """A JSON array with one private ES256 JWK: the value of GOTRUE_JWT_KEYS."""
     anon_key: str = field(repr=False)
     service_key: str = field(repr=False)
     publishable_key: str = field(repr=False)
@@ -45,7 +45,7 @@ def generate_keys() -> AuthKeys:
 
 
 def role_key(secret: str, role: str) -> str:
-    """Return the JWT that Supabase hands out as API key for `anon` or `service_role`."""
+    """Return the JWT that is Supabase's API key of the role `anon` or `service_role`."""
     now = int(time.time())
     return jwt.encode({"iss": "supabase", "role": role, "iat": now, "exp": now + _TEN_YEARS}, secret, algorithm="HS256")
 

@@ -1,4 +1,4 @@
-"""One-time links and codes: made for mails or for an admin, redeemed once at `/verify`."""
+"""One-time links and codes for a mail or an admin. `/verify` redeems each once."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Link:
-    """A link as a mail or an admin gets it."""
+    """A link for a mail or an admin."""
 
     url: str
     code: str
-    """Six digits, to be typed instead."""
+    """Six digits that can be typed in place of the link."""
     hashed_token: str
     redirect_to: str
     kind: str
@@ -49,7 +49,7 @@ def make(
     hashed = hashed_code(user["email"], code)
     token_column, sent_column = _COLUMNS[token_type]
     user = update(connection, user, {token_column: hashed, sent_column: now()})
-    # These columns have no zone and hold UTC; their default would be the local time of the database.
+    # These columns have no time zone and hold UTC. Their default would be the local time of the database.
     moment = now().replace(tzinfo=None)
     connection.execute(
         b"DELETE FROM auth.one_time_tokens WHERE user_id = %s AND token_type = %s", (user["id"], token_type)
@@ -65,7 +65,7 @@ def make(
 
 
 def keep_mail(connection: Rows, recipient: str, link: Link) -> None:
-    """Keep the mail that a real service would send."""
+    """Store the mail that a real service would send."""
     connection.execute(
         b"INSERT INTO bazar_auth.mails (recipient, kind, link, code) VALUES (%s, %s, %s, %s)",
         (recipient, link.kind, link.url, link.code),
@@ -73,12 +73,12 @@ def keep_mail(connection: Rows, recipient: str, link: Link) -> None:
 
 
 def hashed_code(email: str, code: str) -> str:
-    """Return what is stored and linked instead of the code, as Supabase derives it."""
+    """Return the hash that is stored in place of the code, and that links carry (Supabase Auth v2.196)."""
     return hashlib.sha224((email + code).encode()).hexdigest()
 
 
 def redeem(connection: Rows, config: AuthConfig, body: dict[str, Any]) -> dict[str, Any]:
-    """Use up a link or code and return the user's row, confirmed by it.
+    """Redeem a link or code, and return the row of the user, who is confirmed by it.
 
     Parameters: `body` has `type` and either `token_hash` or `email` and `token`.
     Raises: Fault 403 `otp_expired`, 400 `validation_failed`.

@@ -11,7 +11,7 @@ from bazar_cli.domain.secrets import Secret
 
 @dataclass(frozen=True)
 class Mail:
-    """One kept mail; link and code sign somebody in, so its repr hides them."""
+    """One stored mail. Its repr hides link and code, because they sign a user in."""
 
     sent_at: datetime
     recipient: str
@@ -22,7 +22,7 @@ class Mail:
 
 
 def list_mails(database_url: str) -> list[Mail]:
-    """Return all kept mails, the newest last. Raises: psycopg.Error."""
+    """Return all stored mails, the newest last. Raises: psycopg.Error."""
     with connect(Secret(database_url), connect_timeout=5) as connection:
         rows = connection.execute(
             "SELECT sent_at, recipient, kind, link, code FROM bazar_auth.mails ORDER BY id"

@@ -1,4 +1,4 @@
-"""Password hashes: bcrypt as Supabase makes them; the other forms it stores are kept, and match nothing here."""
+"""Password hashes: bcrypt as in Supabase. Its other forms are stored, but no password matches them here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bazar_cli.devstack.auth.errors import Fault, internal, validation_failed
 
 
 class Weakness(TypedDict):
-    """What is weak about a password: a sentence, and Supabase's names for it."""
+    """Why a password is weak: a message, and Supabase's names of the reasons."""
 
     message: str
     reasons: list[str]
@@ -49,7 +49,7 @@ def hash_changed(password: str, config: AuthConfig) -> str:
 
 
 def weak(password: str, config: AuthConfig) -> Weakness | None:
-    """Return what is weak about a password, or None."""
+    """Return why a password is weak, or None."""
     if len(password) < config.password_min_length:
         message = f"Password should be at least {config.password_min_length} characters."
         return Weakness(message=message, reasons=["length"])
@@ -64,13 +64,13 @@ def checked_hash(given: str) -> str:
 
 
 def matches(password: str, stored: str | None) -> bool:
-    """Say whether the password has this hash; takes a bcrypt run's time."""
+    """Say whether the password has this hash. It takes the time of a bcrypt run."""
     if not stored or not _BCRYPT.fullmatch(stored) or len(password.encode()) > MAX_BYTES:
         return False
     try:
         return bcrypt.checkpw(password.encode(), stored.encode())
     except ValueError:
-        # bcrypt-shaped text whose salt no bcrypt run could have made: nobody's password.
+        # The text has the form of a bcrypt hash, but its salt is not possible.
         return False
 
 

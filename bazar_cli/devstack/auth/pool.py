@@ -1,4 +1,4 @@
-"""Connections for the service's worker threads, which outlive a restart of Postgres."""
+"""A pool of connections for the service's worker threads. It survives a restart of Postgres."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from psycopg.rows import DictRow, dict_row
 Rows = psycopg.Connection[DictRow]
 _SIZE = 8
 _IDLE_SECONDS = 1.0
-"""A connection idle for longer is asked whether it lives before it is used."""
+"""A connection that was idle for longer is tested before it is used."""
 
 
 class Pool:
-    """At most `_SIZE` connections, opened when needed and kept."""
+    """At most `_SIZE` connections, which are opened on demand and reused."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
@@ -29,7 +29,7 @@ class Pool:
 
     @contextmanager
     def transaction(self) -> Generator[Rows]:
-        """Lend a connection for one transaction. Raises: psycopg.OperationalError without a database."""
+        """Yield a connection with an open transaction. Raises: psycopg.OperationalError without a database."""
         with self._slots:
             connection = self._take()
             try:
@@ -74,7 +74,7 @@ class Pool:
 
 
 def _is_quiet(connection: Rows) -> bool:
-    """Whether the server has said nothing since the last answer; its end would be something to read."""
+    """Say whether there is nothing to read. The end of the server would be something to read."""
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return not poller.poll(0)

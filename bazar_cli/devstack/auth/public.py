@@ -1,4 +1,4 @@
-"""What users themselves call: sign-in, refresh, `/user`, logout, recovery, verification."""
+"""The endpoints for users: sign-in, refresh, `/user`, logout, recovery, verification."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCOPES = ("global", "local", "others")
 
 
 def health(_call: Call) -> Response:
-    """`GET /health`; needs no database, like the real one."""
+    """`GET /health`. Like the real one it needs no database."""
     return JSONResponse(
         {
             "version": "",
@@ -85,7 +85,7 @@ def get_user(call: Call) -> Response:
 
 
 def put_user(call: Call) -> Response:
-    """`PUT /user`: password, data, and the beginning of an email change."""
+    """`PUT /user`: change password and data, or begin an email change."""
     with call.service.pool.transaction() as connection:
         user, session_id = call.require_user(connection)
     fields = {"email": STRING, "password": STRING, "data": MAP, "app_metadata": MAP}
@@ -137,7 +137,7 @@ def logout(call: Call) -> Response:
 
 
 def recover(call: Call) -> Response:
-    """`POST /recover`: a mail for a known address; the same answer for an unknown one."""
+    """`POST /recover`: store a mail for a known address. An unknown one gets the same answer."""
     body = parse(call.body, "RecoverParams", {"email": STRING})
     if not body.get("email"):
         raise validation_failed("Password recovery requires an email")
@@ -163,13 +163,13 @@ def recover(call: Call) -> Response:
 
 
 def verify(call: Call) -> Response:
-    """`POST /verify`: redeem a link's hash, or a code with its address, for a session."""
+    """`POST /verify`: exchange the hash of a link, or an address and a code, for a session."""
     fields = {"type": STRING, "token": STRING, "token_hash": STRING, "email": STRING, "phone": STRING}
     return JSONResponse(_redeem(call, parse(call.body, "VerifyParams", fields)))
 
 
 def verify_link(call: Call) -> Response:
-    """`GET /verify`: what a click on a mail's link does; ends at the site with the session in the fragment."""
+    """`GET /verify`: the link of a mail. It redirects to the site, with the session in the fragment."""
     target = _redirect_target(call)
     try:
         answer = _redeem(call, {"type": call.query.get("type", ""), "token_hash": call.query.get("token", "")})

@@ -1,12 +1,13 @@
-"""The `auth` tables as Supabase has them, and the kept mails.
+"""The `auth` tables of Supabase, and the table of stored mails.
 
-Columns, defaults, indexes and constraints follow the recorded schema of a real server. Tables that are there already
-belong to someone else and are not changed. An empty schema is one that an administrator made for this service.
+Columns, defaults, indexes and constraints follow the recorded schema of a real server. An existing schema `auth` with
+the table `users` is not changed. An empty schema is one that an administrator made for this service.
 """
 
 from __future__ import annotations
 
 import psycopg
+from psycopg.rows import scalar_row
 
 _LOCK = 0x62617A61_61757468
 _AUTH = """
@@ -122,17 +123,10 @@ CREATE TABLE IF NOT EXISTS bazar_auth.mails (
 
 
 def ensure_schema(connection: psycopg.Connection[object]) -> None:
-    """Make what is missing; two services that start at once make it once."""
+    """Create the missing tables, once also where two services start at once."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        found = connection.execute("SELECT to_regclass('auth.users') IS NOT NULL").fetchone()
-        if found is not None and not next(iter(_values(found))):
+        cursor = connection.cursor(row_factory=scalar_row)
+        if cursor.execute("SELECT to_regclass('auth.users') IS NULL").fetchone():
             connection.execute(_AUTH.encode())
         connection.execute(_MAILS.encode())
-
-
-def _values(row: object) -> tuple[object, ...]:
-    if isinstance(row, dict):
-        return tuple(row.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a row
-    assert isinstance(row, tuple)
-    return row  # pyright: ignore[reportUnknownVariableType] - a row

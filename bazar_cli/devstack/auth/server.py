@@ -1,4 +1,4 @@
-"""Running the service on a socket that somebody else bound."""
+"""Run the service on a socket that is already bound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bazar_cli.domain.errors import BackendUnavailable
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts requests."""
+    """A uvicorn server that calls `on_ready` when it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -41,8 +41,8 @@ def serve(config: AuthConfig, listener: socket.socket, on_ready: Callable[[], No
             f"the Auth service cannot use its database: {first}",
             hint="check GOTRUE_DB_DATABASE_URL",
         ) from error
-    # Head and body of an answer are two writes: with Nagle's algorithm the body waits 40 ms for the client's
-    # acknowledgement. Accepted connections inherit the option; asyncio sets it only where a socket names its protocol.
+    # An answer is two writes, head and body. With Nagle's algorithm the body waits 40 ms for an acknowledgement.
+    # Accepted connections inherit the option. asyncio sets it only where a socket names its protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     settings = uvicorn.Config(
         create_app(config),

@@ -1,4 +1,4 @@
-"""Sessions and refresh tokens: rotation, the reuse interval, and what reuse costs (Supabase Auth v2.196)."""
+"""Sessions and refresh tokens: rotation, the reuse interval, revocation on reuse (Supabase Auth v2.196)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start(
 def refresh(connection: Rows, config: AuthConfig, tokens: Tokens, given: str) -> dict[str, Any] | Fault:
     """Exchange a refresh token.
 
-    Returns the Fault of a detected reuse instead of raising it, so that the revocation it causes is committed.
+    Returns the Fault of a reuse instead of raising it, so that the revocation is committed.
     Raises: Fault 400 with the server's codes.
     """
     if not given:
@@ -81,7 +81,7 @@ def is_banned(user: dict[str, Any]) -> bool:
 
 
 def end(connection: Rows, user_id: uuid.UUID, scope: str, session_id: uuid.UUID | None) -> None:
-    """End sessions: `global` all of the user's, `local` this one, `others` all but this one."""
+    """End sessions: `global` ends all sessions of the user, `local` this one, `others` all but this one."""
     if scope == "global":
         connection.execute(b"DELETE FROM auth.sessions WHERE user_id = %s", (user_id,))
     elif scope == "local":
@@ -93,7 +93,7 @@ def end(connection: Rows, user_id: uuid.UUID, scope: str, session_id: uuid.UUID 
 def _rotated(
     connection: Rows, config: AuthConfig, token: dict[str, Any], session_id: uuid.UUID, user_id: uuid.UUID
 ) -> str | None:
-    """Return the refresh token to hand out, None after a reuse, which revokes the whole session's tokens."""
+    """Return the next refresh token. After a reuse, revoke all tokens of the session and return None."""
     if not token["revoked"]:
         connection.execute(
             b"UPDATE auth.refresh_tokens SET revoked = true, updated_at = %s WHERE id = %s", (now(), token["id"])

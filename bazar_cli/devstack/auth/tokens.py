@@ -1,4 +1,4 @@
-"""Access tokens: Supabase's claims, signed by the JWK or the secret; and what a bearer proves."""
+"""Access tokens: sign Supabase's claims with the JWK or the secret, and verify bearer tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tokens:
         self._private: Any = ECAlgorithm.from_jwk(json.dumps(self._signing)) if self._signing else None
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public keys; the secret of HS256 is never among them."""
+        """Return the public keys. The secret of HS256 is never among them."""
         return {"keys": [{**_public(k), "key_ops": ["verify"]} for k in self._config.jwt_keys]}
 
     def access_token(self, user: dict[str, Any], session_id: str, amr: list[dict[str, Any]]) -> tuple[str, int]:
@@ -56,7 +56,7 @@ class Tokens:
     def verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that this service, or its secret, signed.
 
-        Raises: Fault 403 `bad_jwt` with Supabase's sentences.
+        Raises: Fault 403 `bad_jwt` with Supabase's messages.
         """
         if token.count(".") != 2:
             raise _bad("token is malformed: token contains an invalid number of segments")
@@ -71,7 +71,7 @@ class Tokens:
             key = self._config.jwt_secret
         else:
             raise _bad(f"token is unverifiable: signing method {algorithm} is not accepted")
-        # When a token was issued is not looked at, as golang-jwt v5 does not: a clock may have been set back since.
+        # Like golang-jwt v5, ignore the time of issue: the clock may have been set back since.
         options: Any = {"verify_aud": False, "verify_iat": False}
         try:
             return jwt.decode(token, key, algorithms=[algorithm], options=options)

@@ -1,4 +1,4 @@
-"""Identities: rows of `auth.users` and `auth.identities`, and how they look on the wire."""
+"""Identities: rows of `auth.users` and `auth.identities`, and their JSON."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ EMAIL_EXISTS = "A user with this email address has already been registered"
 
 
 def now() -> datetime:
-    """The one clock of the service."""
+    """Return the time of the service's only clock."""
     return datetime.now(timezone.utc)
 
 
 def checked_email(text: str) -> str:
-    """Return the address in lower case. Raises: Fault 400 with the server's sentences (recorded)."""
+    """Return the address in lower case. Raises: Fault 400 with the server's messages (recorded)."""
     if not text:
         raise validation_failed("An email address is required")
     if len(text) > _EMAIL_MAX:
@@ -52,12 +52,12 @@ def checked_email(text: str) -> str:
 
 
 def email_exists() -> Fault:
-    """The answer to a taken address, where the server looks before it writes."""
+    """Return the error for a taken address, where the server looks before it writes."""
     return Fault(422, "email_exists", EMAIL_EXISTS)
 
 
 def ban_end(duration: str) -> datetime | None:
-    """Return until when a ban lasts, None for `none`. Raises: Fault 400 with Go's sentence."""
+    """Return the end of a ban, None for `none`. Raises: Fault 400 with Go's message."""
     if duration == "none":
         return None
     try:
@@ -82,7 +82,7 @@ def by_email(connection: Rows, email: str) -> dict[str, Any] | None:
 
 
 def insert(connection: Rows, columns: dict[str, Any]) -> dict[str, Any]:
-    """Insert a user with its email identity; return the row as it was before the server generated columns.
+    """Insert a user with its email identity, and return the row before its generated columns are set.
 
     Raises: DatabaseFault 500 for a taken id or, in a race, a taken address.
     """
@@ -115,12 +115,12 @@ def insert(connection: Rows, columns: dict[str, Any]) -> dict[str, Any]:
     )
     inserted = by_id(connection, row["id"])
     assert inserted is not None, "it was inserted by this transaction"
-    # The real server answers with what it wrote, before the generated column is known (recorded).
+    # The real server returns the values that it wrote, before the generated column is known (recorded).
     return {**inserted, "confirmed_at": None}
 
 
 def update(connection: Rows, user: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
-    """Change columns of a user and return the row, its generated column as it was before (recorded)."""
+    """Change columns of a user, and return the row with the old value of its generated column (recorded)."""
     changes = {**columns, "updated_at": now()}
     assignments = ", ".join(f"{name} = %s" for name in changes)
     values = [Jsonb(v) if isinstance(v, dict) else v for v in changes.values()]
@@ -135,13 +135,13 @@ def update(connection: Rows, user: dict[str, Any], columns: dict[str, Any]) -> d
 
 
 def merged(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """Metadata merges key by key; null removes a key."""
+    """Return both metadata objects, merged key by key. A null removes a key."""
     both = {**(old or {}), **new}
     return {name: value for name, value in both.items() if value is not None}
 
 
 def verify_identity(connection: Rows, user_id: uuid.UUID) -> None:
-    """Note in the email identity that a mail reached its owner."""
+    """Mark the address of the email identity as verified."""
     connection.execute(
         b"UPDATE auth.identities SET identity_data = identity_data || '{\"email_verified\": true}', updated_at = %s"
         b" WHERE user_id = %s AND provider = 'email'",
@@ -150,7 +150,7 @@ def verify_identity(connection: Rows, user_id: uuid.UUID) -> None:
 
 
 def to_json(connection: Rows | None, user: dict[str, Any]) -> dict[str, Any]:
-    """Return a user as the API shows one; without a connection, as in lists, identities are null."""
+    """Return the JSON of a user. Without a connection, as in lists, identities are null."""
     shown: dict[str, Any] = {
         "id": str(user["id"]),
         "aud": user["aud"],

@@ -1,4 +1,4 @@
-"""Who may do what: permissions, specs, the policy, the row rules, and the explanation of a decision.
+"""Authorization: permissions, specs, the policy, the row rules, and the explanation of a decision.
 
 Never here: a request or a result of one noun.
 """

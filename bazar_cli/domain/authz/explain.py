@@ -58,14 +58,14 @@ _PLATFORM = frozenset(
         Permission.DB_RESET,
     }
 )
-"""Permissions that need a superuser, whatever the plan (docs/permissions.md, rule 8)."""
+"""Permissions that need a superuser on every plan (docs/permissions.md, rule 8)."""
 
 
 _ABOVE = "they have a higher role than the user's in all of the user's organizations"
 
 
 _WHERE = {Permission.USERS_UPDATE: _ABOVE, Permission.USERS_DELETE: _ABOVE}
-"""What the row rules require besides the role in one organization."""
+"""Requirements of the row rules besides the role in one organization."""
 
 
 _TARGETS = {

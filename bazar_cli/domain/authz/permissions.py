@@ -53,7 +53,7 @@ SEEDED_PLANS: dict[Plan, frozenset[Permission]] = {
     Plan.PLUS: _FREE | {Permission.FILES_EXECUTE},
     Plan.PREMIUM: frozenset(Permission),
 }
-"""What the first migration seeds. At run time the table decides; this is for tests and texts."""
+"""The seed of the first migration, for tests and texts. At run time the table decides."""
 
 KEPT_BY_PREMIUM = frozenset(
     {
@@ -67,10 +67,10 @@ KEPT_BY_PREMIUM = frozenset(
         Permission.USERS_UPDATE,
     }
 )
-"""What Premium cannot lose (docs/permissions.md): superusers need it, and nobody could grant it again."""
+"""Premium cannot lose these (docs/permissions.md): superusers need them to grant permissions."""
 
 WHO_CHANGES_PLANS = "a superuser on Premium"
-"""Who may move users between plans, edit the plan table and set the superuser flag, for texts."""
+"""The operators who may move users between plans, edit the plan table and set the superuser flag, for texts."""
 
 _ORDER = {permission.value: index for index, permission in enumerate(Permission)}
 

@@ -31,7 +31,7 @@ def decide(
 
     Parameters: `request` is the frozen request of the use case; its fields are looked up by the names that
     `spec.fields` and `spec.oneself` declare; `identity` is the operator's, for the Grant. Returns a Grant with the
-    operator's reach, or a Denial that says what is missing, which plan has it and who can change that.
+    operator's reach, or a Denial that names the missing permission, the plans that have it, and who can change that.
     """
     if not operator.is_active:
         return _inactive(operator, spec)

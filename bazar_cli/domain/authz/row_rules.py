@@ -181,7 +181,7 @@ def not_oneself(grant: Grant, target: User, action: str) -> None:
     if grant.operator.id == target.id:
         raise Denied(
             "access.oneself",
-            f"nobody can {action} themselves",
+            f"you cannot {action} yourself",
             hint="ask another administrator to run it",
         )
 

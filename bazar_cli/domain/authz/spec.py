@@ -1,6 +1,6 @@
-"""What the gate works with: the spec of a use case, the operator, and the Grant.
+"""The spec of a use case, the operator, and the Grant.
 
-The spec of a command stands in the `domain/` file of its noun and alone says what the command requires. The policy
+The spec of a command is in the `domain/` file of its noun. It alone says what the command requires. The policy
 (`domain/authz/policy.py`) decides by it, and the row rules (`domain/authz/row_rules.py`) check the rows.
 """
 
@@ -22,7 +22,7 @@ _NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
 
 
 class Access(str, Enum):
-    """Who may call a use case, before plan and scope are checked."""
+    """The operators who may call a use case, before plan and scope are checked."""
 
     PUBLIC = "public"
     SIGNED_IN = "signed-in"
@@ -41,7 +41,7 @@ class Scope(str, Enum):
 
 @dataclass(frozen=True)
 class FieldRule:
-    """What one field of a request requires in addition, unless it has one of the free values."""
+    """The additional requirement of one field of a request, unless it has one of the free values."""
 
     permission: Permission | None = None
     platform: bool = False
@@ -131,14 +131,14 @@ class Operator(Standing):
 
     @property
     def restored_by(self) -> str:
-        """Whom the operator can ask to be restored: those who may write this user (docs/permissions.md)."""
+        """The people who may restore the operator: those who may write this user (docs/permissions.md)."""
         if self.is_superuser:
             return "another superuser"
         return "an administrator of your organization" if self.memberships else "a superuser"
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What the operator's own plan allows."""
+        """The permissions of the operator's plan."""
         return self.plans.get(self.plan, frozenset())
 
     def role_in(self, organization_id: UUID) -> Role | None:
@@ -148,7 +148,7 @@ class Operator(Standing):
 
 @dataclass(frozen=True)
 class Reach:
-    """What an operator can see: everything, or oneself and the organizations shared."""
+    """The users and organizations that an operator can see: all, or oneself and the shared organizations."""
 
     everything: bool
     user_id: UUID

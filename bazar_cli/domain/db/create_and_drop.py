@@ -16,12 +16,12 @@ DROP = requires("db.drop", Permission.DB_RESET, scope=Scope.PLATFORM, writes=Tru
 
 @dataclass(frozen=True)
 class CreateDatabase:
-    """What `db create` was asked."""
+    """The request of `db create`."""
 
 
 @dataclass(frozen=True)
 class DropDatabase:
-    """What `db drop` was asked; `confirm` is the name of the database, typed again."""
+    """The request of `db drop`; `confirm` is the name of the database, typed again."""
 
     confirm: Consent = None
 
@@ -34,7 +34,7 @@ class CreatedDatabase:
     database: str
     created: bool
     planned: bool = False
-    """Of a dry run: `created` is what the real run would do."""
+    """In a dry run `created` is the result of the real run."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _QUERY_LENGTH = 120
 
 @dataclass(frozen=True)
 class ShowLocks:
-    """What `db locks` was asked: with `terminate`, to end that session."""
+    """The request of `db locks`: with `terminate`, to end that session."""
 
     terminate: int | None = None
     agreed: Impact | None = None
@@ -43,14 +43,14 @@ class LockSession:
     age_seconds: int | None
     """Since its transaction began, or else its connection."""
     migrating: bool
-    """It holds the migration lock."""
+    """Whether it holds the migration lock."""
     tables: tuple[str, ...]
-    """Of bazar's, those that it has locked or waits for."""
+    """The tables of bazar that it has locked or waits for."""
     blocked_by: tuple[int, ...]
     query: str | None
     """Shortened, without literals."""
     started_at: datetime | None
-    """When it connected: with `pid` it names the session for good."""
+    """The time of its connection. With `pid` it identifies the session."""
 
     @property
     def text(self) -> str:

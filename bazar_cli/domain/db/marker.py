@@ -17,12 +17,12 @@ SET_MARKER = requires("db.env.set", Permission.DB_RESET, scope=Scope.PLATFORM, w
 
 @dataclass(frozen=True)
 class ShowMarker:
-    """What `db env` was asked."""
+    """The request of `db env`."""
 
 
 @dataclass(frozen=True)
 class SetMarker:
-    """What `db env set` was asked; `confirm` is the name of the database, typed again."""
+    """The request of `db env set`; `confirm` is the name of the database, typed again."""
 
     environment: str
     protected: bool
@@ -34,7 +34,7 @@ class DatabaseMarker:
     """The whole marker, with the name of the database that holds it."""
 
     id: UUID
-    """What stamps the identities of this Bazar."""
+    """The stamp of the identities of this Bazar."""
     database: str
     environment: str
     protected: bool

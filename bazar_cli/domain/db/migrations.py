@@ -64,7 +64,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a database command works, safe to show."""
+    """The database of a command, safe to show."""
 
     host: str
     database: str
@@ -91,7 +91,7 @@ class ReadOnly:
 
     standby: bool = False
     place: str | None = None
-    """Where the setting was set, such as `on the database app`."""
+    """The place where it was set, such as `on the database app`."""
     undo: str | None = None
     """The SQL that takes it back there."""
 
@@ -108,7 +108,7 @@ class ReadOnly:
         return f"default_transaction_read_only is on{f', set {self.place}' if self.place else ''}"
 
     def remedy(self, variable: str) -> str:
-        """What to do. Parameters: `variable` is the one that holds the URL."""
+        """Return what to do. Parameters: `variable` is the one that holds the URL."""
         if self.standby:
             return f"let {variable} lead to the primary: name all servers, with target_session_attrs=read-write"
         undo = f"`{self.undo}`" if self.undo else "take it back where it was set"
@@ -117,7 +117,7 @@ class ReadOnly:
 
 @dataclass(frozen=True)
 class MigrationStatus:
-    """What is applied and what is pending, from the oldest."""
+    """Applied and pending revisions, from the oldest."""
 
     place: Place
     current: str | None
@@ -134,12 +134,12 @@ class MigrationStatus:
 
 @dataclass(frozen=True)
 class GetStatus:
-    """What `db status` was asked."""
+    """The request of `db status`."""
 
 
 @dataclass(frozen=True)
 class GetCurrent:
-    """What `db current` was asked."""
+    """The request of `db current`."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class CurrentRevision:
 
 @dataclass(frozen=True)
 class Migrate:
-    """What `db migrate` was asked.
+    """The request of `db migrate`.
 
     Parameters: `revision` None is the head; `steps` counts pending revisions; times are in seconds, and a
     `statement_timeout` of None is no limit; `environment` and `protected` mark a database that has no marker yet, None
@@ -192,12 +192,12 @@ class Migrated:
     """The session that held the migration lock while this run waited."""
     sql: str | None = None
     would_apply: tuple[Revision, ...] | None = None
-    """Those of `pending` that were asked for; None if this was not a dry run."""
+    """The requested ones of `pending`; None if this was not a dry run."""
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """What `db rollback` was asked: the last `steps` revisions, all after `to`, or the newest if both are None.
+    """The request of `db rollback`: the last `steps` revisions, all after `to`, or the newest if both are None.
 
     Parameters: `statement_timeout` as in `Migrate`.
     """
@@ -210,7 +210,7 @@ class Rollback:
 
 @dataclass(frozen=True)
 class Redo:
-    """What `db redo` was asked. Parameters: `statement_timeout` as in `Migrate`."""
+    """The request of `db redo`. Parameters: `statement_timeout` as in `Migrate`."""
 
     agreed: Impact | None = None
     statement_timeout: float | None = None
@@ -226,7 +226,7 @@ class LostTable:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """What `db rollback` or `db redo` did; of a dry run, what it would do, with the SQL."""
+    """The result of `db rollback` or `db redo`, or of its dry run, with the SQL."""
 
     place: Place
     current: str | None
@@ -247,7 +247,7 @@ class RolledBack:
 
 @dataclass(frozen=True)
 class Wait:
-    """What `db wait` was asked, in seconds."""
+    """The request of `db wait`, in seconds."""
 
     timeout: float = 60.0
 

@@ -1,4 +1,4 @@
-"""Resetting the database: the rows of bazar's tables are deleted, and everything of others stays."""
+"""Resetting the database: the rows of bazar's tables are deleted, and objects of others are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN_DEPENDENTS = 200
 
 @dataclass(frozen=True)
 class ResetDatabase:
-    """What `db reset` was asked; `confirm` is the name of the database, typed again.
+    """The request of `db reset`; `confirm` is the name of the database, typed again.
 
     Parameters: `identities` also deletes the identities that this deployment created at Supabase; `seed` makes the demo
     data afterwards.
@@ -41,7 +41,7 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class ResetPlan:
-    """What a reset of a database deletes and keeps."""
+    """Objects and rows that a reset of a database deletes and keeps."""
 
     place: Place
     current: str | None
@@ -49,25 +49,25 @@ class ResetPlan:
     in_place: bool
     """The database is at the head: tables are emptied, and none is dropped."""
     missing: tuple[str, ...]
-    """Tables and views of bazar's that a database at the head lacks, so that all of them are made anew."""
+    """Tables and views of bazar that a database at the head lacks. If there are any, all are created again."""
     pending: tuple[Revision, ...]
     """The revisions to apply after tables were dropped: all of them."""
     tables: tuple[LostTable, ...]
     unsure: tuple[str, ...]
-    """Of what is dropped, the objects that no revision of this release makes: other files migrated the database."""
+    """Dropped objects that no revision of this release makes: other files migrated the database."""
     strangers: tuple[str, ...]
-    """In the schema `bazar`, and not bazar's."""
+    """Objects of others in the schema `bazar`."""
     dependents: tuple[str, ...]
     """Statements that drop objects of others which depend on what would be dropped."""
     foreign_keys: tuple[str, ...]
-    """Foreign keys of other tables that point to emptied ones: taken off, and put back."""
+    """Foreign keys of other tables that point to emptied ones: dropped, and created again."""
     superusers: int
     """Other superusers, whose rows are deleted."""
     created_users: int
     """Other users whose identity at Supabase bazar created."""
     audit: AuditLog | None
     deployment: UUID | None
-    """What stamps the identities of this Bazar."""
+    """The stamp of the identities of this Bazar."""
 
     def result(self, superuser: str, identities: int | None) -> DatabaseReset:
         """Return what a dry run shows: this reset, with nothing done yet."""
@@ -90,7 +90,7 @@ class ResetPlan:
 
 @dataclass(frozen=True)
 class DatabaseReset:
-    """What `db reset` did; of a dry run, what it would do."""
+    """The result of `db reset`, or of its dry run."""
 
     place: Place
     previous: str | None
@@ -109,7 +109,7 @@ class DatabaseReset:
     waited_ms: int = 0
     holder: str | None = None
     seeded: Seeded | None = None
-    """What became of the demo data; None without `--seed`, and for a dry run: the tables are not empty yet."""
+    """The result of writing the demo data; None without `--seed`, and for a dry run: the tables are not empty yet."""
 
 
 def needed_by_others(plan: ResetPlan) -> Conflict:

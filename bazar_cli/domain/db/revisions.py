@@ -19,7 +19,7 @@ AUTOGENERATE = requires(
     scope=Scope.PLATFORM,
     command="bazar db revision --autogenerate",
 )
-"""What `db revision --autogenerate` asks the gate for: it reads the target's tables."""
+"""The spec of `db revision --autogenerate`, which reads the target's tables."""
 
 _LONGEST_MESSAGE = 200
 
@@ -38,7 +38,7 @@ class RevisionFile:
 
 @dataclass(frozen=True)
 class MakeRevision:
-    """What `db revision` was asked."""
+    """The request of `db revision`."""
 
     message: str
     dry_run: bool = False
@@ -46,7 +46,7 @@ class MakeRevision:
 
 @dataclass(frozen=True)
 class MergeHeads:
-    """What `db merge` was asked; without a message it names the heads."""
+    """The request of `db merge`; without a message it names the heads."""
 
     message: str | None = None
     dry_run: bool = False

@@ -36,7 +36,7 @@ def parse(text: str, named: str) -> SeedData:
     except ValueError as error:
         raise UsageError(
             "seed.file_unreadable",
-            f"{named} is not JSON: {error}",
+            f"{named} is not valid JSON: {error}",
             hint='write {"organizations": [{"slug", "name"}], "users": [{"email", ...}]}',
         ) from error
     reader = _Reader()
@@ -82,7 +82,7 @@ class _Reader:
         """The place of each organization."""
         self._emails: dict[str, str] = {}
         self._owned: dict[str, bool] = {}
-        """For organizations with owners: whether one of them is active."""
+        """For each organization with owners, whether one of them is active."""
 
     def data(self, content: object) -> SeedData:
         top = self._object("the file", content, {"organizations", "users"})

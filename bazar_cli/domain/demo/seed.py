@@ -1,6 +1,6 @@
 """Demo data for a database without real users: the request of `db seed`, and the outcome of each part.
 
-Nothing that exists is overwritten. A demo user that an earlier run left incomplete, and that nobody changed, is
+No existing row is overwritten. A demo user that an earlier run left incomplete, and that was not changed, is
 completed. Any other user who differs from the data is not changed, and the result says so.
 """
 

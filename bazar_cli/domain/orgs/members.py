@@ -32,7 +32,7 @@ class Member:
 
 @dataclass(frozen=True)
 class MemberChange:
-    """What became of a membership."""
+    """The result of a change of a membership."""
 
     organization: str
     """The slug."""

@@ -120,7 +120,7 @@ def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:
     write their names.
     Raises: UsageError `orgs.slug_invalid` if nothing is left.
     """
-    # Apostrophes are dropped before and after: some stand for a letter, such as the soft sign.
+    # Apostrophes are dropped before and after: some represent a letter, such as the soft sign.
     spoken = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in _APOSTROPHES.sub("", name))
     ascii_name = _APOSTROPHES.sub("", in_ascii(composed(spoken))).lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_MAX].strip("-")

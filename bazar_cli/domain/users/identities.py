@@ -1,4 +1,4 @@
-"""What bazar knows and asks of identities at Supabase Auth."""
+"""Identities at Supabase Auth: their values, and requests for them."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ class StoredIdentity:
     """The stamp's deployment, None for an identity that no bazar made or adopted."""
     has_signed_in: bool
     banned_until: datetime | None = None
-    """Until then Supabase lets nobody sign in or refresh; a time that has passed bans no longer."""
+    """Until then Supabase refuses to sign in and to refresh. A past time means no ban."""
     is_confirmed: bool = True
     """The address was confirmed, by its owner or at the creation."""
     invited_at: datetime | None = None
     origin: str | None = None
     """The stamp's origin. It may be any text: others can write identities too."""
     is_deleted: bool = False
-    """Soft-deleted at Supabase: the id stays, nobody can sign in, and it never comes back."""
+    """Soft-deleted at Supabase: the id is kept, the user can never sign in again."""
 
     def is_banned(self, now: datetime) -> bool:
-        """Whether Supabase lets nobody sign in as this identity at that moment."""
+        """Whether Supabase refuses to sign in this identity at that moment."""
         return self.banned_until is not None and self.banned_until > now
 
     def is_banned_for_good(self, now: datetime) -> bool:
-        """Whether the ban is as long as bazar's; a shorter one was set by somebody else, and ends."""
+        """Whether the ban is as long as bazar's. A shorter one was set at Supabase, and ends."""
         return self.banned_until is not None and self.banned_until > now + BAN / 2
 
 
@@ -79,7 +79,7 @@ class IdentityRefused(Exception):
     """Supabase Auth said no (4xx) and did nothing (`adapters.supabase.answers`).
 
     Parameters: `status` is the HTTP status, `code` Supabase's error code, `message` its sentence; `page` says that
-    a gateway refused it, with a page of its own.
+    a gateway refused it with a page.
     """
 
     limit: ClassVar[RateLimit | None] = None
@@ -108,7 +108,7 @@ IN_THE_WAY = (
     " error: the logs of Auth and Postgres name it, and `SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid ="
     " 'auth.users'::regclass AND NOT tgisinternal;` in psql lists the triggers"
 )
-"""What to do about an error that the database of Supabase Auth raises each time."""
+"""The remedy for an error that the database of Supabase Auth raises each time."""
 
 
 class OutcomeUnknown(Exception):

@@ -15,7 +15,7 @@ REVOKE = requires("users.sessions.revoke", Permission.USERS_UPDATE, scope=Scope.
 
 @dataclass(frozen=True)
 class OfUser:
-    """Whose sessions: a user by id or email."""
+    """The user whose sessions are meant, by id or email."""
 
     user: str
 
@@ -33,14 +33,14 @@ class UserSession:
     aal: str | None
     """The assurance level: `aal1` by one factor, `aal2` by two."""
     not_after: datetime | None
-    """When it ends at the latest; None where nothing limits it."""
+    """The latest end; None without a limit."""
     current: bool
-    """It is the operator's own, that this command runs in."""
+    """Whether it is the operator's session of this command."""
 
 
 @dataclass(frozen=True)
 class RevokedSessions:
-    """Whose sessions were ended, and how many they were."""
+    """The user whose sessions were ended, and their number."""
 
     user_id: UUID
     email: str
@@ -48,6 +48,6 @@ class RevokedSessions:
     tokens_issued: bool
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None
-    """When the last issued access token expires; None if no session was ended, or the lifetime of tokens is unknown."""
+    """The expiry of the last issued access token; None if no session was ended, or the lifetime is unknown."""
     own: bool
     """They were the operator's: the session of this command is one of them."""

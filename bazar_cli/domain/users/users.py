@@ -87,7 +87,7 @@ class NewPassword:
 
 @dataclass(frozen=True)
 class CreateUser:
-    """What `users create` was asked."""
+    """The request of `users create`."""
 
     email: str
     name: str | None = None
@@ -119,7 +119,7 @@ class CreatedUser:
 
 @dataclass(frozen=True)
 class ListUsers:
-    """What `users list` was asked; `cursor` continues an earlier page of the same list."""
+    """The request of `users list`; `cursor` continues an earlier page of the same list."""
 
     organization: str | None = None
     plan: Plan | None = None
@@ -140,7 +140,7 @@ class GetUser:
 
 @dataclass(frozen=True)
 class UpdateUser:
-    """What `users update` was asked; None leaves a field as it is, an empty name removes it."""
+    """The request of `users update`. None does not change a field, an empty name removes it."""
 
     user: str
     name: str | None = None
@@ -158,7 +158,7 @@ class ChangedUser:
 
 @dataclass(frozen=True)
 class SuspendUser:
-    """What `users suspend` was asked, and the impact that was agreed to."""
+    """The request of `users suspend`, and the impact that was agreed to."""
 
     user: str
     reason: str
@@ -179,7 +179,7 @@ class SuspendedUser:
     tokens_issued: bool = True
     """False: Supabase has never issued an access token to this user."""
     tokens_valid_until: datetime | None = None
-    """The latest end of an access token issued before the ban; None where there is none, or the end is unknown."""
+    """The latest end of an access token issued before the ban; None without one, or with an unknown end."""
     resumed: bool = False
     """Another run began it: its reason is on record, and not the reason of this run."""
 
@@ -191,7 +191,7 @@ class SuspendedUser:
 
 @dataclass(frozen=True)
 class RestoreUser:
-    """What `users restore` was asked."""
+    """The request of `users restore`."""
 
     user: str
 
@@ -207,7 +207,7 @@ class RestoredUser:
 
 @dataclass(frozen=True)
 class DeleteUser:
-    """What `users delete` was asked; `confirm` must be the user's email, and may be left out of a dry run."""
+    """The request of `users delete`; `confirm` must be the user's email, and may be left out of a dry run."""
 
     user: str
     confirm: Consent
@@ -215,7 +215,7 @@ class DeleteUser:
 
 @dataclass(frozen=True)
 class AdoptUser:
-    """What `users adopt` was asked."""
+    """The request of `users adopt`."""
 
     email: str
     name: str | None = None
@@ -230,12 +230,12 @@ class AdoptedUser:
     adopted: bool
     confirmed: bool
     ban_ended: datetime | None = None
-    """When a ban would have ended that lasts now; None without a ban, and for one that lasted before."""
+    """The old end of a ban that has no end now; None without a ban, and for one that had no end before."""
 
 
 @dataclass(frozen=True)
 class ResetPassword:
-    """What `users reset-password` was asked: a mail by Supabase, or with `print_link` the link itself and no mail."""
+    """The request of `users reset-password`: a mail by Supabase, or with `print_link` the link itself and no mail."""
 
     user: str
     print_link: bool = False
@@ -252,7 +252,7 @@ class PasswordReset:
 
 @dataclass(frozen=True)
 class ChangeSuperuser:
-    """What `users promote` or `users demote` was asked; `confirm` as in DeleteUser."""
+    """The request of `users promote` or `users demote`; `confirm` as in DeleteUser."""
 
     user: str
     confirm: Consent

@@ -1,4 +1,4 @@
-"""Many changes in one run: compare what is wanted with what is there, then make each change by its own use case.
+"""Many changes in one run: compare the wanted state with both systems, then make each change by its use case.
 
-Never here: a write without a Grant of its own.
+Never here: a write without a separate Grant.
 """

@@ -1,4 +1,4 @@
-"""`db seed`: demo users and organizations, each written by the service of its own command, with a Grant and an event.
+"""`db seed`: demo users and organizations, each written by the service of its command, with a Grant and an event.
 
 This module itself writes only the event of the run, before everything else. All changes have the request id of that
 run. A run that was killed is finished by the next one.
@@ -294,7 +294,7 @@ class _Changes:
 
 @contextmanager
 def _failure_noted(part: UserPlan | OrganizationPlan) -> Generator[None]:
-    """Note the failure for one user or organization in the result, and go on with the others."""
+    """Note the failure for one user or organization in the result, and continue with the others."""
     try:
         yield
     except (Conflict, NotFound, UsageError) as error:

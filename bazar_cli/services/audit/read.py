@@ -58,7 +58,7 @@ def export(backends: Backends, grant: Grant, filters: EventFilters) -> Iterator[
 
 
 def verify(backends: Backends, grant: Grant, request: VerifyLog) -> Verification:
-    """Seal what is committed, except in a dry run, and check the log and the guards of its tables.
+    """Seal committed events, except in a dry run, and check the log and the guards of its tables.
 
     Raises: UsageError `audit.hash_invalid`.
     """

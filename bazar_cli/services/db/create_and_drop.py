@@ -65,7 +65,7 @@ def _unprotected(backends: Backends, grant: Grant, server: Server) -> str:
         raise Refused(
             "db.maintenance_database",
             f"{name} is a database that its server needs",
-            hint="keep bazar's tables in a database of their own",
+            hint="keep bazar's tables in a separate database",
         )
     found = server.marker()
     if found is not None:

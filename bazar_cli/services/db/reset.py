@@ -87,7 +87,7 @@ def reset_and_seed(
     """Reset as the gate allows it, then make the demo data, for each change of which the gate is asked.
 
     A reason against the demo data that is known before stops the reset too, and its dry run. If the demo data fails
-    later, the reset stays done and `bazar db seed` goes on. Raises: as `reset`, `demo_data.prepare`, `demo_data.seed`.
+    later, the reset is kept and `bazar db seed` continues. Raises: as `reset`, `demo_data.prepare`, `demo_data.seed`.
     """
 
     def perform(backends: Backends, grant: Grant, asked: ResetDatabase) -> DatabaseReset:
@@ -190,7 +190,7 @@ def _impact(plan: ResetPlan, request: ResetDatabase, identities: int | None, gra
             "audit": None if log is None else {"events": log.events, "head": log.head},
             "identities": identities,
         },
-        ("in place" if plan.in_place else "anew", *(t.name for t in plan.tables), *plan.unsure),
+        ("in place" if plan.in_place else "from the base", *(t.name for t in plan.tables), *plan.unsure),
     )
 
 
@@ -201,7 +201,7 @@ def _action(plan: ResetPlan) -> str:
 
 
 def _consequences(plan: ResetPlan, request: ResetDatabase, identities: int | None, grant: Grant) -> str:
-    """What is deleted and what is kept, in sentences."""
+    """Return what the reset deletes and keeps, in sentences."""
     tables = ", ".join(
         f"{t.name} ({'about ' if t.rows >= use_cases.COUNTED_ROWS else ''}{counted(t.rows, 'row')})"
         for t in plan.tables
@@ -224,7 +224,7 @@ def _consequences(plan: ResetPlan, request: ResetDatabase, identities: int | Non
         some = "The identities" if identities is None else counted(identities, "identity")
         texts.append(f"{some} that this Bazar created {'is' if identities == 1 else 'are'} deleted at Supabase")
     if plan.strangers:
-        texts.append(f"Objects of others in the schema stay: {', '.join(plan.strangers)}")
+        texts.append(f"Objects of others in the schema are kept: {', '.join(plan.strangers)}")
     texts.append(f"The marker is kept. {grant.operator.email} is the only superuser afterwards")
     if request.seed:
         texts.append("Then the demo data is made")

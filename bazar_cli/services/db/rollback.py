@@ -1,4 +1,4 @@
-"""`db rollback` and `db redo`: they show what is lost, ask, and refuse a protected database."""
+"""`db rollback` and `db redo`: they show the loss, ask, and refuse a protected database."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
 
 
 def consequences(seen: RolledBack, *, again: bool) -> str:
-    """What rolling back drops, in sentences."""
+    """Return what the rollback drops, in sentences."""
     names = ", ".join(f"{r.id} ({r.message})" for r in seen.would_revert)
     verb = f"{'is' if len(seen.would_revert) == 1 else 'are'} {'redone' if again else 'rolled back'}"
     texts = [f"{names} of {seen.place.database} on {seen.place.host} {verb}"]

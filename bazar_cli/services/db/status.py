@@ -1,4 +1,4 @@
-"""What revision a database is at, and waiting until it answers."""
+"""The revision of a database, and waiting until it answers."""
 
 from __future__ import annotations
 

@@ -27,17 +27,17 @@ def failed(name: str, error: BazarError) -> Check:
 
 def skipped(names: Sequence[str], why: str, remedy: str = "") -> tuple[Check, ...]:
     """Return checks that could not be made. The first one says why, so that a table is easy to read."""
-    return (Check(names[0], Health.SKIPPED, why, remedy), *_skipped_like(names))
+    return (Check(names[0], Health.SKIPPED, why, remedy), *see(names[0], names[1:]))
 
 
 def failed_together(names: Sequence[str], error: BazarError) -> tuple[Check, ...]:
     """Return checks that one error ended. The first one has the error, and counts."""
-    return (failed(names[0], error), *_skipped_like(names))
+    return (failed(names[0], error), *see(names[0], names[1:]))
 
 
-def _skipped_like(names: Sequence[str]) -> tuple[Check, ...]:
-    first, *others = names
-    return tuple(Check(name, Health.SKIPPED, f"not checked, see {first}") for name in others)
+def see(cause: str, names: Sequence[str]) -> tuple[Check, ...]:
+    """Return checks that were not made because of the result of the check `cause`."""
+    return tuple(Check(name, Health.SKIPPED, f"not checked, see {cause}") for name in names)
 
 
 def named(rows: Sequence[Affected], total: int | None = None) -> str:
@@ -69,7 +69,7 @@ def _pending(comparison: Comparison) -> Check:
         PENDING,
         Health.WARNING,
         Found(len(rows), rows[:SHOWN_ROWS]),
-        f"{{rows}} {verb} in the middle of a change that nobody finished{f'; {leased}' if leased else ''}",
+        f"{{rows}} {verb} in the middle of an unfinished change{f'; {leased}' if leased else ''}",
         "run the command that began it again, or `bazar doctor --fix`",
     )
 

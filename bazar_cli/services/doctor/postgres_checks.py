@@ -22,7 +22,7 @@ SUPERUSERS = "superusers"
 MIGRATIONS, MARKER, PLAN_TABLE = "migrations", "marker", "plan-table"
 INSPECTED = (MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner", "audit-tables")
 _FIRST_SUPERUSER = (
-    "sign in as SUPERUSER_EMAIL: `bazar db migrate` or `bazar auth login` make the first superuser while there is none"
+    "sign in as SUPERUSER_EMAIL: `bazar db migrate` or `bazar auth login` make the first superuser if none exists"
 )
 
 
@@ -96,7 +96,7 @@ def superuser_exists(exists: bool | None) -> Check:
 
 
 def premium_lacks(permissions: Sequence[str]) -> Check:
-    """Return the finding that Premium lacks permissions without which nobody may be able to grant them again."""
+    """Return the finding that Premium lacks permissions that superusers need to grant permissions."""
     from bazar_cli.adapters.postgres.doctor.invariants import premium_again
 
     # By SQL too: the command that adds a permission needs one of those that can be lost.
@@ -105,7 +105,7 @@ def premium_lacks(permissions: Sequence[str]) -> Check:
         PLAN_TABLE,
         Health.FAILED,
         f"Premium lacks {', '.join(permissions)}, which it must keep",
-        f"{commands}; if nobody can run that any more, as the owner of the database: {premium_again(permissions)}",
+        f"{commands}; if no user can run that, as the owner of the database: {premium_again(permissions)}",
         len(permissions),
         tuple(Affected(None, name=f"premium {permission}") for permission in permissions),
     )
@@ -121,7 +121,7 @@ def _superusers(connection: Connection) -> Check:
     count = superusers.count_active(connection)
     if not count:
         return _no_superuser()
-    alone = ": if that account is lost, nobody can name another" if count == 1 else ""
+    alone = ": if that account is lost, no user can promote another one" if count == 1 else ""
     said = f"{count} active superuser{'s' if count > 1 else ''} on Premium{alone}"
     return Check(SUPERUSERS, Health.OK, said, count=count)
 
@@ -136,7 +136,7 @@ def _marker(status: MigrationStatus) -> Check:
     return Check(
         MARKER,
         Health.FAILED,
-        "the row in bazar.deployment is lost: nothing says which identities are ours, nor what is protected",
+        "the row in bazar.deployment is lost, which has this Bazar's id and says whether the database is protected",
         "restore the row from a backup, or make a new one with `bazar db migrate --env NAME`",
     )
 
@@ -204,7 +204,7 @@ def _without_owner(connection: Connection) -> Check:
         name,
         Health.FAILED,
         found,
-        "{rows}: no active owner, so nobody inside can manage owners or delete it",
+        "{rows}: no active owner, so no member can manage owners or delete it",
         "`bazar orgs members update ORG USER --role owner` for a member, else "
         "`bazar orgs members add ORG USER --role owner`",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain.doctor import Check, Health
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotSignedIn
-from bazar_cli.services.doctor.checks import failed, skipped
+from bazar_cli.services.doctor.checks import failed, see, skipped
 from bazar_cli.services.gate.gate import describe_operator
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def session(identities: Identities, backends: Backends) -> Check:
         identity = identities.current()
     except NotSignedIn as error:
         if error.code == "auth.not_signed_in":
-            return Check("session", Health.SKIPPED, "nobody is signed in", error.hint)
+            return Check("session", Health.SKIPPED, "not signed in", error.hint)
         raise
     unconfirmed = ""
     try:
@@ -103,7 +103,7 @@ def _supabase(target: Target, found: AuthProbe) -> Check:
 def writable(target: Target, database: DatabaseProbe | None) -> Check:
     """Whether the database takes writes: not a standby, nor one that an administrator or a full disk made read-only."""
     if database is None:
-        return skipped(("writable",), "Postgres must answer")[0]
+        return see("postgres", ("writable",))[0]
     found = database.read_only
     if found is None:
         return Check("writable", Health.OK, "the database takes writes")
@@ -134,7 +134,7 @@ def connection(target: Target, database: DatabaseProbe | None) -> Check:
             "for a private network, such as that of a compose file or a CI service",
         )
     if database is None:
-        return skipped(("connection",), "Postgres must answer")[0]
+        return see("postgres", ("connection",))[0]
     return Check("connection", Health.OK, "both are encrypted, or do not leave this machine")
 
 
@@ -148,7 +148,7 @@ def clock(auth: float | None, database: DatabaseProbe | None) -> Check:
     if database is not None:
         parts.append(f"{_apart(database.clock_skew_seconds)} the database's")
     if not parts:
-        return skipped(("clock",), "neither system says what time it is")[0]
+        return skipped(("clock",), "neither system shows its time")[0]
     measured = f"this machine's clock is {' and '.join(parts)}"
     limits = f"a warning from {_SKEW_SECONDS:.0f} s on; sessions work up to {SKEW_SECONDS} s from Supabase Auth"
     if auth is not None and abs(auth) > SKEW_SECONDS:

@@ -49,7 +49,7 @@ _IF_GONE: Mapping[Pending, tuple[Repaired, str]] = {
     Pending.RESTORE: _DELETED,
     Pending.EMAIL: _DELETED,
 }
-"""What became of a user whose row is gone."""
+"""The outcome for a user whose row is gone."""
 
 
 def finish_all(

@@ -24,7 +24,7 @@ from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import BazarError, Denied, NotSignedIn
 from bazar_cli.services import config
 from bazar_cli.services.doctor import checks, compare_systems, postgres_checks, public_checks
-from bazar_cli.services.doctor.checks import checked, failed, failed_together, skipped
+from bazar_cli.services.doctor.checks import checked, failed, failed_together, see, skipped
 from bazar_cli.services.doctor.postgres_checks import INSPECTED, SUPERUSERS, PostgresChecks
 from bazar_cli.services.doctor.repair import finish_all
 from bazar_cli.services.gate.gate import has_active_superuser
@@ -43,7 +43,7 @@ GRANTED = (*INSPECTED, *COMPARED)
 
 @dataclass(frozen=True)
 class Places:
-    """Where the doctor looks. Each is opened when it is needed, and may be broken."""
+    """The systems that the doctor examines. Each is opened when it is needed, and may be broken."""
 
     target: Callable[[], Target]
     identities: Callable[[], Identities]
@@ -64,11 +64,11 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
         return Diagnosis((profiles, failed("target", error), *skipped(names, "there is no target to ask")))
     found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")
     reached = public_checks.reach(target)
-    session = checked("session", lambda: public_checks.session(places.identities(), places.backends()))
-    first = (profiles, found, *reached, session)
+    first = (profiles, found, *reached)
     postgres, supabase = reached[:2]
     if postgres.status is Health.FAILED:
-        return Diagnosis((*first, *skipped((SUPERUSERS, *GRANTED), "Postgres must answer")))
+        return Diagnosis((*first, *see(postgres.name, ("session", SUPERUSERS, *GRANTED))))
+    first = (*first, _session(places, supabase))
     try:
         exists = has_active_superuser(places.backends())
     except BazarError as error:
@@ -77,10 +77,17 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
         compared = skipped(COMPARED, "the database has no tables of bazar yet")
         return Diagnosis((*first, postgres_checks.superuser_exists(exists), *postgres_checks.not_migrated(), *compared))
     if supabase.status is Health.FAILED:
-        return Diagnosis(
-            (*first, postgres_checks.superuser_exists(exists), *skipped(GRANTED, "both systems must answer"))
-        )
+        return Diagnosis((*first, postgres_checks.superuser_exists(exists), *see(supabase.name, GRANTED)))
     return Diagnosis((*first, *_granted(places, has_superuser=exists)))
+
+
+def _session(places: Places, supabase: Check) -> Check:
+    try:
+        return public_checks.session(places.identities(), places.backends())
+    except BazarError as error:
+        if supabase.status is Health.FAILED and error.code == "supabase.unavailable":
+            return see(supabase.name, ("session",))[0]
+        return failed("session", error)
 
 
 def _granted(places: Places, *, has_superuser: bool) -> tuple[Check, ...]:

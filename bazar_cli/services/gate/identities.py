@@ -33,7 +33,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class SignInSettings:
-    """What the environment of the process says about signing in."""
+    """The settings for signing in, from the environment of the process."""
 
     environ: Mapping[str, str]
     """Names the folder and the keyring of the session store."""
@@ -259,7 +259,7 @@ class Identities:
         with AuthClient(self._target) as client:
             user_id, email = client.get_user(identity.access_token)
         if user_id != identity.user_id:
-            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is somebody else's")
+            raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is another user's")
         self._asked_auth = True
         self._known = replace(identity, email=email)
         return self._known
@@ -339,7 +339,7 @@ def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path
 
 
 def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
-    # Signing in would not help: BAZAR_TOKEN goes before a stored session.
+    # Signing in would not help: BAZAR_TOKEN has precedence over a stored session.
     return NotSignedIn(
         refusal.code,
         f"BAZAR_TOKEN is refused: {refusal.message}",
@@ -351,6 +351,6 @@ def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
 def _not_signed_in(target: Target) -> NotSignedIn:
     return NotSignedIn(
         "auth.not_signed_in",
-        f"nobody is signed in to {target.supabase_url}",
+        f"you are not signed in to {target.supabase_url}",
         hint="sign in with `bazar auth login`, or set BAZAR_TOKEN",
     )

@@ -15,7 +15,7 @@ from bazar_cli.domain.orgs.members import AddMember, ListMembers, Member, Member
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services import invariants
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import organization_not_found, user_not_found
+from bazar_cli.services.users.errors import found_organization, found_user
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -36,9 +36,7 @@ def list_page(backends: Backends, grant: Grant, request: ListMembers) -> Page[Me
     checked_limit(request.limit)
     with backends.database().read(grant) as connection:
         found = organizations.find(connection, grant.reach, request.organization)
-        if found is None:
-            raise organization_not_found(request.organization)
-        return memberships.page(connection, found.id, request)
+        return memberships.page(connection, found_organization(found, request.organization).id, request)
 
 
 def add(backends: Backends, grant: Grant, request: AddMember) -> MemberChange:
@@ -136,10 +134,7 @@ def _impact(request: RemoveMember, organization: Organization, user: User, role:
 def _lock_organization(connection: Connection, grant: Grant, reference: str, lock: Lock) -> Organization:
     from bazar_cli.adapters.postgres.orgs import organizations
 
-    locked = organizations.lock(connection, grant.reach, reference, lock)
-    if locked is None:
-        raise organization_not_found(reference)
-    return locked
+    return found_organization(organizations.lock(connection, grant.reach, reference, lock), reference)
 
 
 def _lock_user(connection: Connection, grant: Grant, reference: str) -> User:
@@ -150,10 +145,9 @@ def _lock_user(connection: Connection, grant: Grant, reference: str) -> User:
 
 def _settled_user(locked: LockedUser | None, reference: str) -> User:
     """Return the user, unless a creation or deletion of the user is unfinished, which relies on the memberships."""
-    if locked is None:
-        raise user_not_found(reference)
-    leases.refuse_pending(locked, BEING_CREATED_OR_DELETED)
-    return locked.user
+    held = found_user(locked, reference)
+    leases.refuse_pending(held, BEING_CREATED_OR_DELETED)
+    return held.user
 
 
 def _role_in(user: User, organization: Organization) -> Role | None:

@@ -28,7 +28,7 @@ from bazar_cli.domain.orgs.organizations import (
 )
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import organization_not_found
+from bazar_cli.services.users.errors import found_organization
 from bazar_cli.services.users.ids import time_ordered_uuid
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organizat
     grant.demand(use_cases.GET)
     with backends.database().read(grant) as connection:
         found = organizations.find(connection, grant.reach, request.organization)
-    if found is None:
-        raise organization_not_found(request.organization)
-    return found
+    return found_organization(found, request.organization)
 
 
 def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
@@ -182,9 +180,7 @@ def _lock(connection: Connection, grant: Grant, reference: str, *, wanted_slug: 
 
     change = organizations.Lock.CHANGE
     locked = organizations.lock(connection, grant.reach, reference, change, wanted_slug=wanted_slug)
-    if locked is None:
-        raise organization_not_found(reference)
-    return locked
+    return found_organization(locked, reference)
 
 
 def _dissolution(connection: Connection, grant: Grant, organization: Organization) -> Dissolution:

@@ -107,7 +107,7 @@ def _impact_on_user(grant: Grant, user: User, plan: Plan, lost: tuple[str, ...])
     names = user.plan.value.capitalize(), plan.value.capitalize()
     texts = [f"{user.email} moves from {names[0]} to {names[1]} and loses {', '.join(lost) or 'no permission'}"]
     if ends_superuser:
-        texts.append(f"{user.email} stays a superuser, but superusers need Premium to manage this Bazar")
+        texts.append(f"{user.email} remains a superuser, but superusers need Premium to manage this Bazar")
     if ends_superuser and user.id == grant.operator.id:
         texts.append("that is you: only another superuser on Premium can move you back")
     return Impact(

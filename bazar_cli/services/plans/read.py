@@ -10,7 +10,7 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.plans import CheckPermission, MatrixRow, PlanDetails, PlanUsage, ShowPlan
-from bazar_cli.services.users.errors import organization_not_found, plan_not_found, user_not_found
+from bazar_cli.services.users.errors import found_organization, found_user, plan_not_found
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -93,13 +93,10 @@ def _explained(backends: Backends, grant: Grant, request: CheckPermission) -> Ex
 
     reference = request.user if request.user is not None else str(grant.operator.id)
     with backends.database().read(grant) as connection:
-        user = users.find(connection, grant.reach, reference)
-        if user is None:
-            raise user_not_found(reference)
+        user = found_user(users.find(connection, grant.reach, reference), reference)
         organization = None
         if request.organization is not None:
-            organization = organizations.find(connection, grant.reach, request.organization)
-            if organization is None:
-                raise organization_not_found(request.organization)
+            found = organizations.find(connection, grant.reach, request.organization)
+            organization = found_organization(found, request.organization)
         allowed = {p.name: frozenset(p.permissions) for p in plans.table(connection)}
     return explanation(user, organization, request.permission, allowed)

@@ -19,10 +19,10 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, No
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import ADOPTED, BAN, CREATED, Failure, IdentityRefused, StoredIdentity
 from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, checked_name, normalized_email
-from bazar_cli.services.users import leases, new_user, suspend, two_systems
+from bazar_cli.services.users import intent, leases, new_user, suspend, two_systems
 from bazar_cli.services.users.errors import refused_by_supabase, same_address, user_pending
 from bazar_cli.services.users.new_user import NewUser, Wanted
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -35,7 +35,7 @@ def adopt(backends: Backends, grant: Grant, request: AdoptUser) -> AdoptedUser:
 
     An identity that is banned becomes a suspended user, and its ban lasts as that of `users suspend` does: a ban that
     ended by itself would let in at Supabase a user who is suspended here. A user with the values given, who has this
-    identity already, stays unchanged.
+    identity already, is not changed.
     Raises: UsageError for a value that breaks a rule; NotFound `users.identity_not_found`, `orgs.not_found`;
     Conflict `users.other_deployment`, `users.identity_deleted`, `users.identity_differs`, `users.identity_missing`,
     `users.email_differs`, `users.differs`, `users.pending`, `users.taken_over`; BackendUnavailable
@@ -46,7 +46,7 @@ def adopt(backends: Backends, grant: Grant, request: AdoptUser) -> AdoptedUser:
     systems = Systems.opened(backends, grant)
     identity = systems.admin.find_by_email(wanted.email)
 
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin(systems, connection, request, wanted, identity, lease)
     ) as adoption:
         if isinstance(adoption, User):
@@ -87,7 +87,7 @@ def _begin(
             return _existing_user(held, identity, different)
         if different:
             raise new_user.differs(wanted.email, different, "an unfinished user with the email {email}")
-        claim = two_systems.take(connection, held, Pending.CREATE, lease)
+        claim = intent.take(connection, held, Pending.CREATE, lease)
         return _Adoption(systems=systems, claim=claim, user=replace(held.user, pending=None))
     if identity is None:
         raise _not_found(wanted.email)
@@ -139,7 +139,7 @@ class _Adoption(NewUser):
     """The identity gets the stamp of this deployment, and a ban that would end lasts."""
 
     banned: datetime | None = None
-    """When the ban would have ended that this command made last."""
+    """The old end of a ban that this command made permanent."""
 
     def impossible(self, _owner: StoredIdentity | None, /) -> BazarError | None:
         if self.identity is None:
@@ -168,7 +168,7 @@ class _Adoption(NewUser):
         return self.outcome_unknown("users.adopt_unfinished", message, unknown)
 
     def settle(self, connection: Connection) -> bool:
-        """Write the state and the origin too: somebody may have banned the identity, or lifted its ban, since."""
+        """Write the state and the origin too: the ban at Supabase may have changed meanwhile."""
         from bazar_cli.adapters.postgres.users import changes
 
         changes.write_adopted(connection, self.claim.id, self.claim.lease, self.state, self.origin)
@@ -203,7 +203,7 @@ class _Adoption(NewUser):
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    """Go on with an adoption that nobody finished."""
+    """Continue an unfinished adoption."""
     return _Adoption(systems=systems, claim=claim, user=held.user)
 
 
@@ -212,7 +212,7 @@ def _unfit(identity: StoredIdentity, email: str, deployment: uuid.UUID) -> Confl
     if identity.is_deleted:
         return Conflict(
             "users.identity_deleted",
-            f"the identity of {email} was deleted at Supabase, which keeps the id; nobody can sign in with it",
+            f"the identity of {email} was deleted at Supabase, which keeps the id; it can never sign in again",
             hint="delete it there for good, then create the user",
             details={"identity_id": str(identity.id), "email": email},
         )

@@ -19,9 +19,9 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import Failure, IdentityRefused, StoredIdentity
 from bazar_cli.domain.users.users import ChangedUser, UpdateUser, checked_name, normalized_email
-from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.errors import refused_by_supabase, user_changed_since, user_not_found
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
+from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.errors import refused_by_supabase, taken_over, user_changed_since, user_not_found
+from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -61,7 +61,7 @@ def _change(
 ) -> ChangedUser | _NotWritten:
     """Parameters: `at_supabase` is the address that Supabase was found to have; None before it was looked at."""
 
-    with two_systems.begun(
+    with intent.begun(
         systems,
         lambda connection, lease: _begin(systems, connection, request, email, name, lease, at_supabase),
     ) as found:
@@ -75,7 +75,7 @@ def _change(
 
 
 def _address_at_supabase(change: _AddressChange) -> str:
-    """Return the address that Supabase has of a user who has the wanted one here; the wanted one if nobody is there.
+    """Return the address that Supabase has of a user who has the wanted one here; the wanted one without an identity.
 
     Raises: what a change of it would end with, as far as looking can tell.
     """
@@ -119,7 +119,7 @@ def _begin(
     changed: dict[str, tuple[str | None, str | None]] = {}
     unchanged = email == user.email and not resumed
     if unchanged and at_supabase is None:
-        claim = two_systems.claim_of(connection, held, Pending.EMAIL, lease)
+        claim = intent.claim_of(connection, held, Pending.EMAIL, lease)
         return _NotWritten(_address_change(systems, connection, user, claim, drifted=True))
     drifted = unchanged and at_supabase != email
     if drifted:
@@ -136,7 +136,7 @@ def _begin(
         events.record(connection, grant, events.Change("user", user.id, before=before, after=after))
     if unchanged and not drifted:
         return ChangedUser(users.seen(connection, grant.reach, user.id), changed=bool(changed))
-    claim = two_systems.take(connection, held, Pending.EMAIL, lease, email)
+    claim = intent.take(connection, held, Pending.EMAIL, lease, email)
     seen = replace(users.seen(connection, grant.reach, user.id), pending=None)
     return _address_change(systems, connection, seen, claim, drifted=drifted)
 
@@ -204,7 +204,7 @@ class _AddressChange(Operation):
     def undo(self, why: BazarError, /) -> None:
         """Give the row Supabase's address, else the one of before; where only Supabase drifted, the row has it.
 
-        Raises: Conflict `users.email_exists` where another user took the address meanwhile: it stays pending.
+        Raises: Conflict `users.email_exists` where another user took the address meanwhile: it remains pending.
         """
         from bazar_cli.adapters.postgres.audit import events
         from bazar_cli.adapters.postgres.users import changes
@@ -214,7 +214,7 @@ class _AddressChange(Operation):
         address = at_supabase or self.before
         with self.systems.transaction() as connection:
             if not changes.settle(connection, claim.id, claim.pending, claim.lease):
-                raise two_systems.taken_over(claim.email, "went on with the user") from why
+                raise taken_over(claim.email, "went on with the user") from why
             if self.drifted:
                 before, after = {"supabase_email": claim.email}, None
             elif address and address != claim.email:
@@ -249,14 +249,14 @@ class _AddressChange(Operation):
 
 
 def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    """Go on with a change of address that nobody finished."""
+    """Continue an unfinished change of address."""
     return _address_change(systems, connection, held.user, claim)
 
 
 def _address_change(
     systems: Systems, connection: Connection, user: User, claim: Claim, *, drifted: bool = False
 ) -> _AddressChange:
-    known = two_systems.addresses_of(connection, claim.id, claim.email)
+    known = intent.addresses_of(connection, claim.id, claim.email)
     before = next(iter(known - {claim.email}), None)
     return _AddressChange(systems=systems, claim=claim, user=user, addresses=known, before=before, drifted=drifted)
 

@@ -23,13 +23,13 @@ from bazar_cli.domain.users.users import (
     checked_password,
     normalized_email,
 )
-from bazar_cli.services.users import leases, new_user, two_systems
+from bazar_cli.services.users import intent, leases, new_user, two_systems
 from bazar_cli.services.users.errors import user_pending
 from bazar_cli.services.users.ids import time_ordered_uuid
 from bazar_cli.services.users.new_identity import Creation
 from bazar_cli.services.users.new_user import Wanted
+from bazar_cli.services.users.operation import Systems
 from bazar_cli.services.users.passwords import generated_password
-from bazar_cli.services.users.two_systems import Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -53,7 +53,7 @@ def create(backends: Backends, grant: Grant, request: CreateUser, *, chosen_id: 
     wanted = _checked(request)
     systems = Systems.opened(backends, grant)
 
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin(systems, connection, request, wanted, lease, chosen_id)
     ) as creation:
         if isinstance(creation, User):
@@ -126,7 +126,7 @@ def _begin(
     different = new_user.differences(request, wanted, organization, held.user, unfinished=True)
     if different:
         raise new_user.differs(wanted.email, different, "an unfinished user with the email {email}")
-    claim = two_systems.take(connection, held, wanted.pending, lease)
+    claim = intent.take(connection, held, wanted.pending, lease)
     return Creation(systems=systems, claim=claim, user=replace(seen, pending=None), wanted=wanted)
 
 
@@ -142,7 +142,7 @@ def _existing_user(
     existing = held.user
     begun = existing.pending if existing.pending in {Pending.CREATE, Pending.INVITE} else None
     if seen is not None and begun is not None:
-        # This command would go on with it in another way than it was begun.
+        # This command would continue it in another way than it was begun.
         raise user_pending(existing.email, begun, adopted=held.adopted)
     if not request.if_not_exists or seen is None:
         raise changes.email_taken(wanted.email)

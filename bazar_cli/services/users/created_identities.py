@@ -1,6 +1,6 @@
 """The identities at Supabase that this deployment created. A reset can delete all of them but the operator's.
 
-An adopted identity, and one without the stamp of this deployment, belongs to somebody else and is never touched.
+An adopted identity, and one without the stamp of this deployment, belongs to others and is never touched.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _GIVES_UP_AFTER = 3
-"""Give up after this many consecutive timeouts: Supabase is away, and to go on would take hours."""
+"""Give up after this many consecutive timeouts: Supabase is down, and to continue would take hours."""
 _SHOWN = 100
 _NOTIFY_EVERY = 100
 
@@ -86,7 +86,7 @@ def _left(deleted: int, left: dict[UUID, dict[str, object]], limit: RateLimit | 
         "db.identities_left",
         f"{counted(len(left), 'identity')} could not be deleted at Supabase, and {deleted} could; the tables are"
         f" unchanged. {first['email']}: {first['reason']}",
-        hint="run it again to go on. A row of another table that refers to an identity can prevent its deletion",
+        hint="run it again to continue. A row of another table that refers to an identity can prevent its deletion",
         details={"deleted": deleted, "left": list(left.values())[:_SHOWN]},
         limit=limit,
     )

@@ -1,4 +1,4 @@
-"""`users delete`: a user leaves both systems. `pending delete`, then the identity goes, then the row."""
+"""`users delete`: commit `pending delete`, then delete the identity, then the row."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user
-from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
-    """Delete a user from both systems, or finish what an earlier run began; return the user as it was.
+    """Delete a user from both systems, or finish what an earlier run began; return the deleted user.
 
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`,
     `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an unfinished adoption;
@@ -35,7 +35,7 @@ def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
     grant.demand(use_cases.DELETE)
     systems = Systems.opened(backends, grant)
 
-    with two_systems.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
+    with intent.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
         if grant.dry_run:
             return deletion.user
         return replace(two_systems.complete(deletion), pending=None)
@@ -55,13 +55,13 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
     if held.leased:
         raise leases.Busy(user.email)
     if held.adopted:
-        # An identity that was not stamped yet may be somebody else's: it is not deleted with the row.
+        # An identity without a stamp may be another user's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
         invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
-    claim = two_systems.take(connection, held, Pending.DELETE, lease)
+    claim = intent.take(connection, held, Pending.DELETE, lease)
     seen = replace(users.seen(connection, grant.reach, user.id), pending=user.pending)
     return _deletion(systems, connection, seen, claim)
 
@@ -91,12 +91,12 @@ def take_up(systems: Systems, connection: Connection, held: LockedUser, claim: C
 
 
 def _deletion(systems: Systems, connection: Connection, user: User, claim: Claim) -> _Deletion:
-    addresses = two_systems.addresses_of(connection, claim.id, claim.email)
+    addresses = intent.addresses_of(connection, claim.id, claim.email)
     return _Deletion(systems=systems, claim=claim, user=user, addresses=addresses)
 
 
 class _Deletion(Operation):
-    """The identity goes, unless it is a stranger's; then the row."""
+    """Delete the identity, unless it is another user's, then the row."""
 
     def as_wanted(self) -> bool:
         return not self.is_theirs

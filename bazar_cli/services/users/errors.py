@@ -1,17 +1,19 @@
-"""Errors that several use cases raise: a user, organization or plan that is not there, or cannot be changed now."""
+"""Errors of several use cases: a user, organization or plan that does not exist, or cannot be changed now."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach, UsageError
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.entities import User
+    from bazar_cli.domain.entities import Organization, User
     from bazar_cli.domain.users.identities import IdentityRefused
+
+T = TypeVar("T")
 
 
 def user_not_found(reference: str) -> OutOfReach:
@@ -34,13 +36,27 @@ def organization_not_found(reference: str) -> OutOfReach:
     )
 
 
+def found_user(found: T | None, reference: str) -> T:
+    """Return the user that was looked up. Raises: NotFound `users.not_found` for None."""
+    if found is None:
+        raise user_not_found(reference)
+    return found
+
+
+def found_organization(found: Organization | None, reference: str) -> Organization:
+    """Return the organization that was looked up. Raises: NotFound `orgs.not_found` for None."""
+    if found is None:
+        raise organization_not_found(reference)
+    return found
+
+
 def plan_not_found(plan: Plan) -> NotFound:
     """The plan table lacks a plan that this release knows."""
     return NotFound("plans.not_found", f"the plan table has no plan {plan.value}")
 
 
 def user_pending(email: str, pending: Pending, *, adopted: bool = False) -> Conflict:
-    """The user is in the middle of a change that another run began and nobody finished.
+    """The user is in the middle of a change that another run began and did not finish.
 
     Parameters: `adopted` says that the identity was at Supabase first, so that a pending creation is an adoption.
     """
@@ -85,4 +101,14 @@ def user_changed_since(user: User, since: datetime) -> Conflict:
         f"{user.email} was changed at {user.updated_at.isoformat()}, after {since.isoformat()}",
         hint="look at the user again with `bazar users get`, then decide",
         details={"updated_at": user.updated_at.isoformat()},
+    )
+
+
+def taken_over(email: str, what: str) -> Conflict:
+    """Return the error of a command that lost its lease; `what` is the verb of the other command."""
+    return Conflict(
+        "users.taken_over",
+        f"this command was held up, and meanwhile another one {what} ({email})",
+        hint=f"look at the user with `{command_line('users get', email)}`, then decide",
+        details={"email": email},
     )

@@ -5,15 +5,15 @@ Any command that changes a user waits here for the command that holds the user's
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 
+from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
-from bazar_cli.domain.errors import BackendUnavailable, Conflict
-from bazar_cli.services.users.errors import user_not_found, user_pending
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
+from bazar_cli.services.users.errors import found_user, user_pending
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -40,7 +40,7 @@ class Since:
 
     def allows_a_call(self) -> bool:
         """Say whether a call to Supabase that begins now ends, at the latest by its timeout, before the lease does."""
-        # The monotonic clock may stand still while a machine sleeps, the other one may be set: the later counts.
+        # The monotonic clock may stop while a machine sleeps, the other one may be set: the later counts.
         passed = max(time.monotonic() - self._monotonic, time.time() - self._wall)
         return not self._long_ago and passed < CALL_WITHIN_SECONDS
 
@@ -57,14 +57,11 @@ def locked_user(connection: Connection, grant: Grant, reference: str) -> LockedU
     """Lock the user by id or email. Raises: NotFound `users.not_found`."""
     from bazar_cli.adapters.postgres.users import users
 
-    held = users.lock(connection, grant.reach, reference)
-    if held is None:
-        raise user_not_found(reference)
-    return held
+    return found_user(users.lock(connection, grant.reach, reference), reference)
 
 
 def refuse_pending(held: LockedUser, kinds: Collection[Pending] = tuple(Pending)) -> None:
-    """Wait for a command that makes one of these changes; refuse a user with such a change that nobody finished.
+    """Wait for a command that makes one of these changes; refuse a user with such an unfinished change.
 
     Raises: Busy, inside `when_free`; Conflict `users.pending`.
     """
@@ -101,22 +98,25 @@ def when_free(step: Callable[[Connection], T], backends: Backends, grant: Grant,
 
     It tries again after a lost race for a new row, because then the winner's row is there, and after a deadlock, which
     the order of locks (`postgres.operator_rights`) leaves to very few commands.
-    Raises: Conflict `users.busy` after 30 s; whatever else the step raises.
+    Raises: Conflict `users.busy` after 30 s; the errors of `step`.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
     raced = False
-    while True:
+
+    def attempt() -> tuple[T]:
         try:
             with backends.database().transaction(grant, finishing=finishing) as connection:
-                return step(connection)
+                return (step(connection),)
         except Busy as busy:
-            if time.monotonic() > deadline:
-                raise busy_with(busy.email) from busy
-        except Conflict as conflict:
-            if conflict.code != "users.email_exists" or conflict.__cause__ is None or raced:
-                raise
+            raise busy_with(busy.email) from busy
+
+    def again(error: BazarError) -> bool:
+        nonlocal raced
+        if error.code == "users.email_exists" and error.__cause__ is not None and not raced:
             raced = True
-        except BackendUnavailable as busy:
-            if busy.details.get("sqlstate") != _DEADLOCK or time.monotonic() > deadline:
-                raise
-        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter, no secret
+            return True
+        deadlock = isinstance(error, BackendUnavailable) and error.details.get("sqlstate") == _DEADLOCK
+        return deadlock or isinstance(error.__cause__, Busy)
+
+    done = poll(attempt, seconds=WAIT_SECONDS, pause=_POLL_SECONDS, again=again)
+    assert done is not None, "an attempt returns a result or raises"
+    return done[0]

@@ -21,11 +21,10 @@ from bazar_cli.domain.users.identities import (
     OutcomeUnknown,
     StoredIdentity,
 )
-from bazar_cli.services.users import two_systems
-from bazar_cli.services.users.errors import refused_by_supabase, same_address
+from bazar_cli.services.users.errors import refused_by_supabase, same_address, taken_over
 from bazar_cli.services.users.new_user import NewUser, Wanted
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 from bazar_cli.services.users.passwords import hash_of_no_password
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -81,7 +80,7 @@ class Creation(NewUser):
     def as_wanted(self) -> bool:
         """Say whether the identity is there, with the password if it may still get one.
 
-        A hash stays as the first run sent it, because Supabase ignores one in an update.
+        The hash of the first run is kept, because Supabase ignores one in an update.
         """
         identity = self.identity
         return identity is not None and (self.password_set or self.wanted.plain is None or identity.has_signed_in)
@@ -117,10 +116,10 @@ class Creation(NewUser):
 
     def unfinished(self, unknown: Failure) -> BackendUnavailable:
         """Return the error for an identity that may be there or not."""
-        unsaid = "has"
+        outcome = "has"
         if self.asked:
-            unsaid = "created" if self.identity is None else "set the password of"
-        message = f"Supabase Auth did not say whether it {unsaid} {self.claim.email}"
+            outcome = "created" if self.identity is None else "set the password of"
+        message = f"Supabase Auth did not say whether it {outcome} {self.claim.email}"
         return self.outcome_unknown("users.create_unfinished", message, unknown)
 
     def undo(self, why: BazarError, /) -> None:
@@ -131,7 +130,7 @@ class Creation(NewUser):
         """Show no password that another command may have replaced."""
         super().lost(row)
         if self.wanted.plain is not None or self.wanted.bcrypt_hash is not None:
-            raise two_systems.taken_over(self.claim.email, "finished the user, perhaps with another password")
+            raise taken_over(self.claim.email, "finished the user, perhaps with another password")
 
     def withdraw(self) -> None:
         """Delete the identity that this command made."""
@@ -139,7 +138,7 @@ class Creation(NewUser):
             self.systems.admin.delete(self.claim.id)
 
     def note(self) -> str:
-        """Return that nobody has a password of an identity which the doctor made."""
+        """Return a note that an identity which the doctor made has no password."""
         made = self.created or self.identity is None
         return _NO_PASSWORD if made and not self.wanted.invite else ""
 
@@ -236,6 +235,6 @@ class _Invitation(Operation):
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Creation:
-    """Go on with a creation that nobody finished, without a password: nobody could be told of one."""
+    """Continue an unfinished creation, without a password: the user could not learn it."""
     wanted = Wanted(claim.email, held.user.name, held.user.plan, invite=claim.pending is Pending.INVITE)
     return Creation(systems=systems, claim=claim, user=held.user, wanted=wanted)

@@ -1,6 +1,6 @@
-"""A user to be: the values that are wanted, how they compare with a user who is there, and the row.
+"""A new user: the wanted values, their comparison with an existing user, and the row.
 
-`create` and `adopt` share it: both insert a row with `pending create`, and take it back where nothing comes of it.
+`create` and `adopt` share it: both insert a row with `pending create`, and remove it if Supabase refuses.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from bazar_cli.domain.errors import BazarError, Conflict
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
 from bazar_cli.domain.users.users import CreateUser
-from bazar_cli.services.users import two_systems
-from bazar_cli.services.users.errors import organization_not_found
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems
+from bazar_cli.services.users.errors import found_organization, taken_over
+from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The values of a user to be, checked."""
+    """The checked values of a new user."""
 
     email: str
     name: str | None
@@ -41,7 +40,7 @@ class Wanted:
 
     @property
     def pending(self) -> Pending:
-        """What is pending of the row."""
+        """The value of `pending` in the row."""
         return Pending.INVITE if self.invite else Pending.CREATE
 
 
@@ -51,10 +50,7 @@ def organization_of(connection: Connection, grant: Grant, reference: str | None)
 
     if reference is None:
         return None
-    found = organizations.lock(connection, grant.reach, reference)
-    if found is None:
-        raise organization_not_found(reference)
-    return found
+    return found_organization(organizations.lock(connection, grant.reach, reference), reference)
 
 
 def differences(
@@ -102,7 +98,7 @@ def insert(
     *,
     adopted_as: UserState | None = None,
 ) -> tuple[Claim, User]:
-    """Insert the row with what is pending, the lease and the audit event; return the claim and the user to be.
+    """Insert the row with `pending`, the lease and the audit event; return the claim and the new user.
 
     Parameters: `adopted_as` is the state of a user whose identity is at Supabase already.
     Raises: Conflict `users.email_exists` when another command was faster.
@@ -172,6 +168,6 @@ class NewUser(Operation):
                 self.withdraw()
             except (IdentityRefused, OutcomeUnknown) as error:
                 raise self.unfinished(error) from error
-            raise two_systems.taken_over(self.claim.email, "deleted the user")
+            raise taken_over(self.claim.email, "deleted the user")
         if row.pending is not None:
-            raise two_systems.taken_over(self.claim.email, "is in the middle of a change of the user")
+            raise taken_over(self.claim.email, "is in the middle of a change of the user")

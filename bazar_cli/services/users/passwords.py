@@ -28,7 +28,7 @@ def generated_password() -> Secret:
 def hash_of_no_password() -> Secret:
     """Return random text in the form of a bcrypt hash, which no password matches.
 
-    Supabase Auth stores it as it is. For a user without any password it computes a bcrypt hash (measured: 300/s
+    Supabase Auth stores it unchanged. For a user without any password it computes a bcrypt hash (measured: 300/s
     against 16.5/s).
     """
     return Secret("$2a$10$" + "".join(secrets.choice(_BCRYPT_ALPHABET) for _ in range(53)))

@@ -1,4 +1,4 @@
-"""Users: reading them, and changing names. Changes of both systems have modules of their own."""
+"""Read users, and change names. Changes of both systems have separate modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bazar_cli.domain.errors import NotFound
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
-from bazar_cli.services.users.errors import organization_not_found, user_changed_since, user_not_found
+from bazar_cli.services.users.errors import found_organization, found_user, user_changed_since
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -33,9 +33,7 @@ def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User
         organization_id = None
         if request.organization is not None:
             found = organizations.find(connection, grant.reach, request.organization)
-            if found is None:
-                raise organization_not_found(request.organization)
-            organization_id = found.id
+            organization_id = found_organization(found, request.organization).id
         return users.page(connection, grant.reach, request, organization_id)
 
 
@@ -59,9 +57,7 @@ def get(backends: Backends, grant: Grant, request: GetUser) -> User:
     grant.demand(use_cases.GET)
     with backends.database().read(grant) as connection:
         found = users.find(connection, grant.reach, request.user)
-    if found is None:
-        raise user_not_found(request.user)
-    return found
+    return found_user(found, request.user)
 
 
 def me(backends: Backends, grant: Grant, _request: None = None) -> User:

@@ -19,11 +19,10 @@ from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
 from bazar_cli.services.users import leases
-from bazar_cli.services.users.errors import user_not_found
+from bazar_cli.services.users.errors import found_user
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
-    from bazar_cli.adapters.postgres.users.identities import SessionRow
     from bazar_cli.domain.entities import User
     from bazar_cli.services.gate.backends import Backends
 
@@ -41,36 +40,21 @@ def sessions(
 
     grant.demand(use_cases.LIST)
     with backends.database().read(grant) as connection:
-        user = users.find_whole(connection, grant.reach, _reference(grant, request))
-        if user is None:
-            raise user_not_found(request.user)
+        found = users.find_with_all_memberships(connection, grant.reach, _reference(grant, request))
+        user = found_user(found, request.user)
         row_rules.may_read_sessions(grant, user)
         if identities.readable(connection, grant.session_id):
-            own = uuid.UUID(grant.session_id)
-            return tuple(_session(row, own) for row in identities.sessions_of(connection, user.id))
+            return identities.sessions_of(connection, user.id, uuid.UUID(grant.session_id))
         has_table = identities.is_there(connection)
     if has_table:
         confirm()
     raise _unreadable(grant, user, "read")
 
 
-def _session(row: SessionRow, own: uuid.UUID) -> UserSession:
-    return UserSession(
-        id=row.id,
-        created_at=row.created_at,
-        refreshed_at=row.refreshed_at,
-        user_agent=row.user_agent,
-        ip=row.ip,
-        aal=row.aal,
-        not_after=row.not_after,
-        current=row.id == own,
-    )
-
-
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:
     """End all sessions of a user, for oneself also that of this command; nothing is written if there are none.
 
-    Access tokens that were issued stay valid until they expire, and live as long as the operator's own. Where no
+    Issued access tokens remain valid until they expire, and live as long as the operator's own. Where no
     session was ended, it is unknown when the last token was issued.
     Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`.
     """

@@ -7,6 +7,7 @@ is settled, and the sessions are ended where the Auth database is proven readabl
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
 from bazar_cli.services import invariants
-from bazar_cli.services.users import leases, two_systems
-from bazar_cli.services.users.two_systems import Claim, Operation, Systems, TakeUp
+from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.errors import taken_over
+from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.audit import events
@@ -34,9 +36,9 @@ _KINDS = frozenset({Pending.SUSPEND, Pending.RESTORE})
 
 
 def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> SuspendedUser:
-    """Suspend a user, or finish what an earlier run began; a user who is suspended and banned stays unchanged.
+    """Suspend a user, or finish what an earlier run began; a user who is suspended and banned is not changed.
 
-    A suspended user whose ban somebody lifted at Supabase is banned again.
+    A suspended user whose ban was lifted at Supabase is banned again.
     Raises: UsageError `users.reason_invalid`; NotFound; ConsentNeeded; Denied by the row rules; Conflict
     `users.last_superuser`, `users.last_owner`, `users.pending`, `users.busy`, `users.ban_refused`, `users.taken_over`;
     BackendUnavailable `users.suspend_unfinished` when the outcome at Supabase is unknown.
@@ -46,15 +48,12 @@ def suspend(backends: Backends, grant: Grant, request: SuspendUser) -> Suspended
     systems = Systems.opened(backends, grant)
 
     found = _suspend(systems, checked)
-    if not found.changed:
-        identity = systems.admin.get(found.user.id)
-        if identity is not None and not identity.is_deleted and not _is_banned(identity):
-            return _suspend(systems, checked, drifted=True)
-    return found
+    drifted = not found.changed and _has_drifted(systems, found.user, _is_banned)
+    return _suspend(systems, checked, drifted=True) if drifted else found
 
 
 def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -> SuspendedUser:
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin_suspension(systems, connection, request, lease, drifted=drifted)
     ) as suspension:
         if isinstance(suspension, User):
@@ -69,7 +68,7 @@ def _suspend(systems: Systems, request: SuspendUser, *, drifted: bool = False) -
 def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredUser:
     """Make a suspended user active, or one whose deletion was begun and whose identity Supabase still has.
 
-    The ban of an active user, which somebody set at Supabase, is lifted there.
+    The ban of an active user, which was set at Supabase, is lifted there.
     Raises: NotFound; Denied by the row rules; Conflict `users.pending`, `users.busy`, `users.ban_refused`,
     `users.identity_gone` when there is nothing left of a deletion to take back, `users.taken_over`;
     BackendUnavailable `users.restore_unfinished` when the outcome at Supabase is unknown.
@@ -78,15 +77,18 @@ def restore(backends: Backends, grant: Grant, request: RestoreUser) -> RestoredU
     systems = Systems.opened(backends, grant)
 
     found = _restore(systems, request)
-    if not found.changed:
-        identity = systems.admin.get(found.user.id)
-        if identity is not None and not identity.is_deleted and not _is_free(identity):
-            return _restore(systems, request, drifted=True)
-    return found
+    drifted = not found.changed and _has_drifted(systems, found.user, _is_free)
+    return _restore(systems, request, drifted=True) if drifted else found
+
+
+def _has_drifted(systems: Systems, user: User, as_wanted: Callable[[StoredIdentity], bool]) -> bool:
+    """Say whether only Supabase does not have the state of a user."""
+    identity = systems.admin.get(user.id)
+    return identity is not None and not identity.is_deleted and not as_wanted(identity)
 
 
 def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -> RestoredUser:
-    with two_systems.begun(
+    with intent.begun(
         systems, lambda connection, lease: _begin_restoring(systems, connection, request, lease, drifted=drifted)
     ) as restoring:
         if isinstance(restoring, User):
@@ -106,7 +108,7 @@ def _restore(systems: Systems, request: RestoreUser, *, drifted: bool = False) -
 def _begin_suspension(
     systems: Systems, connection: Connection, request: SuspendUser, lease: uuid.UUID, *, drifted: bool
 ) -> _Suspension | User:
-    """Commit that the user is to be suspended, once somebody agreed. An unfinished restore is superseded.
+    """Commit the suspension of the user after consent. An unfinished restore is superseded.
 
     Parameters: `drifted` says that the user is suspended already, and Supabase does not have the ban.
     """
@@ -121,7 +123,7 @@ def _begin_suspension(
     suspended = user.state is UserState.SUSPENDED
     if suspended and user.pending is None and not drifted:
         return users.seen(connection, grant.reach, user.id)
-    # Nobody is asked to agree to a change that is refused in any case.
+    # Refuse before asking for consent.
     leases.refuse_others(held, _KINDS)
     if not suspended:
         invariants.keep_last_superuser(connection, user)
@@ -133,7 +135,7 @@ def _begin_suspension(
         events.record(connection, grant, _change(user, UserState.SUSPENDED, request.reason))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=True, reason=request.reason))
-    claim = two_systems.take(connection, held, Pending.SUSPEND, lease)
+    claim = intent.take(connection, held, Pending.SUSPEND, lease)
     seen = users.seen(connection, grant.reach, user.id)
     return _Suspension(systems=systems, claim=claim, user=replace(seen, pending=None))
 
@@ -157,22 +159,22 @@ def _begin_restoring(
         return users.seen(connection, grant.reach, user.id)
     leases.refuse_others(held, _KINDS | {Pending.DELETE})
     if user.pending is Pending.DELETE:
-        claim = two_systems.take(connection, held, Pending.DELETE, lease)
+        claim = intent.take(connection, held, Pending.DELETE, lease)
         seen = users.seen(connection, grant.reach, user.id)
-        addresses = two_systems.addresses_of(connection, user.id, user.email)
+        addresses = intent.addresses_of(connection, user.id, user.email)
         return _Restoring(systems=systems, claim=claim, user=seen, addresses=addresses)
     if not active:
         changes.write_state(connection, user.id, UserState.ACTIVE)
         events.record(connection, grant, _change(user, UserState.ACTIVE))
     elif user.pending is None:
         events.record(connection, grant, _ban_change(user, banned=False))
-    claim = two_systems.take(connection, held, Pending.RESTORE, lease)
+    claim = intent.take(connection, held, Pending.RESTORE, lease)
     seen = users.seen(connection, grant.reach, user.id)
     return _Restoring(systems=systems, claim=claim, user=replace(seen, pending=None))
 
 
 def _cancel_deletion(restoring: _Restoring) -> None:
-    """Turn a deletion that nobody finished into a restore, where Supabase still has the user's identity."""
+    """Turn an unfinished deletion into a restore, where Supabase still has the user's identity."""
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import changes
 
@@ -189,7 +191,7 @@ def _cancel_deletion(restoring: _Restoring) -> None:
     if not systems.grant.dry_run:
         with systems.backends.database().transaction(systems.grant) as connection:
             if not changes.renew(connection, claim.id, Pending.DELETE, claim.lease):
-                raise two_systems.taken_over(claim.email, "went on with the deletion")
+                raise taken_over(claim.email, "went on with the deletion")
             changes.write_state(connection, claim.id, UserState.ACTIVE)
             changes.take(connection, claim.id, Pending.RESTORE, claim.lease)
             events.record(connection, systems.grant, _change(user, UserState.ACTIVE))
@@ -207,7 +209,7 @@ def _change(user: User, state: UserState, reason: str | None = None) -> events.C
 
 
 def _ban_change(user: User, *, banned: bool, reason: str | None = None) -> events.Change:
-    """The change of a user whose state stays, and whose ban somebody else set or lifted at Supabase."""
+    """The audit change of a user whose state is kept, and whose ban was set or lifted at Supabase."""
     from bazar_cli.adapters.postgres.audit import events
 
     return events.Change("user", user.id, before={"banned": not banned}, after={"banned": banned}, reason=reason)
@@ -228,7 +230,7 @@ def _impact(user: User, request: SuspendUser, *, ends_sessions: bool) -> Impact:
 
 
 class _Ban(Operation):
-    """A ban that is set or lifted. A call that Supabase refuses stays pending."""
+    """Set or lift a ban. A call that Supabase refuses remains pending."""
 
     verb = "ban"
 
@@ -303,7 +305,7 @@ class _Restoring(_Ban):
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Operation:
-    """Go on with a suspension, or its end, that nobody finished."""
+    """Continue an unfinished suspension or its end."""
     operation = _Suspension if claim.pending is Pending.SUSPEND else _Restoring
     return operation(systems=systems, claim=claim, user=held.user)
 
@@ -314,7 +316,7 @@ def state_again(user: User) -> tuple[Pending, TakeUp]:
 
 
 def _is_banned(identity: StoredIdentity) -> bool:
-    """Whether it bears a ban of ours; one for some hours was set by somebody else, and ends."""
+    """Say whether it has a ban of bazar. A ban of some hours was set at Supabase, and ends."""
     return identity.is_banned_for_good(_now())
 
 
@@ -323,7 +325,7 @@ def _is_free(identity: StoredIdentity) -> bool:
 
 
 def _end_of_tokens(identity: StoredIdentity | None, lifetime: timedelta | None) -> datetime | None:
-    """The latest end of a token that was issued before the ban, whatever became of its session since."""
+    """Return the latest end of a token that was issued before the ban, with or without its session."""
     if lifetime is None:
         return None
     banned = _now()

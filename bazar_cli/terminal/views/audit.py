@@ -44,7 +44,7 @@ def _target(event: AuditEvent) -> str:
 
 
 def _shortened(name: str) -> str:
-    """Return an id without its middle, which would take half of a narrow terminal; another name as it is."""
+    """Return an id without its middle, which would take half of a narrow terminal; another name unchanged."""
     return f"{name[:8]}…{name[-4:]}" if _ID.fullmatch(name) else name
 
 
@@ -62,7 +62,7 @@ EVENT = View(
 
 
 def finding_text(finding: Finding) -> str:
-    """Return a finding in one line: what is wrong, and what is known of the event."""
+    """Return a finding in one line: the damage, and the known values of the event."""
     known = [finding.action, rfc3339(finding.at)]
     return ", ".join([finding.message, *(part for part in known if part)])
 

@@ -1,4 +1,4 @@
-"""What a result looks like: one view per kind of result, used by every format."""
+"""Views: one for each kind of result, used by every format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Value", "View", "created_cell", "rfc3339"]
 
 T = TypeVar("T")
 Texts = Mapping[str, Callable[[Any], str]]
-"""By the name of a field, functions of its value before it becomes JSON."""
+"""Functions by the name of a field, applied to its value before it becomes JSON."""
 
 _TO_THE_SECOND = frozenset({"created_at", "occurred_at"})
 """Times that a table shows in seconds. Nobody types them back, while --if-unchanged-since takes `updated_at`."""

@@ -1,4 +1,4 @@
-"""How migrations are shown: what is applied, what is pending, what a run did."""
+"""Views of migrations: applied revisions, pending revisions, the results of a run."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 T = TypeVar("T")
 Value = Any
-"""What JSON can hold: str, int, float, bool, None, lists and mappings of these."""
+"""Values of JSON: str, int, float, bool, None, lists and mappings of these."""
 Encoders = Mapping[type, Callable[[Any], Value] | None]
 """How values of a type become JSON, where that differs from the usual; None for values that are JSON already."""
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
@@ -23,7 +23,7 @@ NOTHING: Mapping[Any, Any] = MappingProxyType({})
 class Record(Generic[T]):
     """The fields of one kind of result, resolved once, and their values as JSON.
 
-    Parameters: `kind` is a dataclass, whose fields are all shown, or `paths` names what is shown: attributes, some of
+    Parameters: `kind` is a dataclass, whose fields are all shown, or `paths` names the shown attributes, some of
     a part such as `place.host`. The last word of a path is the field's name unless `renamed` maps the path to another
     one. `computed` maps names to functions of the result; names that are not among the paths follow the other fields.
     """

@@ -58,7 +58,7 @@ class Mail(Protocol):
 
 @dataclass(frozen=True)
 class Stopped:
-    """What a stop or a reset ended."""
+    """The parts that a stop or a reset ended."""
 
     postgres: bool
     auth: bool

@@ -18,7 +18,7 @@ REVOKED = View(
 )
 
 
-def what_stays_valid(revoked: RevokedSessions) -> str:
+def still_valid(revoked: RevokedSessions) -> str:
     """Say until when access tokens of ended sessions are valid."""
     if not revoked.tokens_issued:
         return f"{revoked.email} never signed in; no access token was ever issued"

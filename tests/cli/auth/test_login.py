@@ -79,13 +79,13 @@ def test_terminal_asks_and_does_not_show_the_password(signed_out: Bazar, member:
 def test_the_auth_service_is_named_before_the_password_is_typed(signed_out: Bazar, words: tuple[str, ...]) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com", *words) as terminal:
         terminal.wait_for("Password: ")
-        assert f"goes to Supabase Auth at {signed_out.environ['SUPABASE_URL']}" in terminal.seen
+        assert f"is sent to Supabase Auth at {signed_out.environ['SUPABASE_URL']}" in terminal.seen
         terminal.process.send_signal(signal.SIGINT)
         terminal.end()
 
 
 def test_the_auth_service_is_named_before_a_password_is_read(signed_out: Bazar, admin: Bazar) -> None:
-    named = f"goes to Supabase Auth at {signed_out.environ['SUPABASE_URL']}"
+    named = f"is sent to Supabase Auth at {signed_out.environ['SUPABASE_URL']}"
     for bazar, words in (
         (signed_out, ("auth", "login", "--email", "a@example.com", "--password-stdin")),
         (admin, ("auth", "password", "--password-stdin")),

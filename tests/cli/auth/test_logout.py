@@ -62,7 +62,7 @@ def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people
     assert ended.json["was_signed_in"] is True
     assert "BAZAR_TOKEN is set and is still used" in ended.err
     assert agent("users", "me", "-o", "ids").ok().out == f"{other.id}\n"
-    assert signed_out("auth", "logout").ok().err == "nobody was signed in\n"
+    assert signed_out("auth", "logout").ok().err == "you were not signed in\n"
 
 
 def test_everywhere_of_a_token_leaves_the_stored_session_of_somebody_else(
@@ -81,7 +81,7 @@ def test_twice_is_fine(signed_out: Bazar, member: Someone) -> None:
     sign_in(signed_out, member).ok()
     signed_out("auth", "logout").ok()
     again = signed_out("auth", "logout", "-o", "json").ok()
-    assert (again.json["was_signed_in"], again.err) == (False, "nobody was signed in\n")
+    assert (again.json["was_signed_in"], again.err) == (False, "you were not signed in\n")
 
 
 def test_other_sessions_go_on(signed_out: Bazar, target: Target, member: Someone, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_person_is_shown_the_impact_and_asked(admin: Bazar, people: People, an
         assert terminal.end() == (0 if answer == "y" else 10)
     shown = terminal.seen.replace("\r\n", "\n")
     assert f"{ruler.email} moves from Premium to Plus and loses users:create" in shown
-    assert f"{ruler.email} stays a superuser, but superusers need Premium" in shown
+    assert f"{ruler.email} remains a superuser, but superusers need Premium" in shown
     assert f"Move {ruler.email} to Plus? [y/N]" in shown
     assert plan_of(people, ruler) == ("plus" if answer == "y" else "premium")
 

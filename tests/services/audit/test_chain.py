@@ -433,15 +433,15 @@ GAPS = {
     ),
     "set back": (
         "SELECT setval('bazar.audit_events_seq_seq', 1)",
-        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 2, but events have numbers up to 32",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, continues at 2, but events have numbers up",
     ),
     "backwards": (
         "ALTER TABLE bazar.audit_events ALTER COLUMN seq SET INCREMENT -1",
-        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 31, but events",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, continues at 31, but events",
     ),
     "begun again": (
         "ALTER TABLE bazar.audit_events ALTER COLUMN seq RESTART",
-        "the sequence bazar.audit_events_seq_seq, which numbers events, goes on at 1, but events have numbers up to 32",
+        "the sequence bazar.audit_events_seq_seq, which numbers events, continues at 1, but events have numbers up",
     ),
     "without a sequence": (
         "ALTER TABLE bazar.audit_events ALTER COLUMN seq DROP IDENTITY",

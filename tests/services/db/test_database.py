@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 import pytest
 
-from bazar_cli.adapters.postgres.connections import Connection, connect
-from bazar_cli.adapters.postgres.database import OPTIONS, Database
+from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.rows import fetch_value
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
@@ -35,28 +31,6 @@ def test_text_is_sent_as_utf_8_under_any_setting(database_url: str) -> None:
     elsewhere = f"{database_url}{'&' if '?' in database_url else '?'}client_encoding=latin1"
     with connect(Secret(elsewhere)) as connection:
         assert connection.execute("SELECT %s::text", ("\u0142",)).fetchone() == ("\u0142",)
-
-
-class _OneForAll:
-    """Lends the same connection to every command, as a pool of one does."""
-
-    def __init__(self, database_url: str) -> None:
-        self.lent = connect(Secret(database_url), **OPTIONS)
-
-    @contextmanager
-    def connection(self) -> Generator[Connection]:
-        yield self.lent
-
-
-def test_commands_of_a_server_share_connections_and_leave_them_open(database_url: str) -> None:
-    shared = _OneForAll(database_url)
-    with People(target_of(database_url)) as people, shared.lent:
-        grant = granted(people.operator(people.superuser()), use_cases.GET, GetUser("nobody@example.com"))
-        for database in (Database(people.target, shared), Database(people.target, shared)):
-            with database.read(grant) as connection:
-                assert connection is shared.lent
-            database.close()
-        assert shared.lent.execute("SELECT 1").fetchone() == (1,), "outside of any transaction, and still open"
 
 
 def test_a_transaction_that_cannot_roll_back_is_closed(database_url: str) -> None:

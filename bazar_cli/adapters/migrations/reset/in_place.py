@@ -1,6 +1,6 @@
-"""Emptying bazar's tables where they are: nothing is dropped but foreign keys of others, which are put back.
+"""Empty bazar's tables in place. Only foreign keys of others are dropped, and created again.
 
-So grants, views, policies, comments, columns and indexes of others stay, as nothing touches them. Triggers and rules
+Grants, views, policies, comments, columns and indexes of others are not touched. Triggers and rules
 on the tables are off meanwhile, those of others too.
 """
 

@@ -74,7 +74,7 @@ class SchemaObject:
     name: str
     """With its schema, quoted, as SQL has it."""
     command: str
-    """What DROP calls it."""
+    """The kind of object in DROP."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class OwnedObjects:
 
     objects: tuple[SchemaObject, ...]
     unknown: tuple[SchemaObject, ...]
-    """Of `objects`, those that no revision file makes."""
+    """Those of `objects` that no revision file makes."""
     foreign: tuple[SchemaObject, ...]
     missing: tuple[str, ...]
-    """Tables of the models that are not there, and the view of operators; at the head somebody dropped them."""
+    """Missing tables of the models, and the view of operators if missing. At the head they were dropped by hand."""
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class Resetter(Migrator):
         deleted: int | None = None
         with self._migrating(Migrate(lock_timeout=_LOCK_SECONDS), notify) as session:
             if delete is not None:
-                # Nobody can bring identities back: whatever would stop the rest is found before they are deleted.
+                # Deleted identities cannot be restored, so a trial run finds errors before the deletion.
                 notify("Trying the reset before identities are deleted")
                 plan, _ = self._try(session, grant, checks, revisions)
                 deleted = delete(plan.deployment)
@@ -88,7 +88,7 @@ class Resetter(Migrator):
                 with session.connection.begin():
                     return self._once(session, grant, checks, revisions, notify, deleted)
 
-            plan, applied = session.run_whole("the reset", once)
+            plan, applied = session.run_in_one_transaction("the reset", once)
             if not plan.in_place:
                 applied += self._apply(session, later, self._alembic_run(session, self._log()), notify, applied)
             after = self._status_under_lock(session)
@@ -131,7 +131,7 @@ class Resetter(Migrator):
                 transaction.rollback()
             return done
 
-        return session.run_whole("the reset", once)
+        return session.run_in_one_transaction("the reset", once)
 
     def _once(
         self,
@@ -150,7 +150,7 @@ class Resetter(Migrator):
         driver.execute(_LOCAL_PATH)
         tables = self._owned(driver, self._status(driver)).tables
         if tables:
-            # What is counted and kept from here on is what the rest of the transaction finds.
+            # From here on the counted and kept rows cannot change.
             driver.execute(f"LOCK TABLE {', '.join(f'ONLY {t}' for t in tables)} IN ACCESS EXCLUSIVE MODE".encode())
         status = self._status(driver)
         owned = self._owned(driver, status)
@@ -238,7 +238,7 @@ class Resetter(Migrator):
             self._alembic_run(session, self._log(), within=True).up(names())
         except BazarError:
             raise
-        except Exception as error:  # a revision is code of its own, which may raise anything
+        except Exception as error:  # the code of a revision may raise anything
             raise failed_within(error, at) from error
         return applied
 

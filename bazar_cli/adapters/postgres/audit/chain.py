@@ -1,4 +1,4 @@
-"""The chain of the audit log: sealing what is committed, and proving it whole.
+"""The chain of the audit log: sealing committed events, and verifying the chain.
 
 Verification trusts nothing that is stored but the rows: it has its own expressions, made of functions that Postgres
 itself brings, and reads one snapshot, so that writers at work do not disturb it.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """How many findings are reported; the first one matters most."""
 
-# Nothing of another schema can stand in for a function or operator of Postgres, and a policy that hides rows is an
+# No object of another schema can replace a function or operator of Postgres, and a policy that hides rows is an
 # error instead of a shorter log.
 _SETTINGS = (
     "SET LOCAL search_path TO pg_catalog",
@@ -164,7 +164,7 @@ class _BrokenEvent(NamedTuple):
     use_case: str | None
     at: datetime | None
     position: int | None
-    """Of the seal that has an entry of it."""
+    """The position of the seal that has an entry of this event."""
     i: int | None
 
 

@@ -30,11 +30,11 @@ _LATEST_CHANGE = """
 
 @dataclass(frozen=True)
 class Change:
-    """What a use case did to one target; neither side may hold a secret or a hash.
+    """The change of one target by a use case. Neither side may hold a secret or a hash.
 
     Organizations are named in two places only, of which readers see their own (`domain.audit.as_seen_by`):
     `organization` is the slug of the one that the event belongs to, `organizations` are others, each with its id. The
-    target's own name stands under `email` or `slug`: a deleted target is found by it.
+    target's own name is in `email` or `slug`, so that a deleted target can be found.
     """
 
     target_type: Literal["user", "organization", "database", "plan"]

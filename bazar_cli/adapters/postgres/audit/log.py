@@ -66,7 +66,7 @@ _ACTIONS = """
 
 @dataclass(frozen=True)
 class Selection:
-    """Filters with what they name found in the database: None for what is not asked for."""
+    """Filters, with the ids and use cases that they name. None is a filter that was not given."""
 
     filters: EventFilters
     targets: tuple[str, ...] | None = None
@@ -75,12 +75,12 @@ class Selection:
 
 
 def actions_like(connection: Connection, action: str) -> tuple[str, ...]:
-    """Return the use cases in the log that are this one, or begin with it; it hops from one to the next."""
+    """Return the use cases in the log with this name, or with it as prefix. The index is scanned loosely."""
     return tuple(fetch_values(connection, _ACTIONS, {"action": action}))
 
 
 def targets_named(connection: Connection, reach: Reach, name: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the ids of targets of these types that an event within reach calls by this email or slug."""
+    """Return the ids of targets of these types that have this email or slug in an event that the operator can see."""
     if not _may_be_stored(name):
         return ()
     events, values = _within(reach, Selection(EventFilters()), limit=None, also="e.seq IN (SELECT seq FROM named)")
@@ -128,7 +128,7 @@ def stream(connection: Connection, reach: Reach, selection: Selection) -> Iterat
 def _within(
     reach: Reach, selection: Selection, *, limit: int | None, also: LiteralString = "true"
 ) -> tuple[LiteralString, dict[str, Any]]:
-    """The events within reach that are selected; with a limit, of each lane no more than the newest of them."""
+    """Select events that the operator can see; with a limit, at most the newest of each lane."""
     conditions, values = _filtered(selection)
     named: dict[LiteralString, tuple[LiteralString, LiteralString, Iterable[object] | None]] = {
         "target_id": ("targets", "text", selection.targets),
@@ -176,7 +176,7 @@ def _deletions(where: LiteralString, also: LiteralString, limit: int | None) -> 
     if limit is None:
         return _lane("", f"{theirs} AND {_GONE}", None)
     order = "ORDER BY e.occurred_at DESC, e.seq DESC"
-    # OFFSET 0: all are found by the index, whatever the planner expects, then sorted, then looked up to the page's end.
+    # OFFSET 0 makes the planner find all by the index, sort them, and then look them up to the page's end.
     return f"""(
         WITH recent AS MATERIALIZED (
             SELECT {_COLUMNS} FROM (
@@ -219,7 +219,7 @@ def _filtered(selection: Selection) -> tuple[list[LiteralString], dict[str, Any]
 
 
 def _may_be_stored(name: str) -> bool:
-    """Whether a reference may stand in the log: all are ASCII, and Postgres may not take others as text at all."""
+    """Say whether the log may have this reference: all are ASCII, and Postgres may refuse other texts."""
     return name.isascii() and "\0" not in name
 
 

@@ -1,4 +1,4 @@
-"""What keeps the tables of the audit log append-only and every event in them, and where that is switched off."""
+"""The guards that keep the tables of the audit log append-only and complete, and checks for missing guards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
 _TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
 _ALWAYS, _ORDINARILY = "ENABLE ALWAYS", "ENABLE"
 _BEFORE_CHANGE, _BEFORE_TRUNCATE, _BEFORE_INSERT, _AFTER_INSERT = 27, 34, 7, 5
-"""As pg_trigger.tgtype has it: for each row, but for TRUNCATE."""
+"""Bits of pg_trigger.tgtype: for each row, except for TRUNCATE."""
 _TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
     (_EVENTS, "audit_events_hash"): (_ORDINARILY, "audit_hash_event", _BEFORE_INSERT),
     (_EVENTS, "audit_events_queue"): (_ORDINARILY, "audit_queue_event", _AFTER_INSERT),
@@ -25,7 +25,7 @@ _TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
     (_SEALS, "audit_seals_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
     (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
 }
-"""Those of the revisions, by table and name: how each is switched on, its function in schema bazar, when it fires."""
+"""The triggers of the revisions, by table and name: how to enable each, its function in `bazar`, when it fires."""
 _RULES = """
     SELECT t.name AS "table", r.rulename AS name, quote_ident(r.rulename) AS quoted
     FROM unnest(%(tables)s::text[]) AS t (name) JOIN pg_rewrite r ON r.ev_class = t.name::regclass
@@ -83,7 +83,7 @@ def _rules(connection: Connection) -> list[Unguarded]:
             Gap.RULE,
             table,
             name,
-            f"the rule {name} on {table} can turn what is written there into something else, or into nothing",
+            f"the rule {name} on {table} can change or drop rows that are written there",
             f"DROP RULE {quoted} ON {table}",
         )
         for table, name, quoted in connection.execute(_RULES, {"tables": list(_TABLES)}).fetchall()
@@ -102,8 +102,8 @@ def _triggers(connection: Connection) -> list[Unguarded]:
             found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, message, f"create it {create}"))
         elif not (row.plain and (row.function, row.type) == (function, type_)):
             message = f"the trigger {name} of {table} is not as bazar made it, and may allow what it must stop"
-            anew = f"DROP TRIGGER {name} ON {table}, then create it {create}"
-            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, message, anew))
+            recreate = f"DROP TRIGGER {name} ON {table}, then create it {create}"
+            found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, message, recreate))
         elif not row.enabled:
             message = f"the trigger {name} of {table} is disabled"
             found.append(Unguarded(Gap.TRIGGER_DISABLED, table, name, message, switch_on))
@@ -115,7 +115,7 @@ def _triggers(connection: Connection) -> list[Unguarded]:
             Gap.TRIGGER_ADDED,
             table,
             name,
-            f"the trigger {name} on {table} is not bazar's, and can change or drop what is written there",
+            f"the trigger {name} on {table} is not bazar's, and can change or drop rows that are written there",
             f"DROP TRIGGER {row.quoted} ON {table}",
         )
         for (table, name), row in rows.items()
@@ -152,10 +152,10 @@ def _numbers(connection: Connection) -> list[Unguarded]:
     if not row.seqmin <= following <= row.seqmax:
         remedy = raise_end if row.seqmax < _BIGGEST else to_the_last
         if greatest == _BIGGEST:
-            remedy = "no number is left: keep the log with `bazar audit export`, and go on in a new database"
+            remedy = "no number is left: keep the log with `bazar audit export`, and continue in a new database"
         return gap(Gap.SEQUENCE_AT_END, "is at its end: no event can be written, and so no change", remedy)
     if following <= greatest:
-        state = f"goes on at {following}, but events have numbers up to {greatest}: no event can be written there"
+        state = f"continues at {following}, but events have numbers up to {greatest}: no event can be written there"
         return gap(Gap.SEQUENCE_SET_BACK, f"{state}, and so no change", to_the_last)
     return []
 

@@ -1,4 +1,4 @@
-"""What of the schema `bazar` others than its owner can reach, as the catalog has it (docs/architecture.md)."""
+"""Objects of the schema `bazar` that other roles than the owner can access, by the catalog (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `doctor` reads of Postgres alone: organizations without an owner, and what the plans allow."""
+"""Queries of `doctor` on Postgres alone: organizations without an owner, and the permissions of the plans."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def organizations_without_owner(connection: Connection) -> Found:
 
 
 def plan_table(connection: Connection) -> dict[str, list[str]]:
-    """Return every plan with its permissions as they are stored, also those that this release does not know."""
+    """Return every plan with its stored permissions, also those that this release does not know."""
     table: dict[str, list[str]] = {}
     for plan, permission in connection.execute(_PLANS).fetchall():
         permissions = table.setdefault(plan, [])

@@ -1,4 +1,4 @@
-"""What `doctor` reads to compare both systems: pending users, and users with their identities.
+"""Queries of `doctor` that compare both systems: pending users, and users with their identities.
 
 Identities come from `auth.users` where SQL may read it, else from the caller, which read them through the Auth API.
 Both ways use the same text of the conditions, so they find the same.
@@ -160,7 +160,7 @@ def still_settled(connection: Connection, ids: Sequence[uuid.UUID]) -> list[Susp
 
 
 def versions(connection: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Return what tells whether the rows of these users have changed when it is asked for again."""
+    """Return a fingerprint of these users' rows. It changes if a row changes."""
     return dict(connection.execute(_VERSIONS, {"ids": list(ids)}).fetchall())
 
 

@@ -48,7 +48,7 @@ class Lock(str, Enum):
 
 
 def find(connection: Connection, reach: Reach, reference: str) -> Organization | None:
-    """Return the organization by id or slug, None when there is none within reach."""
+    """Return the organization by id or slug, None if the operator can see none."""
     where, values = _within_reach(reach)
     column, value = _by(reference)
     return fetch_one(connection, Organization, f"{_COLUMNS} WHERE {column} AND {where}", {**values, **value})
@@ -61,7 +61,7 @@ def lock(
 
     Parameters: `wanted_slug` is the one that it is to get. The organization that has it is locked too, so that two may
     swap theirs.
-    Raises: RightsChanged when there is none, and the reach is another one by now.
+    Raises: RightsChanged if there is none because the operator's reach changed meanwhile.
     """
     where, values = _within_reach(reach)
     column, value = _by(reference)
@@ -104,7 +104,7 @@ def page(connection: Connection, reach: Reach, request: ListOrganizations) -> Pa
 
 
 def stream(connection: Connection, reach: Reach) -> Iterator[tuple[Organization, ...]]:
-    """Yield all organizations within reach, the oldest first, through a cursor of the server."""
+    """Yield all organizations that the operator can see, the oldest first, through a cursor of the server."""
     where, values = _within_reach(reach)
     query = f"{_COLUMNS} WHERE {where} ORDER BY o.created_at, o.id"
     yield from map(tuple, fetch_batches(connection, Organization, query, values, batch=_BATCH))

@@ -1,4 +1,4 @@
-"""Queries on users: reading within reach, changing what is pending, and identities in `auth.*`.
+"""Queries on users: reading, changing with `pending`, and identities in `auth.*`.
 
 Never here: whether a change is allowed.
 """

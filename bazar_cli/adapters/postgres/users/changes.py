@@ -1,6 +1,6 @@
-"""Users in Postgres, written: new rows, what is pending at Supabase with its lease, and single values.
+"""Writes of users in Postgres: new rows, `pending` with its lease, and single values.
 
-The caller has found the user within reach, and locked them, by `users`.
+The caller has found and locked the user by `users`, which limits the operator's reach.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class NewUser:
 
 
 def insert_pending(connection: Connection, new: NewUser, lease: uuid.UUID) -> None:
-    """Insert the row with what is pending and the lease of this command, and the membership.
+    """Insert the row with `pending` and the lease of this command, and the membership.
 
     Raises: Conflict `users.email_exists` when another command was faster: with the address or, of an identity
     that both adopt, with the id.
@@ -85,7 +85,7 @@ def email_taken(email: str, *, creating: bool = True) -> Conflict:
 
 
 def take(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: uuid.UUID) -> None:
-    """Write what is pending at Supabase, with the lease of this command."""
+    """Write `pending`, with the lease of this command."""
     connection.execute(
         """
         UPDATE bazar.users SET pending = %(pending)s, lease_owner = %(lease)s, updated_at = clock_timestamp(),
@@ -121,7 +121,7 @@ def renew(connection: Connection, user_id: uuid.UUID, pending: Pending, lease: u
 
 
 def release(connection: Connection, user_id: uuid.UUID, lease: uuid.UUID) -> bool:
-    """Give the lease back and leave what is pending for the next run; return whether this command still held it.
+    """Release the lease and leave `pending` for the next run; return whether this command still held it.
 
     It waits for the row only for a second: the lease runs out by itself.
     """

@@ -7,11 +7,10 @@ it works the same by the Auth API, only slower.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
+from bazar_cli.domain.users.sessions import UserSession
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
@@ -25,29 +24,16 @@ _READABLE = """
 """
 _MAY_USE_SCHEMA = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'auth'"
 _SESSION = "SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = %(id)s)"
-# A foreign key deletes the session's rows of refresh_tokens too, whatever the privileges there are.
+# A foreign key deletes the session's rows of refresh_tokens too, independent of the privileges there.
 _MAY_DELETE_SESSIONS = "SELECT has_table_privilege('auth.sessions', 'DELETE')"
 _END_SESSIONS = "DELETE FROM auth.sessions WHERE user_id = %(user_id)s"
 _SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(user_id)s"
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, read without its mask.
 _SESSIONS_OF = """
     SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
-           CAST(aal AS text) AS aal, not_after
+           CAST(aal AS text) AS aal, not_after, id = %(own)s AS current
     FROM auth.sessions WHERE user_id = %(user_id)s ORDER BY created_at DESC, id
 """
-
-
-@dataclass(frozen=True)
-class SessionRow:
-    """A row of `auth.sessions`."""
-
-    id: uuid.UUID
-    created_at: datetime | None
-    refreshed_at: datetime | None
-    user_agent: str | None
-    ip: str | None
-    aal: str | None
-    not_after: datetime | None
 
 
 def readable(connection: Connection, session_id: str | None) -> bool:
@@ -65,13 +51,16 @@ def is_there(connection: Connection) -> bool:
 
 
 def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
-    """Say whether an identity ever signed in, None when there is none; for callers to whom `readable` said yes."""
+    """Say whether an identity ever signed in, None without one. Requires that `readable` returned True."""
     return fetch_value(connection, _SIGNED_IN, {"user_id": user_id})
 
 
-def sessions_of(connection: Connection, user_id: uuid.UUID) -> tuple[SessionRow, ...]:
-    """Return the sessions of an identity, the newest first; for callers to whom `readable` said yes."""
-    return tuple(fetch_all(connection, SessionRow, _SESSIONS_OF, {"user_id": user_id}))
+def sessions_of(connection: Connection, user_id: uuid.UUID, own: uuid.UUID) -> tuple[UserSession, ...]:
+    """Return the sessions of an identity, the newest first. Requires that `readable` returned True.
+
+    Parameters: `own` is the operator's session.
+    """
+    return tuple(fetch_all(connection, UserSession, _SESSIONS_OF, {"user_id": user_id, "own": own}))
 
 
 def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
@@ -82,7 +71,7 @@ def may_end_sessions(connection: Connection, session_id: str | None) -> bool:
 def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
     """Delete the sessions of an identity, with their refresh tokens; return how many there were.
 
-    Supabase Auth does the same when somebody signs out everywhere (Supabase Auth v2.196). For callers to whom
-    `may_end_sessions` said yes.
+    Supabase Auth does the same when a user signs out everywhere (Supabase Auth v2.196). Requires that
+    `may_end_sessions` returned True.
     """
     return connection.execute(_END_SESSIONS, {"user_id": user_id}).rowcount

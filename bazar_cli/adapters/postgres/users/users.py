@@ -88,16 +88,16 @@ class LockedUser:
 
 
 def find(connection: Connection, reach: Reach, reference: str) -> User | None:
-    """Return the user by id or email, None when there is none within reach."""
+    """Return the user by id or email, None if the operator can see none."""
     statement, values = _reached(reach)
     column, value = _by(reference)
     return fetch_one(connection, _user, f"{statement} AND {column}", {**values, **value})
 
 
 def seen(connection: Connection, reach: Reach, user_id: uuid.UUID) -> User:
-    """Return a user who was locked within reach as the operator sees them: without memberships out of reach."""
+    """Return a locked user with only the memberships that the operator can see."""
     found = find(connection, reach, str(user_id))
-    assert found is not None, "a user that was locked within reach is within reach"
+    assert found is not None, "the operator can see a user whom they could lock"
     return found
 
 
@@ -106,17 +106,17 @@ def is_there(connection: Connection, user_id: uuid.UUID) -> bool:
     return fetch_value(connection, "SELECT EXISTS (SELECT 1 FROM bazar.users WHERE id = %s)", (user_id,))
 
 
-def find_whole(connection: Connection, reach: Reach, reference: str) -> User | None:
-    """Return a user within reach with all memberships, seen or not: for the row rules of a command that reads."""
+def find_with_all_memberships(connection: Connection, reach: Reach, reference: str) -> User | None:
+    """Return a user that the operator can see, with all memberships: for the row rules of a command that reads."""
     found = find(connection, reach, reference)
     return None if found is None else _held(connection, found.id).user
 
 
 def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | None:
-    """Lock the user by id or email until the transaction ends; None when there is none within reach.
+    """Lock the user by id or email until the transaction ends; None if the operator can see none.
 
     With a limited reach it also locks the user's organizations, so that none of them is deleted meanwhile.
-    Raises: RightsChanged when there is none, and the reach is another one by now.
+    Raises: RightsChanged if there is none because the operator's reach changed meanwhile.
     """
     _, values = _reached(reach)
     where = "" if reach.everything else f"AND {_WITHIN_REACH}"
@@ -202,7 +202,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
 
 def stream(connection: Connection, reach: Reach) -> Iterator[tuple[User, ...]]:
-    """Yield all users within reach, the oldest first, through a cursor of the server."""
+    """Yield all users that the operator can see, the oldest first, through a cursor of the server."""
     statement, values = _reached_by(connection, reach)
     query = f"{statement} ORDER BY u.created_at, u.id"
     yield from map(tuple, fetch_batches(connection, _user, query, values, batch=_BATCH))
@@ -230,7 +230,7 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
 
 
 def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
-    """The select of users within reach, with only the memberships that the operator may see."""
+    """Select the users that the operator can see, with only the memberships that the operator can see."""
     if reach.everything:
         return f"{_ALL} WHERE true", {}
     values = {"oneself": reach.user_id, "organizations": sorted(reach.organization_ids)}
@@ -238,7 +238,7 @@ def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def _reached_by(connection: Connection, reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
-    """The select of users within reach for a list, by the way that is faster for that many members."""
+    """Select users that the operator can see for a list, in the faster way for this number of members."""
     statement, values = _reached(reach)
     if not reach.everything and _are_few(connection, values):
         statement = f"{_SHARED} WHERE {_AMONG_FEW}"

@@ -11,7 +11,7 @@ from bazar_cli.services import auth
 from bazar_cli.services.users import sessions
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.user_sessions import REVOKED, what_stays_valid
+from bazar_cli.terminal.views.user_sessions import REVOKED, still_valid
 
 
 @command(
@@ -31,5 +31,5 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
         auth.forget_ended(run.backends, run.environ, run.identities)
         run.notice("your own session has ended too: sign in again with `bazar auth login`")
     elif not run.options.dry_run:
-        run.notice(what_stays_valid(revoked))
+        run.notice(still_valid(revoked))
     run.show(revoked)
