@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Done, Series, series
+from tests.support.cli import Done
 from tests.support.expected_changes import EXPECTED_CHANGES, NOTHING, Run, unexpected, unlike
 from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
 from tests.support.matrix_runner import MatrixRunner
@@ -70,17 +70,16 @@ def runner(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("line", matrix().rows)
 def test_row(runner: MatrixRunner, line: str) -> None:
     row = matrix().rows[line]
-    with series() as process:
-        wrong = [fault for operator in OPERATORS for fault in _faults(runner, row, operator, process)]
+    wrong = [fault for operator in OPERATORS for fault in _faults(runner, row, operator)]
     runner.tidy()
     if row.command.startswith("auth ") or row.line.startswith("users sessions revoke {oneself}"):
         runner.sign_in()
     assert not wrong, "\n".join([f"bazar {line}", *wrong])
 
 
-def _faults(runner: MatrixRunner, row: Row, operator: str, process: Series) -> list[str]:
+def _faults(runner: MatrixRunner, row: Row, operator: str) -> list[str]:
     """The differences between a cell and the command, one per line."""
-    result = runner.run_row(row, operator, process)
+    result = runner.run_row(row, operator)
     expected, done = row.cells[operator], result.done
     found = _found(done)
     faults: list[str] = []
