@@ -191,7 +191,7 @@ class Bazar:
         Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
         """
-        alone = kill_after is not None or self.user is not None
+        alone = kill_after is not None or self.user is not None or bool(self.constants)
         request = {
             **self._request(words, cwd),
             "kill_after": kill_after,

@@ -94,7 +94,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
         if request.get("user") not in {None, os.geteuid()}:
-            # After the change of folder, as sudo does. The later commands of a series are the user already.
+            # After the change of folder, as sudo does.
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
