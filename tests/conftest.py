@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         make_ready(another)
         config.stash[_another] = another
         return
+    if _URL in os.environ:
+        return  # a run that a test of another run starts
     server = ScratchPostgres(in_memory=True)
     os.environ[_URL] = server.start()
     config.stash[_server] = server

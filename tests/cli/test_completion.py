@@ -65,7 +65,7 @@ def test_groups_offer_their_few_options_only_when_asked(nobody: Bazar) -> None:
         ("users", "list", "--fields", "\udcff,"),
     ],
 )
-def test_no_candidates_where_none_are_known(nobody: Bazar, words: tuple[str, ...]) -> None:
+def test_unknown_values_have_no_candidates(nobody: Bazar, words: tuple[str, ...]) -> None:
     assert answer(nobody, *words) == {}
 
 

@@ -30,7 +30,7 @@ def test_the_email_is_typed_at_a_terminal_and_yes_is_no_answer(admin: Bazar, peo
 
 
 @pytest.mark.parametrize("verb", TEXTS)
-def test_nobody_types_the_name_of_a_user_who_is_not_found(admin: Bazar, verb: str) -> None:
+def test_missing_user_is_reported_before_the_confirmation(admin: Bazar, verb: str) -> None:
     with Terminal(admin, "users", verb, "nobody@example.com") as terminal:
         assert terminal.end() == 3
     assert "Type the email" not in terminal.seen

@@ -32,7 +32,7 @@ def test_group_lists_its_commands(nobody: Bazar) -> None:
     assert "bazar config profiles COMMAND" in nested
 
 
-def test_help_of_a_command_is_its_own_help(nobody: Bazar) -> None:
+def test_help_of_a_command_equals_its_help_option(nobody: Bazar) -> None:
     for words in (("users", "create"), ("config", "profiles", "add"), ("doctor",)):
         done = nobody(*words, "--help").ok()
         assert nobody("help", *words).ok().out == done.out

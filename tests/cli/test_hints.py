@@ -44,9 +44,7 @@ def told(done: Done) -> list[str]:
 
 
 @FLAGS
-def test_what_asks_for_consent_names_the_command_that_does_it_here(
-    elsewhere: Bazar, people: People, flag: tuple[str, str]
-) -> None:
+def test_consent_hint_names_the_complete_command(elsewhere: Bazar, people: People, flag: tuple[str, str]) -> None:
     root, someone = people.superuser(), people.user()
     people.identity(root)
     bazar = elsewhere.having(BAZAR_TOKEN=people.access_token(root))
@@ -165,7 +163,7 @@ def test_confirmation(hyphen: Hyphen, verb: str) -> None:
     assert row is None if verb == "delete" else (row or {})["is_superuser"] is (verb == "promote")
 
 
-def test_suspension_and_what_it_stops(hyphen: Hyphen) -> None:
+def test_suspension_and_its_effects(hyphen: Hyphen) -> None:
     someone = hyphen.user()
     refused = hyphen("users", "suspend", "--reason", "-- left", "--", someone.email)
     hyphen.run(refused.error["hint"]).ok()
@@ -205,7 +203,7 @@ def test_plans(hyphen: Hyphen) -> None:
     assert (hyphen.people.row(someone) or {})["plan"] == "premium"
 
 
-def test_what_would_change_a_decision_about_them(hyphen: Hyphen) -> None:
+def test_hint_that_would_change_the_decision_about_another_user(hyphen: Hyphen) -> None:
     suspended = hyphen.user(state=UserState.SUSPENDED)
     member = hyphen.user(roles={hyphen.org: Role.MEMBER})
     stranger = hyphen.user()
@@ -294,7 +292,7 @@ def test_option_before_the_command_is_shown_in_its_place(nobody: Bazar, words: s
 
 
 @pytest.mark.parametrize("words", ["--profile", "--frob users list", "--profile X usres list", "--profile users list"])
-def test_option_before_what_is_no_command_gets_the_general_hint(nobody: Bazar, words: str) -> None:
+def test_option_before_an_unknown_word_gets_the_general_hint(nobody: Bazar, words: str) -> None:
     done = nobody(*words.split())
     assert (done.code, "options come after the command" in done.err) == (2, True)
 
@@ -308,7 +306,7 @@ def test_env_file_of_another_program_that_is_half_a_target(nobody: Bazar, named:
     assert ("name yours with --profile or --env-file" in done.error["hint"]) == (not named)
 
 
-def test_what_has_no_target_or_names_one_stays() -> None:
+def test_hint_without_a_target_or_with_one_is_unchanged() -> None:
     for text in (
         "`bazar local start`",
         "`bazar config profiles list`",

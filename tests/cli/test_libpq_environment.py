@@ -36,7 +36,7 @@ def agent(signed_out: Bazar, people: People) -> Bazar:
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_no_variable_leads_elsewhere(agent: Bazar, name: str) -> None:
+def test_no_variable_changes_the_database(agent: Bazar, name: str) -> None:
     agent.having(**{name: ELSEWHERE[name]})("users", "me").ok()
 
 

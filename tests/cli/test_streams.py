@@ -107,7 +107,7 @@ def test_closed_pipe_of_help(nobody: Bazar, words: tuple[str, ...]) -> None:
     assert (process.returncode, said) == (0, b"")
 
 
-def test_full_standard_output_is_told(admin: Bazar, people: People) -> None:
+def test_full_standard_output_is_reported(admin: Bazar, people: People) -> None:
     with Path("/dev/full").open("wb") as full:
         process = admin.start("users", "get", people.user().email, stdout=full)
         _, said = process.communicate()

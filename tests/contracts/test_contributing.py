@@ -84,7 +84,8 @@ def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
         "tests/unit/test_views.py",
         "tests/cli/users/test_count.py",
     ]
-    chosen = "count or reference or public or layers or import or fresh or file"
+    # Names of the command, and of the tests that look at all commands at once.
+    chosen = "count or test_layers or test_file_is_fresh or test_reference or public or files_are_where"
     done = run(copy, "-m", "pytest", "-q", "-p", "no:randomly", "-k", chosen, *files)
     assert re.search(r"\d+ passed", done), done
 

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Bazar
+from tests.support.cli import Bazar, program
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.tree import ALL, verb
@@ -140,7 +139,7 @@ class World:
         if not _SHELL.search(example):
             done = self.bazar(*shlex.split(example)[1:])
             return done.code, done.out + done.err
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self.bazar.folder('bin')}{os.pathsep}{os.environ['PATH']}"
         environ = {**self.bazar.environment(), "PATH": path, "HOME": str(self.folder)}
         finished = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", example],
@@ -168,6 +167,7 @@ def world(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathFa
         root = people.user(email="root@example.com", plan=Plan.PREMIUM, superuser=True)
         people.identity(root)
         made = World(people, Bazar(tmp_path_factory.mktemp("home")).on(people.target), root)
+        program(made.bazar.folder("bin") / "bazar")
         made.make_for("")
         made.bazar("users", "update", root.email, "--name", "Root").ok()
         made.bazar("audit", "verify").ok()

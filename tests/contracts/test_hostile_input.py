@@ -1,7 +1,7 @@
 """Every text that bazar takes, from every channel, ends in an answer: done, or an error that names what is wrong.
 
 Exit code 1 is a bug of bazar, whatever was typed. The commands run against both systems of their own, one after
-another in one process. Each run tries the same; BAZAR_TEST_HOSTILE=50 tries fifty times as much, and other values.
+another. Each run tries the same; BAZAR_TEST_HOSTILE=50 tries fifty times as much, and other values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Bazar, series
+from tests.support.cli import Bazar
 from tests.support.hostile_text import ARGUMENTS, CONTENT
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
@@ -121,16 +121,8 @@ class World:
         return str(next(iter(kind)).value) if issubclass(kind, Enum) else self.fitting[parameter.name]
 
 
-@pytest.fixture
-def world(systems: World) -> Generator[World]:
-    """A process for the commands of one test: what one of them does to it stays there."""
-    with series() as process:
-        admin, other = (replace(bazar, series=process) for bazar in (systems.admin, systems.other))
-        yield replace(systems, admin=admin, other=other)
-
-
 @pytest.fixture(scope="module")
-def systems(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+def world(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     """Systems that no other test uses: hostile texts are stored there."""
     keys, source = generate_keys(), TargetSource(TargetKind.ENVIRONMENT, "environment")
     with (

@@ -40,7 +40,7 @@ def make(checkout: Path) -> int:
     return subprocess.run(command, cwd=checkout, capture_output=True, check=False).returncode
 
 
-def test_environment_without_a_stamp_is_made_anew(checkout: Path) -> None:
+def test_environment_without_a_stamp_is_built_again(checkout: Path) -> None:
     python = checkout / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text(_BROKEN)
@@ -49,7 +49,7 @@ def test_environment_without_a_stamp_is_made_anew(checkout: Path) -> None:
     assert (checkout / ".venv/.runtime").exists()
 
 
-def test_environment_whose_renewal_was_cut_off_is_made_anew(checkout: Path) -> None:
+def test_environment_after_an_interrupted_build_is_built_again(checkout: Path) -> None:
     assert make(checkout) == 0
     stamp, python = checkout / ".venv/.runtime", checkout / ".venv/bin/python"
     python.write_text(_BROKEN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,9 +14,9 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Done, Series, series
+from tests.support.cli import Done
 from tests.support.expected_changes import EXPECTED_CHANGES, NOTHING, Run, unexpected, unlike
-from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix
+from tests.support.matrix import OPERATORS, ORGS, USERS, Row, matrix, outcome_runs
 from tests.support.matrix_runner import MatrixRunner
 from tests.support.people import People
 from tests.support.postgres import TEMPLATE, scratch_database
@@ -68,19 +68,29 @@ def runner(postgres_url: str, target: Target, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("line", matrix().rows)
-def test_row(runner: MatrixRunner, line: str) -> None:
+def test_deciding_cells_of_row(runner: MatrixRunner, line: str) -> None:
     row = matrix().rows[line]
-    with series() as process:
-        wrong = [fault for operator in OPERATORS for fault in _faults(runner, row, operator, process)]
+    _run(runner, row, matrix().operators(row))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", matrix().rows)
+def test_all_cells_of_row(runner: MatrixRunner, line: str) -> None:
+    _run(runner, matrix().rows[line], OPERATORS)
+
+
+def _run(runner: MatrixRunner, row: Row, operators: Sequence[str]) -> None:
+    """Run cells of a row, and undo what they changed."""
+    wrong = [fault for operator in operators for fault in _faults(runner, row, operator)]
     runner.tidy()
     if row.command.startswith("auth ") or row.line.startswith("users sessions revoke {oneself}"):
         runner.sign_in()
-    assert not wrong, "\n".join([f"bazar {line}", *wrong])
+    assert not wrong, "\n".join([f"bazar {row.line}", *wrong])
 
 
-def _faults(runner: MatrixRunner, row: Row, operator: str, process: Series) -> list[str]:
+def _faults(runner: MatrixRunner, row: Row, operator: str) -> list[str]:
     """The differences between a cell and the command, one per line."""
-    result = runner.run_row(row, operator, process)
+    result = runner.run_row(row, operator)
     expected, done = row.cells[operator], result.done
     found = _found(done)
     faults: list[str] = []
@@ -112,6 +122,15 @@ def _found(done: Done) -> tuple[int, str]:
 def _did(row: Row, done: Done) -> bool:
     """Whether a command with expected changes ended with success."""
     return row.command in EXPECTED_CHANGES and done.code in {ExitCode.DONE, ExitCode.FINDING}
+
+
+def test_outcomes_of_a_plan_change_from_role_to_role_once() -> None:
+    """The cells that no run tries have the outcome of a neighbour that one does."""
+    for row in matrix().rows.values():
+        for group in row.groups:
+            words = [run[0][1].word for run in outcome_runs(group)]
+            assert len(words) == len(set(words)), f"{row.line}: an outcome returns: {words}"
+            assert words == ["plan"] or "plan" not in words, f"{row.line}: a plan allows some roles only: {words}"
 
 
 # -- every cell exists ------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_completion_of_names_imports_no_typer(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "words", [("users", "list", "--help"), ("users", "create", "ada@example.com", "-h"), ("db", "env", "set", "--help")]
 )
-def test_help_of_a_verb_imports_nothing_but_its_text_and_layout(words: tuple[str, ...]) -> None:
+def test_help_of_a_verb_imports_only_its_text_and_layout(words: tuple[str, ...]) -> None:
     own = {m for m in modules_of(*words) if m.startswith("bazar_cli.")}
     names = ("main", "registry", "terminal", *(f"terminal.{name}" for name in HELP))
     assert own == {f"bazar_cli.{name}" for name in names}

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.contracts.generate import ROOT
 from tests.support.cli import Bazar
 from tests.support.fork_requests import ask
 from tests.support.release import HEAD, NEXT, Release
@@ -42,7 +44,7 @@ def test_a_command_that_ends_at_once_is_asked_for() -> None:
             return sent
 
     with Fast(fileno=ours.detach()) as connection:
-        assert ask(connection, {"words": []}, [0]) == 3
+        assert ask(connection, {"words": []}, [0]) == (3, False)
 
 
 # -- commands that are forked and not waited for --------------------------------------------------------------
@@ -86,6 +88,60 @@ def test_a_started_command_can_be_killed(bazar: Bazar, full_pipe: int, fresh: bo
         process.kill()
         assert process.wait() == -signal.SIGKILL
         process.kill()  # it has ended: no other process gets the signal
+
+
+_LEFT = """
+import json, os, signal, sys, threading
+from bazar_cli.terminal import streams
+from tests.support.process_state import ProcessState
+state, before = ProcessState(()), streams._kept
+left = {"nothing": state.restore()}
+streams._kept = "changed"
+left["a variable"] = state.restore() and streams._kept is before
+handle = os.open(os.devnull, os.O_RDONLY)
+left["an open file"] = state.restore()
+os.close(handle)
+done = threading.Event()
+thread = threading.Thread(target=done.wait)
+thread.start()
+left["a thread"] = state.restore()
+done.set()
+thread.join()
+kept = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+left["a signal handler"] = state.restore()
+signal.signal(signal.SIGTERM, kept)
+child = os.fork()
+if not child:
+    signal.pause()
+left["a child"] = state.restore()
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+left["nothing again"] = state.restore()
+import this_module
+left["an import"] = state.restore()
+os.write(int(sys.argv[1]), json.dumps(left).encode())
+"""
+
+
+def test_process_with_something_left_runs_no_other_command(tmp_path: Path) -> None:
+    (tmp_path / "this_module.py").touch()
+    reader, writer = os.pipe()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path)))}
+    subprocess.run([sys.executable, "-c", _LEFT, str(writer)], env=environ, pass_fds=[writer], check=True)
+    os.close(writer)
+    with os.fdopen(reader) as found:
+        reusable = [name for name, answer in json.load(found).items() if answer]
+    assert reusable == ["nothing", "a variable", "nothing again"]
+
+
+def test_next_command_of_a_process_has_its_own_environment_and_folder(bazar: Bazar, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.env").write_text(f"SUPABASE_URL=http://{name}.example.com\n")
+        own = replace(bazar, home=tmp_path / name)
+        assert str(tmp_path / name) in own("config", "path").ok().out
+        shown = own("config", "show", "--env-file", "settings.env", "-o", "json", cwd=tmp_path / name)
+        assert f"{name}.example.com" in shown.out + shown.err
 
 
 def test_a_command_of_another_release_has_its_migrations(bazar: Bazar, tmp_path: Path) -> None:

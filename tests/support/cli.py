@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +33,7 @@ from fork_requests import ask
 request = {{"words": sys.argv[1:], "environ": dict(os.environ), "cwd": os.getcwd()}}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({path!r})
-    code = ask(connection, request, [0, 1, 2])
+    code, _ = ask(connection, request, [0, 1, 2])
 sys.exit(code if code >= 0 else 128 - code)
 """
 
@@ -78,7 +77,26 @@ class _ForkServer:
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n", "the fork server did not start"
+        self._idle: list[socket.socket] = []
+        """Connections to processes that have run a command and can run another one."""
         atexit.register(self.end)
+
+    def run(self, request: Mapping[str, object], streams: Sequence[int]) -> int:
+        """Have one command run to its end; return its exit code, which is negative for a signal."""
+        # Threads of a test run commands at the same time.
+        try:
+            connection = self._idle.pop() if request.get("reusable") else self.connect()
+        except IndexError:
+            connection = self.connect()
+        again = False
+        try:
+            code, again = ask(connection, request, streams)
+        finally:
+            if again:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        return code
 
     def connect(self) -> socket.socket:
         """Return a connection for one request."""
@@ -93,7 +111,9 @@ class _ForkServer:
         path.chmod(0o755)
 
     def end(self) -> None:
-        """Let the process go: it ends with its standard input."""
+        """Let the processes go: they end with their connections, and the server with its standard input."""
+        for connection in self._idle:
+            connection.close()
         self._process.communicate()
         self._folder.cleanup()
 
@@ -104,7 +124,6 @@ def _fork_server() -> _ForkServer:
 
 
 def _run(
-    connection: socket.socket,
     request: Mapping[str, object],
     given: bytes = b"",
     stdout: IO[bytes] | None = None,
@@ -115,7 +134,7 @@ def _run(
         source.write(given)
         source.seek(0)
         streams = [source.fileno(), (stdout or out).fileno(), (stderr or err).fileno()]
-        code = ask(connection, request, streams)
+        code = _fork_server().run(request, streams)
         out.seek(0)
         err.seek(0)
         return Done(code, out.read().decode(), err.read().decode())
@@ -131,22 +150,7 @@ def alembic(database_url: str, *words: str, cwd: Path) -> Done:
         "cwd": str(cwd),
         "package": str(cwd / "bazar_cli"),
     }
-    with _fork_server().connect() as connection:
-        return _run(connection, request)
-
-
-@dataclass(frozen=True)
-class Series:
-    """One process that runs command after command: starting each costs more than most of them do."""
-
-    connection: socket.socket
-
-
-@contextmanager
-def series() -> Generator[Series]:
-    """Have a process for commands that run one after another (`Bazar.series`)."""
-    with _fork_server().connect() as connection:
-        yield Series(connection)
+    return _run(request)
 
 
 def program(path: Path) -> None:
@@ -166,8 +170,6 @@ class Bazar:
     """The id of the user that runs it, who needs no passwd entry; by default the user of the tests. Needs root."""
     bare: bool = False
     """Whether it has no folders named, and no HOME but one that is given."""
-    series: Series | None = None
-    """The process that runs its commands; by default each command has its own."""
     package: Path | None = None
     """The folder of the package, which says where the migrations are; by default that of the tests."""
     constants: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -189,19 +191,19 @@ class Bazar:
         Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
         """
+        alone = kill_after is not None or self.user is not None or bool(self.constants)
         request = {
             **self._request(words, cwd),
             "kill_after": kill_after,
             "user": self.user,
-            "series": self.series is not None,
+            "reusable": not alone,
         }
         given = stdin.encode() if isinstance(stdin, str) else stdin
         if self.fresh:
             with self.start(*words, stdin=subprocess.PIPE, stdout=stdout or subprocess.PIPE) as process:
                 out, err = process.communicate(given)
             return Done(process.returncode, (out or b"").decode(), err.decode())
-        with _fork_server().connect() if self.series is None else nullcontext(self.series.connection) as connection:
-            return _run(connection, request, given, stdout, stderr)
+        return _run(request, given, stdout, stderr)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start one command and return its process, its streams piped unless given otherwise."""

@@ -16,7 +16,7 @@ from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Bazar, Series
+from tests.support.cli import Bazar
 from tests.support.people import People, Someone
 from tests.support.postgres import TEMPLATE, name_of, scratch_database
 
@@ -39,10 +39,10 @@ class ConfiguredSystem:
         """The role in that URL."""
         return urlsplit(self.url).username or ""
 
-    def bazar(self, series: Series | None = None) -> Bazar:
+    def bazar(self) -> Bazar:
         """`bazar` signed in as a superuser."""
         token = self.people.access_token(self.ruler)
-        return Bazar(self.home, series=series).on(self.people.target).having(BAZAR_TOKEN=token)
+        return Bazar(self.home).on(self.people.target).having(BAZAR_TOKEN=token)
 
     @contextmanager
     def set(self, values: Mapping[str, str], place: str = "ROLE {role} IN DATABASE {database}") -> Generator[None]:

@@ -233,5 +233,8 @@ def unlike(before: Rows, after: Rows, trace: ExpectedChanges, operator_id: objec
 
 def _changes(before: Rows, after: Rows) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """The rows that went and those that came, by table."""
-    gone = {table: sorted(set(before[table]) - set(after[table])) for table in before}
-    return gone, {table: sorted(set(after[table]) - set(before[table])) for table in after}
+    gone, come = (
+        {table: [] if one[table] is other[table] else sorted(set(one[table]) - set(other[table])) for table in one}
+        for one, other in ((before, after), (after, before))
+    )
+    return gone, come

@@ -6,6 +6,9 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 
+LAST = " last"
+"""Behind the exit code of a command whose process runs no other one."""
+
 
 def send(connection: socket.socket, request: Mapping[str, object], streams: Sequence[int]) -> None:
     """Ask for one command with these streams."""
@@ -15,7 +18,13 @@ def send(connection: socket.socket, request: Mapping[str, object], streams: Sequ
         connection.sendall(text[sent:])
 
 
-def ask(connection: socket.socket, request: Mapping[str, object], streams: Sequence[int]) -> int:
-    """Have one command run with these streams; return its exit code, which is negative for a signal."""
+def ask(connection: socket.socket, request: Mapping[str, object], streams: Sequence[int]) -> tuple[int, bool]:
+    """Have one command run with these streams.
+
+    Return its exit code, which is negative for a signal, and whether its process can run another one.
+    """
     send(connection, request, streams)
-    return int(connection.recv(16))
+    # Behind the first line is how the process ended, if it has ended by now.
+    answer = connection.recv(16).decode().partition("\n")[0]
+    code = int(answer.removesuffix(LAST))
+    return code, bool(request.get("reusable")) and not answer.endswith(LAST) and code >= 0

@@ -1,10 +1,10 @@
 """A process with everything imported that forks a fresh `bazar`, or plain Alembic, for each command of the tests.
 
-Importing the libraries takes longer than most commands; two thousand process starts would take the whole
-run. Each command still is a process of its own with its own environment, folder and streams, but for a series:
-one process whose commands differ in what they are given, such as the operators of a row of the matrix, and run one
-after another. What a start imports, and commands that meet signals or terminals, are tested with processes started
-the usual way.
+Importing the libraries takes longer than most commands. A fork copies each page that a command writes to, which also
+takes longer than most commands. So a process that has run a command may run the next one, with another environment,
+folder and streams, if the command left nothing behind: `tests/support/process_state.py` says what that is. A command
+that a test starts, kills or runs as another user has a process for itself. What a start imports is tested with
+interpreters.
 
 Run as `python -m tests.support.fork_server SOCKET`; ends when its parent does.
 """
@@ -27,6 +27,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.support.fork_requests import LAST
+from tests.support.process_state import ProcessState
+
 _REQUEST_BYTES = 1 << 20
 _LIBRARIES = (
     "typer",
@@ -35,6 +38,7 @@ _LIBRARIES = (
     "jwt",
     "supabase_auth",
     "alembic.command",
+    "alembic.config",
     "yaml",
     # What the libraries above import only when they first connect, verify or parse.
     "httpcore",
@@ -46,8 +50,13 @@ _LIBRARIES = (
     "platformdirs.unix",
     "pythonjsonlogger.json",
     "http.client",
+    "tomli_w",
+    "rich._emoji_codes",
+    "rich.bar",
 )
 
+_COMMANDS = 100
+"""After this number of commands a process ends: what they remember takes memory."""
 _MAINS = {"bazar": "bazar_cli.main", "alembic": "alembic.config"}
 
 
@@ -86,11 +95,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         os.environ.update(request["environ"])
         os.chdir(request["cwd"])
         if request.get("user") not in {None, os.geteuid()}:
-            # After the change of folder, as sudo does. The later commands of a series are the user already.
+            # After the change of folder, as sudo does.
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
-        # The descriptors stay open when the next command of a series takes the places of these.
+        # The descriptors stay open when the next command of this process takes the places of these.
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
@@ -129,10 +138,17 @@ def _join_threads() -> None:
 
 
 def _become_each(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
-    """Be one command after another, until no more is asked for."""
+    """Be one command after another, until one leaves something behind or no more is asked for."""
+    state = ProcessState(streams)
     asked: tuple[dict[str, Any], list[int]] | None = (request, streams)
-    while asked is not None:
-        connection.sendall(f"{_become(*asked)}\n".encode())
+    for count in range(1, _COMMANDS + 1):
+        if asked is None:
+            return
+        code = _become(*asked)
+        last = count == _COMMANDS or not state.restore()
+        connection.sendall(f"{code}{LAST if last else ''}\n".encode())
+        if last:
+            return
         asked = _received(connection)
 
 
@@ -198,7 +214,7 @@ class _Server:
         code = 1
         try:
             self._leave()
-            if request.get("series"):
+            if request.get("reusable"):
                 _become_each(connection, request, streams)
             else:
                 connection.close()
@@ -218,7 +234,7 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            # The client of a series has gone by now.
+            # The client of a process that ran several commands has gone by now.
             with self._running.pop(pid).connection as connection, suppress(OSError):  # the client may have closed it
                 connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 

@@ -7,9 +7,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.errors import ExitCode
 from tests.support.tree import ALL
 
 PATH = Path(__file__).parents[1] / "data" / "matrix.md"
@@ -20,6 +22,7 @@ OTHERS = ("suspended", "deleted", "stranger", "signed-out")
 OPERATORS = (*(f"{plan}/{role}" for plan in Plan for role in ROLES), *OTHERS)
 """The columns, by name."""
 _HEADS = ("Command", *(plan.value for plan in Plan), "else")
+_DONE = {ExitCode.DONE, ExitCode.FINDING}
 _PLACEHOLDER = re.compile(r"\{([a-z-]+)\}")
 
 
@@ -53,6 +56,27 @@ class Row:
         """The placeholders in it, in order."""
         return _PLACEHOLDER.findall(self.line)
 
+    @property
+    def groups(self) -> list[list[tuple[str, Outcome]]]:
+        """The operators of each plan with their outcomes, the most powerful operator first."""
+        cells = [(operator, self.cells[operator]) for operator in OPERATORS]
+        return [cells[start : start + len(ROLES)] for start in range(0, len(Plan) * len(ROLES), len(ROLES))]
+
+    @property
+    def deciding(self) -> list[str]:
+        """The operators with a plan at whom the outcome changes: `docs/testing.md` says why they decide the others.
+
+        They are the last operator of several who may, the first of several who may not, and the superuser on Premium.
+        A plan with the outcomes of Premium has one of them.
+        """
+        *others, premium = self.groups
+        found = [premium[0][0], *_at_changes(premium)]
+        for group in others:
+            at_changes = _at_changes(group)
+            same = [outcome for _, outcome in group] == [outcome for _, outcome in premium]
+            found += at_changes[:1] if same else at_changes
+        return list(dict.fromkeys(found))
+
     def words(self, values: dict[str, str]) -> tuple[list[str], str]:
         """Return the arguments and standard input, with values for the placeholders."""
         arguments, _, given = self.line.partition(" <<< ")
@@ -61,6 +85,15 @@ class Row:
             return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
         return [filled(word) for word in shlex.split(arguments)], f"{filled(given)}\n" if given else ""
+
+
+def outcome_runs(group: list[tuple[str, Outcome]]) -> list[list[tuple[str, Outcome]]]:
+    """The neighbours in a group that have the same outcome."""
+    return [list(run) for _, run in groupby(group, key=lambda cell: cell[1])]
+
+
+def _at_changes(group: list[tuple[str, Outcome]]) -> list[str]:
+    return [run[-1 if run[0][1].exit_code in _DONE else 0][0] for run in outcome_runs(group)]
 
 
 @dataclass(frozen=True)
@@ -72,6 +105,16 @@ class Matrix:
     """By their command line."""
     agreements: tuple[tuple[str, str], ...]
     """Lines of `plans check`, each with the line of the command that it speaks of."""
+
+    def operators(self, row: Row) -> list[str]:
+        """The operators for whom every run tries a row: those that decide, for the first row of a command also others.
+
+        They are one who is suspended or being deleted, by turns, and those without a user and without a session.
+        """
+        lines = list(self.rows)
+        first = next(other for other in self.rows.values() if other.command == row.command)
+        inactive, others = OTHERS[:2], OTHERS[2:]
+        return [*row.deciding, *((inactive[lines.index(row.line) % 2], *others) if row is first else ())]
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
-from tests.support.cli import Bazar, Done, Series
+from tests.support.cli import Bazar, Done
 from tests.support.matrix import OPERATORS, OTHERS, Row
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone
 
@@ -64,9 +64,9 @@ class MatrixRunner:
 
     # -- operators and targets -------------------------------------------------------------------------------------
 
-    def bazar(self, operator: str, series: Series | None = None) -> Bazar:
+    def bazar(self, operator: str) -> Bazar:
         """`bazar` on the machine of an operator."""
-        return Bazar(self.homes / operator.replace("/", "-"), series=series).on(self.people.target)
+        return Bazar(self.homes / operator.replace("/", "-")).on(self.people.target)
 
     def sign_in(self) -> None:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
@@ -136,11 +136,11 @@ class MatrixRunner:
 
     # -- cells -------------------------------------------------------------------------------------
 
-    def run_row(self, row: Row, operator: str, series: Series) -> RowResult:
-        """Run one cell, in the process of its row."""
+    def run_row(self, row: Row, operator: str) -> RowResult:
+        """Run one cell."""
         if operator == _DELETED and self.people.row(self.operators[operator]) is None:
             self._begin_deletion_again()
-        bazar = self.bazar(operator, series)
+        bazar = self.bazar(operator)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
         words, stdin = row.words(values)
         if row.command == "users sessions revoke":

@@ -167,6 +167,8 @@ class People:
         self._connection: psycopg.Connection[dict[str, Any]] = psycopg.Connection[dict[str, Any]].connect(
             target.database_url.reveal(), autocommit=True, row_factory=dict_row
         )
+        self._rows: dict[str, tuple[dict[str, Any], list[str]]] = {}
+        """The rows that `everything` has read, by table, with what tells whether they are still the same."""
 
     def __enter__(self) -> People:
         return self
@@ -359,10 +361,21 @@ class People:
     def everything(self, *, events_after: int = 0) -> dict[str, list[str]]:
         """Return every row of both systems as text, to compare before and after.
 
+        A table without a change since the last call has the same list: Postgres gives each new version of a row another
+        place or transaction.
         Parameters: `events_after` leaves out the audit events up to this `seq`, which nothing can change or remove.
         """
-        later = {"bazar.audit_events": f"WHERE seq > {events_after}"}
-        return {
-            table: [row["line"] for row in self.sql(f"SELECT t::text AS line FROM {table} t {where} ORDER BY 1")]
-            for table, where in {**dict.fromkeys(_TABLES, ""), **later}.items()
-        }
+        tables = {**dict.fromkeys(_TABLES, ""), "bazar.audit_events": f"WHERE seq > {events_after}"}
+        version = "count(*) AS rows, bit_xor(hashtextextended(concat(t.xmin, t.ctid), 0)) AS places"
+        versions = self.sql(
+            " UNION ALL ".join(
+                f"SELECT '{table}' AS name, '{where}' AS shown, {version} FROM {table} t {where}"
+                for table, where in tables.items()
+            )
+        )
+        for found in versions:
+            table = found["name"]
+            if table not in self._rows or self._rows[table][0] != found:
+                lines = self.sql(f"SELECT t::text AS line FROM {table} t {tables[table]} ORDER BY 1")
+                self._rows[table] = found, [row["line"] for row in lines]
+        return {table: self._rows[table][1] for table in tables}

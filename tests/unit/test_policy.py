@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +32,7 @@ from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import CreateUser, UpdateUser
 from tests.support.people import REQUEST_ID, an_identity, an_operator, an_org, decided, granted
+from tests.support.tree import ALL, verb
 
 EVERY_PLAN = {Plan.FREE, Plan.PLUS, Plan.PREMIUM}
 A_USER = CreateUser("ada@example.com", organization="acme")
@@ -148,6 +151,52 @@ def test_who_is_out_of_service_may_nothing(spec: Spec, state: UserState, pending
     assert denial.code == "access.suspended"
     assert denial.message == f"operator@example.com is {word}; {command_of(spec)} is denied"
     assert denial.details == {"state": state.value, "command": command_of(spec)}
+
+
+_SPECS = [verb(leaf).spec for _, leaf in ALL.values() if verb(leaf).spec.access is not Access.PUBLIC]
+_OPERATORS = [
+    an_operator(roles, plan=plan, superuser=superuser, state=state, pending=pending)
+    for roles in ({}, *({an_org(): role} for role in Role), {an_org(): Role.OWNER, an_org(): Role.MEMBER})
+    for plan, superuser, state in product(Plan, (True, False), UserState)
+    for pending in (None, *Pending)
+]
+"""An operator of each plan, state and set of roles."""
+
+
+@pytest.mark.parametrize("spec", _SPECS, ids=lambda spec: spec.name)
+def test_state_then_plan_then_scope_decide_every_command(spec: Spec) -> None:
+    """Neither a role nor anything else decides: the matrix tries one operator of each kind for a command."""
+    free = {name: rule.free[0] for name, rule in spec.fields.items()}
+    request = SimpleNamespace(**{**free, **({spec.oneself: "other@example.com"} if spec.oneself else {})})
+    found = [(operator, decided(operator, spec, request)) for operator in _OPERATORS]
+    for operator, decision in found:
+        if operator.state is not UserState.ACTIVE or operator.pending is Pending.DELETE:
+            expected = "access.suspended"
+        elif spec.permissions - SEEDED_PLANS[operator.plan]:
+            expected = "access.plan"
+        elif spec.scope is Scope.PLATFORM and not operator.is_superuser:
+            expected = "access.platform"
+        else:
+            expected = ""
+        assert (decision.code if isinstance(decision, Denial) else "") == expected, operator
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [(spec, field) for spec in _SPECS for field in spec.fields],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_field_that_requires_more_is_refused_without_it(spec: Spec, field: str) -> None:
+    rule = spec.fields[field]
+    free = {name: other.free[0] for name, other in spec.fields.items()}
+    request = SimpleNamespace(**{**free, field: "another value", **({spec.oneself: "x"} if spec.oneself else {})})
+    for operator in _OPERATORS:
+        decision = decided(operator, spec, request)
+        added = frozenset[Permission]() if rule.permission is None else frozenset({rule.permission})
+        needed = spec.permissions | added
+        platform = spec.scope is Scope.PLATFORM or rule.platform
+        may = needed <= operator.permissions and (operator.is_superuser or not platform)
+        assert isinstance(decision, Grant) == (may and operator.is_active), operator
 
 
 @pytest.mark.parametrize("pending", [Pending.EMAIL, Pending.RESTORE])

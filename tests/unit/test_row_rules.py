@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pytest
 
@@ -686,3 +686,47 @@ def test_a_grant_is_made_by_the_policy_only() -> None:
 def test_a_denial_says_what_was_to_be_done_to_the_organization(permission: Permission, verb: str) -> None:
     with pytest.raises(Denied, match=verb):
         row_rules.may_write_organization(grant_of(an_operator({ACME: Role.MEMBER})), organization(ACME), permission)
+
+
+def _rules() -> Iterator[tuple[str, Callable[[Grant], None]]]:
+    """Each row rule with each target in acme that it distinguishes."""
+    acme, other = organization(ACME), uuid.uuid4()
+    targets = [a_user({ACME: role}, superuser=superuser) for role in Role for superuser in (False, True)]
+    for target in (*targets, a_user(), a_user({ACME: Role.MEMBER, BETA: Role.MEMBER}), a_user({BETA: Role.MEMBER})):
+        yield "may_write_user", partial(row_rules.may_write_user, target=target)
+        yield "may_read_sessions", partial(row_rules.may_read_sessions, target=target)
+    for permission in (Permission.ORGS_UPDATE, Permission.ORGS_DELETE):
+        yield (
+            "may_write_organization",
+            partial(row_rules.may_write_organization, organization=acme, permission=permission),
+        )
+    for role in Role:
+        yield "may_give_role", partial(row_rules.may_give_role, organization_id=ACME.id, slug=ACME.slug, role=role)
+        yield "may_create_user", partial(row_rules.may_create_user, organization=acme, role=role)
+        yield "may_remove_member", partial(row_rules.may_remove_member, user_id=other, organization=acme, current=role)
+        for wanted in Role:
+            changed = partial(
+                row_rules.may_change_member, user_id=other, organization=acme, current=role, wanted=wanted
+            )
+            yield "may_change_member", changed
+    yield "may_create_user", partial(row_rules.may_create_user, organization=None, role=Role.MEMBER)
+    yield "may_choose_id", row_rules.may_choose_id
+
+
+def test_a_higher_role_may_all_that_a_lower_one_may() -> None:
+    """The matrix tries a row only for the operators at whom its outcome changes."""
+    operators = [an_operator({ACME: role} if role else {}) for role in RANKS] + [an_operator(superuser=True)]
+    for name, rule in _rules():
+        codes = [code_by(partial(rule, grant_of(operator))) for operator in operators]
+        allowed = [code == "" for code in codes]
+        assert allowed == sorted(allowed), f"{name}: {codes}"
+        assert len(set(codes)) == 1 + (not all(allowed)), f"{name} has two reasons: {codes}"
+
+
+def code_by(rule: Callable[[], None]) -> str:
+    """The code by which a rule denies; empty if it allows."""
+    try:
+        rule()
+    except Denied as denied:
+        return denied.code
+    return ""

@@ -203,7 +203,7 @@ def test_verify_prints_a_head_that_later_runs_expect(admin: Bazar, renamed: Some
 
 
 @pytest.mark.embedded
-def test_verify_names_what_was_changed(
+def test_verify_names_the_changed_row(
     as_user: AsUser, target: Target, fresh_database: Callable[..., str], people: People, signed_out: Bazar
 ) -> None:
     from dataclasses import replace

@@ -157,7 +157,7 @@ LOOKING = {
 
 
 @pytest.mark.parametrize("migrated", [False, True], ids=["empty", "migrated"])
-def test_looking_first_needs_no_identity_and_makes_none(
+def test_dry_run_needs_no_identity_and_creates_none(
     young: Callable[..., Young], people: People, migrated: bool
 ) -> None:
     system = young(migrated=migrated)
@@ -214,7 +214,7 @@ def test_credentials_that_supabase_could_not_take(
     assert (people.identities(system.email), system.is_migrated()) == ([], False)
 
 
-def test_login_says_what_is_wrong_with_a_first_password(young: Callable[..., Young]) -> None:
+def test_login_names_the_fault_of_a_first_password(young: Callable[..., Young]) -> None:
     system = young(migrated=True)
     long = "a" * 73
     root = Someone(uuid.uuid4(), system.email)
@@ -248,7 +248,7 @@ def test_database_that_does_not_exist_is_named_and_nothing_is_created(
     assert people.identities(system.email) == []
 
 
-def test_env_file_bootstraps_its_own_target_and_nothing_else(young: Callable[..., Young]) -> None:
+def test_env_file_bootstraps_only_its_target(young: Callable[..., Young]) -> None:
     system = young()
     names = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "SUPERUSER_EMAIL", "SUPERUSER_PASSWORD")
     text = "".join(f"{name}={system.bazar.environ[name]}\n" for name in names)
@@ -270,7 +270,9 @@ def test_old_address_in_a_token_is_not_believed(young: Callable[..., Young], peo
     assert system.rows() == []
 
 
-def test_stranger_is_told_who_may_migrate(young: Callable[..., Young], people: People, someone: Someone) -> None:
+def test_denial_of_migrate_names_the_first_superuser(
+    young: Callable[..., Young], people: People, someone: Someone
+) -> None:
     system = young()
     done = system.bazar.having(BAZAR_TOKEN=people.access_token(someone))(*MIGRATE)
     assert failed(done) == (6, "db.not_migrated")
@@ -327,7 +329,7 @@ def test_nobody_can_sign_in_before_the_first_superuser_is_named(
     assert "SUPERUSER" not in ruled.error["hint"]
 
 
-def test_sign_in_creates_nobody_for_a_database_that_is_not_there(
+def test_sign_in_creates_no_identity_for_a_missing_database(
     target: Target, nobody: Bazar, people: People, unique_email: Callable[[str], str]
 ) -> None:
     email = unique_email("root")

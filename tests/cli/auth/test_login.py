@@ -95,7 +95,7 @@ def test_the_auth_service_is_named_before_a_password_is_read(signed_out: Bazar, 
         assert (done.code, named in done.err.splitlines()[0]) == (2, True), done.err
 
 
-def test_interrupt_at_the_password_signs_nobody_in(signed_out: Bazar) -> None:
+def test_interrupt_at_the_password_prompt_starts_no_session(signed_out: Bazar) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com") as terminal:
         terminal.wait_for("Password: ")
         terminal.process.send_signal(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_interrupt_at_the_password_signs_nobody_in(signed_out: Bazar) -> None:
     assert not (signed_out.home / "config").exists()
 
 
-def test_nobody_is_asked_with_no_input(signed_out: Bazar) -> None:
+def test_no_input_opens_no_prompt(signed_out: Bazar) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com", "--no-input") as terminal:
         assert terminal.end() == 2
     assert "--password-stdin" in terminal.seen

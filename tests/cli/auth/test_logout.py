@@ -45,14 +45,14 @@ def test_handed_out_token_stops_writing_at_once(signed_out: Bazar, people: Peopl
 
 
 @pytest.mark.embedded  # a token that only Auth itself can verify stops reading at once, too
-def test_handed_out_token_goes_on_reading(as_user: Callable[[Someone], Bazar], root: Someone) -> None:
+def test_copied_token_can_still_read(as_user: Callable[[Someone], Bazar], root: Someone) -> None:
     agent = as_user(root)
     assert agent("auth", "logout", "--everywhere", "-o", "json").ok().json["ended_at_supabase"] is True
     assert agent("users", "update", root.email, "--name", "After").code == 4
     agent("users", "me").ok()
 
 
-def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people: People, member: Someone) -> None:
+def test_token_in_the_environment_is_explained(signed_out: Bazar, people: People, member: Someone) -> None:
     other = people.user()
     people.identity(other)
     agent = signed_out.having(BAZAR_TOKEN=people.access_token(other))
@@ -65,7 +65,7 @@ def test_what_a_token_in_the_environment_means_is_said(signed_out: Bazar, people
     assert signed_out("auth", "logout").ok().err == "you were not signed in\n"
 
 
-def test_everywhere_of_a_token_leaves_the_stored_session_of_somebody_else(
+def test_logout_everywhere_of_a_token_keeps_the_stored_session_of_another_user(
     signed_out: Bazar, people: People, member: Someone
 ) -> None:
     other = people.user()

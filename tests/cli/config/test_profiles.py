@@ -136,7 +136,7 @@ def test_bad_name_adds_nothing(given: Bazar, nobody: Bazar) -> None:
     assert profiles(nobody) == {}
 
 
-def test_bad_name_is_told_before_anything_is_asked(nobody: Bazar) -> None:
+def test_bad_name_is_refused_before_any_prompt(nobody: Bazar) -> None:
     for name, code in (("local", "config.profile_reserved"), ("a b", "config.profile_name")):
         assert nobody(*ADD, name, "-o", "json").error["code"] == code
 

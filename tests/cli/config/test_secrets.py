@@ -75,7 +75,7 @@ def test_a_secret_of_an_env_file_is_hidden_before_it_is_looked_at(nobody: Bazar)
     assert "hunter" not in done.err
 
 
-def test_a_url_without_a_host_is_shown_as_it_is(nobody: Bazar) -> None:
+def test_url_without_a_host_is_shown_unchanged(nobody: Bazar) -> None:
     found: list[dict[str, Any]] = nobody.having(DATABASE_URL="postgresql:///x")("config", "show", "-o", "json").json[
         "items"
     ]

@@ -83,7 +83,7 @@ def test_what_each_system_lacks_is_named(
 
 
 @BOTH_WAYS
-def test_who_is_in_the_middle_of_a_change_is_no_mismatch(
+def test_user_with_a_pending_change_is_no_mismatch(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
 ) -> None:
     begun, going = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
@@ -104,7 +104,7 @@ def test_who_is_in_the_middle_of_a_change_is_no_mismatch(
 
 
 @BOTH_WAYS
-def test_a_soft_deleted_identity_is_none(
+def test_soft_deleted_identity_counts_as_missing(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
 ) -> None:
     someone = people.user()
@@ -115,7 +115,7 @@ def test_a_soft_deleted_identity_is_none(
 
 
 @BOTH_WAYS
-def test_a_soft_deleted_identity_of_nobody_is_no_finding(
+def test_soft_deleted_identity_without_a_user_is_no_finding(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
 ) -> None:
     orphan = Someone(uuid.uuid4(), "orphan@example.com")
@@ -126,7 +126,7 @@ def test_a_soft_deleted_identity_of_nobody_is_no_finding(
 
 
 @BOTH_WAYS
-def test_who_is_being_invited_needs_no_identity_yet(
+def test_invited_user_needs_no_identity_yet(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool
 ) -> None:
     invited = people.user(pending=Pending.INVITE)
@@ -159,7 +159,7 @@ def test_both_ways_read_a_stamp_alike(
     assert compared(done)["identities-without-user"]["count"] == count
 
 
-def test_whom_the_list_skips_is_asked_for_by_id(
+def test_identity_that_the_list_skips_is_read_by_id(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
 ) -> None:
     """The server's list may skip an identity while others are made; its total counts all of them."""
@@ -235,7 +235,7 @@ def test_a_database_beside_another_project_is_not_compared_by_sql(
 
 
 @pytest.mark.usefixtures("ruler")
-def test_who_may_not_compare_is_told_and_nothing_is_recorded(
+def test_comparison_without_permission_is_explained_and_not_recorded(
     tmp_path: Path, people: People, auth_keys: AuthKeys
 ) -> None:
     for someone in (people.user(plan=Plan.PREMIUM), people.user(plan=Plan.FREE, superuser=True)):
@@ -246,7 +246,7 @@ def test_who_may_not_compare_is_told_and_nothing_is_recorded(
         assert people.sql("SELECT 1 FROM bazar.audit_events WHERE operator_id = %s", someone.id) == []
 
 
-def test_an_error_of_the_comparison_is_said_once(
+def test_error_of_the_comparison_appears_once(
     tmp_path: Path, people: People, ruler: Someone, auth_keys: AuthKeys
 ) -> None:
     with auth_proxy(people.target) as proxy:
@@ -259,7 +259,9 @@ def test_an_error_of_the_comparison_is_said_once(
 
 
 @pytest.mark.usefixtures("ruler")
-def test_who_is_no_superuser_is_told_of_no_options(tmp_path: Path, people: People, auth_keys: AuthKeys) -> None:
+def test_hints_for_other_operators_name_no_superuser_options(
+    tmp_path: Path, people: People, auth_keys: AuthKeys
+) -> None:
     someone = people.user(plan=Plan.PREMIUM)
     people.identity(someone)
     done = signed_in(tmp_path, people, someone, auth_keys, proven=True)("doctor", "-o", "json").ok()

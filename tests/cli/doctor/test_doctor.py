@@ -79,11 +79,11 @@ def test_all_is_well(as_user: AsUser, people: People) -> None:
     assert bazar("doctor", "-o", "ids").ok().out.split() == CHECKS
 
 
-def test_superuser_is_told_so(admin: Bazar) -> None:
+def test_superuser_is_named_as_one(admin: Bazar) -> None:
     assert ", plan premium, superuser, from" in checks(admin("doctor", "-o", "json"))["session"]["detail"]
 
 
-def test_nobody_signed_in_is_no_finding(signed_out: Bazar) -> None:
+def test_signed_out_operator_is_no_finding(signed_out: Bazar) -> None:
     done = signed_out("doctor", "-o", "json").ok()
     assert checks(done)["session"]["status"] == "skipped"
     assert "bazar auth login" in checks(done)["session"]["remedy"]
@@ -124,7 +124,7 @@ def test_wrong_service_key(signed_out: Bazar) -> None:
     assert "not-this-one" not in done.out
 
 
-def test_token_that_nobody_signed(signed_out: Bazar) -> None:
+def test_token_with_a_wrong_signature(signed_out: Bazar) -> None:
     done = signed_out.having(BAZAR_TOKEN="not.a.token")("doctor", "-o", "json")
     assert findings(done) == {"session": "failed"}
 
@@ -153,7 +153,7 @@ def test_signed_in_as_no_user_of_this_bazar(as_user: AsUser, people: People) -> 
 @pytest.mark.parametrize(
     ("change", "what"), [("state = 'suspended'", "is suspended"), ("pending = 'delete'", "is being deleted")]
 )
-def test_operator_whom_every_command_denies(as_user: AsUser, people: People, change: str, what: str) -> None:
+def test_operator_that_every_command_denies(as_user: AsUser, people: People, change: str, what: str) -> None:
     someone = people.user()
     bazar = as_user(someone)
     people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", someone.id)

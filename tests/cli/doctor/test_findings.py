@@ -169,7 +169,7 @@ def in_process(people: People, ruler: Someone, keys: AuthKeys, *, proven: bool) 
         (Pending.RESTORE, {"emails-differ"}),
     ],
 )
-def test_what_a_command_is_about_to_make_equal_is_none(
+def test_pending_change_is_no_difference(
     people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool, pending: Pending | None, kinds: set[str]
 ) -> None:
     someone = both(people, people.user(state=UserState.SUSPENDED, pending=pending))
@@ -196,7 +196,7 @@ def test_what_is_no_difference(people: People, ruler: Someone, auth_keys: AuthKe
 
 
 @BOTH_WAYS
-def test_a_deleted_identity_counts_as_none(people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool) -> None:
+def test_deleted_identity_counts_as_missing(people: People, ruler: Someone, auth_keys: AuthKeys, proven: bool) -> None:
     someone = both(people, people.user(state=UserState.SUSPENDED))
     people.sql("UPDATE auth.users SET deleted_at = now() WHERE id = %s", someone.id)
     assert in_process(people, ruler, auth_keys, proven=proven)() == {"users-without-identity": {someone.email}}
@@ -267,7 +267,7 @@ def test_nothing_is_found_while_commands_run(
     assert [c.rounds for c in commands if not c.rounds] == []
 
 
-def test_whose_row_changes_while_they_are_asked_for_are_looked_at_again(
+def test_user_that_changes_during_the_comparison_is_compared_again(
     people: People, ruler: Someone, auth_keys: AuthKeys
 ) -> None:
     """A command bans between the answer of Supabase and the look at the row: neither of the two is wrong."""
@@ -325,7 +325,7 @@ def test_a_healthy_system_has_no_finding(bazar: Bazar, people: People) -> None:
     assert checks(done)["marker"]["detail"] == "environment local, unprotected"
 
 
-def test_a_single_superuser_is_said_and_is_no_finding(bazar: Bazar, people: People) -> None:
+def test_single_superuser_is_shown_and_is_no_finding(bazar: Bazar, people: People) -> None:
     check = checks(bazar("doctor", "-o", "json"))["superusers"]
     assert (check["status"], check["count"]) == ("ok", 1)
     assert "if that account is lost" in check["detail"]
@@ -333,7 +333,7 @@ def test_a_single_superuser_is_said_and_is_no_finding(bazar: Bazar, people: Peop
     assert checks(bazar("doctor", "-o", "json"))["superusers"]["detail"] == "2 active superusers on Premium"
 
 
-def test_organizations_that_nobody_owns(bazar: Bazar, people: People) -> None:
+def test_organizations_without_an_owner(bazar: Bazar, people: People) -> None:
     owned, empty, left, ending, lower, created, invited = (people.org() for _ in range(7))
     both(people, people.user({owned: Role.OWNER}))
     both(people, people.user({left: Role.OWNER}, state=UserState.SUSPENDED), banned=True)
@@ -378,7 +378,7 @@ def test_a_system_without_superuser_is_a_finding_for_everybody(
     assert "SUPERUSER_EMAIL" in check["remedy"]
 
 
-def test_migrations_are_skipped_for_who_is_not_signed_in(tmp_path: Path, people: People) -> None:
+def test_migrations_are_skipped_for_a_signed_out_operator(tmp_path: Path, people: People) -> None:
     check = checks(Bazar(tmp_path).on(people.target)("doctor", "-o", "json"))["migrations"]
     assert check["status"] == "skipped"
     assert "signed in" in check["detail"]
@@ -493,7 +493,7 @@ OPENED = {
 
 @pytest.mark.usefixtures("data_api_roles")
 @pytest.mark.parametrize("what", OPENED)
-def test_what_others_reach(bazar: Bazar, people: People, what: str) -> None:
+def test_permissions_of_other_users_on_files(bazar: Bazar, people: People, what: str) -> None:
     statements, name, note = OPENED[what]
     try:
         for statement in statements.split("; "):
@@ -606,7 +606,7 @@ def test_plain_text_to_the_database_of_migrations_is_a_warning(tmp_path: Path, p
     assert "very-secret" not in done.out
 
 
-def test_plain_text_to_postgres_is_what_the_connection_says(people: People) -> None:
+def test_plain_text_to_postgres_is_reported_by_the_connection(people: People) -> None:
     """No server of the suite listens beyond this machine, so the check is given what the probe would find."""
     place = Place("pg.internal", "bazar", None, "16.4")
     plain, encrypted = (public_checks.connection(people.target, DatabaseProbe(place, p, 0.0)) for p in (True, False))

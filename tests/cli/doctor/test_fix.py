@@ -95,7 +95,7 @@ def test_without_consent_nothing_is_done(admin: Bazar, people: People) -> None:
     assert people.everything() == before
 
 
-def test_a_dry_run_says_what_would_be_done(admin: Bazar, people: People) -> None:
+def test_dry_run_lists_the_changes(admin: Bazar, people: People) -> None:
     people.user(pending=Pending.CREATE)
     leaving = people.user(pending=Pending.DELETE)
     people.identity(leaving)
@@ -108,7 +108,7 @@ def test_a_dry_run_says_what_would_be_done(admin: Bazar, people: People) -> None
 
 
 @pytest.mark.parametrize("superuser", [False, True], ids=["premium, no superuser", "superuser on free"])
-def test_who_may_not_fix_is_denied(as_user: AsUser, people: People, superuser: bool) -> None:
+def test_fix_without_permission_is_denied(as_user: AsUser, people: People, superuser: bool) -> None:
     people.user(pending=Pending.CREATE)
     someone = people.user(plan=Plan.FREE if superuser else Plan.PREMIUM, superuser=superuser)
     bazar = as_user(someone)
@@ -127,7 +127,7 @@ def test_nobody_signed_in(signed_out: Bazar) -> None:
     assert (done.code, done.error["code"]) == (4, "auth.not_signed_in")
 
 
-def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, people: People) -> None:
+def test_change_with_a_lease_is_finished_after_the_lease_expires(admin: Bazar, people: People) -> None:
     """A command that was killed a moment ago looks alive until its lease ends."""
     held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
     leased(people, held)
@@ -142,7 +142,7 @@ def test_whom_a_command_holds_is_finished_once_it_lost_the_lease(admin: Bazar, p
     assert (pending_of(people, held), len(people.identities(held.email))) == (None, 1)
 
 
-def test_who_is_settled_by_the_command_that_holds_them_is_finished(admin: Bazar, people: People) -> None:
+def test_change_that_its_command_settles_counts_as_finished(admin: Bazar, people: People) -> None:
     held, free = people.user(pending=Pending.CREATE), people.user(pending=Pending.CREATE)
     leaving = people.user(pending=Pending.DELETE)
     stamped(people, held)
@@ -159,7 +159,7 @@ def test_who_is_settled_by_the_command_that_holds_them_is_finished(admin: Bazar,
     assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "3 finished")
 
 
-def test_who_stays_held_is_left(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_under_a_lease_is_left(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
     held = people.user(pending=Pending.CREATE)
     leased(people, held)
@@ -189,7 +189,7 @@ def test_two_at_once_both_end_well(admin: Bazar, people: People) -> None:
     assert [pending_of(people, someone) for someone in (first, begun)] == [None, None]
 
 
-def test_identities_that_nobody_knows_stay(admin: Bazar, people: People) -> None:
+def test_identities_without_a_user_are_kept(admin: Bazar, people: People) -> None:
     orphan = Someone(uuid.uuid4(), f"orphan.{uuid.uuid4().hex[:8]}@example.com")
     stamped(people, orphan)
     lonely = people.user()
@@ -297,7 +297,7 @@ def test_systems_that_are_down_end_with_their_exit_code(admin: Bazar, people: Pe
     assert pending_of(people, someone) == "create"
 
 
-def test_supabase_that_goes_silent_is_asked_about_nobody_else(admin: Bazar, people: People) -> None:
+def test_silent_supabase_gets_no_further_request(admin: Bazar, people: People) -> None:
     first, *others = (people.user(pending=Pending.CREATE) for _ in range(3))
     with auth_proxy(people.target) as proxy:
         proxy.add(Fault("GET", "/admin/users/.+", lasting=True))
@@ -310,7 +310,7 @@ def test_supabase_that_goes_silent_is_asked_about_nobody_else(admin: Bazar, peop
     assert [pending_of(people, someone) for someone in (first, *others)] == ["create"] * 3
 
 
-def test_who_is_no_longer_being_deleted_stays(admin: Bazar, people: People) -> None:
+def test_user_whose_deletion_ended_is_kept(admin: Bazar, people: People) -> None:
     """Another command settles the user after the list was read, so the deletion is not asked for."""
     first, kept = people.user(pending=Pending.CREATE), people.user(pending=Pending.DELETE)
     people.identity(kept)

@@ -36,7 +36,7 @@ def write(someone: Someone) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("change", ["state = 'suspended'", "pending = 'delete'"])
-def test_operator_who_is_out_keeps_no_right_of_a_token(
+def test_removed_operator_has_no_right_by_a_token(
     attack: Attack, as_user: AsUser, people: People, world: World, change: str
 ) -> None:
     me = people.superuser()
@@ -48,7 +48,7 @@ def test_operator_who_is_out_keeps_no_right_of_a_token(
     attack(bazar, *write(world.member), "--dry-run", ends=(5, "access.suspended"))
 
 
-def test_token_of_a_deleted_user_is_nobodys(
+def test_token_of_a_deleted_user_is_refused(
     attack: Attack, as_user: AsUser, people: People, admin: Bazar, world: World
 ) -> None:
     me = people.superuser()
@@ -90,7 +90,7 @@ def test_service_key_is_no_identity(attack: Attack, signed_out: Bazar, auth_keys
         attack(signed_out.having(BAZAR_TOKEN=key), *READ, ends=INVALID)
 
 
-def test_session_of_somebody_else_does_not_confirm_a_token(
+def test_session_of_another_user_does_not_confirm_a_token(
     attack: Attack, signed_out: Bazar, people: People, auth_keys: AuthKeys, world: World
 ) -> None:
     people.identity(world.member)
@@ -172,7 +172,7 @@ def test_address_of_the_superuser_grants_nothing_once_one_exists(realm: Realm, p
     ],
     ids=["suspended", "being deleted", "off Premium"],
 )
-def test_where_nobody_rules_only_the_named_address_does(realm: Realm, fallen: dict[str, Any]) -> None:
+def test_first_superuser_has_the_named_address(realm: Realm, fallen: dict[str, Any]) -> None:
     old = realm.people.user(superuser=True, **fallen)
     org = realm.people.org()
     owner, named = realm.people.user({org: Role.OWNER}, plan=Plan.PREMIUM), realm.people.user()

@@ -160,7 +160,7 @@ def test_superuser_who_is_demoted_before_the_write_writes_nothing(
     ids=["owner to admin", "superuser to owner", "address in change", "another organization", "premium to plus"],
 )
 @pytest.mark.parametrize("org", ["of the operator", "also of the member"])
-def test_operator_whose_other_rights_change_goes_on(realm: Realm, change: str, org: str) -> None:
+def test_operator_whose_other_rights_change_can_continue(realm: Realm, change: str, org: str) -> None:
     """With the rights of now the same is allowed, so that nobody runs it again."""
     realm.people.sql("INSERT INTO bazar.plan_permissions VALUES ('plus', 'users:update')")
     acme, other = realm.people.org(), realm.people.org()
@@ -174,7 +174,7 @@ def test_operator_whose_other_rights_change_goes_on(realm: Realm, change: str, o
     assert (event["outcome"], event["operator_id"]) == ("done", me.id)
 
 
-def test_denial_with_the_rights_of_now_says_why(as_user: AsUser, people: People, world: World) -> None:
+def test_denial_with_the_present_rights_names_the_reason(as_user: AsUser, people: People, world: World) -> None:
     me = people.user({world.acme: Role.ADMIN}, plan=Plan.PREMIUM)
     words = ("users", "update", world.member.email, "--name", "Pwned")
     change = "UPDATE bazar.users SET plan = 'free' WHERE id = %(id)s"

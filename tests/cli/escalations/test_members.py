@@ -17,9 +17,7 @@ NO_USER, NO_ORG, LAST = (3, "users.not_found"), (3, "orgs.not_found"), (6, "user
 MEMBERS = ("orgs", "members")
 
 
-def test_admin_raises_nobody_and_touches_nobody_at_or_above_them(
-    attack: Attack, admin_of_acme: Bazar, world: World
-) -> None:
+def test_admin_changes_no_member_at_or_above_their_role(attack: Attack, admin_of_acme: Bazar, world: World) -> None:
     acme = world.acme.slug
     me = admin_of_acme("users", "me", "-o", "ids").ok().out.strip()
     tries = [
@@ -40,7 +38,7 @@ def test_admin_raises_nobody_and_touches_nobody_at_or_above_them(
 
 
 @pytest.mark.parametrize(("role", "plan", "ends"), [(Role.MEMBER, Plan.PREMIUM, ROLE), (Role.OWNER, Plan.PLUS, PLAN)])
-def test_who_has_not_both_role_and_plan_manages_nothing(
+def test_member_management_requires_role_and_plan(
     attack: Attack, as_user: AsUser, people: People, world: World, role: Role, plan: Plan, ends: tuple[int, str]
 ) -> None:
     bazar, acme = as_user(people.user({world.acme: role}, plan=plan)), world.acme.slug
@@ -54,7 +52,7 @@ def test_who_has_not_both_role_and_plan_manages_nothing(
         attack(bazar, *words, ends=ends)
 
 
-def test_owner_of_another_organization_acts_on_none_but_their_own(
+def test_owner_acts_on_their_own_organization_only(
     attack: Attack, as_user: AsUser, people: People, world: World
 ) -> None:
     bazar = as_user(people.user({world.beta: Role.OWNER}, plan=Plan.PREMIUM))
@@ -72,9 +70,7 @@ def test_owner_of_another_organization_acts_on_none_but_their_own(
     assert len(texts) == 1
 
 
-def test_nobody_takes_in_a_user_out_of_reach_to_rule_them(
-    attack: Attack, as_user: AsUser, people: People, world: World
-) -> None:
+def test_user_out_of_reach_cannot_be_added(attack: Attack, as_user: AsUser, people: People, world: World) -> None:
     bazar = as_user(people.user({world.acme: Role.OWNER}, plan=Plan.PREMIUM))
     texts: set[str] = set()
     for whom in (world.alone.email, world.foreign.email, "nobody.at.all@example.com"):
@@ -101,7 +97,7 @@ def test_member_taken_in_from_a_shared_organization_is_not_ruled(
     attack(bazar, "users", "delete", world.shared.email, "--confirm", world.shared.email, ends=ROLE)
 
 
-def test_last_owner_stays_whoever_asks(attack: Attack, as_user: AsUser, admin: Bazar, people: People) -> None:
+def test_last_owner_is_kept_for_every_operator(attack: Attack, as_user: AsUser, admin: Bazar, people: People) -> None:
     org = people.org()
     last = people.user({org: Role.OWNER}, plan=Plan.PREMIUM)
     for bazar in (as_user(last), admin):

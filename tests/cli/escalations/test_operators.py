@@ -34,7 +34,7 @@ def demote(someone: Someone) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("verb", ["promote", "demote"])
-def test_nobody_below_changes_the_superuser_flag(
+def test_only_superusers_change_the_superuser_flag(
     attack: Attack, as_user: AsUser, world: World, people: People, verb: str
 ) -> None:
     me = people.user({world.acme: Role.OWNER}, plan=Plan.PREMIUM)
@@ -47,7 +47,7 @@ def test_nobody_below_changes_the_superuser_flag(
     assert len(texts) == 1
 
 
-def test_superuser_off_premium_changes_no_flag_and_adopts_nobody(
+def test_superuser_below_premium_changes_no_flag_and_adopts_no_identity(
     attack: Attack, as_user: AsUser, world: World, people: People
 ) -> None:
     bazar = as_user(people.user(plan=Plan.PLUS, superuser=True))
@@ -77,7 +77,7 @@ def test_only_superusers_adopt(attack: Attack, as_user: AsUser, world: World, pe
         (("--org", "BETA"), NO_ORG),
     ],
 )
-def test_admin_invites_nobody_above_or_outside(
+def test_admin_invites_no_user_above_or_outside(
     attack: Attack, admin_of_acme: Bazar, world: World, people: People, words: tuple[str, ...], ends: tuple[int, str]
 ) -> None:
     named = {"ACME": world.acme.slug, "BETA": world.beta.slug}
@@ -90,7 +90,7 @@ def test_admin_invites_nobody_above_or_outside(
 
 
 @WHOM
-def test_admin_resets_nobodys_password_at_or_above_them_or_outside(
+def test_admin_resets_no_password_at_or_above_their_role_or_outside(
     attack: Attack, admin_of_acme: Bazar, world: World, whom: str, ends: tuple[int, str]
 ) -> None:
     someone: Someone = getattr(world, whom)
@@ -103,9 +103,7 @@ def test_admin_resets_nobodys_password_at_or_above_them_or_outside(
     assert mails == []
 
 
-def test_nobody_below_prints_a_link_not_even_their_own(
-    attack: Attack, as_user: AsUser, world: World, people: People
-) -> None:
+def test_only_superusers_print_a_link(attack: Attack, as_user: AsUser, world: World, people: People) -> None:
     me = people.user({world.acme: Role.OWNER}, plan=Plan.PREMIUM)
     people.identity(world.member)
     for someone in (me, world.member):
@@ -128,7 +126,7 @@ def test_admin_touches_no_session_at_or_above_them_or_outside(
 
 
 @pytest.mark.parametrize("verb", ["list", "revoke"])
-def test_what_is_free_about_oneself_is_free_about_nobody_else(
+def test_exemption_for_oneself_is_for_no_other_user(
     attack: Attack, as_user: AsUser, world: World, people: People, verb: str
 ) -> None:
     me = people.user({world.acme: Role.OWNER}, plan=Plan.FREE)

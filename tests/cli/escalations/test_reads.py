@@ -93,7 +93,7 @@ def test_members_are_counted_where_one_is(insider: Bazar, world: World) -> None:
     assert (only["slug"], only["members"]) == (world.acme.slug, 6)
 
 
-def test_verdict_on_a_shared_user_tells_no_foreign_role(insider: Bazar, world: World) -> None:
+def test_verdict_on_a_shared_user_shows_no_foreign_role(insider: Bazar, world: World) -> None:
     words = ("plans", "check", "users:read", "--user", world.shared.email, "--org", world.acme.slug)
     assert "member of" in insider(*words, *JSON).ok().json["reason"]
     assert insider(*words[:-1], world.beta.slug).code == 3
@@ -131,7 +131,7 @@ def test_made_up_key_in_a_cursor_is_a_value_and_no_statement(attack: Attack, ins
         ("--search", "Fritz", "--state", "active", "--created-since", "1970-01-01"),
     ],
 )
-def test_filters_find_nobody_out_of_reach(insider: Bazar, world: World, words: tuple[str, ...]) -> None:
+def test_filters_find_no_user_out_of_reach(insider: Bazar, world: World, words: tuple[str, ...]) -> None:
     named = {"FOREIGN": world.foreign.email, "ALONE": world.alone.email, "BETA": world.beta.slug}
     found = insider("users", "list", *(named.get(word, word) for word in words), *JSON).ok().json
     assert found == {"items": [], "next_cursor": None}

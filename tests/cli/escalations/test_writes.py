@@ -33,7 +33,7 @@ NO_USER, NO_ORG = (3, "users.not_found"), (3, "orgs.not_found")
         (("--org", "nowhere"), NO_ORG),
     ],
 )
-def test_admin_creates_nobody_above_or_outside(
+def test_admin_creates_no_user_above_or_outside(
     attack: Attack,
     admin_of_acme: Bazar,
     world: World,
@@ -46,7 +46,7 @@ def test_admin_creates_nobody_above_or_outside(
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_owner_without_premium_creates_nobody(
+def test_owner_without_premium_creates_no_user(
     attack: Attack, as_user: AsUser, world: World, people: People, unique_email: Callable[[str], str], role: Role
 ) -> None:
     bazar = as_user(people.user({world.acme: Role.OWNER}, plan=Plan.PLUS))
@@ -74,7 +74,7 @@ def test_unfinished_member_of_two_organizations_is_not_finished_by_one_of_them(
     attack(admin_of_acme, *create, ends=(6, "users.differs"), stdin="my-own-password")
 
 
-def test_who_may_begin_it_finishes_it(as_user: AsUser, world: World, people: People) -> None:
+def test_creation_is_finished_by_an_operator_who_may_begin_it(as_user: AsUser, world: World, people: People) -> None:
     left = people.user({world.acme: Role.ADMIN}, pending=Pending.CREATE)
     bazar = as_user(people.user({world.acme: Role.OWNER}, plan=Plan.PREMIUM))
     bazar("users", "create", left.email, "--org", world.acme.slug, "--role", "admin", *JSON).ok()
@@ -83,7 +83,7 @@ def test_who_may_begin_it_finishes_it(as_user: AsUser, world: World, people: Peo
 
 
 @pytest.mark.parametrize("words", [(), ("--if-not-exists",), ("--if-not-exists", "--name", "Fritz Foreign")])
-def test_taken_address_tells_nothing_of_who_has_it(
+def test_taken_address_does_not_show_its_user(
     attack: Attack, admin_of_acme: Bazar, world: World, people: People, words: tuple[str, ...]
 ) -> None:
     beta = {world.beta: Role.OWNER}
@@ -121,7 +121,7 @@ def test_taken_address_tells_nothing_of_who_has_it(
         ("alone", NO_USER),
     ],
 )
-def test_admin_touches_nobody_at_or_above_them_or_outside(
+def test_admin_changes_no_user_at_or_above_their_role_or_outside(
     attack: Attack, admin_of_acme: Bazar, world: World, verb: str, by: str, whom: str, ends: tuple[int, str]
 ) -> None:
     someone: Someone = getattr(world, whom)
@@ -140,7 +140,7 @@ def test_admin_touches_nobody_at_or_above_them_or_outside(
 
 
 @pytest.mark.parametrize("roles", [{}, {"acme": Role.MEMBER}, {"beta": Role.OWNER}])
-def test_a_role_elsewhere_gives_none_here(
+def test_role_in_another_organization_does_not_count(
     attack: Attack, as_user: AsUser, world: World, people: People, roles: dict[str, Role]
 ) -> None:
     mine = {getattr(world, org): role for org, role in roles.items()}
@@ -179,7 +179,7 @@ def test_address_is_changed_by_superusers_only(
         attack(admin_of_acme, "users", "update", named, "--email", taken, ends=PLATFORM)
 
 
-def test_an_old_address_leads_nobody_to_whom_they_cannot_see(
+def test_old_address_of_an_invisible_user_is_not_found(
     attack: Attack, admin_of_acme: Bazar, admin: Bazar, world: World, unique_email: Callable[[str], str]
 ) -> None:
     attack.people.identity(world.foreign)
@@ -189,9 +189,7 @@ def test_an_old_address_leads_nobody_to_whom_they_cannot_see(
     attack(admin_of_acme, "users", "update", world.foreign.email, "--name", "Pwned", ends=NO_USER)
 
 
-def test_confirmation_of_somebody_out_of_reach_tells_nothing(
-    attack: Attack, admin_of_acme: Bazar, world: World
-) -> None:
+def test_confirmation_for_an_invisible_user_shows_nothing(attack: Attack, admin_of_acme: Bazar, world: World) -> None:
     texts: set[str] = set()
     for named in (str(world.foreign.id), str(uuid.uuid4())):
         done = attack(admin_of_acme, "users", "delete", named, "--confirm", world.foreign.email, ends=NO_USER)

@@ -17,7 +17,7 @@ def test_status_says_stopped(nobody: Bazar) -> None:
     assert not (nobody.home / "data").exists()
 
 
-def test_what_needs_a_stack_names_the_start(nobody: Bazar) -> None:
+def test_command_without_a_stack_names_the_start_command(nobody: Bazar) -> None:
     for verb in ("env", "mail"):
         done = nobody("local", verb, "-o", "json")
         assert (done.code, done.out, done.error["code"]) == (7, "", "local.not_running")

@@ -23,7 +23,7 @@ NAMES = [
 ]
 
 
-def test_env_is_what_a_shell_evaluates(local: Bazar, tmp_path: Path) -> None:
+def test_env_prints_what_a_shell_evaluates(local: Bazar, tmp_path: Path) -> None:
     script = 'eval "$("$@" local env)" && printf "%s\\n" "$SUPABASE_URL" "$DATABASE_URL" && exec "$@" users me -o json'
     # Another configuration folder: nothing but the exports leads to the stack.
     environ = {**local.environment(), "BAZAR_CONFIG_DIR": str(tmp_path / "config")}

@@ -26,7 +26,7 @@ def test_two_starts_at_once_make_one_stack(shared: Shared) -> None:
     assert (made["superuser_email"], made["profile"]) == (DEFAULT_SUPERUSER, "local")
     assert made["data_dir"] == str(shared.bazar.home / "data")
     assert "Creating a Postgres data folder" in shared.starts[0].err
-    assert all(done.err.endswith(NEXT) for done in shared.starts)
+    assert [done.err.endswith(NEXT) for done in shared.starts] == [True, True]
     assert postmasters(shared.bazar) == 1
 
 
@@ -51,7 +51,7 @@ def test_first_profile_is_active_and_signed_in(local: Bazar) -> None:
     assert status["marker"] == {"environment": "local", "protected": False}
 
 
-def test_what_it_proposes_works(local: Bazar) -> None:
+def test_proposed_command_works(local: Bazar) -> None:
     user = local("users", "create", "proposed@example.com", "--generate-password", "-o", "json").ok().json
     assert user["email"] in local("users", "list").ok().out
     signed_in = local("auth", "login", "--email", user["email"], "--password-stdin", stdin=user["password"])
@@ -62,7 +62,7 @@ def test_what_it_proposes_works(local: Bazar) -> None:
     assert local("users", "me", "-o", "json").ok().json["email"] == DEFAULT_SUPERUSER
 
 
-def test_target_of_the_environment_comes_first_and_is_told(local: Bazar) -> None:
+def test_target_of_the_environment_comes_first_and_is_shown(local: Bazar) -> None:
     elsewhere = local.having(SUPABASE_URL="http://127.0.0.1:1")
     done = elsewhere("local", "start").ok()
     assert "bazar users list --profile local" in done.err

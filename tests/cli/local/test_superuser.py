@@ -59,7 +59,7 @@ def sign_in(bazar: Bazar, password: str) -> Done:
         ({"SUPERUSER_PASSWORD": "five5"}, "users.password_invalid"),
     ],
 )
-def test_superuser_that_supabase_could_not_take_starts_and_keeps_nothing(
+def test_superuser_that_supabase_rejects_starts_and_keeps_nothing(
     nobody: Bazar, given: dict[str, str], code: str
 ) -> None:
     done = nobody.having(**given)(*START)
@@ -76,7 +76,7 @@ def test_superuser_is_the_given_one(named: Named) -> None:
     assert (me["email"], me["is_superuser"]) == (EMAIL.lower(), True)
 
 
-def test_active_profile_of_somebody_stays_active(named: Named) -> None:
+def test_active_profile_of_the_user_remains_active(named: Named) -> None:
     listed = named.bazar("config", "profiles", "list", "-o", "json").ok().json["items"]
     assert {p["name"]: p["active"] for p in listed} == {"local": False, "staging": True}
     assert f"bazar users list {' '.join(LOCAL)}\n" in named.first.err
@@ -113,7 +113,7 @@ def keeps_its_password(bazar: Bazar, **given: str) -> bool:
         bazar.having(SUPERUSER_PASSWORD=right)("local", "start").ok()
 
 
-def test_superuser_of_somebody_else_is_ignored(named: Named) -> None:
+def test_superuser_of_another_target_is_ignored(named: Named) -> None:
     given = {"SUPERUSER_EMAIL": "other@example.com", "SUPERUSER_PASSWORD": "another-password"}
     done = named.bazar.having(SUPERUSER_EMAIL="other@example.com")(*START).ok()
     assert done.json["superuser_email"] == EMAIL

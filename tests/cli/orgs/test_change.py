@@ -24,7 +24,7 @@ def exists(people: People, org: Org) -> bool:
     return bool(people.sql("SELECT 1 FROM bazar.organizations WHERE id = %s", org.id))
 
 
-def test_update_changes_what_is_given(admin: Bazar, people: People) -> None:
+def test_update_changes_the_given_fields(admin: Bazar, people: People) -> None:
     org, slug = people.org(name="Old"), f"org-{RUN}-{secrets.token_hex(5)}"
     planned = admin("orgs", "update", org.slug, "--slug", slug, "-n", "-o", "json").ok()
     assert (planned.json["slug"], "nothing was written" in planned.err) == (slug, True)
@@ -42,7 +42,7 @@ def test_update_changes_what_is_given(admin: Bazar, people: People) -> None:
         assert (bad.code, bad.error["code"]) == (2, code)
 
 
-def test_delete_shows_what_goes_and_asks_for_the_slug(as_user: AsUser, people: People) -> None:
+def test_delete_shows_its_effects_and_asks_for_the_slug(as_user: AsUser, people: People) -> None:
     org, other = people.org(), people.org()
     people.user({org: Role.MEMBER})
     bazar = as_user(people.user({org: Role.OWNER, other: Role.OWNER}, plan=Plan.PREMIUM))
@@ -60,7 +60,7 @@ def test_delete_shows_what_goes_and_asks_for_the_slug(as_user: AsUser, people: P
 
 
 @pytest.mark.parametrize("typed", ["slug", "yes"])
-def test_delete_on_a_terminal_tells_first_and_takes_the_slug(admin: Bazar, people: People, typed: str) -> None:
+def test_delete_on_a_terminal_shows_its_effects_and_takes_the_slug(admin: Bazar, people: People, typed: str) -> None:
     org = people.org()
     program, *words = admin.command("orgs", "delete", str(org.id))
     screen: Any = terminal.spawn(program, words, env=dict(admin.environment()), encoding="utf-8", timeout=30)

@@ -65,7 +65,7 @@ def test_superuser_names_another_owner(admin: Bazar, people: People, word: str) 
     assert owners(people, f"for-{word}") == [(str(owner.id), "owner")]
 
 
-def test_nobody_else_names_an_owner(as_user: AsUser, people: People, founder: Someone, word: str) -> None:
+def test_only_superusers_name_an_owner(as_user: AsUser, people: People, founder: Someone, word: str) -> None:
     done = as_user(founder)("orgs", "create", f"For {word}", "--owner", people.user().email, "-o", "json")
     assert (done.code, done.out, done.error["code"]) == (5, "", "access.platform")
     assert not exists(people, f"for-{word}")

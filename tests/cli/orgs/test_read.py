@@ -91,7 +91,7 @@ def test_pages_are_complete_and_a_short_one_says_so(member: Member) -> None:
         assert bad.error["code"] in {"list.limit_invalid", "list.cursor_invalid"}
 
 
-def test_cursor_of_users_is_none_of_organizations(member: Member, people: People) -> None:
+def test_cursor_of_users_is_refused_for_organizations(member: Member, people: People) -> None:
     bazar, orgs = member
     people.user({orgs[0]: Role.MEMBER})
     cursor = bazar("users", "list", "--limit", "1", "-o", "json").ok().json["next_cursor"]

@@ -63,7 +63,7 @@ def test_a_person_is_shown_the_impact_and_asked(admin: Bazar, people: People, an
     assert plan_of(people, ruler) == ("plus" if answer == "y" else "premium")
 
 
-def test_who_changed_while_a_person_thought_is_asked_for_anew(admin: Bazar, people: People) -> None:
+def test_change_during_a_prompt_asks_again(admin: Bazar, people: People) -> None:
     user = people.user(plan=Plan.PREMIUM)
     with Terminal(admin, "plans", "assign", user.email, "free") as terminal:
         terminal.wait_for("[y/N] ")

@@ -71,7 +71,7 @@ def test_grant_shows_the_plan_and_how_many_users_it_has(system: PlusSystem) -> N
     assert "users:create" in given["permissions"]
 
 
-def test_grant_of_what_a_plan_allows_changes_nothing(granted: PlusSystem) -> None:
+def test_grant_of_a_present_permission_changes_nothing(granted: PlusSystem) -> None:
     same = granted.admin(*GRANT, *JSON).ok()
     assert not same.json["changed"]
     assert "plus allows users:create already; nothing was changed" in same.err

@@ -157,7 +157,7 @@ def test_oneself_steps_down_or_leaves_and_never_rises(people: People, own: Role)
         assert role_in(people, org, me) is None
 
 
-def test_a_role_elsewhere_gives_none_here(people: People) -> None:
+def test_role_in_another_organization_does_not_count(people: People) -> None:
     acme, beta = people.org(), people.org()
     me = people.user({acme: Role.MEMBER, beta: Role.OWNER}, plan=Plan.PREMIUM)
     there, here = people.user({beta: Role.MEMBER}), people.user({acme: Role.MEMBER})

@@ -101,7 +101,7 @@ def test_remove_asks_and_is_repeatable(owner: Bazar, people: People, acme: Org) 
     assert owner(*words, "--yes").code == 3
 
 
-def test_what_is_already_so_asks_nothing(admin: Bazar, people: People, acme: Org) -> None:
+def test_change_that_is_already_made_needs_no_consent(admin: Bazar, people: People, acme: Org) -> None:
     who = people.user()
     done = admin("orgs", "members", "remove", acme.slug, who.email, "-o", "json").ok()
     assert done.json["changed"] is False
