@@ -26,7 +26,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session, Target, TargetKind, TargetSource
 from tests.contracts.test_hostile_input import ENDS_SESSION, EXCLUDED, FITTING, ONLY_TRIED, READS_A_PIPE
 from tests.support.auth_service import environment_of, running_auth_service
-from tests.support.cli import Bazar, series
+from tests.support.cli import Bazar
 from tests.support.collector import Collector, running_collector
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
@@ -97,7 +97,6 @@ def world(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Genera
         running_auth_service(environment_of(keys, database)) as auth,
         People(Target(source, auth, Secret(keys.secret_key), Secret(database))) as people,
         running_collector() as collector,
-        series() as process,
     ):
         org, ruler, second = people.org(), people.superuser(), people.superuser()
         user = people.user({org: Role.OWNER})
@@ -106,14 +105,18 @@ def world(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Genera
         with AuthClient(people.target) as client:
             session = client.sign_in(second.email, Secret(OLD_PASSWORD))
         home = tmp_path_factory.mktemp("secrets")
-        admin = replace(Bazar(home / "admin").on(people.target), series=process).having(
-            DATABASE_URL=with_password(database, passwords["database"]),
-            SUPABASE_ANON_KEY=keys.publishable_key,
-            SUPERUSER_EMAIL=ruler.email,
-            SUPERUSER_PASSWORD=passwords["superuser"],
-            BAZAR_SEED_PASSWORD=passwords["seed"],
-            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
-            OTEL_EXPORTER_OTLP_HEADERS=f"x-key={quote(passwords['header'].encode())}",
+        admin = (
+            Bazar(home / "admin")
+            .on(people.target)
+            .having(
+                DATABASE_URL=with_password(database, passwords["database"]),
+                SUPABASE_ANON_KEY=keys.publishable_key,
+                SUPERUSER_EMAIL=ruler.email,
+                SUPERUSER_PASSWORD=passwords["superuser"],
+                BAZAR_SEED_PASSWORD=passwords["seed"],
+                OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+                OTEL_EXPORTER_OTLP_HEADERS=f"x-key={quote(passwords['header'].encode())}",
+            )
         )
         other = replace(admin, home=home / "other")
         values = {name: admin.environ[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")}
