@@ -216,13 +216,13 @@ class Locks:
         self._last = max(self._last, place)
 
 
-@pytest.mark.usefixtures("ruler")
 @pytest.mark.parametrize(
     ("name", "superusers"),
     [*((name, True) for name in sorted(ACTS)), *((name, False) for name in sorted(OF_MEMBERS))],
 )
-def test_each_takes_its_locks_in_order(people: People, name: str, superusers: bool) -> None:
-    side, _ = sides(people, superusers=superusers)
+def test_each_takes_its_locks_in_order(apart: People, name: str, superusers: bool) -> None:
+    apart.superuser()
+    side, _ = sides(apart, superusers=superusers)
     someone = (side.me, side.other, side.guest, side.outsider)
     locks = Locks(defaultdict(str, {one.email: str(one.id) for one in someone}))
     with watched(locks.after):
