@@ -152,8 +152,8 @@ def people(target: Target) -> Generator[People]:
     with People(target) as found:
         yield found
         if named_target() is None:
-            # What a test may leave to tests of other modules: leases of killed commands, for which `doctor --fix` waits,
-            # and a changed plan table.
+            # What a test may leave to other modules: leases of killed commands, for which `doctor --fix` waits, and a
+            # changed plan table.
             found.leases_run_out()
             found.seed_plans()
 
