@@ -352,8 +352,7 @@ def test_at_a_prompt_nothing_is_done_and_the_terminal_echoes_again(
     bazar = Bazar(tmp_path / "home").on(target)
     words = () if question == "Email" else ("--email", "ada@example.com")
     with Terminal(bazar, "auth", "login", *words) as terminal:
-        terminal.wait_for(question)
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt_at(question)
         assert terminal.end() == -signal.SIGINT
         assert terminal.echoes()
     assert "Traceback" not in terminal.seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import termios
 from datetime import datetime, timedelta, timezone
@@ -15,6 +16,7 @@ from typing import Any
 
 from tests.support.cli import Bazar, Done
 from tests.support.people import OLD_PASSWORD, Someone
+from tests.support.waiting import poll
 
 
 def sign_in(bazar: Bazar, someone: Someone, *words: str, password: str = OLD_PASSWORD) -> Done:
@@ -63,6 +65,17 @@ class Terminal:
         """Wait until this text is seen."""
         self._leader.expect_exact(text)
         self.seen += self._leader.before + (text if isinstance(text, str) else "")
+
+    def interrupt_at(self, question: str) -> None:
+        """Wait until the command reads the answer to a question, and send SIGINT.
+
+        Python sees a signal that comes just before it begins to read only when the read ends.
+        """
+        self.wait_for(question)
+        waits_in = Path(f"/proc/{self.process.pid}/wchan")
+        if waits_in.exists():
+            poll(lambda: waits_in.read_text() == "wait_woken")  # where Linux waits for a line of a terminal
+        self.process.send_signal(signal.SIGINT)
 
     def echoes(self) -> bool:
         """Whether the terminal shows what is typed."""

@@ -78,10 +78,11 @@ def test_terminal_asks_and_does_not_show_the_password(signed_out: Bazar, member:
 @pytest.mark.parametrize("words", [(), ("--quiet",)])
 def test_the_auth_service_is_named_before_the_password_is_typed(signed_out: Bazar, words: tuple[str, ...]) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com", *words) as terminal:
-        terminal.wait_for("Password: ")
-        assert f"is sent to Supabase Auth at {signed_out.environ['SUPABASE_URL']}" in terminal.seen
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt_at("Password: ")
         terminal.end()
+    assert (
+        f"is sent to Supabase Auth at {signed_out.environ['SUPABASE_URL']}" in terminal.seen.partition("Password: ")[0]
+    )
 
 
 def test_the_auth_service_is_named_before_a_password_is_read(signed_out: Bazar, admin: Bazar) -> None:
@@ -97,8 +98,7 @@ def test_the_auth_service_is_named_before_a_password_is_read(signed_out: Bazar, 
 
 def test_interrupt_at_the_password_prompt_starts_no_session(signed_out: Bazar) -> None:
     with Terminal(signed_out, "auth", "login", "--email", "a@example.com") as terminal:
-        terminal.wait_for("Password: ")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt_at("Password: ")
         assert terminal.end() == -signal.SIGINT
     assert "Traceback" not in terminal.seen
     assert not (signed_out.home / "config").exists()
