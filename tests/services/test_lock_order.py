@@ -245,7 +245,7 @@ class Lockstep:
         self._turn = threading.Condition()
         self._turns = 0
         self._waits = False
-        self._ended = False
+        self._ended = True
 
     def begin(self) -> None:
         """Begin with two threads."""
