@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 
-from bazar_cli.registry import HELP, Group, Leaf, resolve
+from bazar_cli.registry import HELP, Group, Leaf, default_of, resolve
 
 _HELP_OPTIONS = frozenset({"-h", "--help"})
 _ONLY_HELP = (["-h"], ["--help"])
@@ -17,8 +17,8 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
-    # Looking for garbage costs a third of a start, and most commands end before they make 120,000 objects. Long ones,
-    # such as an export of a million users, must not keep what they are done with.
+    # Looking for garbage costs a third of a start. Most commands make fewer than 120,000 objects, which is below this
+    # limit. Long ones, such as an export of a million users, must not keep what they are done with.
     gc.set_threshold(200_000)
     try:
         if sys.stdin is None or sys.stdout is None or sys.stderr is None:
@@ -50,15 +50,10 @@ def dispatch(words: "list[str]") -> int:
         return _run(node, path, rest)
     if rest and rest[0] in _HELP_OPTIONS:
         return _list(node, path)
-    if rest and not (node.default_command and rest[0].startswith("-")):
+    default = default_of(node)
+    if rest and not (default and rest[0].startswith("-")):
         return _unknown(node, path, rest[0], words)
-    return _run(_default(node), path, rest) if node.default_command else _list(node, path)
-
-
-def _default(group: Group) -> Leaf:
-    leaf = group.commands[group.default_command]
-    assert isinstance(leaf, Leaf), "the default command is a command of the group"
-    return leaf
+    return _run(default, path, rest) if default else _list(node, path)
 
 
 def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:

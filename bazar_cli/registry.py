@@ -241,3 +241,10 @@ def resolve(words: "list[str]") -> "tuple[Group | Leaf, int]":
             return node, count
         node = below
     return node, len(words)
+
+
+def default_of(group: Group) -> "Leaf | None":
+    """Return the command that runs when the group is named without one; None where the listing is shown."""
+    leaf = group.commands[group.default_command] if group.default_command else None
+    assert leaf is None or isinstance(leaf, Leaf), "the default command is a command of the group"
+    return leaf

@@ -34,29 +34,43 @@ def run(
 ) -> int:
     """Run many commands, one on each line of a file.
 
-    A line is a command as in a shell, with or without the word bazar; `#` begins a comment. Each line is checked as a
-    command of its own. The result is one JSON object a line: its number, exit code, output and error. Exit code 8
-    means that some lines failed. A file is checked before its first line runs. A batch runs no auth, batch, config or
-    local command. With --jobs the lines run in any order.
+    A line is a command, quoted as in a shell, with or without the word bazar; `#` begins a comment. Nothing else of a
+    shell works, such as variables and pipes. Each line is checked as a command of its own. A file is checked as a whole
+    before its first line runs; a line of a pipe when it comes. With --jobs lines run and end in any order.
+
+    The result is one JSON object a line, or what -o says: number, exit code, output and error. Exit code 8 means that
+    some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help or
+    local command.
     """
     checked_jobs(jobs)
+    run.refuse_table("the results of a batch")
     counts: Counter[bool] = Counter()
-    with run.opened(file) as descriptor, between_steps() as is_ended:
+    with run.opened(file) as descriptor:
         refuse_invalid_file(descriptor)
-        batch = Batch(jobs, run.options.for_another_command(), run.environ, keep_going=keep_going)
-        results = batch.results(lines_of(descriptor, batch.is_stopping), is_ended)
+        common = run.options.for_another_command()
+        with closing(Batch(jobs, common, run.environ, run.redactor, keep_going=keep_going)) as batch:
+            with between_steps() as is_ended:
+                results = batch.results(lines_of(descriptor, batch.is_stopping), is_ended)
 
-        def pages() -> Generator[Page[LineResult]]:
-            with closing(results):
-                for result in results:
-                    counts[result.exit_code == ExitCode.DONE] += 1
-                    yield Page((result,), None)
+                def pages() -> Generator[Page[LineResult]]:
+                    with closing(results):
+                        for result in results:
+                            counts[result.exit_code == ExitCode.DONE] += 1
+                            yield Page((result,), None)
 
-        run.export(pages(), None, overwrite=False)
+                run.export(pages(), None, overwrite=False)
+                if is_ended():
+                    run.notice(f"interrupted: {counted(counts.total(), 'line')} ended, and no other was begun")
+            has_workers = batch.has_workers
     failed = counts[False]
-    if not failed:
-        return ExitCode.DONE
-    run.warn(
-        f"{counted(failed, 'line')} of {counts.total()} failed" + ("" if keep_going else "; no further line was run")
-    )
-    return ExitCode.PARTIAL
+    if failed or run.is_lost:
+        text = f"{failed} of {counted(counts.total(), 'line')} failed"
+        if run.is_lost:
+            text += "; further results could not be written, so no other line was begun"
+        elif not has_workers:
+            text += "; the last process of the batch was ended, so no other line was begun"
+        elif not keep_going:
+            text += "; no other line was begun"
+        run.warn(text)
+        return ExitCode.PARTIAL
+    return ExitCode.DONE

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import BYTE_ORDER_MARK
-from bazar_cli.registry import Group, Leaf, resolve
+from bazar_cli.registry import Leaf, default_of, resolve
 
 MAX_LINE_BYTES = 1 << 20
+_SHOWN = 1000
+"""Wrong lines that the error of a file has in its details."""
 _CHUNK_BYTES = 1 << 16
 _WAIT_SECONDS = 0.2
 """How soon a reader of a silent pipe sees that the batch stops."""
 _EXCLUDED = frozenset({"auth", "batch", "completion", "config", "help", "local"})
 """Commands on this machine's own settings and sessions, which the other lines rest on, and texts for people."""
+_FOR_PEOPLE = frozenset({"batch", "completion", "help"})
 _CODE = re.compile(r"""(?:\\.\#?|'[^']*'|"(?:\\.|[^"\\])*"|(?<=\S)\#|[^#'"\\])*""", re.DOTALL)
 """A line up to its comment. As in a shell, `#` begins a comment only where a word may begin."""
 
@@ -56,17 +59,22 @@ def refuse_invalid_file(descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return
     start = os.lseek(descriptor, 0, os.SEEK_CUR)
-    wrong = [(line.number, line.error) for line in lines_of(descriptor, lambda: False) if line.error is not None]
+    wrong: list[tuple[int, UsageError]] = []
+    count = 0
+    for line in lines_of(descriptor, lambda: False):
+        if line.error is not None:
+            count += 1
+            wrong += [(line.number, line.error)] if count <= _SHOWN else []
     os.lseek(descriptor, start, os.SEEK_SET)
     if not wrong:
         return
     number, first = wrong[0]
-    others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    others = f" (and {count - 1} more)" if count > 1 else ""
     raise UsageError(
         "batch.line_invalid",
         f"line {number}: {first.message}{others}; no line was run",
         hint=first.hint,
-        details={"lines": [{"line": n, "code": e.code, "message": e.message} for n, e in wrong[:1000]]},
+        details={"lines": [{"line": n, "code": e.code, "message": e.message} for n, e in wrong]},
     )
 
 
@@ -74,14 +82,21 @@ def _chunks(descriptor: int, is_stopping: Callable[[], bool]) -> Generator[bytes
     while not is_stopping():
         if not select.select([descriptor], [], [], _WAIT_SECONDS)[0]:
             continue
-        chunk = os.read(descriptor, _CHUNK_BYTES)
+        try:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+        except OSError as error:
+            raise UsageError(
+                "batch.unreadable",
+                f"the commands cannot be read: {os.strerror(error.errno or 0)}",
+                hint="name a file or a pipe with one command on each line",
+            ) from error
         if not chunk:
             return
         yield chunk
 
 
 def _split(chunks: Iterable[bytes]) -> Generator[bytes]:
-    """Yield lines without their ends; of a line that is too long only the first part, one byte over the limit."""
+    """Yield lines without their ends; of a line that is too long only the first part."""
     rest = bytearray()
     for chunk in chunks:
         *ended, last = chunk.split(b"\n")
@@ -131,14 +146,15 @@ def _words(text: str) -> list[str]:
 def _command(words: list[str]) -> tuple[Leaf, int]:
     node, count = resolve(words)
     if words[0] in _EXCLUDED:
-        raise _invalid(f"a batch does not run `bazar {words[0]}`", "run it before the batch")
-    if isinstance(node, Group) and node.default_command and (count == len(words) or words[count].startswith("-")):
-        below = node.commands[node.default_command]
-        return (below, count) if isinstance(below, Leaf) else _command([])
-    if isinstance(node, Group):
-        named = " ".join(["bazar", *words[: count + 1]])
-        raise _invalid(f"`{named}` is not a command", f"`{' '.join(['bazar', *words[:count]])} --help` lists them")
-    return node, count
+        hint = "leave it out" if words[0] in _FOR_PEOPLE else "run it before the batch"
+        raise _invalid(f"a batch does not run `bazar {words[0]}`", hint)
+    if isinstance(node, Leaf):
+        return node, count
+    default = default_of(node)
+    if default is not None and (count == len(words) or words[count].startswith("-")):
+        return default, count
+    named = " ".join(["bazar", *words[: count + 1]])
+    raise _invalid(f"`{named}` is not a command", f"`{' '.join(['bazar', *words[:count]])} --help` lists them")
 
 
 def _invalid(message: str, hint: str) -> UsageError:

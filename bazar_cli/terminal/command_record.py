@@ -18,6 +18,7 @@ from bazar_cli.terminal.streams import is_on
 
 if TYPE_CHECKING:
     from bazar_cli.terminal.logs import Log
+    from bazar_cli.terminal.redact import Redactor
     from bazar_cli.terminal.run import Run
     from bazar_cli.terminal.shared import Shared
 
@@ -30,7 +31,13 @@ class CommandRecord:
     """
 
     def __init__(
-        self, path: str, words: Sequence[str], request_id: str, environ: Mapping[str, str], shared: Shared
+        self,
+        path: str,
+        words: Sequence[str],
+        request_id: str,
+        environ: Mapping[str, str],
+        shared: Shared,
+        redactor: Redactor,
     ) -> None:
         self.run: Run[Any] | None = None
         self.log: Log | None = None
@@ -39,6 +46,7 @@ class CommandRecord:
         self._request_id = request_id
         self._environ = environ
         self._shared = shared
+        self._redactor = redactor
         self._began, self._began_clock = time.time_ns(), time.monotonic_ns()
         self.calls = Calls(_trace(environ, request_id))
 
@@ -116,7 +124,7 @@ class CommandRecord:
         if self._shared.collector_failed:
             # Each further command of a batch would wait for it again.
             return "the collector failed for an earlier command of this process"
-        hide = cache(self._shared.redactor.hide)
+        hide = cache(self._redactor.hide)
         problem = traces.send(traces.encode(context, spans, self._environ, hide), self._environ)
         self._shared.collector_failed = bool(problem)
         return problem
@@ -132,7 +140,7 @@ class CommandRecord:
         chosen = LogFormat.JSON if log_format == LogFormat.JSON else LogFormat.TEXT if log_format else None
         settings = logs.LogSettings(self._request_id, self._path, debug, chosen, Path(file) if file else None)
         try:
-            return logs.start(self._shared.redactor, settings)
+            return logs.start(self._redactor, settings)
         except UsageError:
             # The command has reported its own error, which counts.
             return None

@@ -49,12 +49,13 @@ def run_leaf(
     request_id = os.urandom(16).hex()
     debug = "--debug" in arguments or streams.is_on(environ, "BAZAR_DEBUG")
     shared = batch or Shared(environ)
+    redactor = Redactor({}, shared.redactor)
     machine = batch is not None or reports.wants_machine_errors(arguments, environ)
-    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=shared.redactor)
+    reporter = reports.Reporter(request_id, machine=machine, debug=debug, redactor=redactor)
     reporter.annotates = words[:1] == ["db"] and actions.is_active(environ)
     path = " ".join(["bazar", *words])
-    record = CommandRecord(path, arguments, request_id, environ, shared)
-    reporter.keep = partial(_crash_report, path, request_id, environ, shared.redactor)
+    record = CommandRecord(path, arguments, request_id, environ, shared, redactor)
+    reporter.keep = partial(crash_report, path, request_id, environ, redactor)
     failure = ""
 
     def start(run: Run[Any]) -> None:
@@ -63,10 +64,10 @@ def run_leaf(
         record.log = _start_log(run, debug=debug)
 
     try:
-        with record.calls.recording(), announced_to(shared.redactor.remember_secret):
+        with record.calls.recording(), announced_to(redactor.remember_secret):
             try:
                 verb: Verb[Any] = import_module(leaf.module).run
-                command = verb.command(path, start, Context(environ, request_id, shared))
+                command = verb.command(path, start, Context(environ, request_id, shared, redactor))
                 code = _invoke(command, path, arguments)
             finally:
                 if batch is None:
@@ -140,9 +141,10 @@ def _start_log(run: Run[Any], *, debug: bool) -> Log:
     return logs.start(run.redactor, settings)
 
 
-def _crash_report(
+def crash_report(
     command: str, request_id: str, environ: Mapping[str, str], redactor: Redactor, error: BaseException
 ) -> Path:
+    """Write the report of a bug, and return its path. Raises: as `crash_reports.write`."""
     from bazar_cli.terminal import crash_reports
 
     return crash_reports.write(error, command, request_id, environ, redactor)

@@ -26,10 +26,11 @@ only as a value: next to a quote, an equals sign, or the colon or at sign of a U
 
 
 class Redactor:
-    """Knows the secrets of one process, and hides them."""
+    """Knows the secrets of one command, and hides them. Parameters: `shared` knows those of the whole process."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], shared: Redactor | None = None) -> None:
         self._secrets: set[str] = set()
+        self._shared = shared
         self.remember_values(environ)
 
     def remember_values(self, values: Mapping[str, str]) -> None:
@@ -59,7 +60,8 @@ class Redactor:
 
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        known = self._secrets | self._shared._secrets if self._shared is not None else self._secrets
+        for secret in sorted(known, key=len, reverse=True):
             if len(secret) <= _LONGEST_WORD and secret.isascii() and secret.isalpha():
                 text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@])", HIDDEN, text)
             else:

@@ -66,16 +66,7 @@ class Reporter:
 
     def _write(self, error: BazarError, hint: str, exit_code: int) -> None:
         if self._machine:
-            content = {
-                "code": error.code,
-                "message": error.message,
-                "hint": hint,
-                "exit_code": exit_code,
-                "details": error.details,
-                "request_id": self.request_id,
-                "docs": address(error.code),
-            }
-            shown = {"error": self._redactor.hide_in(content)}
+            shown = {"error": error_object(error, hint, exit_code, self.request_id, self._redactor)}
             say(escaped_json(json.dumps(shown, ensure_ascii=False, default=str)))
             return
         hide = self._redactor.hide
@@ -98,6 +89,22 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - a broken `__str__` of a library must not hide which error it was
         return ""
+
+
+def error_object(
+    error: BazarError, hint: str, exit_code: int, request_id: str | None, redactor: Redactor
+) -> dict[str, object]:
+    """Return the error object of the contract, without secrets."""
+    content = {
+        "code": error.code,
+        "message": error.message,
+        "hint": hint,
+        "exit_code": int(exit_code),
+        "details": error.details,
+        "request_id": request_id,
+        "docs": address(error.code),
+    }
+    return {name: redactor.hide_in(value) for name, value in content.items()}
 
 
 def of_words(words: Sequence[str], environ: Mapping[str, str]) -> Reporter:

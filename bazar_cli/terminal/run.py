@@ -17,6 +17,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
+from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run_output import RunOutput, current_folder
 from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.streams import say
@@ -41,13 +42,14 @@ class Context:
     environ: Mapping[str, str]
     request_id: str
     shared: Shared
+    redactor: Redactor
 
 
 class Run(RunOutput[T]):
     """One run of one command whose results are shown by a `View[T]`."""
 
     def __init__(self, spec: Spec, view: View[T] | None, options: Options, context: Context) -> None:
-        super().__init__(spec, view, options, context.environ, context.shared.redactor)
+        super().__init__(spec, view, options, context.environ, context.redactor)
         self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)
@@ -68,7 +70,7 @@ class Run(RunOutput[T]):
 
         def find() -> Target:
             return target_of(
-                self.choice, self.environ, current_folder(), self.redactor.remember_values, self.warn_of_source
+                self.choice, self.environ, current_folder(), self._shared.redactor.remember_values, self.warn_of_source
             )
 
         return self._shared.target(self.choice, find)

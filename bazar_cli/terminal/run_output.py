@@ -91,6 +91,20 @@ class RunOutput(Generic[T]):
             # A warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
 
+    def refuse_table(self, what: str) -> None:
+        """Refuse `-o table` for results of any number. Raises: UsageError `output.no_export`."""
+        if self.options.output is Format.TABLE:
+            raise UsageError(
+                "output.no_export",
+                f"{what} cannot be a table",
+                hint="choose jsonl (the default), json, csv, yaml or ids",
+            )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether results could not be written, because their reader has gone or a disk is full."""
+        return self._renderer.lost is not None
+
     def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
         """Write all pages to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
 
@@ -98,12 +112,7 @@ class RunOutput(Generic[T]):
         Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
         `adapters.files.new_private_text`.
         """
-        if self.options.output is Format.TABLE:
-            raise UsageError(
-                "output.no_export",
-                "an export cannot be a table",
-                hint="choose jsonl (the default), json, csv, yaml or ids",
-            )
+        self.refuse_table("an export")
         chosen = self._renderer.format if self.machine else Format.JSONL
         if file is None or file == "-":
             Renderer(chosen, self._renderer.fields, self.environ).pages(self._required_view(), _with_first_page(pages))

@@ -42,7 +42,7 @@ class Shared:
 
             found = self._identities[target] = Identities(target, sign_in)
         else:
-            found.begin_command()
+            found.begin_command(self.redactor.remember)
         return found
 
     def backends(self, target: Target, request_id: str) -> Backends:

@@ -29,7 +29,8 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
             hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)
     reporter = reports.of_words(words, environ)
-    record = CommandRecord(command, words, reporter.request_id, environ, Shared(environ))
+    shared = Shared(environ)
+    record = CommandRecord(command, words, reporter.request_id, environ, shared, shared.redactor)
     code = reporter.report(error)
     record.end(code, error.code)
     return code

@@ -43,7 +43,7 @@ def test_each_line_has_its_result(admin: Bazar, people: People, unique_email: Em
     assert (created["output"]["email"], created["output"]["name"], created["error"]) == (email, "Ada L", None)
     assert found["output"] == f"{someone.id}\n"
     assert (failed["output"], failed["error"]["code"]) == (None, "target.unknown_profile")
-    assert "1 line of 3 failed" in done.err
+    assert "1 of 3 lines failed" in done.err
     assert admin("users", "get", email, "-o", "json").ok().json["id"] == created["output"]["id"]
 
 
@@ -51,7 +51,7 @@ def test_the_first_failure_stops_unless_told_otherwise(admin: Bazar) -> None:
     lines = "users me\nusers get nobody@nowhere.test\nusers me\n"
     stopped = admin("batch", "-", stdin=lines)
     assert (stopped.code, codes(stopped)) == (8, [(1, 0), (2, 3)])
-    assert "no further line was run" in stopped.err
+    assert "no other line was begun" in stopped.err
     assert results(stopped)[1]["error"]["code"] == "users.not_found"
     whole = admin("batch", "-", "--keep-going", "--jobs", "2", stdin=lines)
     assert (whole.code, sorted(codes(whole))) == (8, [(1, 0), (2, 3), (3, 0)])
@@ -139,25 +139,57 @@ def test_jobs_have_a_range(admin: Bazar, jobs: str) -> None:
     assert (done.code, done.error["code"]) == (2, "batch.jobs_invalid")
 
 
-def test_an_interrupt_finishes_the_line_in_hand_and_begins_no_other(
+def test_an_interrupt_finishes_the_step_in_hand_and_begins_no_other(
     admin: Bazar, target: Target, people: People, unique_email: Email
 ) -> None:
-    first, second = unique_email("first"), unique_email("second")
-    (admin.folder("work") / "commands.txt").write_text(f"users create {first}\nusers create {second}\n")
+    someone, second = people.known_user(), unique_email("second")
+    lines = f"users suspend {someone.id} --reason x --yes\nusers create {second}\n"
+    (admin.folder("work") / "commands.txt").write_text(lines)
     with (
-        held_wire(target, "POST", "/admin/users", arrives=True) as wire,
+        held_wire(target, "PUT", f"/admin/users/{someone.id}", arrives=True) as wire,
         admin.on(wire.target).start("batch", "commands.txt") as process,
     ):
         assert wire.held.wait(60)
         process.send_signal(signal.SIGINT)
         wire.release.set()
-        out, _ = process.communicate()
+        out, err = process.communicate()
     assert process.returncode == -signal.SIGINT
     (result,) = [json.loads(line) for line in out.splitlines()]
     assert result["line"] == 1
-    assert len(people.identities(first)) == 1
-    assert people.sql("SELECT pending FROM bazar.users WHERE email = %s", first) == [{"pending": None}]
+    row = people.row(someone) or {}
+    assert (row["state"], row["pending"], row["lease_owner"]) == ("suspended", None, None)
     assert people.identities(second) == []
+    assert "1 line ended, and no other was begun" in err.decode()
+
+
+def test_a_reader_that_has_gone_stops_the_batch(admin: Bazar, people: People, unique_email: Email) -> None:
+    emails = [unique_email(f"unread{number}") for number in range(30)]
+    with admin.start("batch", "-", "--jobs", "2", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write("".join(f"users create {email}\n" for email in emails).encode())
+        process.stdin.close()
+        message = process.stderr.read().decode()
+    assert process.returncode == 8
+    assert "results could not be written" in message
+    assert 1 <= len([email for email in emails if people.identities(email)]) < 10
+
+
+def test_lines_wait_for_the_reader(admin: Bazar) -> None:
+    with admin.start("batch", "-", "--keep-going", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"users me\n" * 400)
+        process.stdin.close()
+        assert [json.loads(line)["line"] for line in process.stdout] == list(range(1, 401))
+    assert process.returncode == 0
+
+
+def test_a_folder_is_no_file_of_commands(admin: Bazar) -> None:
+    done = admin("batch", ".", "--log-format", "json", "--log-file", "log")
+    assert done.code == 2, done.err
 
 
 def test_a_second_interrupt_ends_the_line_at_once(admin: Bazar, target: Target, unique_email: Email) -> None:
@@ -187,7 +219,8 @@ def test_a_killed_worker_is_a_result_and_running_again_finishes(
         out, err = process.communicate()
     (result,) = [json.loads(line) for line in out.splitlines()]
     assert (process.returncode, result["exit_code"], result["error"]["code"]) == (8, 7, "batch.worker_ended")
-    assert "killed" not in err.decode()
+    assert "docs" in result["error"]
+    assert "the last process of the batch was ended, so no other line was begun" in err.decode()
     people.leases_run_out()
     again = admin("batch", "commands.txt")
     assert (again.code, codes(again)) == (0, [(1, 0), (2, 0)])

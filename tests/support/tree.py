@@ -38,7 +38,8 @@ def verb(leaf: Leaf) -> Verb[Any]:
 
 def command(words: tuple[str, ...], leaf: Leaf) -> LiteCommand:
     """Return the Typer command of a leaf, whose help is 100 columns wide."""
-    context = Context({"COLUMNS": "100"}, "test-request", Shared({}))
+    shared = Shared({})
+    context = Context({"COLUMNS": "100"}, "test-request", shared, shared.redactor)
     return verb(leaf).command(" ".join(["bazar", *words]), lambda _run: None, context)
 
 

@@ -29,7 +29,7 @@ def test_what_a_run_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (Backends, Identities):
         monkeypatch.setattr(kind, "close", close)
     shared = Shared(ENVIRON)
-    run = Run[None](ME, None, Options(), Context(ENVIRON, "request", shared))
+    run = Run[None](ME, None, Options(), Context(ENVIRON, "request", shared, shared.redactor))
     shared.close()
     assert closed == []
     assert run.backends

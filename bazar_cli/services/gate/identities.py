@@ -55,8 +55,14 @@ class Identities:
         self._renewed = False
         self._verifier: TokenVerifier | None = None
 
-    def begin_command(self) -> None:
-        """Find and prove the identity once more for the next command; a sign-in by SUPERUSER_PASSWORD is kept."""
+    def begin_command(self, hide: Callable[[str], None]) -> None:
+        """Find and prove the identity once more for the next command; a sign-in by SUPERUSER_PASSWORD is kept.
+
+        Parameters: `hide` is called with the tokens of that sign-in.
+        """
+        for session in self._begun:
+            hide(session.access_token.reveal())
+            hide(session.refresh_token.reveal())
         known = self._known
         if (
             known is None
