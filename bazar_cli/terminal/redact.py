@@ -18,6 +18,8 @@ _URLS = (
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 _SHAPES = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+|\bsb_secret_[\w-]{8,}")
 """A JSON Web Token and a service key are hidden wherever they come from, such as an answer or a stored session."""
+_IN_URL = re.compile(r"(://[^\s/@:]*:)[^\s/@]+(?=@)")
+"""The password of any connection string."""
 _SHORTEST = 4
 """A shorter value would hide parts of many words; no server accepts it as a secret."""
 _LONGEST_WORD = 12
@@ -66,7 +68,7 @@ class Redactor:
                 text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@])", HIDDEN, text)
             else:
                 text = text.replace(secret, HIDDEN)
-        return _SHAPES.sub(HIDDEN, text)
+        return _IN_URL.sub(rf"\1{HIDDEN}", _SHAPES.sub(HIDDEN, text))
 
     def hide_in(self, value: object) -> object:
         """Return a JSON value with every known secret replaced, before JSON escapes change its form."""

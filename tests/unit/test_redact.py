@@ -41,7 +41,11 @@ def test_what_is_no_secret_stays() -> None:
     text = "the database db:5432/bazar refused bazar at https://p.supabase.co"
     environ = {**ENVIRON, "SUPABASE_URL": "https://p.supabase.co", "SUPERUSER_EMAIL": "root@example.com"}
     assert Redactor(environ).hide(text) == text
-    assert Redactor({}).hide(ENVIRON["DATABASE_URL"]) == ENVIRON["DATABASE_URL"]
+
+
+def test_the_password_of_an_unknown_connection_string_is_hidden() -> None:
+    shown = Redactor({}).hide(f"{ENVIRON['DATABASE_URL']} and https://ada:pw@h/x, mailto:ada:pw@h")
+    assert shown == f"postgresql://bazar:{HIDDEN}@db:5432/bazar and https://ada:{HIDDEN}@h/x, mailto:ada:pw@h"
 
 
 def test_connection_string_keeps_what_helps() -> None:
