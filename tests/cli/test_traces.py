@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from bazar_cli import __version__
 from bazar_cli.domain.target import Target
 from tests.support.cli import Bazar
-from tests.support.collector import Collector, running_collector
+from tests.support.collector import PATIENT, Collector, running_collector
 from tests.support.raw_server import RawServer, raw_server
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -32,7 +33,7 @@ def collector() -> Generator[Collector]:
 @pytest.fixture
 def traced(admin: Bazar, collector: Collector) -> Bazar:
     """`bazar` of a superuser, with a collector."""
-    return admin.having(**{ENDPOINT: collector.url})
+    return replace(admin, constants=PATIENT).having(**{ENDPOINT: collector.url})
 
 
 @pytest.mark.live

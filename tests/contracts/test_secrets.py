@@ -27,7 +27,7 @@ from bazar_cli.domain.target import Session, Target, TargetKind, TargetSource
 from tests.contracts.test_hostile_input import ENDS_SESSION, EXCLUDED, FITTING, ONLY_TRIED, READS_A_PIPE
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar
-from tests.support.collector import Collector, running_collector
+from tests.support.collector import PATIENT, Collector, running_collector
 from tests.support.people import OLD_PASSWORD, People
 from tests.support.postgres import TEMPLATE, scratch_database
 from tests.support.raw_server import RawServer, raw_server
@@ -106,7 +106,7 @@ def world(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Genera
             session = client.sign_in(second.email, Secret(OLD_PASSWORD))
         home = tmp_path_factory.mktemp("secrets")
         admin = (
-            Bazar(home / "admin")
+            Bazar(home / "admin", constants=PATIENT)
             .on(people.target)
             .having(
                 DATABASE_URL=with_password(database, passwords["database"]),

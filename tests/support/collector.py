@@ -17,6 +17,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 _IDS = ("traceId", "spanId", "parentSpanId")
 """OTLP writes these in hexadecimal, where the JSON form of protobuf has base64."""
 
+PATIENT = {"bazar_cli.adapters.traces.SECONDS": 30.0}
+"""Constants of a command whose trace must arrive, also where the machine is busy."""
+
 
 @dataclass(frozen=True)
 class ReceivedSpan:
