@@ -124,6 +124,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
+            if sys.__stdout__ is not None:
+                sys.__stdout__.flush()  # Alembic took that of the server when it was imported
         except OSError:
             # The exit code of an interpreter that cannot flush its streams.
             code = 120
