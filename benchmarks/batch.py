@@ -33,7 +33,6 @@ def main() -> None:
             embedded.folder,
             rounds=given.rounds,
             warm_ups=0,
-            on_round=lambda number: print(f"round {number} of {given.rounds}", file=sys.stderr),
         )
     text = "\n\n".join(
         [

@@ -42,7 +42,6 @@ def main() -> None:
             embedded.folder,
             rounds=given.rounds,
             warm_ups=1,
-            on_round=lambda number: print(f"round {number} of {given.rounds}", file=sys.stderr),
         )
     text = "\n\n".join(
         [

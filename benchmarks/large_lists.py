@@ -56,7 +56,6 @@ def main() -> None:
             embedded.folder,
             rounds=given.rounds,
             warm_ups=3,
-            on_round=lambda number: print(f"round {number} of {given.rounds}", file=sys.stderr),
         )
         plans = [(name, plan) for name, plan in _plans(embedded, made, pages) if given.only in name]
     peers = ["## The same page by OFFSET, a minimal script of the same libraries", table(chosen, times, Kind.PEER)]

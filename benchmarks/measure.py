@@ -63,31 +63,6 @@ class Times:
         return median(self.cpu)
 
 
-def measure(
-    cases: Sequence[Case], folder: Path, *, rounds: int, warm_ups: int, on_round: Callable[[int], None]
-) -> dict[str, Times]:
-    """Run every case once a round, so that a busy moment of the machine hits all of them alike.
-
-    Each round has another order, the same in every run: what a process leaves behind (cold caches, a
-    server that still tidies up) would else always burden the same next case.
-
-    Parameters: `folder` is the working folder of the processes; `warm_ups` rounds come first and count for
-    nothing; `on_round` gets the number of each round that counts, from 1.
-    Raises: subprocess.CalledProcessError when a command fails.
-    """
-    order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
-    found: dict[str, list[tuple[float, float, float]]] = {case.name: [] for case in cases}
-    for number in range(1 - warm_ups, rounds + 1):
-        if number > 0:
-            on_round(number)
-        shuffler.shuffle(order)
-        for case in order:
-            taken = run(case, folder)
-            if number > 0:
-                found[case.name].append(taken)
-    return {name: Times(*zip(*taken, strict=True)) for name, taken in found.items()}
-
-
 def run(case: Case, folder: Path) -> tuple[float, float, float]:
     """Run a command to its end; return its wall and CPU time in milliseconds, and its memory in MB."""
     start = time.perf_counter()
@@ -101,3 +76,34 @@ def run(case: Case, folder: Path) -> tuple[float, float, float]:
         raise subprocess.CalledProcessError(process.returncode, case.command)
     kilobytes = used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return wall * 1000, (used.ru_utime + used.ru_stime) * 1000, kilobytes / 1000
+
+
+def measure(
+    cases: Sequence[Case],
+    folder: Path,
+    *,
+    rounds: int,
+    warm_ups: int,
+    run_case: Callable[[Case, Path], tuple[float, float, float]] = run,
+) -> dict[str, Times]:
+    """Run every case once a round, so that a busy moment of the machine hits all of them alike.
+
+    Each round has another order, the same in every run: what a process leaves behind (cold caches, a
+    server that still tidies up) would else always burden the same next case. Standard error has the number of the
+    round.
+
+    Parameters: `folder` is the working folder of the processes; `warm_ups` rounds come first and count for
+    nothing; `run_case` runs a case as `run` does.
+    Raises: subprocess.CalledProcessError when a command fails.
+    """
+    order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
+    found: dict[str, list[tuple[float, float, float]]] = {case.name: [] for case in cases}
+    for number in range(1 - warm_ups, rounds + 1):
+        if number > 0:
+            print(f"round {number} of {rounds}", file=sys.stderr)
+        shuffler.shuffle(order)
+        for case in order:
+            taken = run_case(case, folder)
+            if number > 0:
+                found[case.name].append(taken)
+    return {name: Times(*zip(*taken, strict=True)) for name, taken in found.items()}

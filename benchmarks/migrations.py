@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -78,7 +76,7 @@ def main() -> None:
         grown = _projects(Path(folder) / "grown", _REVISIONS)
         others = _Databases(embedded, databases)
         looking = _at_head(embedded, at_head, others)
-        times = measure(looking, embedded.folder, rounds=rounds, warm_ups=_WARM_UPS, on_round=_tell)
+        times = measure(looking, embedded.folder, rounds=rounds, warm_ups=_WARM_UPS)
         from_empty = _from_empty(embedded, grown)
         times |= _measure_from_empty(from_empty, embedded, others, rounds // 2)
     text = _page((*looking, *from_empty), times, settings)
@@ -207,22 +205,14 @@ def _from_empty(embedded: EmbeddedStack, projects: Projects) -> tuple[Case, ...]
 def _measure_from_empty(
     cases: tuple[Case, ...], embedded: EmbeddedStack, others: _Databases, rounds: int
 ) -> Mapping[str, Times]:
-    order, shuffler = list(cases), random.Random(0)  # noqa: S311 - an order, no secret
-    found: dict[str, list[tuple[float, float, float]]] = {case.name: [] for case in cases}
-    for number in range(rounds + 1):
-        _tell(number)
-        shuffler.shuffle(order)
-        for case in order:
-            url = others.make("bench_empty")
-            try:
-                taken = run(
-                    replace(case, environ={**case.environ, "DATABASE_URL": _url_for(case)(url)}), embedded.folder
-                )
-            finally:
-                others.drop("bench_empty")
-            if number > 0:
-                found[case.name].append(taken)
-    return {name: Times(*zip(*taken, strict=True)) for name, taken in found.items()}
+    def on_a_new_database(case: Case, folder: Path) -> tuple[float, float, float]:
+        url = others.make("bench_empty")
+        try:
+            return run(replace(case, environ={**case.environ, "DATABASE_URL": _url_for(case)(url)}), folder)
+        finally:
+            others.drop("bench_empty")
+
+    return measure(cases, embedded.folder, rounds=rounds, warm_ups=1, run_case=on_a_new_database)
 
 
 def _url_for(case: Case) -> Callable[[str], str]:
@@ -247,10 +237,6 @@ def _once(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
 
 def _bazar(name: str, *words: str, environ: Mapping[str, str], aim: float, floor: str) -> Case:
     return Case(Kind.BAZAR, name, (str(BAZAR), *words), environ, floor, aim)
-
-
-def _tell(number: int) -> None:
-    print(f"round {number}", file=sys.stderr)
 
 
 def _page(cases: tuple[Case, ...], times: Mapping[str, Times], settings: Settings) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from benchmarks.cases import cases
@@ -30,7 +29,6 @@ def main() -> None:
             embedded.folder,
             rounds=rounds,
             warm_ups=_WARM_UPS,
-            on_round=lambda number: print(f"round {number} of {rounds}", file=sys.stderr),
         )
     text = page(chosen, times, settings)
     _RESULTS.parent.mkdir(exist_ok=True)

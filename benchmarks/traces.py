@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import socket
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -45,7 +44,6 @@ def main() -> None:
             stack.folder,
             rounds=rounds,
             warm_ups=_WARM_UPS,
-            on_round=lambda number: print(f"round {number} of {rounds}", file=sys.stderr),
         )
     text = _page(times, rounds, load)
     _RESULTS.write_text(text, encoding="utf-8")
