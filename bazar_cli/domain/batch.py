@@ -23,7 +23,7 @@ class LineResult:
     command: str
     exit_code: int
     output: object
-    """What it wrote to standard output: a JSON value where that is JSON, else the text; None where it wrote nothing."""
+    """Its standard output: a JSON value if it is JSON, else the text. None if it is empty."""
     error: Mapping[str, object] | None
     """The error object of the contract."""
     messages: tuple[str, ...]

@@ -37,7 +37,7 @@ class TraceContext:
     parent_id: str
     """The span of the caller, "" without one."""
     sampled: bool
-    """Whether spans are recorded and sent."""
+    """True if spans are recorded and sent."""
     state: str
     """The caller's TRACESTATE, which is passed on."""
 

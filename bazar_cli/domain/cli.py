@@ -1,4 +1,4 @@
-"""What concerns the command line itself: the specs of its commands, and how bazar is installed."""
+"""The commands about bazar itself: their specs, and how bazar is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = public("version", "it shows how the program is installed")
 
 
 class InstallKind(str, Enum):
-    """Where an installer got bazar from."""
+    """The source from which bazar was installed."""
 
     INDEX = "index"
     FILE = "file"
@@ -54,7 +54,7 @@ class Install:
 
 @dataclass(frozen=True)
 class Installation:
-    """What a report of a bug needs to know of this machine."""
+    """Facts about this machine for the report of a bug."""
 
     version: str
     python: Interpreter

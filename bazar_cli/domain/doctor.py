@@ -102,9 +102,9 @@ class PendingUser:
     email: str
     pending: Pending
     leased: bool
-    """Whether a running command holds the lease."""
+    """True if a running command holds the lease."""
     adopted: bool = False
-    """Whether the pending creation is an adoption: the identity existed at Supabase before the user."""
+    """True for an adoption: the identity existed at Supabase before the user."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Diagnostics:
 
     @property
     def was_raised(self) -> bool:
-        """Whether a function raised it on purpose, with any SQLSTATE."""
+        """True if a function raised it by RAISE, with any SQLSTATE."""
         return self.context.partition("\n")[0].endswith("RAISE")
 
     @property

@@ -1,4 +1,4 @@
-"""What a trace may say about a statement."""
+"""The kind and the table of a statement, for traces."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class LockSession:
     age_seconds: int | None
     """Since its transaction began, or else its connection."""
     migrating: bool
-    """Whether it holds the migration lock."""
+    """True if it holds the migration lock."""
     tables: tuple[str, ...]
     """The tables of bazar that it has locked or waits for."""
     blocked_by: tuple[int, ...]

@@ -61,7 +61,7 @@ def lock(
 
     Parameters: `wanted_slug` is the one that it is to get. The organization that has it is locked too, so that two may
     swap theirs.
-    Raises: RightsChanged if there is none because the operator's reach changed meanwhile.
+    Raises: RightsChanged if the operator lost sight of the organization meanwhile.
     """
     where, values = _within_reach(reach)
     column, value = _by(reference)

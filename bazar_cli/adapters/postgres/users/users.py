@@ -116,7 +116,7 @@ def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | N
     """Lock the user by id or email until the transaction ends; None if the operator can see none.
 
     With a limited reach it also locks the user's organizations, so that none of them is deleted meanwhile.
-    Raises: RightsChanged if there is none because the operator's reach changed meanwhile.
+    Raises: RightsChanged if the operator lost sight of the user meanwhile.
     """
     _, values = _reached(reach)
     where = "" if reach.everything else f"AND {_WITHIN_REACH}"
