@@ -292,7 +292,7 @@ class People:
 
     def run(
         self,
-        operator: Someone,
+        operator: Someone | Operator,
         service: Callable[[Backends, Grant, R], T],
         spec: Spec,
         request: R,
@@ -300,10 +300,14 @@ class People:
         dry_run: bool = False,
     ) -> T:
         """Run a use case as one command does: one Grant, one Backends."""
-        return self.run_with(granted(self.operator(operator), spec, request, dry_run=dry_run), service, request)
+        operator = operator if isinstance(operator, Operator) else self.operator(operator)
+        return self.run_with(granted(operator, spec, request, dry_run=dry_run), service, request)
 
-    def run_agreeing(self, operator: Someone, service: Callable[[Backends, Grant, R], T], spec: Spec, request: R) -> T:
-        """Run a use case as a person does who says yes to its impact."""
+    def run_agreeing(
+        self, operator: Someone | Operator, service: Callable[[Backends, Grant, R], T], spec: Spec, request: R
+    ) -> T:
+        """Run a use case as a person does who says yes to its impact: the operator is read once."""
+        operator = operator if isinstance(operator, Operator) else self.operator(operator)
         while True:
             try:
                 return self.run(operator, service, spec, request)
