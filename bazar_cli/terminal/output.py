@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TextIO, TypeVar
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import Page
+from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.terminal import tables
 from bazar_cli.terminal.escape import escaped, escaped_json
 from bazar_cli.terminal.streams import draws, is_terminal, lost, results
@@ -31,18 +31,6 @@ class Format(str, Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-# The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
-_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
-_UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
-_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
-"""First characters of a formula, and a quote that looks like one of bazar's.
-
-A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
-quotes of a cell.
-"""
 
 
 class Renderer:
@@ -209,15 +197,6 @@ class Renderer:
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
-
-
-def neutralised(cell: str) -> str:
-    """Return a CSV cell that no spreadsheet runs: with a quote before each text that looks like a formula.
-
-    A quote that the cell has in such a place gets another one. An import restores the cell by removing one quote at
-    the start and after every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
-    """
-    return _FORMULA.sub("'", cell)
 
 
 _indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode
