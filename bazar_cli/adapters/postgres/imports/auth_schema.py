@@ -15,24 +15,20 @@ if TYPE_CHECKING:
 
 KNOWN_MIGRATIONS = ("20260625000000",)
 """The last migrations of the releases whose rows this version writes."""
-_MOMENTS = "email_confirmed_at invited_at confirmation_sent_at recovery_sent_at email_change_sent_at last_sign_in_at"
+_MOMENTS = (
+    "email_confirmed_at invited_at confirmation_sent_at recovery_sent_at email_change_sent_at last_sign_in_at created_at"
+    " updated_at phone_confirmed_at phone_change_sent_at banned_until reauthentication_sent_at deleted_at"
+)
 _TOKENS = "phone_change_token email_change_token_current reauthentication_token"
-_ANY_TOKEN = "~ '^[0-9 ]*$'::text"
+_TEXTS = "aud role email encrypted_password confirmation_token recovery_token email_change_token_new email_change"
+_UNIQUE = "confirmation_token recovery_token email_change_token_new email_change_token_current reauthentication_token"
 KNOWN = frozenset(
     {
         # Columns of auth.users
         "auth.users.id uuid NOT NULL",
         "auth.users.instance_id uuid",
-        *(
-            f"auth.users.{name} character varying(255)"
-            for name in "aud role email encrypted_password confirmation_token recovery_token"
-            " email_change_token_new email_change".split()
-        ),
-        *(
-            f"auth.users.{name} timestamp with time zone"
-            for name in f"{_MOMENTS} created_at updated_at phone_confirmed_at phone_change_sent_at banned_until"
-            " reauthentication_sent_at deleted_at".split()
-        ),
+        *(f"auth.users.{name} character varying(255)" for name in _TEXTS.split()),
+        *(f"auth.users.{name} timestamp with time zone" for name in _MOMENTS.split()),
         *(f"auth.users.{name} character varying(255) DEFAULT ''::character varying" for name in _TOKENS.split()),
         "auth.users.raw_app_meta_data jsonb",
         "auth.users.raw_user_meta_data jsonb",
@@ -62,11 +58,7 @@ KNOWN = frozenset(
         "auth.identities FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE",
         # Unique indexes that belong to no constraint
         "auth.users (email) WHERE (is_sso_user = false)",
-        *(
-            f"auth.users ({name}) WHERE (({name})::text !{_ANY_TOKEN})"
-            for name in "confirmation_token recovery_token email_change_token_new email_change_token_current"
-            " reauthentication_token".split()
-        ),
+        *(f"auth.users ({name}) WHERE (({name})::text !~ '^[0-9 ]*$'::text)" for name in _UNIQUE.split()),
     }
 )
 _PARTS = """
@@ -87,7 +79,8 @@ _PARTS = """
     UNION ALL
     SELECT format('%s %s', t.name, substring(pg_get_indexdef(i.indexrelid) FROM ' USING btree (.*)$'))
     FROM tables t JOIN pg_index i ON i.indrelid = t.oid
-    WHERE i.indisunique AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = t.oid)
+    WHERE i.indisunique
+      AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = t.oid)
 """
 _MAY_READ_MIGRATIONS = """
     SELECT coalesce(has_table_privilege(to_regclass('auth.schema_migrations'), 'SELECT')
@@ -109,7 +102,9 @@ def may_write(connection: Connection) -> bool:
 def differences(connection: Connection) -> tuple[str, ...]:
     """Return in words how `auth.*` differs from the schemas that this version knows; none where it is known."""
     found = frozenset(fetch_values(connection, _PARTS))
-    parts = [f"it has {part}" for part in sorted(found - KNOWN)] + [f"it lacks {part}" for part in sorted(KNOWN - found)]
+    parts = [f"it has {part}" for part in sorted(found - KNOWN)] + [
+        f"it lacks {part}" for part in sorted(KNOWN - found)
+    ]
     migration = last_migration(connection)
     if migration not in KNOWN_MIGRATIONS:
         what = f"its last migration is {migration}" if migration else "auth.schema_migrations cannot be read"
