@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 KNOWN_MIGRATIONS = ("20260625000000",)
 """The last migrations of the releases whose rows this version writes."""
 _MOMENTS = (
-    "email_confirmed_at invited_at confirmation_sent_at recovery_sent_at email_change_sent_at last_sign_in_at created_at"
-    " updated_at phone_confirmed_at phone_change_sent_at banned_until reauthentication_sent_at deleted_at"
+    "email_confirmed_at invited_at confirmation_sent_at recovery_sent_at email_change_sent_at last_sign_in_at"
+    " created_at updated_at phone_confirmed_at phone_change_sent_at banned_until reauthentication_sent_at deleted_at"
 )
 _TOKENS = "phone_change_token email_change_token_current reauthentication_token"
 _TEXTS = "aud role email encrypted_password confirmation_token recovery_token email_change_token_new email_change"

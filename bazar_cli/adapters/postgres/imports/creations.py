@@ -89,7 +89,7 @@ _RESUME = f"""
     RETURNING found.line
 """  # noqa: S608 - constants
 _THERE = f"""
-    SELECT r.line, u.id IS NOT NULL AS is_there, u.email = r.email AS has_address, u.pending,
+    SELECT r.line, r.email, u.id IS NOT NULL AS is_there, u.email = r.email AS has_address, u.pending,
            coalesce(u.lease_until > clock_timestamp(), false) AS leased,
            EXISTS (SELECT 1 FROM bazar.users o WHERE lower(o.email) = r.email AND o.id <> r.user_id) AS address_taken
     FROM bazar.import_rows r LEFT JOIN bazar.users u ON u.id = r.user_id WHERE {_MINE}
@@ -199,6 +199,8 @@ class FoundUser:
     """What Postgres has about a row whose user could not be inserted or taken up."""
 
     line: int
+    email: str
+    """The row's address."""
     is_there: bool
     """A user has the row's id."""
     has_address: bool
