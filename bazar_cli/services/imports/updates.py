@@ -49,8 +49,8 @@ def work(gate: Gate, run: ImportRun, request: ImportUsers, ended: Callable[[], b
     rows = gate.perform(claim, IMPORT, request)
     if not rows:
         return None
-    outcomes = list[Ended]()
-    pool = WorkerPool(gate, ended, lambda *_progress: None)
+    outcomes: list[Ended] = []
+    pool = WorkerPool(gate, ended, _nobody)
     try:
         pool.each(rows, lambda lent, row: outcomes.append(_updated(lent, row)), "users updated")
     finally:
@@ -105,6 +105,10 @@ def _join(gate: Gate, request: AddMember) -> None:
             raise
         change = UpdateMember(request.organization, request.user, request.role)
         gate.perform(member_services.update, members.UPDATE, change)
+
+
+def _nobody(_text: str) -> None:
+    """Report nothing: the rows of a chunk are reported together."""
 
 
 def _failed(row: ClaimedRow, error: BazarError) -> Ended:
