@@ -92,18 +92,20 @@ class BulkAdminClient:
 class _BoundedSocket(socket.socket):
     """A connection that receives at most `transport.MOST_BYTES` after a request was sent, with headers and framing."""
 
-    __slots__ = ("_received",)
+    _received = 0
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Receive, and count."""
+        """Receive, and count. Raises: ConnectionAbortedError after too many bytes."""
+        self._check()
         data = super().recv(bufsize, flags)
-        self._count(len(data))
+        self._received += len(data)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive into a buffer, and count: under TLS."""
+        """Receive into a buffer, and count: under TLS. Raises: as `recv`."""
+        self._check()
         count = super().recv_into(buffer, nbytes, flags)
-        self._count(count)
+        self._received += count
         return count
 
     def send(self, data: Any, flags: int = 0, /) -> int:
@@ -116,8 +118,8 @@ class _BoundedSocket(socket.socket):
         self._received = 0
         return super().sendmsg(*given)
 
-    def _count(self, count: int) -> None:
-        self._received = getattr(self, "_received", 0) + count
+    def _check(self) -> None:
+        # What was received so far is delivered first, so that a body shows that it is too long.
         if self._received > transport.MOST_BYTES:
             raise ConnectionAbortedError(transport.TOO_LARGE)
 
