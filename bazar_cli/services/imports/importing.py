@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.imports.file import RowFile
@@ -121,7 +122,8 @@ def _checked_and_staged(backends: Backends, grant: Grant, command: Command) -> I
             return _outcome(None, decided.rows, counts, runs.failures(connection, None, FAILURES_SHOWN), grant)
         hold({m.id for m in judged.new_memberships(connection, judged.Rows())} & grant.reach.organization_ids)
         run_id, staged = time_ordered_uuid(), not incoming.awaits_hashes(connection)
-        if not runs.begin(connection, grant, run_id, command.request, rows.read, rows=decided.rows, staged=staged):
+        columns = _columns(connection, rows)
+        if not runs.begin(connection, grant, run_id, command.request, columns, rows=decided.rows, staged=staged):
             raise _StagedMeanwhile
         incoming.stage(connection, run_id)
         after = {
@@ -132,6 +134,16 @@ def _checked_and_staged(backends: Backends, grant: Grant, command: Command) -> I
         run = runs.find(connection, run_id)
         assert run is not None, "the transaction inserted it"
         return run
+
+
+def _columns(connection: Connection, rows: RowFile) -> tuple[str, ...]:
+    """Return the columns that the run writes: an id or app_metadata only if a new user gets one."""
+    from bazar_cli.adapters.postgres.imports import judged
+
+    needs = (judged.Need.CHOOSES_ID, judged.Need.WRITES_APP_METADATA)
+    asked = judged.asked(connection, judged.Rows(), needs)
+    unused = {name for name, used in zip(("id", "app_metadata"), asked, strict=True) if not used}
+    return tuple(name for name in rows.read if name not in unused)
 
 
 def _say_what_is_not_written(command: Command, rows: RowFile, decided: Decided) -> None:
@@ -169,6 +181,8 @@ def _continued(backends: Backends, grant: Grant, command: Command, run: ImportRu
             hint=f"run the command again with {' '.join(differ.values())}",
             details={"run_id": str(run.id), "different": sorted(differ)},
         )
+    if "id" in run.columns:
+        row_rules.may_choose_id(grant)
     findings = Findings()
     with backends.database().read(grant) as connection:
         judge(command.gate, grant, connection, judged.Rows(run.id), findings)
