@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,11 +20,9 @@ from bazar_cli.domain.demo.seed import (
     SeedUser,
 )
 from bazar_cli.domain.entities import Plan, Role, UserState
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.services.apply import demo_data
-from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.gate import Gate
-from bazar_cli.services.gate.identities import Identities, SignInSettings
+from tests.support.gates import gate_of
 from tests.support.people import RUN, People, Someone, an_address
 
 
@@ -74,13 +71,8 @@ class Demo:
     @contextmanager
     def gate(self) -> Generator[Gate]:
         """Yield the gate of one command."""
-        token = Secret(self.people.access_token(self.operator))
-        with (
-            tempfile.TemporaryDirectory(prefix="bazar-") as home,
-            Backends(self.people.target, secrets.token_hex(16)) as backends,
-        ):
-            settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
-            yield Gate(backends, Identities(self.people.target, settings))
+        with gate_of(self.people, self.operator) as gate:
+            yield gate
 
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""

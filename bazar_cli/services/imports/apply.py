@@ -42,8 +42,8 @@ def apply(
 
     Rows that another importer works on are waited for, and taken over if it dies. Parameters: `ended` says whether a
     signal arrived; `concurrency` is how many requests may run side by side.
-    Raises: Denied; RightsChanged; KeyRefused; BackendUnavailable, `imports.unfinished` for rows whose outcome at Supabase
-    is unknown; Conflict `imports.auth_elsewhere`, `imports.auth_schema_unknown`.
+    Raises: Denied; RightsChanged; KeyRefused; BackendUnavailable, `imports.unfinished` for rows whose outcome at
+    Supabase is unknown; Conflict `imports.auth_elsewhere`, `imports.auth_schema_unknown`.
     """
     _Application(gate, run, progress, ended, concurrency or CONCURRENCY).run()
 
@@ -59,19 +59,22 @@ class _Application:
         self._ended = ended
         self._way = ViaDatabase(run, ended) if run.via is Via.DATABASE else ViaApi(run, Pace(concurrency, ended), ended)
         self._open = 0
+        self._left = 0
+        """The open rows that this importer has not given up."""
+        self._assigns_plans = False
+        """Whether a new user gets another plan than Free."""
         self._proven = time.monotonic()
 
     def run(self) -> None:
-        self._open, assigns_plans = self._gate.perform(self._look, IMPORT, self._request)
+        self._open = self._gate.perform(self._look, IMPORT, self._request)
         while self._open and not self._ended():
             if time.monotonic() - self._proven >= _PROVEN_SECONDS:
-                self._prove(assigns_plans=assigns_plans)
+                self._prove()
             if self._step():
                 continue
-            self._open, _ = self._gate.perform(self._look, IMPORT, self._request)
+            self._open = self._gate.perform(self._look, IMPORT, self._request)
             self._show()
-            given_up = len(self._way.given_up)
-            if self._open and self._open <= given_up:
+            if self._open and not self._left:
                 raise unfinished(self._open, self._way.silence if isinstance(self._way, ViaApi) else None)
             if self._open:
                 poll(self._ended, seconds=_WAIT_SECONDS, pause=_LOOK_SECONDS)
@@ -95,19 +98,20 @@ class _Application:
         grant.demand(IMPORT)
         return self._way.work(backends, grant, self._proven + _PROVEN_SECONDS, self._note)
 
-    def _look(self, backends: Backends, grant: Grant, _request: ImportUsers) -> tuple[int, bool]:
-        """Return how many rows are open, and whether a new user gets another plan than Free."""
+    def _look(self, backends: Backends, grant: Grant, _request: ImportUsers) -> int:
+        """Return how many rows are open."""
         from bazar_cli.adapters.postgres.imports import creations
 
         grant.demand(IMPORT)
         with backends.database().read(grant) as connection:
-            assigns = "plan" in self._run.columns and creations.assigns_plans(connection, self._run.id)
-            return creations.count_open(connection, self._run.id), assigns
+            self._assigns_plans = "plan" in self._run.columns and creations.assigns_plans(connection, self._run.id)
+            self._left = creations.count_open(connection, self._run.id, self._way.given_up)
+            return creations.count_open(connection, self._run.id)
 
-    def _prove(self, *, assigns_plans: bool) -> None:
+    def _prove(self) -> None:
         """Prove the operator again, and ask the gate for the right that single rows need in addition."""
         self._gate.prove_again()
-        if assigns_plans:
+        if self._assigns_plans:
             self._gate.authorize(CREATE, CreateUser("", plan=Plan.PREMIUM))
         self._proven = time.monotonic()
 

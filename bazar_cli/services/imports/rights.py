@@ -30,7 +30,7 @@ def refused(connection: Connection, grant: Grant, run: ImportRun, chunk: Chunk, 
         row_rules.may_choose_id(grant)
     if "app_metadata" in run.columns:
         row_rules.may_write_app_metadata(grant)
-    found = dict[int, Ended]()
+    found: dict[int, Ended] = {}
 
     def refuse(rows: Collection[int], error: BazarError) -> None:
         for line in rows:

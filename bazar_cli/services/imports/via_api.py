@@ -189,7 +189,7 @@ class _Creating:
         """
         if isinstance(self.failure, KeyRefused):
             self._untouched += [row for row in self._left if not row.resumed]
-        lost = list[ClaimedRow]()
+        lost: list[ClaimedRow] = []
 
         def step(connection: Connection) -> int:
             lost.clear()

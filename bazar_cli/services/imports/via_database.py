@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
@@ -73,8 +74,7 @@ class ViaDatabase:
                 if self._size > 1:
                     self._size //= 2
                     continue
-                reason = rejected.reason
-                count = leases.when_free(lambda c: self._reject(c, reason), backends, grant)
+                count = leases.when_free(partial(self._reject, reason=rejected.reason), backends, grant)
             self._size = min(CHUNK, self._size * 2)
             return count
 
@@ -107,7 +107,7 @@ class ViaDatabase:
             ended += [] if outcome is None else [outcome]
         return len(made) + creations.end(connection, chunk, ended)
 
-    def _reject(self, connection: Connection, reason: str) -> int:
+    def _reject(self, connection: Connection, *, reason: str) -> int:
         """End the next row, which the database does not take."""
         from bazar_cli.adapters.postgres.imports import creations
 

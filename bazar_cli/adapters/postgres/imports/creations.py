@@ -246,16 +246,13 @@ def unclaim(connection: Connection, chunk: Chunk, lines: Collection[int]) -> Non
     connection.execute(_UNCLAIM, chunk.values(lines))
 
 
-def is_open(connection: Connection, run_id: uuid.UUID) -> bool:
-    """Say whether a row of the run is open."""
-    query = "SELECT EXISTS (SELECT 1 FROM bazar.import_rows WHERE run_id = %s AND status = 'open')"
-    return fetch_value(connection, query, (run_id,))
-
-
-def count_open(connection: Connection, run_id: uuid.UUID) -> int:
-    """Count the open rows of a run."""
-    query = "SELECT count(*) FROM bazar.import_rows WHERE run_id = %s AND status = 'open'"
-    return fetch_value(connection, query, (run_id,))
+def count_open(connection: Connection, run_id: uuid.UUID, but: Collection[int] = ()) -> int:
+    """Count the open rows of a run. Parameters: `but` are lines that do not count."""
+    query = """
+        SELECT count(*) FROM bazar.import_rows
+        WHERE run_id = %s AND status = 'open' AND NOT line = ANY(%s::bigint[])
+    """
+    return fetch_value(connection, query, (run_id, list(but)))
 
 
 def assigns_plans(connection: Connection, run_id: uuid.UUID) -> bool:
