@@ -28,8 +28,15 @@ class Group:
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
-    """The commands of one package; a verb is the name of its module, with hyphens for underscores."""
-    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
+    """The commands of one package; a verb is the name of its module, with hyphens for underscores.
+
+    The module of `import` is `import_`, because the word has a meaning in Python.
+    """
+    return {verb: Leaf(f"bazar_cli.commands.{package}.{_module(verb)}", text) for verb, text in helps.items()}
+
+
+def _module(verb: str) -> str:
+    return "import_" if verb == "import" else verb.replace("-", "_")
 
 
 HELP = Leaf("bazar_cli.commands.help", "Explain a command, a topic or an error code")
@@ -63,6 +70,22 @@ TREE = Group(
                         "demote": "Remove the superuser flag of a user",
                         "export": "Write all users to a file or pipe",
                         "get": "Show one user",
+                        "import": "Create or update the users of a file",
+                    },
+                ),
+                "imports": Group(
+                    "List imports, show their rows, and undo them",
+                    _verbs(
+                        "users.imports",
+                        {
+                            "list": "List imports, the newest first",
+                            "show": "Show the rows of an import",
+                        },
+                    ),
+                ),
+                **_verbs(
+                    "users",
+                    {
                         "list": "List users",
                         "me": "Show your own user",
                         "promote": "Make a user a superuser",

@@ -137,6 +137,11 @@ class _TimedCursor(psycopg.Cursor[Any]):
         with _timed(self.connection, query):
             super().executemany(query, params_seq, **options)
 
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Generator[psycopg.Copy]:
+        with _timed(self.connection, statement), super().copy(statement, params, **options) as copying:
+            yield copying
+
 
 class _TimedServerCursor(psycopg.ServerCursor[Any]):
     """A cursor of the server: to open it is one call, each batch of rows is another."""

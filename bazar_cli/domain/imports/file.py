@@ -11,7 +11,7 @@ from bazar_cli.domain.imports.findings import Finding, Findings, Unreadable
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES, lines_of, unreadable
 from bazar_cli.domain.imports.values import IGNORED, PARSERS, READ
-from bazar_cli.domain.texts import counted, from_json, json_kind, unique_keys
+from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted, from_json, json_kind, unique_keys
 
 _KNOWN = frozenset((*READ, *IGNORED))
 _COLUMN_UNKNOWN, _ROW_INVALID = "imports.column_unknown", "imports.row_invalid"
@@ -24,6 +24,15 @@ _SUSPENDED = "suspended"
 
 Record = Mapping[str, object]
 """The values of one row by column: texts, or of JSON Lines any values."""
+
+
+def format_of(named: str, beginning: bytes) -> FileFormat:
+    """Return the format of a file by its name, else by its first bytes."""
+    ending = named.lower().rpartition(".")[2]
+    if ending in {"csv", "jsonl", "ndjson", "json"}:
+        return FileFormat.CSV if ending == "csv" else FileFormat.JSONL
+    text = beginning.removeprefix(BYTE_ORDER_MARK.encode()).lstrip()
+    return FileFormat.JSONL if text.startswith((b"{", b"[")) else FileFormat.CSV
 
 
 class Row(NamedTuple):

@@ -82,11 +82,15 @@ def _name(value: object) -> str:
 
 
 def _plan(value: object) -> str | None:
-    return _choice(_text(value), tuple(plan.value for plan in Plan), "plan")
+    return _choice(_text(value), _PLANS, "plan")
 
 
 def _state(value: object) -> str | None:
-    return _choice(_text(value), tuple(state.value for state in UserState), "state")
+    return _choice(_text(value), _STATES, "state")
+
+
+_PLANS = tuple(plan.value for plan in Plan)
+_STATES = tuple(state.value for state in UserState)
 
 
 def _choice(text: str, known: tuple[str, ...], what: str) -> str | None:

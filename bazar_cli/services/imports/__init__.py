@@ -1,4 +1,1 @@
-"""Imports of users: check the file, stage its rows, and apply them in chunks.
-
-Never here: a second rule for what a single command decides too.
-"""
+"""Imports of users: a file is checked, staged in Postgres, applied to both systems (docs/operations.md)."""

@@ -38,6 +38,11 @@ def hash_of_no_password() -> Secret:
 
 def bcrypt_hash(password: Secret) -> Secret:
     """Return the hash of a password that many users get, so that Supabase does not compute it for each."""
+    return Secret(bcrypt_of(password.reveal()))
+
+
+def bcrypt_of(password: str) -> str:
+    """Return the hash of one of many passwords, none of which is kept."""
     import bcrypt
 
-    return Secret(bcrypt.hashpw(password.reveal().encode(), bcrypt.gensalt(_COST, prefix=b"2a")).decode())
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST, prefix=b"2a")).decode()

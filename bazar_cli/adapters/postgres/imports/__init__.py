@@ -1,4 +1,1 @@
-"""Queries on runs of imports, their rows, and the users that come of them: always for many rows at once.
-
-Never here: whether a row may be written.
-"""
+"""Imports in Postgres: the temporary tables of a check, and the tables of runs and rows."""
