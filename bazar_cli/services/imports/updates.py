@@ -16,6 +16,7 @@ from bazar_cli.domain.imports.imports import IMPORT, Action, ImportRun, ImportUs
 from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import AddMember, UpdateMember
 from bazar_cli.domain.plans import AssignPlan
+from bazar_cli.domain.progress import ignored
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.users import UpdateUser
 from bazar_cli.services.apply.workers import WorkerPool
@@ -50,7 +51,7 @@ def work(gate: Gate, run: ImportRun, request: ImportUsers, ended: Callable[[], b
     if not rows:
         return None
     outcomes: list[Ended] = []
-    pool = WorkerPool(gate, ended, _nobody)
+    pool = WorkerPool(gate, ended, ignored)
     try:
         pool.each(rows, lambda lent, row: outcomes.append(_updated(lent, row)), "users updated")
     finally:
@@ -105,10 +106,6 @@ def _join(gate: Gate, request: AddMember) -> None:
             raise
         change = UpdateMember(request.organization, request.user, request.role)
         gate.perform(member_services.update, members.UPDATE, change)
-
-
-def _nobody(_text: str) -> None:
-    """Report nothing: the rows of a chunk are reported together."""
 
 
 def _failed(row: ClaimedRow, error: BazarError) -> Ended:

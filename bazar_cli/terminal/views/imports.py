@@ -30,7 +30,7 @@ RUN = View(
         "staged_at": lambda counted: counted.run.staged_at,
         "finished_at": lambda counted: counted.run.finished_at,
     },
-    table=("id", "started_at", "operator_email", "rows", "created", "updated", "failed", "open", "finished_at"),
+    table=("id", "started_at", "operator_email", "rows", "created", "updated", "unchanged", "failed", "open"),
     identifier="run.id",
 )
 """A run of an import."""
