@@ -11,6 +11,7 @@ from bazar_cli.domain.imports.findings import Finding, Findings, Unreadable
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES, lines_of, unreadable
 from bazar_cli.domain.imports.values import IGNORED, PARSERS, READ
+from bazar_cli.domain.spreadsheets import restored
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted, from_json, json_kind, unique_keys
 
 _KNOWN = frozenset((*READ, *IGNORED))
@@ -21,6 +22,8 @@ _CSV_FAULTS = {
     "field larger than field limit": "a cell is longer than 128 KiB, perhaps because its quote is not closed",
 }
 _SUSPENDED = "suspended"
+_NEUTRALISED = frozenset({"email", "name", "organizations"})
+"""Texts of an export, which may begin as a formula does."""
 
 Record = Mapping[str, object]
 """The values of one row by column: texts, or of JSON Lines any values."""
@@ -105,8 +108,11 @@ class RowFile:
         if not self._is_header(line, header, names, findings):
             return
         self.columns = dict.fromkeys(names)
+        neutralised = [place for place, name in enumerate(names) if name in _NEUTRALISED]
         for line, cells in records:
             if len(cells) == len(names):
+                for place in neutralised:
+                    cells[place] = restored(cells[place])
                 yield line, dict(zip(names, cells, strict=True))
             else:
                 message = f"it has {counted(len(cells), 'cell')}, and the header has {len(names)}"
@@ -135,9 +141,10 @@ class RowFile:
 
     def _of_json(self, lines: Iterator[str], findings: Findings) -> Generator[tuple[int, Record]]:
         for number, text in enumerate(lines, start=1):
-            if not text.strip():
+            text = text.rstrip()
+            if not text:
                 continue
-            if number == 1 and text.strip() in {"{", "["}:
+            if number == 1 and text in {"{", "["}:
                 raise unreadable(1, "the file is one JSON document: save it as JSON Lines, one object on each line")
             try:
                 value: object = from_json(text, object_pairs_hook=unique_keys)

@@ -12,7 +12,6 @@ from typing import Any, cast
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs.organizations import checked_slug
-from bazar_cli.domain.spreadsheets import restored
 from bazar_cli.domain.texts import from_json, json_kind, unique_keys
 from bazar_cli.domain.users.identities import STAMP
 from bazar_cli.domain.users.users import check_bcrypt_hash, check_password, checked_name, normalized_email
@@ -73,12 +72,12 @@ def _email(value: object) -> str:
     text = _text(value)
     if not text:
         raise invalid("the email is missing")
-    return normalized_email(restored(text))
+    return normalized_email(text)
 
 
 def _name(value: object) -> str:
     """An empty name is no name; the column is given."""
-    return checked_name(restored(_text(value))) or ""
+    return checked_name(_text(value)) or ""
 
 
 def _plan(value: object) -> str | None:
@@ -120,7 +119,7 @@ def _organizations(value: object) -> str | None:
 @lru_cache(maxsize=1024)
 def _joined_of_text(text: str) -> str | None:
     """Return the memberships of a cell; many rows have the same."""
-    return _joined([_membership(part.strip()) for part in restored(text).split(";") if part.strip()])
+    return _joined([_membership(part.strip()) for part in text.split(";") if part.strip()])
 
 
 def _joined(given: list[tuple[str, str]]) -> str | None:
