@@ -78,7 +78,8 @@ class Importing:
                 *(None if m is None else Jsonb(m) for m in (row.user_metadata, row.app_metadata)),
                 *(row.password_hash, row.action),
             )
-        return ImportRun(**{**run, "columns": tuple(run["columns"]), "via": via, "on_conflict": on_conflict})
+        values: dict[str, Any] = {**run, "columns": tuple(run["columns"]), "via": via, "on_conflict": on_conflict}
+        return ImportRun(**values)
 
     def apply(
         self,

@@ -23,10 +23,12 @@ from bazar_cli.domain.imports.imports import (
     ImportUsers,
     RowResult,
     Status,
+    Via,
 )
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.texts import counted
+from bazar_cli.services.imports import via_database
 from bazar_cli.services.imports.hashes import hash_passwords
 from bazar_cli.services.imports.judge import judge
 from bazar_cli.services.users.ids import time_ordered_uuid
@@ -75,11 +77,14 @@ def prepare(command: Command, *, dry_run: bool) -> ImportRun | Imported:
 
     Returns the outcome for a file without rows, and in a dry run the expected one.
     Raises: UsageError `imports.file_invalid` and Denied `imports.denied`, with all findings; Conflict
-    `imports.file_changed`, `imports.options_differ`, `imports.other_operator`, `files.exists` for the results.
+    `imports.file_changed`, `imports.options_differ`, `imports.other_operator`, `files.exists` for the results, and as
+    `via_database.refuse_unknown_auth`.
     """
 
     def use_case(backends: Backends, grant: Grant, _request: ImportUsers) -> ImportRun | Imported:
         grant.demand(IMPORT)
+        if command.request.via is Via.DATABASE:
+            via_database.refuse_unknown_auth(backends, grant)
         while True:
             with backends.database().read(grant) as connection:
                 found = _open_run(connection, command)

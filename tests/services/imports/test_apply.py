@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bazar_cli.domain.entities import Role
 from bazar_cli.domain.imports.imports import Via
 from tests.support.imports import Importing, Row, rows
 from tests.support.people import People, Someone
