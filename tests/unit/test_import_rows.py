@@ -86,7 +86,7 @@ def test_byte_order_mark_is_no_part_of_the_first_column(file_format: FileFormat)
         (b"", "line 1: the file is empty"),
         (b"name\nx\n", "line 1: the header has no column email"),
         (b"email,name,Email\na@b,x,y\n", "line 1, email: the header has this column twice"),
-        (b"email,phone\na@b,x\n", "line 1, phone: 'phone' is not a column; known: email, name"),
+        (b"email,phone\na@b,x\n", "line 1, column 2: its name is not known; known: email, name"),
         (b"email,name\na@b\n", "line 2: it has 1 cell, and the header has 2"),
         (b'email,name\na@b,"x\nb@b,y\n', "line 2: the quote of a cell is not closed before the end"),
         (b'email,name\na@b,"x"y\n', "line 2: it is not valid CSV"),
@@ -102,7 +102,7 @@ def test_file_that_cannot_be_read_is_refused_with_line_and_reason(content: bytes
         ('{"email": "a@b"\n', "line 1, character "),
         ('{"email": "a@b"}\n[1]\n', "line 2: an object is needed, not a list"),
         ('{"email": "a@b", "email": "b@b"}\n', "line 1: it is not valid JSON: an object has the key 'email' twice"),
-        ('{"email": "a@b", "phone": 1}\n', "line 1, phone: 'phone' is not a column"),
+        ('{"email": "a@b", "phone": 1}\n', "line 1, phone: this column is not known; known: email"),
         ('{\n  "email": "a@b"\n}\n', "line 1: the file is one JSON document"),
         ('{"email": 5}\n', "line 1, email: a text is needed, not a number"),
         ('{"name": "x"}\n', "line 1, email: the email is missing"),
@@ -265,6 +265,15 @@ def test_password_is_in_no_row_and_in_no_fault() -> None:
     assert len(faults) == 2
     assert "secret" not in f"{row}{faults}"
     assert list(RowFile([content.encode()], CSV).passwords()) == [(2, "secret" * 13), (3, "secret-word")]
+
+
+def test_file_without_a_header_shows_none_of_its_values() -> None:
+    _, faults = read("a@b.example,secret-word\n")
+    assert [fault.partition("; known")[0] for fault in faults] == [
+        "line 1: the header has no column email",
+        "line 1, column 1: its name is not known",
+        "line 1, column 2: its name is not known",
+    ]
 
 
 def test_password_that_looks_like_a_formula_is_not_changed() -> None:

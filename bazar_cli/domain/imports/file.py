@@ -15,7 +15,6 @@ from bazar_cli.domain.spreadsheets import restored
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted, from_json, json_kind, unique_keys
 
 _KNOWN = frozenset((*READ, *IGNORED))
-_COLUMN_UNKNOWN, _ROW_INVALID = "imports.column_unknown", "imports.row_invalid"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _CSV_FAULTS = {
     "unexpected end of data": "the quote of a cell is not closed before the end of the file",
@@ -116,21 +115,24 @@ class RowFile:
                 yield line, dict(zip(names, cells, strict=True))
             else:
                 message = f"it has {counted(len(cells), 'cell')}, and the header has {len(names)}"
-                findings.add(Finding(line, "", _ROW_INVALID, message))
+                findings.add(Finding(line, "", "imports.row_invalid", message))
 
     def _is_header(self, line: int, header: Sequence[str], names: Sequence[str], findings: Findings) -> bool:
         before = findings.count
         if not header:
-            findings.add(Finding(1, "", _ROW_INVALID, "the file is empty; it needs a header with the column email"))
+            findings.add(
+                Finding(1, "", "imports.row_invalid", "the file is empty; it needs a header with the column email")
+            )
             return False
         separator = next((s for s in _SEPARATORS if len(header) == 1 and s in header[0]), None)
         if separator is not None:
             message = f"the cells are separated by {_SEPARATORS[separator]}: save the file with commas"
-            findings.add(Finding(line, "", _ROW_INVALID, message))
+            findings.add(Finding(line, "", "imports.row_invalid", message))
             return False
         for place, name in enumerate(names):
             if name not in _KNOWN:
-                findings.add(_unknown(line, header[place]))
+                # Not named: without a header, the first row has values, perhaps a password.
+                findings.add(_unknown(line, f"column {place + 1}", "its name is not known"))
             elif name in names[:place]:
                 findings.add(Finding(line, name, "imports.column_doubled", "the header has this column twice"))
         if "email" not in names:
@@ -153,16 +155,16 @@ class RowFile:
                 is_place = place.isdecimal()
                 message = "it is not valid JSON" if is_place else f"it is not valid JSON: {error}"
                 column = f"character {place}" if is_place else ""
-                findings.add(Finding(number, column, _ROW_INVALID, message))
+                findings.add(Finding(number, column, "imports.row_invalid", message))
                 continue
             if not isinstance(value, dict):
-                findings.add(Finding(number, "", _ROW_INVALID, f"an object is needed, not {json_kind(value)}"))
+                findings.add(Finding(number, "", "imports.row_invalid", f"an object is needed, not {json_kind(value)}"))
                 continue
             record = cast("dict[str, object]", value)
             if not record.keys() <= self.columns.keys():
                 unknown = [name for name in record if name not in _KNOWN]
                 for name in unknown:
-                    findings.add(_unknown(number, name))
+                    findings.add(_unknown(number, name[:40], "this column is not known"))
                 if unknown:
                     continue
                 self.columns |= dict.fromkeys(record)
@@ -196,9 +198,9 @@ def _csv_records(lines: Iterator[str]) -> Generator[tuple[int, list[str]]]:
             yield start, cells
 
 
-def _unknown(line: int, name: str) -> Finding:
+def _unknown(line: int, column: str, what: str) -> Finding:
     known = ", ".join((*READ, *IGNORED))
-    return Finding(line, name[:40] or "header", _COLUMN_UNKNOWN, f"{name[:40]!r} is not a column; known: {known}")
+    return Finding(line, column, "imports.column_unknown", f"{what}; known: {known}")
 
 
 def _row(line: int, record: Record, findings: Findings) -> Row | None:

@@ -55,9 +55,9 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL character in JSON, which Postgres refuses; not the text `\\u0000`."""
 
 
-def invalid(message: str, code: str = "imports.value_invalid") -> UsageError:
+def invalid(message: str) -> UsageError:
     """Return the error for a value that breaks a rule."""
-    return UsageError(code, message, hint="correct the value")
+    return UsageError("imports.value_invalid", message, hint="correct the value")
 
 
 def _text(value: object) -> str:
@@ -188,7 +188,9 @@ def _check_hash(text: str) -> None:
 
 
 def _no_hash(rule: str) -> UsageError:
-    return invalid(f"the password hash is not valid: {rule}", "users.password_hash_invalid")
+    return UsageError(
+        "users.password_hash_invalid", f"the password hash is not valid: {rule}", hint="correct the value"
+    )
 
 
 def _user_metadata(value: object) -> str | None:
