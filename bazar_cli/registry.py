@@ -28,15 +28,8 @@ class Group:
 
 
 def _verbs(package: str, helps: "dict[str, str]") -> "dict[str, Group | Leaf]":
-    """The commands of one package; a verb is the name of its module, with hyphens for underscores.
-
-    The module of `import` is `import_`, because the word has a meaning in Python.
-    """
-    return {verb: Leaf(f"bazar_cli.commands.{package}.{_module(verb)}", text) for verb, text in helps.items()}
-
-
-def _module(verb: str) -> str:
-    return "import_" if verb == "import" else verb.replace("-", "_")
+    """The commands of one package; a verb is the name of its module, with hyphens for underscores."""
+    return {verb: Leaf(f"bazar_cli.commands.{package}.{verb.replace('-', '_')}", text) for verb, text in helps.items()}
 
 
 HELP = Leaf("bazar_cli.commands.help", "Explain a command, a topic or an error code")

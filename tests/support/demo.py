@@ -7,7 +7,7 @@ import secrets
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bazar_cli.domain.demo.seed import (
@@ -66,7 +66,6 @@ class Demo:
 
     people: People
     operator: Someone
-    told: list[str] = field(default_factory=list[str])
 
     @contextmanager
     def gate(self) -> Generator[Gate]:
@@ -77,7 +76,7 @@ class Demo:
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""
         with self.gate() as gate:
-            return demo_data.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
+            return demo_data.seed(gate, Seed(data, users), dry_run=dry_run)
 
     def reset(self, data: SeedData) -> None:
         """Delete all that `db reset` deletes: it keeps the marker, the operator and every identity."""

@@ -11,16 +11,18 @@ from bazar_cli.domain.imports.findings import Finding, Findings, Unreadable
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES, lines_of, unreadable
 from bazar_cli.domain.imports.values import IGNORED, PARSERS, READ
+from bazar_cli.domain.spreadsheets import restored
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted, from_json, json_kind, unique_keys
 
 _KNOWN = frozenset((*READ, *IGNORED))
-_COLUMN_UNKNOWN, _ROW_INVALID = "imports.column_unknown", "imports.row_invalid"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _CSV_FAULTS = {
     "unexpected end of data": "the quote of a cell is not closed before the end of the file",
     "field larger than field limit": "a cell is longer than 128 KiB, perhaps because its quote is not closed",
 }
 _SUSPENDED = "suspended"
+_NEUTRALISED = frozenset({"email", "name", "organizations"})
+"""Texts of an export, which may begin as a formula does."""
 
 Record = Mapping[str, object]
 """The values of one row by column: texts, or of JSON Lines any values."""
@@ -105,26 +107,32 @@ class RowFile:
         if not self._is_header(line, header, names, findings):
             return
         self.columns = dict.fromkeys(names)
+        neutralised = [place for place, name in enumerate(names) if name in _NEUTRALISED]
         for line, cells in records:
             if len(cells) == len(names):
+                for place in neutralised:
+                    cells[place] = restored(cells[place])
                 yield line, dict(zip(names, cells, strict=True))
             else:
                 message = f"it has {counted(len(cells), 'cell')}, and the header has {len(names)}"
-                findings.add(Finding(line, "", _ROW_INVALID, message))
+                findings.add(Finding(line, "", "imports.row_invalid", message))
 
     def _is_header(self, line: int, header: Sequence[str], names: Sequence[str], findings: Findings) -> bool:
         before = findings.count
         if not header:
-            findings.add(Finding(1, "", _ROW_INVALID, "the file is empty; it needs a header with the column email"))
+            findings.add(
+                Finding(1, "", "imports.row_invalid", "the file is empty; it needs a header with the column email")
+            )
             return False
         separator = next((s for s in _SEPARATORS if len(header) == 1 and s in header[0]), None)
         if separator is not None:
             message = f"the cells are separated by {_SEPARATORS[separator]}: save the file with commas"
-            findings.add(Finding(line, "", _ROW_INVALID, message))
+            findings.add(Finding(line, "", "imports.row_invalid", message))
             return False
         for place, name in enumerate(names):
             if name not in _KNOWN:
-                findings.add(_unknown(line, header[place]))
+                # Not named: without a header, the first row has values, perhaps a password.
+                findings.add(_unknown(line, f"column {place + 1}", "its name is not known"))
             elif name in names[:place]:
                 findings.add(Finding(line, name, "imports.column_doubled", "the header has this column twice"))
         if "email" not in names:
@@ -135,9 +143,10 @@ class RowFile:
 
     def _of_json(self, lines: Iterator[str], findings: Findings) -> Generator[tuple[int, Record]]:
         for number, text in enumerate(lines, start=1):
-            if not text.strip():
+            text = text.rstrip()
+            if not text:
                 continue
-            if number == 1 and text.strip() in {"{", "["}:
+            if number == 1 and text in {"{", "["}:
                 raise unreadable(1, "the file is one JSON document: save it as JSON Lines, one object on each line")
             try:
                 value: object = from_json(text, object_pairs_hook=unique_keys)
@@ -146,16 +155,16 @@ class RowFile:
                 is_place = place.isdecimal()
                 message = "it is not valid JSON" if is_place else f"it is not valid JSON: {error}"
                 column = f"character {place}" if is_place else ""
-                findings.add(Finding(number, column, _ROW_INVALID, message))
+                findings.add(Finding(number, column, "imports.row_invalid", message))
                 continue
             if not isinstance(value, dict):
-                findings.add(Finding(number, "", _ROW_INVALID, f"an object is needed, not {json_kind(value)}"))
+                findings.add(Finding(number, "", "imports.row_invalid", f"an object is needed, not {json_kind(value)}"))
                 continue
             record = cast("dict[str, object]", value)
             if not record.keys() <= self.columns.keys():
                 unknown = [name for name in record if name not in _KNOWN]
                 for name in unknown:
-                    findings.add(_unknown(number, name))
+                    findings.add(_unknown(number, name[:40], "this column is not known"))
                 if unknown:
                     continue
                 self.columns |= dict.fromkeys(record)
@@ -189,9 +198,9 @@ def _csv_records(lines: Iterator[str]) -> Generator[tuple[int, list[str]]]:
             yield start, cells
 
 
-def _unknown(line: int, name: str) -> Finding:
+def _unknown(line: int, column: str, what: str) -> Finding:
     known = ", ".join((*READ, *IGNORED))
-    return Finding(line, name[:40] or "header", _COLUMN_UNKNOWN, f"{name[:40]!r} is not a column; known: {known}")
+    return Finding(line, column, "imports.column_unknown", f"{what}; known: {known}")
 
 
 def _row(line: int, record: Record, findings: Findings) -> Row | None:

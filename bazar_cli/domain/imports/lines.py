@@ -10,7 +10,6 @@ from bazar_cli.domain.texts import BYTE_ORDER_MARK
 MAX_LINE_BYTES = 1 << 20
 _WITH_END = MAX_LINE_BYTES + len(b"\r\n")
 _TOO_LONG = "the line is longer than 1 MiB"
-_UNREADABLE = "imports.unreadable"
 _BEGINNINGS = {
     b"\xff\xfe": "the file is UTF-16 text: save it as UTF-8",
     b"\xfe\xff": "the file is UTF-16 text: save it as UTF-8",
@@ -24,7 +23,7 @@ _BEGINNINGS = {
 
 def unreadable(line: int, message: str, column: str = "") -> Unreadable:
     """Return the error for a line after which the rest of the file cannot be read."""
-    return Unreadable(Finding(line, column, _UNREADABLE, message))
+    return Unreadable(Finding(line, column, "imports.unreadable", message))
 
 
 def lines_of(chunks: Iterable[bytes]) -> Iterator[str]:

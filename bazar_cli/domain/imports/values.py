@@ -12,7 +12,6 @@ from typing import Any, cast
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs.organizations import checked_slug
-from bazar_cli.domain.spreadsheets import restored
 from bazar_cli.domain.texts import from_json, json_kind, unique_keys
 from bazar_cli.domain.users.identities import STAMP
 from bazar_cli.domain.users.users import check_bcrypt_hash, check_password, checked_name, normalized_email
@@ -56,9 +55,9 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL character in JSON, which Postgres refuses; not the text `\\u0000`."""
 
 
-def invalid(message: str, code: str = "imports.value_invalid") -> UsageError:
+def invalid(message: str) -> UsageError:
     """Return the error for a value that breaks a rule."""
-    return UsageError(code, message, hint="correct the value")
+    return UsageError("imports.value_invalid", message, hint="correct the value")
 
 
 def _text(value: object) -> str:
@@ -73,12 +72,12 @@ def _email(value: object) -> str:
     text = _text(value)
     if not text:
         raise invalid("the email is missing")
-    return normalized_email(restored(text))
+    return normalized_email(text)
 
 
 def _name(value: object) -> str:
     """An empty name is no name; the column is given."""
-    return checked_name(restored(_text(value))) or ""
+    return checked_name(_text(value)) or ""
 
 
 def _plan(value: object) -> str | None:
@@ -120,7 +119,7 @@ def _organizations(value: object) -> str | None:
 @lru_cache(maxsize=1024)
 def _joined_of_text(text: str) -> str | None:
     """Return the memberships of a cell; many rows have the same."""
-    return _joined([_membership(part.strip()) for part in restored(text).split(";") if part.strip()])
+    return _joined([_membership(part.strip()) for part in text.split(";") if part.strip()])
 
 
 def _joined(given: list[tuple[str, str]]) -> str | None:
@@ -189,7 +188,9 @@ def _check_hash(text: str) -> None:
 
 
 def _no_hash(rule: str) -> UsageError:
-    return invalid(f"the password hash is not valid: {rule}", "users.password_hash_invalid")
+    return UsageError(
+        "users.password_hash_invalid", f"the password hash is not valid: {rule}", hint="correct the value"
+    )
 
 
 def _user_metadata(value: object) -> str | None:

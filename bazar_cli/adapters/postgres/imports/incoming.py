@@ -196,14 +196,14 @@ def decide(connection: Connection, reach: Reach, on_conflict: OnConflict, findin
     connection.execute("ANALYZE pg_temp.import_decided")
     for column in ("email", "id"):
         twice, message = _TWICE.format(column=column), f"line {{}} has the same {column}"
-        _add(connection, twice, findings, column, "imports.value_doubled", message)
-    _add(connection, _UNKNOWN, findings, "organizations", "orgs.not_found", "you can see no organization {}")
-    _add(connection, _SUSPENDED, findings, "state", "imports.suspended", _WAS_SUSPENDED)
+        _add_findings(connection, twice, findings, column, "imports.value_doubled", message)
+    _add_findings(connection, _UNKNOWN, findings, "organizations", "orgs.not_found", "you can see no organization {}")
+    _add_findings(connection, _SUSPENDED, findings, "state", "imports.suspended", _WAS_SUSPENDED)
     counted = "SELECT count(*), count(*) FILTER (WHERE keeps_credentials) FROM pg_temp.import_decided"
     return Decided(*connection.execute(counted).fetchall()[0])
 
 
-def _add(
+def _add_findings(
     connection: Connection, query: LiteralString, findings: Findings, column: str, code: str, message: str
 ) -> None:
     """Add the findings of a query for line, a value of the message, and how many there are."""

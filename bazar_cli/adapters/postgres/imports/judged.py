@@ -27,7 +27,6 @@ _STAGED: LiteralString = """
 class Need:
     """Conditions on rows that ask something of the operator; each is a constant."""
 
-    CREATES: LiteralString = "action = 'create'"
     CREATES_ON_PLAN: LiteralString = "action = 'create' AND plan <> 'free'"
     CREATES_WITH_ROLE: LiteralString = "action = 'create' AND organizations -> 0 ->> 'role' <> 'member'"
     JOINS_MORE: LiteralString = "action = 'create' AND jsonb_array_length(organizations) > 1"
