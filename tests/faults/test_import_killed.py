@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import signal
 import time
 from dataclasses import replace
 
@@ -52,12 +51,13 @@ def killed(chunked: Bazar, people: People, via: str, kills: int) -> None:
         file = UsersFile(chunked.folder("work"), SIZE)
         words = file.words(f"{file.tag}.jsonl", "--via", via)
         for _ in range(2):
-            code = chunked(*words, kill_after=moments.uniform(0, span)).code
-            if code == -signal.SIGKILL:
-                done += 1
-                begun += file.claims_run_out(people)
-            # The machine's load changes: the last moments must stay about the last ones of a run.
-            span *= 1.03 if code else 0.9
+            began = time.monotonic()
+            if chunked(*words, kill_after=moments.uniform(0, span)).code == 0:
+                # The machine's load changes: the last moments must stay about the last ones of a run.
+                span = min(span * 0.9, time.monotonic() - began)
+                break
+            done, span = done + 1, span * 1.03
+            begun += file.claims_run_out(people)
         if file.is_open(people):
             chunked(*words).ok()
         file.assert_exact(people, f"{file.tag}.jsonl")
