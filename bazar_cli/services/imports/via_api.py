@@ -86,7 +86,7 @@ class ViaApi:
     async def _work(self, backends: Backends, grant: Grant, until: float, done: Callable[[int], None]) -> bool:
         found = False
         async with backends.bulk_admin(grant, self._pace.most) as client:
-            while not self._ended() and time.monotonic() < until:
+            while not self._ended():
                 claimed = leases.when_free(
                     lambda connection: _claim(connection, grant, self._run, self.given_up), backends, grant
                 )
@@ -102,6 +102,8 @@ class ViaApi:
                     self.silence = creating.silence or self.silence
                 if creating.failure is not None:
                     raise creating.failure
+                if time.monotonic() >= until:
+                    break
         return found
 
 

@@ -55,12 +55,12 @@ class ViaDatabase:
         """
         refuse_unknown_auth(backends, grant)
         found = False
-        while not self._ended() and time.monotonic() < until:
+        while not self._ended():
             count = self._next(backends, grant)
-            if count == 0:
-                break
-            found = True
+            found = found or count > 0
             done(count)
+            if count == 0 or time.monotonic() >= until:
+                break
         return found
 
     def _next(self, backends: Backends, grant: Grant) -> int:
@@ -112,14 +112,10 @@ class ViaDatabase:
         from bazar_cli.adapters.postgres.imports import creations
 
         chunk = creations.Chunk(self._run.id)
-        return creations.end(
-            connection,
-            chunk,
-            [
-                creations.Ended(line, Status.FAILED, "imports.row_rejected", f"the database rejected the row: {reason}")
-                for line in creations.lock(connection, chunk, 1)
-            ],
-        )
+        error = Conflict("imports.row_rejected", f"the database rejected the row: {reason}")
+        lines = creations.lock(connection, chunk, 1)
+        ended = [creations.Ended(line, Status.FAILED, error.code, error.message) for line in lines]
+        return creations.end(connection, chunk, ended)
 
 
 def _refuse_unknown_auth(connection: Connection, grant: Grant) -> None:
