@@ -61,7 +61,6 @@ class Imports:
         *,
         results: Kept | None = None,
         progress: Progress = ignored,
-        via: Via = Via.API,
         on_conflict: OnConflict = OnConflict.FAIL,
     ) -> Generator[Command]:
         """Yield one call of the command."""
@@ -69,12 +68,20 @@ class Imports:
             handle = stack.enter_context(path.open("rb"))
             file: ImportFile = stack.enter_context(import_file(handle.fileno(), path.name))
             gate = stack.enter_context(gate_of(self.people, self.operator))
-            request = ImportUsers(file.content_hash, via, on_conflict)
+            request = ImportUsers(file.content_hash, Via.API, on_conflict)
             yield Command(gate, file, FileFormat.CSV, request, results, progress, self.notices.append)
 
-    def run(self, path: Path, ended: Callable[[], bool] = lambda: False, **options: object) -> Imported:
+    def run(
+        self,
+        path: Path,
+        ended: Callable[[], bool] = lambda: False,
+        *,
+        results: Kept | None = None,
+        progress: Progress = ignored,
+        on_conflict: OnConflict = OnConflict.FAIL,
+    ) -> Imported:
         """Call the command to its end."""
-        with self.command(path, **options) as command:  # pyright: ignore[reportArgumentType]
+        with self.command(path, results=results, progress=progress, on_conflict=on_conflict) as command:
             begun = prepare(command, dry_run=False)
             return begun if isinstance(begun, Imported) else carry_out(command, begun, ended)
 
@@ -193,10 +200,10 @@ def test_two_commands_that_begin_at_once_share_one_run(imports: Imports) -> None
 # -- others -------------------------------------------------------------------------------------------------
 
 
-def begun(imports: Imports, content: str, **options: object) -> tuple[Path, ImportRun]:
+def begun(imports: Imports, content: str, on_conflict: OnConflict = OnConflict.FAIL) -> tuple[Path, ImportRun]:
     """Stage a file and leave it."""
     path = imports.file(content)
-    with imports.command(path, **options) as command:  # pyright: ignore[reportArgumentType]
+    with imports.command(path, on_conflict=on_conflict) as command:
         run = prepare(command, dry_run=False)
     assert isinstance(run, ImportRun)
     return path, run
