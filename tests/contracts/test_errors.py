@@ -24,8 +24,12 @@ _CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 _OTHERS = {"Denial": "Denied", "call_refused": "Conflict", "outcome_unknown": "BackendUnavailable", "Word": "Refused"}
 _FINDINGS = ("Finding", "_add_findings")
 """A finding is an error of the whole file; with the code of another error it has that one's meaning."""
-_OTHERS |= dict.fromkeys(_FINDINGS, "UsageError")
-_MAKERS = _EXIT | {name: _EXIT[kind] for name, kind in _OTHERS.items()} | {"Ended": int(ExitCode.PARTIAL)}
+_MAKERS = (
+    _EXIT
+    | {name: _EXIT[kind] for name, kind in _OTHERS.items()}
+    | dict.fromkeys(_FINDINGS, int(ExitCode.USAGE))
+    | {"Ended": int(ExitCode.PARTIAL)}
+)
 """A row that ended as failed makes the command end with its exit code."""
 _UNEXPECTED = {"internal.unexpected": 1}
 """The code of an exception that nobody expected."""

@@ -270,9 +270,9 @@ def test_password_is_in_no_row_and_in_no_fault() -> None:
 def test_file_without_a_header_shows_none_of_its_values() -> None:
     _, faults = read("a@b.example,secret-word\n")
     assert [fault.partition("; known")[0] for fault in faults] == [
-        "line 1: the header has no column email",
         "line 1, column 1: its name is not known",
         "line 1, column 2: its name is not known",
+        "line 1: the header has no column email",
     ]
 
 
