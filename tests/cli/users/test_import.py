@@ -340,7 +340,14 @@ def test_results_replace_no_file_without_overwrite(admin: Bazar, people: People,
     assert (nowhere.code, nowhere.error["code"]) == (2, "files.unwritable")
     assert people.sql("SELECT 1 FROM bazar.import_rows WHERE email = %s", known.email) == []
     assert kept.read_text() == "mine"
+    run_id = admin("users", "import", "-", "-o", "ids", stdin=content).ok().out.strip()
+    reopen = "UPDATE bazar.import_runs SET finished_at = NULL WHERE id = %s"
+    people.sql(reopen, run_id)
+    other = admin("users", "import", "-", "--results", "results.csv", "-o", "json", stdin=content)
+    assert (other.code, other.error["code"]) == (6, "files.exists")
     admin("users", "import", "-", "--results", "results.csv", "--overwrite", stdin=content).ok()
+    people.sql(reopen, run_id)
+    admin("users", "import", "-", "--results", "results.csv", stdin=content).ok()
     assert results(admin, "results.csv")[0]["status"] == "unchanged"
     assert kept.stat().st_mode & 0o777 == 0o600
 
