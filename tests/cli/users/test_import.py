@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bazar_cli.domain.entities import Plan, Role, UserState
+from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone, an_address
 
@@ -359,6 +360,18 @@ def test_progress_as_json_lines(admin: Bazar, known: Someone) -> None:
     assert lines[0]["doing"] == "rows checked"
     assert (lines[0]["done"], lines[0]["total"]) == (1, None)
     assert "progress" not in admin("users", "import", "-", stdin=f"email\n{known.email}\n").ok().err
+
+
+def test_progress_as_a_bar_on_a_terminal(admin: Bazar, known: Someone) -> None:
+    write(admin, f"email\n{known.email}\n{an_address()}\n")
+    with Terminal(admin.having(TERM="xterm"), "users", "import", "users.csv") as terminal:
+        assert terminal.end() == 0
+    assert "rows checked" in terminal.seen
+    assert "rows applied" in terminal.seen
+    with Terminal(admin.having(TERM="xterm"), "users", "import", "users.csv", "-q") as quiet:
+        assert quiet.end() == 0
+    assert "rows" in quiet.seen
+    assert "rows checked" not in quiet.seen
 
 
 def test_file_without_rows_does_nothing(admin: Bazar) -> None:
