@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import signal
 import time
 from dataclasses import replace
 
@@ -28,6 +27,8 @@ SMALL_CHUNKS = {
     "bazar_cli.services.imports.via_api.CHUNK": 10,
     "bazar_cli.services.imports.via_database.CHUNK": 10,
     "bazar_cli.services.imports.apply._WAIT_SECONDS": 0.1,
+    # Postgres may still commit what a killed command sent, after the test has ended its leases.
+    "bazar_cli.adapters.postgres.imports.creations.LEASE_SECONDS": 2.0,
 }
 
 
@@ -49,19 +50,18 @@ def killed(chunked: Bazar, people: People, via: str, kills: int) -> None:
     while done < kills:
         file = UsersFile(chunked.folder("work"), SIZE)
         words = file.words(f"{file.tag}.jsonl", "--via", via)
-        while (code := chunked(*words, kill_after=moments.uniform(0, span)).code) == -signal.SIGKILL:
-            done += 1
-            begun += (
-                people.sql("SELECT count(*) AS n FROM bazar.import_rows WHERE email LIKE %s", f"%{file.tag}%")[0]["n"]
-                > 0
-            )
-            file.claims_run_out(people)
-            if (file.folder / f"{file.tag}.jsonl").exists():
+        for _ in range(2):
+            began = time.monotonic()
+            if chunked(*words, kill_after=moments.uniform(0, span)).code == 0:
+                # The machine's load changes: the last moments must stay about the last ones of a run.
+                span = min(span * 0.9, time.monotonic() - began)
                 break
-            span *= 1.03
-        assert code in {0, -signal.SIGKILL}
+            done, span = done + 1, span * 1.03
+            begun += file.claims_run_out(people)
+        if file.is_open(people):
+            chunked(*words).ok()
         file.assert_exact(people, f"{file.tag}.jsonl")
-    assert kills < 20 or begun > kills / 10, "the moments came before anything was staged"
+    assert kills < 20 or begun > kills / 10, "the moments came before anything was written"
 
 
 @BOTH

@@ -73,14 +73,25 @@ class UsersFile:
         for name in results:
             assert self.results(name) == wanted
 
-    def claims_run_out(self, people: People) -> None:
-        """Let the claims and leases of dead importers run out, as 20 s would."""
-        people.sql(
+    def claims_run_out(self, people: People) -> bool:
+        """Let the claims and leases of dead importers run out, as 20 s would; return whether there was a claim."""
+        ended = people.sql(
             "UPDATE bazar.import_rows SET claimed_until = clock_timestamp()"
-            " WHERE claim IS NOT NULL AND status = 'open' AND email LIKE %s",
+            " WHERE claim IS NOT NULL AND status = 'open' AND email LIKE %s RETURNING 1",
             f"%{self.tag}%",
         )
         people.sql(
             "UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL AND email LIKE %s",
             f"%{self.tag}%",
         )
+        return bool(ended)
+
+    def is_open(self, people: People) -> bool:
+        """Say whether an import of this file has to be continued, or was not begun."""
+        tag = f"%{self.tag}%"
+        runs = people.sql(
+            "SELECT r.finished_at FROM bazar.import_runs r WHERE r.id IN"
+            " (SELECT run_id FROM bazar.import_rows WHERE email LIKE %s)",
+            tag,
+        )
+        return [run["finished_at"] is None for run in runs] != [False]
