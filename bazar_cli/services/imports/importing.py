@@ -46,12 +46,12 @@ FAILURES_SHOWN = 10
 class Results(Protocol):
     """The file of results."""
 
-    def check(self, *, is_new: bool) -> None:
-        """Refuse a file that cannot be written; with `is_new` also one that exists and may not be replaced."""
+    def check(self, *, may_exist: bool) -> None:
+        """Refuse a file that cannot be written; without `may_exist` also one that exists and may not be replaced."""
         ...
 
     def write(self, pages: Iterable[Page[RowResult]]) -> None:
-        """Write the results of all rows; the file gets its name when it is complete."""
+        """Write the results of all rows; the file gets its name when it is complete, unless it has these results."""
         ...
 
 
@@ -81,15 +81,19 @@ def prepare(command: Command, *, dry_run: bool) -> ImportRun | Imported:
     `via_database.refuse_unknown_auth`.
     """
 
+    from bazar_cli.adapters.postgres.imports import runs
+
     def use_case(backends: Backends, grant: Grant, _request: ImportUsers) -> ImportRun | Imported:
         grant.demand(IMPORT)
         if command.request.via is Via.DATABASE:
             via_database.refuse_unknown_auth(backends, grant)
         while True:
             with backends.database().read(grant) as connection:
-                found = _open_run(connection, command)
+                found = runs.open_run(connection, command.request.content_hash)
+                is_applied = found is not None and Status.OPEN not in runs.counts(connection, found.id)
             if command.results is not None:
-                command.results.check(is_new=found is None)
+                # They are written when no row is open, and an earlier command may have ended right after that.
+                command.results.check(may_exist=is_applied)
             if found is not None and not grant.dry_run:
                 return _continued(backends, grant, command, found)
             if found is not None:
@@ -100,12 +104,6 @@ def prepare(command: Command, *, dry_run: bool) -> ImportRun | Imported:
                 continue
 
     return command.gate.perform(use_case, IMPORT, command.request, dry_run=dry_run)
-
-
-def _open_run(connection: Connection, command: Command) -> ImportRun | None:
-    from bazar_cli.adapters.postgres.imports import runs
-
-    return runs.open_run(connection, command.request.content_hash)
 
 
 def _checked_and_staged(backends: Backends, grant: Grant, command: Command) -> ImportRun | Imported:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bazar_cli.domain.entities import Plan, Role, UserState
+from tests.cli.auth.support import Terminal
 from tests.support.cli import Bazar
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone, an_address
 
@@ -340,7 +341,14 @@ def test_results_replace_no_file_without_overwrite(admin: Bazar, people: People,
     assert (nowhere.code, nowhere.error["code"]) == (2, "files.unwritable")
     assert people.sql("SELECT 1 FROM bazar.import_rows WHERE email = %s", known.email) == []
     assert kept.read_text() == "mine"
+    run_id = admin("users", "import", "-", "-o", "ids", stdin=content).ok().out.strip()
+    reopen = "UPDATE bazar.import_runs SET finished_at = NULL WHERE id = %s"
+    people.sql(reopen, run_id)
+    other = admin("users", "import", "-", "--results", "results.csv", "-o", "json", stdin=content)
+    assert (other.code, other.error["code"]) == (6, "files.exists")
     admin("users", "import", "-", "--results", "results.csv", "--overwrite", stdin=content).ok()
+    people.sql(reopen, run_id)
+    admin("users", "import", "-", "--results", "results.csv", stdin=content).ok()
     assert results(admin, "results.csv")[0]["status"] == "unchanged"
     assert kept.stat().st_mode & 0o777 == 0o600
 
@@ -352,6 +360,18 @@ def test_progress_as_json_lines(admin: Bazar, known: Someone) -> None:
     assert lines[0]["doing"] == "rows checked"
     assert (lines[0]["done"], lines[0]["total"]) == (1, None)
     assert "progress" not in admin("users", "import", "-", stdin=f"email\n{known.email}\n").ok().err
+
+
+def test_progress_as_a_bar_on_a_terminal(admin: Bazar, known: Someone) -> None:
+    write(admin, f"email\n{known.email}\n{an_address()}\n")
+    with Terminal(admin.having(TERM="xterm"), "users", "import", "users.csv") as terminal:
+        assert terminal.end() == 0
+    assert "rows checked" in terminal.seen
+    assert "rows applied" in terminal.seen
+    with Terminal(admin.having(TERM="xterm"), "users", "import", "users.csv", "-q") as quiet:
+        assert quiet.end() == 0
+    assert "rows" in quiet.seen
+    assert "rows checked" not in quiet.seen
 
 
 def test_file_without_rows_does_nothing(admin: Bazar) -> None:

@@ -38,7 +38,7 @@ _TABLES: LiteralString = """
     CREATE TEMPORARY TABLE import_memberships (
         organizations text, place bigint, slug text, role text, organization_id uuid
     ) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE import_places (organizations text PRIMARY KEY, places jsonb) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE import_places (organizations text, places jsonb) ON COMMIT DROP;
     CREATE TEMPORARY TABLE import_decided (
         line bigint, email text, user_id uuid, name text, plan text, organizations jsonb, user_metadata jsonb,
         app_metadata jsonb, password_hash text, awaits_hash boolean, action text, status text, code text, message text,
@@ -68,10 +68,13 @@ _NEW_ID: LiteralString = """
     (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
      || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid
 """
+# A name that another program stored decomposed looks the same, and is the same in an export.
+_COMPOSED: LiteralString = "CASE WHEN getdatabaseencoding() = 'UTF8' THEN normalize(u.name) END"
 _DECIDE: LiteralString = f"""
     WITH compared AS (
         SELECT f.*, p.places, u.id AS existing, u.pending,
-               u.id IS NOT NULL AND f.name IS NOT NULL AND nullif(f.name, '') IS DISTINCT FROM u.name AS renames,
+               u.id IS NOT NULL AND f.name IS NOT NULL AND nullif(f.name, '') IS DISTINCT FROM u.name
+                   AND f.name IS DISTINCT FROM {_COMPOSED} AS renames,
                u.id IS NOT NULL AND f.plan IS NOT NULL AND f.plan <> u.plan AS moves,
                CASE WHEN u.id IS NOT NULL AND f.organizations IS NOT NULL THEN (
                    SELECT jsonb_agg(
@@ -189,7 +192,7 @@ def decide(connection: Connection, reach: Reach, on_conflict: OnConflict, findin
         "nobody": NOBODY,
     }
     connection.execute(_MEMBERSHIPS, values)
-    connection.execute("CREATE INDEX ON pg_temp.import_memberships (organizations)")
+    connection.execute("CREATE INDEX ON pg_temp.import_memberships USING hash (organizations)")  # of any length
     connection.execute(_PLACES)
     connection.execute("ANALYZE pg_temp.import_file, pg_temp.import_memberships, pg_temp.import_places")
     connection.execute(_DECIDE, values)
