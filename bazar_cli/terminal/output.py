@@ -193,7 +193,7 @@ class Renderer:
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
 
-        from bazar_cli.domain.formulas import neutralised
+        from bazar_cli.domain.spreadsheets import neutralised
 
         text = io.StringIO()
         writer = csv.writer(text)

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bazar_cli.domain.formulas import neutralised
+from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.domain.page import Page
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.streams import Results

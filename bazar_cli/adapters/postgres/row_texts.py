@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
-from bazar_cli.domain.formulas import FORMULA
+from bazar_cli.domain.spreadsheets import FORMULA
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

@@ -1,21 +1,21 @@
-"""Cells of CSV files that a spreadsheet would run as formulas.
+"""CSV cells that a spreadsheet would run as a formula: neutralised by exports.
 
-The pattern has the same meaning for Python and Postgres: characters are escapes or ASCII, and no class such as `\\s`
-depends on the program.
+The pattern has the same meaning for Python and Postgres: it names all characters by escapes, and no class such as `\\s`
+that depends on the program.
 """
 
 from __future__ import annotations
 
 import re
 
-# The signs that start a formula, also in the forms of Asian scripts.
+# The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
 _SIGN = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
 # Characters that some programs skip: spaces, invisible ones, and the quote of a CSV field that begins before this cell.
 _UNSEEN = (
-    r'[ "\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufeff]*'
+    r' "\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufeff'
 )
-FORMULA = rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])"
-"""Matches the empty text before a formula, and before a quote that looks like one of bazar's.
+FORMULA = rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|[{_UNSEEN}]*[{_SIGN}])"
+"""The empty text before a formula, or before a quote that looks like one of bazar's.
 
 A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
 quotes of a cell.
