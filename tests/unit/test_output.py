@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.domain.page import Page
+from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.streams import Results
 from bazar_cli.terminal.views.base import View
