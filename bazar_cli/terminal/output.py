@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TextIO, TypeVar
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.exports import WrittenRows
 from bazar_cli.domain.page import Page
 from bazar_cli.terminal import tables
 from bazar_cli.terminal.escape import escaped, escaped_json
@@ -31,18 +31,6 @@ class Format(str, Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-# The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
-_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
-_UNSEEN = r'[\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*'
-_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|{_UNSEEN}[{_SIGN}])")
-"""First characters of a formula, and a quote that looks like one of bazar's.
-
-A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
-quotes of a cell.
-"""
 
 
 class Renderer:
@@ -136,10 +124,34 @@ class Renderer:
             self._table_pages(view, pages)
         return count
 
+    def written(self, view: View[T], given: Iterable[WrittenRows]) -> int:
+        """Write rows that have this format and these fields, as they arrive; return their number.
+
+        It stops if the reader of standard output is gone.
+        """
+        count = 0
+        if self.format is Format.CSV:
+            self._csv_rows([view.chosen(self.fields)], raw_first=True)
+        elif self.format is Format.JSON:
+            self._write(_LIST)
+        for rows in given:
+            if self.format is Format.CSV:
+                self._csv_text(rows.text)
+            else:
+                text = escaped_json(rows.text)
+                self._write(text[1:] if self.format is Format.JSON and not count else text)
+            count += rows.count
+            self._stream.flush()
+            if self.lost:
+                break
+        if self.format is Format.JSON:
+            self._write(_end_of_list(empty=not count, cursor=None))
+        return count
+
     # -- formats ------------------------------------------------------------------------------------------
 
     def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
-        self._write('{\n  "items": [')
+        self._write(_LIST)
         encode = view.record.encoder(names)
         first, cursor = True, None
         for page in pages:
@@ -148,7 +160,7 @@ class Renderer:
                 self._write(f"{'' if first else ','}\n    {text}")
                 first = False
             cursor = page.next_cursor
-        self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
+        self._write(_end_of_list(empty=first, cursor=cursor))
 
     def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
         encode = view.record.encoder(names)
@@ -181,14 +193,18 @@ class Renderer:
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
 
+        from bazar_cli.domain.spreadsheets import neutralised
+
         text = io.StringIO()
         writer = csv.writer(text)
         for number, row in enumerate(rows):
             writer.writerow(list(row) if raw_first and number == 0 else [neutralised(cell) for cell in row])
-        shown = text.getvalue()
+        self._csv_text(text.getvalue())
+
+    def _csv_text(self, text: str) -> None:
         if is_terminal(self._stream):
-            shown = "\n".join(escaped(line) for line in shown.replace("\r\n", "\n").split("\n"))
-        self._write(shown)
+            text = "\n".join(escaped(line) for line in text.replace("\r\n", "\n").split("\n"))
+        self._write(text)
 
     def _yaml(self, value: Value) -> str:
         from bazar_cli.terminal.yaml_text import yaml_text
@@ -211,13 +227,11 @@ class Renderer:
         self._stream.write(text)
 
 
-def neutralised(cell: str) -> str:
-    """Return a CSV cell that no spreadsheet runs: with a quote before each text that looks like a formula.
+_LIST = '{\n  "items": ['
 
-    A quote that the cell has in such a place gets another one. An import restores the cell by removing one quote at
-    the start and after every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
-    """
-    return _FORMULA.sub("'", cell)
+
+def _end_of_list(*, empty: bool, cursor: str | None) -> str:
+    return f'{"" if empty else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n'
 
 
 _indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode

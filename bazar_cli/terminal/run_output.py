@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar, cast
 
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.terminal import actions
 from bazar_cli.terminal.hints import with_target
@@ -20,6 +21,7 @@ from bazar_cli.terminal.streams import say
 from bazar_cli.terminal.views.base import View
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 class RunOutput(Generic[T]):
@@ -105,17 +107,26 @@ class RunOutput(Generic[T]):
         """Whether results could not be written, because their reader has gone or a disk is full."""
         return self._renderer.lost is not None
 
-    def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
-        """Write all pages to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+    @property
+    def wanted_rows(self) -> WantedRows | None:
+        """What Postgres may write for an export; None for a format that only bazar writes."""
+        form = next((form for form in RowFormat if form.value == self._export_format.value), None)
+        return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
 
-        Parameters: `file` None or `-` is standard output.
+    @property
+    def _export_format(self) -> Format:
+        return self._renderer.format if self.machine else Format.JSONL
+
+    def export(self, parts: Iterable[Page[T] | WrittenRows], file: str | None, *, overwrite: bool) -> None:
+        """Write all parts to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+
+        Parameters: `parts` are all pages, or all what `wanted_rows` asks for; `file` None or `-` is standard output.
         Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
         `adapters.files.new_private_text`.
         """
         self.refuse_table("an export")
-        chosen = self._renderer.format if self.machine else Format.JSONL
         if file is None or file == "-":
-            Renderer(chosen, self._renderer.fields, self.environ).pages(self._required_view(), _with_first_page(pages))
+            self._write_export(*_first_and_all(parts))
             return
         from bazar_cli.adapters.files import new_private_text, refuse_taken
 
@@ -123,10 +134,16 @@ class RunOutput(Generic[T]):
             raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or leave it out for a pipe")
         path = current_folder() / file
         refuse_taken(path, file, overwrite=overwrite)
-        ready = _with_first_page(pages)
+        first, ready = _first_and_all(parts)
         with new_private_text(path, overwrite=overwrite, named=file) as stream:
-            count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._required_view(), ready)
+            count = self._write_export(first, ready, stream)
         self.notice(f"{count} written to {file}")
+
+    def _write_export(self, first: object, parts: Iterator[Page[T] | WrittenRows], stream: TextIO | None = None) -> int:
+        renderer = Renderer(self._export_format, self._renderer.fields, self.environ, stream)
+        if isinstance(first, WrittenRows):
+            return renderer.written(self._required_view(), cast("Iterator[WrittenRows]", parts))
+        return renderer.pages(self._required_view(), cast("Iterator[Page[T]]", parts))
 
     def require_field(self, name: str, why: str) -> None:
         """Refuse an output without a field that cannot be shown again, before the command does anything.
@@ -177,7 +194,8 @@ class RunOutput(Generic[T]):
 
     def _write_list(self, pages: Iterable[Page[T]]) -> None:
         # An error of the first page leaves standard output empty.
-        found = self._renderer.pages(self._required_view(), _with_first_page(pages))
+        _, ready = _first_and_all(pages)
+        found = self._renderer.pages(self._required_view(), ready)
         if not found and not self.machine:
             self.notice("no results")
 
@@ -186,11 +204,11 @@ class RunOutput(Generic[T]):
         return self._view
 
 
-def _with_first_page(pages: Iterable[Page[T]]) -> Iterable[Page[T]]:
-    """Fetch the first page and return all pages."""
-    coming = iter(pages)
+def _first_and_all(parts: Iterable[Part]) -> tuple[Part | None, Iterator[Part]]:
+    """Fetch the first part; return it, and all parts."""
+    coming = iter(parts)
     first = next(coming, None)
-    return chain([first] if first is not None else [], coming)
+    return first, chain([first] if first is not None else [], coming)
 
 
 def current_folder() -> Path:

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,7 +80,8 @@ class Demo:
             Backends(self.people.target, secrets.token_hex(16)) as backends,
         ):
             settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
-            yield Gate(backends, Identities(self.people.target, settings))
+            with closing(Identities(self.people.target, settings)) as identities:
+                yield Gate(backends, identities)
 
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bazar_cli.domain.page import Page
-from bazar_cli.terminal.output import Format, Renderer, neutralised
+from bazar_cli.domain.spreadsheets import neutralised
+from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.streams import Results
 from bazar_cli.terminal.views.base import View
 from bazar_cli.terminal.yaml_text import yaml_text
