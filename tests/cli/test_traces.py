@@ -207,6 +207,25 @@ def test_endpoint_headers_and_names_for_traces_come_first(traced: Bazar, collect
     assert root.resource["deployment.environment.name"] == "te st"
 
 
+def test_query_of_the_base_url_is_kept(traced: Bazar, collector: Collector) -> None:
+    traced.having(**{ENDPOINT: f"{collector.url}/otlp/?tenant=a/b"})("config", "path").ok()
+    assert [path for path, _, _ in collector.requests] == ["/otlp/v1/traces?tenant=a/b"]
+
+
+@pytest.mark.parametrize("account", ["token-of-ada", "ada:pass-word", ":pass-word"])
+@pytest.mark.parametrize("variable", [ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+def test_account_in_the_url_is_refused_and_not_shown(
+    admin: Bazar, collector: Collector, variable: str, account: str
+) -> None:
+    url = collector.url.replace("//", f"//{account}@")
+    logged = admin.having(**{variable: url})("config", "path", "--log-format", "json", "--debug").ok().err
+    assert f"the trace was not sent: {variable} has a user or password, which bazar does not send" in logged
+    assert "Authorization=Basic" in logged
+    assert "token-of-ada" not in logged
+    assert "pass-word" not in logged
+    assert collector.requests == []
+
+
 # -- a collector that fails --------------------------------------------------------------------------------------
 
 
