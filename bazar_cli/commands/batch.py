@@ -24,6 +24,7 @@ from bazar_cli.terminal.views.batch import LINE
 @command(
     BATCH,
     view=LINE,
+    streams=True,
     examples=("bazar batch commands.txt", "bazar batch --jobs 4 --keep-going - <commands.txt >results.jsonl"),
 )
 def run(
@@ -43,7 +44,6 @@ def run(
     local command.
     """
     checked_jobs(jobs)
-    run.refuse_table("the results of a batch")
     counts: Counter[bool] = Counter()
     with run.opened(file) as descriptor:
         refuse_invalid_file(descriptor)

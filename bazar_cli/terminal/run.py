@@ -47,8 +47,10 @@ class Context:
 class Run(RunOutput[T]):
     """One run of one command whose results are shown by a `View[T]`."""
 
-    def __init__(self, spec: Spec, view: View[T] | None, options: Options, context: Context) -> None:
-        super().__init__(spec, view, options, context.environ, context.redactor)
+    def __init__(
+        self, spec: Spec, view: View[T] | None, options: Options, context: Context, *, streams: bool = False
+    ) -> None:
+        super().__init__(spec, view, options, context.environ, context.redactor, streams=streams)
         self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)

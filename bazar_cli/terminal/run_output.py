@@ -23,10 +23,21 @@ T = TypeVar("T")
 
 
 class RunOutput(Generic[T]):
-    """The output of one run; a `View[T]` shows its results."""
+    """The output of one run; a `View[T]` shows its results.
+
+    Parameters: as of `Run` and `command`.
+    Raises: UsageError `output.*`, for what cannot be shown.
+    """
 
     def __init__(
-        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], redactor: Redactor
+        self,
+        spec: Spec,
+        view: View[T] | None,
+        options: Options,
+        environ: Mapping[str, str],
+        redactor: Redactor,
+        *,
+        streams: bool,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -36,6 +47,8 @@ class RunOutput(Generic[T]):
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)
+        if streams and chosen is Format.TABLE:
+            chosen = _format_of_stream(spec, options)
         self._renderer = Renderer(chosen, _fields(options), environ)
         if view is not None:
             self._renderer.check(view)
@@ -91,31 +104,19 @@ class RunOutput(Generic[T]):
             # A warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
 
-    def refuse_table(self, what: str) -> None:
-        """Refuse `-o table` for results of any number. Raises: UsageError `output.no_export`."""
-        if self.options.output is Format.TABLE:
-            raise UsageError(
-                "output.no_export",
-                f"{what} cannot be a table",
-                hint="choose jsonl (the default), json, csv, yaml or ids",
-            )
-
     @property
     def is_lost(self) -> bool:
         """Whether results could not be written, because their reader has gone or a disk is full."""
         return self._renderer.lost is not None
 
     def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
-        """Write all pages to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+        """Write all pages to standard output or a new file.
 
         Parameters: `file` None or `-` is standard output.
-        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
-        `adapters.files.new_private_text`.
+        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.new_private_text`.
         """
-        self.refuse_table("an export")
-        chosen = self._renderer.format if self.machine else Format.JSONL
         if file is None or file == "-":
-            Renderer(chosen, self._renderer.fields, self.environ).pages(self._required_view(), _with_first_page(pages))
+            self._renderer.pages(self._required_view(), _with_first_page(pages))
             return
         from bazar_cli.adapters.files import new_private_text, refuse_taken
 
@@ -125,7 +126,8 @@ class RunOutput(Generic[T]):
         refuse_taken(path, file, overwrite=overwrite)
         ready = _with_first_page(pages)
         with new_private_text(path, overwrite=overwrite, named=file) as stream:
-            count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._required_view(), ready)
+            renderer = Renderer(self._renderer.format, self._renderer.fields, self.environ, stream)
+            count = renderer.pages(self._required_view(), ready)
         self.notice(f"{count} written to {file}")
 
     def require_field(self, name: str, why: str) -> None:
@@ -215,6 +217,20 @@ def _format(options: Options, environ: Mapping[str, str]) -> Format:
             f"BAZAR_OUTPUT is {chosen[:40]!r}",
             hint=f"known formats: {', '.join(f.value for f in Format)}",
         ) from None
+
+
+def _format_of_stream(spec: Spec, options: Options) -> Format:
+    """Return the format of results of any number where none is chosen. BAZAR_OUTPUT=table is a wish for other commands.
+
+    Raises: UsageError `output.no_export` for -o table.
+    """
+    if options.output is None:
+        return Format.JSONL
+    raise UsageError(
+        "output.no_export",
+        f"the results of `bazar {spec.name.replace('.', ' ')}` cannot be a table",
+        hint="choose jsonl (the default), json, csv or yaml",
+    )
 
 
 def _fields(options: Options) -> tuple[str, ...] | None:
