@@ -25,10 +25,21 @@ Part = TypeVar("Part")
 
 
 class RunOutput(Generic[T]):
-    """The output of one run; a `View[T]` shows its results."""
+    """The output of one run; a `View[T]` shows its results.
+
+    Parameters: as of `Run` and `command`.
+    Raises: UsageError `output.*`, for what cannot be shown.
+    """
 
     def __init__(
-        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], redactor: Redactor
+        self,
+        spec: Spec,
+        view: View[T] | None,
+        options: Options,
+        environ: Mapping[str, str],
+        redactor: Redactor,
+        *,
+        streams: bool,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -38,6 +49,8 @@ class RunOutput(Generic[T]):
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)
+        if streams and chosen is Format.TABLE:
+            chosen = _format_of_stream(spec, options)
         self._renderer = Renderer(chosen, _fields(options), environ)
         if view is not None:
             self._renderer.check(view)
@@ -93,15 +106,6 @@ class RunOutput(Generic[T]):
             # A warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
 
-    def refuse_table(self, what: str) -> None:
-        """Refuse `-o table` for results of any number. Raises: UsageError `output.no_export`."""
-        if self.options.output is Format.TABLE:
-            raise UsageError(
-                "output.no_export",
-                f"{what} cannot be a table",
-                hint="choose jsonl (the default), json, csv, yaml or ids",
-            )
-
     @property
     def is_lost(self) -> bool:
         """Whether results could not be written, because their reader has gone or a disk is full."""
@@ -110,21 +114,15 @@ class RunOutput(Generic[T]):
     @property
     def wanted_rows(self) -> WantedRows | None:
         """What Postgres may write for an export; None for a format that only bazar writes."""
-        form = next((form for form in RowFormat if form.value == self._export_format.value), None)
+        form = next((form for form in RowFormat if form.value == self._renderer.format.value), None)
         return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
 
-    @property
-    def _export_format(self) -> Format:
-        return self._renderer.format if self.machine else Format.JSONL
-
     def export(self, parts: Iterable[Page[T] | WrittenRows], file: str | None, *, overwrite: bool) -> None:
-        """Write all parts to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+        """Write all parts to standard output or a new file.
 
         Parameters: `parts` are all pages, or all what `wanted_rows` asks for; `file` None or `-` is standard output.
-        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
-        `adapters.files.new_private_text`.
+        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.new_private_text`.
         """
-        self.refuse_table("an export")
         if file is None or file == "-":
             self._write_export(*_first_and_all(parts))
             return
@@ -140,7 +138,7 @@ class RunOutput(Generic[T]):
         self.notice(f"{count} written to {file}")
 
     def _write_export(self, first: object, parts: Iterator[Page[T] | WrittenRows], stream: TextIO | None = None) -> int:
-        renderer = Renderer(self._export_format, self._renderer.fields, self.environ, stream)
+        renderer = Renderer(self._renderer.format, self._renderer.fields, self.environ, stream)
         if isinstance(first, WrittenRows):
             return renderer.written(self._required_view(), cast("Iterator[WrittenRows]", parts))
         return renderer.pages(self._required_view(), cast("Iterator[Page[T]]", parts))
@@ -233,6 +231,20 @@ def _format(options: Options, environ: Mapping[str, str]) -> Format:
             f"BAZAR_OUTPUT is {chosen[:40]!r}",
             hint=f"known formats: {', '.join(f.value for f in Format)}",
         ) from None
+
+
+def _format_of_stream(spec: Spec, options: Options) -> Format:
+    """Return the format of results of any number where none is chosen. BAZAR_OUTPUT=table is a wish for other commands.
+
+    Raises: UsageError `output.no_export` for -o table.
+    """
+    if options.output is None:
+        return Format.JSONL
+    raise UsageError(
+        "output.no_export",
+        f"the results of `bazar {spec.name.replace('.', ' ')}` cannot be a table",
+        hint="choose jsonl (the default), json, csv or yaml",
+    )
 
 
 def _fields(options: Options) -> tuple[str, ...] | None:

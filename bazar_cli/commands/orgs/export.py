@@ -14,6 +14,7 @@ from bazar_cli.terminal.views.orgs import ORGANIZATION
 @command(
     EXPORT,
     view=ORGANIZATION,
+    streams=True,
     examples=("bazar orgs export organizations.jsonl", "bazar orgs export -o csv --fields slug,name,members"),
 )
 def run(run: Run[Organization], file: ExportFile = None, overwrite: Overwrite = False) -> None:

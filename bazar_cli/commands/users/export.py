@@ -14,6 +14,7 @@ from bazar_cli.terminal.views.users import USER
 @command(
     EXPORT,
     view=USER,
+    streams=True,
     examples=("bazar users export users.jsonl", "bazar users export -o csv | gzip >users.csv.gz"),
 )
 def run(run: Run[User], file: ExportFile = None, overwrite: Overwrite = False) -> None:
