@@ -39,8 +39,8 @@ test-long: $(VENV)/.dev  ## run the soak tests too
 test-image: $(VENV)/.dev  ## run the tests in a clean Debian; they need root, and debootstrap once
 	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m debian
 
-test-packages: $(VENV)/.dev  ## install the package with pip, pipx and uv; they need a package index
-	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m index
+test-packages: $(VENV)/.dev  ## build and install the package, follow its pages; they need a package index
+	$(BIN)/python -m pytest -n $${BAZAR_TEST_WORKERS:-auto} --dist loadgroup -m packages
 
 test-live: $(VENV)/.dev  ## run the end-to-end tests on other targets (docs/testing.md)
 	$(BIN)/python -m tests.support.other_target

@@ -26,7 +26,7 @@ _URL = "BAZAR_TEST_POSTGRES"
 """Hands the server of the run from the first process to its workers."""
 _OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_target", "fresh_database"}
 """Fixtures of servers that the suite makes for itself. Another target has no such servers."""
-_OPT_IN = ("long", "debian", "index")
+_OPT_IN = ("long", "debian", "packages")
 """Markers of tests that run only where `-m` names them."""
 _server = pytest.StashKey[ScratchPostgres]()
 _another = pytest.StashKey[Target]()
@@ -51,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores: many tests wait for a timeout or a process."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers for each core: many tests wait for a timeout, a process or a database."""
+    return (os.cpu_count() or 1) * 2
 
 
 @pytest.hookimpl(wrapper=True)

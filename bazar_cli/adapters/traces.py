@@ -127,7 +127,8 @@ class _Post:
         endpoint = environ.get(variable, "").strip()
         if not endpoint:
             variable = "OTEL_EXPORTER_OTLP_ENDPOINT"
-            endpoint = environ.get(variable, "").strip().rstrip("/") + "/v1/traces"
+            base, mark, query = environ.get(variable, "").strip().partition("?")
+            endpoint = f"{base.rstrip('/')}/v1/traces{mark}{query}"
         if _chosen(environ, "PROTOCOL").lower() == "grpc":
             raise ValueError("OTEL_EXPORTER_OTLP_PROTOCOL is grpc, and bazar sends over HTTP only")
         try:
@@ -137,6 +138,11 @@ class _Post:
             raise ValueError(f"{variable} is not a URL") from None
         if parts.scheme not in {"http", "https"} or not self._host or not endpoint.isascii():
             raise ValueError(f"{variable} must look like http://HOST:4318")
+        if "@" in parts.netloc:
+            raise ValueError(
+                f"{variable} has a user or password, which bazar does not send: "
+                "set OTEL_EXPORTER_OTLP_HEADERS to Authorization=Basic%20..."
+            )
         self._secure = parts.scheme == "https"
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._certificate = _chosen(environ, "CERTIFICATE") or None

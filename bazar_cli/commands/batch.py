@@ -24,6 +24,7 @@ from bazar_cli.terminal.views.batch import LINE
 @command(
     BATCH,
     view=LINE,
+    streams=True,
     examples=("bazar batch commands.txt", "bazar batch --jobs 4 --keep-going - <commands.txt >results.jsonl"),
 )
 def run(
@@ -40,35 +41,33 @@ def run(
 
     The result is one JSON object a line, or what -o says: number, exit code, output and error. Exit code 8 means that
     some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help or
-    local command.
+    local command, and no db drop.
     """
     checked_jobs(jobs)
-    run.refuse_table("the results of a batch")
     counts: Counter[bool] = Counter()
     with run.opened(file) as descriptor:
         refuse_invalid_file(descriptor)
         common = run.options.for_another_command()
-        with closing(Batch(jobs, common, run.environ, run.redactor, keep_going=keep_going)) as batch:
-            with between_steps() as is_ended:
-                results = batch.results(lines_of(descriptor, batch.is_stopping), is_ended)
+        with (
+            closing(Batch(jobs, common, run.environ, run.redactor, keep_going=keep_going)) as batch,
+            between_steps() as is_ended,
+        ):
+            results = batch.results(lines_of(descriptor, batch.is_stopping), is_ended)
 
-                def pages() -> Generator[Page[LineResult]]:
-                    with closing(results):
-                        for result in results:
-                            counts[result.exit_code == ExitCode.DONE] += 1
-                            yield Page((result,), None)
+            def pages() -> Generator[Page[LineResult]]:
+                with closing(results):
+                    for result in results:
+                        counts[result.exit_code == ExitCode.DONE] += 1
+                        yield Page((result,), None)
 
-                run.export(pages(), None, overwrite=False)
-                if is_ended():
-                    run.notice(f"interrupted: {counted(counts.total(), 'line')} ended, and no other was begun")
-            has_workers = batch.has_workers
+            run.export(pages(), None, overwrite=False)
+            if is_ended():
+                run.notice(f"interrupted: {counted(counts.total(), 'line')} ended, and no other was begun")
     failed = counts[False]
     if failed or run.is_lost:
         text = f"{failed} of {counted(counts.total(), 'line')} failed"
         if run.is_lost:
             text += "; further results could not be written, so no other line was begun"
-        elif not has_workers:
-            text += "; the last process of the batch was ended, so no other line was begun"
         elif not keep_going:
             text += "; no other line was begun"
         run.warn(text)

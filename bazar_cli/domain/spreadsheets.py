@@ -1,21 +1,28 @@
-"""CSV cells that a spreadsheet would run as a formula: neutralised by exports, restored by imports."""
+"""CSV cells that a spreadsheet would run as a formula: neutralised by exports, restored by imports.
+
+The pattern has the same meaning for Python and Postgres: it names all characters by escapes, and no class such as `\\s`
+that depends on the program.
+"""
 
 from __future__ import annotations
 
 import re
 
 # The signs that start a formula in a spreadsheet, also in the forms of Asian scripts.
-_SIGN = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# Characters that some programs skip: invisible ones, and the quote of a CSV field that begins before this cell.
-_UNSEEN = r'\s"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff'
-_FORMULA = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|[{_UNSEEN}]*[{_SIGN}])")
-"""First characters of a formula, and a quote that looks like one of bazar's.
+_SIGN = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
+# Characters that some programs skip: spaces, invisible ones, and the quote of a CSV field that begins before this cell.
+_UNSEEN = (
+    r' "\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufeff'
+)
+FORMULA = rf"\A(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))(?='|[{_UNSEEN}]*[{_SIGN}])"
+"""The empty text before a formula, or before a quote that looks like one of bazar's.
 
 A spreadsheet with another list separator than the comma splits at that one and at every line break, even inside the
 quotes of a cell.
 """
+_formula = re.compile(FORMULA)
 _NEUTRALISED = rf"\A'(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))'(?='|[{_UNSEEN}']*[{_SIGN}])"
-"""Not compiled here: only imports need it."""
+"""The quotes of `neutralised`. Not compiled here: only imports need it."""
 
 
 def neutralised(cell: str) -> str:
@@ -23,7 +30,7 @@ def neutralised(cell: str) -> str:
 
     A quote that the cell has in such a place gets another one.
     """
-    return _FORMULA.sub("'", cell)
+    return _formula.sub("'", cell)
 
 
 def restored(cell: str) -> str:

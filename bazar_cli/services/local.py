@@ -6,6 +6,7 @@ Every step first checks whether it is done already, so that running it again is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,11 @@ def prepare(
 
     target = target_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
     with Backends(target, request_id) as backends:
-        identities = Identities(target, SignInSettings(environ))
-        signs_in = _stored_superuser(target, identities) is None
+        signs_in = _stored_superuser(target, environ) is None
         if signs_in:
-            identities = _sign_in(backends, environ)
-        grant = Gate(backends, identities).authorize(db_use_cases.MIGRATE, Migrate())
+            _sign_in(backends, environ)
+        with closing(Identities(target, SignInSettings(environ))) as identities:
+            grant = Gate(backends, identities).authorize(db_use_cases.MIGRATE, Migrate())
         request = Migrate(environment=LOCAL, protected=False)
         result = migrate.migrate(backends, grant, request, notify)
     profiles = Profiles(environ)
@@ -67,19 +68,19 @@ def prepare(
     return Prepared(profile, profiles.read().active == profile, len(result.applied), signs_in)
 
 
-def _stored_superuser(target: Target, identities: Identities) -> Identity | None:
+def _stored_superuser(target: Target, environ: Mapping[str, str]) -> Identity | None:
     """Return the stored session, if Supabase still accepts it and it belongs to the superuser."""
-    try:
-        identity = identities.confirm(identities.current())
-    except NotSignedIn:
-        return None
+    with closing(Identities(target, SignInSettings(environ))) as identities:
+        try:
+            identity = identities.confirm(identities.current())
+        except NotSignedIn:
+            return None
     return identity if identity.email == (target.superuser_email or "").lower() else None
 
 
-def _sign_in(backends: Backends, environ: Mapping[str, str]) -> Identities:
+def _sign_in(backends: Backends, environ: Mapping[str, str]) -> None:
     target = backends.target
     email, password = target.superuser_email, target.superuser_password
     if email is None or password is None:
         raise NotSignedIn("auth.not_signed_in", "the stack has no credentials of a superuser")
     auth.login(backends, environ, Login(email, password))
-    return Identities(target, SignInSettings(environ))

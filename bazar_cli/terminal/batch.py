@@ -1,7 +1,8 @@
 """Many commands in one run: each worker is a process that runs one command after another.
 
-A worker is forked before anything was opened. A command writes to files of its worker, which become its result. Signals
-reach the parent alone; it interrupts the workers, and each finishes the step in hand.
+A worker is forked by a process that does nothing else, so that nothing was opened before. A command writes to files of
+its worker, which become its result. Signals reach the parent alone; it interrupts the workers, and each finishes the
+step in hand.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import os
 import queue
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from bazar_cli.domain.batch import LineResult
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, ExitCode
+from bazar_cli.domain.errors import BackendUnavailable, ExitCode, UsageError
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal import reports, streams
 from bazar_cli.terminal.batch_lines import Line
+from bazar_cli.terminal.command_record import refuse
 from bazar_cli.terminal.launch import crash_report, run_leaf
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.shared import Shared
@@ -34,6 +38,8 @@ Common = Sequence[tuple[str, ...]]
 _TARGET = ("--profile", "--env-file")
 _ERROR = '{"error": '
 _LOOK_SECONDS = 0.2
+_NUMBER = struct.Struct("=i")
+"""A message between the batch and its nursery."""
 
 
 class Batch:
@@ -55,18 +61,12 @@ class Batch:
         self._reading = threading.Lock()
         self._done: queue.SimpleQueue[LineResult | BaseException | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._workers: list[_Worker] = []
-        for _ in range(jobs):
-            self._workers.append(_Worker(common, {**environ, "BAZAR_OUTPUT": "json"}, tuple(self._workers)))
+        self._nursery = _Nursery(common, {**environ, "BAZAR_OUTPUT": "json"})
+        self._workers = [_Worker(self._nursery) for _ in range(jobs)]
 
     def is_stopping(self) -> bool:
         """Whether no further line is begun."""
         return self._stopping or self._is_ended()
-
-    @property
-    def has_workers(self) -> bool:
-        """Whether a worker is left; each that was killed is gone."""
-        return not all(worker.has_ended for worker in self._workers)
 
     def results(self, lines: Iterator[Line], is_ended: Callable[[], bool]) -> Generator[LineResult]:
         """Yield the result of each line as it ends.
@@ -107,6 +107,7 @@ class Batch:
         self._stop()
         for worker in self._workers:
             worker.close()
+        self._nursery.close()
 
     def _stop(self) -> None:
         """Begin no other line, and wait for those that have begun."""
@@ -125,8 +126,6 @@ class Batch:
                 if result.exit_code and not self._keep_going:
                     self._stopping = True
                 self._done.put(result)
-                if worker.has_ended:
-                    break
         except BaseException as error:  # noqa: BLE001 - raised in the main thread
             self._stopping = True
             self._done.put(error)
@@ -140,115 +139,182 @@ class Batch:
             return None if self.is_stopping() else next(lines, None)
 
 
-class _Worker:
-    """A process that runs commands, one at a time. Parameters: `others` are the workers that run already."""
+class _Nursery:
+    """A process with one thread and no open file that forks the workers, so that one can be replaced at any time."""
 
-    def __init__(self, common: Common, environ: Mapping[str, str], others: tuple[_Worker, ...]) -> None:
+    def __init__(self, common: Common, environ: Mapping[str, str]) -> None:
         own, far = socket.socketpair()
-        self.has_ended = False
+        self._lock = threading.Lock()
         self._pid = os.fork()
         if self._pid == 0:
-            for other in others:
-                other.forget()
             own.close()
-            _serve(far, common, environ)
+            _run_to_end(partial(_fork_workers, far, common, environ), environ, Redactor(environ))
         far.close()
+        self._socket = own
+
+    def start(self, connection: socket.socket) -> int:
+        """Fork a worker that serves a connection; return its process id. Raises: as `end_of`."""
+        return self._ask(0, connection.fileno())
+
+    def end_of(self, pid: int) -> int:
+        """Wait until a worker has ended; return its exit code, negative for a signal.
+
+        Raises: BackendUnavailable `batch.worker_ended` if the nursery was killed.
+        """
+        return self._ask(pid)
+
+    def close(self) -> None:
+        """Let the process end, and wait for it."""
+        self._socket.close()
+        os.waitpid(self._pid, 0)
+
+    def _ask(self, number: int, *descriptors: int) -> int:
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [_NUMBER.pack(number)], descriptors)
+                answer = self._socket.recv(_NUMBER.size)
+        except OSError:
+            answer = b""
+        if not answer:
+            raise BackendUnavailable(
+                "batch.worker_ended",
+                "the process that starts the others of the batch was ended, so no other line was begun",
+                hint="run the lines without a result again",
+            )
+        return int(_NUMBER.unpack(answer)[0])
+
+
+class _Worker:
+    """A process that runs commands, one at a time. After one was killed, the next line gets a new one."""
+
+    def __init__(self, nursery: _Nursery) -> None:
+        self._nursery = nursery
+        self._begin()
+
+    def _begin(self) -> None:
+        own, far = socket.socketpair()
+        with far:
+            self._pid: int | None = self._nursery.start(far)
         self._socket = own
         self._stream = own.makefile("rwb")
 
     def run(self, line: Line, redactor: Redactor) -> LineResult:
         """Run a line and return its result, also where the process was killed."""
-        if line.leaf is None:
-            assert line.error is not None, "a line has a command or an error"
-            return _failed(line, line.error, redactor)
-        asked = [line.leaf.module, line.path, line.arguments]
+        if self._pid is None:
+            self._begin()
+        module, error = line.leaf.module if line.leaf else None, line.error
+        refused = None if error is None else [error.code, error.message, error.hint]
         try:
-            self._stream.write(json.dumps(asked).encode() + b"\n")
+            self._stream.write(json.dumps([module, line.path, line.arguments, refused]).encode() + b"\n")
             self._stream.flush()
             answer = self._stream.readline()
         except OSError:
             answer = b""
         if not answer.endswith(b"\n"):
             return self._killed(line, redactor)
-        code, output, error, messages = json.loads(answer)
-        return LineResult(line.number, line.text, code, output, error, tuple(messages))
+        code, output, shown, messages = json.loads(answer)
+        return LineResult(line.number, line.text, code, output, shown, tuple(messages))
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal: after SIGINT the command in hand finishes its step, and ends."""
-        if not self.has_ended:
+        if self._pid is not None:
             with suppress(ProcessLookupError):  # it has ended just now
                 os.kill(self._pid, number)
 
     def close(self) -> None:
         """Let the process end, and wait for it."""
-        self.forget()
-        if not self.has_ended:
-            os.waitpid(self._pid, 0)
-            self.has_ended = True
+        if self._pid is not None:
+            with suppress(BackendUnavailable):  # it ends with its connection, also where nobody can wait for it
+                self._end()
 
-    def forget(self) -> None:
-        """Close this side of the connection."""
+    def _end(self) -> int:
+        """Close the connection, with which the process ends; return its exit code, negative for a signal."""
+        pid, self._pid = self._pid, None
+        assert pid is not None, "a process ends once"
         with suppress(OSError):
             self._stream.close()
         self._socket.close()
+        return self._nursery.end_of(pid)
 
     def _killed(self, line: Line, redactor: Redactor) -> LineResult:
-        _, status = os.waitpid(self._pid, 0)
-        self.has_ended = True
-        code = os.waitstatus_to_exitcode(status)
+        code = self._end()
         what = f"its process was ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
         error = BackendUnavailable(
             "batch.worker_ended",
             f"{what}; what the command had done is not known",
             hint="run this line again: its command continues where it stopped",
         )
-        return _failed(line, error, redactor)
+        shown = reports.error_object(error, error.hint, error.exit_code, None, redactor)
+        return LineResult(line.number, line.text, error.exit_code, None, shown, ())
 
 
-def _failed(line: Line, error: BazarError, redactor: Redactor) -> LineResult:
-    shown = reports.error_object(error, error.hint, error.exit_code, None, redactor)
-    return LineResult(line.number, line.text, error.exit_code, None, shown, ())
+# -- in the nursery and in the workers ----------------------------------------------------------------------
 
 
-# -- in the worker ------------------------------------------------------------------------------------------
-
-
-def _serve(connection: socket.socket, common: Common, environ: Mapping[str, str]) -> NoReturn:
-    """Run commands until the parent closes the connection or has gone, then end the process.
-
-    SIGINT comes from the parent, and acts only within a command.
-    """
+def _run_to_end(body: Callable[[], None], environ: Mapping[str, str], redactor: Redactor) -> NoReturn:
+    """Run the body of a forked process, apart from the terminal's signals, and end the process."""
     code = 1
     messages = os.dup(2)
-    shared = Shared(environ)
     try:
         os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the parent alone
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        out, err = _file("output"), _file("messages")
-        _write_to(out, err)
-        with connection.makefile("rwb") as stream:
-            for asked in stream:
-                module, path, given = json.loads(asked)
-                arguments = [*_common_of(common, given), *given]
-                exit_code = _run(Leaf(module, ""), path, arguments, environ, shared)
-                answer = _answer(exit_code, arguments, out, err)
-                if streams.lost(streams.results()):
-                    _write_to(out, err)
-                stream.write(json.dumps(answer).encode() + b"\n")
-                stream.flush()
-        shared.close()
+        body()
         code = 0
     except (BrokenPipeError, ConnectionResetError):
         code = 0  # the parent was killed
     except BaseException as error:  # noqa: BLE001 - any bug is reported
         os.dup2(messages, 2)
-        reporter = reports.Reporter(os.urandom(16).hex(), machine=False, debug=False, redactor=shared.redactor)
-        reporter.keep = lambda bug: crash_report("bazar batch", reporter.request_id, environ, shared.redactor, bug)
+        reporter = reports.Reporter(os.urandom(16).hex(), machine=False, debug=False, redactor=redactor)
+        reporter.keep = partial(crash_report, "bazar batch", reporter.request_id, environ, redactor)
         code = reporter.unexpected(error)
     finally:
         os._exit(code)
+
+
+def _fork_workers(parent: socket.socket, common: Common, environ: Mapping[str, str]) -> None:
+    """Fork a worker for each connection that the parent sends, or wait for the worker that it names, until it ends."""
+    while True:
+        asked, descriptors, _, _ = socket.recv_fds(parent, _NUMBER.size, 1)
+        if not asked:
+            return
+        if descriptors:
+            (descriptor,) = descriptors
+            os.set_inheritable(descriptor, False)
+            answer = os.fork()
+            if answer == 0:
+                parent.close()
+                shared = Shared(environ)
+                served = socket.socket(fileno=descriptor)
+                _run_to_end(partial(_serve, served, common, environ, shared), environ, shared.redactor)
+            os.close(descriptor)
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(_NUMBER.unpack(asked)[0], 0)[1])
+        parent.send(_NUMBER.pack(answer))
+
+
+def _serve(connection: socket.socket, common: Common, environ: Mapping[str, str], shared: Shared) -> None:
+    """Run commands until the parent closes the connection or has gone.
+
+    SIGINT comes from the parent, and acts only within a command.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    out, err = _file("output"), _file("messages")
+    _write_to(out, err)
+    with connection.makefile("rwb") as stream:
+        for asked in stream:
+            module, path, given, refused = json.loads(asked)
+            arguments = [*_common_of(common, given), *given]
+            if refused is None:
+                exit_code = _run(Leaf(module, ""), path, arguments, environ, shared)
+            else:
+                exit_code = _refuse(refused, path, arguments, environ, shared)
+            answer = _answer(exit_code, arguments, out, err)
+            if streams.lost(streams.results()):
+                _write_to(out, err)
+            stream.write(json.dumps(answer).encode() + b"\n")
+            stream.flush()
+    shared.close()
 
 
 def _file(name: str) -> int:
@@ -287,6 +353,16 @@ def _run(leaf: Leaf, path: Sequence[str], arguments: Sequence[str], environ: Map
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+
+
+def _refuse(
+    refused: Sequence[str], path: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str], shared: Shared
+) -> int:
+    """Report a line that names no command. Parameters: `refused` is a code, a message and a hint."""
+    code, message, hint = refused
+    reporter = reports.Reporter(os.urandom(16).hex(), machine=True, debug=False, redactor=shared.redactor)
+    error = UsageError(code, message, hint=hint)
+    return refuse(error, " ".join(["bazar", *path]), arguments, environ, shared, reporter)
 
 
 def _answer(code: int, arguments: Sequence[str], out: int, err: int) -> tuple[Any, ...]:

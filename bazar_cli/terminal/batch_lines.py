@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import BYTE_ORDER_MARK
-from bazar_cli.registry import Leaf, default_of, resolve
+from bazar_cli.registry import Group, Leaf, default_of, resolve
 
 MAX_LINE_BYTES = 1 << 20
 _SHOWN = 1000
@@ -20,9 +20,13 @@ _SHOWN = 1000
 _CHUNK_BYTES = 1 << 16
 _WAIT_SECONDS = 0.2
 """How soon a reader of a silent pipe sees that the batch stops."""
-_EXCLUDED = frozenset({"auth", "batch", "completion", "config", "help", "local"})
-"""Commands on this machine's own settings and sessions, which the other lines rest on, and texts for people."""
-_FOR_PEOPLE = frozenset({"batch", "completion", "help"})
+_BEFORE, _NEVER = "run it before the batch", "leave it out"
+_EXCLUDED = {
+    **dict.fromkeys(("auth", "config", "local"), _BEFORE),
+    "db drop": "run it after the batch, whose other lines use the database",
+    **dict.fromkeys(("batch", "completion", "help"), _NEVER),
+}
+"""What other lines rest on, and texts for people; and for each the next step."""
 _CODE = re.compile(r"""(?:\\.\#?|'[^']*'|"(?:\\.|[^"\\])*"|(?<=\S)\#|[^#'"\\])*""", re.DOTALL)
 """A line up to its comment. As in a shell, `#` begins a comment only where a word may begin."""
 
@@ -36,7 +40,7 @@ class Line:
     text: str
     leaf: Leaf | None = None
     path: tuple[str, ...] = ()
-    """The words that name the command."""
+    """The words that name the command, or a group of commands."""
     arguments: tuple[str, ...] = ()
     error: UsageError | None = None
     """Why it cannot be run; then there is no command."""
@@ -113,6 +117,8 @@ def _parsed(number: int, content: bytes) -> Line | None:
     """Return a line with its command, or with its error; None for an empty line or a comment."""
     content = content.removesuffix(b"\r")
     text = content[:200].decode(errors="backslashreplace")
+    words: list[str] = []
+    count = 0
     try:
         if len(content) > MAX_LINE_BYTES:
             raise _invalid("it is longer than 1 MiB", "write it shorter")
@@ -124,9 +130,10 @@ def _parsed(number: int, content: bytes) -> Line | None:
         words = _words(text)
         if not words:
             return None
-        leaf, count = _command(words)
+        node, count = resolve(words)
+        leaf = _command(node, words, count)
     except UsageError as error:
-        return Line(number, text.strip(), error=error)
+        return Line(number, text.strip(), None, tuple(words[:count]), tuple(words[count:]), error)
     return Line(number, text.strip(), leaf, tuple(words[:count]), tuple(words[count:]))
 
 
@@ -143,16 +150,16 @@ def _words(text: str) -> list[str]:
     return words[1:] if words[:1] == ["bazar"] else words
 
 
-def _command(words: list[str]) -> tuple[Leaf, int]:
-    node, count = resolve(words)
-    if words[0] in _EXCLUDED:
-        hint = "leave it out" if words[0] in _FOR_PEOPLE else "run it before the batch"
-        raise _invalid(f"a batch does not run `bazar {words[0]}`", hint)
+def _command(node: Group | Leaf, words: list[str], count: int) -> Leaf:
+    """Return the command of a line. Parameters: `node` is what its first `count` words name."""
+    for name in (words[0], " ".join(words[:2])):
+        if name in _EXCLUDED:
+            raise _invalid(f"a batch does not run `bazar {name}`", _EXCLUDED[name])
     if isinstance(node, Leaf):
-        return node, count
+        return node
     default = default_of(node)
     if default is not None and (count == len(words) or words[count].startswith("-")):
-        return default, count
+        return default
     named = " ".join(["bazar", *words[: count + 1]])
     raise _invalid(f"`{named}` is not a command", f"`{' '.join(['bazar', *words[:count]])} --help` lists them")
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from typer import Context as TyperContext
+
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.terminal.options import DRY_RUN, Options, parameters_of
 from bazar_cli.terminal.run import Context, Run
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=TyperContext)
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,12 @@ class Verb(Generic[T]):
     examples: tuple[str, ...]
     body: Callable[..., int | None]
     parts: Mapping[str, Spec] = field(default_factory=dict[str, Spec])
+    streams: bool = False
 
-    def command(self, path: str, start: Callable[[Run[T]], None], context: Context) -> LiteCommand:
-        """Return the Typer command that runs the body.
+    def command(self, path: str, environ: Mapping[str, str]) -> LiteCommand:
+        """Return the Typer command that runs the body, as often as it is invoked.
 
-        Parameters: `path` is how users call it; `start` is called with the Run before the body.
+        Its context has a `Start` as object. Parameters: `path` is how users call it; `environ` has the width of help.
         """
         from bazar_cli.terminal.leaf_help import command_help
         from bazar_cli.terminal.streams import results
@@ -41,18 +45,27 @@ class Verb(Generic[T]):
         common = [p for p in parameters_of(Options) if p.name != DRY_RUN or self.spec.writes]
         own, shared = _own(self.body)
 
-        def callback(**values: Any) -> int | None:
+        def callback(context: TyperContext, **values: Any) -> int | None:
             given = {p.name: values.pop(p.name) for p in common}
             for name, kind in shared.items():
                 values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
-            run: Run[T] = Run(self.spec, self.view, Options(**given), context)
-            start(run)
+            start: Start = context.obj
+            run: Run[T] = Run(self.spec, self.view, Options(**given), start.context, streams=self.streams)
+            start.begun(run)
             return self.body(run, **values)
 
-        parameters = [*own, *common]
+        parameters = [_CONTEXT, *own, *common]
         callback.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         callback.__annotations__ = {p.name: p.annotation for p in parameters}
-        return build(callback, lambda: command_help(self.body.__module__, path, results(), context.environ))
+        return build(callback, lambda: command_help(self.body.__module__, path, results(), environ))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one run of a command gets: its context, and what is called with its Run before the body."""
+
+    context: Context
+    begun: Callable[[Run[Any]], None]
 
 
 def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
@@ -70,17 +83,23 @@ def _own(body: Callable[..., int | None]) -> tuple[list[inspect.Parameter], dict
 
 
 def command(
-    spec: Spec, *, view: View[T] | None = None, examples: tuple[str, ...], parts: Mapping[str, Spec] | None = None
+    spec: Spec,
+    *,
+    view: View[T] | None = None,
+    examples: tuple[str, ...],
+    parts: Mapping[str, Spec] | None = None,
+    streams: bool = False,
 ) -> Callable[[Callable[Concatenate[Run[T], P], int | None]], Verb[T]]:
     """Declare a verb.
 
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
     command lines for the help, each starting with `bazar`; `parts` names the parts of a composite command that need
-    another Grant. The body gets the Run and its own options, and returns an exit code or None for 0. A parameter
+    another Grant; `streams` says that results of any number are written, as JSON Lines by default and never as a table.
+    The body gets the Run and its own options, and returns an exit code or None for 0. A parameter
     whose type is a dataclass of options declares all of them.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:
-        return Verb(spec, view, examples, body, parts or {})
+        return Verb(spec, view, examples, body, parts or {}, streams)
 
     return declare

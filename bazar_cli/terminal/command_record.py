@@ -19,6 +19,7 @@ from bazar_cli.terminal.streams import is_on
 if TYPE_CHECKING:
     from bazar_cli.terminal.logs import Log
     from bazar_cli.terminal.redact import Redactor
+    from bazar_cli.terminal.reports import Reporter
     from bazar_cli.terminal.run import Run
     from bazar_cli.terminal.shared import Shared
 
@@ -144,6 +145,24 @@ class CommandRecord:
         except UsageError:
             # The command has reported its own error, which counts.
             return None
+
+
+def refuse(
+    error: UsageError,
+    path: str,
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    shared: Shared,
+    reporter: Reporter,
+) -> int:
+    """Report the error of a command line that names no command, and leave its record; return the exit code.
+
+    Parameters: `path` has only the words of the line that are in the command tree.
+    """
+    record = CommandRecord(path, words, reporter.request_id, environ, shared, shared.redactor)
+    code = reporter.report(error)
+    record.end(code, error.code)
+    return code
 
 
 def _trace(environ: Mapping[str, str], request_id: str) -> TraceContext | None:

@@ -55,9 +55,11 @@ class CommandText:
         self.requires = texts("requires")
         self.arguments = [Parameter(*row[1:]) for row in rows if row[0] == "argument"]
         self.options = _options(section)
-        """The options of this command alone."""
+        """The options of this command alone, and those that mean something else here."""
         writes = ["writes"] in rows
-        self.common = [option for option in _options(common) if writes or _DRY_RUN not in option.names]
+        own = {name for option in self.options for name in option.names}
+        given = [option for option in _options(common) if writes or _DRY_RUN not in option.names]
+        self.common = [option for option in given if own.isdisjoint(option.names)]
         self.fields = [name for names in texts("fields") for name in names.split()]
         """The names of the result's fields."""
 

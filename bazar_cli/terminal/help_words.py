@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def help_on(words: list[str], stream: TextIO, environ: Mapping[str, str]) -> str:
-    """Return the help that `words` name, as wide as the terminal behind `stream`; empty if they name nothing."""
+    """Return the help that `words` name, as wide as the terminal behind `stream`; empty if they name nothing.
+
+    Upper and lower case are the same.
+    """
+    words = [word.lower() for word in words]
     if len(words) == 1 and (words[0] in TOPICS or "." in words[0]):
         return _topic_or_code(words[0], stream, environ)
     node, count = resolve(words)
@@ -35,7 +39,7 @@ def unknown(words: list[str]) -> UsageError:
 
     code = "usage.unknown_command"
     if len(words) == 1 and "." in words[0]:
-        return UsageError(code, f"there is no error code {words[0][:80]!r}", hint=_near_codes(words[0]))
+        return UsageError(code, f"there is no error code {words[0][:80]!r}", hint=_near_codes(words[0].lower()))
     node, count = resolve(words)
     known = [*(node.commands if isinstance(node, Group) else ()), *(TOPICS if node is TREE else ())]
     path = " ".join(["bazar", *words[:count]])

@@ -16,7 +16,7 @@ from bazar_cli.domain.secrets import announced_to
 from bazar_cli.domain.texts import environment
 from bazar_cli.registry import Leaf
 from bazar_cli.terminal import actions, reports, streams
-from bazar_cli.terminal.command import Verb
+from bazar_cli.terminal.command import Start, Verb
 from bazar_cli.terminal.command_record import CommandRecord
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Context, Run
@@ -58,7 +58,7 @@ def run_leaf(
     reporter.keep = partial(crash_report, path, request_id, environ, redactor)
     failure = ""
 
-    def start(run: Run[Any]) -> None:
+    def begun(run: Run[Any]) -> None:
         record.run = run
         reporter.complete = run.as_message
         record.log = _start_log(run, debug=debug)
@@ -67,8 +67,8 @@ def run_leaf(
         with record.calls.recording(), announced_to(redactor.remember_secret):
             try:
                 verb: Verb[Any] = import_module(leaf.module).run
-                command = verb.command(path, start, Context(environ, request_id, shared, redactor))
-                code = _invoke(command, path, arguments)
+                command = shared.command(path, lambda: verb.command(path, environ))
+                code = _invoke(command, path, arguments, Start(Context(environ, request_id, shared, redactor), begun))
             finally:
                 if batch is None:
                     shared.close()
@@ -116,7 +116,7 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
     return UsageError("usage.invalid", said, hint=hint)
 
 
-def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
+def _invoke(command: LiteCommand, path: str, arguments: Sequence[str], start: Start) -> int:
     for argument in arguments:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
@@ -125,7 +125,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str]) -> int:
                 hint="check the encoding of the terminal or the script",
             )
     try:
-        with command.make_context(path, list(arguments)) as context:
+        with command.make_context(path, list(arguments), obj=start) as context:
             return int(command.invoke(context) or ExitCode.DONE)
     except typer.Exit as ended:
         return ended.exit_code

@@ -6,6 +6,7 @@ Log lines and warnings of libraries and migrations are written there only, also 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -143,6 +144,12 @@ class _ToFile(logging.FileHandler):
 def _file_handler(path: Path) -> logging.Handler:
     from bazar_cli.adapters.files import open_private
 
+    if path.is_symlink():
+        raise UsageError(
+            "log.unwritable",
+            f"the log file {path} cannot be written: it is a link",
+            hint="name a file that is no link; for standard error give --log-format without --log-file",
+        )
     try:
         # A new file is private, because log lines name people; an existing one keeps its mode.
         return _ToFile(path, open_private(path, os.O_WRONLY | os.O_APPEND, only_files=False))
@@ -176,13 +183,14 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
         names = {"asctime": "time", "levelname": "level", "name": "logger"}
         shape = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
         formatter = JsonFormatter(shape, datefmt=_TIME + "Z", rename_fields=names)
+        plain_json = formatter.format
+        # In each text: escapes of the line may change a secret, and a secret of digits may be a part of a number.
+        formatter.format = lambda record: json.dumps(redactor.hide_in(json.loads(plain_json(record))))
     else:
         formatter = _TextFormatter(_TEXT, datefmt=_TIME)
+        plain = formatter.format
+        formatter.format = lambda record: redactor.hide(plain(record))
     formatter.converter = time.gmtime
-    plain, traced = formatter.format, formatter.formatException
-    # Before JSON escapes change a secret, and once more for the rest of the line.
-    formatter.formatException = lambda ei: redactor.hide(str(traced(ei)))
-    formatter.format = lambda record: redactor.hide(plain(record))
     return formatter
 
 

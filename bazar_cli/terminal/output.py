@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, TextIO, TypeVar
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.exports import WrittenRows
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.terminal import tables
@@ -124,10 +125,34 @@ class Renderer:
             self._table_pages(view, pages)
         return count
 
+    def written(self, view: View[T], given: Iterable[WrittenRows]) -> int:
+        """Write rows that have this format and these fields, as they arrive; return their number.
+
+        It stops if the reader of standard output is gone.
+        """
+        count = 0
+        if self.format is Format.CSV:
+            self._csv_rows([view.chosen(self.fields)], raw_first=True)
+        elif self.format is Format.JSON:
+            self._write(_LIST)
+        for rows in given:
+            if self.format is Format.CSV:
+                self._csv_text(rows.text)
+            else:
+                text = escaped_json(rows.text)
+                self._write(text[1:] if self.format is Format.JSON and not count else text)
+            count += rows.count
+            self._stream.flush()
+            if self.lost:
+                break
+        if self.format is Format.JSON:
+            self._write(_end_of_list(empty=not count, cursor=None))
+        return count
+
     # -- formats ------------------------------------------------------------------------------------------
 
     def _json_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
-        self._write('{\n  "items": [')
+        self._write(_LIST)
         encode = view.record.encoder(names)
         first, cursor = True, None
         for page in pages:
@@ -136,7 +161,7 @@ class Renderer:
                 self._write(f"{'' if first else ','}\n    {text}")
                 first = False
             cursor = page.next_cursor
-        self._write(f'{"" if first else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n')
+        self._write(_end_of_list(empty=first, cursor=cursor))
 
     def _yaml_pages(self, view: View[T], pages: Iterable[Page[T]], names: tuple[str, ...]) -> None:
         encode = view.record.encoder(names)
@@ -173,10 +198,12 @@ class Renderer:
         writer = csv.writer(text)
         for number, row in enumerate(rows):
             writer.writerow(list(row) if raw_first and number == 0 else [neutralised(cell) for cell in row])
-        shown = text.getvalue()
+        self._csv_text(text.getvalue())
+
+    def _csv_text(self, text: str) -> None:
         if is_terminal(self._stream):
-            shown = "\n".join(escaped(line) for line in shown.replace("\r\n", "\n").split("\n"))
-        self._write(shown)
+            text = "\n".join(escaped(line) for line in text.replace("\r\n", "\n").split("\n"))
+        self._write(text)
 
     def _yaml(self, value: Value) -> str:
         from bazar_cli.terminal.yaml_text import yaml_text
@@ -197,6 +224,13 @@ class Renderer:
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
+
+
+_LIST = '{\n  "items": ['
+
+
+def _end_of_list(*, empty: bool, cursor: str | None) -> str:
+    return f'{"" if empty else chr(10) + "  "}],\n  "next_cursor": {json.dumps(cursor)}\n}}\n'
 
 
 _indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode

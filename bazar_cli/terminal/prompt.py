@@ -9,7 +9,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import normalized, password
 from bazar_cli.terminal.escape import escaped
-from bazar_cli.terminal.streams import is_on, is_terminal, messages, write_message
+from bazar_cli.terminal.streams import is_on, is_terminal, messages, readable_input, write_message
 
 _YES = frozenset({"y", "yes"})
 _STDIN_LIMIT = 64 * 1024
@@ -72,12 +72,12 @@ class Prompter:
 
 
 def _answer() -> str:
-    """Return what a person typed. Raises: UsageError `input.too_long`, `input.encoding`."""
+    """Return what a person typed. Raises: UsageError `input.too_long`, `input.encoding`, `input.unreadable`."""
     return normalized(_line("what was typed")).strip()
 
 
 def _line(what: str) -> str:
-    line = sys.stdin.buffer.readline(_STDIN_LIMIT + 1)
+    line = readable_input().readline(_STDIN_LIMIT + 1)
     if len(line) > _STDIN_LIMIT:
         raise UsageError(
             "input.too_long", f"{what} is longer than {_STDIN_LIMIT // 1024} KiB", hint="give it as one short line"
@@ -99,7 +99,7 @@ def _not_utf8(what: str) -> UsageError:
 def secret_from_stdin(what: str) -> Secret:
     """Return the first line of standard input, without a byte order mark and its line end.
 
-    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`.
+    Raises: UsageError `input.empty`, `input.too_long`, `input.encoding`, `input.unreadable`.
     """
     text = password(_line(f"the {what} on standard input"))
     if not text:

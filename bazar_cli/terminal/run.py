@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run_output import RunOutput, current_folder
 from bazar_cli.terminal.shared import Shared
-from bazar_cli.terminal.streams import say
+from bazar_cli.terminal.streams import readable_input, say
 from bazar_cli.terminal.views.base import View
 
 if TYPE_CHECKING:
@@ -49,8 +48,10 @@ class Context:
 class Run(RunOutput[T]):
     """One run of one command whose results are shown by a `View[T]`."""
 
-    def __init__(self, spec: Spec, view: View[T] | None, options: Options, context: Context) -> None:
-        super().__init__(spec, view, options, context.environ, context.redactor)
+    def __init__(
+        self, spec: Spec, view: View[T] | None, options: Options, context: Context, *, streams: bool = False
+    ) -> None:
+        super().__init__(spec, view, options, context.environ, context.redactor, streams=streams)
         self._shared = context.shared
         self.request_id = context.request_id
         self.prompter = Prompter(context.environ, no_input=options.no_input)
@@ -186,13 +187,13 @@ class Run(RunOutput[T]):
     def read_file(self, file: str, limit: int) -> tuple[str, str]:
         """Read a file, or standard input for `-`, of at most `limit` bytes; return its text and its name in messages.
 
-        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.read_text`.
+        Raises: UsageError `usage.invalid_value` for an empty name, `input.unreadable`; as `adapters.files.read_text`.
         """
         from bazar_cli.adapters.files import decoded, read_text
 
         if file == "-":
             named = "standard input"
-            return normalized(decoded(sys.stdin.buffer.read(limit + 1), limit, named=named)), named
+            return normalized(decoded(readable_input().read(limit + 1), limit, named=named)), named
         if not file:
             raise UsageError("usage.invalid_value", "--file is empty", hint="name a file, or - for standard input")
         return normalized(read_text(current_folder() / file, limit, named=file)), file
@@ -201,12 +202,12 @@ class Run(RunOutput[T]):
     def opened(self, file: str) -> Generator[int]:
         """Lend the descriptor of a file, or of standard input for `-`.
 
-        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.open_input`.
+        Raises: UsageError `usage.invalid_value` for an empty name, `input.unreadable`; as `adapters.files.open_input`.
         """
         from bazar_cli.adapters.files import open_input
 
         if file == "-":
-            yield sys.stdin.fileno()
+            yield readable_input().fileno()
             return
         if not file:
             raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or - for standard input")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar, cast
 
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.terminal import actions
 from bazar_cli.terminal.hints import with_target
@@ -20,13 +21,25 @@ from bazar_cli.terminal.streams import say
 from bazar_cli.terminal.views.base import View
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 class RunOutput(Generic[T]):
-    """The output of one run; a `View[T]` shows its results."""
+    """The output of one run; a `View[T]` shows its results.
+
+    Parameters: as of `Run` and `command`.
+    Raises: UsageError `output.*`, for what cannot be shown.
+    """
 
     def __init__(
-        self, spec: Spec, view: View[T] | None, options: Options, environ: Mapping[str, str], redactor: Redactor
+        self,
+        spec: Spec,
+        view: View[T] | None,
+        options: Options,
+        environ: Mapping[str, str],
+        redactor: Redactor,
+        *,
+        streams: bool,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -36,6 +49,8 @@ class RunOutput(Generic[T]):
         self._view = view
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)
+        if streams and chosen is Format.TABLE:
+            chosen = _format_of_stream(spec, options)
         self._renderer = Renderer(chosen, _fields(options), environ)
         if view is not None:
             self._renderer.check(view)
@@ -91,31 +106,25 @@ class RunOutput(Generic[T]):
             # A warning, because a script that reads ids would miss the rest.
             self.warn(f"there is more: add --all, or --cursor {last[0]}")
 
-    def refuse_table(self, what: str) -> None:
-        """Refuse `-o table` for results of any number. Raises: UsageError `output.no_export`."""
-        if self.options.output is Format.TABLE:
-            raise UsageError(
-                "output.no_export",
-                f"{what} cannot be a table",
-                hint="choose jsonl (the default), json, csv, yaml or ids",
-            )
-
     @property
     def is_lost(self) -> bool:
         """Whether results could not be written, because their reader has gone or a disk is full."""
         return self._renderer.lost is not None
 
-    def export(self, pages: Iterable[Page[T]], file: str | None, *, overwrite: bool) -> None:
-        """Write all pages to standard output or a new file, as JSON Lines or in the format of -o or BAZAR_OUTPUT.
+    @property
+    def wanted_rows(self) -> WantedRows | None:
+        """What Postgres may write for an export; None for a format that only bazar writes."""
+        form = next((form for form in RowFormat if form.value == self._renderer.format.value), None)
+        return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
 
-        Parameters: `file` None or `-` is standard output.
-        Raises: UsageError `output.no_export` for a table, `usage.invalid_value` for an empty name; as
-        `adapters.files.new_private_text`.
+    def export(self, parts: Iterable[Page[T] | WrittenRows], file: str | None, *, overwrite: bool) -> None:
+        """Write all parts to standard output or a new file.
+
+        Parameters: `parts` are all pages, or all what `wanted_rows` asks for; `file` None or `-` is standard output.
+        Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.new_private_text`.
         """
-        self.refuse_table("an export")
-        chosen = self._renderer.format if self.machine else Format.JSONL
         if file is None or file == "-":
-            Renderer(chosen, self._renderer.fields, self.environ).pages(self._required_view(), _with_first_page(pages))
+            self._write_export(*_first_and_all(parts))
             return
         from bazar_cli.adapters.files import new_private_text, refuse_taken
 
@@ -123,10 +132,16 @@ class RunOutput(Generic[T]):
             raise UsageError("usage.invalid_value", "FILE is empty", hint="name a file, or leave it out for a pipe")
         path = current_folder() / file
         refuse_taken(path, file, overwrite=overwrite)
-        ready = _with_first_page(pages)
+        first, ready = _first_and_all(parts)
         with new_private_text(path, overwrite=overwrite, named=file) as stream:
-            count = Renderer(chosen, self._renderer.fields, self.environ, stream).pages(self._required_view(), ready)
+            count = self._write_export(first, ready, stream)
         self.notice(f"{count} written to {file}")
+
+    def _write_export(self, first: object, parts: Iterator[Page[T] | WrittenRows], stream: TextIO | None = None) -> int:
+        renderer = Renderer(self._renderer.format, self._renderer.fields, self.environ, stream)
+        if isinstance(first, WrittenRows):
+            return renderer.written(self._required_view(), cast("Iterator[WrittenRows]", parts))
+        return renderer.pages(self._required_view(), cast("Iterator[Page[T]]", parts))
 
     def require_field(self, name: str, why: str) -> None:
         """Refuse an output without a field that cannot be shown again, before the command does anything.
@@ -177,7 +192,8 @@ class RunOutput(Generic[T]):
 
     def _write_list(self, pages: Iterable[Page[T]]) -> None:
         # An error of the first page leaves standard output empty.
-        found = self._renderer.pages(self._required_view(), _with_first_page(pages))
+        _, ready = _first_and_all(pages)
+        found = self._renderer.pages(self._required_view(), ready)
         if not found and not self.machine:
             self.notice("no results")
 
@@ -186,11 +202,11 @@ class RunOutput(Generic[T]):
         return self._view
 
 
-def _with_first_page(pages: Iterable[Page[T]]) -> Iterable[Page[T]]:
-    """Fetch the first page and return all pages."""
-    coming = iter(pages)
+def _first_and_all(parts: Iterable[Part]) -> tuple[Part | None, Iterator[Part]]:
+    """Fetch the first part; return it, and all parts."""
+    coming = iter(parts)
     first = next(coming, None)
-    return chain([first] if first is not None else [], coming)
+    return first, chain([first] if first is not None else [], coming)
 
 
 def current_folder() -> Path:
@@ -215,6 +231,20 @@ def _format(options: Options, environ: Mapping[str, str]) -> Format:
             f"BAZAR_OUTPUT is {chosen[:40]!r}",
             hint=f"known formats: {', '.join(f.value for f in Format)}",
         ) from None
+
+
+def _format_of_stream(spec: Spec, options: Options) -> Format:
+    """Return the format of results of any number where none is chosen. BAZAR_OUTPUT=table is a wish for other commands.
+
+    Raises: UsageError `output.no_export` for -o table.
+    """
+    if options.output is None:
+        return Format.JSONL
+    raise UsageError(
+        "output.no_export",
+        f"the results of `bazar {spec.name.replace('.', ' ')}` cannot be a table",
+        hint="choose jsonl (the default), json, csv or yaml",
+    )
 
 
 def _fields(options: Options) -> tuple[str, ...] | None:

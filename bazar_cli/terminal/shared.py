@@ -1,4 +1,4 @@
-"""What the commands of one process share: the target, the sign-in and the connections."""
+"""What the commands of one process share: built commands, the target, the sign-in and the connections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.identities import Identities, SignInSettings
+    from bazar_cli.terminal.typer_lite import LiteCommand
 
 
 class Shared:
@@ -24,9 +25,16 @@ class Shared:
         self.redactor = Redactor(environ)
         self.collector_failed = False
         """Whether a trace could not be sent."""
+        self._commands: dict[str, LiteCommand] = {}
         self._targets: dict[TargetChoice, Target] = {}
         self._identities: dict[Target, Identities] = {}
         self._backends: dict[Target, Backends] = {}
+
+    def command(self, path: str, build: Callable[[], LiteCommand]) -> LiteCommand:
+        """Return the command of these words, which `build` makes for its first run."""
+        if path not in self._commands:
+            self._commands[path] = build()
+        return self._commands[path]
 
     def target(self, choice: TargetChoice, find: Callable[[], Target]) -> Target:
         """Return the target of this choice, which `find` finds for the first command."""

@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.errors import BackendUnavailable, UsageError
 from bazar_cli.terminal.escape import escaped
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _OFF = frozenset({"", "0", "false", "no", "off"})
 def open_closed() -> None:
     """Replace streams that the caller closed (`<&-`, `>&-`, `2>&-`), before another file gets their numbers.
 
-    Input is then empty and messages are dropped. Results cannot be written, which is an error as on a full disk.
+    Messages are then dropped. Input cannot be read and results cannot be written, which are errors.
     """
     for number, (name, flags, mode) in enumerate(
-        (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+        (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
     ):
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, flags)
@@ -126,6 +126,19 @@ def messages() -> TextIO:
     return _messages or sys.stderr
 
 
+def readable_input() -> BinaryIO:
+    """Return standard input. Raises: UsageError `input.unreadable` if it is closed, or open for writing only."""
+    try:
+        os.read(sys.stdin.fileno(), 0)
+    except OSError as error:
+        raise UsageError(
+            "input.unreadable",
+            f"standard input cannot be read: {error.strerror}",
+            hint="pipe the input in, or redirect it from a file with <",
+        ) from error
+    return sys.stdin.buffer
+
+
 def lost(stream: TextIO) -> OSError | None:
     """Return the write error of a stream of results, after which the rest is not needed."""
     return stream.lost if isinstance(stream, Results) else None
@@ -181,9 +194,9 @@ def silence(descriptor: int) -> None:
     os.close(nothing)
 
 
-def unwritable(error: OSError, hint: str) -> BazarError:
+def unwritable(error: OSError, hint: str) -> BackendUnavailable:
     """Return the error for a result that could not be written to standard output."""
-    return BazarError(
+    return BackendUnavailable(
         "output.unwritable",
         f"the result could not be written to standard output: {error.strerror}",
         hint=hint,

@@ -15,7 +15,7 @@ EXIT_CODES = [
     ("4", "not signed in, session expired, sign-in refused"),
     ("5", "denied by plan or scope"),
     ("6", "conflict: it exists with other values, another command is changing it, or a rule forbids it"),
-    ("7", "a backend is unreachable, timed out, or a lock was not free in time: try again"),
+    ("7", "a backend is unreachable or timed out, a lock was not free in time, or a disk is full: try again"),
     ("8", "partly done: some rows of a bulk run failed"),
     ("9", "a check found a problem, or pending work"),
     ("10", "refused by a guard: protected environment, or consent missing"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.registry import Group, Leaf
 from bazar_cli.terminal import reports, streams
-from bazar_cli.terminal.command_record import CommandRecord
+from bazar_cli.terminal.command_record import refuse
 from bazar_cli.terminal.shared import Shared
 
 
@@ -28,12 +28,7 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
         if near:
             hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)
-    reporter = reports.of_words(words, environ)
-    shared = Shared(environ)
-    record = CommandRecord(command, words, reporter.request_id, environ, shared, shared.redactor)
-    code = reporter.report(error)
-    record.end(code, error.code)
-    return code
+    return refuse(error, command, words, environ, Shared(environ), reports.of_words(words, environ))
 
 
 def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> str:

@@ -1,6 +1,10 @@
 -- Runs once, in the empty database that POSTGRES_DB names, as POSTGRES_USER. Each system has its own role and schema.
-\getenv auth_password AUTH_DATABASE_PASSWORD
-\getenv bazar_password BAZAR_DATABASE_PASSWORD
+\if :{?secrets}
+\else
+\set secrets /run/secrets
+\endif
+\set auth_password `cat :'secrets'/auth_database_password`
+\set bazar_password `cat :'secrets'/bazar_database_password`
 
 -- Supabase Auth: its migrations expect this role, and a search_path that leads to its own schema.
 CREATE ROLE supabase_auth_admin LOGIN NOINHERIT PASSWORD :'auth_password';

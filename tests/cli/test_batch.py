@@ -71,6 +71,9 @@ def test_a_line_of_a_pipe_that_is_no_command_fails_alone(admin: Bazar) -> None:
         out, err = process.communicate(b"auth logout\nusers me\n")
     done = Done(process.returncode, out.decode(), err.decode())
     assert (done.code, codes(done)) == (8, [(1, 2), (2, 0)])
+    error = results(done)[0]["error"]
+    assert (error["code"], error["exit_code"]) == ("batch.line_invalid", 2)
+    assert len(error["request_id"]) == 32
 
 
 def test_a_result_is_written_before_the_next_line_comes(admin: Bazar) -> None:
@@ -143,18 +146,21 @@ def test_an_interrupt_finishes_the_step_in_hand_and_begins_no_other(
     admin: Bazar, target: Target, people: People, unique_email: Email
 ) -> None:
     someone, second = people.known_user(), unique_email("second")
-    lines = f"users suspend {someone.id} --reason x --yes\nusers create {second}\n"
-    (admin.folder("work") / "commands.txt").write_text(lines)
     with (
         held_wire(target, "PUT", f"/admin/users/{someone.id}", arrives=True) as wire,
-        admin.on(wire.target).start("batch", "commands.txt") as process,
+        admin.on(wire.target).start("batch", "-", stdin=subprocess.PIPE) as process,
     ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"users suspend {someone.id} --reason x --yes\n".encode())
+        process.stdin.flush()
         assert wire.held.wait(60)
         process.send_signal(signal.SIGINT)
         wire.release.set()
-        out, err = process.communicate()
-    assert process.returncode == -signal.SIGINT
-    (result,) = [json.loads(line) for line in out.splitlines()]
+        # The thread that writes this result also takes the signal, which came before.
+        result = json.loads(process.stdout.readline())
+        rest, err = process.communicate(f"users create {second}\n".encode())
+    assert (process.returncode, rest) == (-signal.SIGINT, b"")
     assert result["line"] == 1
     row = people.row(someone) or {}
     assert (row["state"], row["pending"], row["lease_owner"]) == ("suspended", None, None)
@@ -204,7 +210,7 @@ def test_a_second_interrupt_ends_the_line_at_once(admin: Bazar, target: Target, 
     assert process.returncode == -signal.SIGINT
 
 
-def test_a_killed_worker_is_a_result_and_running_again_finishes(
+def test_a_killed_worker_is_a_result_and_the_other_lines_run(
     admin: Bazar, target: Target, people: People, unique_email: Email
 ) -> None:
     email = unique_email("killed")
@@ -217,14 +223,36 @@ def test_a_killed_worker_is_a_result_and_running_again_finishes(
         os.kill(worker_of(process.pid), signal.SIGKILL)
         wire.release.set()
         out, err = process.communicate()
-    (result,) = [json.loads(line) for line in out.splitlines()]
-    assert (process.returncode, result["exit_code"], result["error"]["code"]) == (8, 7, "batch.worker_ended")
-    assert "docs" in result["error"]
-    assert "the last process of the batch was ended, so no other line was begun" in err.decode()
+    killed, other = [json.loads(line) for line in out.splitlines()]
+    assert (process.returncode, killed["exit_code"], killed["error"]["code"]) == (8, 7, "batch.worker_ended")
+    assert "its process was ended by signal 9" in killed["error"]["message"]
+    assert "docs" in killed["error"]
+    assert (other["line"], other["exit_code"]) == (2, 0)
+    assert "1 of 2 lines failed" in err.decode()
     people.leases_run_out()
     again = admin("batch", "commands.txt")
     assert (again.code, codes(again)) == (0, [(1, 0), (2, 0)])
     assert len(people.identities(email)) == 1
+
+
+def test_a_worker_that_cannot_be_replaced_ends_the_batch(
+    admin: Bazar, target: Target, people: People, unique_email: Email
+) -> None:
+    (admin.folder("work") / "commands.txt").write_text(f"users create {unique_email('last')}\nusers me\n")
+    with (
+        held_wire(target, "POST", "/admin/users", arrives=True) as wire,
+        admin.on(wire.target).start("batch", "commands.txt", "--keep-going", "-o", "jsonl") as process,
+    ):
+        assert wire.held.wait(60)
+        worker = worker_of(process.pid)
+        os.kill(child_of(process.pid), signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+        wire.release.set()
+        out, err = process.communicate()
+    done = Done(process.returncode, out.decode(), err.decode())
+    assert (done.code, done.out, done.error["code"]) == (7, "", "batch.worker_ended")
+    assert "run the lines without a result again" in done.error["hint"]
+    people.leases_run_out()
 
 
 def test_workers_end_when_the_batch_is_killed(admin: Bazar, target: Target, unique_email: Email) -> None:
@@ -234,14 +262,19 @@ def test_workers_end_when_the_batch_is_killed(admin: Bazar, target: Target, uniq
         admin.on(wire.target).start("batch", "commands.txt") as process,
     ):
         assert wire.held.wait(60)
-        worker = worker_of(process.pid)
+        nursery, worker = child_of(process.pid), worker_of(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         wire.release.set()
         process.communicate()
-    poll(lambda: not runs(worker))
+    poll(lambda: not runs(worker) and not runs(nursery))
 
 
 def worker_of(pid: int) -> int:
+    """The only worker of a batch."""
+    return child_of(child_of(pid))
+
+
+def child_of(pid: int) -> int:
     """The only child of a process."""
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(child)

@@ -98,6 +98,12 @@ def test_an_error_code_is_explained_and_its_json_names_the_page(nobody: Bazar) -
     assert nobody("help", failed["code"], "-o", "json").ok().json == {"text": text}
 
 
+def test_help_takes_upper_case_for_lower(nobody: Bazar) -> None:
+    for words in (("users.not_found",), ("targets",), ("users", "list")):
+        assert nobody("help", *(word.upper() for word in words)) == nobody("help", *words)
+        assert nobody("help", *(word.title() for word in words)).ok() == nobody("help", *words)
+
+
 def test_help_in_a_narrow_terminal_is_narrow(nobody: Bazar) -> None:
     for words in (("--help",), ("users",), ("help", "output"), ("users", "list", "--help"), ("help", "db.moved")):
         plain, narrow = nobody(*words).ok().out, nobody.having(COLUMNS="60")(*words).ok().out
@@ -115,6 +121,7 @@ UNKNOWN = {
     "topic": (("help", "nonsense"), "exit-codes"),
     "verb in help": (("help", "users", "nonsense"), "create, delete, demote"),
     "error code": (("help", "users.notfound"), "did you mean users.not_found"),
+    "error code in capitals": (("help", "USERS.NOTFOUND"), "did you mean users.not_found"),
     "no error code": (("help", "zzz.yyy"), "-o json shows the code of an error"),
     "word after a command in help": (
         ("help", "users", "create", "more"),

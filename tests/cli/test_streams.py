@@ -111,7 +111,7 @@ def test_full_standard_output_is_reported(admin: Bazar, people: People) -> None:
     with Path("/dev/full").open("wb") as full:
         process = admin.start("users", "get", people.user().email, stdout=full)
         _, said = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 7
     assert b"could not be written to standard output" in said
     assert b"Traceback" not in said
 

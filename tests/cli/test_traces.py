@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -137,13 +138,20 @@ def test_closed_pipe_leaves_one_root_span_with_0(traced: Bazar, collector: Colle
 
 
 def test_lines_of_a_batch_are_children_of_the_batch(traced: Bazar, collector: Collector) -> None:
-    lines = "users me\nusers get nobody@example.com\n"
-    assert traced("batch", "-", "--keep-going", stdin=lines).code == 8
+    lines = b"users me\nusers get nobody@example.com\nusers nobody@example.com\nauth logout\nusers 'me\n"
+    with traced.start("batch", "-", "--keep-going", stdin=subprocess.PIPE) as process:
+        process.communicate(lines)
+    assert process.returncode == 8
     *within, batch = collector.roots
     assert [(root.name, root.attributes["process.exit.code"]) for root in within] == [
         ("bazar users me", 0),
         ("bazar users get", 3),
+        ("bazar users", 2),
+        ("bazar auth logout", 2),
+        ("bazar", 2),
     ]
+    assert {root.attributes.get("error.type") for root in within[2:]} == {"batch.line_invalid"}
+    assert b"nobody@example.com" not in b"".join(body for _, _, body in collector.requests)
     assert (batch.name, batch.attributes["process.exit.code"]) == ("bazar batch", 8)
     assert {(root.trace_id, root.parent_id) for root in within} == {(batch.trace_id, batch.id)}
 
@@ -205,6 +213,25 @@ def test_endpoint_headers_and_names_for_traces_come_first(traced: Bazar, collect
     [root] = collector.spans
     assert root.resource["service.name"] == "provisioning"
     assert root.resource["deployment.environment.name"] == "te st"
+
+
+def test_query_of_the_base_url_is_kept(traced: Bazar, collector: Collector) -> None:
+    traced.having(**{ENDPOINT: f"{collector.url}/otlp/?tenant=a/b"})("config", "path").ok()
+    assert [path for path, _, _ in collector.requests] == ["/otlp/v1/traces?tenant=a/b"]
+
+
+@pytest.mark.parametrize("account", ["token-of-ada", "ada:pass-word", ":pass-word"])
+@pytest.mark.parametrize("variable", [ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+def test_account_in_the_url_is_refused_and_not_shown(
+    admin: Bazar, collector: Collector, variable: str, account: str
+) -> None:
+    url = collector.url.replace("//", f"//{account}@")
+    logged = admin.having(**{variable: url})("config", "path", "--log-format", "json", "--debug").ok().err
+    assert f"the trace was not sent: {variable} has a user or password, which bazar does not send" in logged
+    assert "Authorization=Basic" in logged
+    assert "token-of-ada" not in logged
+    assert "pass-word" not in logged
+    assert collector.requests == []
 
 
 # -- a collector that fails --------------------------------------------------------------------------------------

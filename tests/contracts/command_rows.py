@@ -58,7 +58,9 @@ def _command(words: tuple[str, ...], leaf: Leaf) -> list[str]:
             shown = _shown(argument)
             values = _ARGUMENTS.get(leaf.module) or _values(kinds[argument.name], shown)
             rows.append(_row("argument", shown, _help(argument), values))
-    rows += [row for name, row in _options(words, leaf) if name not in COMMON_OPTIONS]
+    options = dict(_options(words, leaf))
+    rows += [row for name, row in options.items() if name not in COMMON_OPTIONS]
+    rows += [_output_of_stream(options["output"], found)] if found.streams else []
     rows += [_row("fields", " ".join(found.view.fields))] if found.view is not None else []
     return [*rows, *(["writes"] if found.spec.writes else [])]
 
@@ -75,6 +77,20 @@ def _options(words: tuple[str, ...], leaf: Leaf) -> Iterator[tuple[str, str]]:
             kind, known = kinds[option.name], _DYNAMIC.get(option.opts[0])
             values = "" if option.is_flag else known or _values(kind, option.metavar or "")
             yield option.name, _row("option", " ".join([*option.opts, *metavar]), _help(option), values)
+
+
+def _output_of_stream(common: str, found: Verb[Any]) -> str:
+    """Return the row of -o of a command with results of any number: its default, and the formats that it has."""
+    assert found.view is not None, "a stream of results has a view"
+    kind, spellings, _help, values = common.split("\t")
+    without = {"table", *(() if found.view.identifier else ("ids",))}
+    first, *others = sorted((value for value in values.split() if value not in without), key=lambda v: v != "jsonl")
+    return _row(
+        kind,
+        spellings,
+        f"{', '.join([f'{first} (default)', *others[:-1]])} or {others[-1]}",
+        " ".join([first, *others]),
+    )
 
 
 def _help(parameter: Any) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import yaml
 
 from bazar_cli.adapters.migrations.revision_files import revisions, script_location
@@ -214,6 +215,7 @@ def a_machine(folder: Path, postgres_url: str, target: Target) -> Generator[Mach
         drop_database(postgres_url, NAME)
 
 
+@pytest.mark.packages
 def test_every_line_runs(tmp_path: Path, postgres_url: str, target: Target) -> None:
     # One after the other: the server has one database of this name.
     for job in JOBS.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,34 +22,28 @@ from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support import gateway
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.checkout import ROOT
-from tests.support.cli import Done
-from tests.support.compose import PATH, REQUIRED, compose, interpolated
+from tests.support.compose import PATH, compose, make_env, values
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.waiting import poll
 
 _OPTIONAL = re.compile(r"\$\{([A-Z_]+):-([^}]*)\}")
 """A variable with a default."""
+NGINX = pytest.mark.skipif(gateway.PROGRAM is None, reason=gateway.MISSING)
 _EXAMPLE = (ROOT / "docker/server/.env.example").read_text()
 _PAGE = (ROOT / "docs/docker.md").read_text()
 
 
-def make_env(*words: str) -> Done:
-    command = [sys.executable, "-I", str(ROOT / "docker/server/make_env.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture(scope="module")
-def made() -> str:
-    return make_env("ada@example.com").ok().out
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like docker/server, with the files of make_env.py."""
+    folder = tmp_path_factory.mktemp("server")
+    assert make_env(folder, "ada@example.com").ok().out == ""
+    return folder
 
 
-def values(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.splitlines())
-
-
-def test_compose_file_follows_the_specification(made: str) -> None:
-    text = REQUIRED.sub(lambda found: values(made)[found[1]], _OPTIONAL.sub(r"\2", PATH.read_text()))
-    assert "$" not in text
+def test_compose_file_follows_the_specification() -> None:
+    text = _OPTIONAL.sub(r"\2", PATH.read_text())
+    assert "$" not in text.replace('"$$@"', "")
     found = compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(text)))
     found.validate()
     assert set(found.service_names()) == {"db", "auth", "gateway", "migrate", "bazar"}
@@ -59,27 +54,56 @@ def test_specification_refuses_an_unknown_field() -> None:
         compose_spec.PyCompose.from_yaml("services: {db: {image: postgres, red_only: true}}")
 
 
-def test_compose_client_accepts_the_file(made: str, tmp_path: Path) -> None:
+def test_compose_client_accepts_the_file() -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
         pytest.skip("`docker compose` is not installed")
-    env_file = tmp_path / ".env"
-    env_file.write_text(made)
-    command = [docker, "compose", "--env-file", env_file, "--file", PATH, "--profile", "tools", "config", "--quiet"]
+    command = [docker, "compose", "--file", PATH, "--profile", "tools", "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_services_listen_on_loopback_and_have_no_default_secret(made: str) -> None:
+def test_services_listen_on_loopback() -> None:
     services: dict[str, Any] = compose()["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
     assert ports == ["127.0.0.1:54322:5432", "127.0.0.1:54321:8080"]
-    secret = re.compile(r"PASSWORD|SECRET|KEY|_URL$")
-    for name, service in services.items():
-        for variable, text in service["environment"].items() if "environment" in service else ():
-            if secret.search(variable) and "://127.0.0.1" not in text and "://gateway" not in text:
-                assert REQUIRED.search(text), f"{name}: {variable}"
-    assert set(REQUIRED.findall(PATH.read_text())) <= set(values(made))
+
+
+def test_secrets_are_files_of_their_services_and_no_variables(made: Path) -> None:
+    """`docker inspect` shows variables and commands; it shows the paths of secrets, and not what they hold."""
+    content = compose()
+    assert {name: found["file"] for name, found in content["secrets"].items()} == {
+        path.name: f"server/secrets/{path.name}" for path in sorted((made / "secrets").iterdir())
+    }
+    secret = re.compile(r"PASS|SECRET|KEY|HEADERS|_DATABASE_URL|DATABASE_URL")
+    for name, service in content["services"].items():
+        given = {k: v for k, v in service.get("environment", {}).items() if secret.search(k)}
+        shown = {"POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"} if name == "db" else {}
+        assert given == shown, name
+    assert {name: found.get("secrets", []) for name, found in content["services"].items()} == {
+        "db": ["postgres_password", "auth_database_password", "bazar_database_password"],
+        "auth": ["auth.env"],
+        "gateway": [],
+        "migrate": ["bazar.env"],
+        "bazar": ["bazar.env"],
+    }
+
+
+def test_entry_point_of_bazar_passes_the_words_and_the_variables_of_its_secret(made: Path, tmp_path: Path) -> None:
+    shell, option, script, *rest = compose()["x-bazar"]["entrypoint"]
+    here = script.replace("$$", "$").replace("/run/secrets", str(made / "secrets"))
+    (tmp_path / "bazar").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nenv\n')
+    (tmp_path / "bazar").chmod(0o755)
+    done = subprocess.run(
+        [shell, option, here, *rest, "users", "get", "a b", "$HOME"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:4] == ["users", "get", "a b", "$HOME"]
+    assert set((made / "secrets/bazar.env").read_text().splitlines()) <= set(lines[4:])
 
 
 def test_long_running_services_have_a_health_check_and_migrate_runs_once() -> None:
@@ -95,7 +119,7 @@ def test_example_names_every_variable_that_the_code_and_compose_read() -> None:
     settings = set(TargetVariables.model_fields) | switches
     example = re.findall(r"^(?:# )?([A-Z][A-Z_]+)=$", _EXAMPLE, re.MULTILINE)
     text = PATH.read_text()
-    of_compose = set(REQUIRED.findall(text)) | {name for name, _ in _OPTIONAL.findall(text)}
+    of_compose = {name for name, _ in _OPTIONAL.findall(text)}
     assert sorted(example) == sorted(settings | of_compose)
 
 
@@ -103,22 +127,53 @@ def test_example_is_an_env_file_without_values() -> None:
     assert variables_of_text(_EXAMPLE) == {}
 
 
-def test_made_file_is_whole_and_different_each_time(made: str) -> None:
-    assert set(variables_of_text(made)) == set(TargetVariables.model_fields) - {"DATABASE_MIGRATION_URL"}
-    same = dict(values(made).items() & values(make_env("ada@example.com").ok().out).items())
-    assert set(same) == {"SUPABASE_URL", "SUPERUSER_EMAIL"}
+def test_made_files_are_whole_and_different_each_time(made: Path, tmp_path: Path) -> None:
+    expected = set(TargetVariables.model_fields) - {"DATABASE_MIGRATION_URL"}
+    assert set(variables_of_text((made / ".env").read_text())) == expected
+    assert set(values(made / "secrets/bazar.env")) == expected - {"SUPABASE_URL"}
+    make_env(tmp_path, "ada@example.com").ok()
+    for name in (".env", "secrets/bazar.env", "secrets/auth.env"):
+        same = dict(values(made / name).items() & values(tmp_path / name).items())
+        assert set(same) == {"SUPABASE_URL", "SUPERUSER_EMAIL"} & set(same), name
+    for path in (made / "secrets").glob("*_password"):
+        assert path.read_text() != (tmp_path / "secrets" / path.name).read_text()
 
 
-def test_made_keys_are_signed_with_the_secret_of_the_auth_service(made: str) -> None:
-    secret = values(made)["GOTRUE_JWT_SECRET"]
+def test_made_values_need_no_quotes_in_any_reader(made: Path) -> None:
+    """bazar and compose take quotes away, `docker run` and kubectl keep them, and a shell reads secrets/bazar.env."""
+    for path in (made / ".env", *(made / "secrets").iterdir()):
+        text = path.read_text()
+        assert re.fullmatch(r"(?:[A-Z_]+=)?[\w.:/@%+-]+\n?|(?:[A-Z_]+=[\w.:/@%+-]+\n)+", text), path.name
+
+
+def test_made_files_are_closed_to_other_users_of_the_machine(made: Path) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (made / ".env", made / "secrets")}
+    assert modes == {".env": 0o600, "secrets": 0o700}
+    # Docker mounts each file, and a container's user may have any number.
+    assert {path.stat().st_mode & 0o777 for path in (made / "secrets").iterdir()} == {0o644}
+
+
+def test_made_keys_are_signed_with_the_secret_of_the_auth_service(made: Path) -> None:
+    secret = values(made / "secrets/auth.env")["GOTRUE_JWT_SECRET"]
     for name, role in (("SUPABASE_KEY", "service_role"), ("SUPABASE_ANON_KEY", "anon")):
-        assert jwt.decode(values(made)[name], secret, ["HS256"])["role"] == role
-    environment = interpolated(compose()["services"]["auth"]["environment"], values(made))
-    assert environment["GOTRUE_JWT_SECRET"] == secret
+        for file in (".env", "secrets/bazar.env"):
+            assert jwt.decode(values(made / file)[name], secret, ["HS256"])["role"] == role
 
 
-def test_make_env_needs_an_address() -> None:
-    assert make_env() == Done(1, "", "usage: make_env.py EMAIL-OF-THE-FIRST-SUPERUSER\n")
+@pytest.mark.parametrize("words", [(), ("ada",), ("$(id)@example.com",), ("a b@example.com",), ("a@b\nX=1",)])
+def test_make_env_needs_an_address(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = make_env(tmp_path, *words)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("usage: make_env.py EMAIL-OF-THE-FIRST-SUPERUSER")
+    assert [path.name for path in tmp_path.iterdir()] == ["make_env.py"]
+
+
+def test_make_env_replaces_nothing(made: Path) -> None:
+    before = {path: path.read_text() for path in made.rglob("*") if path.is_file()}
+    done = make_env(made, "bob@example.com")
+    assert (done.code, done.out) == (1, "")
+    assert f"{made}/.env exists; nothing was written" in done.err
+    assert {path: path.read_text() for path in made.rglob("*") if path.is_file()} == before
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +205,81 @@ def test_gateway_logs_no_token_of_a_link(front: tuple[str, Path]) -> None:
     httpx.get(f"{url}/auth/v1/verify?type=recovery&token=marked-token", headers={"Authorization": "Bearer marked-key"})
     poll(lambda: "/auth/v1/verify" in log.read_text())
     assert "marked" not in log.read_text()
+
+
+@pytest.fixture
+def upstream() -> Generator[RawServer]:
+    """A service behind the gateway that keeps the heads of requests."""
+    with raw_server() as server:
+        server.answer = lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"]
+        yield server
+
+
+def heads(server: RawServer) -> dict[str, str]:
+    """The headers of the last request that the service got."""
+    lines = server.requests[-1].decode().split("\r\n")[1:]
+    return {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
+
+
+FORGED = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Host": "evil.example.com",
+    "X-Forwarded-Proto": "https",
+    "X-Real-IP": "203.0.113.9",
+    "Sb-Forwarded-For": "203.0.113.9",
+    "Forwarded": "for=203.0.113.9",
+    "Host": "evil.example.com",
+}
+TRUSTED = {
+    "# set_real_ip_from 172.18.0.1;": "set_real_ip_from 127.0.0.1;",
+    "# real_ip_header X-Forwarded-For;": "real_ip_header X-Forwarded-For;",
+    "# real_ip_recursive on;": "real_ip_recursive on;",
+}
+"""The lines for a proxy before the gateway, with the address of this machine."""
+
+
+def from_address(address: str) -> httpx.Client:
+    """A client at another address of this machine, which macOS does not have."""
+    return httpx.Client(transport=httpx.HTTPTransport(local_address=address))
+
+
+@NGINX
+def test_gateway_says_itself_who_asks(upstream: RawServer) -> None:
+    with gateway.gateway(upstream.url) as url:
+        httpx.get(f"{url}/auth/v1/user", headers=FORGED)
+    given = heads(upstream)
+    assert given["x-forwarded-for"] == "127.0.0.1"
+    assert given.keys().isdisjoint(name.lower() for name in FORGED if name not in {"X-Forwarded-For", "Host"})
+    assert "evil.example.com" not in upstream.requests[-1].decode()
+
+
+@NGINX
+def test_gateway_takes_the_address_only_from_a_proxy_that_it_trusts(upstream: RawServer) -> None:
+    chain = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9"}
+    with gateway.gateway(upstream.url, changes=TRUSTED) as url:
+        httpx.get(f"{url}/auth/v1/user", headers=chain)
+        # The last one is what the proxy saw; the client wrote the others.
+        assert heads(upstream)["x-forwarded-for"] == "203.0.113.9"
+        with from_address("127.0.0.2") as stranger:
+            stranger.get(f"{url}/auth/v1/user", headers=chain)
+        assert heads(upstream)["x-forwarded-for"] == "127.0.0.2"
+
+
+@NGINX
+@pytest.mark.parametrize("path", ["token?grant_type=password", "recover", "verify", "/token"])
+def test_gateway_limits_sign_ins_by_client(upstream: RawServer, path: str) -> None:
+    def signs_in(client: httpx.Client) -> httpx.Response:
+        return client.post(f"{url}/auth/v1/{path}", json={"email": "a@b.example"}, headers=FORGED)
+
+    with gateway.gateway(upstream.url) as url, httpx.Client() as client, from_address("127.0.0.2") as other:
+        answers = [signs_in(client) for _ in range(31)]
+        assert {answer.status_code for answer in answers} == {200}
+        limited = poll(lambda: next((a for a in [signs_in(client)] if a.status_code == 429), None))
+        assert limited is not None
+        assert (limited.headers["Retry-After"], limited.json()["error_code"]) == ("2", "over_request_rate_limit")
+        assert client.get(f"{url}/auth/v1/admin/users").status_code == 200
+        assert client.get(f"{url}/auth/v1/health").status_code == 200
+        assert signs_in(other).status_code == 200
 
 
 def resources() -> list[dict[str, Any]]:

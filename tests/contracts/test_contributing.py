@@ -78,6 +78,7 @@ def run(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.packages
 def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
     files = [
         *(f"tests/contracts/{name}" for name in _TESTS),
@@ -90,6 +91,7 @@ def test_command_of_the_page_runs_and_keeps_every_contract(copy: Path) -> None:
     assert re.search(r"\d+ passed", done), done
 
 
+@pytest.mark.packages
 def test_blocks_of_the_page_are_in_the_style_of_the_house(copy: Path) -> None:
     ruff = Path(sys.executable).with_name("ruff")
     for words in (("check",), ("format", "--check")):

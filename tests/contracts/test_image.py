@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ import pytest
 from bazar_cli import __version__
 from tests.support.checkout import ROOT
 from tests.support.cli import Done
-from tests.support.compose import compose, interpolated
+from tests.support.compose import MAKE_ENV, compose, values
 from tests.support.debian_root import Inside, debian_root, wheelhouse
 from tests.support.dockerfile import Image, build, copy_context, ignored
 from tests.support.other_target import another_postgres, composed_database, served
@@ -46,7 +46,15 @@ def test_build_context_has_the_code_and_no_secret() -> None:
     patterns = [line for line in lines if line and not line.startswith("#")]
     needed = ("bazar_cli/main.py", "migrations/env.py", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
     assert [path for path in needed if ignored(patterns, path)] == []
-    unwanted = (".env", "docker/server/.env", "tests/conftest.py", ".git/config", ".venv/bin/python", "bazar_cli/.env")
+    unwanted = (
+        ".env",
+        "docker/server/.env",
+        "docker/server/secrets/bazar.env",
+        "tests/conftest.py",
+        ".git/config",
+        ".venv/bin/python",
+        "bazar_cli/.env",
+    )
     assert [path for path in unwanted if not ignored(patterns, path)] == []
 
 
@@ -120,28 +128,52 @@ class TestImage:
             tag = next(path.parent.glob(f"__pycache__/{path.stem}.cpython-*.pyc"), compiled)
             assert struct.unpack("<I", tag.read_bytes()[4:8]) == (_UNCHECKED,), path
 
-    def test_compose_environment_works_where_nothing_can_be_written(self, image: Image, inside: Inside) -> None:
-        """As `docker compose run`, with a file that make_env.py printed in the image, and without a volume."""
-        script = (ROOT / "docker/server/make_env.py").read_text()
-        printed = image.run(inside, "python3", "-", "ada@example.com", stdin=script).ok().out
-        made = dict(line.split("=", 1) for line in printed.splitlines())
-        given = interpolated(compose()["x-bazar"]["environment"], made)
-        with another_postgres() as url:
-            database_url, auth_database_url = composed_database(url, "bazar", made)
-            settings = {"GOTRUE_DB_DATABASE_URL": auth_database_url, "GOTRUE_JWT_SECRET": made["GOTRUE_JWT_SECRET"]}
-            with served(settings) as supabase_url:
-                environ = {**given, "SUPABASE_URL": supabase_url, "DATABASE_URL": database_url}
-                assert image.run(inside, "touch", "/var/lib/bazar/file").code == 1
-                migrate = (*compose()["services"]["migrate"]["command"],)
-                bazar(image, inside, *migrate, **environ).ok()
-                bazar(image, inside, "users", "create", "bob@example.com", "--generate-password", **environ).ok()
-                users = bazar(image, inside, "users", "list", "-o", "json", **environ).ok().json["items"]
-                assert {user["email"] for user in users} == {"ada@example.com", "bob@example.com"}
-                for service, words in commands_of_the_page():
-                    given = migrate if service == "migrate" else (*words, "--yes")
-                    bazar(image, inside, *given, **environ).ok()
-                users = bazar(image, inside, "users", "list", "-o", "json", **environ).ok().json["items"]
+    def test_compose_service_works_where_nothing_can_be_written(self, image: Image, tmp_path: Path) -> None:
+        """As `docker compose run`, with the files that make_env.py made in the image, and without a volume."""
+        service = compose()["x-bazar"]
+        entrypoint = [word.replace("$$", "$") for word in service["entrypoint"]]
+        mounted, made = tmp_path / "mounted", image.root.folder / "srv"
+        mounted.mkdir()
+        shutil.copy(MAKE_ENV, made)
+        with image.root.entered() as inside:
+            inside.run("python3", f"/srv/{MAKE_ENV.name}", "ada@example.com").ok()
+        secrets = Path(shutil.move(made / "secrets", tmp_path))
+        for path in made.iterdir():
+            path.unlink()
+        with (
+            another_postgres() as url,
+            composed_auth(url, secrets) as (supabase_url, database_url),
+            image.root.entered(read_only=True, binds={mounted: "/run/secrets"}) as inside,
+        ):
+            given = values(secrets / "bazar.env") | {"DATABASE_URL": database_url}
+            (mounted / "bazar.env").write_text("".join(f"{name}={text}\n" for name, text in given.items()))
+            os.chown(mounted / "bazar.env", 1000, 1000)
+            environ = {name: text for name, text in service["environment"].items() if "$" not in text} | {
+                "SUPABASE_URL": supabase_url
+            }
+
+            def composed(*words: str) -> Done:
+                return image.run(inside, *entrypoint, *words, environ=environ)
+
+            assert image.run(inside, "touch", "/var/lib/bazar/file").code == 1
+            migrate = (*compose()["services"]["migrate"]["command"],)
+            composed(*migrate).ok()
+            composed("users", "create", "bob@example.com", "--generate-password").ok()
+            users = composed("users", "list", "-o", "json").ok().json["items"]
+            assert {user["email"] for user in users} == {"ada@example.com", "bob@example.com"}
+            for name, words in commands_of_the_page():
+                composed(*(migrate if name == "migrate" else (*words, "--yes"))).ok()
+            users = composed("users", "list", "-o", "json").ok().json["items"]
         assert [user["email"] for user in users] == ["ada@example.com"], "the page ends with a reset"
+
+
+@contextmanager
+def composed_auth(url: str, secrets: Path) -> Generator[tuple[str, str]]:
+    """Run the Auth service with the files of compose.yml; yield its URL, and the URL of bazar's database."""
+    database_url, auth_database_url = composed_database(url, "bazar", secrets)
+    settings = values(secrets / "auth.env") | {"GOTRUE_DB_DATABASE_URL": auth_database_url}
+    with served(settings) as supabase_url:
+        yield supabase_url, database_url
 
 
 def commands_of_the_page() -> list[tuple[str, list[str]]]:

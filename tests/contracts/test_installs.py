@@ -19,7 +19,7 @@ from tests.support.distribution import Distributions, build
 from tests.support.pythons import PYTHONS
 
 pytestmark = [
-    pytest.mark.index,
+    pytest.mark.packages,
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files of a distribution are those that Git knows"),
 ]
 _PROGRAMS = Path(sys.executable).parent

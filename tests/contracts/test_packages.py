@@ -17,6 +17,7 @@ from tests.support.distribution import PLANTED, Distributions, build, tracked
 from tests.support.pythons import OLD_PYTHONS, PYTHONS
 
 pytestmark = [
+    pytest.mark.packages,
     pytest.mark.xdist_group("packages"),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files of a distribution are those that Git knows"),
 ]

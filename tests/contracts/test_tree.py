@@ -11,6 +11,9 @@ from bazar_cli.domain.authz.spec import Access
 from bazar_cli.registry import TREE, Group
 from bazar_cli.terminal.command_texts import command_text
 from bazar_cli.terminal.leaf_help import leaf_help
+from bazar_cli.terminal.options import Options
+from bazar_cli.terminal.redact import Redactor
+from bazar_cli.terminal.run_output import RunOutput
 from tests.support.tree import ALL, COMMON_OPTIONS, command, verb
 
 # These commands run without a sign-in and without a permission. The spec of each gives the reason.
@@ -48,6 +51,21 @@ _OWN_NAMES = {name: name for name in ("batch", "completion", "doctor", "help", "
 
 def test_public_commands_are_these_and_no_others() -> None:
     assert {name for name, (_, leaf) in ALL.items() if verb(leaf).spec.access is Access.PUBLIC} == PUBLIC
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_of_output_begins_with_the_default_of_the_command(name: str) -> None:
+    _, leaf = ALL[name]
+    found, text = verb(leaf), command_text(leaf.module)
+    output = RunOutput(found.spec, found.view, Options(), {}, Redactor({}), streams=found.streams)
+    (option,) = [option for option in (*text.options, *text.common) if "-o" in option.names]
+    assert option.help.partition(",")[0] == f"{'table' if not output.machine else 'jsonl'} (default)"
+    assert option.help.replace(" (default)", "").replace(" or ", ", ").split(", ") == option.values
+
+
+def test_streams_of_results_are_these() -> None:
+    streams = {name for name, (_, leaf) in ALL.items() if verb(leaf).streams}
+    assert streams == {"audit export", "batch", "orgs export", "users export"}
 
 
 @pytest.mark.parametrize("name", ALL)

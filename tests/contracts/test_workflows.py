@@ -19,6 +19,10 @@ WORKFLOWS = {path.name: path for path in sorted(FOLDER.glob("*.yml"))}
 _PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
+_NOBODY = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+"""Settings of git that do not depend on the machine."""
+
+
 def zizmor(*words: str | Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("zizmor")
     return subprocess.run([program, "--offline", "--quiet", *words], capture_output=True, text=True, check=False)
@@ -68,8 +72,7 @@ def test_workflows_have_no_rights_and_their_jobs_the_least() -> None:
     assert [name for name in WORKFLOWS if content(name)["permissions"]] == []
     assert all("permissions: {}" in path.read_text() for path in WORKFLOWS.values())
     assert {key: found for key, found in rights.items() if found != {"contents": "read"}} == {
-        ("release.yml", "build"): {"contents": "read", "id-token": "write", "attestations": "write"},
-        ("release.yml", "publish"): {"id-token": "write"},
+        ("release.yml", "publish"): {"id-token": "write", "attestations": "write"},
         ("release.yml", "release"): {"contents": "write"},
     }
 
@@ -82,15 +85,44 @@ def test_a_release_is_tested_built_once_and_approved() -> None:
     text, jobs = WORKFLOWS["release.yml"].read_text(), content("release.yml")["jobs"]
     assert "secrets." not in text, "the index trusts the workflow; a token could be stolen"
     order = {job: found.get("needs") for job, found in jobs.items()}
-    assert order == {"test": None, "build": "test", "publish": "build", "release": "publish"}
+    assert order == {"tag": None, "test": "tag", "build": "test", "publish": "build", "release": "publish"}
     assert jobs["test"]["uses"] == "$/.github/workflows/ci.yml"
     assert jobs["publish"]["environment"]["name"] == "pypi"
     built = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
     assert built == ["make dist", 'test -f "dist/bazar_cli-${TAG#v}-py3-none-any.whl"']
-    # What is published and released is what was built and attested, and no later job runs code of the checkout.
-    later = [step.get("uses", "") for job in ("publish", "release") for step in jobs[job]["steps"]]
-    assert [use.partition("@")[0] for use in later].count("actions/download-artifact") == 2
-    assert not any("checkout" in use for use in later)
+    # What is attested, published and released is what was built, and no job with more rights runs code of the checkout.
+    later = [step.get("uses", "").partition("@")[0] for job in ("publish", "release") for step in jobs[job]["steps"]]
+    download = "actions/download-artifact"
+    assert later == [
+        *(download, "actions/attest-build-provenance", "pypa/gh-action-pypi-publish"),
+        *(download, ""),
+    ]
+
+
+def test_a_tag_that_is_not_on_main_ends_the_release_before_the_tests(tmp_path: Path) -> None:
+    def git(*words: str, cwd: Path) -> int:
+        return subprocess.run(["git", *_NOBODY, *words], cwd=cwd, capture_output=True, check=False).returncode
+
+    checkout, check = content("release.yml")["jobs"]["tag"]["steps"]
+    assert checkout["with"]["fetch-depth"] == 0, "without the history no commit has ancestors"
+    upstream, clone = tmp_path / "upstream", tmp_path / "clone"
+    upstream.mkdir()
+    for words in (
+        ("init", "--initial-branch", "main"),
+        ("commit", "--allow-empty", "-m", "first"),
+        ("tag", "-a", "v1", "-m", "on main"),
+        ("commit", "--allow-empty", "-m", "second"),
+        ("switch", "-c", "elsewhere"),
+        ("commit", "--allow-empty", "-m", "third"),
+        ("tag", "-a", "v2", "-m", "not on main"),
+    ):
+        assert git(*words, cwd=upstream) == 0, words
+    assert git("clone", str(upstream), str(clone), cwd=tmp_path) == 0
+    ends: dict[str, int] = {}
+    for tag in ("v1", "v2"):
+        assert git("checkout", tag, cwd=clone) == 0
+        ends[tag] = subprocess.run(["bash", "-e", "-c", check["run"]], cwd=clone, check=False).returncode
+    assert ends == {"v1": 0, "v2": 1}
 
 
 def test_ci_runs_the_judge_and_the_tests_on_every_supported_python() -> None:

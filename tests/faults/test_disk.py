@@ -28,13 +28,13 @@ def bazar(tmp_path: Path, target: Target) -> Bazar:
     return Bazar(tmp_path / "home").on(target)
 
 
-def without_room(bazar: Bazar, *words: str, stdin: str = "") -> Done:
-    """Run a command that can make files but write no byte into one, as on a full disk.
+def without_room(bazar: Bazar, *words: str, stdin: str = "", kilobytes: int = 0) -> Done:
+    """Run a command that can make files but write only `kilobytes` into each, as on a full disk.
 
     The kernel's limit on the size of files does it, which needs neither root nor a disk of its own.
     """
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *bazar.command(*words)],
+        ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *bazar.command(*words)],
         env={**bazar.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=bazar.folder("work"),
         input=stdin,
@@ -103,3 +103,19 @@ def test_profiles_stay_as_they_were(bazar: Bazar, words: tuple[str, ...]) -> Non
     assert stored(bazar) == before
     bazar.having(**OTHER)("config", "profiles", *words).ok()
     assert stored(bazar) != before
+
+
+@pytest.mark.parametrize(("form", "kilobytes"), [("csv", 0), ("jsonl", 1), ("json", 1), ("yaml", 1)])
+def test_export_that_has_no_room_leaves_what_was_there(admin: Bazar, people: People, form: str, kilobytes: int) -> None:
+    for _ in range(10):
+        people.user()
+    folder, words = admin.folder("work"), ("users", "export", "-o", form)
+    (folder / "kept").write_text("before")
+    for file in (("new",), ("kept", "--overwrite")):
+        done = without_room(admin, *words, *file, kilobytes=kilobytes)
+        assert (done.code, done.out) == (7, "")
+        assert f"{file[0]} cannot be used: {NO_ROOM}" in done.err
+        assert "make room" in done.err
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"kept": "before"}
+    assert admin(*words, "new").ok().out == ""
+    assert (folder / "new").stat().st_size > kilobytes * 1024

@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 
 from bazar_cli.domain.target import Target
+from tests.contracts.test_hostile_input import READS_A_PIPE
 from tests.support.cli import Bazar, Done, program
 from tests.support.people import OLD_PASSWORD, People
 
@@ -111,9 +112,8 @@ def test_reader_that_has_seen_enough_ends_a_list_quietly(admin: Bazar, many_user
 def test_full_output_in_the_middle_of_a_list_is_an_error(admin: Bazar, many_users: str, form: str) -> None:
     with full() as stdout:
         done = admin("users", "list", "--org", many_users, "--all", "-o", form, stdout=stdout)
-    assert done.code == 1
+    assert done.code == 7
     assert UNWRITABLE in done.err
-    assert "bug" not in done.err
     if form in {"json", "jsonl"}:
         assert done.error["code"] == "output.unwritable"
 
@@ -122,7 +122,7 @@ def test_disk_that_fills_up_in_the_middle_of_a_list(admin: Bazar, many_users: st
     listed = tmp_path / "listed"
     # Blocks of 1024 bytes: a limit of the kernel on the size of a file, met in the middle of the third page.
     done = shell(admin, f'ulimit -f 60; "$@" > {listed}', "users", "list", "--org", many_users, "--all", "-o", "ids")
-    assert done.code == 1
+    assert done.code == 7
     assert "could not be written to standard output: File too large" in done.err
     assert listed.stat().st_size == 60 * 1024
 
@@ -143,16 +143,16 @@ ANSWERS = (
 def test_full_output_of_a_command_without_target_is_an_error(nobody: Bazar, words: tuple[str, ...]) -> None:
     with full() as stdout:
         done = nobody(*words, stdout=stdout)
-    assert done.code == 1
+    assert done.code == 7
     assert UNWRITABLE in done.err
-    assert "Traceback" not in done.err
+    assert "request id" not in done.err
 
 
 def test_full_output_does_not_undo_the_change(admin: Bazar, people: People, unique_email: Email) -> None:
     email = unique_email("told-nobody")
     with full() as stdout:
         done = admin("users", "create", email, "-o", "json", stdout=stdout)
-    assert (done.code, done.error["code"]) == (1, "output.unwritable")
+    assert (done.code, done.error["code"]) == (7, "output.unwritable")
     assert "the command is done" in done.error["hint"]
     user = admin("users", "create", email, "--if-not-exists", "-o", "json").ok().json
     assert (user["pending"], len(people.identities(email))) == (None, 1)
@@ -165,7 +165,7 @@ def test_generated_password_that_nobody_saw_is_an_error(
     email = unique_email("unseen")
     with stream() as stdout:
         done = admin("users", "create", email, "--generate-password", "-o", "json", stdout=stdout)
-    assert (done.code, done.error["code"]) == (1, "output.unwritable")
+    assert (done.code, done.error["code"]) == (7, "output.unwritable")
     assert "password is lost" in done.error["message"]
     assert len(people.identities(email)) == 1
     # What it says to do can be done.
@@ -287,15 +287,21 @@ def test_streams_that_the_caller_closed(admin: Bazar, unique_email: Email) -> No
     create = ("users", "create", email, "--if-not-exists", "-o", "ids")
     no_stdin = shell(admin, '"$@" <&-', *create, "--password-stdin")
     assert no_stdin.code == 2
-    assert "standard input holds no password" in no_stdin.err
+    assert "standard input cannot be read: Bad file descriptor" in no_stdin.err
     # Three closed streams: the connection to the database must not become one of them.
     nothing = shell(admin, '"$@" <&- >&- 2>&-', *create)
-    assert (nothing.code, nothing.out, nothing.err) == (1, "", "")
+    assert (nothing.code, nothing.out, nothing.err) == (7, "", "")
     no_stderr = shell(admin, '"$@" 2>&-', *create)
     assert (no_stderr.code, no_stderr.out.count("\n"), no_stderr.err) == (0, 1, "")
     no_stdout = shell(admin, '"$@" >&-', *create)
-    assert no_stdout.code == 1
+    assert no_stdout.code == 7
     assert "could not be written to standard output: Bad file descriptor" in no_stdout.err
+
+
+@pytest.mark.parametrize("words", READS_A_PIPE, ids=" ".join)
+def test_closed_input_is_an_error_and_not_an_empty_one(admin: Bazar, words: tuple[str, ...]) -> None:
+    done = shell(admin, '"$@" <&-', *words, "-o", "json")
+    assert (done.code, done.out, done.error["code"]) == (2, "", "input.unreadable")
 
 
 # -- log files ----------------------------------------------------------------------------------------------
@@ -309,6 +315,14 @@ def test_log_file_that_takes_no_line_is_refused_before_anything_is_done(
     assert (done.code, done.out, done.error["code"]) == (2, "", "log.unwritable")
     assert "No space left on device" in done.error["message"]
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+
+
+@pytest.mark.parametrize("file", ["/dev/stderr", "/dev/stdout", "/dev/fd/2"])
+def test_log_file_that_is_a_stream_says_how_to_log_there(nobody: Bazar, file: str) -> None:
+    done = nobody("config", "path", "--log-file", file)
+    assert done.code == 2
+    assert "it is a link" in done.err
+    assert "for standard error give --log-format without --log-file" in done.err
 
 
 def test_log_file_that_takes_no_more_lines_stops_no_command(

@@ -16,8 +16,10 @@ import pytest
 from bazar_cli.adapters.migrations import blockers, session
 from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain.calls import Calls, TraceContext
 from bazar_cli.domain.db.migrations import Migrate, Migrated
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode, UsageError
+from bazar_cli.domain.secrets import Secret
 from tests.support.postgres import ScratchPostgres, target_of
 from tests.support.release import ADDED, HEAD, NEXT, Release
 from tests.support.waiting import poll
@@ -270,6 +272,21 @@ def test_only_sessions_that_block_are_named(
     named = cast("list[dict[str, object]]", busy.value.details["blockers"])
     assert [b["application"] for b in named] == ["a long report"]
     assert "a reader" not in busy.value.message
+
+
+def test_looks_at_blockers_are_calls_of_the_command(fresh_database: Databases) -> None:
+    url = fresh_database(migrated=True)
+    calls = Calls(TraceContext("1" * 32, "2" * 16, "", sampled=True, state=""))
+
+    with report(url), psycopg.connect(url) as waiter, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waiter.execute, "LOCK TABLE bazar.users")
+        with calls.recording(), blockers.Blockers(Secret(url), waiter.info.backend_pid, 0.1) as looks:
+            poll(lambda: looks.found)
+        waiter.cancel()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            waiting.result()
+
+    assert [call.name for call in calls.kept][:2] == ["connect", "WITH"]
 
 
 def test_a_look_that_fails_does_not_replace_the_error(

@@ -188,15 +188,14 @@ class Bazar:
     ) -> Done:
         """Run one command to its end, forked from the worker's fork server.
 
-        Parameters: `kill_after` kills it with -9 after so many seconds; `stdout` and `stderr` are written to
+        Parameters: `kill_after` kills it with -9 after this number of seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
         """
-        alone = kill_after is not None or self.user is not None or bool(self.constants)
         request = {
             **self._request(words, cwd),
             "kill_after": kill_after,
             "user": self.user,
-            "reusable": not alone,
+            "reusable": kill_after is None,
         }
         given = stdin.encode() if isinstance(stdin, str) else stdin
         if self.fresh:

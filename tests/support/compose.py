@@ -1,18 +1,20 @@
-"""docker/compose.yml, read as YAML."""
+"""docker/: the compose file read as YAML, and the files that make_env.py makes for it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.support.checkout import ROOT
+from tests.support.cli import Done
 
 PATH = ROOT / "docker/compose.yml"
-REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
-"""A variable without which compose does not start: `${NAME:?message}`."""
+MAKE_ENV = ROOT / "docker/server/make_env.py"
 
 
 def compose() -> dict[str, Any]:
@@ -20,6 +22,15 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load(PATH.read_text())
 
 
-def interpolated(environ: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
-    """Return the `environment` of a service with the variables of an env file."""
-    return {name: REQUIRED.sub(lambda found: values[found[1]], text) for name, text in environ.items()}
+def make_env(folder: Path, *words: str) -> Done:
+    """Run make_env.py in a folder, as in docker/server."""
+    script = folder / MAKE_ENV.name
+    if not script.exists():
+        shutil.copy(MAKE_ENV, script)
+    done = subprocess.run([sys.executable, "-I", str(script), *words], capture_output=True, text=True)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def values(path: Path) -> dict[str, str]:
+    """Return the variables of a file that make_env.py made."""
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())

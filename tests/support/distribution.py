@@ -15,6 +15,7 @@ from tests.support.checkout import ROOT
 PLANTED = (
     ".env",
     "docker/server/.env",
+    "docker/server/secrets/bazar.env",
     "tests/.env",
     "bazar_cli/.env",
     "migrations/.env",

@@ -2,9 +2,8 @@
 
 Importing the libraries takes longer than most commands. A fork copies each page that a command writes to, which also
 takes longer than most commands. So a process that has run a command may run the next one, with another environment,
-folder and streams, if the command left nothing behind: `tests/support/process_state.py` says what that is. A command
-that a test starts, kills or runs as another user has a process for itself. What a start imports is tested with
-interpreters.
+folder, streams and user, if the command left nothing behind: `tests/support/process_state.py` says what that is. A
+command that a test starts or kills has a process for itself. What a start imports is tested with interpreters.
 
 Run as `python -m tests.support.fork_server SOCKET`; ends when its parent does.
 """
@@ -21,7 +20,8 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -85,51 +85,77 @@ def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | N
 def _become(request: dict[str, Any], streams: list[int]) -> int:
     """Be the command: its environment, folder, streams and arguments. Return its exit code."""
     code = 1
-    try:
-        if request.get("session"):
-            os.setsid()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
-        os.environ.clear()
-        os.environ.update(request["environ"])
-        os.chdir(request["cwd"])
-        if request.get("user") not in {None, os.geteuid()}:
-            # After the change of folder, as sudo does.
-            os.setgroups([])
-            os.setgid(request["user"])
-            os.setuid(request["user"])
-        # The descriptors stay open when the next command of this process takes the places of these.
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-        if request.get("package") is not None:
-            # Migrations are found from the place of the package.
-            sys.modules["bazar_cli"].__file__ = str(Path(request["package"]) / "__init__.py")
-        for name, value in request.get("constants", {}).items():
-            module, _, constant = name.rpartition(".")
-            assert hasattr(import_module(module), constant), f"there is no {name}"
-            setattr(import_module(module), constant, value)
-        program = request.get("program", "bazar")
-        sys.argv = [program, *request["words"]]
-        main = import_module(_MAINS[program]).main
-        # Alembic's returns nothing where it went well.
-        code = main() or 0
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    except BaseException as error:  # noqa: BLE001 - as the interpreter itself would
-        sys.excepthook(type(error), error, error.__traceback__)
-    finally:
-        _join_threads()
+    with ExitStack() as until_ended:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            if sys.__stdout__ is not None:
-                sys.__stdout__.flush()  # Alembic took that of the server when it was imported
-        except OSError:
-            # The exit code of an interpreter that cannot flush its streams.
-            code = 120
+            if request.get("session"):
+                os.setsid()
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+                os.close(stream)
+            os.environ.clear()
+            os.environ.update(request["environ"])
+            os.chdir(request["cwd"])
+            # The descriptors stay open when the next command of this process takes the places of these.
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            if request.get("package") is not None:
+                # Migrations are found from the place of the package.
+                sys.modules["bazar_cli"].__file__ = str(Path(request["package"]) / "__init__.py")
+            program = request.get("program", "bazar")
+            sys.argv = [program, *request["words"]]
+            main = import_module(_MAINS[program]).main
+            until_ended.enter_context(_constants(request.get("constants", {})))
+            # After the change of folder, as sudo does.
+            until_ended.enter_context(_user(request.get("user")))
+            # Alembic's returns nothing where it went well.
+            code = main() or 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        except BaseException as error:  # noqa: BLE001 - as the interpreter itself would
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            _join_threads()
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                if sys.__stdout__ is not None:
+                    sys.__stdout__.flush()  # Alembic took that of the server when it was imported
+            except OSError:
+                # The exit code of an interpreter that cannot flush its streams.
+                code = 120
     return code
+
+
+@contextmanager
+def _constants(values: Mapping[str, object]) -> Generator[None]:
+    """Give constants of modules other values."""
+    with ExitStack() as restored:
+        for name, value in values.items():
+            module_name, _, constant = name.rpartition(".")
+            module = import_module(module_name)
+            restored.callback(setattr, module, constant, getattr(module, constant))
+            setattr(module, constant, value)
+        yield
+
+
+@contextmanager
+def _user(user: int | None) -> Generator[None]:
+    """Be another user; what the process was stays its saved user, so that it can be that again."""
+    if user is None or user == os.geteuid():
+        yield
+        return
+    groups, mine = os.getgroups(), (os.geteuid(), os.getegid())
+    os.setgroups([])
+    os.setresgid(user, user, mine[1])
+    os.setresuid(user, user, mine[0])
+    try:
+        yield
+    finally:
+        os.setresuid(-1, mine[0], -1)
+        os.setresuid(mine[0], mine[0], mine[0])
+        os.setresgid(mine[1], mine[1], mine[1])
+        os.setgroups(groups)
 
 
 def _join_threads() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
@@ -22,4 +22,5 @@ def gate_of(people: People, operator: Someone, target: Target | None = None) -> 
     token = Secret(people.access_token(operator))
     with tempfile.TemporaryDirectory(prefix="bazar-") as home, Backends(target, secrets.token_hex(16)) as backends:
         settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
-        yield Gate(backends, Identities(target, settings))
+        with closing(Identities(target, settings)) as identities:
+            yield Gate(backends, identities)

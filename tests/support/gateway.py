@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,23 +22,26 @@ MISSING = "nginx is not installed (Debian: apt-get install nginx-light)"
 _CONFIGURATION = ROOT / "docker/gateway/nginx.conf"
 _ADDRESSES = ("listen 8080;", "server auth:9999;")
 """What the configuration has for compose's network, once each."""
+_AS_SHIPPED: Mapping[str, str] = {}
+UNLIMITED = {"rate=30r/m;": "rate=1000r/s;"}
+"""A change for suites, which sign in hundreds of times from one address."""
 
 
 @contextmanager
-def gateway(auth_url: str, log: Path | None = None) -> Generator[str]:
+def gateway(auth_url: str, log: Path | None = None, changes: Mapping[str, str] = _AS_SHIPPED) -> Generator[str]:
     """Yield the URL of a gateway that serves the Auth service of `auth_url` below /auth/v1.
 
     Args:
         auth_url: the address of the service, which has no prefix.
         log: gets what nginx writes to standard output.
+        changes: other texts for some of the configuration.
     """
     assert PROGRAM is not None, MISSING
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     text = _CONFIGURATION.read_text()
-    for shipped, here in zip(
-        _ADDRESSES, (f"listen 127.0.0.1:{port};", f"server {urlsplit(auth_url).netloc};"), strict=True
-    ):
+    addresses = (f"listen 127.0.0.1:{port};", f"server {urlsplit(auth_url).netloc};")
+    for shipped, here in {**dict(zip(_ADDRESSES, addresses, strict=True)), **changes}.items():
         assert text.count(shipped) == 1, shipped
         text = text.replace(shipped, here)
     with tempfile.TemporaryDirectory(prefix="bazar-gateway-") as folder, (log or Path(os.devnull)).open("w") as out:

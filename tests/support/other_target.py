@@ -127,25 +127,36 @@ def _databases(url: str, *names: str) -> list[str]:
     return [urlsplit(sibling(url, name))._replace(netloc=address).geturl() for name in names]
 
 
-def _new_passwords() -> dict[str, str]:
-    return {name: secrets.token_hex(16) for name in ("AUTH_DATABASE_PASSWORD", "BAZAR_DATABASE_PASSWORD")}
+def composed_database(url: str, name: str, given: Path | None = None) -> tuple[str, str]:
+    """Make a database with the roles of docker/postgres/init.sql; return the URLs for bazar and for Auth.
+
+    Args:
+        url: a database of the server.
+        name: of the new database.
+        given: the folder with the passwords of the roles; by default new ones.
+    """
+    with tempfile.TemporaryDirectory(prefix="bazar-secrets-") as made:
+        folder = given or Path(made)
+        passwords = {role: folder / f"{role}_database_password" for role in ("auth", "bazar")}
+        for path in () if given else passwords.values():
+            path.write_text(secrets.token_hex(16))
+        return _composed_database(url, name, folder, {role: path.read_text() for role, path in passwords.items()})
 
 
-def composed_database(url: str, name: str, passwords: Mapping[str, str]) -> tuple[str, str]:
-    """Make a database with the roles of docker/postgres/init.sql; return the URLs for bazar and for Auth."""
+def _composed_database(url: str, name: str, folder: Path, passwords: Mapping[str, str]) -> tuple[str, str]:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    psql = [prepare().program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    psql = [prepare().program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--set=secrets={folder}"]
     command = [*psql, "--file", str(ROOT / "docker/postgres/init.sql"), sibling(url, name)]
-    subprocess.run(command, env={**os.environ, **passwords}, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     server = urlsplit(url).netloc.rpartition("@")[2]
 
     def for_role(role: str, password: str) -> str:
         return urlsplit(sibling(url, name))._replace(netloc=f"{role}:{password}@{server}").geturl()
 
     return (
-        for_role("bazar", passwords["BAZAR_DATABASE_PASSWORD"]),
-        for_role("supabase_auth_admin", passwords["AUTH_DATABASE_PASSWORD"]),
+        for_role("bazar", passwords["bazar"]),
+        for_role("supabase_auth_admin", passwords["auth"]),
     )
 
 
@@ -188,7 +199,10 @@ def served(settings: Mapping[str, str]) -> Generator[str]:
         with running_auth_service(settings) as url:
             yield url
     else:
-        with running_auth_service(settings, "--prefix", "") as url, gateway.gateway(url) as front:
+        with (
+            running_auth_service(settings, "--prefix", "") as url,
+            gateway.gateway(url, changes=gateway.UNLIMITED) as front,
+        ):
             yield front
 
 
@@ -223,7 +237,7 @@ def main() -> int:
         return run_tests(arguments, {})
     wrong: list[str] = []
     with another_postgres() as url:
-        together, together_auth = composed_database(url, "together", _new_passwords())
+        together, together_auth = composed_database(url, "together")
         apart, identities = _databases(url, "apart", "identities")
         for flavour in (
             Flavour("together", together, together_auth),

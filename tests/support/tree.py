@@ -11,8 +11,6 @@ from bazar_cli.registry import TREE, Group, Leaf
 from bazar_cli.terminal.command import Verb
 from bazar_cli.terminal.help_text import Terms
 from bazar_cli.terminal.options import Options
-from bazar_cli.terminal.run import Context
-from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.topics import TOPICS
 from bazar_cli.terminal.typer_lite import LiteCommand
 
@@ -38,9 +36,7 @@ def verb(leaf: Leaf) -> Verb[Any]:
 
 def command(words: tuple[str, ...], leaf: Leaf) -> LiteCommand:
     """Return the Typer command of a leaf, whose help is 100 columns wide."""
-    shared = Shared({})
-    context = Context({"COLUMNS": "100"}, "test-request", shared, shared.redactor)
-    return verb(leaf).command(" ".join(["bazar", *words]), lambda _run: None, context)
+    return verb(leaf).command(" ".join(["bazar", *words]), {"COLUMNS": "100"})
 
 
 def kind_of(parameter: Any) -> Any:

@@ -67,6 +67,7 @@ def test_group_with_a_default_command_runs_it(tmp_path: Path) -> None:
         (b"bazar batch x", "a batch does not run `bazar batch`"),
         (b"config path", "a batch does not run `bazar config`"),
         (b"local stop", "a batch does not run `bazar local`"),
+        (b"db drop --confirm bazar", "a batch does not run `bazar db drop`"),
         (b"users get 'a", "it cannot be split into words: no closing quotation"),
         (b"users get a\\", "it cannot be split into words: no escaped character"),
         (b"users get \xff", "it is not UTF-8 text: byte 11"),
@@ -80,6 +81,11 @@ def test_a_line_that_cannot_be_run_says_why(tmp_path: Path, content: bytes, mess
     assert wrong.error is not None
     assert (wrong.error.code, wrong.error.message) == ("batch.line_invalid", message)
     assert good.path == ("users", "me")
+
+
+def test_a_line_that_cannot_be_run_keeps_the_words_of_the_tree_apart(tmp_path: Path) -> None:
+    lines = read(tmp_path, b"users frob ada@example.com\nauth login --email ada@example.com\nada@example.com\n")
+    assert [(line.path, len(line.arguments)) for line in lines] == [(("users",), 2), (("auth", "login"), 2), ((), 1)]
 
 
 def test_a_line_of_100_mb_is_not_kept(tmp_path: Path) -> None:

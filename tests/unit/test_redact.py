@@ -152,6 +152,15 @@ def test_log_line_hides_a_secret(tmp_path: Path, secret: str, log_format: LogFor
         assert json.loads(said.splitlines()[-3])["message"] == f"the word is {HIDDEN}, over"
 
 
+def test_secret_of_digits_leaves_a_log_line_json(tmp_path: Path) -> None:
+    path = tmp_path / "bazar.log"
+    with logging_to_file(path, Redactor({"SUPERUSER_PASSWORD": "2345"}), LogFormat.JSON):
+        logging.getLogger("bazar_cli.tests").info("12345 of 2345", extra={"milliseconds": 123456, "text": "2345"})
+    logged = json.loads(path.read_text().splitlines()[1])
+    assert (logged["milliseconds"], logged["text"]) == (123456, HIDDEN)
+    assert logged["message"] == f"1{HIDDEN} of {HIDDEN}"
+
+
 def test_secret_shows_itself_to_nobody() -> None:
     secret = Secret("secret-word")
     for text in (repr(secret), str(secret), f"{secret}", f"{secret!r}", f"{[secret]}", "%s" % secret):  # noqa: UP031

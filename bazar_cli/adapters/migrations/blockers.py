@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class Blockers:
         self._pause = max(shortest, min(lock_timeout / 4, longest))
         self._attempt = _Attempt()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="blockers", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._watch,), name="blockers", daemon=True)
 
     def __enter__(self) -> Blockers:
         self._thread.start()

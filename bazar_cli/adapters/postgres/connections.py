@@ -18,6 +18,7 @@ from bazar_cli.domain.calls import Call, System, timed
 from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
+    from psycopg import Copy
     from typing_extensions import LiteralString, Self
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
@@ -138,9 +139,9 @@ class _TimedCursor(psycopg.Cursor[Any]):
             super().executemany(query, params_seq, **options)
 
     @contextmanager
-    def copy(self, statement: Any, params: Any = None, **options: Any) -> Generator[psycopg.Copy]:
-        with _timed(self.connection, statement), super().copy(statement, params, **options) as copying:
-            yield copying
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Generator[Copy]:
+        with _timed(self.connection, statement), super().copy(statement, params, **options) as copy:
+            yield copy
 
 
 class _TimedServerCursor(psycopg.ServerCursor[Any]):

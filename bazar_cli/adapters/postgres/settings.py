@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.errors import QueryCanceled
 from psycopg.sql import Identifier, Literal
 
-from bazar_cli.adapters.postgres.connections import Connection, begin, connect, database_of, has_database, maintenance
+from bazar_cli.adapters.postgres.connections import Connection, connect, database_of, maintenance
 from bazar_cli.domain.db.migrations import STATEMENT_TIMEOUT, ReadOnly
 from bazar_cli.domain.errors import BackendUnavailable
 
@@ -35,14 +36,17 @@ _NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
 """Messages of libpq if `target_session_attrs` of the URL requires a server that takes writes, and none does."""
 _BY_ANOTHER = "due to user request"
 _ASK_SECONDS = 5
+_ASK_TRIES = 5
 _ASK = """
     SELECT pg_is_in_recovery(), current_setting(s.name), s.source, current_user::text,
            current_database()::text
     FROM pg_settings s WHERE s.name = {name}
 """
+_EXISTS = "EXISTS (SELECT FROM pg_database WHERE datname = {database})"
 _ASK_WITHOUT_LIMIT = f"""
-    {begin(read_only=True)}; SET LOCAL statement_timeout = 0;
-    SELECT found.* FROM (SELECT set_config('statement_timeout', NULL, true) AS reset OFFSET 0) AS first,
+    BEGIN READ ONLY; SET LOCAL statement_timeout = 0;
+    SELECT found.*, {_EXISTS} AS database_exists
+    FROM (SELECT set_config('statement_timeout', NULL, true) AS reset OFFSET 0) AS first,
         LATERAL ({_ASK} AND first.reset IS NOT NULL OFFSET 0) AS found
 """  # noqa: S608 - constants
 
@@ -180,8 +184,20 @@ def _as_read_only(setting: _Setting | None) -> ReadOnly | None:
 
 
 def _ask(target: Target, name: str) -> _Setting | None:
-    """Ask by a new connection; None without an answer."""
-    url = target.database_url
+    """Ask by a new connection; None without an answer. A very short limit may end the question: it is asked again."""
+    for _ in range(_ASK_TRIES):
+        try:
+            return _ask_once(target.database_url, name)
+        except QueryCanceled:
+            continue
+        except psycopg.Error:
+            return None
+    return None
+
+
+def _ask_once(url: Secret, name: str) -> _Setting | None:
+    """Ask the database; where there is none yet, ask as what makes it does: over the maintenance database."""
+    database = database_of(url)
     try:
         with connect(
             url,
@@ -192,40 +208,38 @@ def _ask(target: Target, name: str) -> _Setting | None:
             # Also ask a server that takes no writes, if the URL requires one that does.
             target_session_attrs="any",
         ) as connection:
-            return _setting_without_limit(connection, name)
+            return _setting_without_limit(connection, name, database)[0]
+    except QueryCanceled:
+        raise
     except psycopg.Error:
-        return _ask_the_server(url, name)
-
-
-def _ask_the_server(url: Secret, name: str) -> _Setting | None:
-    """Ask where there is no database yet, as what makes it does: over the maintenance database."""
-    try:
         with maintenance(url) as connection:
-            return None if has_database(connection, database_of(url)) else _setting_without_limit(connection, name)
-    except psycopg.Error:
-        return None
+            setting, exists = _setting_without_limit(connection, name, database)
+            return None if exists else setting
 
 
 def _setting(connection: Connection, name: str) -> _Setting:
-    return _answered(connection.execute(_of(_ASK, name)), name)
+    return _Setting(*_answered(connection.execute(_of(_ASK, name)), name))
 
 
-def _setting_without_limit(connection: Connection, name: str) -> _Setting:
+def _setting_without_limit(connection: Connection, name: str, database: str) -> tuple[_Setting, bool]:
     """Ask in one message, which neither a short statement_timeout nor a limit of idleness ends.
 
-    A statement's limit is the one in force when it begins, so the statement itself can reset and show it.
+    A statement's limit is the one in force when it begins, so the statement itself can reset and show it. As little as
+    possible stands before the statement that lifts the limit, because the limit may end that.
+    Return the setting, and whether the server has the database.
     """
-    cursor = connection.execute(_of(_ASK_WITHOUT_LIMIT, name))
+    cursor = connection.execute(_of(_ASK_WITHOUT_LIMIT, name, database))
     while cursor.nextset():
         pass
-    return _answered(cursor, name)
+    *setting, exists = _answered(cursor, name)
+    return _Setting(*setting), exists
 
 
-def _of(question: str, name: str) -> bytes:
-    return question.format(name=Literal(name).as_string()).encode()
+def _of(question: str, name: str, database: str = "") -> bytes:
+    return question.format(name=Literal(name).as_string(), database=Literal(database).as_string()).encode()
 
 
-def _answered(cursor: psycopg.Cursor, name: str) -> _Setting:
+def _answered(cursor: psycopg.Cursor, name: str) -> tuple[Any, ...]:
     row = cursor.fetchone()
     assert row is not None, f"every server that ends a command by {name} has it"
-    return _Setting(*row)
+    return row

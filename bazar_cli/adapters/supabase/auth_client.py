@@ -41,6 +41,10 @@ class AuthClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._http.close()
 
     def sign_in(self, email: str, password: Secret) -> Session:

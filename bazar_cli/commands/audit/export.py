@@ -14,6 +14,7 @@ from bazar_cli.terminal.views.audit import EVENT
 @command(
     EXPORT,
     view=EVENT,
+    streams=True,
     examples=(
         "bazar audit export events.jsonl --since 2026-01-01",
         "bazar audit export --action users -o csv | gzip >users.csv.gz",

@@ -14,6 +14,7 @@ from bazar_cli.terminal.views.orgs import ORGANIZATION
 @command(
     EXPORT,
     view=ORGANIZATION,
+    streams=True,
     examples=("bazar orgs export organizations.jsonl", "bazar orgs export -o csv --fields slug,name,members"),
 )
 def run(run: Run[Organization], file: ExportFile = None, overwrite: Overwrite = False) -> None:
@@ -22,4 +23,4 @@ def run(run: Run[Organization], file: ExportFile = None, overwrite: Overwrite = 
     The format is JSON Lines, or that of -o: csv, json, yaml or ids.
     """
     grant = run.authorize(None)
-    run.export(organizations.export(run.backends, grant), file, overwrite=overwrite)
+    run.export(organizations.export(run.backends, grant, run.wanted_rows), file, overwrite=overwrite)

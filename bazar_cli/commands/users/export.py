@@ -14,6 +14,7 @@ from bazar_cli.terminal.views.users import USER
 @command(
     EXPORT,
     view=USER,
+    streams=True,
     examples=("bazar users export users.jsonl", "bazar users export -o csv | gzip >users.csv.gz"),
 )
 def run(run: Run[User], file: ExportFile = None, overwrite: Overwrite = False) -> None:
@@ -22,4 +23,4 @@ def run(run: Run[User], file: ExportFile = None, overwrite: Overwrite = False) -
     The format is JSON Lines, or that of -o: csv, json, yaml or ids. Passwords are never part of it.
     """
     grant = run.authorize(None)
-    run.export(read.export(run.backends, grant), file, overwrite=overwrite)
+    run.export(read.export(run.backends, grant, run.wanted_rows), file, overwrite=overwrite)

@@ -13,7 +13,7 @@ from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Consent, Impact
 from bazar_cli.domain.entities import Plan, Role, User, UserState
-from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.surplus import surplus
@@ -373,10 +373,10 @@ def _refuse_nul(text: str) -> None:
         )
 
 
-def password_lost(user: User) -> BazarError:
+def password_lost(user: User) -> BackendUnavailable:
     """Return the error for a generated password that could not be written to standard output."""
     delete = command_line("users delete", user.email, confirm=user.email)
-    return BazarError(
+    return BackendUnavailable(
         "output.unwritable",
         f"{user.email} was created, but the generated password is lost: it could not be written to standard output",
         hint=f"delete the user and create it again: `{delete}`; or let"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
     from bazar_cli.adapters.supabase.tokens import Claims, TokenVerifier
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
@@ -54,6 +55,8 @@ class Identities:
         self._asked_auth = False
         self._renewed = False
         self._verifier: TokenVerifier | None = None
+        self._client: AuthClient | None = None
+        """Confirms sessions, on one connection for all commands."""
 
     def begin_command(self, hide: Callable[[str], None]) -> None:
         """Find and prove the identity once more for the next command; a sign-in by SUPERUSER_PASSWORD is kept.
@@ -116,7 +119,10 @@ class Identities:
         return identity
 
     def close(self) -> None:
-        """End the sessions that SUPERUSER_PASSWORD began for this command; a failure is only logged."""
+        """Close the connection, and end the sessions that SUPERUSER_PASSWORD began; a failure is only logged."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         while self._begun:
             try:
                 ended = end_session(self._target, self._begun.pop())
@@ -260,10 +266,11 @@ class Identities:
     # -- proofs -------------------------------------------------------------------------------------------
 
     def _confirmed(self, identity: Identity) -> Identity:
-        from bazar_cli.adapters.supabase.auth_client import AuthClient
+        if self._client is None:
+            from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-        with AuthClient(self._target) as client:
-            user_id, email = client.get_user(identity.access_token)
+            self._client = AuthClient(self._target)
+        user_id, email = self._client.get_user(identity.access_token)
         if user_id != identity.user_id:
             raise NotSignedIn("auth.session_revoked", "Supabase Auth says that the session is another user's")
         self._asked_auth = True

@@ -12,6 +12,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, Word, check_consent
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Organization, UserState
 from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.exports import WantedRows, WrittenRows
 from bazar_cli.domain.orgs import organizations as use_cases
 from bazar_cli.domain.orgs.organizations import (
     CreatedOrganization,
@@ -94,14 +95,23 @@ def list_page(backends: Backends, grant: Grant, request: ListOrganizations) -> P
         return organizations.page(connection, grant.reach, request)
 
 
-def export(backends: Backends, grant: Grant, _request: None = None) -> Iterator[Page[Organization]]:
-    """Yield all organizations that the operator can see, the oldest first, some at a time."""
+def export(
+    backends: Backends, grant: Grant, wanted: WantedRows | None = None
+) -> Iterator[Page[Organization] | WrittenRows]:
+    """Yield all organizations that the operator can see, the oldest first, some at a time.
+
+    Parameters: with `wanted` Postgres writes the rows, unless the database is not in UTF-8.
+    """
+    from bazar_cli.adapters.postgres import row_texts
     from bazar_cli.adapters.postgres.orgs import organizations
 
     grant.demand(use_cases.EXPORT)
     with backends.database().read(grant) as connection:
-        for batch in organizations.stream(connection, grant.reach):
-            yield Page(batch, None)
+        if wanted is not None and row_texts.are_exact(connection):
+            yield from organizations.texts(connection, grant.reach, wanted)
+        else:
+            for batch in organizations.stream(connection, grant.reach):
+                yield Page(batch, None)
 
 
 def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organization:

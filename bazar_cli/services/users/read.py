@@ -9,6 +9,7 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import User
 from bazar_cli.domain.errors import NotFound
+from bazar_cli.domain.exports import WantedRows, WrittenRows
 from bazar_cli.domain.page import Page, checked_limit
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import ChangedUser, GetUser, ListUsers, UpdateUser, checked_name
@@ -37,14 +38,21 @@ def list_page(backends: Backends, grant: Grant, request: ListUsers) -> Page[User
         return users.page(connection, grant.reach, request, organization_id)
 
 
-def export(backends: Backends, grant: Grant, _request: None = None) -> Iterator[Page[User]]:
-    """Yield all users that the operator can see, the oldest first, some at a time."""
+def export(backends: Backends, grant: Grant, wanted: WantedRows | None = None) -> Iterator[Page[User] | WrittenRows]:
+    """Yield all users that the operator can see, the oldest first, some at a time.
+
+    Parameters: with `wanted` Postgres writes the rows, unless the database is not in UTF-8.
+    """
+    from bazar_cli.adapters.postgres import row_texts
     from bazar_cli.adapters.postgres.users import users
 
     grant.demand(use_cases.EXPORT)
     with backends.database().read(grant) as connection:
-        for batch in users.stream(connection, grant.reach):
-            yield Page(batch, None)
+        if wanted is not None and row_texts.are_exact(connection):
+            yield from users.texts(connection, grant.reach, wanted)
+        else:
+            for batch in users.stream(connection, grant.reach):
+                yield Page(batch, None)
 
 
 def get(backends: Backends, grant: Grant, request: GetUser) -> User:

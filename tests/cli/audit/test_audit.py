@@ -177,7 +177,7 @@ def test_an_export_that_fails_leaves_no_file(admin: Bazar, people: People) -> No
         assert message in done.error["message"]
     as_table = admin("audit", "export", "events.jsonl", "-o", "table")
     assert (as_table.code, as_table.out) == (2, "")
-    assert "an export cannot be a table" in as_table.err
+    assert "the results of `bazar audit export` cannot be a table" in as_table.err
     assert list(folder.iterdir()) == []
 
 

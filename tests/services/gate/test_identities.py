@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -46,6 +47,8 @@ class Machine:
 
     target: Target
     folder: Path
+    opened: ExitStack
+    """Closes the connections of what was made."""
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -86,7 +89,9 @@ class Machine:
     ) -> Identities:
         """What one command of this machine finds out with."""
         settings = SignInSettings(self.environ, token, prompt_possible=prompt_possible)
-        return Identities(self.target, settings, clock) if clock else Identities(self.target, settings)
+        made = Identities(self.target, settings, clock) if clock else Identities(self.target, settings)
+        self.opened.callback(made.close)
+        return made
 
     def refused(self, token: Secret | None = None) -> str:
         """The code of the error for a command that nobody is signed in for."""
@@ -97,14 +102,16 @@ class Machine:
 
 
 @pytest.fixture
-def machine(target: Target, tmp_path: Path) -> Machine:
-    return Machine(target, tmp_path)
+def machine(target: Target, tmp_path: Path) -> Generator[Machine]:
+    with ExitStack() as opened:
+        yield Machine(target, tmp_path, opened)
 
 
 @pytest.fixture
-def wired(wire: Wire, tmp_path: Path) -> Machine:
+def wired(wire: Wire, tmp_path: Path) -> Generator[Machine]:
     """A machine whose requests to Auth are written down."""
-    return Machine(wire.target, tmp_path)
+    with ExitStack() as opened:
+        yield Machine(wire.target, tmp_path, opened)
 
 
 def as_superuser(target: Target, email: str, password: Secret = PASSWORD) -> Target:

@@ -15,6 +15,7 @@ from bazar_cli.adapters.postgres.orgs import memberships
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_batches, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import Organization, Role
+from bazar_cli.domain.exports import WantedRows, WrittenRows
 from bazar_cli.domain.orgs.organizations import ListOrganizations, slugs_like
 from bazar_cli.domain.page import Page
 
@@ -28,11 +29,11 @@ _ORDER = "organizations"
 _BATCH = 1000
 """Organizations that an export holds in memory."""
 _SLUG_INDEX = "organizations_slug_key"
-_COLUMNS = """
-    SELECT o.id, o.slug, o.name, o.created_at, o.updated_at,
-           (SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = o.id) AS members
+_MEMBERS = "SELECT count(*) FROM bazar.memberships m WHERE m.organization_id = o.id"
+_COLUMNS = f"""
+    SELECT o.id, o.slug, o.name, o.created_at, o.updated_at, ({_MEMBERS}) AS members
     FROM bazar.organizations o
-"""
+"""  # noqa: S608 - constants
 _BY_ID = f"{_COLUMNS} WHERE o.id = %(id)s"
 
 
@@ -108,6 +109,23 @@ def stream(connection: Connection, reach: Reach) -> Iterator[tuple[Organization,
     where, values = _within_reach(reach)
     query = f"{_COLUMNS} WHERE {where} ORDER BY o.created_at, o.id"
     yield from map(tuple, fetch_batches(connection, Organization, query, values, batch=_BATCH))
+
+
+def texts(connection: Connection, reach: Reach, wanted: WantedRows) -> Iterator[WrittenRows]:
+    """Yield the organizations of `stream` in the same order, as text that Postgres writes."""
+    from bazar_cli.adapters.postgres.row_texts import Columns, fetch_texts, identifier, moment, number, text
+
+    columns: Columns = {
+        "id": identifier("o.id"),
+        "slug": text("o.slug"),
+        "name": text("o.name"),
+        "members": number(_MEMBERS),
+        "created_at": moment("o.created_at"),
+        "updated_at": moment("o.updated_at"),
+    }
+    where, values = _within_reach(reach)
+    rows: LiteralString = f"FROM bazar.organizations o WHERE {where} ORDER BY o.created_at, o.id"
+    return fetch_texts(connection, wanted, columns, rows, values)
 
 
 def insert(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres import operator_rights
@@ -12,6 +12,7 @@ from bazar_cli.adapters.postgres.cursors import Position, decode, encode
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_batches, fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Membership, Pending, Plan, Role, User, UserState
+from bazar_cli.domain.exports import WantedRows, WrittenRows
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.texts import composed, decomposed
 from bazar_cli.domain.users.users import ListUsers, UserSort
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
 # Fragments are constants; values travel as parameters only.
+_MEMBERSHIPS = """
+    bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id WHERE m.user_id = u.id
+"""
 _COLUMNS = """
     SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.is_superuser, u.created_at, u.updated_at,
            {lease}
            (SELECT jsonb_agg(jsonb_build_array(o.id, o.slug, m.role) ORDER BY o.slug)
-            FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
-            WHERE m.user_id = u.id AND {visible}) AS organizations
+            FROM {memberships}) AS organizations
     FROM bazar.users u
 """
-_ALL = _COLUMNS.format(lease="", visible="true")
 _LOCKED = _COLUMNS.format(
     lease="coalesce(u.lease_until > clock_timestamp(), false) AS leased, u.origin = 'adopted' AS adopted,",
-    visible="true",
+    memberships=_MEMBERSHIPS,
 )
-_SHARED = _COLUMNS.format(lease="", visible="m.organization_id = ANY(%(organizations)s::uuid[])")
+_SHARED_MEMBERSHIPS = f"{_MEMBERSHIPS} AND m.organization_id = ANY(%(organizations)s::uuid[])"
 _WITHIN_REACH = """
     (u.id = %(oneself)s OR EXISTS (SELECT 1 FROM bazar.memberships r WHERE r.user_id = u.id
                                 AND r.organization_id = ANY(%(organizations)s::uuid[])))
@@ -114,7 +116,8 @@ def find_with_all_memberships(connection: Connection, reach: Reach, reference: s
 
 def with_all_memberships(connection: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, User]:
     """Return users by their ids, with all memberships: for the row rules, of users that the operator can see."""
-    found = fetch_all(connection, _user, f"{_ALL} WHERE u.id = ANY(%s::uuid[])", (list(ids),))
+    everyone = _COLUMNS.format(lease="", memberships=_MEMBERSHIPS)
+    found = fetch_all(connection, _user, f"{everyone} WHERE u.id = ANY(%s::uuid[])", (list(ids),))
     return {user.id: user for user in found}
 
 
@@ -169,7 +172,8 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
     Raises: UsageError `list.cursor_invalid`.
     """
-    statement, values = _reached_by(connection, reach)
+    visible = _listed(connection, reach)
+    values = visible.values
     key, kind = _SORT_KEYS[request.sort]
     filters: list[LiteralString] = []
     if organization_id is not None:
@@ -197,7 +201,7 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
         filters.append(f"({key}, u.id) > (%(after_key)s::{kind}, %(after_id)s::uuid)")
         values |= {"after_key": after.key, "after_id": after.id}
     where = "".join(f" AND {f}" for f in filters)
-    query = f"{statement}{where} ORDER BY {key}, u.id LIMIT %(limit)s"
+    query = f"{visible.statement}{where} ORDER BY {key}, u.id LIMIT %(limit)s"
     rows = fetch_all(connection, _user, query, {**values, "limit": request.limit + 1})
     users = tuple(rows[: request.limit])
     if len(rows) <= request.limit:
@@ -209,9 +213,31 @@ def page(connection: Connection, reach: Reach, request: ListUsers, organization_
 
 def stream(connection: Connection, reach: Reach) -> Iterator[tuple[User, ...]]:
     """Yield all users that the operator can see, the oldest first, through a cursor of the server."""
-    statement, values = _reached_by(connection, reach)
-    query = f"{statement} ORDER BY u.created_at, u.id"
-    yield from map(tuple, fetch_batches(connection, _user, query, values, batch=_BATCH))
+    visible = _listed(connection, reach)
+    query = f"{visible.statement} ORDER BY u.created_at, u.id"
+    yield from map(tuple, fetch_batches(connection, _user, query, visible.values, batch=_BATCH))
+
+
+def texts(connection: Connection, reach: Reach, wanted: WantedRows) -> Iterator[WrittenRows]:
+    """Yield the users of `stream` in the same order, as text that Postgres writes."""
+    from bazar_cli.adapters.postgres.row_texts import Columns, fetch_texts, identifier, moment, number, objects, text
+
+    visible = _listed(connection, reach)
+    member: Columns = {"id": identifier("o.id"), "slug": text("o.slug"), "role": text("m.role")}
+    columns: Columns = {
+        "id": identifier("u.id"),
+        "email": text("u.email"),
+        "name": text("u.name"),
+        "plan": text("u.plan"),
+        "state": text("u.state"),
+        "pending": text("u.pending"),
+        "is_superuser": number("u.is_superuser"),
+        "organizations": objects(member, "o.slug || ':' || m.role", visible.memberships, order="o.slug"),
+        "created_at": moment("u.created_at"),
+        "updated_at": moment("u.updated_at"),
+    }
+    rows: LiteralString = f"FROM bazar.users u WHERE {visible.where} ORDER BY u.created_at, u.id"
+    return fetch_texts(connection, wanted, columns, rows, visible.values)
 
 
 def deployment(connection: Connection) -> uuid.UUID:
@@ -235,20 +261,37 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
     return tuple(fetch_values(connection, _OWNED_ALONE, values))
 
 
+@dataclass(frozen=True)
+class _Visible:
+    """What the operator can see: the memberships of a user, by the rows after FROM, and the condition for users."""
+
+    memberships: LiteralString
+    where: LiteralString
+    values: dict[str, Any]
+
+    @property
+    def statement(self) -> LiteralString:
+        return f"{_COLUMNS.format(lease='', memberships=self.memberships)} WHERE {self.where}"
+
+
 def _reached(reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
     """Select the users that the operator can see, with only the memberships that the operator can see."""
+    visible = _visible(reach)
+    return visible.statement, visible.values
+
+
+def _visible(reach: Reach) -> _Visible:
     if reach.everything:
-        return f"{_ALL} WHERE true", {}
+        return _Visible(_MEMBERSHIPS, "true", {})
     values = {"oneself": reach.user_id, "organizations": sorted(reach.organization_ids)}
-    return f"{_SHARED} WHERE {_WITHIN_REACH}", values
+    return _Visible(_SHARED_MEMBERSHIPS, _WITHIN_REACH, values)
 
 
-def _reached_by(connection: Connection, reach: Reach) -> tuple[LiteralString, dict[str, Any]]:
-    """Select users that the operator can see for a list, in the faster way for this number of members."""
-    statement, values = _reached(reach)
-    if not reach.everything and _are_few(connection, values):
-        statement = f"{_SHARED} WHERE {_AMONG_FEW}"
-    return statement, values
+def _listed(connection: Connection, reach: Reach) -> _Visible:
+    """Return what the operator can see for a list, in the faster way for this number of members."""
+    visible = _visible(reach)
+    few = not reach.everything and _are_few(connection, visible.values)
+    return replace(visible, where=_AMONG_FEW) if few else visible
 
 
 def _are_few(connection: Connection, values: Mapping[str, Any]) -> bool:
