@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ class ImportFile:
     content_hash: bytes = field(repr=False)
     """SHA-256 of its bytes."""
     descriptor: int
+    is_private: bool
+    """No other program can change it."""
 
     @property
     def beginning(self) -> bytes:
@@ -45,6 +47,18 @@ class ImportFile:
                 hint="run the command again when no other program writes the file",
             )
 
+    @contextmanager
+    def unchanging(self) -> Generator[ImportFile]:
+        """Lend the file, or a private copy of a file that other programs may change.
+
+        Raises: as `chunks`, before the block; as `import_file`.
+        """
+        if self.is_private:
+            yield self
+            return
+        with _private_copy(self.chunks()) as copy:
+            yield ImportFile(self.named, self.content_hash, copy, is_private=True)
+
 
 @contextmanager
 def import_file(descriptor: int, named: str) -> Generator[ImportFile]:
@@ -53,15 +67,22 @@ def import_file(descriptor: int, named: str) -> Generator[ImportFile]:
     Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        yield _hashed(descriptor, named)
+        yield _hashed(descriptor, named, is_private=False)
         return
+    with _private_copy(_of_pipe(descriptor, named)) as copy:
+        yield _hashed(copy, named, is_private=True)
+
+
+@contextmanager
+def _private_copy(chunks: Iterable[bytes]) -> Generator[int]:
+    """Lend the descriptor of a file without a name that has these bytes."""
     with ExitStack() as stack:
         with file_errors(Path(tempfile.gettempdir()), "name another folder by TMPDIR"):
             copy = stack.enter_context(tempfile.TemporaryFile())
-            for chunk in _of_pipe(descriptor, named):
+            for chunk in chunks:
                 copy.write(chunk)
             copy.flush()
-        yield _hashed(copy.fileno(), named)
+        yield copy.fileno()
 
 
 def _of_pipe(descriptor: int, named: str) -> Iterator[bytes]:
@@ -70,11 +91,11 @@ def _of_pipe(descriptor: int, named: str) -> Iterator[bytes]:
             yield chunk
 
 
-def _hashed(descriptor: int, named: str) -> ImportFile:
+def _hashed(descriptor: int, named: str, *, is_private: bool) -> ImportFile:
     found = hashlib.sha256()
     for chunk in _chunks(descriptor, named):
         found.update(chunk)
-    return ImportFile(named, found.digest(), descriptor)
+    return ImportFile(named, found.digest(), descriptor, is_private)
 
 
 def _chunks(descriptor: int, named: str) -> Iterator[bytes]:
