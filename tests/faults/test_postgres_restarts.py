@@ -236,7 +236,6 @@ def test_an_import_continues_after_a_restart(
             hold.release.set()
         done = running.result()
     with People(people.target) as after:
-    
         assert done.code in ({0, 7} if via == "api" else {7}), done.err
         file.claims_run_out(after)
         if file.is_open(after):
