@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from bazar_cli.adapters.files import file_errors
 from bazar_cli.domain.errors import Conflict
 
 _CHUNK_BYTES = 1 << 18
+_ANOTHER_FILE = "choose another FILE"
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,19 @@ def import_file(descriptor: int, named: str) -> Generator[ImportFile]:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         yield _hashed(descriptor, named)
         return
-    with (
-        file_errors(Path(tempfile.gettempdir()), "name a folder with room by TMPDIR"),
-        tempfile.TemporaryFile() as copy,
-    ):
-        while chunk := os.read(descriptor, _CHUNK_BYTES):
-            copy.write(chunk)
-        copy.flush()
+    with ExitStack() as stack:
+        with file_errors(Path(tempfile.gettempdir()), "name another folder by TMPDIR"):
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            for chunk in _of_pipe(descriptor, named):
+                copy.write(chunk)
+            copy.flush()
         yield _hashed(copy.fileno(), named)
+
+
+def _of_pipe(descriptor: int, named: str) -> Iterator[bytes]:
+    with file_errors(Path(named), _ANOTHER_FILE, named=named):
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
+            yield chunk
 
 
 def _hashed(descriptor: int, named: str) -> ImportFile:
@@ -73,7 +79,7 @@ def _hashed(descriptor: int, named: str) -> ImportFile:
 
 def _chunks(descriptor: int, named: str) -> Iterator[bytes]:
     place = 0
-    with file_errors(Path(named), "choose another FILE", named=named):
+    with file_errors(Path(named), _ANOTHER_FILE, named=named):
         while chunk := os.pread(descriptor, _CHUNK_BYTES, place):
             place += len(chunk)
             yield chunk
