@@ -29,6 +29,7 @@ from tests.support.people import People, Someone
 
 _RESULTS = Path(__file__).parent / "results" / "imports_apply.md"
 _HASH = "$2a$10$" + "a" * 53
+_BARE_SQL_CASE = "bare SQL, no events"
 _RATE_OF_API, _CPU_OF_SERVER, _RATE_OF_SQL = 0.8, 0.2, 0.5
 """The aims: of the floor's rate, of the processor time of Auth and its Postgres, of the floor's rate."""
 _ROWS = """
@@ -83,7 +84,7 @@ def main() -> None:
         cases: dict[str, tuple[int, Callable[[], Taken]]] = {
             "a bare aiohttp loop": (given.api, lambda: _bare_loop(embedded, given.api)),
             "--via api": (given.api, lambda: _import(embedded, importing, Via.API, given.api)),
-            "bare SQL, no events": (given.database, lambda: _bare_sql(embedded, importing, given.database)),
+            _BARE_SQL_CASE: (given.database, lambda: _bare_sql(embedded, importing, given.database)),
             "--via database": (given.database, lambda: _import(embedded, importing, Via.DATABASE, given.database)),
         }
         taken: dict[str, list[Taken]] = {name: [] for name in cases}
@@ -201,17 +202,23 @@ def _table(taken: dict[str, list[Taken]], rows: dict[str, int]) -> str:
 
 
 def _aims(taken: dict[str, list[Taken]]) -> str:
-    loop, api, sql, database = (median(t.seconds for t in rounds) for rounds in taken.values())
-    of_api = taken["--via api"]
-    cpu = median(t.client for t in of_api) / median(t.server for t in of_api)
-    by_api, by_sql = loop / api, sql / database
+    """Return the aims. Where medians and the best rounds disagree, the machine was too busy for an answer."""
+
+    def rates(floor: str, name: str) -> tuple[float, float]:
+        floors, found = ([t.seconds for t in taken[case]] for case in (floor, name))
+        return median(floors) / median(found), min(floors) / min(found)
+
+    cpu = [t.client / t.server for t in taken["--via api"]]
     aims = [
-        ("`--via api`, of the rate of the bare loop", by_api, f"at least {_RATE_OF_API}", by_api >= _RATE_OF_API),
-        ("its processor time, of that of the servers", cpu, f"at most {_CPU_OF_SERVER}", cpu <= _CPU_OF_SERVER),
-        ("`--via database`, of the rate of bare SQL", by_sql, f"at least {_RATE_OF_SQL}", by_sql >= _RATE_OF_SQL),
+        ("`--via api`, of the rate of the bare loop", rates("a bare aiohttp loop", "--via api"), _RATE_OF_API, True),
+        ("its processor time, of that of the servers", (median(cpu), min(cpu)), _CPU_OF_SERVER, False),
+        ("`--via database`, of the rate of bare SQL", rates(_BARE_SQL_CASE, "--via database"), _RATE_OF_SQL, True),
     ]
-    lines = ["| | measured | aim | |", "| --- | --: | --: | --- |"]
-    lines += [f"| {name} | {found:.2f} | {aim} | {'yes' if held else '**no**'} |" for name, found, aim, held in aims]
+    lines = ["| | by medians | by the best rounds | aim | |", "| --- | --: | --: | --: | --- |"]
+    for name, (by_median, by_best), aim, more in aims:
+        met = {(found >= aim) == more for found in (by_median, by_best)}
+        said = "unclear" if len(met) == 2 else "yes" if met == {True} else "**no**"
+        lines.append(f"| {name} | {by_median:.2f} | {by_best:.2f} | at {'least' if more else 'most'} {aim} | {said} |")
     return "\n".join(lines)
 
 
