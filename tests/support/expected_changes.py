@@ -196,6 +196,8 @@ EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
     "users delete": lambda run: _gone_user(run, run.said["id"], ("users.delete",)),
     "users demote": _superuser_flag("users.demote", "{superuser}", "{oneself}"),
     "users import": _imported_users,
+    # The rows name no run that exists.
+    "users imports undo": lambda _run: NOTHING,
     "users promote": _superuser_flag("users.promote", "{member}"),
     "users reset-password": _reset_password,
     # The targets of the rows are active: there is nothing to restore.
