@@ -63,6 +63,22 @@ TREE = Group(
                         "demote": "Remove the superuser flag of a user",
                         "export": "Write all users to a file or pipe",
                         "get": "Show one user",
+                        "import": "Create or update the users of a file",
+                    },
+                ),
+                "imports": Group(
+                    "List imports, show their rows, and undo them",
+                    _verbs(
+                        "users.imports",
+                        {
+                            "list": "List imports, the newest first",
+                            "show": "Show the rows of an import",
+                        },
+                    ),
+                ),
+                **_verbs(
+                    "users",
+                    {
                         "list": "List users",
                         "me": "Show your own user",
                         "promote": "Make a user a superuser",

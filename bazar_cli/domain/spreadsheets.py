@@ -1,4 +1,4 @@
-"""CSV cells that a spreadsheet would run as a formula: neutralised by exports.
+"""CSV cells that a spreadsheet would run as a formula: neutralised by exports, restored by imports.
 
 The pattern has the same meaning for Python and Postgres: it names all characters by escapes, and no class such as `\\s`
 that depends on the program.
@@ -21,12 +21,18 @@ A spreadsheet with another list separator than the comma splits at that one and 
 quotes of a cell.
 """
 _formula = re.compile(FORMULA)
+_NEUTRALISED = rf"\A'(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))'(?='|[{_UNSEEN}']*[{_SIGN}])"
+"""The quotes of `neutralised`. Not compiled here: only imports need it."""
 
 
 def neutralised(cell: str) -> str:
     """Return a CSV cell that no spreadsheet runs: with a quote before each text that looks like a formula.
 
-    A quote that the cell has in such a place gets another one. An import restores the cell by removing one quote at
-    the start and after every separator and line break: `re.sub(r"(\\A|[;,\\t\\r\\n])'", r"\\1", cell)`.
+    A quote that the cell has in such a place gets another one.
     """
     return _formula.sub("'", cell)
+
+
+def restored(cell: str) -> str:
+    """Return the cell that `neutralised` got. A quote of another program, as in `'s-Hertogenbosch`, is not removed."""
+    return re.sub(_NEUTRALISED, "", cell) if "'" in cell else cell

@@ -77,6 +77,25 @@ def from_json(text: str | bytes, **options: Any) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the JSON object of these pairs, as an `object_pairs_hook`.
+
+    Raises: ValueError for a key that occurs twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the key {twice[:40]!r} twice")
+    return found
+
+
+def json_kind(value: object) -> str:
+    """Return the kind of a JSON value, for messages."""
+    kinds: tuple[tuple[type, str], ...] = ((dict, "an object"), (list, "a list"), (str, "a text"), (bool, "a boolean"))
+    return "null" if value is None else next((name for kind, name in kinds if isinstance(value, kind)), "a number")
+
+
 def plain_reason(text: str) -> str:
     """Return the text of an error of a library without an error number, or a place in C code.
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.exports import WrittenRows
 from bazar_cli.domain.page import Page
+from bazar_cli.domain.spreadsheets import neutralised
 from bazar_cli.terminal import tables
 from bazar_cli.terminal.escape import escaped, escaped_json
 from bazar_cli.terminal.streams import draws, is_terminal, lost, results
@@ -192,8 +193,6 @@ class Renderer:
 
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
-
-        from bazar_cli.domain.spreadsheets import neutralised
 
         text = io.StringIO()
         writer = csv.writer(text)

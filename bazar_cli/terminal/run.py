@@ -24,6 +24,7 @@ from bazar_cli.terminal.views.base import View
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
+    from bazar_cli.adapters.import_file import ImportFile
     from bazar_cli.domain.target import Identity, Target
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
@@ -215,6 +216,15 @@ class Run(RunOutput[T]):
             yield descriptor
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def import_file(self, file: str) -> Generator[ImportFile]:
+        """Lend a file that can be read several times, or standard input for `-`. Raises: as `opened`, `import_file`."""
+        from bazar_cli.adapters.import_file import import_file
+
+        named = "standard input" if file == "-" else file
+        with self.opened(file) as descriptor, import_file(descriptor, named) as found:
+            yield found
 
     def read_hash(self) -> Secret:
         """Read a password hash from standard input. Raises: UsageError `input.*`."""

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from bazar_cli import DOCUMENTATION
 from bazar_cli.domain import errors
-from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.errors import BazarError, ExitCode
 from bazar_cli.terminal.error_texts import address, meanings
 from tests.contracts.generate import ERROR_ROW, ERRORS, ROOT
 
@@ -22,7 +22,15 @@ _EXIT = {
 _CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 # A denial, and functions that make an error of the code that they are given.
 _OTHERS = {"Denial": "Denied", "call_refused": "Conflict", "outcome_unknown": "BackendUnavailable", "Word": "Refused"}
-_MAKERS = _EXIT | {name: _EXIT[kind] for name, kind in _OTHERS.items()}
+_FINDINGS = ("Finding", "_add_findings")
+"""A finding is an error of the whole file; with the code of another error it has that one's meaning."""
+_MAKERS = (
+    _EXIT
+    | {name: _EXIT[kind] for name, kind in _OTHERS.items()}
+    | dict.fromkeys(_FINDINGS, int(ExitCode.USAGE))
+    | {"Ended": int(ExitCode.PARTIAL)}
+)
+"""A row that ended as failed makes the command end with its exit code."""
 _UNEXPECTED = {"internal.unexpected": 1}
 """The code of an exception that nobody expected."""
 
@@ -40,7 +48,9 @@ def raised() -> dict[str, int]:
             kinds = [name for name in names if name in _MAKERS]
             values = [v.value for v in (*node.args, *(k.value for k in node.keywords)) if isinstance(v, ast.Constant)]
             codes = [v for v in values if isinstance(v, str) and _CODE.fullmatch(v)]
-            if kinds and codes:
+            if kinds and codes and kinds[0] in _FINDINGS:
+                found.setdefault(codes[0], _MAKERS[kinds[0]])
+            elif kinds and codes:
                 found[codes[0]] = _MAKERS[kinds[0]]
     return found
 

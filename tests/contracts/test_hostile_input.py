@@ -50,7 +50,19 @@ NEVER = {"--follow": "it does not end", "--everywhere": "it ends the sessions of
 FITTING = {
     **dict.fromkeys(("since", "until", "created_since", "if_unchanged_since"), "2026-01-02T03:04:05+02:00"),
     **dict.fromkeys(
-        ("jobs", "limit", "lines", "lock_timeout", "lock_wait", "statement_timeout", "steps", "timeout", "users"), "1"
+        (
+            "concurrency",
+            "jobs",
+            "limit",
+            "lines",
+            "lock_timeout",
+            "lock_wait",
+            "statement_timeout",
+            "steps",
+            "timeout",
+            "users",
+        ),
+        "1",
     ),
     **dict.fromkeys(("confirm", "cursor", "terminate"), "0"),
     **dict.fromkeys(("to", "revision"), "0001"),
@@ -60,6 +72,8 @@ FITTING = {
     "env": "test",
     "expect": "0" * 64,
     "file": "-",
+    "results": "results.jsonl",
+    "run_id": "0193b3c4-0000-7000-8000-00000000000a",
     "message": "Add a column",
     "name": "Ada",
     "reason": "why",
@@ -81,6 +95,8 @@ READS_A_PIPE = (
     ("users", "create", "x@example.com", "--password-hash-stdin"),
     ("db", "seed", "-n", "--file", "-"),
     ("batch", "--keep-going", "-"),
+    ("users", "import", "-n", "-"),
+    ("users", "import", "-n", "--format", "csv", "-"),
 )
 ANSWERS = {int(code) for code in ExitCode} - {ExitCode.BUG}
 MORE = int(os.environ.get("BAZAR_TEST_HOSTILE", "1"))

@@ -7,6 +7,7 @@ back until the test lets it go.
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import threading
@@ -58,6 +59,36 @@ class Fault:
         return True
 
 
+class RandomFaults:
+    """Faults of a share of the requests of the admin API: each sort as often as the others.
+
+    Parameters: `share` is from 0 to 1. 429 has Retry-After: 0, so that no test waits for it.
+    """
+
+    def __init__(self, share: float, seed: int) -> None:
+        self.met = 0
+        self._share = share
+        self._random = random.Random(seed)  # noqa: S311 - faults, no secret
+        self._release = threading.Event()
+
+    def meet(self, method: str, path: str) -> Fault | None:
+        """Return the fault that meets this request, if one does."""
+        if not path.startswith("/admin/users") or self._random.random() >= self._share:
+            return None
+        self.met += 1
+        held = threading.Event() if self._random.randrange(6) == 0 else None
+        if held is not None:  # a timeout, before or after the service acted
+            return Fault(method, path, acts=self._random.random() < 0.5, held=held, release=self._release)
+        status = self._random.choice([429, 500, 502, None])
+        acts = status != 429 and self._random.random() < 0.5
+        return Fault(method, path, status, acts=acts, retry_after="0" if status == 429 else None, page=status == 502)
+
+    def heal(self) -> None:
+        """Let the held requests go, and make no more faults."""
+        self._share = 0
+        self._release.set()
+
+
 class AuthProxy:
     """A proxy of one Auth service, its faults and the requests so far."""
 
@@ -67,6 +98,7 @@ class AuthProxy:
         self.requests: list[str] = []
         """Method and path of every request, the oldest first."""
         self._faults: list[Fault] = []
+        self._random: RandomFaults | None = None
         self._down: Fault | None = None
         self._lock = threading.Lock()
 
@@ -80,8 +112,16 @@ class AuthProxy:
         """Hold the next such request back, before or after the service acted on it."""
         return self.add(Fault(method, path, acts=acts, held=threading.Event()))
 
+    def fail_at_random(self, share: float, seed: int) -> RandomFaults:
+        """Let faults of all sorts meet this share of the requests of the admin API."""
+        with self._lock:
+            self._random = RandomFaults(share, seed)
+            return self._random
+
     def heal(self) -> None:
         """Pass everything on from now."""
+        if self._random is not None:
+            self._random.heal()
         with self._lock:
             faults, self._faults, self._down = self._faults, [], None
         for fault in faults:
@@ -95,6 +135,8 @@ class AuthProxy:
             if self._down is not None:
                 return self._down
             met = next((fault for fault in self._faults if fault.meets(method, path)), None)
+            if met is None and self._random is not None:
+                met = self._random.meet(method, path)
             if met is not None and met.lasting:
                 self._down = Fault(method, path, met.status)
             return met

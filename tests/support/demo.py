@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 import uuid
 from collections.abc import Generator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bazar_cli.domain.demo.seed import (
@@ -21,11 +20,9 @@ from bazar_cli.domain.demo.seed import (
     SeedUser,
 )
 from bazar_cli.domain.entities import Plan, Role, UserState
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.services.apply import demo_data
-from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.gate import Gate
-from bazar_cli.services.gate.identities import Identities, SignInSettings
+from tests.support.gates import gate_of
 from tests.support.people import RUN, People, Someone, an_address
 
 
@@ -69,24 +66,17 @@ class Demo:
 
     people: People
     operator: Someone
-    told: list[str] = field(default_factory=list[str])
 
     @contextmanager
     def gate(self) -> Generator[Gate]:
         """Yield the gate of one command."""
-        token = Secret(self.people.access_token(self.operator))
-        with (
-            tempfile.TemporaryDirectory(prefix="bazar-") as home,
-            Backends(self.people.target, secrets.token_hex(16)) as backends,
-        ):
-            settings = SignInSettings({"BAZAR_CONFIG_DIR": home, "BAZAR_DATA_DIR": home}, token)
-            with closing(Identities(self.people.target, settings)) as identities:
-                yield Gate(backends, identities)
+        with gate_of(self.people, self.operator) as gate:
+            yield gate
 
     def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""
         with self.gate() as gate:
-            return demo_data.seed(gate, Seed(data, users), self.told.append, dry_run=dry_run)
+            return demo_data.seed(gate, Seed(data, users), dry_run=dry_run)
 
     def reset(self, data: SeedData) -> None:
         """Delete all that `db reset` deletes: it keeps the marker, the operator and every identity."""

@@ -80,6 +80,12 @@ def _created_user(run: Run) -> ExpectedChanges:
     return ExpectedChanges(rows, ("users.create",), (run.said["id"],))
 
 
+def _imported_users(run: Run) -> ExpectedChanges:
+    created = run.said["created"]
+    rows = {_USERS: (0, created), _IDENTITIES: (0, created), _MEMBERS: (0, int("organizations" in run.line))}
+    return ExpectedChanges(rows, ("users.import",) * (created + 1))
+
+
 def _adopted_user(run: Run) -> ExpectedChanges:
     if not run.said["adopted"]:
         return NOTHING
@@ -189,6 +195,7 @@ EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
     "users create": _created_user,
     "users delete": lambda run: _gone_user(run, run.said["id"], ("users.delete",)),
     "users demote": _superuser_flag("users.demote", "{superuser}", "{oneself}"),
+    "users import": _imported_users,
     "users promote": _superuser_flag("users.promote", "{member}"),
     "users reset-password": _reset_password,
     # The targets of the rows are active: there is nothing to restore.

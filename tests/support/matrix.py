@@ -22,7 +22,7 @@ OTHERS = ("suspended", "deleted", "stranger", "signed-out")
 OPERATORS = (*(f"{plan}/{role}" for plan in Plan for role in ROLES), *OTHERS)
 """The columns, by name."""
 _HEADS = ("Command", *(plan.value for plan in Plan), "else")
-_DONE = {ExitCode.DONE, ExitCode.FINDING}
+_DONE = {ExitCode.DONE, ExitCode.PARTIAL, ExitCode.FINDING}
 _PLACEHOLDER = re.compile(r"\{([a-z-]+)\}")
 
 

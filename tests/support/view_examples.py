@@ -20,6 +20,7 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.db import create_and_drop, locks, marker, migrations, reset, revisions
 from bazar_cli.domain.demo import seed
 from bazar_cli.domain.entities import Membership, Organization, Pending, Plan, Role, User, UserState
+from bazar_cli.domain.imports import imports
 from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.secrets import Secret
@@ -47,6 +48,24 @@ _PLAIN_USER = replace(
 )
 _ORGANIZATION = Organization(_B, "acme", "Acme", 2, _EARLY, _LATE)
 _PLAN = plans.PlanDetails(Plan.PLUS, "Plus", (Permission.USERS_READ, Permission.ORGS_READ))
+
+_FAILED_ROW = imports.RowResult(
+    3, "bob@example.com", imports.Status.FAILED, None, "users.email_exists", "bob@example.com exists already"
+)
+_IMPORT = imports.ImportRun(
+    _B,
+    b"",
+    ("email", "plan"),
+    imports.Via.API,
+    imports.OnConflict.FAIL,
+    _A,
+    "ada@example.com",
+    "0f1e2d3c",
+    3,
+    _EARLY,
+    _LATE,
+    None,
+)
 
 _FIRST = migrations.Revision("0001", "Create the tables", _HASH)
 _SECOND = migrations.Revision("0002", "Drop names", _HASH, transactional=False, destructive=True)
@@ -237,6 +256,15 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
         replace(_STATUS, read_only=migrations.ReadOnly(standby=True)),
     ),
     "db.WAITED": (migrations.Waited(_PLACE, 15),),
+    "imports.IMPORTED": (
+        imports.Imported(_B, 3, created=2, failed=1, failures=(_FAILED_ROW,)),
+        imports.Imported(None, 1, unchanged=1, dry_run=True),
+    ),
+    "imports.ROW": (imports.RowResult(2, "ada@example.com", imports.Status.CREATED, _A, None, None), _FAILED_ROW),
+    "imports.RUN": (
+        imports.CountedRun(_IMPORT, {imports.Status.CREATED: 1, imports.Status.OPEN: 2}),
+        imports.CountedRun(replace(_IMPORT, finished_at=_LATE), {imports.Status.CREATED: 3}),
+    ),
     "installation.INSTALLATION": (
         cli.Installation(
             "0.1.0",

@@ -5,6 +5,7 @@ The calls are the public methods of what speaks with Supabase Auth, found by loo
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import inspect
 import itertools
@@ -14,8 +15,9 @@ import tracemalloc
 import uuid
 import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from bazar_cli.adapters.postgres.users import changes
 from bazar_cli.adapters.supabase import transport
 from bazar_cli.adapters.supabase.admin import AdminClient
 from bazar_cli.adapters.supabase.auth_client import AuthClient
+from bazar_cli.adapters.supabase.bulk import BulkAdminClient, open_bulk
 from bazar_cli.adapters.supabase.jwks import KeySet
 from bazar_cli.adapters.supabase.probe import probe_auth
 from bazar_cli.devstack import health
@@ -50,7 +53,7 @@ GIVEN: Mapping[str, object] = {
     "NewIdentity": NEW,
 }
 """A value for each type that a method asks for."""
-READERS = {f"AdminClient.{name}" for name in ("every", "find_by_email", "get")}
+READERS = {"AdminClient.every", "AdminClient.find_by_email", "AdminClient.get", "BulkAdminClient.get"}
 BOUND = 128 * 2**10
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LONG = 40
@@ -71,7 +74,27 @@ def methods_of(kind: type[object], make: Callable[[Target], Any]) -> dict[str, C
     return {f"{kind.__name__}.{n}": calling(n) for n in names if not n.startswith("_") and n != "close"}
 
 
+def asynchronous(target: Target) -> AbstractContextManager[object]:
+    """The asynchronous client, with its methods as ordinary ones: each on an event loop of its own."""
+
+    def calling(name: str) -> Callable[..., object]:
+        method = getattr(BulkAdminClient, name)
+
+        def call(_self: object, *given: object, **named: object) -> object:
+            async def once() -> object:
+                async with open_bulk(target, 1) as client:
+                    return await method(client, *given, **named)
+
+            return asyncio.run(once())
+
+        return wraps(method)(call)
+
+    names = (name for name, _ in inspect.getmembers(BulkAdminClient, inspect.isfunction) if not name.startswith("_"))
+    return nullcontext(type("BulkAdminClient", (), {name: calling(name) for name in names})())
+
+
 CALLS: Mapping[str, Call] = {
+    **methods_of(BulkAdminClient, asynchronous),
     **methods_of(AdminClient, lambda target: closing(AdminClient(target, read_only=False))),
     **methods_of(AuthClient, AuthClient),
     "KeySet.find": lambda target: KeySet(target, Path("/nowhere")).find("kid"),
@@ -267,7 +290,7 @@ def test_a_status_that_proves_nothing_is_no_answer(server: RawServer, target: Ta
 
 @pytest.mark.parametrize("status", [400, 405, 409, 410, 413, 422, 451])
 def test_a_refusal_is_one_in_the_form_of_supabase_only(server: RawServer, target: Target, status: int) -> None:
-    writers = {name for name in CALLS if name.startswith("AdminClient")} - READERS
+    writers = {name for name in CALLS if name.startswith(("AdminClient", "BulkAdminClient"))} - READERS
     head = f"HTTP/1.1 {status} No\r\n".encode()
     for name in writers:
         server.answer = lambda: whole(b"<html>no</html>", head=head)

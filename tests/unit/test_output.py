@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bazar_cli.domain.page import Page
-from bazar_cli.domain.spreadsheets import neutralised
+from bazar_cli.domain.spreadsheets import neutralised, restored
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.streams import Results
 from bazar_cli.terminal.views.base import View
@@ -111,11 +111,6 @@ SIGNS = "=+-@＝＋－＠"
 CELLS = st.text(st.sampled_from(f"{SIGNS}'\"a1 ;,\t\r\n\x00\u200b\u3000\ufeff|"), max_size=12) | st.text(max_size=40)
 
 
-def restored(cell: str) -> str:
-    """Take away the quotes that an export put in."""
-    return re.sub(r"(\A|[;,\t\r\n])'", r"\1", cell)
-
-
 @given(CELLS)
 @example("''=1")
 @example(";'\n'\t'=1")
@@ -139,3 +134,8 @@ def test_no_program_finds_a_formula_whatever_its_separator(cells: list[str], sep
 @pytest.mark.parametrize("cell", ["a-b", "acme:owner;beta:member", "a, b", "ada+x@example.com", "1 = 1", "O'Brien"])
 def test_ordinary_cell_stays_as_it_is(cell: str) -> None:
     assert neutralised(cell) == cell
+
+
+@pytest.mark.parametrize("cell", ["'s-Hertogenbosch", "'t Hooft", "O'Brien", "a;'b"])
+def test_quote_of_another_program_is_not_removed(cell: str) -> None:
+    assert restored(cell) == cell

@@ -7,7 +7,7 @@ pooler. The text that opens a transaction also sets its limits (`connections.beg
 from __future__ import annotations
 
 import select
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from bazar_cli.adapters.postgres.connections import Connection, begin, connect
 from bazar_cli.domain.authz.spec import Grant, Sealed
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from typing_extensions import LiteralString
 
     from bazar_cli.domain.secrets import Secret
@@ -73,6 +75,30 @@ class Database:
                 operator_rights.hold_operator(connection, grant)
                 with grant.keeping_roles(operator_rights.role_keeper(connection, grant)):
                     yield connection
+        self.commits += not grant.dry_run
+
+    @contextmanager
+    def preparation(self, grant: Grant) -> Generator[tuple[Connection, Callable[[Iterable[UUID]], None]]]:
+        """Open a transaction that commits as `transaction` does, and first fills temporary tables for a long time.
+
+        It lends a function that locks what the Grant rests on, and the operator's roles in the given organizations. It
+        is called before the first write to a table that lasts, so that preparing holds no lock.
+        Raises: as `transaction`; RightsChanged from the function.
+        """
+        _demand(grant)
+        if not grant.spec.writes:
+            raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
+        with self._transaction(begin(read_only=False), commit=not grant.dry_run) as connection:
+
+            def hold(organizations: Iterable[UUID]) -> None:
+                from bazar_cli.adapters.postgres import operator_rights
+
+                operator_rights.hold_operator(connection, grant)
+                keep = operator_rights.role_keeper(connection, grant)
+                for organization_id in sorted(organizations):
+                    keep(organization_id, grant.operator.role_in(organization_id))
+
+            yield connection, hold
         self.commits += not grant.dry_run
 
     def connect_for_gate(self, *, writes: bool = False) -> AbstractContextManager[Connection]:

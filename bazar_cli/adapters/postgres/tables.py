@@ -22,7 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "bazar"
 
@@ -218,3 +218,63 @@ migration_log = Table(
     CheckConstraint("checksum ~ '^[0-9a-f]{64}$'", name="checksum"),
 )
 Index("migration_log_revision_id_idx", migration_log.c.revision, migration_log.c.id)
+
+import_runs = Table(
+    "import_runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("columns", ARRAY(Text), nullable=False),
+    Column("via", Text, nullable=False),
+    Column("on_conflict", Text, nullable=False),
+    Column("operator_id", Uuid, nullable=False),
+    Column("operator_email", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    _moment("started_at"),
+    Column("staged_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("length(content_hash) = 32", name="content_hash"),
+    CheckConstraint("via IN ('api', 'database')", name="via"),
+    CheckConstraint("on_conflict IN ('skip', 'update', 'fail')", name="on_conflict"),
+)
+Index(
+    "import_runs_open_key",
+    import_runs.c.content_hash,
+    unique=True,
+    postgresql_where=import_runs.c.finished_at.is_(None),
+)
+Index("import_runs_started_at_id_idx", import_runs.c.started_at, import_runs.c.id)
+
+import_rows = Table(
+    "import_rows",
+    metadata,
+    Column("run_id", Uuid, ForeignKey(import_runs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("email", Text, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("name", Text),
+    Column("plan", Text),
+    Column("organizations", JSONB),
+    Column("user_metadata", JSONB),
+    Column("app_metadata", JSONB),
+    Column("password_hash", Text),
+    Column("awaits_hash", Boolean, nullable=False, server_default=text("false")),
+    Column("action", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="open"),
+    Column("code", Text),
+    Column("message", Text),
+    Column("claim", Uuid),
+    Column("claimed_until", DateTime(timezone=True)),
+    Column("user_updated_at", DateTime(timezone=True)),
+    CheckConstraint("NOT awaits_hash OR password_hash IS NULL", name="hash"),
+    CheckConstraint("action IN ('create', 'update', 'none')", name="action"),
+    CheckConstraint("status IN ('open', 'created', 'updated', 'unchanged', 'skipped', 'failed')", name="status"),
+    CheckConstraint("(claim IS NULL) = (claimed_until IS NULL)", name="claim"),
+)
+Index(
+    "import_rows_open_idx",
+    import_rows.c.run_id,
+    import_rows.c.line,
+    postgresql_where=import_rows.c.status == "open",
+)

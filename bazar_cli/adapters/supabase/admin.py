@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from supabase_auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from supabase_auth.errors import AuthError
 
-from bazar_cli.adapters.supabase.answers import key_refused, translated, understood
+from bazar_cli.adapters.supabase.answers import translated, written
 from bazar_cli.adapters.supabase.http import auth_url, key_headers, open_http
 from bazar_cli.adapters.supabase.listing import find_user, get_user, user_pages
 from bazar_cli.domain.authz.spec import Sealed
@@ -57,18 +57,8 @@ class AdminClient:
 
         Raises: IdentityRefused (4xx), OutcomeUnknown (429, 5xx, timeout, broken connection).
         """
-        attributes: dict[str, Any] = {
-            "id": str(identity.id),
-            "email": identity.email,
-            "email_confirm": identity.confirmed,
-            "app_metadata": {STAMP: {"deployment": str(identity.deployment), "origin": identity.origin}},
-        }
-        if identity.password is not None:
-            attributes["password"] = identity.password.reveal()
-        elif identity.password_hash is not None:
-            attributes["password_hash"] = identity.password_hash.reveal()
         with self._writing():
-            self._api.create_user(cast("AdminUserAttributes", attributes))
+            self._api.create_user(cast("AdminUserAttributes", attributes_of(identity)))
 
     def set_password(self, user_id: uuid.UUID, password: Secret) -> None:
         """Set the password of an identity; Supabase ends its sessions.
@@ -195,7 +185,7 @@ class AdminClient:
         """
         for users, total in user_pages(self._http, self._target, _LARGE_PAGE):
             with translated(self._target, "an identity of its list"):
-                page = IdentityPage(tuple(map(_identity_from_json, users)), total)
+                page = IdentityPage(tuple(map(identity_from_json, users)), total)
             yield page
 
     def close(self) -> None:
@@ -206,7 +196,7 @@ class AdminClient:
         try:
             with self._writing():
                 changed = self._api.update_user_by_id(str(user_id), cast("AdminUserAttributes", attributes))
-                return _identity_from_json(changed.user.model_dump())
+                return identity_from_json(changed.user.model_dump())
         except IdentityRefused as refusal:
             if refusal.not_found:
                 return None
@@ -214,22 +204,36 @@ class AdminClient:
 
     def _read(self, user: Mapping[str, Any] | None) -> StoredIdentity | None:
         with translated(self._target, "an identity"):
-            return None if user is None else _identity_from_json(user)
+            return None if user is None else identity_from_json(user)
 
     @contextmanager
     def _writing(self) -> Generator[None]:
         if self._read_only:
             raise Sealed("a dry run tried to write to Supabase Auth")
-        try:
-            with understood("its answer", AuthError):  # which the library makes of an error of httpx
-                yield
-        except IdentityRefused as refusal:
-            if refusal.of_key:
-                raise key_refused(refusal) from refusal
-            raise
+        with written(AuthError):  # which the library makes of an error of httpx
+            yield
 
 
-def _identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:
+def attributes_of(identity: NewIdentity) -> dict[str, Any]:
+    """Return the body of the request that creates an identity. The stamp replaces one that was given."""
+    stamp = {"deployment": str(identity.deployment), "origin": identity.origin}
+    attributes: dict[str, Any] = {
+        "id": str(identity.id),
+        "email": identity.email,
+        "email_confirm": identity.confirmed,
+        "app_metadata": {**identity.app_metadata, STAMP: stamp},
+    }
+    if identity.user_metadata:
+        attributes["user_metadata"] = dict(identity.user_metadata)
+    if identity.password is not None:
+        attributes["password"] = identity.password.reveal()
+    elif identity.password_hash is not None:
+        attributes["password_hash"] = identity.password_hash.reveal()
+    return attributes
+
+
+def identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:
+    """Return an identity of the admin API's JSON. Raises: LookupError, TypeError or ValueError for another form."""
     return StoredIdentity(
         id=uuid.UUID(user["id"]),
         email=str(user.get("email") or "").lower(),

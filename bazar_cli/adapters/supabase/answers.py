@@ -164,6 +164,21 @@ def understood(what: str, *library: type[Exception]) -> Generator[None]:
 
 
 @contextmanager
+def written(*library: type[Exception]) -> Generator[None]:
+    """Raise what a write that did not succeed means. Parameters: as `understood`.
+
+    Raises: IdentityRefused, OutcomeUnknown; KeyRefused `supabase.key_refused`.
+    """
+    try:
+        with understood("its answer", *library):
+            yield
+    except IdentityRefused as refusal:
+        if refusal.of_key:
+            raise key_refused(refusal) from refusal
+        raise
+
+
+@contextmanager
 def translated(
     target: Target, what: str, request: Request = Request.BY_KEY, *library: type[Exception]
 ) -> Generator[None]:

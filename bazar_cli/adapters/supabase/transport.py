@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from bazar_cli.domain.calls import System, timed, trace_headers
+from bazar_cli.domain.calls import Call, System, timed, trace_headers
 
 CALL_SECONDS = 10.0
 """Below the 20 s of a lease, so that a call ends while the command holds its lease."""
@@ -30,10 +30,12 @@ MOST_BYTES = 16 * 2**20
 """The limit of a received answer, with headers and framing, and also of the decompressed body."""
 MOST_LEVELS = 100
 """The deepest nesting of objects and lists. The parsers of Python and of pydantic fail at about 900 and 200."""
+ACCEPTED = {"Accept-Encoding": "gzip"}
+"""The content coding that `whole_answer` can limit."""
 _CONNECT_RETRIES = 2
 """Only for connecting: a request is never sent twice."""
-_TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
-_KEPT_SECONDS = 5.0
+TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
+KEPT_SECONDS = 5.0
 """How long an idle connection is kept."""
 _NO_JSON = "its answer is not the JSON of Supabase Auth; a proxy or a gateway may have answered"
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -47,8 +49,7 @@ def open_client(*, tls: bool, seconds: float | None = None) -> httpx.Client:
     the deadline of each call, `CALL_SECONDS` unless given.
     """
     transport = _Transport(httpx.create_ssl_context(verify=tls), seconds or CALL_SECONDS)
-    headers = {"Accept-Encoding": "gzip"}  # which `_inflated` can limit
-    return httpx.Client(transport=transport, headers=headers, trust_env=False, follow_redirects=False)
+    return httpx.Client(transport=transport, headers=ACCEPTED, trust_env=False, follow_redirects=False)
 
 
 class _Transport(httpx.BaseTransport):
@@ -58,20 +59,16 @@ class _Transport(httpx.BaseTransport):
         self._call = _Call(seconds)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
-            keepalive_expiry=_KEPT_SECONDS,
+            keepalive_expiry=KEPT_SECONDS,
             retries=_CONNECT_RETRIES,
             network_backend=_Network(self._call),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer. Raises: httpx.RequestError, also for a call that exceeds a limit."""
-        template = _ID.sub("{id}", request.url.path)
-        with timed(System.AUTH, f"{request.method} {template}", _attributes(request, template)) as call:
-            request.headers.update(trace_headers(call))
+        with timed_request(request) as call:
             answer = self._exchange(request)
-            call.attributes["http.response.status_code"] = answer.status_code
-            if answer.is_error:
-                call.error = str(answer.status_code)
+            note_status(call, answer)
         return answer
 
     def _exchange(self, request: httpx.Request) -> httpx.Response:
@@ -93,15 +90,43 @@ class _Transport(httpx.BaseTransport):
                 body = b"".join(answer.iter_stream())
             finally:
                 answer.close()
-        headers = httpx.Headers(answer.headers)
-        body = _inflated(body, headers.pop("Content-Encoding", "identity"))
-        whole = httpx.Response(answer.status, headers=headers, content=body)
-        _check(whole)
-        return whole
+        return whole_answer(answer.status, httpx.Headers(answer.headers), body)
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+@contextmanager
+def timed_request(request: httpx.Request) -> Generator[Call]:
+    """Time the block as one call to Supabase Auth, and give the request the headers of a trace."""
+    template = _ID.sub("{id}", request.url.path)
+    with timed(System.AUTH, f"{request.method} {template}", _attributes(request, template)) as call:
+        request.headers.update(trace_headers(call))
+        yield call
+
+
+def note_status(call: Call, answer: httpx.Response) -> None:
+    """Write the status of an answer into the call that got it."""
+    call.attributes["http.response.status_code"] = answer.status_code
+    if answer.is_error:
+        call.error = str(answer.status_code)
+
+
+def whole_answer(status: int, headers: httpx.Headers, body: bytes) -> httpx.Response:
+    """Return a received answer, decompressed and checked.
+
+    Raises: httpx.RequestError for an answer that exceeds a limit, redirects, or is not one of Supabase Auth's.
+    """
+    body = _inflated(body, headers.pop("Content-Encoding", "identity"))
+    whole = httpx.Response(status, headers=headers, content=body)
+    _check(whole)
+    return whole
+
+
+def too_slow(seconds: float) -> httpx.TransportError:
+    """Return the error of a call that exceeds its deadline."""
+    return httpx.TransportError(f"the call took longer than {seconds:g} s")
 
 
 def _attributes(request: httpx.Request, template: str) -> dict[str, str | int]:
@@ -140,7 +165,7 @@ class _Call:
         """Count received bytes. Raises: httpcore.RemoteProtocolError when there are too many."""
         self._room -= count
         if self._room < 0:
-            raise httpcore.RemoteProtocolError(_TOO_LARGE)
+            raise httpcore.RemoteProtocolError(TOO_LARGE)
 
 
 class _Network(httpcore.SyncBackend):
@@ -250,7 +275,7 @@ def _as_httpx(seconds: float) -> Generator[None]:
     try:
         yield
     except httpcore.TimeoutException as error:
-        raise httpx.TransportError(f"the call took longer than {seconds:g} s") from error
+        raise too_slow(seconds) from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         raise httpx.TransportError(str(error) or type(error).__name__) from error
 
@@ -267,7 +292,7 @@ def _inflated(body: bytes, coding: str) -> bytes:
     except zlib.error as error:
         raise httpx.DecodingError(f"its answer cannot be decompressed: {error}") from error
     if len(inflated) > MOST_BYTES:
-        raise httpx.DecodingError(_TOO_LARGE)
+        raise httpx.DecodingError(TOO_LARGE)
     if not inflater.eof:
         raise httpx.DecodingError("its answer ends early")
     return inflated

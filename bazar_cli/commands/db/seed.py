@@ -13,6 +13,7 @@ from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.texts import Verbatim
 from bazar_cli.services.apply import demo_data
 from bazar_cli.terminal.command import command
+from bazar_cli.terminal.progress import ProgressMode, ProgressOption, shown
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.seed import SEEDED, warnings
 
@@ -28,6 +29,7 @@ def run(
         Verbatim | None, Option("--file", help="create what this JSON file names; - is standard input", metavar="FILE")
     ] = None,
     users: Annotated[int, Option("--users", help="more users to generate (default 0)", metavar="N")] = 0,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> int:
     """Create demo users and organizations in both systems; a second run changes nothing.
 
@@ -42,7 +44,8 @@ def run(
     if prepared.plan.writes and not dry_run:
         again = command_line("db seed", file=file, users=str(users) if users else None, yes=True)
         run.agree(prepared.impact(again))
-    done = prepared.seeded() if dry_run else demo_data.carry_out(run.gate, prepared, run.notice)
+    with shown(progress, run.environ, quiet=run.options.quiet) as report:
+        done = prepared.seeded() if dry_run else demo_data.carry_out(run.gate, prepared, report)
     _report(run, done)
     run.show(done)
     return ExitCode.PARTIAL if done.partly_done else ExitCode.DONE

@@ -1,6 +1,7 @@
 """The `auth` tables of Supabase, and the table of stored mails.
 
-Columns, defaults, indexes and constraints follow the recorded schema of a real server. An existing schema `auth` with
+Columns, defaults, indexes and constraints follow the recorded schema of a real server, and so does the last migration:
+programs that write identities by SQL look at it. An existing schema `auth` with
 the table `users` is not changed. An empty schema is one that an administrator made for this service.
 """
 
@@ -12,6 +13,9 @@ from psycopg.rows import scalar_row
 _LOCK = 0x62617A61_61757468
 _AUTH = """
 CREATE SCHEMA IF NOT EXISTS auth;
+CREATE TABLE auth.schema_migrations (version varchar(14) NOT NULL);
+CREATE UNIQUE INDEX schema_migrations_version_idx ON auth.schema_migrations (version);
+INSERT INTO auth.schema_migrations VALUES ('20260625000000');
 CREATE TYPE auth.aal_level AS ENUM ('aal1', 'aal2', 'aal3');
 CREATE TYPE auth.one_time_token_type AS ENUM ('confirmation_token', 'reauthentication_token',
     'recovery_token', 'email_change_token_new', 'email_change_token_current', 'phone_change_token');

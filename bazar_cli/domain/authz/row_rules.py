@@ -5,7 +5,7 @@ Each rule returns nothing when it allows, and raises Denied with the reason when
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
@@ -15,6 +15,20 @@ from bazar_cli.domain.errors import Denied
 
 if TYPE_CHECKING:
     from bazar_cli.domain.entities import Organization, User
+
+
+class Place(Protocol):
+    """An organization, as far as a rule on roles needs it."""
+
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+        ...
+
+    @property
+    def slug(self) -> str:
+        """Its slug, for messages."""
+        ...
 
 
 ROLE_NEEDED = {
@@ -53,6 +67,15 @@ def may_choose_id(grant: Grant) -> None:
         raise Denied("access.platform", "only a superuser chooses the id of a user", hint="ask a superuser to run it")
 
 
+def may_write_app_metadata(grant: Grant) -> None:
+    """Allow to give a new user `app_metadata`, on which other services base rights, to superusers (rule 4).
+
+    Raises: Denied `access.platform`.
+    """
+    if not grant.operator.is_superuser:
+        raise Denied("access.platform", "only a superuser writes app_metadata", hint="ask a superuser to run it")
+
+
 def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) -> None:
     """Allow to give `role`: admins below their own role, owners up to owner, superusers anywhere.
 
@@ -75,7 +98,7 @@ def may_see_user(grant: Grant, target: User) -> None:
         grant.role_in(min(shared))
 
 
-def may_change_member(grant: Grant, user_id: UUID, organization: Organization, current: Role, wanted: Role) -> None:
+def may_change_member(grant: Grant, user_id: UUID, organization: Place, current: Role, wanted: Role) -> None:
     """Allow to give a member another role: admins below their own, owners any; anybody may lower their own role.
 
     Raises: Denied `access.role`.

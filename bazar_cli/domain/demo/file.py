@@ -13,7 +13,7 @@ from bazar_cli.domain.demo.seed import USERS_MAX, SeedData, SeedMembership, Seed
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs.organizations import checked_org_name, checked_slug
-from bazar_cli.domain.texts import counted, from_json
+from bazar_cli.domain.texts import counted, from_json, json_kind, unique_keys
 from bazar_cli.domain.users.users import checked_name, normalized_email
 
 FILE_BYTES = 32 * 1024 * 1024
@@ -32,7 +32,7 @@ def parse(text: str, named: str) -> SeedData:
     Raises: UsageError `seed.file_unreadable` for a text that is not JSON, `seed.file_invalid` with every wrong value.
     """
     try:
-        content: object = from_json(text, object_pairs_hook=_once)
+        content: object = from_json(text, object_pairs_hook=unique_keys)
     except ValueError as error:
         raise UsageError(
             "seed.file_unreadable",
@@ -44,16 +44,6 @@ def parse(text: str, named: str) -> SeedData:
     if reader.faults:
         raise _invalid(named, reader.faults)
     return data
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an object that has a key twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has the key {twice[:40]!r} twice")
-    return found
 
 
 def _invalid(named: str, faults: list[tuple[str, str]]) -> UsageError:
@@ -151,7 +141,7 @@ class _Reader:
 
     def _object(self, place: str, value: object, keys: set[str], needed: tuple[str, ...] = ()) -> _Object:
         if not isinstance(value, dict):
-            self._fault(place, f"an object is needed, not {_kind(value)}")
+            self._fault(place, f"an object is needed, not {json_kind(value)}")
             return {}
         found = cast("dict[str, object]", value)
         for name in sorted(found.keys() - keys):
@@ -165,7 +155,7 @@ class _Reader:
         if value is None:
             return []
         if not isinstance(value, list):
-            self._fault(place, f"a list is needed, not {_kind(value)}")
+            self._fault(place, f"a list is needed, not {json_kind(value)}")
             return []
         return cast("list[object]", value)
 
@@ -173,7 +163,7 @@ class _Reader:
         if value is None:
             return None
         if not isinstance(value, str):
-            self._fault(place, f"a text is needed, not {_kind(value)}")
+            self._fault(place, f"a text is needed, not {json_kind(value)}")
             return None
         try:
             return check(value)
@@ -187,11 +177,6 @@ class _Reader:
         known = {str(choice.value): choice for choice in kind}
         if isinstance(value, str) and value in known:
             return known[value]
-        shown = repr(value[:40]) if isinstance(value, str) else _kind(value)
+        shown = repr(value[:40]) if isinstance(value, str) else json_kind(value)
         self._fault(place, f"{shown} is not valid; choose one of: {', '.join(known)}")
         return default
-
-
-def _kind(value: object) -> str:
-    kinds: tuple[tuple[type, str], ...] = ((dict, "an object"), (list, "a list"), (str, "a text"), (bool, "a boolean"))
-    return "null" if value is None else next((name for kind, name in kinds if isinstance(value, kind)), "a number")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import ClassVar, TypeAlias
@@ -36,6 +37,8 @@ class NewIdentity:
     """A bcrypt hash; exactly one of the two is set, because a server that gets none hashes a random one."""
     confirmed: bool = True
     """False for a user who confirms the address by an invitation."""
+    user_metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    app_metadata: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True)

@@ -320,7 +320,8 @@ def checked_reason(text: str) -> str:
 
 
 def _has_controls(text: str) -> bool:
-    return any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text)
+    # A printable text has none of these.
+    return not text.isprintable() and any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text)
 
 
 def _can_be_seen(text: str) -> bool:
@@ -332,27 +333,39 @@ def checked_password(secret: Secret) -> Secret:
 
     Raises: UsageError `users.password_invalid`; the message never holds the password.
     """
+    check_password(secret.reveal())
+    return secret
+
+
+def check_password(text: str) -> None:
+    """Check a password as `checked_password`, without keeping it: a file may have a million of them.
+
+    Raises: UsageError `users.password_invalid`.
+    """
     try:
-        size = len(secret.reveal().encode("utf-8"))
+        size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
         raise UsageError(
             "users.password_invalid",
             "the password is not UTF-8 text",
             hint="check the encoding of the terminal or file that it comes from",
         ) from None
-    refuse_nul(secret)
+    _refuse_nul(text)
     if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES:
         raise UsageError(
             "users.password_invalid",
             f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} are allowed",
             hint="choose another password, or let --generate-password make one",
         )
-    return secret
 
 
 def refuse_nul(secret: Secret) -> None:
     """Refuse a password, also one to sign in with, that holds a NUL character. Raises: UsageError."""
-    if "\0" in secret.reveal():
+    _refuse_nul(secret.reveal())
+
+
+def _refuse_nul(text: str) -> None:
+    if "\0" in text:
         raise UsageError(
             "users.password_invalid",
             "the password holds a NUL character (U+0000), which is not allowed in a password",
@@ -401,7 +414,13 @@ def checked_hash(secret: Secret) -> Secret:
     Supabase Auth answers 500 to a malformed hash, and takes any cost: at 31 one sign-in would run for two days.
     Raises: UsageError `users.password_hash_invalid`.
     """
-    found = _BCRYPT.fullmatch(secret.reveal())
+    check_bcrypt_hash(secret.reveal())
+    return secret
+
+
+def check_bcrypt_hash(text: str) -> None:
+    """Check a hash as `checked_hash`, without keeping it. Raises: UsageError `users.password_hash_invalid`."""
+    found = _BCRYPT.fullmatch(text)
     if found is None:
         raise UsageError(
             "users.password_hash_invalid",
@@ -415,7 +434,6 @@ def checked_hash(secret: Secret) -> Secret:
             f" a sign-in at {BCRYPT_COSTS[-1]} takes the Auth server seconds, and each step doubles that",
             hint="hash the password again with a cost of 10 to 12, or let the user set a new one: --invite",
         )
-    return secret
 
 
 def _bad_email(text: str, rule: str) -> UsageError:

@@ -7,7 +7,7 @@ run. A run that was killed is finished by the next one.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from bazar_cli.domain.errors import Conflict, NotFound, UsageError
 from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.orgs.members import AddMember
 from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.progress import Progress, ignored
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users import users
@@ -94,13 +95,13 @@ class Prepared:
         )
 
 
-def seed(gate: Gate, request: Seed, notify: Callable[[str], None], *, dry_run: bool = False) -> Seeded:
+def seed(gate: Gate, request: Seed, progress: Progress = ignored, *, dry_run: bool = False) -> Seeded:
     """Write the demo data without a question; a dry run returns the expected result.
 
     Raises: as `prepare` and `carry_out`.
     """
     prepared = prepare(gate, request, dry_run=dry_run)
-    return prepared.seeded() if dry_run else carry_out(gate, prepared, notify)
+    return prepared.seeded() if dry_run else carry_out(gate, prepared, progress)
 
 
 def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) -> Prepared:
@@ -129,7 +130,7 @@ def _prepare(backends: Backends, grant: Grant, request: Seed, *, emptied: bool) 
     )
 
 
-def carry_out(gate: Gate, prepared: Prepared, notify: Callable[[str], None]) -> Seeded:
+def carry_out(gate: Gate, prepared: Prepared, progress: Progress) -> Seeded:
     """Make the prepared changes, and return their outcome. Without changes nothing is written.
 
     If a change of one user or organization fails, because another command was faster or Supabase refused it, the result
@@ -140,7 +141,7 @@ def carry_out(gate: Gate, prepared: Prepared, notify: Callable[[str], None]) -> 
         return prepared.seeded()
     gate.perform(_begin, use_cases.SEED, prepared)
     with between_steps() as ended:
-        workers = WorkerPool(gate, ended, notify)
+        workers = WorkerPool(gate, ended, progress)
         password = prepared.request.password
         _Changes(workers, None if password is None else bcrypt_hash(password)).make(prepared.plan)
     return prepared.seeded()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bazar_cli.adapters.polling import poll
 from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.progress import Progress
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.gate import Gate
@@ -26,7 +27,7 @@ WORKERS = 6
 """More threads would not be faster at Supabase, and the pooler of a small project has 15 connections."""
 _EACH = 4
 """The fewest changes for each thread: below, its connections cost more than it saves."""
-_PROGRESS_SECONDS = 2.0
+_PROGRESS_SECONDS = 0.5
 _PAUSE_SECONDS = 0.2
 PATIENCE_SECONDS = 300.0
 """The longest time that one change waits for rate limits of Supabase."""
@@ -36,13 +37,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 class WorkerPool:
     """Runs changes until all are done or the command is to end.
 
-    Parameters: `ended` says whether a signal was received; `notify` gets the progress, in the calling thread.
+    Parameters: `ended` says whether a signal was received; `progress` is called in the calling thread.
     """
 
-    def __init__(self, gate: Gate, ended: Callable[[], bool], notify: Callable[[str], None]) -> None:
+    def __init__(self, gate: Gate, ended: Callable[[], bool], progress: Progress) -> None:
         self._gate = gate
         self._ended = ended
-        self._notify = notify
+        self._progress = progress
         self._broken = False
         """An error ends the run."""
 
@@ -64,7 +65,7 @@ class WorkerPool:
                 working = [pool.submit(copy_context().run, self._work, gate, change, left) for gate in gates]
                 while wait(working, timeout=_PROGRESS_SECONDS).not_done:
                     if not self.stops():
-                        self._notify(f"{doing}: {len(items) - len(left)} of {len(items)}")
+                        self._progress(doing, len(items) - len(left), len(items))
             except KeyboardInterrupt:
                 # The second Ctrl-C: the process ends at once, without closing the connections of the threads.
                 self._broken = True

@@ -97,7 +97,7 @@ def reset_and_seed(
     if dry_run:
         return done
     notify("The database is reset. Making the demo data")
-    return replace(done, seeded=demo_data.seed(gate, seed, notify))
+    return replace(done, seeded=demo_data.seed(gate, seed))
 
 
 def _refuse_seed(gate: Gate, grant: Grant, seed: Seed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Database
     from bazar_cli.adapters.postgres.server import Server
     from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.adapters.supabase.bulk import BulkAdminClient
 
 
 class Backends:
@@ -46,6 +48,18 @@ class Backends:
 
             self._admins[read_only] = AdminClient(self.target, read_only=read_only)
         return self._admins[read_only]
+
+    def bulk_admin(self, grant: Grant, connections: int) -> AbstractAsyncContextManager[BulkAdminClient]:
+        """Open Supabase's admin API for many requests side by side; only for a Grant that writes.
+
+        Raises: Sealed.
+        """
+        _demand(grant, "the Supabase admin client was")
+        if grant.dry_run or not grant.spec.writes:
+            raise Sealed(f"{grant.spec.name} asked for a client that writes")
+        from bazar_cli.adapters.supabase.bulk import open_bulk
+
+        return open_bulk(self.target, connections)
 
     def migrator(self, grant: Grant) -> Migrator:
         """Return the migrations of this target; a Grant that reads may only ask for the status.

@@ -121,6 +121,13 @@ class Gate:
         except (Denied, OutOfReach) as refusal:
             raise RightsChanged(refusal) from refusal
 
+    def prove_again(self) -> None:
+        """Find and prove the operator's identity once more at the next decision, as another command would.
+
+        A long command calls it each minute, while none of its threads uses this gate.
+        """
+        self._identities.begin_command(lambda _token: None)
+
     @contextmanager
     def with_own_connections(self) -> Generator[Gate]:
         """Lend a gate of the same operator and target with separate connections, for another thread.

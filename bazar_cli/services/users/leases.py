@@ -40,9 +40,13 @@ class Since:
 
     def allows_a_call(self) -> bool:
         """Say whether a call to Supabase that begins now ends, at the latest by its timeout, before the lease does."""
+        return not self._long_ago and self.seconds < CALL_WITHIN_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that passed."""
         # The monotonic clock may stop while a machine sleeps, the other one may be set: the later counts.
-        passed = max(time.monotonic() - self._monotonic, time.time() - self._wall)
-        return not self._long_ago and passed < CALL_WITHIN_SECONDS
+        return max(time.monotonic() - self._monotonic, time.time() - self._wall)
 
 
 class Busy(Exception):

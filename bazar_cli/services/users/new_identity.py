@@ -6,6 +6,7 @@ Supabase mails an invitation to an unconfirmed identity and writes `invited_at`;
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,21 +62,7 @@ class Creation(NewUser):
         email, identity = self.claim.email, self.identity
         if identity is None:
             return None if owner is None else self.address_taken(owner)
-        if not self.is_stamped or identity.is_deleted:
-            return Conflict(
-                "users.id_taken",
-                f"another identity at Supabase has the id that was chosen for {email}",
-                hint="run the command again: it chooses a new id",
-                details={"user_id": str(self.claim.id)},
-            )
-        if identity.email != email:
-            return Conflict(
-                "users.email_differs",
-                f"the identity of {email} has the address {identity.email} at Supabase",
-                hint=f"change it back there, or delete both: `{command_line('users delete', email, confirm=email)}`",
-                details={"user_id": str(self.claim.id), "email": email, "supabase_email": identity.email},
-            )
-        return None
+        return not_theirs(self.claim.id, email, self.claim.deployment, identity)
 
     def as_wanted(self) -> bool:
         """Say whether the identity is there, with the password if it may still get one.
@@ -160,8 +147,8 @@ class Creation(NewUser):
         from bazar_cli.adapters.postgres.users import users
 
         grant, email = self.systems.grant, self.claim.email
-        message, details = f"{email} is taken at Supabase", {"email": email}
-        hint = "use another address, or let a superuser compare both systems with `bazar doctor`"
+        taken = taken_at_supabase(email)
+        message, hint, details = taken.message, taken.hint, {"email": email}
         if owner is not None:
             with self.systems.backends.database().read(grant) as connection:
                 is_user = users.is_there(connection, owner.id)
@@ -232,6 +219,35 @@ class _Invitation(Operation):
     def undo(self, why: BazarError, /) -> None:
         self.creation.identity = self.identity
         self.creation.undo(why)
+
+
+def not_theirs(user_id: uuid.UUID, email: str, deployment: uuid.UUID, identity: StoredIdentity) -> Conflict | None:
+    """Return the error for an identity that has the id of a new user and cannot be theirs."""
+    if identity.deployment != deployment or identity.is_deleted:
+        return Conflict(
+            "users.id_taken",
+            f"another identity at Supabase has the id that was chosen for {email}",
+            hint="run the command again: it chooses a new id",
+            details={"user_id": str(user_id)},
+        )
+    if identity.email != email:
+        return Conflict(
+            "users.email_differs",
+            f"the identity of {email} has the address {identity.email} at Supabase",
+            hint=f"change it back there, or delete both: `{command_line('users delete', email, confirm=email)}`",
+            details={"user_id": str(user_id), "email": email, "supabase_email": identity.email},
+        )
+    return None
+
+
+def taken_at_supabase(email: str) -> Conflict:
+    """Return the error for an address that an identity at Supabase has, of whom nothing is said."""
+    return Conflict(
+        "users.email_at_supabase",
+        f"{email} is taken at Supabase",
+        hint="use another address, or let a superuser compare both systems with `bazar doctor`",
+        details={"email": email},
+    )
 
 
 def take_up(systems: Systems, _connection: Connection, held: LockedUser, claim: Claim) -> Creation:

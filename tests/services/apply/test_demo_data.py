@@ -18,6 +18,7 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, Refuse
 from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import UpdateMember
 from bazar_cli.domain.plans import AssignPlan
+from bazar_cli.domain.progress import ignored
 from bazar_cli.domain.target import Target
 from bazar_cli.services.apply import demo_data
 from bazar_cli.services.orgs import members as member_services
@@ -336,7 +337,7 @@ def test_protected_database_refuses_also_once_it_was_agreed_to(
         mark(people, protected)
         before = people.everything()
         for attempt in (
-            lambda: demo_data.carry_out(gate, prepared, print),
+            lambda: demo_data.carry_out(gate, prepared, ignored),
             lambda: demo_data.prepare(gate, Seed(data), dry_run=True),
             lambda: demo_data.prepare(gate, Seed(data), dry_run=False),
         ):
@@ -352,7 +353,7 @@ def test_database_that_was_made_again_meanwhile_is_another_one(demo: Demo, peopl
         prepared = demo_data.prepare(gate, Seed(cast()), dry_run=False)
         people.sql("UPDATE bazar.deployment SET id = gen_random_uuid()")
         with pytest.raises(Conflict) as raised:
-            demo_data.carry_out(gate, prepared, print)
+            demo_data.carry_out(gate, prepared, ignored)
     assert raised.value.code == "seed.database_changed"
     assert use_cases(people, until_now) == []
 
@@ -383,7 +384,7 @@ def test_failure_of_one_user_leaves_the_others_alone(demo: Demo, people: People)
         # Who owns an organization, and who is in it, have their address taken meanwhile.
         for place in (0, 1, 9):
             people.identity(Someone(uuid.uuid4(), data.users[place].email))
-        seeded = demo_data.carry_out(gate, prepared, print)
+        seeded = demo_data.carry_out(gate, prepared, ignored)
     assert seeded.partly_done
     assert [place for place, found in enumerate(outcomes(seeded)) if found is FAILED] == [0, 1, 9]
     assert outcomes(seeded).count(CREATED) == len(data.users) - 3
@@ -484,6 +485,6 @@ def test_membership_that_cannot_be_given_is_named_and_the_user_kept(demo: Demo, 
     with demo.gate() as gate:
         prepared = demo_data.prepare(gate, Seed(data), dry_run=False)
         prepared.plan.users[2].memberships.append(SeedMembership("nowhere"))
-        seeded = demo_data.carry_out(gate, prepared, print)
+        seeded = demo_data.carry_out(gate, prepared, ignored)
     assert (outcomes(seeded)[2], seeded.users[2].id) == (FAILED, demo.ids(data)[data.users[2].email])
     assert "nowhere" in seeded.users[2].note

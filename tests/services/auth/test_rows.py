@@ -36,7 +36,7 @@ CONSTRAINTS = """
     SELECT conrelid::regclass::text AS table, conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
     WHERE contype IN ('p', 'u', 'f', 'c') AND conrelid::regclass::text = ANY(%s)
 """
-NOT_KEPT = ("audit_log_entries", "schema_migrations")
+NOT_KEPT = ("audit_log_entries",)
 NO_CLIENTS = "sessions_oauth_client_id_fkey"
 """References a table of OAuth clients, which the service does not have."""
 

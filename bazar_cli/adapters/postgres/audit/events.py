@@ -37,7 +37,7 @@ class Change:
     target's own name is in `email` or `slug`, so that a deleted target can be found.
     """
 
-    target_type: Literal["user", "organization", "database", "plan"]
+    target_type: Literal["user", "organization", "database", "plan", "import"]
     target_id: uuid.UUID | str
     organization_id: uuid.UUID | None = None
     before: Mapping[str, object] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,13 @@ def find_with_all_memberships(connection: Connection, reach: Reach, reference: s
     """Return a user that the operator can see, with all memberships: for the row rules of a command that reads."""
     found = find(connection, reach, reference)
     return None if found is None else _held(connection, found.id).user
+
+
+def with_all_memberships(connection: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, User]:
+    """Return users by their ids, with all memberships: for the row rules, of users that the operator can see."""
+    everyone = _COLUMNS.format(lease="", memberships=_MEMBERSHIPS)
+    found = fetch_all(connection, _user, f"{everyone} WHERE u.id = ANY(%s::uuid[])", (list(ids),))
+    return {user.id: user for user in found}
 
 
 def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | None:

@@ -1,0 +1,89 @@
+"""How many requests run side by side: as many as the Auth server answers well.
+
+After a round of good answers one more runs; after a failure half as many do. A limit that Supabase names, or one that
+is guessed, makes all wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+_AT_FIRST = 4
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds after a 429 that names none; each further one in a row doubles them."""
+_LOOK_SECONDS = 0.2
+
+
+class Pace:
+    """The requests of one importer.
+
+    Parameters: `most` is how many may run at once; `ended` says whether none begins any more.
+    """
+
+    def __init__(self, most: int, ended: Callable[[], bool]) -> None:
+        self.most = most
+        self._ended = ended
+        self._allowed = float(min(_AT_FIRST, most))
+        self._running = 0
+        self._waiting = deque[asyncio.Future[None]]()
+        self._resumes_at = 0.0
+        self._halved_at = 0.0
+        self._pause = _FIRST_PAUSE
+
+    async def begin(self) -> bool:
+        """Wait until a request may begin; False if none begins any more. `end` follows each that began."""
+        while not self._ended():
+            if self._resumes_at > time.monotonic():
+                await self.sleep(self._resumes_at - time.monotonic())
+            elif self._running < int(self._allowed):
+                self._running += 1
+                return True
+            else:
+                waiting = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiting)
+                await waiting
+        self._wake()
+        return False
+
+    def end(self) -> None:
+        """Let another request begin."""
+        self._running -= 1
+        self._wake()
+
+    def went_well(self) -> None:
+        """Note a request that Supabase answered, whatever it said."""
+        self._allowed = min(self.most, self._allowed + 1 / self._allowed)
+        self._pause = _FIRST_PAUSE
+
+    def failed(self, began: float, *, limited: bool = False, retry_after: float | None = None) -> None:
+        """Note a request that began at this monotonic time and got no answer, or 429 or 5xx.
+
+        Those that ran at the same time count as one failure. Parameters: `limited` says that Supabase answered 429,
+        `retry_after` in how many seconds it takes requests again.
+        """
+        now = time.monotonic()
+        if began >= self._halved_at:
+            self._allowed = max(1.0, self._allowed / 2)
+            self._halved_at = now
+            if limited and retry_after is None:
+                retry_after = self._pause
+                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        if limited and retry_after is not None:
+            self._resumes_at = max(self._resumes_at, now + retry_after)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until the command is to end."""
+        until = time.monotonic() + seconds
+        while not self._ended() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
+
+    def _wake(self) -> None:
+        free = self.most if self._ended() else max(1, int(self._allowed)) - self._running
+        while free > 0 and self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                free -= 1

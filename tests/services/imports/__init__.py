@@ -1,0 +1,1 @@
+"""Tests of `bazar_cli/services/apply`."""
