@@ -14,6 +14,8 @@ from bazar_cli.adapters.postgres.cursors import Position, encode
 from bazar_cli.domain.authz.spec import Sealed
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.errors import Conflict, Denied, ExitCode, NotFound, UsageError
+from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
+from bazar_cli.domain.page import Page
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.users import GetUser, ListUsers, UpdateUser, UserSort
 from bazar_cli.services.gate.backends import Backends
@@ -50,8 +52,12 @@ def test_an_export_holds_some_of_the_users_at_a_time(alone: People) -> None:
     )
     with Backends(alone.target, REQUEST_ID) as backends:
         grant = granted(alone.operator(ruler), use_cases.EXPORT)
-        sizes = [len(page.items) for page in users.export(backends, grant)]
+        pages = [part for part in users.export(backends, grant) if isinstance(part, Page)]
+        wanted = WantedRows(RowFormat.CSV, ("id",))
+        texts = [part for part in users.export(backends, grant, wanted) if isinstance(part, WrittenRows)]
+    sizes, counts = [len(page.items) for page in pages], [rows.count for rows in texts]
     assert (sum(sizes), max(sizes)) == (2501, 1000)
+    assert (sum(counts), max(counts)) == (2501, 500)
 
 
 def emails(found: list[User]) -> set[str]:
