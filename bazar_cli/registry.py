@@ -73,6 +73,7 @@ TREE = Group(
                         {
                             "list": "List imports, the newest first",
                             "show": "Show the rows of an import",
+                            "undo": "Delete the users that an import created",
                         },
                     ),
                 ),

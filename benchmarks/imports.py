@@ -85,7 +85,7 @@ def _phases(embedded: EmbeddedStack, path: Path) -> list[float]:
     with psycopg.connect(embedded.database_url) as connection:
         incoming.copy(connection, RowFile(_chunks(path), FileFormat.CSV).rows(findings), lambda _count: None)
         marks.append(time.perf_counter())
-        incoming.decide(connection, reach, OnConflict.FAIL, findings)
+        incoming.compare(connection, reach, OnConflict.FAIL, findings)
         assert not findings.count, findings.first
         marks.append(time.perf_counter())
         run_id = uuid.uuid4()

@@ -92,13 +92,27 @@ class World:
             people.sql("DELETE FROM bazar.users WHERE id = %s", ada.id)
         if example.startswith("bazar users create ada"):
             people.sql("DELETE FROM auth.users WHERE id = %s", ada.id)
+        if example.startswith("bazar users import"):
+            self._import()
         self._sign_in()
-        self._files()
+        self._files(example)
 
     def _user(self, name: str, org: Org | None, role: Role) -> Someone:
         made = self.people.user({org: role} if org else {}, email=f"{name}@example.com")
         self.people.identity(made)
         return made
+
+    def _import(self) -> None:
+        """Insert the run of the examples, which is finished."""
+        self.people.sql("DELETE FROM bazar.import_runs")
+        self.people.sql(
+            "INSERT INTO bazar.import_runs (id, content_hash, columns, via, on_conflict, operator_id, operator_email,"
+            " request_id, rows, staged_at, finished_at)"
+            " VALUES (%s, sha256('x'), '{email}', 'api', 'fail', %s, %s, 'r', 1, now(), now())",
+            "0193b3c4-0000-7000-8000-00000000000a",
+            self.root.id,
+            self.root.email,
+        )
 
     def _sign_in(self) -> None:
         environ = self.bazar.environment()
@@ -107,7 +121,7 @@ class World:
             session = client.sign_in(self.root.email, Secret(OLD_PASSWORD))
         Sessions.of(self.people.target, environ).save(session)
 
-    def _files(self) -> None:
+    def _files(self, example: str) -> None:
         target = self.people.target
         values = {
             "SUPABASE_URL": target.supabase_url,
@@ -120,8 +134,11 @@ class World:
         demo = {"organizations": [{"slug": "acme", "name": "Acme"}], "users": [{"email": "dora@example.com"}]}
         (folder / "demo.json").write_text(json.dumps(demo))
         (folder / "commands.txt").write_text("users get ada@example.com  # who\norgs get acme\n")
-        for name in ("events.jsonl", "organizations.jsonl", "users.csv.gz", "users.jsonl"):
+        for name in ("events.jsonl", "organizations.jsonl", "results.csv", "users.csv.gz", "users.jsonl"):
             (folder / name).unlink(missing_ok=True)
+        (folder / "users.csv").write_text("email,name\nada@example.com,Ada\nnew@example.com,New\n")
+        if example.startswith("bazar users import"):
+            (folder / "users.jsonl").write_text('{"email": "ada@example.com", "name": "Ada"}\n')
         (folder / "staging.env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
         (folder / "password.txt").write_text(f"{OLD_PASSWORD}\n")
         (folder / "new-password.txt").write_text(f"{OLD_PASSWORD}-new\n")

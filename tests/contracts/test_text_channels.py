@@ -17,6 +17,8 @@ VERBATIM = {
     ("batch", "file"),
     ("db seed", "file"),
     ("local start", "database_url"),
+    ("users import", "file"),
+    ("users import", "results"),
 }
 """What is no text, though it may be something else than a path: `-` for a pipe, a URL with a password."""
 

@@ -21,6 +21,7 @@ from bazar_cli.domain.target import Target, TargetKind, TargetSource
 from tests.support.auth_proxy import AuthProxy
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.cli import Bazar, Done
+from tests.support.import_files import UsersFile
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 from tests.support.postgres import RECOVERS, TEMPLATE, ScratchPostgres, create_database
 from tests.support.waiting import until_waiting
@@ -208,3 +209,35 @@ def test_restarted_at_every_step(
     server: ScratchPostgres, people: People, proxy: AuthProxy, admin: Bazar, case: tuple[str, str, str, str]
 ) -> None:
     restart(server, people, proxy, admin, case)
+
+
+@pytest.mark.parametrize("via", ["api", "database"])
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_an_import_continues_after_a_restart(
+    server: ScratchPostgres, people: People, proxy: AuthProxy, admin: Bazar, via: str, mode: str
+) -> None:
+    """It is stopped while a request is under way, or while a chunk waits for a lock."""
+    file = UsersFile(admin.folder("work"), 8)
+    words = file.words("results.jsonl", "--via", via)
+    hold = proxy.hold("POST", "/admin/users", acts=True) if via == "api" else None
+    with ThreadPoolExecutor() as pool, People(people.target) as other:
+        if hold is None:
+            other.sql("BEGIN")
+            other.sql("LOCK TABLE auth.identities IN ACCESS EXCLUSIVE MODE")
+        running = pool.submit(admin.on(proxy.target), *words)
+        if hold is None:
+            until_waiting(people, 1)
+        else:
+            assert hold.held is not None
+            assert hold.held.wait(60)
+        server.down(immediately=mode == "immediate")
+        server.up()
+        if hold is not None:
+            hold.release.set()
+        done = running.result()
+    with People(people.target) as after:
+        assert done.code in ({0, 7} if via == "api" else {7}), done.err
+        file.claims_run_out(after)
+        if file.is_open(after):
+            admin(*words).ok()
+        file.assert_exact(after, "results.jsonl")

@@ -52,6 +52,7 @@ _PLAN = plans.PlanDetails(Plan.PLUS, "Plus", (Permission.USERS_READ, Permission.
 _FAILED_ROW = imports.RowResult(
     3, "bob@example.com", imports.Status.FAILED, None, "users.email_exists", "bob@example.com exists already"
 )
+_KEPT_USER = imports.KeptUser(2, "ada@example.com", _A, "imports.user_touched", "ada@example.com has signed in")
 _IMPORT = imports.ImportRun(
     _B,
     b"",
@@ -259,6 +260,10 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "imports.IMPORTED": (
         imports.Imported(_B, 3, created=2, failed=1, failures=(_FAILED_ROW,)),
         imports.Imported(None, 1, unchanged=1, dry_run=True),
+    ),
+    "imports.UNDONE": (
+        imports.UndoneImport(_B, 3, deleted=2, gone=0, kept=1, open=0, reasons=(_KEPT_USER,)),
+        imports.UndoneImport(_B, 1, deleted=1, gone=0, kept=0, open=0, dry_run=True),
     ),
     "imports.ROW": (imports.RowResult(2, "ada@example.com", imports.Status.CREATED, _A, None, None), _FAILED_ROW),
     "imports.RUN": (

@@ -243,6 +243,8 @@ def identity_from_json(user: Mapping[str, Any]) -> StoredIdentity:
         is_confirmed=user.get("email_confirmed_at") is not None,
         invited_at=_MOMENT.validate_python(user.get("invited_at")),
         origin=_origin(user.get("app_metadata")),
+        created_at=_MOMENT.validate_python(user.get("created_at")),
+        updated_at=_MOMENT.validate_python(user.get("updated_at")),
         is_deleted=user.get("deleted_at") is not None,
     )
 

@@ -33,7 +33,7 @@ from bazar_cli.terminal.views.imports import IMPORTED, ROW
     IMPORT,
     view=IMPORTED,
     examples=(
-        "bazar users import users.csv --dry-run",
+        "bazar users import users.csv --on-conflict skip --dry-run",
         "bazar users import users.jsonl --on-conflict update --results results.csv",
     ),
 )

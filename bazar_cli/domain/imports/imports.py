@@ -10,6 +10,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 
@@ -152,9 +153,39 @@ class ShowRun:
 
 @dataclass(frozen=True)
 class UndoRun:
-    """The request of `users imports undo`."""
+    """The request of `users imports undo`; `confirm` must be the id of the run, and may be left out of a dry run."""
 
     run: str
+    confirm: Consent = None
+
+
+@dataclass(frozen=True)
+class KeptUser:
+    """A user of an import whom an undo leaves, and why."""
+
+    line: int
+    email: str
+    id: UUID
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class UndoneImport:
+    """The outcome of an undo; in a dry run the expected one."""
+
+    run_id: UUID
+    created: int
+    """Users that the import created."""
+    deleted: int
+    gone: int
+    """Users who were deleted before."""
+    kept: int
+    open: int
+    """Users who are left after an interruption."""
+    reasons: tuple[KeptUser, ...] = ()
+    """The first users who were kept."""
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,9 @@ class StoredIdentity:
     invited_at: datetime | None = None
     origin: str | None = None
     """The stamp's origin. It may be any text: others can write identities too."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    """Of the last change at Supabase, such as a sign-in, a ban or a new password."""
     is_deleted: bool = False
     """Soft-deleted at Supabase: the id is kept, the user can never sign in again."""
 

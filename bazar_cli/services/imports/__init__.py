@@ -1,1 +1,4 @@
-"""Imports of users: a file is checked, staged in Postgres, applied to both systems (docs/operations.md)."""
+"""Imports of users: check the file, stage its rows, and apply them in chunks (docs/operations.md).
+
+Never here: a second rule for what a single command decides too.
+"""

@@ -113,7 +113,7 @@ def _checked_and_staged(backends: Backends, grant: Grant, command: Command) -> I
     findings, rows = Findings(), RowFile(command.file.chunks(), command.format)
     with backends.database().preparation(grant) as (connection, hold):
         incoming.copy(connection, rows.rows(findings), lambda done: command.progress("rows checked", done, None))
-        decided = incoming.decide(connection, grant.reach, command.request.on_conflict, findings)
+        decided = incoming.compare(connection, grant.reach, command.request.on_conflict, findings)
         judge(command.gate, grant, connection, judged.Rows(), findings)
         if findings.count:
             raise findings.error(command.file.named)

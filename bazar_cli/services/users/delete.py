@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 
-def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
+def delete(
+    backends: Backends, grant: Grant, request: DeleteUser, *, allowed: Callable[[User], None] = lambda _user: None
+) -> User:
     """Delete a user from both systems, or finish what an earlier run began; return the deleted user.
 
+    Parameters: `allowed` raises for a user who is not to be deleted, as they are when they are locked.
     Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`,
     `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an unfinished adoption;
     BackendUnavailable `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
@@ -35,13 +39,21 @@ def delete(backends: Backends, grant: Grant, request: DeleteUser) -> User:
     grant.demand(use_cases.DELETE)
     systems = Systems.opened(backends, grant)
 
-    with intent.begun(systems, lambda connection, lease: _begin(systems, connection, request, lease)) as deletion:
+    with intent.begun(
+        systems, lambda connection, lease: _begin(systems, connection, request, lease, allowed)
+    ) as deletion:
         if grant.dry_run:
             return deletion.user
         return replace(two_systems.complete(deletion), pending=None)
 
 
-def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease: uuid.UUID) -> _Deletion:
+def _begin(
+    systems: Systems,
+    connection: Connection,
+    request: DeleteUser,
+    lease: uuid.UUID,
+    allowed: Callable[[User], None],
+) -> _Deletion:
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.users import users
 
@@ -58,6 +70,7 @@ def _begin(systems: Systems, connection: Connection, request: DeleteUser, lease:
         # An identity without a stamp may be another user's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
+        allowed(user)
         invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
         events.record(connection, grant, events.Change("user", user.id, before=_described(user)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bazar_cli.domain.imports.imports import CountedRun, Imported, RowResult, Status
+from bazar_cli.domain.imports.imports import CountedRun, Imported, KeptUser, RowResult, Status, UndoneImport
 from bazar_cli.terminal.views.base import View
 
 ROW = View(RowResult, table=("line", "email", "status", "code", "message"), identifier="id")
@@ -20,6 +20,17 @@ IMPORTED = View(
     lines={"failures": _failure_lines},
 )
 
+
+def _kept_lines(kept: tuple[KeptUser, ...]) -> tuple[str, ...]:
+    return tuple(f"line {user.line}: {user.message}" for user in kept)
+
+
+UNDONE = View(
+    UndoneImport,
+    identifier="run_id",
+    cells={"reasons": lambda kept: "; ".join(_kept_lines(kept))},
+    lines={"reasons": _kept_lines},
+)
 
 RUN = View(
     CountedRun,

@@ -1,1 +1,4 @@
-"""Imports in Postgres: the temporary tables of a check, and the tables of runs and rows."""
+"""Queries on runs of imports, their rows, and the users that come of them: always for many rows at once.
+
+Never here: whether a row may be written.
+"""

@@ -177,7 +177,7 @@ def copy(connection: Connection, rows: Iterable[Row], copied: Callable[[int], No
     return count
 
 
-def decide(connection: Connection, reach: Reach, on_conflict: OnConflict, findings: Findings) -> Decided:
+def compare(connection: Connection, reach: Reach, on_conflict: OnConflict, findings: Findings) -> Decided:
     """Compare the copied rows with the target, and decide for each what it needs.
 
     Faults within the file get into `findings`: addresses and ids that occur twice, unknown organizations, new users who
