@@ -114,4 +114,5 @@ def test_export_of_the_page_changes_nothing_when_it_is_imported(walked: tuple[Pe
     before = people.everything()
     done = admin("users", "import", "users.jsonl", "-o", "json").ok().json
     assert (done["unchanged"], done["created"], done["updated"], done["failed"]) == (done["rows"], 0, 0, 0)
-    assert people.everything().get("bazar.users") == before.get("bazar.users")
+    after = people.everything()
+    assert {table: rows for table, rows in after.items() if rows != before[table]}.keys() <= {"bazar.audit_events"}
