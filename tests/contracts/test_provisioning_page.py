@@ -100,12 +100,12 @@ def test_hash_of_firebase_is_one_that_supabase_can_verify(walked: tuple[People, 
 def test_unconfirmed_addresses_are_invited_and_not_imported(walked: tuple[People, Bazar, Path]) -> None:
     people, _, folder = walked
     unconfirmed = (folder / "unconfirmed.txt").read_text().splitlines()
-    assert unconfirmed == [f"eve.{service}@example.com" for service in ("auth0", "clerk", "firebase")]
-    assert [user(people, email)["confirmed"] for email in unconfirmed] == [False] * 3
+    assert unconfirmed == [f"eve.{name}@example.com" for name in ("o'hara", "clerk", "firebase", "cognito")]
+    assert [user(people, email)["confirmed"] for email in unconfirmed] == [False] * 4
     mails = people.sql("SELECT recipient, kind FROM bazar_auth.mails ORDER BY id")
     assert [(mail["recipient"], mail["kind"]) for mail in mails] == [
         *((email, "invite") for email in unconfirmed),
-        ("ada.cognito@example.com", "recovery"),
+        *((f"{name}@example.com", "recovery") for name in ("grace.auth0", "grace.clerk", "ada.cognito")),
     ]
 
 
