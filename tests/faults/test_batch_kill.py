@@ -25,6 +25,7 @@ from tests.support.waiting import poll
 
 DEFAULT_KILLS, LONG_KILLS = 10, 200
 LINES = 5
+VICTIMS = ("parent", "nursery", "worker", "all")
 
 
 @dataclass
@@ -45,6 +46,11 @@ def chance(record_property: Callable[[str, object], None]) -> random.Random:
     return random.Random(seed)  # noqa: S311 - moments, no secret
 
 
+def workers_of(pid: int) -> list[int]:
+    """Return the workers of a batch, which are children of its nursery."""
+    return [worker for nursery in children(pid) for worker in children(nursery)]
+
+
 def run_killed(admin: Bazar, words: Sequence[str], kill: Kill) -> bool:
     """Start a batch, kill processes of it at this moment, and wait until all of them have ended.
 
@@ -56,16 +62,18 @@ def run_killed(admin: Bazar, words: Sequence[str], kill: Kill) -> bool:
         for _ in range(kill.results):
             process.stdout.readline()
         a_line = (time.monotonic() - began) / (kill.results + 1)
-        poll(lambda: children(process.pid) or process.poll() is not None)
-        workers = children(process.pid)
+        poll(lambda: workers_of(process.pid) or process.poll() is not None)
+        nurseries, workers = children(process.pid), workers_of(process.pid)
         time.sleep(kill.part * a_line)
         alive = process.poll() is None and any(map(runs, workers))
-        victims = {"parent": [process.pid], "worker": workers[:1], "all": [process.pid, *workers]}[kill.victims]
-        for pid in victims:
+        everything = [process.pid, *nurseries, *workers]
+        victims = {"parent": [process.pid], "nursery": nurseries, "worker": workers[:1], "all": everything}
+        for pid in victims[kill.victims]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # Each process of the batch holds the streams.
         process.communicate()
-        poll(lambda: not any(map(runs, workers)))
+        poll(lambda: not any(map(runs, [*nurseries, *workers])))
     return alive
 
 
@@ -79,7 +87,7 @@ def kills(admin: Bazar, people: People, chance: random.Random, number: int) -> N
         lines = "".join(f"users create {email} --name 'B {life}' --if-not-exists\n" for email in emails)
         (admin.folder("work") / "commands.txt").write_text(lines)
         words = ("batch", "commands.txt", "--keep-going", "--jobs", str(chance.randint(1, 2)))
-        kill = Kill(chance.choice(("parent", "worker", "all")), chance.randrange(LINES), chance.random())
+        kill = Kill(chance.choice(VICTIMS), chance.randrange(LINES), chance.random())
         killed += run_killed(admin, words, kill)
         people.leases_run_out()
         again = admin(*words)
