@@ -144,13 +144,13 @@ class _ToFile(logging.FileHandler):
 def _file_handler(path: Path) -> logging.Handler:
     from bazar_cli.adapters.files import open_private
 
-    if path.is_symlink():
-        raise UsageError(
-            "log.unwritable",
-            f"the log file {path} cannot be written: it is a link",
-            hint="name a file that is no link; for standard error give --log-format without --log-file",
-        )
     try:
+        if path.is_symlink():
+            raise UsageError(
+                "log.unwritable",
+                f"the log file {path} cannot be written: it is a link",
+                hint="name a file that is no link; for standard error give --log-format without --log-file",
+            )
         # A new file is private, because log lines name people; an existing one keeps its mode.
         return _ToFile(path, open_private(path, os.O_WRONLY | os.O_APPEND, only_files=False))
     except OSError as error:

@@ -136,6 +136,21 @@ def test_options_of_the_batch_are_those_of_its_lines(admin: Bazar, people: Peopl
     ]
 
 
+def test_every_line_ends_with_a_record_in_the_log(admin: Bazar) -> None:
+    with admin.start(
+        *("batch", "-", "--keep-going", "--log-file", "log", "--log-format", "json"), stdin=subprocess.PIPE
+    ) as process:
+        process.communicate(b"users me\nusers frob ada@example.com\n'\n")
+    logged = [json.loads(line) for line in (admin.folder("work") / "log").read_text().splitlines()]
+    records = [(r["command"], r["exit_code"], r["error_code"]) for r in logged if r.get("event") == "command"]
+    assert records == [
+        ("bazar users me", 0, None),
+        ("bazar users", 2, "batch.line_invalid"),
+        ("bazar", 2, "batch.line_invalid"),
+        ("bazar batch", 8, None),
+    ]
+
+
 @pytest.mark.parametrize("jobs", ["0", "33", "-1"])
 def test_jobs_have_a_range(admin: Bazar, jobs: str) -> None:
     done = admin("batch", "-", "--jobs", jobs, "-o", "json")

@@ -74,6 +74,7 @@ class Machine:
         return (self.folder / "log").read_text().splitlines()
 
 
+@pytest.mark.packages
 def test_upgrade_keeps_every_row_and_lets_nothing_write_after_the_dump(tmp_path: Path) -> None:
     dump, same_version, other_version = blocks()
     server = tmp_path / "server-folder"

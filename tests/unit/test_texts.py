@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import unicodedata
@@ -45,11 +46,17 @@ AS_IT_IS = {
 """Paths, whose bytes name a file, switches, and what OpenTelemetry defines."""
 
 
+READABLE = os.open(os.devnull, os.O_RDONLY)
+
+
 class Stream:
     """Standard input that holds these bytes."""
 
     def __init__(self, content: bytes) -> None:
         self.buffer = io.BytesIO(content)
+
+    def fileno(self) -> int:
+        return READABLE
 
     def isatty(self) -> bool:
         return True
