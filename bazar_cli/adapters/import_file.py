@@ -6,8 +6,8 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from bazar_cli.adapters.files import file_errors
 from bazar_cli.domain.errors import Conflict
 
 _CHUNK_BYTES = 1 << 18
+_ANOTHER_FILE = "choose another FILE"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ImportFile:
     content_hash: bytes = field(repr=False)
     """SHA-256 of its bytes."""
     descriptor: int
+    is_private: bool
+    """No other program can change it."""
 
     @property
     def beginning(self) -> bytes:
@@ -44,6 +47,18 @@ class ImportFile:
                 hint="run the command again when no other program writes the file",
             )
 
+    @contextmanager
+    def unchanging(self) -> Generator[ImportFile]:
+        """Lend the file, or a private copy of a file that other programs may change.
+
+        Raises: as `chunks`, before the block; as `import_file`.
+        """
+        if self.is_private:
+            yield self
+            return
+        with _private_copy(self.chunks()) as copy:
+            yield ImportFile(self.named, self.content_hash, copy, is_private=True)
+
 
 @contextmanager
 def import_file(descriptor: int, named: str) -> Generator[ImportFile]:
@@ -52,28 +67,40 @@ def import_file(descriptor: int, named: str) -> Generator[ImportFile]:
     Raises: BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        yield _hashed(descriptor, named)
+        yield _hashed(descriptor, named, is_private=False)
         return
-    with (
-        file_errors(Path(tempfile.gettempdir()), "name a folder with room by TMPDIR"),
-        tempfile.TemporaryFile() as copy,
-    ):
+    with _private_copy(_of_pipe(descriptor, named)) as copy:
+        yield _hashed(copy, named, is_private=True)
+
+
+@contextmanager
+def _private_copy(chunks: Iterable[bytes]) -> Generator[int]:
+    """Lend the descriptor of a file without a name that has these bytes."""
+    with ExitStack() as stack:
+        with file_errors(Path(tempfile.gettempdir()), "name another folder by TMPDIR"):
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            for chunk in chunks:
+                copy.write(chunk)
+            copy.flush()
+        yield copy.fileno()
+
+
+def _of_pipe(descriptor: int, named: str) -> Iterator[bytes]:
+    with file_errors(Path(named), _ANOTHER_FILE, named=named):
         while chunk := os.read(descriptor, _CHUNK_BYTES):
-            copy.write(chunk)
-        copy.flush()
-        yield _hashed(copy.fileno(), named)
+            yield chunk
 
 
-def _hashed(descriptor: int, named: str) -> ImportFile:
+def _hashed(descriptor: int, named: str, *, is_private: bool) -> ImportFile:
     found = hashlib.sha256()
     for chunk in _chunks(descriptor, named):
         found.update(chunk)
-    return ImportFile(named, found.digest(), descriptor)
+    return ImportFile(named, found.digest(), descriptor, is_private)
 
 
 def _chunks(descriptor: int, named: str) -> Iterator[bytes]:
     place = 0
-    with file_errors(Path(named), "choose another FILE", named=named):
+    with file_errors(Path(named), _ANOTHER_FILE, named=named):
         while chunk := os.pread(descriptor, _CHUNK_BYTES, place):
             place += len(chunk)
             yield chunk

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Gets what is being done, such as `users created`, how much is done, and the total; None where nobody knows it."""
+"""Gets what is being done, such as `users created`, how much is done, and the total; None if it is unknown."""
 
 
 def ignored(_doing: str, _done: int, _total: int | None) -> None:

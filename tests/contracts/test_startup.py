@@ -41,7 +41,19 @@ HELP = ("leaf_help", "command_texts", "help_text", "width")
 SLOW = {"typer", "typing", "dataclasses", "inspect", "pathlib", "textwrap"}
 HEAVY = {
     *("sqlalchemy", "psycopg", "alembic", "supabase", "supabase_auth", "pydantic", "pydantic_settings", "httpx"),
-    *("keyring", "jwt", "bcrypt", "rich", "yaml", "logging", "asyncio", "anyascii", "psutil"),
+    *(
+        "aiohttp",
+        "httpx_aiohttp",
+        "keyring",
+        "jwt",
+        "bcrypt",
+        "rich",
+        "yaml",
+        "logging",
+        "asyncio",
+        "anyascii",
+        "psutil",
+    ),
     *("bazar_cli.devstack.stack", "bazar_cli.adapters.traces", "http.client"),
 }
 
@@ -141,7 +153,7 @@ def test_a_write_imports_no_sqlalchemy(tmp_path: Path, target: Target) -> None:
         bazar = Bazar(tmp_path).on(target).having(BAZAR_TOKEN=people.access_token(someone))
         modules = modules_of("users", "create", an_address(), environ=bazar.environment())
     assert "psycopg" in modules
-    assert not modules & {"alembic", "sqlalchemy"}
+    assert not modules & {"alembic", "sqlalchemy", "aiohttp"}
 
 
 @pytest.mark.parametrize("words", [("db", "heads"), ("db", "history")])

@@ -77,6 +77,13 @@ def test_pipe_is_read_as_a_file(admin: Bazar, people: People) -> None:
     assert people.sql("SELECT 1 FROM bazar.import_rows WHERE email = %s", email) == []
 
 
+def test_folder_and_missing_file_are_named(admin: Bazar) -> None:
+    for name in (".", "missing.csv"):
+        refused = admin("users", "import", name, "-o", "json")
+        assert (refused.code, refused.error["code"]) == (2, "files.unwritable")
+        assert refused.error["message"].startswith(f"{name} cannot be used: ")
+
+
 # -- Ctrl-C -------------------------------------------------------------------------------------------------
 
 

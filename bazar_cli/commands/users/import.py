@@ -70,6 +70,10 @@ def run(
     becomes one user. A user who exists with the same values is unchanged. With --on-conflict update, name and plan
     change, memberships are added and roles change; email, password and metadata of existing users do not.
 
+    --via database writes identities by SQL, many times faster. It needs the Auth tables of the same project in
+    DATABASE_URL, and an Auth version that it knows. Hooks and webhooks of the Auth server do not run; triggers on
+    auth.users do.
+
     After an interruption the same command continues. Exit code 8 means that some rows failed.
     """
     checked_concurrency(concurrency)

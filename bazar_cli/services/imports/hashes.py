@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 _EACH = 16
-"""Passwords of a chunk for each core: about a second of work."""
+"""Passwords of a chunk for each core: about a second of work, in threads, because bcrypt releases Python's lock."""
 _WAIT_SECONDS, _POLL_SECONDS = 10.0, (0.2, 0.5)
 """How long the rows that other importers hold are waited for, before the file is read again."""
 
@@ -52,11 +52,11 @@ def hash_passwords(
 
     left = total = awaited()
     cores = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    with ThreadPoolExecutor(cores, thread_name_prefix="bazar-hash") as pool:  # bcrypt releases Python's lock
+    # A hash of another password would be stored before the end of a changed file shows that it changed.
+    with file.unchanging() as copy, ThreadPoolExecutor(cores, thread_name_prefix="bazar-hash") as pool:
         while left and not ended():
-            for done in _one_pass(
-                backends, grant, run, RowFile(file.chunks(), file_format), pool, _EACH * cores, ended
-            ):
+            rows = RowFile(copy.chunks(), file_format)
+            for done in _one_pass(backends, grant, run, rows, pool, _EACH * cores, ended):
                 left -= done
                 progress("passwords hashed", total - left, total)
             left = awaited()
@@ -77,7 +77,7 @@ def _one_pass(
     size: int,
     ended: Callable[[], bool],
 ) -> Iterator[int]:
-    """Hash the passwords of the rows that nobody else holds; yield how many, chunk by chunk."""
+    """Hash the passwords of the rows that no other importer holds; yield how many, chunk by chunk."""
     from bazar_cli.adapters.postgres.imports import runs
 
     coming = rows.passwords()

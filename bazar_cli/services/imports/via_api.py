@@ -26,7 +26,8 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused, UsageError
 from bazar_cli.domain.imports.imports import Action, ImportRun, Status
 from bazar_cli.domain.secrets import Secret, announced_to
-from bazar_cli.domain.users.identities import CREATED, IdentityRefused, NewIdentity, OutcomeUnknown
+from bazar_cli.domain.texts import counted
+from bazar_cli.domain.users.identities import CREATED, Failure, IdentityRefused, NewIdentity, OutcomeUnknown
 from bazar_cli.services.imports import conflicts, rights
 from bazar_cli.services.imports.pace import Pace
 from bazar_cli.services.users import leases
@@ -133,6 +134,8 @@ def _claim(connection: Connection, grant: Grant, run: ImportRun, given_up: Colle
             outcome = conflicts.outcome(run, found, ours=row.resumed, has_hash=row.password_hash is not None)
             ended += [] if outcome is None else [outcome]
     creations.end(connection, chunk, ended)
+    # What stood in the way of these is gone again; of the others another command holds the lease.
+    creations.unclaim(connection, chunk, (left - {e.line for e in ended}).intersection(new))
     return _Claimed(chunk, [rows[line] for line in sorted(works)], users.deployment(connection), len(ended), since)
 
 
@@ -201,7 +204,10 @@ class _Creating:
             ended = leases.when_free(step, self._backends, self._grant, finishing=True)
         for row in lost:
             # The request came when the user had been deleted: nothing may be left at Supabase.
-            self._backends.admin(self._grant).delete(row.user_id)
+            try:
+                self._backends.admin(self._grant).delete(row.user_id)
+            except (IdentityRefused, OutcomeUnknown) as error:
+                raise unfinished(1, error) from error
         return ended
 
     def _settle(self, connection: Connection, run: ImportRun, lost: list[ClaimedRow]) -> int:
@@ -391,10 +397,8 @@ def _refusal(email: str, refusal: IdentityRefused) -> Conflict | UsageError:
     return taken_at_supabase(email) if refusal.code == "email_exists" else refused_by_supabase(email, refusal)
 
 
-def unfinished(rows: int, why: OutcomeUnknown | BackendUnavailable | None) -> BackendUnavailable:
+def unfinished(rows: int, why: Failure | None) -> BackendUnavailable:
     """Return the error for rows whose outcome at Supabase is unknown."""
-    from bazar_cli.domain.texts import counted
-
     return BackendUnavailable(
         "imports.unfinished",
         f"{counted(rows, 'row')} of the import remained open, because Supabase Auth did not say what it did: {why}",

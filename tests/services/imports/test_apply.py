@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.imports import auth_schema
+from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
-from bazar_cli.domain.imports.imports import OnConflict, Via
+from bazar_cli.domain.imports.imports import ImportRun, OnConflict, Via
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.services.imports import via_database
+from bazar_cli.services.users.resume import resume
+from tests.support.auth_proxy import AuthProxy, auth_proxy
 from tests.support.imports import Importing, Row, rows
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 from tests.support.postgres import limited_role
@@ -355,3 +359,45 @@ def test_existing_users_are_changed_by_the_services_of_their_commands(
         assert {(m["organization_id"], m["role"]) for m in roles} == {(acme.id, "member"), (beta.id, "admin")}
         used = [event["use_case"] for event in people.events(member.id)]
         assert sorted(used) == ["orgs.members.add", "orgs.members.update", "plans.assign", "users.update"]
+
+
+# -- what another command does meanwhile --------------------------------------------------------------------
+
+
+def held_up(importing: Importing, proxy: AuthProxy, run: ImportRun, meanwhile: Callable[[], object]) -> None:
+    """Apply a run, and do something while its first request has been acted on and not answered."""
+    hold = proxy.hold("POST", "/admin/users", acts=True)
+    assert hold.held is not None
+    with ThreadPoolExecutor() as pool:
+        applying = pool.submit(importing.apply, run, target=proxy.target, concurrency=1)
+        assert hold.held.wait(60)
+        meanwhile()
+        hold.release.set()
+        applying.result()
+
+
+def test_a_user_whom_the_doctor_finished_counts_as_created(importing: Importing, people: People) -> None:
+    file = rows(2)
+    run = importing.stage(file, Via.API)
+
+    def finish() -> None:
+        people.leases_run_out()
+        people.run(importing.operator, resume, FIX, file[0].id)
+
+    with auth_proxy(people.target) as proxy:
+        held_up(importing, proxy, run, finish)
+    importing.assert_exact(run, file)
+    assert "another command finished the user" in importing.results(run)[0]["message"]
+
+
+def test_a_user_who_was_deleted_meanwhile_leaves_nothing_at_supabase(importing: Importing, people: People) -> None:
+    file = rows(2)
+    run = importing.stage(file, Via.API)
+
+    def remove() -> None:
+        people.sql("DELETE FROM bazar.users WHERE id = %s", file[0].id)
+
+    with auth_proxy(people.target) as proxy:
+        held_up(importing, proxy, run, remove)
+    assert importing.statuses(run) == [("failed", "users.taken_over"), ("created", None)]
+    assert people.identities(file[0].email) == []

@@ -301,6 +301,11 @@ def test_file_that_changed_before_its_passwords_are_hashed_is_refused(imports: I
         imports.file(with_passwords(emails).replace("secret", "public"))
         assert code_of(lambda: carry_out(command, run, lambda: False)) == "imports.file_changed"
     assert imports.people.sql("SELECT 1 FROM bazar.users WHERE email = ANY(%s)", emails) == []
+    rows = imports.people.sql("SELECT awaits_hash FROM bazar.import_rows WHERE run_id = %s", run.id)
+    assert [row["awaits_hash"] for row in rows] == [True, True]
+    results = Kept()
+    imports.run(imports.file(with_passwords(emails)), results=results)
+    assert_done(imports, emails, results)
 
 
 def test_faults_in_many_rows_are_counted(imports: Imports) -> None:

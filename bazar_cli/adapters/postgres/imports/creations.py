@@ -144,9 +144,6 @@ _RELEASE = f"""
     UPDATE bazar.import_rows r SET claimed_until = clock_timestamp()
     WHERE {_MINE} AND r.claim = %(claim)s AND r.status = 'open'
 """  # noqa: S608 - constants
-_RENEW_CLAIMS = f"""
-    UPDATE bazar.import_rows r SET claimed_until = {_LEASE_END} WHERE {_MINE} AND r.claim = %(claim)s
-"""  # noqa: S608 - constants
 _UNCLAIM = f"""
     UPDATE bazar.import_rows r SET claim = NULL, claimed_until = NULL
     WHERE {_MINE} AND r.claim = %(claim)s AND r.status = 'open'
@@ -382,11 +379,6 @@ def release(connection: Connection, chunk: Chunk, rows: Collection[ClaimedRow]) 
     connection.execute("SET LOCAL lock_timeout = '1s'")
     connection.execute(_RELEASE_USERS, _of_rows(chunk, rows))
     connection.execute(_RELEASE, _of_rows(chunk, rows))
-
-
-def renew_claims(connection: Connection, chunk: Chunk, lines: Collection[int]) -> None:
-    """Renew the claims of rows that are updated, whose users have leases of their own."""
-    connection.execute(_RENEW_CLAIMS, chunk.values(lines))
 
 
 def _of_rows(chunk: Chunk, rows: Collection[ClaimedRow]) -> dict[str, object]:

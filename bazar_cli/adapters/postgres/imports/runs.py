@@ -79,7 +79,7 @@ def open_run(connection: Connection, content_hash: bytes) -> ImportRun | None:
 
 
 def find(connection: Connection, run_id: uuid.UUID) -> ImportRun | None:
-    """Return a run by its id, whoever can see it."""
+    """Return a run by its id, also one that the operator cannot see."""
     return fetch_one(connection, _run, f"{_RUN} WHERE r.id = %s", (run_id,))
 
 
