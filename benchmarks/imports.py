@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ _COLUMNS = (
     "run_id, line, email, user_id, name, plan, organizations, user_metadata, app_metadata, password_hash, awaits_hash,"
     " action, status, code, message"
 )
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _HASH = "$2a$10$" + "a" * 53
 _PHASES = ("read, check the form, COPY", "compare with the target", "stage", "COPY of the staged rows")
 
@@ -125,11 +128,16 @@ def _memory(embedded: EmbeddedStack, path: Path) -> float:
     """Return the most memory in MB of a dry run, which reads, checks and compares the whole file."""
     words = [str(BAZAR), "users", "import", str(path), "--dry-run", "-o", "json"]
     process = subprocess.Popen(words, env=dict(embedded.from_profile), cwd=embedded.folder, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    most = 0
+    while process.poll() is None:
+        # Not `ru_maxrss`, which begins with the memory of this process.
+        with suppress(OSError):  # it has ended just now
+            found = _PEAK.search(Path(f"/proc/{process.pid}/status").read_text())
+            most = int(found[1]) if found else most
+        time.sleep(0.05)
     if process.returncode:
         sys.exit(f"{' '.join(words)} ended with {process.returncode}")
-    return used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    return most / 1024
 
 
 def _table(times: Iterable[list[float]], rows: int) -> str:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from bazar_cli.domain.target import Target
 from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar, Done
 from tests.support.people import People, Someone
+from tests.support.processes import children, runs
 from tests.support.waiting import poll
 
 Email = Callable[[str], str]
@@ -291,13 +291,5 @@ def worker_of(pid: int) -> int:
 
 def child_of(pid: int) -> int:
     """The only child of a process."""
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs, and is not only waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    (child,) = children(pid)
+    return child

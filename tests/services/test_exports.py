@@ -111,7 +111,14 @@ def stored(connection: Connection, rows: list[User]) -> Generator[dict[str, uuid
         connection.rollback()
 
 
-def compare(connection: Connection, reach: Reach, fields_of_users: tuple[str, ...]) -> None:
+class Terminal(io.StringIO):
+    """A stream on which data is shown with escapes."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def compare(connection: Connection, reach: Reach, fields_of_users: tuple[str, ...], stream: type[io.StringIO]) -> None:
     """Compare the exports of users and organizations in all formats."""
     kinds: list[tuple[Any, View[Any], tuple[str, ...]]] = [
         (users, USER, fields_of_users),
@@ -119,7 +126,7 @@ def compare(connection: Connection, reach: Reach, fields_of_users: tuple[str, ..
     ]
     for repository, view, names in kinds:
         for form in RowFormat:
-            by_view, by_postgres = io.StringIO(newline=""), io.StringIO(newline="")
+            by_view, by_postgres = stream(newline=""), stream(newline="")
             pages = (Page(batch, None) for batch in repository.stream(connection, reach))
             Renderer(Format(form.value), names, {}, by_view).pages(view, pages)
             texts = repository.texts(connection, reach, WantedRows(form, names))
@@ -131,19 +138,20 @@ def compare(connection: Connection, reach: Reach, fields_of_users: tuple[str, ..
     rows=st.lists(USERS, max_size=8, unique_by=lambda user: user.id),
     names=st.just(USER.fields) | st.lists(st.sampled_from(USER.fields), min_size=1, max_size=12).map(tuple),
     everything=st.booleans(),
+    stream=st.sampled_from([io.StringIO, Terminal]),
 )
-@example(rows=[], names=USER.fields, everything=True)
-@example(rows=[ADA], names=("name",), everything=True)
-@example(rows=[ADA], names=("pending",), everything=False)
-@example(rows=[ADA], names=("id", "id", "email", "id"), everything=True)
+@example(rows=[], names=USER.fields, everything=True, stream=io.StringIO)
+@example(rows=[ADA], names=("name",), everything=True, stream=io.StringIO)
+@example(rows=[ADA], names=("pending",), everything=False, stream=io.StringIO)
+@example(rows=[ADA], names=("id", "id", "email", "id"), everything=True, stream=io.StringIO)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_rows_of_postgres_are_those_of_the_views(
-    connection: Connection, rows: list[User], names: tuple[str, ...], everything: bool
+    connection: Connection, rows: list[User], names: tuple[str, ...], everything: bool, stream: type[io.StringIO]
 ) -> None:
     with stored(connection, rows) as ids:
         of_operator = tuple(Membership(ids[slug], slug, Role.ADMIN) for slug in ("a", "c"))
         oneself = rows[0].id if rows else uuid.uuid4()
-        compare(connection, Reach(everything, oneself, of_operator), names)
+        compare(connection, Reach(everything, oneself, of_operator), names, stream)
 
 
 def test_views_write_the_rows_of_a_database_with_other_characters(people: People, postgres_url: str) -> None:
