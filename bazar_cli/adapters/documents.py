@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import json.decoder
 import re
 from bisect import bisect_right
-from json.decoder import scanstring
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bazar_cli.domain.declared.nodes import Entry, Node, OtherScalar, Place, UnreadableDocument, Value, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_scan_string = cast("Callable[[str, int, bool], tuple[str, int]]", cast("Any", json.decoder).scanstring)
+"""Reads a JSON string up to its closing quote; returns the text and the place behind it."""
 _DEEPEST = 20
 """Levels of nesting; the deepest shape that is read has 6."""
 _MOST_DIGITS = 300
@@ -73,7 +74,7 @@ class _Json:
         first = self._text[index : index + 1]
         value: Value
         if first == '"':
-            value, end = scanstring(self._text, index + 1, True)
+            value, end = _scan_string(self._text, index + 1, True)
         elif first in {"{", "["} and first:
             if depth == _DEEPEST:
                 raise self._fault(_TOO_DEEP, index)
@@ -95,7 +96,7 @@ class _Json:
         def entry(start: int) -> int:
             if self._text[start : start + 1] != '"':
                 raise self._fault("a key in double quotes is expected", start)
-            key, end = scanstring(self._text, start + 1, True)
+            key, end = _scan_string(self._text, start + 1, True)
             if key in found:
                 raise self._fault(_twice(key), start)
             colon = self._skip(end)

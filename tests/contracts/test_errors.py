@@ -21,7 +21,13 @@ _EXIT = {
 }
 _CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 # A denial, and functions that make an error of the code that they are given.
-_OTHERS = {"Denial": "Denied", "call_refused": "Conflict", "outcome_unknown": "BackendUnavailable", "Word": "Refused"}
+_OTHERS = {
+    "Denial": "Denied",
+    "as_error": "UsageError",
+    "call_refused": "Conflict",
+    "outcome_unknown": "BackendUnavailable",
+    "Word": "Refused",
+}
 _MAKERS = _EXIT | {name: _EXIT[kind] for name, kind in _OTHERS.items()}
 _UNEXPECTED = {"internal.unexpected": 1}
 """The code of an exception that nobody expected."""

@@ -53,6 +53,9 @@ ENDS = {
     "bazar db locks --terminate 4711 --yes": 3,
     "bazar db redo": 10,
     "bazar db reset --identities --seed --confirm bazar_test -o json": 10,
+    # There are changes.
+    "bazar diff -f state.yaml": 9,
+    "bazar diff -f state.yaml --out plan.json --overwrite": 9,
     # Ada is on Free.
     "bazar plans check files:execute --user ada@example.com": 9,
     # No stack runs.
@@ -120,11 +123,15 @@ class World:
         demo = {"organizations": [{"slug": "acme", "name": "Acme"}], "users": [{"email": "dora@example.com"}]}
         (folder / "demo.json").write_text(json.dumps(demo))
         (folder / "commands.txt").write_text("users get ada@example.com  # who\norgs get acme\n")
+        state = "organizations: [{slug: acme, name: Acme Inc, members: [{email: root@example.com}]}]\n"
+        (folder / "state.yaml").write_text(state)
         for name in ("events.jsonl", "organizations.jsonl", "users.csv.gz", "users.jsonl"):
             (folder / name).unlink(missing_ok=True)
         (folder / "staging.env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
         (folder / "password.txt").write_text(f"{OLD_PASSWORD}\n")
         (folder / "new-password.txt").write_text(f"{OLD_PASSWORD}-new\n")
+        if not (folder / "plan.json").exists():
+            self.bazar("diff", "-f", "state.yaml", "--out", "plan.json")
         heads = self.people.sql("SELECT encode(hash, 'hex') AS head FROM bazar.audit_seals ORDER BY position")
         (folder / "heads.txt").write_text("".join(f"{row['head']}\n" for row in heads))
         (folder / ".config" / "fish" / "completions").mkdir(parents=True, exist_ok=True)

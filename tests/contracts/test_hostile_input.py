@@ -60,8 +60,11 @@ FITTING = {
     "env": "test",
     "expect": "0" * 64,
     "file": "-",
+    "max_delete": "10%",
     "message": "Add a column",
     "name": "Ada",
+    "out": "plan.json",
+    "plan": "plan.json",
     "reason": "why",
     "request": "x",
     "search": "a",
@@ -81,6 +84,8 @@ READS_A_PIPE = (
     ("users", "create", "x@example.com", "--password-hash-stdin"),
     ("db", "seed", "-n", "--file", "-"),
     ("batch", "--keep-going", "-"),
+    ("diff", "-f", "-"),
+    ("apply", "-n", "-f", "-"),
 )
 ANSWERS = {int(code) for code in ExitCode} - {ExitCode.BUG}
 MORE = int(os.environ.get("BAZAR_TEST_HOSTILE", "1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -41,6 +41,17 @@ class Change:
     first: bool = False
     """A user who is created before the new organizations, because they own one."""
 
+    def new(self, key: str) -> str:
+        """Return a value that the change sets. Raises: KeyError."""
+        value = self.after[key] if self.after is not None else None
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def given(self, key: str) -> str | None:
+        """Return a value that the change sets; None where it sets none."""
+        return None if self.after is None else self.after.get(key)
+
     @property
     def subject(self) -> str:
         """What is changed, for people."""
@@ -58,6 +69,18 @@ class Change:
             given = self.before or self.after or {}
             values = [f"{key} {_shown(value)}" for key, value in given.items() if value is not None]
         return f"{sign} {self.subject}{': ' if values else ''}{', '.join(values)}"
+
+
+def change_document(change: Change) -> dict[str, object]:
+    """Return a change as JSON."""
+    return {
+        "use_case": change.use_case,
+        "organization": change.organization,
+        "user": change.user,
+        "plan": change.plan,
+        "before": None if change.before is None else dict(change.before),
+        "after": None if change.after is None else dict(change.after),
+    }
 
 
 class Outcome(str, Enum):
@@ -191,11 +214,16 @@ class Applied:
     not_in_file: tuple[UndeclaredMember, ...]
     plan: str | None = None
     """The file of the plan that was written."""
-    dry_run: bool = field(default=False)
+    dry_run: bool = False
 
     def count(self, outcome: Outcome) -> int:
         """Return how many changes have this outcome."""
         return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a change failed."""
+        return self.count(Outcome.FAILED) > 0
 
     @property
     def changed(self) -> bool:

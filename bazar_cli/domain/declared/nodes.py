@@ -33,7 +33,7 @@ class Entry:
     node: Node
 
 
-Value: TypeAlias = Union["Mapping[str, Entry]", "list[Node]", str, None, OtherScalar]
+Value: TypeAlias = Union["Mapping[str, Entry]", "list[Node]", str, OtherScalar, None]
 
 
 class UnreadableDocument(ValueError):

@@ -268,4 +268,3 @@ def _first(memberships: Mapping[str, DeclaredMembership]) -> Place:
 def _plan(found: _Found) -> DeclaredPlan:
     permissions = found.values.get("permissions")
     return DeclaredPlan(found.values["plan"], None if permissions is None else frozenset(permissions))
-

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.orgs.organizations import SLUG_MAX, checked_org_name, checked_slug
-from bazar_cli.domain.users.users import EMAIL_MAX, NAME_MAX, checked_name, normalized_email
+from bazar_cli.domain.users.users import EMAIL_MAX, checked_name, normalized_email
 
 USERS_MAX = 100_000
 """The most users of a file."""
@@ -53,12 +53,14 @@ class Shape:
     needed: tuple[str, ...] = ()
 
 
-Field: TypeAlias = Union[Text, Choice, Items]
+Field: TypeAlias = Text | Choice | Items
 
 _SLUG = Text(
     checked_slug, "the slug of an organization", {"pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": SLUG_MAX}
 )
-_EMAIL = Text(normalized_email, "an address; case does not matter", {"pattern": "^[^@ ]+@[^@ ]+$", "maxLength": EMAIL_MAX})
+_EMAIL = Text(
+    normalized_email, "an address; case does not matter", {"pattern": "^[^@ ]+@[^@ ]+$", "maxLength": EMAIL_MAX}
+)
 _ROLE = Choice(Role, "the role; a new member without one becomes a member, another member keeps their role")
 _ORG_NAME = Text(checked_org_name, "the name; a new organization needs one", {"minLength": 1})
 _USER = Shape(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias
 
 from bazar_cli.domain.authz.permissions import Permission, in_order
 from bazar_cli.domain.authz.spec import Scope, requires
@@ -30,7 +30,7 @@ class Absent(Enum):
 
 ABSENT: Final = Absent.ABSENT
 """A name that the file does not have; None is a user without a name."""
-Name: TypeAlias = Union[str, None, Absent]
+Name: TypeAlias = str | Absent | None
 
 
 @dataclass(frozen=True)

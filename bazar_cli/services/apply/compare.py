@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.authz.permissions import in_order
+from bazar_cli.domain.authz.permissions import Permission, in_order
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.declared.changes import Change, Row, UndeclaredMember, lowers_plan
 from bazar_cli.domain.declared.reader import Finding, Findings
@@ -99,14 +99,19 @@ def changes_of(
     new organization unless `names_owners` allows to name another one; `pruned` are members to remove.
     """
     of_users = {difference.user.email: list(difference.changes) for difference in users}
-    new = [o for o in state.organizations if o.slug not in stored.organizations]
-    made = [_created(o, users, of_users, operator=operator, names_owners=names_owners) for o in new]
-    owners = {change.after["owner"] for change in made if change.after}
-    slugs = {o.slug for o in new}
+    new = {o.slug: o for o in state.organizations if o.slug not in stored.organizations}
+    slugs: set[str | None] = {*new}
+    candidates = users if names_owners else [u for u in users if u.user.email == operator]
+    owners = _owners(candidates, of_users, slugs)
+    their_addresses = {*owners.values()}
     for email, theirs in of_users.items():
-        _begin_with_membership(theirs, slugs if email in owners else frozenset(), is_owner=email in owners)
+        is_owner = email in their_addresses
+        _begin_with_membership(theirs, slugs if is_owner else (), is_owner=is_owner)
     changes = [
-        *made,
+        *(
+            Change("orgs.create", o.slug, after={"name": o.name, "owner": owners.get(o.slug, operator)})
+            for o in new.values()
+        ),
         *(change for o in state.organizations for change in _of_organization(o, stored.organizations.get(o.slug))),
         *(change for theirs in of_users.values() for change in theirs),
         *(
@@ -145,9 +150,7 @@ def refuse_unknown(state: DeclaredState, stored: Stored) -> None:
 def not_in_file(state: DeclaredState, stored: Stored) -> tuple[UndeclaredMember, ...]:
     """Return the members whom the file does not name, of the organizations whose members it names."""
     named = {(m.slug, user.email) for user in state.users for m in user.organizations}
-    return tuple(
-        UndeclaredMember(m.slug, m.email, m.role) for m in stored.members if (m.slug, m.email) not in named
-    )
+    return tuple(UndeclaredMember(m.slug, m.email, m.role) for m in stored.members if (m.slug, m.email) not in named)
 
 
 def count_existing(stored: Stored) -> int:
@@ -163,8 +166,7 @@ def rows_of(changes: Iterable[Change], stored: Stored) -> tuple[Row, ...]:
 
 
 def _rows_of(change: Change, stored: Stored) -> Iterator[Row]:
-    after = change.after or {}
-    email, slug = change.user or after.get("owner"), change.organization or after.get("organization")
+    email, slug = change.user or change.given("owner"), change.organization or change.given("organization")
     member = stored.by_membership.get((slug, email))
     if email is not None:
         user = stored.users.get(email)
@@ -177,9 +179,7 @@ def _rows_of(change: Change, stored: Stored) -> Iterator[Row]:
         if organization is None:
             yield Row("organization", slug)
         else:
-            yield Row(
-                "organization", slug, str(organization.id), organization.updated_at, organization.fingerprint
-            )
+            yield Row("organization", slug, str(organization.id), organization.updated_at, organization.fingerprint)
     if email is not None and slug is not None:
         ids = None if member is None else f"{member.organization_id}/{member.user_id}"
         yield Row("member", f"{email} of {slug}", ids, None, member and member.fingerprint)
@@ -216,7 +216,7 @@ def _unfinished(user: DeclaredUser, stored: StoredUser) -> Iterator[Change]:
         if membership is not None:
             values |= {"organization": membership[0], "role": membership[1].value}
         yield Change("users.create", user=user.email, before={"pending": pending.value}, after=values)
-    elif pending in {Pending.SUSPEND, Pending.RESTORE} and user.state in {None, stored.state}:
+    elif (pending is Pending.SUSPEND or pending is Pending.RESTORE) and user.state in {None, stored.state}:
         use_case = "users.suspend" if stored.state is UserState.SUSPENDED else "users.restore"
         yield Change(use_case, user=user.email, before={"pending": pending.value}, after={"pending": None})
 
@@ -267,52 +267,52 @@ def _of_memberships(user: DeclaredUser, roles: Mapping[str, Role]) -> Iterator[C
             )
 
 
-def _begin_with_membership(changes: list[Change], left_out: Iterable[str], *, is_owner: bool) -> None:
+def _begin_with_membership(changes: list[Change], left_out: Collection[str | None], *, is_owner: bool) -> None:
     """Let a new user be created with the first membership, so that an admin of that organization may create them.
 
     Parameters: `left_out` are organizations that do not exist yet when this user is created.
     """
-    created = next((change for change in changes if change.use_case == "users.create" and not change.before), None)
-    if created is None or created.after is None:
+    created = next((change for change in changes if change.use_case == "users.create"), None)
+    if created is None:
+        return
+    if created.before is not None:
+        # An unfinished creation is finished with the membership that it began with.
+        changes[changes.index(created)] = replace(created, first=is_owner)
         return
     first = next((c for c in changes if c.use_case == "orgs.members.add" and c.organization not in left_out), None)
-    values = dict(created.after)
-    if first is not None and first.after is not None:
+    values = dict(created.after or {})
+    if first is not None:
         changes.remove(first)
-        values |= {"organization": first.organization, "role": first.after["role"]}
+        values |= {"organization": first.organization, "role": first.new("role")}
     changes[changes.index(created)] = replace(created, after=values, first=is_owner)
 
 
 # -- organizations and plans ------------------------------------------------------------------------------
 
 
-def _created(
-    organization: DeclaredOrganization,
-    users: Sequence[UserDifference],
-    changes: Mapping[str, list[Change]],
-    *,
-    operator: str,
-    names_owners: bool,
-) -> Change:
-    """Return the creation of an organization; its owner is the first active one that is declared, who needs no
-    membership then."""
-    owner = operator
+def _owners(
+    users: Sequence[UserDifference], changes: Mapping[str, list[Change]], slugs: Collection[str | None]
+) -> dict[str | None, str]:
+    """Return the first active owner whom the file declares for each new organization.
+
+    The creation of the organization makes them its owner, so the change that adds them is taken out.
+    """
+    found: dict[str | None, str] = {}
     for difference in users:
         email = difference.user.email
-        state = difference.user.state or (difference.stored.state if difference.stored else UserState.ACTIVE)
-        if state is not UserState.ACTIVE or not (names_owners or email == operator):
+        if _state_after(difference) is not UserState.ACTIVE:
             continue
-        owns = next((c for c in changes[email] if _makes_owner(c, organization.slug)), None)
-        if owns is not None:
-            changes[email].remove(owns)
-            owner = email
-            break
-    return Change("orgs.create", organization.slug, after={"name": organization.name, "owner": owner})
+        for change in tuple(changes[email]):
+            owns = change.use_case == "orgs.members.add" and change.new("role") == Role.OWNER.value
+            if owns and change.organization in slugs and change.organization not in found:
+                found[change.organization] = email
+                changes[email].remove(change)
+    return found
 
 
-def _makes_owner(change: Change, slug: str) -> bool:
-    is_added = change.use_case == "orgs.members.add" and change.organization == slug
-    return is_added and change.after is not None and change.after["role"] == Role.OWNER.value
+def _state_after(difference: UserDifference) -> UserState:
+    stored = difference.stored
+    return difference.user.state or (UserState.ACTIVE if stored is None else stored.state)
 
 
 def _of_organization(wanted: DeclaredOrganization, stored: StoredOrganization | None) -> Iterator[Change]:
@@ -323,7 +323,7 @@ def _of_organization(wanted: DeclaredOrganization, stored: StoredOrganization | 
 def _of_plan(wanted: DeclaredPlan, stored: StoredPlan | None) -> Iterator[Change]:
     if wanted.permissions is None:
         return
-    present = frozenset[str]() if stored is None else stored.permissions
+    present = frozenset[Permission]() if stored is None else stored.permissions
     for name in in_order(p.value for p in wanted.permissions - present):
         yield Change("plans.grant", plan=wanted.plan.value, after={"permission": name})
     for name in in_order(p.value for p in present if p not in wanted.permissions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import Conflict, Denied, NotFound, UsageError
 from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
-from bazar_cli.domain.orgs.organizations import CreateOrganization, UpdateOrganization
+from bazar_cli.domain.orgs.organizations import CreateOrganization, GetOrganization, UpdateOrganization
 from bazar_cli.domain.plans import AssignPlan, EditPlan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users
@@ -56,11 +56,12 @@ class _Call:
 class Changes:
     """The changes of one run, and their results so far.
 
-    Parameters: `reason` is why users are suspended, for the audit log; `password` is the bcrypt hash for new users;
-    `ids` are chosen ids of new users by address.
+    Parameters: `operator` is the address of the operator; `reason` is why users are suspended, for the audit log;
+    `password` is the bcrypt hash for new users; `ids` are chosen ids of new users by address.
     """
 
     all: tuple[Change, ...]
+    operator: str
     reason: str
     password: Secret | None = None
     ids: Mapping[str, UUID] = field(default_factory=dict[str, UUID])
@@ -79,7 +80,10 @@ class Changes:
         asked: set[tuple[object, ...]] = set()
         for change in self.all:
             call = self._call(change)
-            decisive = (call.spec.name, *(getattr(call.request, name) in rule.free for name, rule in call.spec.fields.items()))
+            decisive = (
+                call.spec.name,
+                *(getattr(call.request, name) in rule.free for name, rule in call.spec.fields.items()),
+            )
             if decisive not in asked:
                 asked.add(decisive)
                 gate.authorize(call.spec, call.request, dry_run)
@@ -97,14 +101,11 @@ class Changes:
         """Yield the result of each change; of one that was not begun, that it is planned."""
         return (self.results.get(change, Result(change)) for change in self.all)
 
-    def of_user(self, email: str) -> Iterator[Result]:
-        """Yield the results of the changes of a user."""
-        return (self.results[change] for change in self.all if change.user == email and change in self.results)
-
     def _make(self, workers: WorkerPool, gate: Gate, change: Change) -> None:
         missing = self._missing(change)
         if missing is not None:
-            self.results[change] = Result(change, Outcome.FAILED, "apply.depends", f"{missing} could not be created")
+            error = Conflict("apply.depends", f"{missing} could not be created")
+            self.results[change] = failed(change, error)
             return
         try:
             self.results[change] = workers.patiently(lambda: self._perform(gate, change))
@@ -118,7 +119,7 @@ class Changes:
 
     def _missing(self, change: Change) -> str | None:
         """Return the user or organization that a change needs and that could not be created."""
-        needed = (change.user, change.organization, (change.after or {}).get("organization"))
+        needed = (change.user, change.organization, change.given("organization"))
         return next((one for one in needed if one in self._failed), None)
 
     def _perform(self, gate: Gate, change: Change) -> Result:
@@ -128,55 +129,88 @@ class Changes:
         except Conflict as conflict:
             if conflict.code != "orgs.slug_exists":
                 raise
-            return self._take_over(gate, change)
+            return self._take_over(gate, change, conflict)
         if isinstance(done, CreatedUser) and change.user is not None:
             self.made_ids[change.user] = done.user.id
         is_changed = getattr(done, "created", getattr(done, "changed", True))
         return Result(change, Outcome.DONE if is_changed else Outcome.UNCHANGED)
 
-    def _take_over(self, gate: Gate, change: Change) -> Result:
-        """Add the owner to an organization that another command created meanwhile."""
-        owner = self._owner(change)
-        if owner is not None and change.organization is not None:
-            gate.perform(member_services.add, members.ADD, AddMember(change.organization, owner, Role.OWNER))
+    def _take_over(self, gate: Gate, change: Change, conflict: Conflict) -> Result:
+        """Add the owner to an organization that another command created meanwhile.
+
+        Raises: the conflict, if the operator cannot see the organization.
+        """
+        slug, owner = change.organization or "", self._owner(change)
+        try:
+            gate.perform(org_services.get, organizations.GET, GetOrganization(slug))
+        except NotFound:
+            raise conflict from None
+        if owner is not None:
+            gate.perform(member_services.add, members.ADD, AddMember(slug, owner, Role.OWNER))
         return Result(change, Outcome.UNCHANGED, message=MEANWHILE)
 
+    def is_operators(self, change: Change) -> bool:
+        """Whether a new organization gets the operator as its owner, also because the declared one is missing."""
+        return change.new("owner") in {self.operator, *self._failed}
+
     def _owner(self, change: Change) -> str | None:
-        """Return the owner to name for a new organization; None if the operator is the owner."""
-        owner = (change.after or {}).get("owner")
-        return None if owner in self._failed else owner
+        return None if self.is_operators(change) else change.new("owner")
 
     def _call(self, change: Change) -> _Call:
-        return _CALLS[change.use_case](self, change)
+        user, slug, plan = change.user or "", change.organization or "", change.plan or ""
+        match change.use_case:
+            case "orgs.create":
+                return _Call(
+                    organizations.CREATE,
+                    org_services.create,
+                    CreateOrganization(change.new("name"), slug, self._owner(change)),
+                )
+            case "orgs.members.add":
+                return _Call(members.ADD, member_services.add, AddMember(slug, user, Role(change.new("role"))))
+            case "orgs.members.remove":
+                return _Call(members.REMOVE, member_services.remove, RemoveMember(slug, user))
+            case "orgs.members.update":
+                return _Call(members.UPDATE, member_services.update, UpdateMember(slug, user, Role(change.new("role"))))
+            case "orgs.update":
+                request = UpdateOrganization(slug, name=change.new("name"))
+                return _Call(organizations.UPDATE, org_services.update, request)
+            case "plans.assign":
+                return _Call(plans.ASSIGN, plan_services.assign, AssignPlan(user, Plan(change.new("plan"))))
+            case "plans.grant":
+                edit = EditPlan(Plan(plan), Permission(change.new("permission")))
+                return _Call(plans.GRANT, plan_services.grant_permission, edit)
+            case "plans.revoke":
+                assert change.before is not None, "what is revoked exists"
+                edit = EditPlan(Plan(plan), Permission(change.before["permission"]))
+                return _Call(plans.REVOKE, plan_services.revoke_permission, edit)
+            case "users.create":
+                return self._creation(user, change)
+            case "users.restore":
+                return _Call(users.RESTORE, suspend.restore, RestoreUser(user))
+            case "users.suspend":
+                return _Call(users.SUSPEND, suspend.suspend, SuspendUser(user, self.reason))
+            case "users.update":
+                return _Call(users.UPDATE, user_services.update, UpdateUser(user, name=change.given("name") or ""))
+            case unknown:
+                raise ValueError(f"{unknown} is not a use case of declared state")
 
-    def create_user(self, change: Change) -> _Call:
+    def _creation(self, email: str, change: Change) -> _Call:
         """Return the creation of a user, with the membership that is given with it."""
-        after = change.after or {}
-        role, plan = after.get("role"), after.get("plan")
+        role, plan = change.given("role"), change.given("plan")
         request = CreateUser(
-            change.user or "",
-            name=after.get("name"),
-            organization=after.get("organization"),
+            email,
+            name=change.given("name"),
+            organization=change.given("organization"),
             role=None if role is None else Role(role),
             plan=None if plan is None else Plan(plan),
             password=None if self.password is None else NewPassword(bcrypt_hash=self.password),
             if_not_exists=True,
         )
-        chosen = self.ids.get(request.email)
 
         def create_with_id(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
-            return create.create(backends, grant, given, chosen_id=chosen)
+            return create.create(backends, grant, given, chosen_id=self.ids.get(email))
 
         return _Call(users.CREATE, create_with_id, request)
-
-    def create_organization(self, change: Change) -> _Call:
-        """Return the creation of an organization; its owner is the operator if the declared one could not be created."""
-        name = (change.after or {}).get("name") or ""
-        return _Call(
-            organizations.CREATE,
-            org_services.create,
-            CreateOrganization(name, change.organization, self._owner(change)),
-        )
 
 
 def _agreed(gate: Gate, call: _Call) -> Any:
@@ -185,52 +219,3 @@ def _agreed(gate: Gate, call: _Call) -> Any:
         return gate.perform(call.service, call.spec, call.request)
     except ConsentNeeded as needed:
         return gate.perform(call.service, call.spec, with_consent(call.request, needed.impact))
-
-
-def _role(change: Change) -> Role:
-    return Role((change.after or {})["role"] or "")
-
-
-def _user(change: Change) -> str:
-    return change.user or ""
-
-
-def _permission(values: Mapping[str, str | None] | None, change: Change) -> EditPlan:
-    return EditPlan(Plan(change.plan or ""), Permission((values or {})["permission"] or ""))
-
-
-_CALLS: Mapping[str, Callable[[Changes, Change], _Call]] = {
-    "orgs.create": Changes.create_organization,
-    "orgs.members.add": lambda _, c: _Call(
-        members.ADD, member_services.add, AddMember(c.organization or "", _user(c), _role(c))
-    ),
-    "orgs.members.remove": lambda _, c: _Call(
-        members.REMOVE, member_services.remove, RemoveMember(c.organization or "", _user(c))
-    ),
-    "orgs.members.update": lambda _, c: _Call(
-        members.UPDATE, member_services.update, UpdateMember(c.organization or "", _user(c), _role(c))
-    ),
-    "orgs.update": lambda _, c: _Call(
-        organizations.UPDATE,
-        org_services.update,
-        UpdateOrganization(c.organization or "", name=(c.after or {})["name"]),
-    ),
-    "plans.assign": lambda _, c: _Call(
-        plans.ASSIGN, plan_services.assign, AssignPlan(_user(c), Plan((c.after or {})["plan"] or ""))
-    ),
-    "plans.grant": lambda _, c: _Call(plans.GRANT, plan_services.grant_permission, _permission(c.after, c)),
-    "plans.revoke": lambda _, c: _Call(plans.REVOKE, plan_services.revoke_permission, _permission(c.before, c)),
-    "users.create": Changes.create_user,
-    "users.restore": lambda _, c: _Call(users.RESTORE, suspend.restore, RestoreUser(_user(c))),
-    "users.suspend": lambda run, c: _Call(users.SUSPEND, suspend.suspend, SuspendUser(_user(c), run.reason)),
-    "users.update": lambda _, c: _Call(
-        users.UPDATE, user_services.update, UpdateUser(_user(c), name=(c.after or {})["name"] or "")
-    ),
-}
-
-
-def planned(changes: Iterable[Change]) -> tuple[Result, ...]:
-    """Return the results of changes that are not made."""
-    return tuple(Result(change) for change in changes)
-
-
