@@ -25,7 +25,7 @@ from bazar_cli.terminal.views.declared import APPLIED, lines_of
     examples=(
         "bazar apply -f state.yaml --dry-run",
         "bazar apply -f state.yaml --prune --max-delete 10% --yes",
-        "bazar apply plan.json",
+        "bazar apply plan.json --yes",
     ),
 )
 def run(

@@ -18,6 +18,7 @@ from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.devstack.auth.keys import generate_keys
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
@@ -97,6 +98,8 @@ class World:
             people.sql("DELETE FROM auth.users WHERE id = %s", ada.id)
         self._sign_in()
         self._files()
+        if example.startswith("bazar apply plan.json"):
+            assert self.bazar("diff", "-f", "state.yaml", "--out", "plan.json", "--overwrite").code == ExitCode.FINDING
 
     def _user(self, name: str, org: Org | None, role: Role) -> Someone:
         made = self.people.user({org: role} if org else {}, email=f"{name}@example.com")
@@ -123,15 +126,12 @@ class World:
         demo = {"organizations": [{"slug": "acme", "name": "Acme"}], "users": [{"email": "dora@example.com"}]}
         (folder / "demo.json").write_text(json.dumps(demo))
         (folder / "commands.txt").write_text("users get ada@example.com  # who\norgs get acme\n")
-        state = "organizations: [{slug: acme, name: Acme Inc, members: [{email: root@example.com}]}]\n"
-        (folder / "state.yaml").write_text(state)
+        (folder / "state.yaml").write_text("organizations: [{slug: acme, name: Acme Inc}]\n")
         for name in ("events.jsonl", "organizations.jsonl", "users.csv.gz", "users.jsonl"):
             (folder / name).unlink(missing_ok=True)
         (folder / "staging.env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
         (folder / "password.txt").write_text(f"{OLD_PASSWORD}\n")
         (folder / "new-password.txt").write_text(f"{OLD_PASSWORD}-new\n")
-        if not (folder / "plan.json").exists():
-            self.bazar("diff", "-f", "state.yaml", "--out", "plan.json")
         heads = self.people.sql("SELECT encode(hash, 'hex') AS head FROM bazar.audit_seals ORDER BY position")
         (folder / "heads.txt").write_text("".join(f"{row['head']}\n" for row in heads))
         (folder / ".config" / "fish" / "completions").mkdir(parents=True, exist_ok=True)
