@@ -143,9 +143,10 @@ def _read_yaml(text: str) -> Node:
         mark = error.problem_mark or error.context_mark
         raise UnreadableDocument(str(error.problem or error.context), None if mark is None else _at(mark)) from error
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
+        # Its position is in bytes or in characters, as the parser may be.
+        before, _, _ = text.partition(chr(error.character))
         place = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise UnreadableDocument(f"the character U+{ord(text[error.position]):04X} is not allowed", place) from error
+        raise UnreadableDocument(f"the character U+{error.character:04X} is not allowed", place) from error
     except UnicodeEncodeError as error:
         raise UnreadableDocument("it has half of a surrogate pair") from error
 
