@@ -39,11 +39,10 @@ def run(
     wanted = wanted_state(run, file, removing)
     if out == "":
         raise UsageError("usage.invalid_value", "--out is empty", hint="name a new file")
-    path = None if out is None else current_folder() / out
-    found = (
-        declared.diff(run.gate, wanted)
-        if path is None
-        else declared.save_plan(run.gate, wanted, path, str(out), overwrite=overwrite)
-    )
-    run.show(replace(found, plan=out))
+    if out is None:
+        found = declared.diff(run.gate, wanted)
+    else:
+        found = declared.save_plan(run.gate, wanted, current_folder() / out, out, overwrite=overwrite)
+        found = replace(found, plan=str(out))
+    run.show(found)
     return ExitCode.FINDING if found.results else ExitCode.DONE

@@ -103,6 +103,7 @@ def changes_of(
     slugs: set[str | None] = {*new}
     candidates = users if names_owners else [u for u in users if u.user.email == operator]
     owners = _owners(candidates, of_users, slugs)
+    _leave_out_operator(operator, users, of_users, slugs - owners.keys())
     their_addresses = {*owners.values()}
     for email, theirs in of_users.items():
         is_owner = email in their_addresses
@@ -308,6 +309,20 @@ def _owners(
                 found[change.organization] = email
                 changes[email].remove(change)
     return found
+
+
+def _leave_out_operator(
+    operator: str,
+    users: Sequence[UserDifference],
+    changes: Mapping[str, list[Change]],
+    slugs: Collection[str | None],
+) -> None:
+    """Take out the changes that add the operator with any role to organizations of which they become the owner."""
+    mine = next((u.user for u in users if u.user.email == operator), None)
+    any_role = {m.slug for m in mine.organizations if m.role is None and m.slug in slugs} if mine else ()
+    for change in tuple(changes.get(operator, ())):
+        if change.use_case == "orgs.members.add" and change.organization in any_role:
+            changes[operator].remove(change)
 
 
 def _state_after(difference: UserDifference) -> UserState:
