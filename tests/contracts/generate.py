@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
-from bazar_cli.domain.declared.shapes import json_schema
 from bazar_cli.domain.entities import Plan
 from bazar_cli.terminal.completion_scripts import FILES, script
 from tests.contracts import command_rows, man_pages, reference
+from tests.contracts.json_schema import json_schema
 from tests.support import view_examples
 from tests.support.tree import ALL, verb
 

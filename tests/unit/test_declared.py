@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.declared.changes import Change, Removals, lowers_plan
-from bazar_cli.domain.declared.shapes import json_schema
 from bazar_cli.domain.declared.state import (
     ABSENT,
     DeclaredMembership,
@@ -26,6 +25,7 @@ from bazar_cli.domain.declared.state import (
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.services.apply.state_file import read_state
+from tests.contracts.json_schema import json_schema
 
 SCHEMA: Any = jsonschema.Draft202012Validator(json_schema())
 FILE = """\

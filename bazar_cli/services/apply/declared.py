@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.authz.spec import Grant, Spec
+from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.declared.changes import Applied, Change, Comparison, Removals, Result
@@ -83,14 +83,14 @@ def diff(gate: Gate, wanted: Wanted) -> Applied:
 
     Raises: UsageError `apply.file_invalid`; Refused `apply.too_many_removals`; Denied; BackendUnavailable.
     """
-    return gate.perform(lambda backends, grant, asked: _planned(_compare(backends, grant, asked, DIFF)), DIFF, wanted)
+    return _planned(gate.perform(_diff, DIFF, wanted))
 
 
 def save_plan(gate: Gate, wanted: Wanted, path: Path, named: str, *, overwrite: bool) -> Applied:
     """Return the changes, and write them as a plan to a new file. Raises: as `diff` and `saved_plan.write`."""
 
     def perform(backends: Backends, grant: Grant, asked: Wanted) -> Applied:
-        found = _compare(backends, grant, asked, DIFF)
+        found = _diff(backends, grant, asked)
         saved_plan.write(path, named, found, grant.operator, overwrite=overwrite)
         return _planned(found)
 
@@ -103,11 +103,7 @@ def prepare(gate: Gate, wanted: Wanted, *, dry_run: bool) -> Prepared:
     Raises: as `diff`; Denied also if the operator may not make one of the changes; Conflict `apply.plan_elsewhere`,
     `apply.plan_stale`.
     """
-
-    def perform(backends: Backends, grant: Grant, asked: Wanted) -> Prepared:
-        return Prepared(_compare(backends, grant, asked, APPLY), grant.operator.email)
-
-    prepared = gate.perform(perform, APPLY, wanted, dry_run=dry_run)
+    prepared = gate.perform(_prepare, APPLY, wanted, dry_run=dry_run)
     _changes(prepared).authorize(gate, dry_run=dry_run)
     return prepared
 
@@ -142,10 +138,19 @@ def _planned(comparison: Comparison, *, dry_run: bool = False) -> Applied:
     return _applied(comparison, tuple(map(Result, comparison.changes)), dry_run=dry_run)
 
 
-def _compare(backends: Backends, grant: Grant, wanted: Wanted, spec: Spec) -> Comparison:
+def _diff(backends: Backends, grant: Grant, wanted: Wanted) -> Comparison:
+    grant.demand(DIFF)
+    return _compare(backends, grant, wanted)
+
+
+def _prepare(backends: Backends, grant: Grant, wanted: Wanted) -> Prepared:
+    grant.demand(APPLY)
+    return Prepared(_compare(backends, grant, wanted), grant.operator.email)
+
+
+def _compare(backends: Backends, grant: Grant, wanted: Wanted) -> Comparison:
     from bazar_cli.adapters.postgres import marker
 
-    grant.demand(spec)
     state, removals, operator = wanted.state, wanted.removals, grant.operator
     with backends.database().read(grant) as connection:
         place = marker.find_if_any(connection)

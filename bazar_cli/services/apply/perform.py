@@ -70,6 +70,7 @@ class Changes:
     """The ids of users that were created or found."""
     _failed: set[str] = field(default_factory=set[str])
     """Addresses and slugs that could not be created."""
+    _has_written: bool = False
 
     def authorize(self, gate: Gate, *, dry_run: bool) -> None:
         """Ask the gate for every change, so that a denial comes before the first write.
@@ -110,8 +111,7 @@ class Changes:
         try:
             self.results[change] = workers.patiently(lambda: self._perform(gate, change))
         except (Conflict, Denied, NotFound, UsageError) as error:
-            nothing_written = not any(result.outcome is Outcome.DONE for result in self.results.values())
-            if error.code in _ENDS_THE_RUN or (isinstance(error, Denied) and nothing_written):
+            if error.code in _ENDS_THE_RUN or (isinstance(error, Denied) and not self._has_written):
                 raise
             self.results[change] = failed(change, error)
             if change.use_case in {"users.create", "orgs.create"}:
@@ -133,6 +133,7 @@ class Changes:
         if isinstance(done, CreatedUser) and change.user is not None:
             self.made_ids[change.user] = done.user.id
         is_changed = getattr(done, "created", getattr(done, "changed", True))
+        self._has_written |= is_changed
         return Result(change, Outcome.DONE if is_changed else Outcome.UNCHANGED)
 
     def _take_over(self, gate: Gate, change: Change, conflict: Conflict) -> Result:
@@ -151,7 +152,8 @@ class Changes:
 
     def is_operators(self, change: Change) -> bool:
         """Whether a new organization gets the operator as its owner, also because the declared one is missing."""
-        return change.new("owner") in {self.operator, *self._failed}
+        owner = change.new("owner")
+        return owner == self.operator or owner in self._failed
 
     def _owner(self, change: Change) -> str | None:
         return None if self.is_operators(change) else change.new("owner")
