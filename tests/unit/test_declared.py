@@ -181,7 +181,7 @@ def states(draw: st.DrawFn) -> DeclaredState:
     return DeclaredState(organizations, tuple(users), plans)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(states())
 def test_document_of_a_state_declares_it_again(state: DeclaredState) -> None:
     document = as_document(state)
@@ -200,7 +200,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS[:3], ANYTHING)) | ANYTHING)
 def test_schema_takes_every_file_that_is_read(content: object) -> None:
     with suppress(UsageError):

@@ -37,10 +37,11 @@ STAGES: Mapping[str, Callable[[Change], bool]] = {
     "lowered roles": lambda change: change.use_case == "orgs.members.update",
     "removed members": lambda change: change.use_case == "orgs.members.remove",
     "suspended users": lambda change: change.use_case == "users.suspend",
-    "lowered plans": lambda change: change.use_case == "plans.assign",
     "revoked permissions": lambda change: change.use_case == "plans.revoke",
+    "lowered plans": lambda change: change.use_case == "plans.assign",
 }
-"""The changes of each stage, in order: what gives comes before what takes, so that no organization lacks an owner."""
+"""The changes of each stage, in order. What gives comes before what takes, so that no organization lacks an owner; plans
+are lowered last, because one of them may be the operator's."""
 
 
 @dataclass(frozen=True)
