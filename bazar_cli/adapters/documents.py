@@ -16,8 +16,11 @@ _scan_string = cast("Callable[[str, int, bool], tuple[str, int]]", cast("Any", j
 """Reads a JSON string up to its closing quote; returns the text and the place behind it."""
 _DEEPEST = 20
 """Levels of nesting; the deepest shape that is read has 6."""
+_MOST_VALUES = 3_000_000
+"""Values of a document; 100,000 users with 25 values each have fewer. They take about 500 MB."""
 _MOST_DIGITS = 300
 _TOO_DEEP = "it is nested too deeply"
+_TOO_MANY = f"it has more than {_MOST_VALUES} values"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Value] = {"null": None, "true": OtherScalar("a boolean"), "false": OtherScalar("a boolean")}
@@ -47,6 +50,7 @@ class _Json:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._values = 0
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def document(self) -> Node:
@@ -71,6 +75,9 @@ class _Json:
         return match.end() if match else index
 
     def _value(self, index: int, depth: int) -> tuple[Node, int]:
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise self._fault(_TOO_MANY, index)
         first = self._text[index : index + 1]
         value: Value
         if first == '"':
@@ -166,6 +173,7 @@ class _Yaml:
         self._events: Iterator[Any] = yaml.parse(text, Loader=loader)
         self._resolver: Any = yaml.SafeLoader("")
         self._scalar_node = yaml.ScalarNode
+        self._values = 0
 
     def document(self) -> Node:
         start, opening = next(self._events), next(self._events)
@@ -180,6 +188,9 @@ class _Yaml:
 
     def _node(self, event: Any, depth: int) -> Node:
         at, kind = _at(event.start_mark), _named(event)
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise UnreadableDocument(_TOO_MANY, at)
         if kind == "Alias":
             raise UnreadableDocument(f"the alias *{event.anchor[:40]} is not read; write the value again", at)
         if event.tag not in {None, "!"}:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bazar_cli.adapters import documents
 from bazar_cli.adapters.documents import read_document, read_json
 from bazar_cli.domain.declared.nodes import Entry, Node, OtherScalar, UnreadableDocument
 
@@ -135,6 +136,16 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     assert plain(read_json("[" * 20 + "]" * 20)) is not None
     with pytest.raises(UnreadableDocument):
         read_json("[" * 21 + "]" * 21)
+
+
+@pytest.mark.parametrize("text", ["[[], [], []]", "- []\n- a\n- b\n"], ids=["JSON", "YAML"])
+def test_document_of_more_values_than_the_limit_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_MOST_VALUES", 4)
+    assert plain(read_document(text)) is not None
+    monkeypatch.setattr(documents, "_MOST_VALUES", 3)
+    with pytest.raises(UnreadableDocument) as raised:
+        read_document(text)
+    assert "values" in raised.value.reason
 
 
 def test_without_libyaml_the_same_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Queries that compare a declared state with Postgres, with the operator's reach applied in SQL.
 
-A fingerprint is a hash of every column of a row, in a form that does not depend on the settings of a session.
+`content` is every column of a row as text, in a form that does not depend on the settings of a session.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _USERS = """
     SELECT u.id, u.email, u.name, u.plan, u.state, u.pending, u.origin = 'adopted' AS adopted, u.updated_at,
-           md5(jsonb_build_array(u.id, u.email, u.name, u.plan, u.state, u.pending, u.lease_owner, u.origin,
+           jsonb_build_array(u.id, u.email, u.name, u.plan, u.state, u.pending, u.lease_owner, u.origin,
                                  u.is_superuser, extract(epoch FROM u.lease_until), extract(epoch FROM u.created_at),
-                                 extract(epoch FROM u.updated_at))::text) AS fingerprint,
-           (SELECT jsonb_object_agg(o.slug, m.role ORDER BY m.created_at, o.slug)
+                                 extract(epoch FROM u.updated_at))::text AS content,
+           (SELECT jsonb_object_agg(o.slug, m.role)
             FROM bazar.memberships m JOIN bazar.organizations o ON o.id = m.organization_id
             WHERE m.user_id = u.id AND (%(everything)s OR o.id = ANY(%(reached)s::uuid[]))) AS roles
     FROM bazar.users u
@@ -34,15 +34,15 @@ _USERS = """
 """
 _ORGANIZATIONS = """
     SELECT o.id, o.slug, o.name, o.updated_at,
-           md5(jsonb_build_array(o.id, o.slug, o.name, extract(epoch FROM o.created_at),
-                                 extract(epoch FROM o.updated_at))::text) AS fingerprint
+           jsonb_build_array(o.id, o.slug, o.name, extract(epoch FROM o.created_at),
+                                 extract(epoch FROM o.updated_at))::text AS content
     FROM bazar.organizations o
     WHERE o.slug = ANY(%(slugs)s::text[]) AND (%(everything)s OR o.id = ANY(%(reached)s::uuid[]))
 """
 _MEMBERS = """
     SELECT o.id AS organization_id, o.slug, u.id AS user_id, u.email, m.role,
-           md5(jsonb_build_array(m.organization_id, m.user_id, m.role,
-                                 extract(epoch FROM m.created_at))::text) AS fingerprint
+           jsonb_build_array(m.organization_id, m.user_id, m.role,
+                                 extract(epoch FROM m.created_at))::text AS content
     FROM bazar.memberships m
     JOIN bazar.organizations o ON o.id = m.organization_id JOIN bazar.users u ON u.id = m.user_id
     WHERE o.slug = ANY(%(slugs)s::text[]) AND (%(everything)s OR o.id = ANY(%(reached)s::uuid[]))
@@ -50,7 +50,7 @@ _MEMBERS = """
 """
 _PLANS = """
     SELECT p.name, coalesce(x.permissions, '[]') AS permissions,
-           md5(jsonb_build_array(p.name, p.title, p.position, x.permissions)::text) AS fingerprint
+           jsonb_build_array(p.name, p.title, p.position, x.permissions)::text AS content
     FROM bazar.plans p
     LEFT JOIN (SELECT plan, jsonb_agg(permission ORDER BY permission) AS permissions
                FROM bazar.plan_permissions GROUP BY plan) x ON x.plan = p.name
@@ -70,7 +70,7 @@ class StoredUser:
     pending: Pending | None
     adopted: bool
     updated_at: datetime
-    fingerprint: str
+    content: str
     roles: Mapping[str, Role]
     """Roles by the slug of the organization, of those that the operator can see."""
 
@@ -83,7 +83,7 @@ class StoredOrganization:
     slug: str
     name: str
     updated_at: datetime
-    fingerprint: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class StoredMember:
     user_id: uuid.UUID
     email: str
     role: Role
-    fingerprint: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class StoredPlan:
 
     name: Plan
     permissions: frozenset[Permission]
-    fingerprint: str
+    content: str
 
 
 def users(connection: Connection, reach: Reach, emails: Collection[str]) -> dict[str, StoredUser]:
@@ -152,6 +152,6 @@ def _member(*, role: str, **columns: Any) -> StoredMember:
     return StoredMember(role=enum_value(Role, role, "memberships.role"), **columns)
 
 
-def _plan(*, name: str, permissions: list[str], fingerprint: str) -> StoredPlan:
+def _plan(*, name: str, permissions: list[str], content: str) -> StoredPlan:
     known = {p.value: p for p in Permission}
-    return StoredPlan(Plan(name), frozenset(known[p] for p in permissions if p in known), fingerprint)
+    return StoredPlan(Plan(name), frozenset(known[p] for p in permissions if p in known), content)

@@ -117,13 +117,13 @@ class UndeclaredMember:
 
 @dataclass(frozen=True)
 class Row:
-    """A row that changes rely on; without an id it does not exist. `fingerprint` is a hash of all its columns."""
+    """A row that changes rely on; without an id it does not exist. `content` is all its columns."""
 
     kind: str
     name: str
     id: str | None = None
     updated_at: datetime | None = None
-    fingerprint: str | None = None
+    content: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:

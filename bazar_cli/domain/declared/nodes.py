@@ -10,7 +10,7 @@ Place: TypeAlias = "tuple[int, int]"
 """Line and column, from 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """A value of a document: a mapping, a list, a text, null, or a scalar of another type."""
 
@@ -25,7 +25,7 @@ class OtherScalar:
     kind: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of a mapping: the place of its key, and its value."""
 

@@ -40,8 +40,11 @@ STAGES: Mapping[str, Callable[[Change], bool]] = {
     "revoked permissions": lambda change: change.use_case == "plans.revoke",
     "lowered plans": lambda change: change.use_case == "plans.assign",
 }
-"""The changes of each stage, in order. What gives comes before what takes, so that no organization lacks an owner; plans
-are lowered last, because one of them may be the operator's."""
+"""The changes of each stage, in order.
+
+What gives comes before what takes, so that no organization lacks an owner. Plans are lowered last, because one of them
+may be the operator's.
+"""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _rows_of(change: Change, stored: Stored) -> Iterator[Row]:
     if email is not None:
         user = stored.users.get(email)
         if user is not None:
-            yield Row("user", email, str(user.id), user.updated_at, user.fingerprint)
+            yield Row("user", email, str(user.id), user.updated_at, user.content)
         else:
             yield Row("user", email, None if member is None else str(member.user_id))
     if slug is not None:
@@ -181,13 +184,13 @@ def _rows_of(change: Change, stored: Stored) -> Iterator[Row]:
         if organization is None:
             yield Row("organization", slug)
         else:
-            yield Row("organization", slug, str(organization.id), organization.updated_at, organization.fingerprint)
+            yield Row("organization", slug, str(organization.id), organization.updated_at, organization.content)
     if email is not None and slug is not None:
         ids = None if member is None else f"{member.organization_id}/{member.user_id}"
-        yield Row("member", f"{email} of {slug}", ids, None, member and member.fingerprint)
+        yield Row("member", f"{email} of {slug}", ids, None, member and member.content)
     if change.plan is not None:
         plan = stored.plans.get(Plan(change.plan))
-        yield Row("plan", change.plan, plan and plan.name.value, None, plan and plan.fingerprint)
+        yield Row("plan", change.plan, plan and plan.name.value, None, plan and plan.content)
 
 
 # -- users ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Saved plans: a comparison as a private file, and the check that nothing has moved since it was made.
 
-A plan holds the declared state, the changes, and a fingerprint of each row that they rely on; no secret. It is input
+A plan holds the declared state, the changes, and a hash of each row that they rely on; no secret. It is input
 like any other: `apply PLAN` reads the declared state again, compares it again, and refuses a difference to the plan.
 """
 
@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -184,7 +185,7 @@ def _row(row: Row) -> dict[str, object]:
         "name": row.name,
         "id": row.id,
         "updated_at": None if row.updated_at is None else row.updated_at.astimezone(timezone.utc).isoformat(),
-        "fingerprint": row.fingerprint,
+        "content": None if row.content is None else sha256(row.content.encode()).hexdigest(),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import uuid
 from collections.abc import Callable
@@ -394,7 +393,7 @@ def test_unfinished_creation_is_finished_and_then_changed(declaring: Declaring, 
 
 # -- random states --------------------------------------------------------------------------------------------------
 
-MANY = int(os.environ.get("BAZAR_TEST_STATES", "1000"))
+MANY = 1000
 FEW = 6
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=20)
 RANDOM = settings(
