@@ -82,17 +82,18 @@ class _Found:
     """An object of the document: the checked values of its fields; a wrong value is left out."""
 
     values: Mapping[str, Any]
-    paths: Mapping[str, str]
-    places: Mapping[str, Place]
     path: str
-    at: Place
+    prefix: str
+    node: Node
 
     def objects(self, key: str) -> list[_Found]:
         return self.values.get(key) or []
 
     def where(self, key: str) -> tuple[str, Place]:
-        """Return the path and the place of a field."""
-        return self.paths[key], self.places[key]
+        """Return the path and the place of a field that has a value."""
+        entries = self.node.value
+        assert isinstance(entries, Mapping), "an object with values is a mapping"
+        return f"{self.prefix}{key}", entries[key].node.at
 
 
 class _Reader:
@@ -108,13 +109,11 @@ class _Reader:
         value = node.value
         if not isinstance(value, Mapping):
             self.fault(path, f"an object is needed, not {kind_of(value)}", node.at)
-            return _Found({}, {}, {}, path, node.at)
+            return _Found({}, path, prefix, node)
         for key in sorted(value.keys() - shape.fields.keys()):
             known = ", ".join(sorted(shape.fields))
             self.fault(path, f"unknown key {key[:40]!r}; known: {known}", value[key].at)
         values: dict[str, Any] = {}
-        paths = {key: f"{prefix}{key}" for key in shape.fields}
-        places = {key: value[key].node.at if key in value else node.at for key in shape.fields}
         for key, form in shape.fields.items():
             entry = value.get(key)
             if entry is None or entry.node.value is None:
@@ -123,10 +122,10 @@ class _Reader:
                 elif entry is not None:
                     values[key] = None
                 continue
-            checked = self._value(form, paths[key], entry.node)
+            checked = self._value(form, f"{prefix}{key}", entry.node)
             if checked is not ABSENT:
                 values[key] = checked
-        return _Found(values, paths, places, path, node.at)
+        return _Found(values, path, prefix, node)
 
     def _value(self, form: Field, path: str, node: Node) -> Any:
         """Return the checked value; ABSENT for a wrong one."""
@@ -161,8 +160,7 @@ class _Reader:
             return ABSENT
 
     def _choice(self, form: Choice, path: str, node: Node) -> Any:
-        known = {str(choice.value): choice for choice in form.kind}
-        value = node.value
+        known, value = form.known, node.value
         if isinstance(value, str) and value in known:
             return known[value]
         shown = repr(value[:40]) if isinstance(value, str) else kind_of(value)
@@ -214,7 +212,7 @@ class _Builder:
 
     def _organization(self, found: _Found) -> DeclaredOrganization:
         return DeclaredOrganization(
-            found.values["slug"], found.values.get("name"), found.values.get("members") is not None, found.at
+            found.values["slug"], found.values.get("name"), found.values.get("members") is not None, found.node.at
         )
 
     def _user(self, found: _Found) -> DeclaredUser:
@@ -258,7 +256,7 @@ class _Builder:
         for slug, active in owned.items():
             if not active and slug in self._organizations:
                 found = self._organizations[slug]
-                self._fault(found.path, f"all owners of {slug} are suspended; it needs an active one", found.at)
+                self._fault(found.path, f"all owners of {slug} are suspended; it needs an active one", found.node.at)
 
 
 def _first(memberships: Mapping[str, DeclaredMembership]) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from bazar_cli.domain.authz.permissions import Permission
@@ -34,6 +35,11 @@ class Choice:
 
     kind: type[Enum]
     about: str
+
+    @cached_property
+    def known(self) -> Mapping[str, Enum]:
+        """The members of the enum by their values."""
+        return {str(choice.value): choice for choice in self.kind}
 
 
 @dataclass(frozen=True)
