@@ -30,9 +30,10 @@ from bazar_cli.terminal.views.declared import APPLIED, lines_of
 )
 def run(
     run: Run[Applied],
-    removing: Removing,
     plan: Annotated[Verbatim | None, Argument(help="plan that `bazar diff --out` wrote")] = None,
     file: StateFile = None,
+    *,
+    removing: Removing,
 ) -> int:
     """Make organizations, users and plans as a file declares them; a second run changes nothing.
 

@@ -24,12 +24,13 @@ from bazar_cli.terminal.views.declared import APPLIED
 )
 def run(
     run: Run[Applied],
-    removing: Removing,
     file: StateFile = None,
     out: Annotated[
         Verbatim | None, Option("--out", help="write the changes to this new file, for `bazar apply`", metavar="PLAN")
     ] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="replace PLAN if it exists")] = False,
+    *,
+    removing: Removing,
 ) -> int:
     """Show the changes that lead to the organizations, users and plans of a file.
 
