@@ -193,7 +193,7 @@ def test_more_than_the_limit_is_refused(admin: Bazar, people: People, company: C
         (("apply", "-f", "broken.yaml"), "apply.file_unreadable"),
         (("apply", "-f", "bytes.yaml"), "input.encoding"),
     ],
-    ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+    ids=str,
 )
 def test_wrong_input_is_refused_before_any_connection(nobody: Bazar, words: tuple[str, ...], code: str) -> None:
     folder = nobody.folder("work")

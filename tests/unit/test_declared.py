@@ -254,11 +254,32 @@ def test_limit_counts_only_what_is_taken_away(limit: str | None, taken: int, exi
     with pytest.raises(Refused) as raised:
         removals.check(changes, existing)
     assert raised.value.code == "apply.too_many_removals"
-    assert f"{taken} of {existing} records" in raised.value.message
+    assert f"{taken} of {existing} records ({taken * 100 / existing:.0f}%) would be removed" in raised.value.message
     assert f"--max-delete {limit}" in raised.value.message
     assert raised.value.lines[1 : 1 + min(taken, 5)] == (f"  {TAKES.line}",) * min(taken, 5)
     assert (raised.value.lines[-1] == f"  and {taken - 5} more") == (taken > 5)
     assert "--max-delete" in raised.value.hint
+
+
+def test_refusal_without_a_record_has_no_share() -> None:
+    with pytest.raises(Refused) as raised:
+        Removals(limit="0").check([TAKES], 0)
+    assert "1 of 0 records would be removed" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (TAKES, "- member a@b of acme: role member"),
+        (GIVES, "+ member b@b of acme: role member"),
+        (Change("users.update", user="a@b", before={"name": None}, after={"name": "A"}), "~ user a@b: name none -> A"),
+        (Change("users.create", user="a@b", after={"name": None, "plan": "free"}), "+ user a@b: plan free"),
+        (Change("orgs.update", "acme", before={"name": "A"}, after={"name": "B"}), "~ organization acme: name A -> B"),
+        (Change("plans.revoke", plan="plus", before={"permission": "x"}), "- plan plus: permission x"),
+    ],
+)
+def test_change_is_one_line_with_its_sign(change: Change, line: str) -> None:
+    assert change.line == line
 
 
 @pytest.mark.parametrize("limit", ["", "x", "-1", "5 %", "101%", "%", "1e3", "٣", "9" * 10])
