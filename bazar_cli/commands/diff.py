@@ -44,6 +44,6 @@ def run(
         found = declared.diff(run.gate, wanted)
     else:
         found = declared.save_plan(run.gate, wanted, current_folder() / out, out, overwrite=overwrite)
-        found = replace(found, plan=str(out))
+        found = replace(found, plan_file=str(out))
     run.show(found)
     return ExitCode.FINDING if found.results else ExitCode.DONE

@@ -139,7 +139,7 @@ def test_plan_is_private_and_applied_once(admin: Bazar, people: People, company:
     file = write(admin, company.file(name="Bob"))
     made = admin("diff", "-f", file, "--out", "plan.json", "-o", "json")
     assert (made.code, made.err) == (9, "")
-    assert made.json["plan"] == "plan.json"
+    assert made.json["plan_file"] == "plan.json"
     path = admin.folder("work") / "plan.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     taken = admin("diff", "-f", file, "--out", "plan.json", "-o", "json")

@@ -228,9 +228,9 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
                 )
             ),
             not_in_file=(),
-            plan=None,
+            plan_file=None,
         ),
-        replace(_DECLARED, results=(), not_in_file=(), plan=None, dry_run=True),
+        replace(_DECLARED, results=(), not_in_file=(), plan_file=None, dry_run=True),
     ),
     "config.CHECK": (
         doctor.Check(

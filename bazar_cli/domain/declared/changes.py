@@ -212,8 +212,8 @@ class Applied:
     environment: str
     results: tuple[Result, ...]
     not_in_file: tuple[UndeclaredMember, ...]
-    plan: str | None = None
-    """The file of the plan that was written."""
+    plan_file: str | None = None
+    """The plan that was written."""
     dry_run: bool = False
 
     def count(self, outcome: Outcome) -> int:

@@ -35,7 +35,7 @@ def lines_of(applied: Applied) -> list[str]:
 def _text(applied: Applied) -> str:
     failed = applied.count(Outcome.FAILED)
     total = counted(len(applied.results), "change") if applied.results else "no changes"
-    plan = [f"the plan is in {applied.plan}"] if applied.plan is not None else []
+    plan = [f"the plan is in {applied.plan_file}"] if applied.plan_file is not None else []
     return "\n".join([*lines_of(applied), f"{total}, {failed} of which failed" if failed else total, *plan])
 
 
@@ -46,11 +46,11 @@ APPLIED = View(
         "changed": lambda applied: applied.changed,
         "changes": lambda applied: applied.results,
         "not_in_file": lambda applied: applied.not_in_file,
-        "plan": lambda applied: applied.plan,
+        "plan_file": lambda applied: applied.plan_file,
         "dry_run": lambda applied: applied.dry_run or None,
     },
     encoders={Result: _result, UndeclaredMember: shape(UndeclaredMember)},
-    optional=frozenset({"plan", "dry_run"}),
+    optional=frozenset({"plan_file", "dry_run"}),
     cells={
         "changes": lambda results: ";".join(map(_line, results)),
         "not_in_file": lambda members: ";".join(f"{m.organization}:{m.user}" for m in members),

@@ -192,9 +192,10 @@ def test_plans_get_exactly_the_permissions_of_the_file(declaring: Declaring, peo
     try:
         wished = SEEDED_PLANS[Plan.PLUS] - {Permission.FILES_EXECUTE} | {Permission.AUDIT_READ}
         state = DeclaredState(plans=(DeclaredPlan(Plan.PLUS, wished), DeclaredPlan(Plan.FREE)))
-        assert lines(declaring.make(state)) == [
-            "+ plan plus: permission audit:read",
-            "- plan plus: permission files:execute",
+        done = declaring.make(state)
+        assert [(result.change.line, result.change.takes_away) for result in done.results] == [
+            ("+ plan plus: permission audit:read", False),
+            ("- plan plus: permission files:execute", True),
         ]
         rows = people.sql("SELECT permission FROM bazar.plan_permissions WHERE plan = 'plus'")
         assert {row["permission"] for row in rows} == {p.value for p in wished}
