@@ -232,6 +232,8 @@ TREE = Group(
             },
         ),
         "doctor": Leaf("bazar_cli.commands.doctor", "Check the configuration and both systems"),
+        "diff": Leaf("bazar_cli.commands.diff", "Show the changes that lead to a declared state"),
+        "apply": Leaf("bazar_cli.commands.apply", "Make the changes that lead to a declared state"),
         "batch": Leaf("bazar_cli.commands.batch", "Run many commands, one on each line of a file"),
         "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
         "help": HELP,

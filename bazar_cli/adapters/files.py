@@ -99,15 +99,18 @@ def refuse_open_folder(path: Path) -> None:
         )
 
 
-def read_believed(path: Path, refusal: Callable[[str, str], BazarError], *, secret: bool = False) -> str | None:
+def read_believed(
+    path: Path, refusal: Callable[[str, str], BazarError], *, secret: bool = False, limit: int = 1024**2
+) -> str | None:
     """Return the text of a file that counts because this user wrote it; None where it does not exist.
 
-    Parameters: `refusal` makes the error from a reason and a hint; `secret` refuses a file that others can read.
+    Parameters: `refusal` makes the error from a reason and a hint; `secret` refuses a file that others can read;
+    `limit` is the most bytes that it may have.
     Raises: StoreUnusable `files.folder_open`, `files.folder_not_ours`; the refusal, for a file that others could have
     written, or that cannot be read.
     """
     try:
-        content = ownership.read(path, secret=secret)
+        content = ownership.read(path, secret=secret, limit=limit)
         text = content.data.decode("utf-8")
     except FileNotFoundError:
         return None

@@ -45,20 +45,22 @@ class Content:
 
 
 class TooLong(OSError):
-    """A file has more than 1 MiB."""
+    """A file has more bytes than are read."""
 
     def __init__(self, path: Path, beginning: bytes) -> None:
         super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         self.beginning = beginning
-        """The first MiB of the file."""
+        """The first bytes of the file, up to the limit."""
 
 
 class NotRegular(OSError):
     """The path is a folder, a pipe, a device or a socket, not a file."""
 
 
-def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path | None = None) -> Content:
-    """Return the data of a file, 1 MiB at most, with the first reason why it does not count; never blocks.
+def read(
+    path: Path, *, secret: bool = False, follow: bool = False, below: Path | None = None, limit: int = _LIMIT
+) -> Content:
+    """Return the data of a file, `limit` bytes at most, with the first reason why it does not count; never blocks.
 
     Parameters: `secret` doubts a file that others can read; `follow` is for a file that the user named: links are
     followed, and pipes and devices are read; `below` is a folder above the file: every folder from it on is checked.
@@ -84,9 +86,9 @@ def read(path: Path, *, secret: bool = False, follow: bool = False, below: Path 
     with os.fdopen(handle, "rb") as stream:
         # The open did not wait for a writer of a pipe; the read does.
         os.set_blocking(handle, True)
-        data = stream.read(_LIMIT + 1)
-    if len(data) > _LIMIT:
-        raise TooLong(path, data[:_LIMIT])
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise TooLong(path, data[:limit])
     return Content(data, doubt)
 
 

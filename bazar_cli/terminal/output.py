@@ -74,7 +74,8 @@ class Renderer:
         elif self.format is Format.IDS:
             self._identify(view, item)
         elif (raw := self._raw(view, item)) is not None:
-            self._line(raw.rstrip("\n"))
+            text = raw.rstrip("\n")
+            self._line(tables.diff(text.split("\n"), self._stream, self._environ) if view.is_diff else text)
         else:
             rows = [(name, escaped(text)) for name in names for text in view.table_lines(item, name)]
             self._write(tables.key_values(rows, self._stream, self._environ))

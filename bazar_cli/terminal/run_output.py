@@ -12,12 +12,12 @@ from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.errors import BazarError, UsageError
 from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import MAX_LIMIT, Page
-from bazar_cli.terminal import actions
+from bazar_cli.terminal import actions, tables
 from bazar_cli.terminal.hints import with_target
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.redact import Redactor
-from bazar_cli.terminal.streams import say
+from bazar_cli.terminal.streams import messages, say, write_message
 from bazar_cli.terminal.views.base import View
 
 T = TypeVar("T")
@@ -164,6 +164,12 @@ class RunOutput(Generic[T]):
         """Write a message to standard error, unless --quiet."""
         if not self.options.quiet:
             say(*map(self.as_message, lines))
+
+    def notice_diff(self, lines: Iterable[str]) -> None:
+        """Write the lines of a diff to standard error, in colours on a terminal, unless --quiet."""
+        if not self.options.quiet:
+            shown = tables.diff([self.as_message(line) for line in lines], messages(), self.environ)
+            write_message(f"{shown}\n")
 
     def warn(self, text: str) -> None:
         """Write a warning to standard error, even with --quiet."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from bazar_cli.terminal.escape import escaped
 from bazar_cli.terminal.streams import colours, draws
 from bazar_cli.terminal.width import columns
 
+_SIGNS = {"+": "32", "-": "31", "~": "33", "?": "36"}
+"""The colours of lines of a diff by their first character: green, red, yellow, cyan."""
 _SHORTEST_BAR, _LONGEST_BAR = 5, 40
 _LINES = 25
 """The height that Rich is given, so that it does not read LINES; no table depends on it."""
@@ -67,6 +70,14 @@ def key_values(rows: Sequence[tuple[str, str]], stream: TextIO, environ: Mapping
     for name, value in rows:
         drawn.add_row(name, Text(value))
     return _drawn(drawn, stream, environ)
+
+
+def diff(lines: Sequence[str], stream: TextIO, environ: Mapping[str, str]) -> str:
+    """Return lines whose first character is the sign of a change, with a colour for each sign on a terminal."""
+    shown = [escaped(line) for line in lines]
+    if colours(stream, environ):
+        shown = [f"\x1b[{_SIGNS[line[0]]}m{line}\x1b[0m" if line[:1] in _SIGNS else line for line in shown]
+    return "\n".join(shown)
 
 
 def _drawn(what: object, stream: TextIO, environ: Mapping[str, str]) -> str:

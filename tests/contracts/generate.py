@@ -1,11 +1,13 @@
 """What is generated from the code and kept in the repository: completion scripts, the texts of help and completion,
-the reference, the man pages, the anchors of error codes, and two tables of the page on permissions.
+the reference, the man pages, the anchors of error codes, two tables of the page on permissions, and the JSON Schema of
+declared state.
 
 Run as `python -m tests.contracts.generate` (`make generate`) to write it anew.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,12 +18,14 @@ from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
 from bazar_cli.domain.entities import Plan
 from bazar_cli.terminal.completion_scripts import FILES, script
 from tests.contracts import command_rows, man_pages, reference
+from tests.contracts.json_schema import json_schema
 from tests.support import view_examples
 from tests.support.tree import ALL, verb
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = Path("bazar_cli/terminal/commands.tsv")
 PERMISSIONS = Path("docs/permissions.md")
+SCHEMA = Path("docs/declared-state.schema.json")
 ERRORS = Path("docs/errors.md")
 ERROR_TEXTS = Path("bazar_cli/terminal/errors.tsv")
 ERROR_ROW = re.compile(r'^\| (?:<a id="[a-z_.]+"></a>)?`([a-z_]+\.[a-z_]+)` \| (\d+) \| (.+) \|$', re.M)
@@ -52,6 +56,7 @@ def generated() -> dict[Path, str]:
         **{Path("docs/cli") / name: text for name, text in reference.pages(texts).items()},
         **{Path("man") / name: text for name, text in man_pages.pages(texts).items()},
         PERMISSIONS: permissions(),
+        SCHEMA: f"{json.dumps(json_schema(), indent=2)}\n",
         view_examples.FILE.relative_to(ROOT): view_examples.content(),
     }
 

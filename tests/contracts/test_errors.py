@@ -21,7 +21,13 @@ _EXIT = {
 }
 _CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 # A denial, and functions that make an error of the code that they are given.
-_OTHERS = {"Denial": "Denied", "call_refused": "Conflict", "outcome_unknown": "BackendUnavailable", "Word": "Refused"}
+_OTHERS = {
+    "Denial": "Denied",
+    "as_error": "UsageError",
+    "call_refused": "Conflict",
+    "outcome_unknown": "BackendUnavailable",
+    "Word": "Refused",
+}
 _FINDINGS = ("Finding", "_add_findings")
 """A finding is an error of the whole file; with the code of another error it has that one's meaning."""
 _MAKERS = (

@@ -18,6 +18,7 @@ from bazar_cli.adapters.config.sessions import Sessions
 from bazar_cli.adapters.supabase.auth_client import AuthClient
 from bazar_cli.devstack.auth.keys import generate_keys
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from tests.support.auth_service import environment_of, running_auth_service
@@ -53,6 +54,9 @@ ENDS = {
     "bazar db locks --terminate 4711 --yes": 3,
     "bazar db redo": 10,
     "bazar db reset --identities --seed --confirm bazar_test -o json": 10,
+    # There are changes.
+    "bazar diff -f state.yaml": 9,
+    "bazar diff -f state.yaml --out plan.json --overwrite": 9,
     # Ada is on Free.
     "bazar plans check files:execute --user ada@example.com": 9,
     # No stack runs.
@@ -96,6 +100,8 @@ class World:
             self._import()
         self._sign_in()
         self._files(example)
+        if example.startswith("bazar apply plan.json"):
+            assert self.bazar("diff", "-f", "state.yaml", "--out", "plan.json", "--overwrite").code == ExitCode.FINDING
 
     def _user(self, name: str, org: Org | None, role: Role) -> Someone:
         made = self.people.user({org: role} if org else {}, email=f"{name}@example.com")
@@ -134,6 +140,7 @@ class World:
         demo = {"organizations": [{"slug": "acme", "name": "Acme"}], "users": [{"email": "dora@example.com"}]}
         (folder / "demo.json").write_text(json.dumps(demo))
         (folder / "commands.txt").write_text("users get ada@example.com  # who\norgs get acme\n")
+        (folder / "state.yaml").write_text("organizations: [{slug: acme, name: Acme Inc}]\n")
         for name in ("events.jsonl", "organizations.jsonl", "results.csv", "users.csv.gz", "users.jsonl"):
             (folder / name).unlink(missing_ok=True)
         (folder / "users.csv").write_text("email,name\nada@example.com,Ada\nnew@example.com,New\n")

@@ -74,8 +74,11 @@ FITTING = {
     "file": "-",
     "results": "results.jsonl",
     "run_id": "0193b3c4-0000-7000-8000-00000000000a",
+    "max_delete": "10%",
     "message": "Add a column",
     "name": "Ada",
+    "out": "plan.json",
+    "plan": "plan.json",
     "reason": "why",
     "request": "x",
     "search": "a",
@@ -97,6 +100,8 @@ READS_A_PIPE = (
     ("batch", "--keep-going", "-"),
     ("users", "import", "-n", "-"),
     ("users", "import", "-n", "--format", "csv", "-"),
+    ("diff", "-f", "-"),
+    ("apply", "-n", "-f", "-"),
 )
 ANSWERS = {int(code) for code in ExitCode} - {ExitCode.BUG}
 MORE = int(os.environ.get("BAZAR_TEST_HOSTILE", "1"))

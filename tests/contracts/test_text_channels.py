@@ -14,7 +14,11 @@ from tests.support.tree import ALL, command, kind_of
 DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 VERBATIM = {
     *((f"{noun} export", "file") for noun in ("audit", "orgs", "users")),
+    ("apply", "file"),
+    ("apply", "plan"),
     ("batch", "file"),
+    ("diff", "file"),
+    ("diff", "out"),
     ("db seed", "file"),
     ("local start", "database_url"),
     ("users import", "file"),

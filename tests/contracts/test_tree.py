@@ -46,7 +46,7 @@ PUBLIC = {
     "version",
 }
 # A spec is named as its command; these have no noun.
-_OWN_NAMES = {name: name for name in ("batch", "completion", "doctor", "help", "version")}
+_OWN_NAMES = {name: name for name in ("apply", "batch", "completion", "diff", "doctor", "help", "version")}
 
 
 def test_public_commands_are_these_and_no_others() -> None:

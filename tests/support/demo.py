@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bazar_cli.domain.demo.seed import (
-    Outcome,
-    Seed,
-    SeedData,
-    Seeded,
-    SeedMembership,
-    SeedOrganization,
-    SeedUser,
+from bazar_cli.domain.declared.state import (
+    DeclaredMembership,
+    DeclaredOrganization,
+    DeclaredState,
+    DeclaredUser,
+    as_document,
 )
+from bazar_cli.domain.demo.seed import Outcome, Seed, Seeded, completed
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.services.apply import demo_data
 from bazar_cli.services.gate.gate import Gate
@@ -26,38 +25,30 @@ from tests.support.gates import gate_of
 from tests.support.people import RUN, People, Someone, an_address
 
 
-def cast(size: int = 0) -> SeedData:
+def cast(size: int = 0) -> DeclaredState:
     """Return an organization with an owner, an admin, a suspended member, an owner of two, and `size` more."""
-    first, second = (SeedOrganization(f"demo-{RUN}-{secrets.token_hex(4)}", name) for name in ("Acme", "Beta"))
-    owner = SeedUser(an_address("owner"), "Olga", Plan.PREMIUM, (SeedMembership(first.slug, Role.OWNER),))
-    admin = SeedUser(an_address("admin"), None, Plan.PLUS, (SeedMembership(first.slug, Role.ADMIN),))
-    both = (SeedMembership(first.slug), SeedMembership(second.slug, Role.OWNER))
+    first, second = (DeclaredOrganization(f"demo-{RUN}-{secrets.token_hex(4)}", name) for name in ("Acme", "Beta"))
+    owner = DeclaredUser(an_address("owner"), "Olga", Plan.PREMIUM, (DeclaredMembership(first.slug, Role.OWNER),))
+    admin = DeclaredUser(an_address("admin"), None, Plan.PLUS, (DeclaredMembership(first.slug, Role.ADMIN),))
+    both = (DeclaredMembership(first.slug), DeclaredMembership(second.slug, Role.OWNER))
     rest = tuple(
-        SeedUser(an_address("more"), f"More {n}", organizations=(SeedMembership(first.slug),)) for n in range(size)
+        DeclaredUser(an_address("more"), f"More {n}", organizations=(DeclaredMembership(first.slug),))
+        for n in range(size)
     )
     users = (
         owner,
         admin,
-        SeedUser(an_address("both"), "Both", organizations=both),
-        SeedUser(an_address("gone"), "Gone", organizations=both[:1], state=UserState.SUSPENDED),
+        DeclaredUser(an_address("both"), "Both", organizations=both),
+        DeclaredUser(an_address("gone"), "Gone", organizations=both[:1], state=UserState.SUSPENDED),
         *rest,
     )
-    return SeedData((first, second), users)
+    return completed(DeclaredState((first, second), users))
 
 
-def as_file(data: SeedData) -> str:
+def as_file(data: DeclaredState) -> str:
     """Return the file that asks for it."""
-    users = [
-        {
-            "email": u.email,
-            "name": u.name,
-            "plan": u.plan.value,
-            "state": u.state.value,
-            "organizations": [{"slug": m.slug, "role": m.role.value} for m in u.organizations],
-        }
-        for u in data.users
-    ]
-    return json.dumps({"organizations": [{"slug": o.slug, "name": o.name} for o in data.organizations], "users": users})
+    document = as_document(data)
+    return json.dumps({"organizations": document["organizations"], "users": document["users"]})
 
 
 @dataclass
@@ -73,12 +64,12 @@ class Demo:
         with gate_of(self.people, self.operator) as gate:
             yield gate
 
-    def seed(self, data: SeedData, *, users: int = 0, dry_run: bool = False) -> Seeded:
+    def seed(self, data: DeclaredState, *, users: int = 0, dry_run: bool = False) -> Seeded:
         """Run it once."""
         with self.gate() as gate:
             return demo_data.seed(gate, Seed(data, users), dry_run=dry_run)
 
-    def reset(self, data: SeedData) -> None:
+    def reset(self, data: DeclaredState) -> None:
         """Delete all that `db reset` deletes: it keeps the marker, the operator and every identity."""
         self.people.sql("DELETE FROM bazar.users WHERE email = ANY(%s)", [user.email for user in data.users])
         self.people.sql("DELETE FROM bazar.organizations WHERE slug = ANY(%s)", [o.slug for o in data.organizations])
@@ -86,19 +77,19 @@ class Demo:
         self.people.sql("DELETE FROM bazar.audit_events")
         self.people.sql("ALTER TABLE bazar.audit_events ENABLE TRIGGER ALL")
 
-    def ids(self, data: SeedData) -> dict[str, uuid.UUID]:
+    def ids(self, data: DeclaredState) -> dict[str, uuid.UUID]:
         """The ids of the users that exist, by address."""
         emails = [user.email for user in data.users]
         rows = self.people.sql("SELECT id, email FROM bazar.users WHERE email = ANY(%s)", emails)
         return {row["email"]: row["id"] for row in rows}
 
-    def assert_made(self, data: SeedData) -> None:
+    def assert_made(self, data: DeclaredState) -> None:
         """Assert that both systems have all users under one id, with one creation each and nothing pending."""
         for user in data.users:
             (row,) = self.people.sql("SELECT * FROM bazar.users WHERE email = %s", user.email)
-            assert (row["name"], row["plan"], row["state"]) == (user.name, user.plan.value, user.state.value), user
+            assert (row["name"], row["plan"], row["state"]) == (user.name, user.plan, user.state), user
             assert (row["pending"], row["lease_owner"], row["is_superuser"]) == (None, None, False), user
-            assert self._roles(row["id"]) == {m.slug: m.role.value for m in user.organizations}, user
+            assert self._roles(row["id"]) == {m.slug: m.role for m in user.organizations}, user
             (identity,) = self.people.identities(user.email)
             assert identity["id"] == row["id"], user
             assert bool(identity.get("banned_until")) == (user.state is UserState.SUSPENDED), user
@@ -124,8 +115,8 @@ def outcomes(seeded: Seeded) -> list[Outcome]:
     return [user.outcome for user in seeded.users]
 
 
-def having(data: SeedData, place: int, **values: Any) -> SeedData:
+def having(data: DeclaredState, place: int, **values: Any) -> DeclaredState:
     """The same with another user in a place."""
     users = list(data.users)
     users[place] = replace(users[place], **values)
-    return SeedData(data.organizations, tuple(users))
+    return DeclaredState(data.organizations, tuple(users))

@@ -164,7 +164,14 @@ def _member(use_case: str, counts: Counts) -> Callable[[Run], ExpectedChanges]:
     return trace
 
 
+def _applied(run: Run) -> ExpectedChanges:
+    """The rows of the matrix declare the name of one user."""
+    (change,) = run.said["changes"]
+    return ExpectedChanges({_USERS: CHANGED}, ("users.update",), (run.id_of(_USERS, change["user"]),))
+
+
 EXPECTED_CHANGES: dict[str, Callable[[Run], ExpectedChanges]] = {
+    "apply": _applied,
     "audit verify": lambda _run: NOTHING,
     "auth login": _login,
     "auth logout": _logout,

@@ -18,6 +18,7 @@ from bazar_cli.domain import audit, auth, batch, cli, config, doctor, plans
 from bazar_cli.domain.authz.explain import Explanation, Step, Verdict
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.db import create_and_drop, locks, marker, migrations, reset, revisions
+from bazar_cli.domain.declared import changes
 from bazar_cli.domain.demo import seed
 from bazar_cli.domain.entities import Membership, Organization, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.imports import imports
@@ -75,6 +76,23 @@ _APPLIED = migrations.AppliedRevision(_FIRST, 12, 1)
 _PLACE = migrations.Place("db.example.com", "app", migrations.Marker("production", protected=True), "15.4")
 _UNMARKED = replace(_PLACE, marker=None)
 _TABLES = (migrations.LostTable("users", 3), migrations.LostTable("plans", 1))
+_DECLARED = changes.Applied(
+    "app",
+    "production",
+    tuple(
+        changes.Result(change)
+        for change in (
+            changes.Change("orgs.create", "acme", after={"name": "Acme", "owner": "ada@example.com"}),
+            changes.Change(
+                "orgs.members.update", "acme", "ada@example.com", None, {"role": "owner"}, {"role": "admin"}
+            ),
+            changes.Change("users.update", None, "bob@example.com", None, {"name": None}, {"name": "Bob"}),
+            changes.Change("plans.revoke", plan="plus", before={"permission": "users:read"}),
+        )
+    ),
+    (changes.UndeclaredMember("acme", "eve@example.com", Role.MEMBER),),
+    "plan.json",
+)
 _SEEDED = seed.Seeded(
     "db.example.com",
     "app",
@@ -211,6 +229,28 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
         batch.LineResult(1, "users me", 0, {"id": str(_A)}, None, ("warning: a warning",)),
         batch.LineResult(2, "users get x", 3, None, {"code": "users.not_found"}, ()),
         batch.LineResult(3, "users list -o ids", 0, f"{_A}\n", None, ()),
+    ),
+    "declared.APPLIED": (
+        _DECLARED,
+        replace(
+            _DECLARED,
+            results=tuple(
+                replace(r, outcome=outcome, code=code, message=message)
+                for r, (outcome, code, message) in zip(
+                    _DECLARED.results,
+                    (
+                        (changes.Outcome.DONE, None, None),
+                        (changes.Outcome.FAILED, "users.last_owner", "ada is the last active owner of acme"),
+                        (changes.Outcome.UNCHANGED, None, None),
+                        (changes.Outcome.DONE, None, None),
+                    ),
+                    strict=True,
+                )
+            ),
+            not_in_file=(),
+            plan_file=None,
+        ),
+        replace(_DECLARED, results=(), not_in_file=(), plan_file=None, dry_run=True),
     ),
     "config.CHECK": (
         doctor.Check(

@@ -12,23 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bazar_cli.domain.demo import file
-from bazar_cli.domain.demo.data import DEMO, wanted
-from bazar_cli.domain.demo.file import parse
-from bazar_cli.domain.demo.seed import (
-    USERS_MAX,
-    Seed,
-    SeedData,
-    SeedMembership,
-    SeedOrganization,
-    SeedUser,
-    checked_count,
-    seed_id,
-    seed_password,
+from bazar_cli.domain.declared.shapes import USERS_MAX
+from bazar_cli.domain.declared.state import (
+    ABSENT,
+    DeclaredMembership,
+    DeclaredOrganization,
+    DeclaredState,
+    DeclaredUser,
+    as_document,
 )
+from bazar_cli.domain.demo.data import DEMO, wanted
+from bazar_cli.domain.demo.seed import Seed, checked_count, completed, seed_id, seed_password
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.users.users import checked_name, normalized_email
+from bazar_cli.services.apply.state_file import read_seed
+
+
+def parse(text: str, named: str) -> DeclaredState:
+    """Return the demo data of a file with a value for all that it leaves out."""
+    return completed(read_seed(text, named))
+
 
 ACME = {"slug": "acme", "name": "Acme"}
 WRONG: list[tuple[Any, str, str]] = [
@@ -123,14 +127,22 @@ def test_whole_file_is_taken_as_it_says() -> None:
             {"email": "bob@example.com", "name": None, "organizations": [{"slug": "acme"}], "state": "suspended"},
         ],
     }
-    assert parse("\n" + json.dumps(content), "demo.json") == SeedData(
-        (SeedOrganization("acme", "Acme"),),
+    assert parse("\n" + json.dumps(content), "demo.json") == DeclaredState(
+        (DeclaredOrganization("acme", "Acme"),),
         (
-            SeedUser("ada@example.com", "Ada", Plan.PREMIUM, (SeedMembership("acme", Role.OWNER),)),
-            SeedUser("bob@example.com", None, Plan.FREE, (SeedMembership("acme"),), UserState.SUSPENDED),
+            DeclaredUser(
+                "ada@example.com",
+                "Ada",
+                Plan.PREMIUM,
+                (DeclaredMembership("acme", Role.OWNER),),
+                UserState.ACTIVE,
+            ),
+            DeclaredUser(
+                "bob@example.com", None, Plan.FREE, (DeclaredMembership("acme", Role.MEMBER),), UserState.SUSPENDED
+            ),
         ),
     )
-    assert parse("{}", "demo.json") == SeedData()
+    assert parse("{}", "demo.json") == DeclaredState()
 
 
 @pytest.mark.parametrize(("content", "place", "rule"), WRONG)
@@ -145,7 +157,7 @@ def test_one_active_owner_is_enough(states: list[str]) -> None:
     owned = [{"slug": "acme", "role": "owner"}]
     users = [{"email": f"{state}@b", "state": state, "organizations": owned} for state in states]
     found = parse(json.dumps({"organizations": [ACME], "users": users}), "demo.json")
-    assert [user.state.value for user in found.users] == states
+    assert [user.state for user in found.users] == states
 
 
 def test_null_is_named_as_json_writes_it() -> None:
@@ -205,19 +217,8 @@ def test_demo_set_has_one_of_each_and_breaks_no_rule() -> None:
     assert {m.role for user in DEMO.users for m in user.organizations} == set(Role)
     assert [user.state for user in DEMO.users].count(UserState.SUSPENDED) == 1
     assert sorted(len(user.organizations) for user in DEMO.users)[::8] == [0, 2]
-    content = {
-        "organizations": [{"slug": o.slug, "name": o.name} for o in DEMO.organizations],
-        "users": [
-            {
-                "email": u.email,
-                "name": u.name,
-                "plan": u.plan.value,
-                "state": u.state.value,
-                "organizations": [{"slug": m.slug, "role": m.role.value} for m in u.organizations],
-            }
-            for u in DEMO.users
-        ],
-    }
+    document = as_document(DEMO)
+    content = {"organizations": document["organizations"], "users": document["users"]}
     assert parse(json.dumps(content), "the demo set") == DEMO
     assert all(user.email.endswith("@example.com") for user in DEMO.users)
 
@@ -227,7 +228,8 @@ def test_generated_users_are_the_same_ones_spread_over_plans_and_organizations()
     assert many[:200] == wanted(Seed(users=200 - len(DEMO.users))).users
     generated = many[len(DEMO.users) :]
     assert len({user.email for user in many}) == len(many) == 1000 + len(DEMO.users)
-    assert all((normalized_email(u.email), checked_name(u.name)) == (u.email, u.name) for u in generated)
+    assert all(u.name is not ABSENT and checked_name(u.name) == u.name for u in generated)
+    assert all(normalized_email(u.email) == u.email for u in generated)
     assert all(user.email.endswith("@example.com") for user in generated)
     assert Counter(user.plan for user in generated) == {Plan.FREE: 600, Plan.PLUS: 300, Plan.PREMIUM: 100}
     slugs = Counter(m.slug for user in generated for m in user.organizations)
@@ -237,9 +239,9 @@ def test_generated_users_are_the_same_ones_spread_over_plans_and_organizations()
 
 
 def test_address_of_the_file_is_generated_for_nobody_else() -> None:
-    (first,) = wanted(Seed(SeedData(), users=1)).users
+    (first,) = wanted(Seed(DeclaredState(), users=1)).users
     assert (first.email, first.organizations) == ("bruno.bauer.1@example.com", ())
-    both = wanted(Seed(SeedData(users=(SeedUser(first.email, "Mine"),)), users=3)).users
+    both = wanted(Seed(DeclaredState(users=(DeclaredUser(first.email, "Mine"),)), users=3)).users
     assert len({user.email for user in both}) == 4
     assert both[0].name == "Mine"
 
@@ -251,11 +253,9 @@ def test_too_many_or_fewer_than_none_are_refused(users: int) -> None:
     assert raised.value.code == "seed.users_invalid"
 
 
-def test_a_file_may_have_as_many_users_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = SeedData(users=(SeedUser("a@b", None),) * USERS_MAX)
+def test_a_file_may_have_as_many_users_as_the_limit() -> None:
+    data = completed(DeclaredState(users=(DeclaredUser("a@b", None),) * USERS_MAX))
     assert wanted(Seed(data)) == data
-    monkeypatch.setattr(file, "USERS_MAX", 1)
-    assert len(parse(json.dumps({"users": [{"email": "a@b"}]}), "demo.json").users) == 1
 
 
 def test_id_depends_on_deployment_and_address_alone() -> None:

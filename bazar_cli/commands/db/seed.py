@@ -7,11 +7,12 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.demo.file import FILE_BYTES, parse
+from bazar_cli.domain.declared.shapes import FILE_BYTES
 from bazar_cli.domain.demo.seed import SEED, Seed, Seeded, seed_password
 from bazar_cli.domain.errors import ExitCode
 from bazar_cli.domain.texts import Verbatim
 from bazar_cli.services.apply import demo_data
+from bazar_cli.services.apply.state_file import read_seed
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.progress import ProgressMode, ProgressOption, shown
 from bazar_cli.terminal.run import Run
@@ -37,7 +38,7 @@ def run(
     identities of this Bazar are used again. BAZAR_SEED_PASSWORD sets the password of new users. A protected
     database is always refused.
     """
-    data = None if file is None else parse(*run.read_file(file, FILE_BYTES))
+    data = None if file is None else read_seed(*run.read_file(file, FILE_BYTES))
     request = Seed(data, users, seed_password(run.environ))
     dry_run = run.options.dry_run
     prepared = demo_data.prepare(run.gate, request, dry_run=dry_run)

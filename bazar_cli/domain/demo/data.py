@@ -8,41 +8,49 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 
-from bazar_cli.domain.demo.seed import (
-    USERS_MAX,
-    Seed,
-    SeedData,
-    SeedMembership,
-    SeedOrganization,
-    SeedUser,
-    checked_count,
-)
+from bazar_cli.domain.declared.shapes import USERS_MAX
+from bazar_cli.domain.declared.state import DeclaredMembership, DeclaredOrganization, DeclaredState, DeclaredUser
+from bazar_cli.domain.demo.seed import Seed, checked_count, completed
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 
 _HARBOR, _LUMEN, _ORCHARD = "harbor-coffee", "lumen-labs", "orchard-school"
-DEMO = SeedData(
-    organizations=(
-        SeedOrganization(_HARBOR, "Harbor Coffee"),
-        SeedOrganization(_LUMEN, "Lumen Labs"),
-        SeedOrganization(_ORCHARD, "Orchard School"),
-    ),
-    users=(
-        SeedUser("olivia.hart@example.com", "Olivia Hart", Plan.PREMIUM, (SeedMembership(_HARBOR, Role.OWNER),)),
-        SeedUser("marco.diaz@example.com", "Marco Díaz", Plan.PLUS, (SeedMembership(_HARBOR, Role.ADMIN),)),
-        SeedUser("nora.berg@example.com", "Nora Berg", Plan.FREE, (SeedMembership(_HARBOR),)),
-        SeedUser("ines.moreau@example.com", "Inès Moreau", Plan.PREMIUM, (SeedMembership(_LUMEN, Role.OWNER),)),
-        SeedUser(
-            "tomas.novak@example.com",
-            "Tomáš Novák",
-            Plan.PREMIUM,
-            (SeedMembership(_LUMEN, Role.ADMIN), SeedMembership(_ORCHARD)),
+DEMO = completed(
+    DeclaredState(
+        organizations=(
+            DeclaredOrganization(_HARBOR, "Harbor Coffee"),
+            DeclaredOrganization(_LUMEN, "Lumen Labs"),
+            DeclaredOrganization(_ORCHARD, "Orchard School"),
         ),
-        SeedUser("yuki.sato@example.com", "Yuki Sato", Plan.FREE, (SeedMembership(_LUMEN),)),
-        SeedUser("amara.okafor@example.com", "Amara Okafor", Plan.PLUS, (SeedMembership(_ORCHARD, Role.OWNER),)),
-        SeedUser("leo.fischer@example.com", "Leo Fischer", Plan.FREE, (SeedMembership(_ORCHARD),), UserState.SUSPENDED),
-        SeedUser("grace.kim@example.com", "Grace Kim"),
-    ),
+        users=(
+            DeclaredUser(
+                "olivia.hart@example.com", "Olivia Hart", Plan.PREMIUM, (DeclaredMembership(_HARBOR, Role.OWNER),)
+            ),
+            DeclaredUser("marco.diaz@example.com", "Marco Díaz", Plan.PLUS, (DeclaredMembership(_HARBOR, Role.ADMIN),)),
+            DeclaredUser("nora.berg@example.com", "Nora Berg", Plan.FREE, (DeclaredMembership(_HARBOR),)),
+            DeclaredUser(
+                "ines.moreau@example.com", "Inès Moreau", Plan.PREMIUM, (DeclaredMembership(_LUMEN, Role.OWNER),)
+            ),
+            DeclaredUser(
+                "tomas.novak@example.com",
+                "Tomáš Novák",
+                Plan.PREMIUM,
+                (DeclaredMembership(_LUMEN, Role.ADMIN), DeclaredMembership(_ORCHARD)),
+            ),
+            DeclaredUser("yuki.sato@example.com", "Yuki Sato", Plan.FREE, (DeclaredMembership(_LUMEN),)),
+            DeclaredUser(
+                "amara.okafor@example.com", "Amara Okafor", Plan.PLUS, (DeclaredMembership(_ORCHARD, Role.OWNER),)
+            ),
+            DeclaredUser(
+                "leo.fischer@example.com",
+                "Leo Fischer",
+                Plan.FREE,
+                (DeclaredMembership(_ORCHARD),),
+                UserState.SUSPENDED,
+            ),
+            DeclaredUser("grace.kim@example.com", "Grace Kim"),
+        ),
+    )
 )
 """Every plan and role, a suspended user, a user in two organizations, and one in none."""
 
@@ -59,7 +67,7 @@ _PLANS = (*[Plan.FREE] * 6, *[Plan.PLUS] * 3, Plan.PREMIUM)
 _ADMIN_EVERY = 25
 
 
-def wanted(request: Seed) -> SeedData:
+def wanted(request: Seed) -> DeclaredState:
     """Return the data of a request: those of the file or the demo set, and the generated users.
 
     Raises: UsageError `seed.users_invalid`.
@@ -75,10 +83,11 @@ def wanted(request: Seed) -> SeedData:
         )
     slugs = [organization.slug for organization in data.organizations]
     taken = {user.email for user in data.users}
-    return SeedData(data.organizations, (*data.users, *islice(_generated(slugs, taken), request.users)))
+    generated = islice(_generated(slugs, taken), request.users)
+    return completed(DeclaredState(data.organizations, (*data.users, *generated)))
 
 
-def _generated(slugs: Sequence[str], taken: Collection[str]) -> Iterator[SeedUser]:
+def _generated(slugs: Sequence[str], taken: Collection[str]) -> Iterator[DeclaredUser]:
     """Yield users without end: in turn in each organization, then in none."""
     places = [*slugs, None]
     for number in count(1):
@@ -86,6 +95,6 @@ def _generated(slugs: Sequence[str], taken: Collection[str]) -> Iterator[SeedUse
         email = f"{first}.{last}.{number}@example.com".lower()
         slug = places[number % len(places)]
         role = Role.MEMBER if number % _ADMIN_EVERY else Role.ADMIN
-        organizations = () if slug is None else (SeedMembership(slug, role),)
+        organizations = () if slug is None else (DeclaredMembership(slug, role),)
         if email not in taken:
-            yield SeedUser(email, f"{first} {last}", _PLANS[number % len(_PLANS)], organizations)
+            yield DeclaredUser(email, f"{first} {last}", _PLANS[number % len(_PLANS)], organizations)

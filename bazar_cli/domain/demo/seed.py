@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
+from bazar_cli.domain.declared.shapes import USERS_MAX
+from bazar_cli.domain.declared.state import ABSENT, DeclaredState, DeclaredUser
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
@@ -20,53 +22,16 @@ from bazar_cli.domain.users.users import checked_password
 
 SEED = requires("db.seed", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 
-USERS_MAX = 100_000
-"""The most users of a run, with those of the file."""
 PASSWORD_VARIABLE = "BAZAR_SEED_PASSWORD"  # noqa: S105 - a name
 REASON = "demo data"
 """The reason of a suspension in the audit log."""
 
 
 @dataclass(frozen=True)
-class SeedOrganization:
-    """An organization of the data."""
-
-    slug: str
-    name: str
-
-
-@dataclass(frozen=True)
-class SeedMembership:
-    """A membership of a user of the data."""
-
-    slug: str
-    role: Role = Role.MEMBER
-
-
-@dataclass(frozen=True)
-class SeedUser:
-    """A user of the data."""
-
-    email: str
-    name: str | None = None
-    plan: Plan = Plan.FREE
-    organizations: tuple[SeedMembership, ...] = ()
-    state: UserState = UserState.ACTIVE
-
-
-@dataclass(frozen=True)
-class SeedData:
-    """Organizations and users: every value is checked, no slug or address occurs twice."""
-
-    organizations: tuple[SeedOrganization, ...] = ()
-    users: tuple[SeedUser, ...] = ()
-
-
-@dataclass(frozen=True)
 class Seed:
     """The request of `db seed`: the data of a file, None for the demo set; and how many users to generate."""
 
-    data: SeedData | None = None
+    data: DeclaredState | None = None
     users: int = 0
     password: Secret | None = None
     """The password of new users; without it they have none yet."""
@@ -136,6 +101,21 @@ class Seeded:
     def writes(self) -> bool:
         """Whether something was written; in a dry run, whether something would be."""
         return any(part.outcome in WRITTEN for part in (*self.organizations, *self.users))
+
+
+def completed(state: DeclaredState) -> DeclaredState:
+    """Return demo data with a value for all that it leaves out: demo users are made whole, and compared as a whole."""
+    return replace(state, users=tuple(map(_completed, state.users)))
+
+
+def _completed(user: DeclaredUser) -> DeclaredUser:
+    return replace(
+        user,
+        name=None if user.name is ABSENT else user.name,
+        plan=user.plan or Plan.FREE,
+        organizations=tuple(replace(m, role=m.role or Role.MEMBER) for m in user.organizations),
+        state=user.state or UserState.ACTIVE,
+    )
 
 
 def seed_id(deployment: uuid.UUID, email: str) -> uuid.UUID:

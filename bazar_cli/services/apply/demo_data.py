@@ -7,43 +7,31 @@ run. A run that was killed is finished by the next one.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bazar_cli.domain.authz.spec import Grant, Spec
-from bazar_cli.domain.consent import ConsentNeeded, Impact
+from bazar_cli.domain.authz.spec import Grant
+from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.db.marker import no_marker
 from bazar_cli.domain.db.migrations import Marker, Place, refuse_protected
+from bazar_cli.domain.declared.changes import Outcome as ChangeOutcome
+from bazar_cli.domain.declared.changes import Result
 from bazar_cli.domain.demo import seed as use_cases
 from bazar_cli.domain.demo.data import wanted
-from bazar_cli.domain.demo.seed import REASON, Outcome, Seed, Seeded, SeededOrganization, SeededUser
-from bazar_cli.domain.entities import Plan, UserState
-from bazar_cli.domain.errors import Conflict, NotFound, UsageError
-from bazar_cli.domain.orgs import members, organizations
-from bazar_cli.domain.orgs.members import AddMember
-from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.demo.seed import Outcome, Seed, Seeded, SeededOrganization, SeededUser
+from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.progress import Progress, ignored
-from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import counted
-from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser
 from bazar_cli.services.apply.demo_plan import OrganizationPlan, SeedPlan, UserPlan, plan_seed
+from bazar_cli.services.apply.perform import MEANWHILE
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.interrupts import between_steps
-from bazar_cli.services.orgs import members as member_services
-from bazar_cli.services.orgs import organizations as org_services
-from bazar_cli.services.users import create, suspend
 from bazar_cli.services.users.passwords import bcrypt_hash
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
-
-_ENDS_THE_RUN = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
-"""Errors that do not concern one user only: they end the run."""
-_MEANWHILE = "another command created it meanwhile"
 
 
 @dataclass(frozen=True)
@@ -81,18 +69,43 @@ class Prepared:
 
     def seeded(self) -> Seeded:
         """Return the result so far; before a run, the expected one."""
+        by_user: dict[str | None, list[Result]] = {}
+        made: dict[str | None, Result] = {}
+        for result in self.plan.changes.results.values():
+            by_user.setdefault(result.change.user, []).append(result)
+            if result.change.use_case == "orgs.create":
+                made[result.change.organization] = result
         return Seeded(
             self.place.host,
             self.place.database,
             self.environment,
-            tuple(SeededOrganization(o.wanted.slug, o.wanted.name, o.outcome, o.note) for o in self.plan.organizations),
-            tuple(
-                SeededUser(
-                    None if u.outcome is Outcome.FAILED and u.creates else u.id, u.wanted.email, u.outcome, u.note
-                )
-                for u in self.plan.users
-            ),
+            tuple(self._organization(plan, made.get(plan.wanted.slug)) for plan in self.plan.organizations),
+            tuple(self._user(plan, by_user.get(plan.wanted.email, ())) for plan in self.plan.users),
         )
+
+    def _organization(self, plan: OrganizationPlan, made: Result | None) -> SeededOrganization:
+        outcome, note = plan.outcome, plan.note
+        if made is not None and made.outcome is ChangeOutcome.DONE:
+            note = "owned by the operator" if self.plan.changes.is_operators(made.change) else ""
+        elif made is not None:
+            outcome = Outcome.FAILED if made.outcome is ChangeOutcome.FAILED else Outcome.EXISTING
+            note = made.message or ""
+        return SeededOrganization(plan.wanted.slug, plan.wanted.name or "", outcome, note)
+
+    def _user(self, plan: UserPlan, results: Sequence[Result]) -> SeededUser:
+        email = plan.wanted.email
+        user_id: uuid.UUID | None = self.plan.changes.made_ids.get(email, plan.id)
+        outcome, note = plan.outcome, plan.note
+        creation = next((r for r in results if r.change.use_case == "users.create"), None)
+        failure = next((r for r in results if r.outcome is ChangeOutcome.FAILED), None)
+        if failure is not None:
+            outcome = Outcome.DIFFERS if failure.code == "users.differs" else Outcome.FAILED
+            note = failure.message or ""
+            if failure is creation and outcome is Outcome.FAILED:
+                user_id = None
+        elif creation is not None and creation.outcome is ChangeOutcome.UNCHANGED:
+            outcome, note = Outcome.EXISTING, MEANWHILE
+        return SeededUser(user_id, email, outcome, note)
 
 
 def seed(gate: Gate, request: Seed, progress: Progress = ignored, *, dry_run: bool = False) -> Seeded:
@@ -117,7 +130,7 @@ def prepare(gate: Gate, request: Seed, *, dry_run: bool, emptied: bool = False) 
         request,
         dry_run=dry_run,
     )
-    _may_do_all(gate, prepared.plan, dry_run=dry_run)
+    prepared.plan.changes.authorize(gate, dry_run=dry_run)
     return prepared
 
 
@@ -141,9 +154,9 @@ def carry_out(gate: Gate, prepared: Prepared, progress: Progress) -> Seeded:
         return prepared.seeded()
     gate.perform(_begin, use_cases.SEED, prepared)
     with between_steps() as ended:
-        workers = WorkerPool(gate, ended, progress)
-        password = prepared.request.password
-        _Changes(workers, None if password is None else bcrypt_hash(password)).make(prepared.plan)
+        changes, password = prepared.plan.changes, prepared.request.password
+        changes.password = None if password is None else bcrypt_hash(password)
+        changes.make(WorkerPool(gate, ended, progress))
     return prepared.seeded()
 
 
@@ -166,28 +179,6 @@ def _allowed(backends: Backends, grant: Grant) -> tuple[Place, str, uuid.UUID]:
     return place, found.environment, found.id
 
 
-def _may_do_all(gate: Gate, plan: SeedPlan, *, dry_run: bool) -> None:
-    """Ask the gate for one change of each planned kind, so that a denial comes before the first write."""
-
-    def ask(spec: Spec, request: object) -> None:
-        gate.authorize(spec, request, dry_run)
-
-    of_users = [u for u in plan.users if u.works]
-    if any(o.outcome is Outcome.CREATED for o in plan.organizations):
-        ask(organizations.CREATE, CreateOrganization("", owner=""))
-    new = [u for u in of_users if u.creates]
-    if new:
-        highest = next((u.wanted.plan for u in new if u.wanted.plan is not Plan.FREE), None)
-        role = max((u.first.role for u in new if u.first), key=lambda r: r.rank, default=None)
-        ask(users.CREATE, CreateUser(new[0].wanted.email, role=role, plan=highest))
-    if any(u.memberships for u in of_users):
-        ask(members.ADD, AddMember("", ""))
-    if any(u.state is UserState.SUSPENDED for u in of_users):
-        ask(users.SUSPEND, SuspendUser("", REASON))
-    if any(u.state is UserState.ACTIVE for u in of_users):
-        ask(users.RESTORE, RestoreUser(""))
-
-
 def _begin(backends: Backends, grant: Grant, prepared: Prepared) -> None:
     """Check the marker again, and record the event of this run."""
     from bazar_cli.adapters.postgres.audit import events
@@ -205,101 +196,3 @@ def _begin(backends: Backends, grant: Grant, prepared: Prepared) -> None:
     }
     with backends.database().transaction(grant) as connection:
         events.record(connection, grant, events.Change("database", place.database, after=after))
-
-
-@dataclass(frozen=True)
-class _Changes:
-    """Makes the changes of one run, in the order of their dependencies."""
-
-    workers: WorkerPool
-    bcrypt_hash: Secret | None
-
-    def make(self, plan: SeedPlan) -> None:
-        """Create owners of new organizations, those organizations, all other users; then memberships; states last."""
-        new = [o for o in plan.organizations if o.outcome is Outcome.CREATED]
-        owners = list({id(o.owner): o.owner for o in new if o.owner is not None}.values())
-        for user in owners:
-            self._owns_nothing_yet(user, {o.wanted.slug for o in new})
-        self.workers.each([u for u in owners if u.creates], self._create, "owners")
-        self.workers.each(new, self._create_organization, "organizations")
-        self.workers.each([u for u in plan.users if u.creates and u.works], self._create, "users")
-        self.workers.each([u for u in plan.users if u.works and u.memberships], self._add_memberships, "memberships")
-        self.workers.each([u for u in plan.users if u.works and u.state is not None], self._set_state, "states")
-
-    def _owns_nothing_yet(self, user: UserPlan, new: set[str]) -> None:
-        """Create an owner before the new organization: in an existing organization, else in none."""
-        if user.first is not None and user.first.slug in new:
-            user.memberships.insert(0, user.first)
-            user.first = None
-
-    def _create(self, gate: Gate, user: UserPlan) -> None:
-        asked = user.wanted
-        request = CreateUser(
-            asked.email,
-            name=asked.name,
-            organization=user.first.slug if user.first else None,
-            role=user.first.role if user.first else None,
-            plan=asked.plan,
-            password=None if self.bcrypt_hash is None else NewPassword(bcrypt_hash=self.bcrypt_hash),
-            if_not_exists=True,
-        )
-
-        def create_with_id(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
-            return create.create(backends, grant, given, chosen_id=user.id)
-
-        with _failure_noted(user):
-            made = self.workers.patiently(lambda: gate.perform(create_with_id, users.CREATE, request))
-            user.id, user.creates = made.user.id, False
-            if not made.created:
-                user.outcome, user.note = Outcome.EXISTING, _MEANWHILE
-
-    def _create_organization(self, gate: Gate, organization: OrganizationPlan) -> None:
-        asked, owner = organization.wanted, organization.owner
-        if owner is not None and owner.outcome is Outcome.FAILED:
-            owner = None
-        request = CreateOrganization(asked.name, asked.slug, None if owner is None else str(owner.id))
-        with _failure_noted(organization):
-            try:
-                gate.perform(org_services.create, organizations.CREATE, request)
-            except Conflict as conflict:
-                if conflict.code != "orgs.slug_exists":
-                    raise
-                organization.outcome, organization.note = Outcome.EXISTING, _MEANWHILE
-                return
-            if owner is None:
-                organization.note = "owned by the operator"
-            else:
-                owner.memberships = [m for m in owner.memberships if m.slug != asked.slug]
-
-    def _add_memberships(self, gate: Gate, user: UserPlan) -> None:
-        with _failure_noted(user):
-            for membership in user.memberships:
-                request = AddMember(membership.slug, str(user.id), membership.role)
-                gate.perform(member_services.add, members.ADD, request)
-
-    def _set_state(self, gate: Gate, user: UserPlan) -> None:
-        def change() -> None:
-            if user.state is UserState.ACTIVE:
-                gate.perform(suspend.restore, users.RESTORE, RestoreUser(str(user.id)))
-                return
-            asked = SuspendUser(str(user.id), REASON)
-            try:
-                gate.perform(suspend.suspend, users.SUSPEND, asked)
-            except ConsentNeeded as needed:
-                # The demo data was agreed to as a whole.
-                gate.perform(suspend.suspend, users.SUSPEND, replace(asked, agreed=needed.impact))
-
-        with _failure_noted(user):
-            self.workers.patiently(change)
-
-
-@contextmanager
-def _failure_noted(part: UserPlan | OrganizationPlan) -> Generator[None]:
-    """Note the failure for one user or organization in the result, and continue with the others."""
-    try:
-        yield
-    except (Conflict, NotFound, UsageError) as error:
-        if error.code in _ENDS_THE_RUN:
-            raise
-        differs = error.code == "users.differs"
-        part.outcome, part.note = Outcome.DIFFERS if differs else Outcome.FAILED, error.message

@@ -1,22 +1,31 @@
-"""The plan of `db seed`: both systems are read and compared with the data, before anything is written."""
+"""The plan of `db seed`: the comparison of declared state, and which of its changes demo data may make.
+
+A demo user that an earlier run left incomplete, and that was not changed, is completed. Any other user who differs is
+not changed. The identity of an earlier run is taken back by its fixed id.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.demo.seed import WRITTEN, Outcome, SeedData, SeedMembership, SeedOrganization, SeedUser, seed_id
-from bazar_cli.domain.entities import Pending, Role, UserState
+from bazar_cli.domain.declared.changes import Change
+from bazar_cli.domain.declared.state import DeclaredOrganization, DeclaredState, DeclaredUser
+from bazar_cli.domain.demo.seed import REASON, WRITTEN, Outcome, seed_id
+from bazar_cli.domain.entities import Pending, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.users.identities import StoredIdentity
+from bazar_cli.services.apply import compare
+from bazar_cli.services.apply.compare import Stored, UserDifference
+from bazar_cli.services.apply.perform import Changes
 from bazar_cli.services.users.ids import time_ordered_uuid
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.demo_data import StoredUser
+    from bazar_cli.adapters.postgres.declared import StoredUser
     from bazar_cli.services.gate.backends import Backends
 
 _FEW = 25
@@ -26,46 +35,32 @@ _READ_BY_ID_MOST = 1000
 _SHOWN = 20
 
 
-@dataclass
+@dataclass(frozen=True)
 class UserPlan:
-    """One user of the data, the planned changes, and their outcome so far."""
+    """One user of the data, and the expected outcome."""
 
-    wanted: SeedUser
+    wanted: DeclaredUser
     id: uuid.UUID
     outcome: Outcome
     note: str = ""
-    creates: bool = False
-    """The user is to be created, or an unfinished creation is to be finished."""
-    first: SeedMembership | None = None
-    """The membership that is created with the user."""
-    memberships: list[SeedMembership] = field(default_factory=list[SeedMembership])
-    """The memberships that are added later."""
-    state: UserState | None = None
-    """The state to set last, in both systems; None if they have it."""
-
-    @property
-    def works(self) -> bool:
-        """Whether there is a change to make."""
-        return self.outcome in WRITTEN
 
 
-@dataclass
+@dataclass(frozen=True)
 class OrganizationPlan:
-    """One organization of the data, and its outcome so far."""
+    """One organization of the data, and the expected outcome."""
 
-    wanted: SeedOrganization
+    wanted: DeclaredOrganization
     outcome: Outcome
     note: str = ""
-    owner: UserPlan | None = None
-    """The owner of a new organization; None for the operator."""
 
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """All planned changes, in the order of the data."""
+    """The expected outcomes, in the order of the data, and the changes."""
 
     organizations: tuple[OrganizationPlan, ...]
     users: tuple[UserPlan, ...]
+    changes: Changes
 
     def count(self, outcome: Outcome) -> int:
         """Return how many users have this outcome."""
@@ -78,7 +73,7 @@ class SeedPlan:
 
 
 def plan_seed(
-    backends: Backends, grant: Grant, data: SeedData, deployment: uuid.UUID, *, emptied: bool = False
+    backends: Backends, grant: Grant, data: DeclaredState, deployment: uuid.UUID, *, emptied: bool = False
 ) -> SeedPlan:
     """Compare both systems with the data, and return the plan.
 
@@ -88,14 +83,16 @@ def plan_seed(
     """
     from bazar_cli.adapters.postgres import demo_data
 
-    emails = [user.email for user in data.users]
-    ids = [seed_id(deployment, email) for email in emails]
+    operator = grant.operator
+    ids = [seed_id(deployment, user.email) for user in data.users]
     with backends.database().read(grant) as connection:
-        stored = demo_data.users(connection, emails)
-        names = demo_data.organizations(connection, [o.slug for o in data.organizations])
+        stored = compare.read(connection, grant.reach, data)
+        untouched = demo_data.untouched(connection, [user.id for user in stored.users.values()])
     if emptied:
-        stored, names = {e: u for e, u in stored.items() if u.id == grant.operator.id}, {}
-    found = _identities(backends, grant, data.users, stored, ids)
+        stored = replace(
+            stored, users={e: u for e, u in stored.users.items() if u.id == operator.id}, organizations={}, members=()
+        )
+    found = _identities(backends, grant, data.users, stored.users, ids)
     # Single sign-on allows two identities with one address: the one of this deployment counts.
     living = sorted((i for i in found if not i.is_deleted), key=lambda i: i.deployment == deployment)
     by_email = {identity.email: identity for identity in living}
@@ -103,18 +100,23 @@ def plan_seed(
     with backends.database().read(grant) as connection:
         taken = demo_data.taken_ids(connection, [*ids, *by_id])
     if emptied:
-        taken &= {grant.operator.id}
-    comparison = _Comparison(deployment, by_email, by_id, taken)
-    users = tuple(comparison.of(user, stored.get(user.email)) for user in data.users)
-    if comparison.refused:
-        raise _taken(comparison.refused)
-    return SeedPlan(tuple(_organization(o, names, users) for o in data.organizations), users)
+        taken &= {operator.id}
+    rules = _Rules(deployment, by_email, by_id, taken, untouched)
+    differences = compare.differences(data, stored)
+    users = tuple(map(rules.of, differences))
+    if rules.refused:
+        raise _taken(rules.refused)
+    changes = compare.changes_of(data, stored, differences, operator=operator.email, names_owners=True)
+    chosen = {plan.wanted.email: plan.id for plan in users}
+    kept = tuple(change for change in changes if change.use_case != "orgs.update")
+    organizations = tuple(_organization(o, stored) for o in data.organizations)
+    return SeedPlan(organizations, users, Changes(kept, operator.email, REASON, ids=chosen))
 
 
 def _identities(
     backends: Backends,
     grant: Grant,
-    users: Sequence[SeedUser],
+    users: Sequence[DeclaredUser],
     stored: Mapping[str, StoredUser],
     ids: Sequence[uuid.UUID],
 ) -> list[StoredIdentity]:
@@ -144,111 +146,109 @@ def _identities(
 
 
 @dataclass
-class _Comparison:
-    """Compares users one by one; `refused` are the addresses with a foreign identity at Supabase."""
+class _Rules:
+    """Decides on users one by one; `refused` are the addresses with a foreign identity at Supabase."""
 
     deployment: uuid.UUID
     by_email: Mapping[str, StoredIdentity]
     by_id: Mapping[uuid.UUID, StoredIdentity]
     taken: frozenset[uuid.UUID]
+    untouched: frozenset[uuid.UUID]
     refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
-    def of(self, user: SeedUser, stored: StoredUser | None) -> UserPlan:
-        return self._missing(user) if stored is None else self._there(user, stored)
-
-    def _missing(self, user: SeedUser) -> UserPlan:
-        """Plan a user without a row: to be created, or taken back with an existing identity."""
-        identity = self.by_email.get(user.email)
-        suspended = UserState.SUSPENDED if user.state is UserState.SUSPENDED else None
-        if identity is None:
-            plan = UserPlan(user, self._free_id(user.email), Outcome.CREATED, state=suspended)
-        else:
-            plan = UserPlan(user, identity.id, Outcome.TAKEN_BACK, state=suspended)
-            if identity.deployment is None:
-                self.refused.append((user.email, "an identity that bazar did not create"))
-            elif identity.deployment != self.deployment:
-                self.refused.append((user.email, "the identity of another Bazar"))
-            elif identity.id in self.taken:
-                self.refused.append((user.email, "the identity of a user with another address here"))
-            if identity.is_banned(self.now) and suspended is None:
-                plan.state = UserState.ACTIVE
-        plan.creates = True
-        plan.first, *plan.memberships = user.organizations or (None,)
+    def of(self, found: UserDifference) -> UserPlan:
+        """Return the plan of a user, and leave in the difference only the changes that are made."""
+        if found.stored is None:
+            return self._missing(found)
+        plan = self._there(found, found.stored)
+        if plan.outcome is not Outcome.COMPLETED:
+            found.changes.clear()
         return plan
+
+    def _missing(self, found: UserDifference) -> UserPlan:
+        """Plan a user without a row: to be created, or taken back with an existing identity."""
+        user = found.user
+        identity = self.by_email.get(user.email)
+        if identity is None:
+            return UserPlan(user, self._free_id(user.email), Outcome.CREATED)
+        if identity.deployment is None:
+            self.refused.append((user.email, "an identity that bazar did not create"))
+        elif identity.deployment != self.deployment:
+            self.refused.append((user.email, "the identity of another Bazar"))
+        elif identity.id in self.taken:
+            self.refused.append((user.email, "the identity of a user with another address here"))
+        if identity.is_banned(self.now) and user.state is UserState.ACTIVE:
+            found.changes.append(_lift_ban(user))
+        return UserPlan(user, identity.id, Outcome.TAKEN_BACK)
 
     def _free_id(self, email: str) -> uuid.UUID:
         """Return the fixed id of this address; another one if a user who changed their address has it."""
         found = seed_id(self.deployment, email)
         return time_ordered_uuid() if found in self.taken or found in self.by_id else found
 
-    def _there(self, user: SeedUser, stored: StoredUser) -> UserPlan:
+    def _there(self, found: UserDifference, stored: StoredUser) -> UserPlan:
         """Plan a user with a row: as in the data, incomplete from an earlier run, or with other values."""
-        plan = UserPlan(user, stored.id, Outcome.EXISTING)
-        missing = [m for m in user.organizations if m.slug not in stored.roles]
-        different = self._different(user, stored)
-        unfinished = self._is_unfinished(user, stored)
-        state = self._state(user, stored)
-        if stored.pending is not None and not (unfinished and stored.untouched):
-            plan.outcome, plan.note = Outcome.DIFFERS, f"in the middle of another change ({stored.pending})"
-        elif different or ((missing or state) and not stored.untouched):
-            different += ["organizations"] if missing and "organizations" not in different else []
-            different += ["state"] if state and "state" not in different else []
-            plan.outcome, plan.note = Outcome.DIFFERS, f"another {' and '.join(different)}"
-        elif stored.pending is None and stored.id not in self.by_id:
-            plan.outcome, plan.note = Outcome.DIFFERS, "no identity at Supabase"
-        elif missing or state or stored.pending:
-            plan.outcome, plan.state = Outcome.COMPLETED, state
-            plan.creates = stored.pending is Pending.CREATE
-            # For an unfinished creation, the membership that it began with.
-            plan.first = next((m for m in user.organizations if m.slug in stored.roles), None)
-            plan.memberships = missing
-        return plan
+        plan = UserPlan(found.user, stored.id, Outcome.EXISTING)
+        different = _different(found, stored)
+        if self._is_banned(found.user, stored):
+            found.changes.append(_lift_ban(found.user))
+        kinds = {change.use_case for change in found.changes}
+        untouched = stored.id in self.untouched
+        incomplete = {
+            "organizations": "orgs.members.add" in kinds,
+            "state": not kinds.isdisjoint({"users.suspend", "users.restore"}),
+        }
+        if stored.pending is not None and not (untouched and _is_unfinished(found.user, stored)):
+            return replace(plan, outcome=Outcome.DIFFERS, note=f"in the middle of another change ({stored.pending})")
+        if different or (any(incomplete.values()) and not untouched):
+            different += [name for name, is_so in incomplete.items() if is_so and name not in different]
+            return replace(plan, outcome=Outcome.DIFFERS, note=f"another {' and '.join(different)}")
+        if stored.pending is None and stored.id not in self.by_id:
+            return replace(plan, outcome=Outcome.DIFFERS, note="no identity at Supabase")
+        return replace(plan, outcome=Outcome.COMPLETED) if found.changes else plan
 
-    def _different(self, user: SeedUser, stored: StoredUser) -> list[str]:
-        different = [
-            *(["name"] if stored.name != user.name else []),
-            *(["plan"] if stored.plan is not user.plan else []),
-        ]
-        roles: dict[str, Role] = {m.slug: m.role for m in user.organizations}
-        if any(roles.get(slug) is not role for slug, role in stored.roles.items()):
-            different.append("organizations")
-        if stored.state is UserState.SUSPENDED and user.state is UserState.ACTIVE:
-            different.append("state")
-        return different
+    def _is_banned(self, user: DeclaredUser, stored: StoredUser) -> bool:
+        """Whether an active user was taken back with a ban of bazar.
 
-    def _is_unfinished(self, user: SeedUser, stored: StoredUser) -> bool:
-        """Whether the pending change leads to the values of the data."""
-        if stored.pending is Pending.CREATE:
-            return not stored.adopted and len(stored.roles) <= 1
-        wanted = Pending.SUSPEND if user.state is UserState.SUSPENDED else Pending.RESTORE
-        return stored.pending is wanted
-
-    def _state(self, user: SeedUser, stored: StoredUser) -> UserState | None:
-        """Return the state that an earlier run did not set; None if it did."""
-        if user.state is UserState.SUSPENDED:
-            return None if stored.state is UserState.SUSPENDED and stored.pending is None else UserState.SUSPENDED
+        A shorter ban was set by another program, and ends by itself.
+        """
         identity = self.by_id.get(stored.id)
-        # It was taken back with a ban of bazar. A shorter ban was set by another program, and ends by itself.
         banned = identity is not None and identity.is_banned_for_good(self.now)
-        return UserState.ACTIVE if stored.pending is Pending.RESTORE or banned else None
+        return banned and stored.pending is None and user.state is stored.state is UserState.ACTIVE
 
 
-def _organization(wanted: SeedOrganization, names: Mapping[str, str], users: Sequence[UserPlan]) -> OrganizationPlan:
-    if wanted.slug not in names:
-        return OrganizationPlan(wanted, Outcome.CREATED, owner=_owner(wanted.slug, users))
-    if names[wanted.slug] != wanted.name:
+def _different(found: UserDifference, stored: StoredUser) -> list[str]:
+    """Return the values that an interrupted run cannot explain."""
+    kinds = {change.use_case for change in found.changes}
+    roles = {m.slug: m.role for m in found.user.organizations}
+    different = {
+        "name": "users.update" in kinds,
+        "plan": "plans.assign" in kinds,
+        "organizations": any(roles.get(slug) is not role for slug, role in stored.roles.items()),
+        "state": stored.state is UserState.SUSPENDED and found.user.state is UserState.ACTIVE,
+    }
+    return [name for name, differs in different.items() if differs]
+
+
+def _is_unfinished(user: DeclaredUser, stored: StoredUser) -> bool:
+    """Whether the pending change leads to the values of the data."""
+    if stored.pending is Pending.CREATE:
+        return not stored.adopted and len(stored.roles) <= 1
+    return stored.pending is (Pending.SUSPEND if user.state is UserState.SUSPENDED else Pending.RESTORE)
+
+
+def _lift_ban(user: DeclaredUser) -> Change:
+    return Change("users.restore", user=user.email, before={"state": "banned"}, after={"state": "active"})
+
+
+def _organization(wanted: DeclaredOrganization, stored: Stored) -> OrganizationPlan:
+    found = stored.organizations.get(wanted.slug)
+    if found is None:
+        return OrganizationPlan(wanted, Outcome.CREATED)
+    if found.name != wanted.name:
         return OrganizationPlan(wanted, Outcome.DIFFERS, "another name")
     return OrganizationPlan(wanted, Outcome.EXISTING)
-
-
-def _owner(slug: str, users: Sequence[UserPlan]) -> UserPlan | None:
-    """Return the first active owner of the data with a change to make: other users are not changed."""
-    for user in users:
-        owns = any(m.slug == slug and m.role is Role.OWNER for m in user.wanted.organizations)
-        if owns and user.works and user.wanted.state is UserState.ACTIVE:
-            return user
-    return None
 
 
 def _taken(refused: Sequence[tuple[str, str]]) -> Conflict:

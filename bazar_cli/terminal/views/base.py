@@ -40,7 +40,8 @@ class View(Generic[T]):
     Texts: `cells` for CSV and tables, `shown` for tables alone, `drawn` for a list on a terminal; `lines` shows a field
     of a single result as several lines; `bars` adds a bar to each row there, a part of 1.
     `raw` makes a plain text instead of a table, or None for a table after all; `for_shells` keeps that text when
-    BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it.
+    BAZAR_OUTPUT is set, because `$(...)` and `eval` read it: only -o changes it. `is_diff` says that the lines of `raw`
+    begin with the signs of a diff, which have colours.
     """
 
     kind: type[T] | None = None
@@ -59,6 +60,7 @@ class View(Generic[T]):
     bars: Callable[[T], float] | None = None
     raw: Callable[[T], str | None] | None = None
     for_shells: bool = False
+    is_diff: bool = False
 
     @cached_property
     def record(self) -> Record[T]:

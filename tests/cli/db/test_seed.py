@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from bazar_cli.domain.declared.shapes import FILE_BYTES
+from bazar_cli.domain.declared.state import DeclaredState
 from bazar_cli.domain.demo.data import DEMO
-from bazar_cli.domain.demo.file import FILE_BYTES
-from bazar_cli.domain.demo.seed import SeedData
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.services.apply.workers import WORKERS
@@ -164,7 +164,7 @@ def test_what_supabase_refuses_of_one_user_ends_with_8(root: Bazar, target: Targ
 
 
 @pytest.fixture
-def company(demo: Demo) -> SeedData:
+def company(demo: Demo) -> DeclaredState:
     """Data whose organizations and first users are there, and enough users to be made for all workers."""
     data = cast(size=WORKERS * 4)
     demo.seed(replace(data, users=data.users[:4]))
@@ -172,7 +172,9 @@ def company(demo: Demo) -> SeedData:
 
 
 @contextmanager
-def all_at_work(root: Bazar, target: Target, data: SeedData) -> Generator[tuple[subprocess.Popen[bytes], AuthProxy]]:
+def all_at_work(
+    root: Bazar, target: Target, data: DeclaredState
+) -> Generator[tuple[subprocess.Popen[bytes], AuthProxy]]:
     """Start a run and wait until each worker has asked for a user; Supabase made every other one, and answered none."""
     with auth_proxy(target) as proxy:
         holds = [proxy.hold("POST", "/admin/users", acts=place % 2 == 0) for place in range(WORKERS)]
@@ -183,13 +185,13 @@ def all_at_work(root: Bazar, target: Target, data: SeedData) -> Generator[tuple[
             yield process, proxy
 
 
-def run_again(root: Bazar, people: People, data: SeedData) -> dict[str, int]:
+def run_again(root: Bazar, people: People, data: DeclaredState) -> dict[str, int]:
     people.leases_run_out()
     return root("db", "seed", "--file", file_of(root, as_file(data)), "--yes", "-o", "json").ok().json
 
 
 def test_killed_with_several_at_once_it_is_finished_by_running_it_again(
-    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
+    root: Bazar, target: Target, people: People, demo: Demo, company: DeclaredState
 ) -> None:
     with all_at_work(root, target, company) as (process, _):
         process.send_signal(signal.SIGKILL)
@@ -201,7 +203,7 @@ def test_killed_with_several_at_once_it_is_finished_by_running_it_again(
 
 
 def test_ctrl_c_ends_it_after_the_changes_in_hand(
-    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
+    root: Bazar, target: Target, people: People, demo: Demo, company: DeclaredState
 ) -> None:
     with all_at_work(root, target, company) as (process, proxy):
         process.send_signal(signal.SIGINT)
@@ -218,7 +220,7 @@ def test_ctrl_c_ends_it_after_the_changes_in_hand(
 
 
 def test_second_ctrl_c_ends_it_at_once(
-    root: Bazar, target: Target, people: People, demo: Demo, company: SeedData
+    root: Bazar, target: Target, people: People, demo: Demo, company: DeclaredState
 ) -> None:
     with all_at_work(root, target, company) as (process, _):
         process.send_signal(signal.SIGINT)

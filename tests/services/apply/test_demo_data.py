@@ -12,7 +12,9 @@ import pytest
 
 from bazar_cli.domain import plans
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.demo.seed import Outcome, Seed, SeedData, SeedMembership, SeedUser, seed_id
+from bazar_cli.domain.declared.changes import Change
+from bazar_cli.domain.declared.state import DeclaredState, DeclaredUser
+from bazar_cli.domain.demo.seed import Outcome, Seed, completed, seed_id
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, Refused
 from bazar_cli.domain.orgs import members
@@ -167,7 +169,7 @@ def test_identity_of_a_user_with_another_address_is_refused(demo: Demo, people: 
 
 
 def test_id_of_another_address_is_not_used_again(demo: Demo, people: People) -> None:
-    data = SeedData(users=(SeedUser(an_address()),))
+    data = completed(DeclaredState(users=(DeclaredUser(an_address()),)))
     demo.seed(data)
     (had,) = demo.ids(data).values()
     moved = f"moved.{data.users[0].email}"
@@ -484,7 +486,8 @@ def test_membership_that_cannot_be_given_is_named_and_the_user_kept(demo: Demo, 
     data = cast()
     with demo.gate() as gate:
         prepared = demo_data.prepare(gate, Seed(data), dry_run=False)
-        prepared.plan.users[2].memberships.append(SeedMembership("nowhere"))
+        changes, email = prepared.plan.changes, data.users[2].email
+        changes.all += (Change("orgs.members.add", "nowhere", email, after={"role": "member"}),)
         seeded = demo_data.carry_out(gate, prepared, ignored)
     assert (outcomes(seeded)[2], seeded.users[2].id) == (FAILED, demo.ids(data)[data.users[2].email])
     assert "nowhere" in seeded.users[2].note

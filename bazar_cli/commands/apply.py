@@ -1,0 +1,74 @@
+"""`bazar apply`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from bazar_cli.domain.command_lines import command_line
+from bazar_cli.domain.declared.changes import Applied
+from bazar_cli.domain.declared.state import APPLY
+from bazar_cli.domain.errors import ExitCode, UsageError
+from bazar_cli.domain.texts import Verbatim
+from bazar_cli.services.apply import declared
+from bazar_cli.terminal.command import command
+from bazar_cli.terminal.declared_options import Removing, StateFile, wanted_state
+from bazar_cli.terminal.progress import ProgressMode, ProgressOption, shown
+from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.run_output import current_folder
+from bazar_cli.terminal.views.declared import APPLIED, lines_of
+
+
+@command(
+    APPLY,
+    view=APPLIED,
+    examples=(
+        "bazar apply -f state.yaml --dry-run",
+        "bazar apply -f state.yaml --prune --max-delete 10% --yes",
+        "bazar apply plan.json --yes",
+    ),
+)
+def run(
+    run: Run[Applied],
+    plan: Annotated[Verbatim | None, Argument(help="plan that `bazar diff --out` wrote")] = None,
+    file: StateFile = None,
+    *,
+    removing: Removing,
+    progress: ProgressOption = ProgressMode.AUTO,
+) -> int:
+    """Make organizations, users and plans as a file declares them; a second run changes nothing.
+
+    It shows the changes and asks first; --yes answers. Each change needs the permission of its own command. Missing
+    users are created without a password. Nothing is deleted but members whom the file does not name, with --prune.
+    A plan is refused if a row that it relies on has changed since. Exit code 8 means that some changes failed.
+    """
+    if plan is None:
+        wanted = wanted_state(run, file, removing)
+    elif file is not None or removing.prune or removing.max_delete is not None:
+        raise UsageError(
+            "usage.invalid_value",
+            "PLAN and --file, --prune or --max-delete exclude each other: a plan has its own file and limits",
+            hint="leave one of them out",
+        )
+    else:
+        wanted = declared.wanted_plan(current_folder() / plan, plan)
+    dry_run = run.options.dry_run
+    prepared = declared.prepare(run.gate, wanted, dry_run=dry_run)
+    planned = prepared.planned(dry_run=dry_run)
+    if planned.results and not dry_run:
+        run.notice_diff(lines_of(planned))
+        again = command_line(
+            "apply",
+            *([] if plan is None else [plan]),
+            file=file,
+            prune=removing.prune,
+            max_delete=removing.max_delete,
+            yes=True,
+        )
+        run.agree(prepared.impact(again))
+    with shown(progress, run.environ, quiet=run.options.quiet) as report:
+        done = planned if dry_run else declared.carry_out(run.gate, prepared, report)
+    run.notice_dry_run()
+    run.show(done)
+    return ExitCode.PARTIAL if done.has_failed else ExitCode.DONE
