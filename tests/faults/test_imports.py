@@ -99,6 +99,15 @@ def test_retry_after_is_honoured(importing: Importing, proxy: AuthProxy) -> None
     importing.assert_exact(run, file)
 
 
+def test_an_import_waits_for_no_limit_of_an_hour(importing: Importing, proxy: AuthProxy) -> None:
+    run = importing.stage(rows(30), Via.API)
+    proxy.add(Fault("POST", USERS, 429, retry_after="3600", times=None))
+    with pytest.raises(BackendUnavailable) as limited:
+        importing.apply(run, target=proxy.target)
+    assert (limited.value.code, limited.value.details["retry_after"]) == ("imports.unfinished", 3600)
+    assert importing.statuses(run) == [("open", None)] * 30
+
+
 def test_an_import_stops_where_supabase_is_away(
     importing: Importing, people: People, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

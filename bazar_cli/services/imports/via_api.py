@@ -28,6 +28,7 @@ from bazar_cli.domain.imports.imports import Action, ImportRun, Status
 from bazar_cli.domain.secrets import Secret, announced_to
 from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users.identities import CREATED, Failure, IdentityRefused, NewIdentity, OutcomeUnknown
+from bazar_cli.services.apply.workers import PATIENCE_SECONDS
 from bazar_cli.services.imports import conflicts, rights
 from bazar_cli.services.imports.pace import Pace
 from bazar_cli.services.users import leases
@@ -166,6 +167,8 @@ class _Creating:
         """The connection serves one thread at a time, also after an interrupt."""
         self._created: list[ClaimedRow] = []
         self._refused: list[tuple[ClaimedRow, BazarError]] = []
+        self._begun = set[int]()
+        """Lines of rows for which a request was made."""
         self._untouched: list[ClaimedRow] = []
         """Rows of which the service key was refused at the first request."""
         self._silent = 0
@@ -193,7 +196,7 @@ class _Creating:
         Raises: as `leases.when_free`.
         """
         if isinstance(self.failure, KeyRefused):
-            self._untouched += [row for row in self._left if not row.resumed]
+            self._untouched += [r for r in self._claimed.rows if r.line not in self._begun and not r.resumed]
         lost: list[ClaimedRow] = []
 
         def step(connection: Connection) -> int:
@@ -263,8 +266,9 @@ class _Creating:
                 break
             began = time.monotonic()
             try:
-                if not await self._may_call(row):
+                if self._stops() or not await self._may_call(row):
                     return False
+                self._begun.add(row.line)
                 outcome = await self._try(attempt)
                 self._pace.went_well()
                 self._silent = 0
@@ -346,6 +350,9 @@ class _Creating:
     def _unknown(self, error: OutcomeUnknown | BackendUnavailable, began: float) -> None:
         self.silence = error
         limit = error.limit
+        if limit is not None and (limit.retry_after or 0) > PATIENCE_SECONDS:
+            self.failure = self.failure or unfinished(1, error)
+            return
         self._pace.failed(began, limited=limit is not None, retry_after=None if limit is None else limit.retry_after)
 
     # -- leases -------------------------------------------------------------------------------------------
@@ -401,7 +408,7 @@ def unfinished(rows: int, why: Failure | None) -> BackendUnavailable:
     """Return the error for rows whose outcome at Supabase is unknown."""
     return BackendUnavailable(
         "imports.unfinished",
-        f"{counted(rows, 'row')} of the import remained open, because Supabase Auth did not say what it did: {why}",
+        f"the outcome of {counted(rows, 'row')} at Supabase Auth is unknown: {why}",
         hint="run the same command again: it continues where this one stopped",
         details={"rows": rows},
         limit=None if why is None else why.limit,
