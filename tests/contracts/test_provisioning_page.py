@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def walked(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Gener
         folder = admin.folder("work")
         (home / "bin").mkdir()
         program(home / "bin" / "bazar")
+        (home / "bin" / "python3").symlink_to(sys.executable)
         environ = {**admin.environment(), "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         for name, language, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8")):
             if name:
