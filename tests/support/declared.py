@@ -15,7 +15,7 @@ from bazar_cli.services.apply import declared
 from bazar_cli.services.apply.declared import Prepared, Wanted
 from bazar_cli.services.apply.saved_plan import SavedPlan
 from bazar_cli.services.apply.state_file import read_state
-from tests.support.demo import Demo
+from tests.support.gates import gate_of
 from tests.support.people import People, Someone
 
 ALL_REMOVALS = Removals(prune=True, limit="100000")
@@ -30,17 +30,17 @@ class Declaring:
 
     def diff(self, state: DeclaredState | str, removals: Removals = Removals()) -> Applied:  # noqa: B008 - frozen
         """Run `diff` once."""
-        with Demo(self.people, self.operator).gate() as gate:
+        with gate_of(self.people, self.operator) as gate:
             return declared.diff(gate, wanted(state, removals))
 
     def save(self, state: DeclaredState | str, path: Path, removals: Removals = Removals()) -> Applied:  # noqa: B008
         """Run `diff --out` once."""
-        with Demo(self.people, self.operator).gate() as gate:
+        with gate_of(self.people, self.operator) as gate:
             return declared.save_plan(gate, wanted(state, removals), path, path.name, overwrite=True)
 
     def prepare(self, asked: Wanted, *, dry_run: bool = False) -> Prepared:
         """Compare, and ask the gate for every change."""
-        with Demo(self.people, self.operator).gate() as gate:
+        with gate_of(self.people, self.operator) as gate:
             return declared.prepare(gate, asked, dry_run=dry_run)
 
     def apply(
@@ -52,7 +52,7 @@ class Declaring:
     ) -> Applied:
         """Run `apply` once. Parameters: `between` is called when the changes are known and none is made."""
         asked = state if isinstance(state, Wanted) else wanted(state, removals)
-        with Demo(self.people, self.operator).gate() as gate:
+        with gate_of(self.people, self.operator) as gate:
             prepared = declared.prepare(gate, asked, dry_run=False)
             between(prepared)
             return declared.carry_out(gate, prepared, ignored)
