@@ -99,6 +99,13 @@ def test_hash_of_firebase_is_one_that_supabase_can_verify(walked: tuple[People, 
     assert Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(signer) == expected
 
 
+def test_declared_users_are_members(walked: tuple[People, Bazar, Path]) -> None:
+    people, _, _ = walked
+    ida, joan = user(people, "ida@example.com"), user(people, "joan@example.com")
+    assert (ida["name"], ida["plan"], ida["roles"]) == ("Ida R.", "plus", ["gamma:owner"])
+    assert (joan["name"], joan["roles"]) == ("Joan Clarke", ["gamma:member"])
+
+
 def test_unconfirmed_addresses_are_invited_and_not_imported(walked: tuple[People, Bazar, Path]) -> None:
     people, _, folder = walked
     unconfirmed = (folder / "unconfirmed.txt").read_text().splitlines()
