@@ -32,6 +32,7 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.db.marker import SET_MARKER, SetMarker
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.imports.imports import Via
 from bazar_cli.domain.orgs import members as of_members
 from bazar_cli.domain.orgs import organizations as of_orgs
 from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
@@ -59,10 +60,11 @@ from bazar_cli.services.users import adopt, create, delete, read, reset_password
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users.resume import resume
 from tests.support.concurrently import ended, run_concurrently
+from tests.support.imports import Importing, Row
 from tests.support.people import Org, People, Someone, an_address
 from tests.support.statements import watched
 
-WHOLE_DATABASE = {"auth.login", "doctor"} | {
+WHOLE_DATABASE = {"apply", "auth.login", "doctor", "users.imports.undo"} | {
     f"db.{verb}"
     for verb in ("create", "drop", "locks", "merge", "migrate", "redo", "reset", "revision", "rollback", "seed")
 }
@@ -92,6 +94,15 @@ class Side:
         """Do it with consent to the impact."""
         with People(self.people.target) as own:
             return own.run_agreeing(self.me, service, spec, request)
+
+    def imports(self) -> None:
+        """Import new members of the organizations, in one chunk."""
+        with People(self.people.target) as own:
+            if not own.identities(self.me.email):
+                own.identity(self.me)  # an import proves its operator by a session
+            importing = Importing(own, self.me)
+            file = [Row(roles={self.shared: Role.MEMBER, self.mine: Role.MEMBER}), Row(roles={self.mine: Role.ADMIN})]
+            importing.apply(importing.stage(file, Via.API))
 
 
 Act = Callable[[Side], object]
@@ -131,6 +142,7 @@ ACTS: dict[str, Act] = {
     "users.delete": lambda s: s.run(delete.delete, of_users.DELETE, DeleteUser(str(s.other.id), s.other.email)),
     "users.delete guest": lambda s: s.run(delete.delete, of_users.DELETE, DeleteUser(s.guest.email, s.guest.email)),
     "users.demote": lambda s: s.run(superusers.demote, of_users.DEMOTE, ChangeSuperuser(s.other.email, s.other.email)),
+    "users.import": lambda s: s.imports(),
     "users.promote": lambda s: s.run(
         superusers.promote, of_users.PROMOTE, ChangeSuperuser(s.guest.email, s.guest.email)
     ),
@@ -200,8 +212,8 @@ class Locks:
             self._held = named | {str(parameters["operator"])}
             return
         locks = re.search(r"\bFOR (NO KEY )?(KEY )?(UPDATE|SHARE)\b|pg_advisory_xact_lock", statement)
-        if locks is None or cursor.rowcount == 0:
-            return
+        if locks is None or "SKIP LOCKED" in statement or cursor.rowcount == 0:
+            return  # such a lock waits for nobody
         _, place = min((statement.find(name), n) for n, name in enumerate(_PLACES) if name in statement)
         if place == 0:
             rows = cursor.pgresult
