@@ -20,6 +20,8 @@ from tests.support.cli import Bazar, program
 from tests.support.people import People
 from tests.support.separate_systems import separate_systems
 
+pytestmark = pytest.mark.packages
+
 PAGE = ROOT / "docs" / "provisioning.md"
 _BLOCK = re.compile(r"(?ms)(?:^<!-- file: (\S+) -->\n)?^```(\w*)\n(.*?)^```$")
 PASSWORD = "correct horse battery staple"
