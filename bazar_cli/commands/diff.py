@@ -15,7 +15,7 @@ from bazar_cli.services.apply import declared
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.declared_options import Removing, StateFile, wanted_state
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.run_output import current_folder
+from bazar_cli.terminal.run_output import current_folder, refuse_input_as_output
 from bazar_cli.terminal.views.declared import APPLIED
 
 
@@ -40,6 +40,8 @@ def run(
     wanted = wanted_state(run, file, removing)
     if out == "":
         raise UsageError("usage.invalid_value", "--out is empty", hint="name a new file")
+    if out is not None and file is not None and file != "-":
+        refuse_input_as_output(file, out, "--out")
     if out is None:
         found = declared.diff(run.gate, wanted)
     else:

@@ -215,6 +215,24 @@ def _first_and_all(parts: Iterable[Part]) -> tuple[Part | None, Iterator[Part]]:
     return first, chain([first] if first is not None else [], coming)
 
 
+def refuse_input_as_output(read: str, written: str, option: str) -> None:
+    """Refuse to replace the file that a command reads. Parameters: `option` names the file that it writes.
+
+    Raises: UsageError `usage.invalid_value`.
+    """
+    folder = current_folder()
+    try:
+        is_same = (folder / read).samefile(folder / written)
+    except OSError:
+        return  # one of them is not there, or cannot be looked at: the command itself says so
+    if is_same:
+        raise UsageError(
+            "usage.invalid_value",
+            f"{option} {written} is the file that the command reads",
+            hint=f"name another file with {option}",
+        )
+
+
 def current_folder() -> Path:
     """Return the working folder; a relative path to it, in which nothing is found, when it cannot be looked at."""
     try:

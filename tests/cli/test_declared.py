@@ -145,6 +145,8 @@ def test_plan_is_private_and_applied_once(admin: Bazar, people: People, company:
     taken = admin("diff", "-f", file, "--out", "plan.json", "-o", "json")
     assert (taken.code, taken.error["code"]) == (6, "files.exists")
     assert admin("diff", "-f", file, "--out", "plan.json", "--overwrite").out.endswith("the plan is in plan.json\n")
+    own = admin("diff", "-f", file, "--out", file, "--overwrite", "-o", "json")
+    assert (own.code, own.error["code"]) == (2, "usage.invalid_value")
     asked = admin("apply", "plan.json", "-o", "json")
     assert (asked.code, asked.error["hint"]) == (10, "to do it: `bazar apply plan.json --yes`")
     admin("apply", "plan.json", "--yes").ok()

@@ -26,6 +26,7 @@ from bazar_cli.terminal.options import Overwrite
 from bazar_cli.terminal.progress import ProgressMode, ProgressOption, shown
 from bazar_cli.terminal.results_file import ResultsFile
 from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.run_output import refuse_input_as_output
 from bazar_cli.terminal.views.imports import IMPORTED, ROW
 
 
@@ -77,6 +78,8 @@ def run(
     After an interruption the same command continues. Exit code 8 means that some rows failed.
     """
     checked_concurrency(concurrency)
+    if results and file != "-":
+        refuse_input_as_output(file, results, "--results")
     written = None if results is None else ResultsFile(results, ROW, run.environ, overwrite=overwrite)
     with run.import_file(file) as content, shown(progress, run.environ, quiet=run.options.quiet) as report:
         chosen = file_format or format_of(content.named, content.beginning)

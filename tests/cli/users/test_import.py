@@ -332,6 +332,17 @@ def test_operators_see_their_own_runs_and_superusers_all(admin: Bazar, as_user: 
         assert seen or shown.error["code"] == "imports.not_found"
 
 
+def test_results_do_not_replace_the_file_that_is_imported(admin: Bazar) -> None:
+    content = f"email\n{an_address()}\n"
+    path = write(admin, content)
+    (path.parent / "other.csv").hardlink_to(path)
+    for named in ("users.csv", "./users.csv", "other.csv"):
+        done = admin("users", "import", "users.csv", "--results", named, "--overwrite", "-o", "json")
+        assert (done.code, done.out, done.error["code"]) == (2, "", "usage.invalid_value")
+        assert f"--results {named} is the file that the command reads" in done.error["message"]
+    assert path.read_text() == content
+
+
 def test_results_replace_no_file_without_overwrite(admin: Bazar, people: People, known: Someone) -> None:
     content = f"email\n{known.email}\n"
     kept = write(admin, "mine", "results.csv")
