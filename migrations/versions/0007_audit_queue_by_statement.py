@@ -61,8 +61,11 @@ def downgrade() -> None:
 
 
 def _replace(former: str, name: str, function: str, how: str) -> None:
-    """Replace the trigger and its function. A writer waits for the lock of DROP TRIGGER, and then uses the new ones."""
-    op.execute("DROP TRIGGER audit_events_queue ON bazar.audit_events")
+    """Replace the trigger and its function. A writer waits for the lock of DROP TRIGGER, and then uses the new ones.
+
+    A trigger that somebody dropped or disabled fires again; `bazar audit verify` names the events written without it.
+    """
+    op.execute("DROP TRIGGER IF EXISTS audit_events_queue ON bazar.audit_events")
     # A renamed function keeps its privileges: revision 0002 revoked them.
     op.execute(f"ALTER FUNCTION bazar.{former}() RENAME TO {name}")
     op.execute(function)
