@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_compose_file_follows_the_specification() -> None:
     text = _OPTIONAL.sub(r"\2", PATH.read_text())
-    assert "$" not in text.replace('"$$@"', "")
+    assert "$" not in text
     found = compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(text)))
     found.validate()
     assert set(found.service_names()) == {"db", "auth", "gateway", "migrate", "bazar"}
@@ -89,21 +89,46 @@ def test_secrets_are_files_of_their_services_and_no_variables(made: Path) -> Non
     }
 
 
+def start(folder: Path, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the entry point of compose.yml on a secret, with a `bazar` that prints its words and its environment."""
+    (folder / "bazar.env").write_text(text)
+    (folder / "bazar").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nenv\n')
+    (folder / "bazar").chmod(0o755)
+    _python, *entrypoint = compose()["x-bazar"]["entrypoint"]
+    here = [word.replace("/run/secrets", str(folder)) for word in entrypoint]
+    environ = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run([sys.executable, *here, *words], env=environ, capture_output=True, text=True, check=False)
+
+
 def test_entry_point_of_bazar_passes_the_words_and_the_variables_of_its_secret(made: Path, tmp_path: Path) -> None:
-    shell, option, script, *rest = compose()["x-bazar"]["entrypoint"]
-    here = script.replace("$$", "$").replace("/run/secrets", str(made / "secrets"))
-    (tmp_path / "bazar").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nenv\n')
-    (tmp_path / "bazar").chmod(0o755)
-    done = subprocess.run(
-        [shell, option, here, *rest, "users", "get", "a b", "$HOME"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    text = (made / "secrets/bazar.env").read_text()
+    done = start(tmp_path, text, "users", "get", "a b", "$HOME")
     lines = done.stdout.splitlines()
     assert lines[:4] == ["users", "get", "a b", "$HOME"]
-    assert set((made / "secrets/bazar.env").read_text().splitlines()) <= set(lines[4:])
+    assert set(text.splitlines()) <= set(lines[4:])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "authorization=Basic marked-key",
+        "postgresql://bazar:p@db/bazar?sslmode=require&application_name=x",
+        "$(touch run)`touch run`; touch run",
+        "'quoted' # no comment \\",
+    ],
+)
+def test_entry_point_of_bazar_runs_nothing_of_its_secret(tmp_path: Path, value: str) -> None:
+    done = start(tmp_path, f"# a comment\n\nFIRST={value}\nLAST=1\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {f"FIRST={value}", "LAST=1"} <= set(done.stdout.splitlines())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bazar", "bazar.env"]
+
+
+@pytest.mark.parametrize("line", ["marked-key", "a marked-key=1", "=marked-key", "export KEY=marked-key"])
+def test_entry_point_of_bazar_names_a_line_that_sets_nothing(tmp_path: Path, line: str) -> None:
+    done = start(tmp_path, f"FIRST=1\n{line}\n")
+    said = f"error: line 2 of {tmp_path}/bazar.env is not NAME=value\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_long_running_services_have_a_health_check_and_migrate_runs_once() -> None:
@@ -140,7 +165,7 @@ def test_made_files_are_whole_and_different_each_time(made: Path, tmp_path: Path
 
 
 def test_made_values_need_no_quotes_in_any_reader(made: Path) -> None:
-    """bazar and compose take quotes away, `docker run` and kubectl keep them, and a shell reads secrets/bazar.env."""
+    """bazar, compose and Auth take quotes away, `docker run`, kubectl and the entry point of compose keep them."""
     for path in (made / ".env", *(made / "secrets").iterdir()):
         text = path.read_text()
         assert re.fullmatch(r"(?:[A-Z_]+=)?[\w.:/@%+-]+\n?|(?:[A-Z_]+=[\w.:/@%+-]+\n)+", text), path.name

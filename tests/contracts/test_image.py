@@ -131,7 +131,6 @@ class TestImage:
     def test_compose_service_works_where_nothing_can_be_written(self, image: Image, tmp_path: Path) -> None:
         """As `docker compose run`, with the files that make_env.py made in the image, and without a volume."""
         service = compose()["x-bazar"]
-        entrypoint = [word.replace("$$", "$") for word in service["entrypoint"]]
         mounted, made = tmp_path / "mounted", image.root.folder / "srv"
         mounted.mkdir()
         shutil.copy(MAKE_ENV, made)
@@ -153,7 +152,7 @@ class TestImage:
             }
 
             def composed(*words: str) -> Done:
-                return image.run(inside, *entrypoint, *words, environ=environ)
+                return image.run(inside, *service["entrypoint"], *words, environ=environ)
 
             assert image.run(inside, "touch", "/var/lib/bazar/file").code == 1
             migrate = (*compose()["services"]["migrate"]["command"],)
