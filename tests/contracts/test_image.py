@@ -49,11 +49,14 @@ def test_build_context_has_the_code_and_no_secret() -> None:
     unwanted = (
         ".env",
         "docker/server/.env",
+        "bazar.dump",
         "docker/server/secrets/bazar.env",
         "tests/conftest.py",
         ".git/config",
         ".venv/bin/python",
         "bazar_cli/.env",
+        "bazar_cli/.env.bak",
+        "bazar_cli/bazar.dump",
     )
     assert [path for path in unwanted if not ignored(patterns, path)] == []
 
@@ -112,7 +115,8 @@ class TestImage:
         venv = root / "usr/local/lib/bazar"
         assert [path for path in venv.rglob("tests") if path.is_dir()] == []
         unwanted = (
-            "**/.env",
+            "**/.env*",
+            "**/*.dump",
             "**/*.whl",
             "root/.cache",
             "src",
