@@ -44,7 +44,15 @@ def test_hadolint_finds_nothing() -> None:
 def test_build_context_has_the_code_and_no_secret() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
-    needed = ("bazar_cli/main.py", "migrations/env.py", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+    needed = (
+        "bazar_cli/main.py",
+        "migrations/env.py",
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+        "hatch_build.py",
+    )
     assert [path for path in needed if ignored(patterns, path)] == []
     unwanted = (
         ".env",
