@@ -124,6 +124,15 @@ def test_entry_point_of_bazar_runs_nothing_of_its_secret(tmp_path: Path, value: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bazar", "bazar.env"]
 
 
+def test_characters_of_the_rule_mean_the_same_to_bazar_and_to_the_entry_point(tmp_path: Path) -> None:
+    (characters,) = re.findall(r"letters, digits and `([^`]+)`", _PAGE)
+    assert f"letters, digits and {characters} " in _EXAMPLE
+    value = f"aZ0{characters.replace(' ', '')}aZ0"
+    text = f"SUPERUSER_PASSWORD={value}\n"
+    assert variables_of_text(text) == {"SUPERUSER_PASSWORD": value}
+    assert text.rstrip() in start(tmp_path, text).stdout.splitlines()
+
+
 @pytest.mark.parametrize("line", ["marked-key", "a marked-key=1", "=marked-key", "export KEY=marked-key"])
 def test_entry_point_of_bazar_names_a_line_that_sets_nothing(tmp_path: Path, line: str) -> None:
     done = start(tmp_path, f"FIRST=1\n{line}\n")
