@@ -18,6 +18,6 @@ class DescriptionHook(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Make relative links absolute, below the repository of `project.urls`."""
-        base = metadata["urls"]["Documentation"].removesuffix("docs")
+        base = metadata["urls"]["Documentation"].rpartition("docs")[0]
         text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {"content-type": "text/markdown", "text": _RELATIVE.sub(f"]({base}", text)}
