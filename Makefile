@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A token of another service, which the shell may have, does not work on the embedded stack.
 BAZAR := env -u BAZAR_TOKEN $(BIN)/bazar
+OLD_PYTHON = $(shell $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.stdout.write( \
+  "bazar needs Python 3.10 or newer, and $(PYTHON) is Python " + sys.version.split()[0])')
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: start dev test test-long test-image test-packages test-live lint format reset-db bench generate dist clean
@@ -12,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Without its stamp an environment is one that a cut-off run left, perhaps without a pip that works.
 # A newer pip than the one a venv brings writes console scripts that start without importing `re`.
 $(VENV)/.runtime: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "bazar needs Python 3.10 or newer, this is " + sys.version)'
+	$(if $(OLD_PYTHON),$(error $(OLD_PYTHON)))
 	$(PYTHON) -m venv $$(test -f $@ || echo --clear) $(VENV)
 	@rm -f $@
 	$(PIP_INSTALL) --upgrade pip
@@ -75,6 +77,9 @@ DIST ?= dist
 dist: $(VENV)/.dev  ## build the sdist and, from it, the wheel; check both
 	rm -rf "$(DIST)"
 	$(BIN)/python -m build --no-isolation --outdir "$(DIST)" .
+	@test ! -e .git || tar -tzf "$(DIST)"/*.tar.gz | sed 's,^[^/]*/,,' | grep -vx PKG-INFO | tr '\n' '\0' \
+	  | xargs -0 git --literal-pathspecs ls-files --error-unmatch >/dev/null \
+	  || { rm -rf "$(DIST)"; echo "The sdist had files that Git does not track: add or remove them." >&2; exit 1; }
 	$(BIN)/twine check --strict "$(DIST)"/*
 	$(BIN)/check-wheel-contents "$(DIST)"/*.whl
 

@@ -19,7 +19,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 _TEN_YEARS = 10 * 365 * 24 * 3600
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-"""Addresses that an env file and a shell need no quotes for."""
+"""Addresses that need no quotes in an env file."""
 
 
 def main() -> None:

@@ -44,16 +44,27 @@ def test_hadolint_finds_nothing() -> None:
 def test_build_context_has_the_code_and_no_secret() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
-    needed = ("bazar_cli/main.py", "migrations/env.py", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+    needed = (
+        "bazar_cli/main.py",
+        "migrations/env.py",
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+        "hatch_build.py",
+    )
     assert [path for path in needed if ignored(patterns, path)] == []
     unwanted = (
         ".env",
         "docker/server/.env",
+        "bazar.dump",
         "docker/server/secrets/bazar.env",
         "tests/conftest.py",
         ".git/config",
         ".venv/bin/python",
         "bazar_cli/.env",
+        "bazar_cli/.env.bak",
+        "bazar_cli/bazar.dump",
     )
     assert [path for path in unwanted if not ignored(patterns, path)] == []
 
@@ -112,7 +123,8 @@ class TestImage:
         venv = root / "usr/local/lib/bazar"
         assert [path for path in venv.rglob("tests") if path.is_dir()] == []
         unwanted = (
-            "**/.env",
+            "**/.env*",
+            "**/*.dump",
             "**/*.whl",
             "root/.cache",
             "src",
@@ -131,7 +143,6 @@ class TestImage:
     def test_compose_service_works_where_nothing_can_be_written(self, image: Image, tmp_path: Path) -> None:
         """As `docker compose run`, with the files that make_env.py made in the image, and without a volume."""
         service = compose()["x-bazar"]
-        entrypoint = [word.replace("$$", "$") for word in service["entrypoint"]]
         mounted, made = tmp_path / "mounted", image.root.folder / "srv"
         mounted.mkdir()
         shutil.copy(MAKE_ENV, made)
@@ -153,7 +164,7 @@ class TestImage:
             }
 
             def composed(*words: str) -> Done:
-                return image.run(inside, *entrypoint, *words, environ=environ)
+                return image.run(inside, *service["entrypoint"], *words, environ=environ)
 
             assert image.run(inside, "touch", "/var/lib/bazar/file").code == 1
             migrate = (*compose()["services"]["migrate"]["command"],)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bazar_cli.devstack.postgres import DATABASE
+from tests.support.pythons import OLD_PYTHONS
 
 _MAKEFILE = Path(__file__).parents[2] / "Makefile"
 _PYTHON = """\
@@ -17,6 +18,14 @@ echo "$*" >>venv.log
 case $* in *--clear*) rm -rf .venv ;; esac
 mkdir -p .venv/bin
 [ -e .venv/bin/python ] || { echo '#!/bin/sh' >.venv/bin/python; chmod 755 .venv/bin/python; }
+"""
+_BUILD = """\
+#!/bin/sh
+mkdir dist x-1
+touch x-1/PKG-INFO
+for file in *; do case $file in dist|x-1) ;; *) cp "./$file" x-1 ;; esac; done
+tar -czf dist/x-1.tar.gz x-1/*
+rm -r x-1
 """
 _BROKEN = "#!/bin/sh\nexit 1\n"
 
@@ -65,3 +74,54 @@ def test_reset_db_resets_the_embedded_stack_and_starts_it() -> None:
     done = subprocess.run(command, cwd=_MAKEFILE.parent, capture_output=True, text=True, check=True)
     said = [line.partition("bin/bazar ")[2] for line in done.stdout.splitlines() if "bin/bazar " in line]
     assert said == ["local start", f"db reset --identities --confirm {DATABASE} --profile local"]
+
+
+@pytest.mark.skipif(not OLD_PYTHONS, reason="no Python is installed that is too old for bazar")
+def test_old_python_is_refused_in_a_sentence(checkout: Path) -> None:
+    old = OLD_PYTHONS[-1]
+    command = ["make", "--no-print-directory", f"PYTHON={old}", "start"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    (said,) = done.stderr.splitlines()
+    assert f"bazar needs Python 3.10 or newer, and {old} is Python " in said
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with one tracked file, and a `build` that puts all its files but `.git` into the sdist."""
+    folder = tmp_path / "repository"
+    for path, text in {"Makefile": _MAKEFILE.read_text(), "pyproject.toml": "", "constraints.txt": ""}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+    programs = {"python": _BUILD, "twine": "#!/bin/sh\n", "check-wheel-contents": "#!/bin/sh\n"}
+    for name, script in programs.items():
+        program = folder / ".venv/bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(script)
+        program.chmod(0o755)
+    for stamp in (".runtime", ".dev"):
+        (folder / ".venv" / stamp).touch()
+    for words in (("init", "--quiet"), ("add", "Makefile", "pyproject.toml", "constraints.txt")):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+def dist(repository: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", "dist"], cwd=repository, capture_output=True, text=True, check=False)
+
+
+def test_dist_has_what_git_tracks(repository: Path) -> None:
+    done = dist(repository)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (repository / "dist").iterdir()] == ["x-1.tar.gz"]
+
+
+@pytest.mark.parametrize("name", ["service-key.txt", "a key", "*", ":!Makefile"])
+def test_dist_with_a_file_that_git_does_not_track_is_removed(repository: Path, name: str) -> None:
+    (repository / name).write_text("sb_secret")
+    done = dist(repository)
+    assert done.returncode != 0
+    assert f"'{name}'" in done.stderr
+    assert "Git does not track" in done.stderr
+    assert not (repository / "dist").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bazar_cli import __version__
+from bazar_cli import DOCUMENTATION, __version__
 from tests.support.checkout import ROOT
 from tests.support.distribution import PLANTED, Distributions, build, tracked
 from tests.support.pythons import OLD_PYTHONS, PYTHONS
@@ -65,6 +65,18 @@ def test_metadata_name_version_pythons_and_extras(built: Distributions) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata.get_all("Provides-Extra") == ["dev", "local"]
     assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_description_for_an_index_has_no_relative_link(built: Distributions) -> None:
+    """An index shows README.md outside of the repository."""
+    with zipfile.ZipFile(built.wheel) as archive:
+        text = archive.read(f"bazar_cli-{__version__}.dist-info/METADATA").decode()
+    base = DOCUMENTATION.removesuffix("docs")
+    readme = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    assert "LICENSE" in links
+    assert re.findall(r"\]\(([^)]+)\)", text) == [link if link.startswith("https:") else base + link for link in links]
+    assert "Description-Content-Type: text/markdown\n" in text
 
 
 def test_checks_of_an_index_find_nothing(built: Distributions) -> None:

@@ -14,10 +14,15 @@ from tests.support.checkout import ROOT
 
 PLANTED = (
     ".env",
+    ".env.prod",
+    "bazar.dump",
     "docker/server/.env",
+    "docker/server/.env.bak",
     "docker/server/secrets/bazar.env",
     "tests/.env",
     "bazar_cli/.env",
+    "bazar_cli/.env.local",
+    "bazar_cli/bazar.dump",
     "migrations/.env",
     "man/man1/.env",
     ".venv/lib/module.py",
