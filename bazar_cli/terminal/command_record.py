@@ -116,7 +116,8 @@ class CommandRecord:
             "bazar.target": found["target"],
             "bazar.calls.dropped": self.calls.dropped or None,
         }
-        kind = error or (ExitCode(code).name.lower() if code else "")
+        # 128 and more: a signal ended the command.
+        kind = error or (ExitCode(code if code < 128 else ExitCode.INTERRUPTED).name.lower() if code else "")
         ended = self._began + nanoseconds
         root = traces.Span(
             context.span_id, context.parent_id, self._path, traces.INTERNAL, self._began, ended, kind, attributes
