@@ -64,12 +64,17 @@ _ENVIRONMENT: list[Block] = [
             ("BAZAR_DEBUG", "as --debug"),
             ("BAZAR_ALLOW_PLAINTEXT", "hosts that bazar may reach without TLS"),
             ("BAZAR_ACCESSIBLE", "plain output: no colour, no boxes"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "OpenTelemetry collector that gets a trace of each command"),
+        ],
+    ),
+    Terms(
+        "VARIABLES OF OTHER PROGRAMS",
+        [
             ("PYTHON_KEYRING_BACKEND", "keyring that holds secrets"),
             ("COLUMNS", "width of tables and help"),
             ("NO_COLOR", "no colour"),
             ("CLICOLOR_FORCE", "colour and boxes on a pipe too; a switch"),
             ("TERM", "dumb: no colour, no boxes"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "OpenTelemetry collector that gets a trace of each command"),
             ("OTEL_*", "more about traces: docs/observability.md lists them"),
             ("TRACEPARENT, TRACESTATE", "trace of the caller, of which the command becomes a part"),
             ("GITHUB_ACTIONS", "true: `bazar db` writes errors as annotations too"),

@@ -175,8 +175,9 @@ def check_files(world: World) -> None:
 
 
 def echo(server: RawServer) -> Iterator[bytes]:
-    """Answer as an Auth service that refuses a request, and repeats it in its message."""
+    """Answer as an Auth service that refuses a request, and repeats it in its message, with quotes and without."""
     said = (server.bodies[-1] + server.requests[-1]).decode(errors="replace")
+    said += said.replace('"', " ")
     body = json.dumps({"code": 422, "error_code": "validation_failed", "msg": said}).encode()
     yield b"HTTP/1.1 422 x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
