@@ -12,7 +12,6 @@ from bazar_cli.registry import HELP, Group, Leaf, default_of, resolve
 _HELP_OPTIONS = frozenset({"-h", "--help"})
 _ONLY_HELP = (["-h"], ["--help"])
 _VERSION = frozenset({"-V", "--version"})
-_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -28,8 +27,10 @@ def main() -> int:
         code = dispatch(sys.argv[1:])
         gc.freeze()
         return code
-    except KeyboardInterrupt:
-        return _end_by_sigint()
+    except KeyboardInterrupt as interrupt:
+        from bazar_cli.terminal.signals import end_by
+
+        end_by(interrupt)
 
 
 def dispatch(words: "list[str]") -> int:
@@ -63,12 +64,15 @@ def _run(leaf: Leaf, path: "list[str]", arguments: "list[str]") -> int:
         return _print(command_help(leaf.module, " ".join(["bazar", *path]), sys.stdout, os.environ))
     if leaf is HELP and (text := _explained(arguments)):
         return _print(text)
-    from bazar_cli.terminal.streams import keep_results
+    from bazar_cli.terminal.signals import raised
 
-    keep_results()  # before any library is imported
-    from bazar_cli.terminal.launch import run_leaf
+    with raised():
+        from bazar_cli.terminal.streams import keep_results
 
-    return run_leaf(leaf, path, arguments, os.environ)
+        keep_results()  # before any library is imported
+        from bazar_cli.terminal.launch import run_leaf
+
+        return run_leaf(leaf, path, arguments, os.environ)
 
 
 def _asks_for_help(arguments: "list[str]") -> bool:
@@ -110,12 +114,3 @@ def _print(text: str) -> int:
         unwritable = streams.unwritable(error, "check that standard output is open and its disk has space")
         return reports.of_words(sys.argv[1:], os.environ).report(unwritable)
     return 0
-
-
-def _end_by_sigint() -> int:
-    """End by SIGINT, so that a calling shell stops its loop too."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    return _INTERRUPTED

@@ -21,7 +21,8 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, St
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the system's errors for a full disk."""
 _CHOOSE = "choose another folder with BAZAR_CONFIG_DIR or BAZAR_DATA_DIR"
 _FREE_OR_CHOOSE = f"free the path, or {_CHOOSE}"
 _ANOTHER_FILE = "choose another FILE"
@@ -173,7 +174,7 @@ def file_errors(path: Path, hint: str | None = None, *, named: str | None = None
     except OSError as error:
         found = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
         message = f"{named or found} cannot be used: {error.strerror or error}"
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             room = "make room on the disk, then run it again"
             raise BackendUnavailable("files.no_room", message, hint=room) from error
         raise StoreUnusable("files.unwritable", message, hint=hint or remedy(Path(found), error)) from error

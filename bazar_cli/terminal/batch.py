@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from bazar_cli.domain.batch import LineResult
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode, UsageError
 from bazar_cli.registry import Leaf
-from bazar_cli.terminal import reports, streams
+from bazar_cli.terminal import reports, signals, streams
 from bazar_cli.terminal.batch_lines import Line
 from bazar_cli.terminal.command_record import refuse
 from bazar_cli.terminal.launch import crash_report, run_leaf
@@ -258,6 +258,7 @@ def _run_to_end(body: Callable[[], None], environ: Mapping[str, str], redactor: 
     try:
         os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the parent alone
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signals.end_at_once()
         body()
         code = 0
     except (BrokenPipeError, ConnectionResetError):

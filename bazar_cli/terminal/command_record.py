@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bazar_cli import __version__
 from bazar_cli.domain.calls import Calls, System, TraceContext
-from bazar_cli.domain.errors import ExitCode, UsageError
+from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.domain.texts import counted
 from bazar_cli.terminal.reports import last_value
 from bazar_cli.terminal.streams import is_on
@@ -116,7 +116,8 @@ class CommandRecord:
             "bazar.target": found["target"],
             "bazar.calls.dropped": self.calls.dropped or None,
         }
-        kind = error or (ExitCode(code).name.lower() if code else "")
+        # 128 and more: a signal ended the command.
+        kind = error or (ExitCode(code if code < 128 else ExitCode.INTERRUPTED).name.lower() if code else "")
         ended = self._began + nanoseconds
         root = traces.Span(
             context.span_id, context.parent_id, self._path, traces.INTERNAL, self._began, ended, kind, attributes
@@ -142,7 +143,7 @@ class CommandRecord:
         settings = logs.LogSettings(self._request_id, self._path, debug, chosen, Path(file) if file else None)
         try:
             return logs.start(self._redactor, settings)
-        except UsageError:
+        except BazarError:
             # The command has reported its own error, which counts.
             return None
 

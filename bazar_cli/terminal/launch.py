@@ -15,7 +15,7 @@ from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.domain.secrets import announced_to
 from bazar_cli.domain.texts import environment
 from bazar_cli.registry import Leaf
-from bazar_cli.terminal import actions, reports, streams
+from bazar_cli.terminal import actions, reports, signals, streams
 from bazar_cli.terminal.command import Start, Verb
 from bazar_cli.terminal.command_record import CommandRecord
 from bazar_cli.terminal.redact import Redactor
@@ -39,7 +39,7 @@ def run_leaf(
     environ: Mapping[str, str],
     batch: Shared | None = None,
 ) -> int:
-    """Run a command and return its exit code; an interrupt is raised as KeyboardInterrupt.
+    """Run a command and return its exit code; Ctrl-C, SIGTERM and SIGHUP are raised as KeyboardInterrupt.
 
     Parameters: `words` lead to the leaf, `arguments` follow them. `batch` is what a command of a batch shares with the
     others; its errors are always JSON.
@@ -74,8 +74,8 @@ def run_leaf(
                     shared.close()
     except BazarError as error:
         code, failure = reporter.report(error), error.code
-    except KeyboardInterrupt:
-        record.end(ExitCode.INTERRUPTED, "")
+    except KeyboardInterrupt as interrupt:
+        record.end(signals.exit_code(interrupt), "")
         raise
     except BaseException as error:  # noqa: BLE001 - any bug is reported with its request id
         code, failure = reporter.unexpected(error), "internal.unexpected"

@@ -6,6 +6,7 @@ Log lines and warnings of libraries and migrations are written there only, also 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,13 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, UsageError
 from bazar_cli.terminal.escape import escaped
 from bazar_cli.terminal.options import LogFormat
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.streams import messages, say
 
-_TEXT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s] %(message)s"
+_TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
 # The info level of libraries has statements and requests; their debug level would show parameters.
 _LEVELS = {"bazar_cli": logging.DEBUG, "httpx": logging.INFO, "alembic": logging.INFO}
@@ -73,7 +74,7 @@ class Log:
 
 
 def start(redactor: Redactor, settings: LogSettings) -> Log:
-    """Start logging. Raises: UsageError `log.unwritable`."""
+    """Start logging. Raises: UsageError `log.unwritable`; BackendUnavailable `files.no_room`."""
     handlers: list[logging.Handler] = []
     if settings.to_stderr:
         handlers.append(logging.StreamHandler(messages()))
@@ -157,12 +158,17 @@ def _file_handler(path: Path) -> logging.Handler:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        "log.unwritable",
-        f"the log file {path} cannot be written: {error.strerror}",
-        hint="name another with --log-file",
-    )
+def _unwritable(path: Path, error: OSError) -> BazarError:
+    from bazar_cli.adapters.files import NO_ROOM
+
+    message = f"the log file {path} cannot be written"
+    if error.errno in NO_ROOM:
+        hint = "make room on the disk, or name another file with --log-file"
+        return BackendUnavailable("files.no_room", f"{message}: {error.strerror}", hint=hint)
+    if error.errno == errno.ENXIO:
+        hint = "start the reader of the pipe first, or name another file with --log-file"
+        return UsageError("log.unwritable", f"{message}: it is a pipe or a socket that no process reads", hint=hint)
+    return UsageError("log.unwritable", f"{message}: {error.strerror}", hint="name another with --log-file")
 
 
 class _TextFormatter(logging.Formatter):
@@ -182,15 +188,15 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
 
         names = {"asctime": "time", "levelname": "level", "name": "logger"}
         shape = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
-        formatter = JsonFormatter(shape, datefmt=_TIME + "Z", rename_fields=names)
+        formatter = JsonFormatter(shape, rename_fields=names)
         plain_json = formatter.format
         # In each text: escapes of the line may change a secret, and a secret of digits may be a part of a number.
         formatter.format = lambda record: json.dumps(redactor.hide_in(json.loads(plain_json(record))))
     else:
-        formatter = _TextFormatter(_TEXT, datefmt=_TIME)
+        formatter = _TextFormatter(_TEXT)
         plain = formatter.format
         formatter.format = lambda record: redactor.hide(plain(record))
-    formatter.converter = time.gmtime
+    formatter.converter, formatter.default_time_format, formatter.default_msec_format = time.gmtime, _TIME, "%s.%03dZ"
     return formatter
 
 

@@ -21,10 +21,14 @@ _SHAPES = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+|\bsb_secret_[\w-]{8,
 _IN_URL = re.compile(r"(://[^\s/@:]*:)[^\s/@]+(?=@)")
 """The password of any connection string."""
 _SHORTEST = 4
-"""A shorter value would hide parts of many words; no server accepts it as a secret."""
+"""A shorter value would hide parts of many words."""
 _LONGEST_WORD = 12
-"""A secret of letters alone, up to this length, may be a word of our texts (`wrong`, `postgres`, `bazar`). It is hidden
-only as a value: next to a quote, an equals sign, or the colon or at sign of a URL."""
+"""A secret of letters alone, up to this length, may be a part of our words and codes (`user` of `users.busy`). It is
+hidden only as a whole word, which has no letter, digit, `_` or `-` beside it, and no point that leads to another word.
+It is always hidden as a value: next to a quote, an equals sign, or the colon or at sign of a URL."""
+_OUR_NAMES = frozenset({"bazar", "postgres", "supabase"})
+"""Names in many texts, and passwords of many test systems. They are hidden only as values: `***` in place of a name
+that everybody knows would tell the password."""
 
 
 class Redactor:
@@ -65,7 +69,8 @@ class Redactor:
         known = self._secrets | self._shared._secrets if self._shared is not None else self._secrets
         for secret in sorted(known, key=len, reverse=True):
             if len(secret) <= _LONGEST_WORD and secret.isascii() and secret.isalpha():
-                text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@])", HIDDEN, text)
+                word = "" if secret in _OUR_NAMES else rf"|(?<![\w-])(?<!\w\.){secret}(?![\w-]|\.\w)"
+                text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@]){word}", HIDDEN, text)
             else:
                 text = text.replace(secret, HIDDEN)
         return _IN_URL.sub(rf"\1{HIDDEN}", _SHAPES.sub(HIDDEN, text))

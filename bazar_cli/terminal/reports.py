@@ -41,17 +41,26 @@ class Reporter:
         return code
 
     def unexpected(self, error: BaseException) -> int:
-        """Report a bug and return the exit code."""
-        if self._debug:
-            self._traceback(error)
+        """Report a bug and return the exit code.
+
+        Where no crash report can be written, the traceback is written to standard error, or is a part of a JSON error.
+        """
         path, problem = self._crash_report(error)
-        hint = f"this is a bug in bazar: report it with the request id{f' and the file {path}' if path else ''}"
-        if path is None and not self._debug:
+        if self._debug or (problem and not self._machine):
+            self._traceback(error)
+        hint = "this is a bug in bazar: report it with the request id"
+        if path is not None:
+            hint += f" and the file {path}"
+        elif problem:
+            hint += " and the traceback"
+        elif not self._debug:
             hint += "; --debug shows where it happened"
         kind, said = type(error).__name__, _text(error)
         message = f"unexpected {kind}: {said}" if said else f"unexpected {kind}"
         below = [f"no crash report could be written: {problem}"] if problem else []
-        details = {"crash_report": str(path)} if path else {}
+        details: dict[str, object] = {"crash_report": str(path)} if path else {}
+        if problem and self._machine:
+            details["traceback"] = _lines(error)
         self._write(BazarError("internal.unexpected", message, details=details, below=below), hint, ExitCode.BUG)
         return ExitCode.BUG
 
@@ -78,10 +87,13 @@ class Reporter:
         say(*map(hide, lines))
 
     def _traceback(self, error: BaseException) -> None:
-        import traceback
+        say(*(f"| {self._redactor.hide(line)}" for line in _lines(error)))
 
-        lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
-        say(*(f"| {self._redactor.hide(line)}" for line in lines))
+
+def _lines(error: BaseException) -> list[str]:
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip().split("\n")
 
 
 def _text(error: BaseException) -> str:

@@ -67,7 +67,21 @@ _ENVIRONMENT: list[Block] = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "OpenTelemetry collector that gets a trace of each command"),
         ],
     ),
-    Text("A switch is off when it is empty, 0, false, no or off. NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured."),
+    Terms(
+        "VARIABLES OF OTHER PROGRAMS",
+        [
+            ("PYTHON_KEYRING_BACKEND", "keyring that holds secrets"),
+            ("COLUMNS", "width of tables and help"),
+            ("NO_COLOR", "no colour"),
+            ("CLICOLOR_FORCE", "colour and boxes on a pipe too; a switch"),
+            ("TERM", "dumb: no colour, no boxes"),
+            ("OTEL_*", "more about traces: docs/observability.md lists them"),
+            ("TRACEPARENT, TRACESTATE", "trace of the caller, of which the command becomes a part"),
+            ("GITHUB_ACTIONS", "true: `bazar db` writes errors as annotations too"),
+            ("GITHUB_STEP_SUMMARY", "file to which `bazar db` adds a summary where GITHUB_ACTIONS is true"),
+        ],
+    ),
+    Text("A switch is off when it is empty, 0, false, no or off."),
 ]
 _OUTPUT: list[Block] = [
     Text("Data goes to standard output; notices, warnings and errors to standard error."),

@@ -56,6 +56,8 @@ def _converted(parameter: TyperOption | TyperArgument, context: typer.Context, k
         return normalized(value)
     if isinstance(value, kind):
         return value
+    if kind is Path and not value:
+        raise typer.BadParameter("empty: name a file", ctx=context, param=parameter)
     try:
         return kind(value)
     except ValueError as error:

@@ -114,9 +114,23 @@ def test_a_report_that_fails_never_hides_the_bug(bazar: Bazar, variable: str | N
     (bazar.home / "file").touch()
     place: dict[str, Any] = {} if variable is None else {"BAZAR_DATA_DIR": variable.format(home=bazar.home)}
     done = crash(bazar.having(**place), *WORDS, fault=fault)
-    first, *rest = done.err.splitlines()
+    traceback = [line for line in done.err.splitlines() if line.startswith("| ")]
+    first, *rest = done.err.splitlines()[len(traceback) :]
     assert (done.code, first[:35]) == (1, "error: unexpected ZeroDivisionError")
-    assert "Traceback" not in done.err
-    if why:
-        assert rest[0].startswith(f"  no crash report could be written: {why}")
-        assert rest[1].endswith("; --debug shows where it happened")
+    if not why:
+        assert traceback == []
+        return
+    assert rest[0].startswith(f"  no crash report could be written: {why}")
+    assert rest[1].endswith(": report it with the request id and the traceback")
+    assert traceback[0] == "| Traceback (most recent call last):"
+    assert any("in broken" in line for line in traceback)
+    assert traceback[-1] == "| ZeroDivisionError: key ***"
+
+
+def test_machines_find_the_traceback_in_the_details_where_no_report_can_be_written(bazar: Bazar) -> None:
+    done = crash(bazar.having(BAZAR_DATA_DIR="/proc/nope"), *WORDS, "-o", "json")
+    [line] = done.err.splitlines()
+    assert KEY not in line
+    traceback = done.error["details"]["traceback"]
+    assert (traceback[0], traceback[-1]) == ("Traceback (most recent call last):", "ZeroDivisionError: key ***")
+    assert any("in broken" in line for line in traceback)

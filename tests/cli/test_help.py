@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bazar_cli import DOCUMENTATION
@@ -169,3 +172,19 @@ def test_control_characters_of_a_mistyped_command_do_not_reach_the_terminal(nobo
         done = nobody(*words)
         assert done.code == 2
         assert "\x1b" not in done.err
+
+
+_READ = re.compile(r'(?:environ\.get\(|environ\[|is_on\([\w.]*environ, )"([A-Z][A-Z_]+)"')
+_OF_THE_SYSTEM = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "PYTHONPATH"}
+"""Variables that a session or an installation sets, and no user for bazar."""
+
+
+def test_help_names_every_variable_that_bazar_reads(nobody: Bazar) -> None:
+    package = Path(__file__).parents[2] / "bazar_cli"
+    # The services of the embedded stack get their variables from bazar, not from a user.
+    sources = [path for path in package.rglob("*.py") if not path.is_relative_to(package / "devstack")]
+    read = {name for source in sources for name in _READ.findall(source.read_text()) if not name.startswith("OTEL_")}
+    assert {"BAZAR_TOKEN", "BAZAR_DEBUG", "TRACEPARENT", "COLUMNS", "NO_COLOR"} <= read
+    shown = nobody("help", "environment").ok().out
+    assert {name for name in read - _OF_THE_SYSTEM if name not in shown} == set()
+    assert "OTEL_*" in shown

@@ -114,18 +114,25 @@ def test_what_only_shows_help_leaves_no_span(traced: Bazar, collector: Collector
     assert collector.requests == []
 
 
-def test_interrupt_leaves_one_root_span_with_130(traced: Bazar, collector: Collector) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_signal_leaves_one_root_span_and_one_record_with_its_exit_code(
+    traced: Bazar, collector: Collector, number: signal.Signals
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with traced.having(SUPABASE_URL=url).start("users", "create", "x@example.com") as process:
+        words = ("users", "create", "x@example.com", "--log-format", "json")
+        with traced.having(SUPABASE_URL=url).start(*words) as process:
             connection, _ = silent.accept()
-            process.send_signal(signal.SIGINT)
-            assert process.wait() == -signal.SIGINT
+            process.send_signal(number)
+            _, said = process.communicate()
+            assert process.returncode == -number
             connection.close()
     [root] = collector.roots
-    assert (root.attributes["process.exit.code"], root.attributes["error.type"]) == (130, "interrupted")
+    assert (root.attributes["process.exit.code"], root.attributes["error.type"]) == (128 + number, "interrupted")
+    records = [record for line in said.splitlines() if "event" in (record := json.loads(line))]
+    assert [record["exit_code"] for record in records] == [128 + number]
     [call] = [span for span in collector.spans if "http.request.method" in span.attributes]
-    assert call.attributes["error.type"] == "KeyboardInterrupt"
+    assert call.attributes["error.type"] == ("KeyboardInterrupt" if number == signal.SIGINT else "EndedBySignal")
 
 
 def test_closed_pipe_leaves_one_root_span_with_0(traced: Bazar, collector: Collector) -> None:

@@ -49,7 +49,10 @@ def test_collector_file_uses_what_it_defines_and_reads_what_bazar_writes(tmp_pat
     assert set(re.findall(r"OTLP_ENDPOINT=http://127\.0\.0\.1:(\d+)", PAGE)) == {port}
     parser, trace = config["receivers"]["file_log"]["operators"]
     fields = record(tmp_path)
-    datetime.strptime(fields["time"], parser["timestamp"]["layout"])  # noqa: DTZ007 - whether it can be read
+    # The collector's %L is milliseconds, which Python reads with %f.
+    layout = parser["timestamp"]["layout"].replace("%L", "%f")
+    assert re.search(r"\.\d{3}Z$", fields["time"])
+    datetime.strptime(fields["time"], layout)  # noqa: DTZ007 - whether it can be read
     assert {parser[what]["parse_from"] for what in ("timestamp", "severity")} == {"attributes.time", "attributes.level"}
     assert [trace[name]["parse_from"] for name in ("trace_id", "span_id")] == [
         "attributes.trace_id",

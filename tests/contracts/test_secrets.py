@@ -41,6 +41,11 @@ KEEPS = ("config/secrets/*.json",)
 """Files that are meant to hold secrets, below the home of a user."""
 
 
+def word() -> str:
+    """Return a password that is a word of 12 letters, as people choose them."""
+    return "Mark" + "".join(secrets.choice("abcdefghijklmnop") for _ in range(8))
+
+
 def marked(name: str) -> str:
     """Return a password with characters that URLs, JSON and Python write in another form."""
     return f'Mark-{name} "\u00e9\\/@%{secrets.token_hex(6)}1a'
@@ -92,6 +97,7 @@ def world(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Genera
     """Systems of their own, whose target, session, profile and collector have marked secrets."""
     keys, source = generate_keys(), TargetSource(TargetKind.ENVIRONMENT, "environment")
     passwords = {name: marked(name) for name in ("superuser", "seed", "database", "stdin", "header")}
+    passwords |= {"word of the superuser": word(), "word on stdin": word()}
     with (
         scratch_database(postgres_url, TEMPLATE) as database,
         running_auth_service(environment_of(keys, database)) as auth,
@@ -144,10 +150,10 @@ def with_password(url: str, password: str) -> str:
     return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
 
 
-def check(world: World, name: str, bazar: Bazar, words: tuple[str, ...], log: Path) -> int:
-    """Run one command, search all that it leaves, and return its exit code."""
+def check(world: World, name: str, bazar: Bazar, words: tuple[str, ...], log: Path, *, stdin: str = "stdin") -> int:
+    """Run one command, search all that it leaves, and return its exit code. Parameters: `stdin` names its input."""
     log.unlink(missing_ok=True)
-    done = bazar(*words, stdin=world.secrets["stdin"] + "\n")
+    done = bazar(*words, stdin=world.secrets[stdin] + "\n")
     told = f"{words}\n{done.out}\n{done.err}"
     trace = b"".join(body for _, _, body in world.collector.requests).decode()
     roots, _ = world.collector.roots, world.collector.requests.clear()
@@ -169,8 +175,9 @@ def check_files(world: World) -> None:
 
 
 def echo(server: RawServer) -> Iterator[bytes]:
-    """Answer as an Auth service that refuses a request, and repeats it in its message."""
+    """Answer as an Auth service that refuses a request, and repeats it in its message, with quotes and without."""
     said = (server.bodies[-1] + server.requests[-1]).decode(errors="replace")
+    said += said.replace('"', " ")
     body = json.dumps({"code": 422, "error_code": "validation_failed", "msg": said}).encode()
     yield b"HTTP/1.1 422 x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
@@ -195,6 +202,12 @@ def test_no_command_shows_a_secret_of_systems_that_fail(world: World, tmp_path: 
             bazar = world.other if name in ENDS_SESSION else world.admin
             line = (*words, "--log-format", "text", "--debug", *arguments)
             check(world, name, bazar.having(**failing), line, tmp_path / "log")
+        letters = {"SUPERUSER_PASSWORD": world.secrets["word of the superuser"], "BAZAR_TOKEN": ""}
+        for words in (words for words in READS_A_PIPE if any(word.endswith("-stdin") for word in words)):
+            size = next(n for n in range(len(words), 0, -1) if " ".join(words[:n]) in ALL)
+            line = (*words[:size], "--log-format", "text", "--debug", *words[size:])
+            bazar = world.admin.having(**failing, **letters)
+            check(world, " ".join(words[:size]), bazar, line, tmp_path / "log", stdin="word on stdin")
     check_files(world)
 
 

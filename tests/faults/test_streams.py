@@ -312,9 +312,25 @@ def test_log_file_that_takes_no_line_is_refused_before_anything_is_done(
 ) -> None:
     email = unique_email("unlogged")
     done = admin("users", "create", email, "-o", "json", "--log-file", "/dev/full")
-    assert (done.code, done.out, done.error["code"]) == (2, "", "log.unwritable")
+    assert (done.code, done.out, done.error["code"]) == (7, "", "files.no_room")
     assert "No space left on device" in done.error["message"]
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", email) == []
+
+
+def test_log_file_that_is_a_pipe_without_a_reader_says_so(nobody: Bazar, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = nobody("config", "path", "-o", "json", "--log-file", str(pipe))
+    assert (done.code, done.error["code"]) == (2, "log.unwritable")
+    assert done.error["message"].endswith("cannot be written: it is a pipe or a socket that no process reads")
+    assert done.error["hint"] == "start the reader of the pipe first, or name another file with --log-file"
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--env-file"])
+def test_option_without_a_file_says_that_it_is_empty(nobody: Bazar, option: str) -> None:
+    done = nobody("config", "path", "-o", "json", option, "")
+    assert (done.code, done.error["code"]) == (2, "usage.invalid_value")
+    assert done.error["message"] == f"{option} cannot be empty: name a file"
 
 
 @pytest.mark.parametrize("file", ["/dev/stderr", "/dev/stdout", "/dev/fd/2"])

@@ -97,12 +97,26 @@ def test_secret_is_hidden_without_the_line_break_at_its_end() -> None:
     assert Redactor({"SUPABASE_KEY": "sb_secret_service\n"}).hide(r"b'sb_secret_service\n'") == r"b'***\n'"
 
 
-def test_an_ordinary_word_is_hidden_where_it_is_a_value_and_stays_in_our_own_texts() -> None:
-    redactor = Redactor({"SUPERUSER_PASSWORD": "wrong", "DATABASE_URL": "postgresql://bazar:postgres@db/bazar"})
-    said = "error: sign-in refused: the email or the password is wrong"
+@pytest.mark.parametrize("secret", ["HunterSecret", "hunter", "wolf"])
+def test_a_secret_of_letters_is_hidden_as_a_whole_word(secret: str) -> None:
+    redactor = Redactor({"SUPERUSER_PASSWORD": secret})
+    for text in ("refused: {}", "{} is refused", "({})", "the value is {}.", "{}, {}", "x\n{}\ny", "a={}", "'{}'"):
+        assert redactor.hide(text.format(secret, secret)) == text.format(HIDDEN, HIDDEN)
+
+
+def test_a_secret_of_letters_stays_a_part_of_our_words_and_codes() -> None:
+    redactor = Redactor({"SUPERUSER_PASSWORD": "user", "SUPABASE_KEY": "busy", "BAZAR_TOKEN": "table"})
+    said = "users.busy, user_id, per-user, super-user, bazar.user.busy, users"
     assert redactor.hide(said) == said
-    assert redactor.hide("postgresql://bazar:postgres@db/bazar") == "postgresql://bazar:***@db/bazar"
-    assert redactor.hide("password=wrong, given 'wrong'") == "password=***, given '***'"
+
+
+@pytest.mark.parametrize("secret", ["postgres", "bazar", "supabase"])
+def test_a_name_that_our_texts_have_is_hidden_as_a_value_only(secret: str) -> None:
+    redactor = Redactor({"DATABASE_URL": f"postgresql://app:{secret}@db/x"})
+    said = f"error: {secret} did not answer"
+    assert redactor.hide(said) == said
+    assert redactor.hide(f"postgresql://app:{secret}@db/x") == "postgresql://app:***@db/x"
+    assert redactor.hide(f"password={secret}, given '{secret}'") == "password=***, given '***'"
 
 
 def test_secret_that_begins_with_another_is_hidden_whole() -> None:

@@ -41,9 +41,10 @@ DECOMPOSED, COMPOSED = "Zoe\u0308", "Zo\u00eb"
 REVISIONS = sorted(paths(script_location()).values())
 AS_IT_IS = {
     *("BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"),
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_*", "TRACEPARENT, TRACESTATE", "PYTHON_KEYRING_BACKEND", "COLUMNS", "TERM"),
+    *("CLICOLOR_FORCE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),
 }
-"""Paths, whose bytes name a file, switches, and what OpenTelemetry defines."""
+"""Paths, whose bytes name a file, switches, and what OpenTelemetry and other programs define."""
 
 
 READABLE = os.open(os.devnull, os.O_RDONLY)

@@ -78,15 +78,15 @@ def _revert(backends: Backends, grant: Grant, request: Rollback | Redo, notify: 
 
 
 def consequences(seen: RolledBack, *, again: bool) -> str:
-    """Return what the rollback drops, in sentences."""
+    """Return what the rollback would drop, in sentences."""
     names = ", ".join(f"{r.id} ({r.message})" for r in seen.would_revert)
-    verb = f"{'is' if len(seen.would_revert) == 1 else 'are'} {'redone' if again else 'rolled back'}"
-    texts = [f"{names} of {seen.place.database} on {seen.place.host} {verb}"]
+    verb = "redone" if again else "rolled back"
+    texts = [f"{names} of {seen.place.database} on {seen.place.host} would be {verb}"]
     if seen.lost_tables:
         tables = (f"{t.name} (about {counted(t.rows, 'row')})" for t in seen.lost_tables)
-        texts.append(f"Tables dropped with their rows: {', '.join(tables)}")
+        texts.append(f"Tables that would be dropped with their rows: {', '.join(tables)}")
     if seen.lost_columns:
-        texts.append(f"Columns dropped: {', '.join(seen.lost_columns)}")
+        texts.append(f"Columns that would be dropped: {', '.join(seen.lost_columns)}")
     return ". ".join(texts)
 
 

@@ -125,7 +125,9 @@ def test_without_consent_nothing_is_written_and_the_error_lists_what_is_lost(
     assert details["lost_tables"] == [{"table": "bazar.migration_log", "rows": ALL.index(LOG) + 1}]
     steps = "--steps 1 " if verb == "rollback" else ""
     assert f"bazar db {verb} {steps}--statement-timeout 5 --yes" in refused.error["hint"]
-    assert "bazar.migration_log (about " in refused.error["message"]
+    said = refused.error["message"]
+    assert f" would be {'redone' if verb == 'redo' else 'rolled back'}. Tables that would be dropped with" in said
+    assert "bazar.migration_log (about " in said
     assert row_versions(url) == before
 
 
