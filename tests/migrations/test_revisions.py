@@ -382,31 +382,3 @@ def test_events_of_before_are_hashed_and_sealed_and_stay(fresh_database: Databas
         assert schema_of(url) == first
         after = connection.execute("SELECT t::text FROM bazar.audit_events t WHERE seq <= 1001 ORDER BY seq").fetchall()
     assert after == before
-
-
-# -- 0007: the queue by statement ---------------------------------------------------------------------------
-
-
-def test_queue_by_row_and_by_statement_continue_one_chain(fresh_database: Databases) -> None:
-    url = fresh_database()
-    alembic(url, "upgrade", "0006")
-    first = schema_of(url)
-
-    def checked(people: People) -> tuple[bool, int, int, int]:
-        people.sql(
-            "INSERT INTO bazar.audit_events (id, operator_email, use_case, outcome, target_type, request_id)"
-            " SELECT gen_random_uuid(), 'a@b', 'users.update', 'done', 'user', 'r' FROM generate_series(1, 100)"
-        )
-        found = people.run(ruler, read.verify, VERIFY, VerifyLog(), dry_run=True)
-        assert (found.findings, found.unguarded) == ((), ())
-        return found.whole, found.events, found.seals, found.unsealed
-
-    with People(target_of(url)) as people:
-        ruler = people.superuser()
-        assert checked(people) == (True, 100, 1, 36)
-        alembic(url, "upgrade", "0007")
-        assert checked(people) == (True, 200, 3, 8)
-        alembic(url, "downgrade", "0006")
-        assert checked(people) == (True, 300, 4, 44)
-
-    assert schema_of(url) == first

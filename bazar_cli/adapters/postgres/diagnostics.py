@@ -14,16 +14,7 @@ _OF_ROWS = ("23", "44")
 
 _FUNCTION = re.compile(r"""^(?:in )?(?:PL/\w+|SQL) function "?([^\s"(]+)""", re.MULTILINE)
 """A line of a context that names a function, in any language."""
-_OURS = frozenset(
-    {
-        "audit_refuse_change",
-        "audit_hash_event",
-        "audit_queue_event",
-        "audit_queue_events",
-        "seal_audit",
-        "inline_code_block",
-    }
-)
+_OURS = frozenset({"audit_refuse_change", "audit_hash_event", "audit_queue_event", "seal_audit", "inline_code_block"})
 """The functions of the revisions in schema bazar, and the blocks in them."""
 _POINTED_AT = frozenset({"42703", "42804"})
 """Undefined column, datatype mismatch."""

@@ -15,21 +15,17 @@ if TYPE_CHECKING:
 _EVENTS, _SEALS = "bazar.audit_events", "bazar.audit_seals"
 _TABLES = (_EVENTS, _SEALS, "bazar.audit_unsealed")
 _ALWAYS, _ORDINARILY = "ENABLE ALWAYS", "ENABLE"
-_HASH = ("audit_hash_event", 7, None)
-_QUEUE_ROW, _QUEUE_STATEMENT = ("audit_queue_event", 5, None), ("audit_queue_events", 4, "written")
-_REFUSE_CHANGE, _REFUSE_TRUNCATE = ("audit_refuse_change", 27, None), ("audit_refuse_change", 34, None)
-"""What a trigger calls: its function in `bazar`, the bits of pg_trigger.tgtype, and its transition table."""
-_FIRST, _BY_STATEMENT = "0002_tamper_evident_audit.py", "0007_audit_queue_by_statement.py"
-_TRIGGERS: Mapping[tuple[str, str], tuple[str, tuple[tuple[str, int, str | None], ...], str]] = {
-    (_EVENTS, "audit_events_hash"): (_ORDINARILY, (_HASH,), _FIRST),
-    # A database that is not yet at revision 0007 has the one for each row.
-    (_EVENTS, "audit_events_queue"): (_ORDINARILY, (_QUEUE_STATEMENT, _QUEUE_ROW), _BY_STATEMENT),
-    (_EVENTS, "audit_events_refuse_change"): (_ALWAYS, (_REFUSE_CHANGE,), _FIRST),
-    (_EVENTS, "audit_events_refuse_truncate"): (_ALWAYS, (_REFUSE_TRUNCATE,), _FIRST),
-    (_SEALS, "audit_seals_refuse_change"): (_ALWAYS, (_REFUSE_CHANGE,), _FIRST),
-    (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, (_REFUSE_TRUNCATE,), _FIRST),
+_BEFORE_CHANGE, _BEFORE_TRUNCATE, _BEFORE_INSERT, _AFTER_INSERT = 27, 34, 7, 5
+"""Bits of pg_trigger.tgtype: for each row, except for TRUNCATE."""
+_TRIGGERS: Mapping[tuple[str, str], tuple[str, str, int]] = {
+    (_EVENTS, "audit_events_hash"): (_ORDINARILY, "audit_hash_event", _BEFORE_INSERT),
+    (_EVENTS, "audit_events_queue"): (_ORDINARILY, "audit_queue_event", _AFTER_INSERT),
+    (_EVENTS, "audit_events_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_EVENTS, "audit_events_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
+    (_SEALS, "audit_seals_refuse_change"): (_ALWAYS, "audit_refuse_change", _BEFORE_CHANGE),
+    (_SEALS, "audit_seals_refuse_truncate"): (_ALWAYS, "audit_refuse_change", _BEFORE_TRUNCATE),
 }
-"""The triggers of the revisions, by table and name: how to enable each, what it may call, the file that creates it."""
+"""The triggers of the revisions, by table and name: how to enable each, its function in `bazar`, when it fires."""
 _RULES = """
     SELECT t.name AS "table", r.rulename AS name, quote_ident(r.rulename) AS quoted
     FROM unnest(%(tables)s::text[]) AS t (name) JOIN pg_rewrite r ON r.ev_class = t.name::regclass
@@ -39,7 +35,7 @@ _FOUND = """
     SELECT t.name AS "table", g.tgname AS name, quote_ident(g.tgname) AS quoted, g.tgenabled IN ('O', 'A') AS enabled,
            g.tgenabled = 'A' AS always, g.tgtype & 2 <> 0 AS before, g.tgtype AS type,
            p.pronamespace = 'bazar'::regnamespace AND g.tgqual IS NULL AND cardinality(g.tgattr::int2[]) = 0 AS plain,
-           p.proname AS function, g.tgnewtable AS written
+           p.proname AS function
     FROM unnest(%(tables)s::text[]) AS t (name) JOIN pg_trigger g ON g.tgrelid = t.name::regclass
         JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE NOT g.tgisinternal ORDER BY 1, 2
@@ -69,7 +65,6 @@ class _Trigger(NamedTuple):
     type: int
     plain: bool
     function: str
-    written: str | None
 
 
 class _Sequence(NamedTuple):
@@ -98,14 +93,14 @@ def _rules(connection: Connection) -> list[Unguarded]:
 def _triggers(connection: Connection) -> list[Unguarded]:
     rows = {(row.table, row.name): row for row in fetch_all(connection, _Trigger, _FOUND, {"tables": list(_TABLES)})}
     found: list[Unguarded] = []
-    for (table, name), (enable, calls, file) in _TRIGGERS.items():
+    for (table, name), (enable, function, type_) in _TRIGGERS.items():
         row = rows.pop((table, name), None)
-        create = f"as migrations/versions/{file} does"
+        create = "as migrations/versions/0002_tamper_evident_audit.py does"
         switch_on = f"ALTER TABLE {table} {enable} TRIGGER {name}"
         if row is None:
             message = f"the trigger {name} of {table} is gone"
             found.append(Unguarded(Gap.TRIGGER_MISSING, table, name, message, f"create it {create}"))
-        elif not (row.plain and (row.function, row.type, row.written) in calls):
+        elif not (row.plain and (row.function, row.type) == (function, type_)):
             message = f"the trigger {name} of {table} is not as bazar made it, and may allow what it must stop"
             recreate = f"DROP TRIGGER {name} ON {table}, then create it {create}"
             found.append(Unguarded(Gap.TRIGGER_CHANGED, table, name, message, recreate))
