@@ -56,6 +56,7 @@ def user(people: People, email: str) -> dict[str, Any] | None:
 # -- new users ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded  # it compares all rows of both systems
 def test_users_of_a_csv_file_are_in_both_systems_and_sign_in(admin: Bazar, people: People) -> None:
     org, other = people.org(), people.org()
     ada, bob, eve = an_address("ada"), an_address("bob"), an_address("eve")
@@ -145,6 +146,7 @@ def test_standard_input_and_json_lines(admin: Bazar, people: People) -> None:
     assert events == [{"use_case": "users.import", "target_type": "import", "after": {"rows": 1, "open": 1}}]
 
 
+@pytest.mark.embedded  # it compares all rows of both systems
 def test_export_of_a_target_imports_without_a_change(admin: Bazar, as_user: AsUser, people: People) -> None:
     org = people.org()
     leader = people.known_user({org: Role.ADMIN}, plan=Plan.PREMIUM, name="'s Leader")
@@ -240,6 +242,7 @@ def test_id_of_another_user_fails(admin: Bazar, people: People, known: Someone) 
 # -- findings -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded  # it compares all rows of both systems
 def test_all_findings_are_reported_at_once_and_nothing_is_written(admin: Bazar, people: People, org: Org) -> None:
     new = an_address()
     write(
@@ -267,6 +270,7 @@ def test_all_findings_are_reported_at_once_and_nothing_is_written(admin: Bazar, 
     assert "  line 4, email: line 2 has the same email" in text
 
 
+@pytest.mark.embedded  # it compares all rows of both systems
 def test_admin_imports_members_of_their_organization_and_no_others(as_user: AsUser, people: People) -> None:
     mine, theirs = people.org(), people.org()
     leader = people.known_user({mine: Role.ADMIN}, plan=Plan.PREMIUM)
