@@ -48,6 +48,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "UV_TOOL_DIR": str(tmp_path / "uv"),
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
     }
+    if "PIP_CERT" in kept:
+        kept.setdefault("SSL_CERT_FILE", kept["PIP_CERT"])  # uv trusts whom pip trusts
     pinned = {"PIP_CONSTRAINT": pins, "UV_CONSTRAINT": pins, "UV_BUILD_CONSTRAINT": pins}
     return {**kept, **places, **pinned, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
