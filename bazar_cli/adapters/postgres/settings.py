@@ -196,7 +196,7 @@ def _ask(target: Target, name: str) -> _Setting | None:
 
 
 def _ask_once(url: Secret, name: str) -> _Setting | None:
-    """Ask the database; where there is none yet, ask as what makes it does: over the maintenance database."""
+    """Ask the database. If it does not exist yet, ask over the maintenance database, as `db create` does."""
     database = database_of(url)
     try:
         with connect(

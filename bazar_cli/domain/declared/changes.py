@@ -54,7 +54,7 @@ class Change:
 
     @property
     def subject(self) -> str:
-        """What is changed, for people."""
+        """The name of the changed object, as a person reads it."""
         if self.user is not None:
             return f"member {self.user} of {self.organization}" if self.organization else f"user {self.user}"
         return f"plan {self.plan}" if self.organization is None else f"organization {self.organization}"
@@ -133,7 +133,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Removals:
-    """What to remove, and how much changes may take away."""
+    """Whether members are removed, and the limit for changes that take rights away."""
 
     prune: bool = False
     """Members whom the file does not name are removed."""
@@ -222,12 +222,12 @@ class Applied:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a change failed."""
+        """Return True if a change failed."""
         return self.count(Outcome.FAILED) > 0
 
     @property
     def changed(self) -> bool:
-        """Whether something was changed."""
+        """Return True if a change was made."""
         return any(result.outcome is Outcome.DONE for result in self.results)
 
 
@@ -237,7 +237,7 @@ def failed(change: Change, error: BazarError) -> Result:
 
 
 def lowers_plan(before: Plan, after: Plan) -> bool:
-    """Whether the plan `after` comes before the plan `before`."""
+    """Return True if `after` is a lower plan than `before`."""
     order = list(Plan)
     return order.index(after) < order.index(before)
 

@@ -1,4 +1,4 @@
-"""What a check of a file found: each finding with its line and column. One finding refuses the whole file."""
+"""The findings of a check of a file, each with its line and column. One finding refuses the whole file."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Via(str, Enum):
 
 
 class OnConflict(str, Enum):
-    """What happens to a row whose user exists with other values."""
+    """The treatment of a row whose user exists with other values."""
 
     SKIP = "skip"
     UPDATE = "update"

@@ -169,7 +169,7 @@ class ClaimedRow:
     user_metadata: Mapping[str, object]
     app_metadata: Mapping[str, object]
     resumed: bool
-    """Whether another importer, or an earlier run, claimed it before and did not end it."""
+    """Another importer, or an earlier run, claimed the row and did not end it."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class FoundUser:
-    """What Postgres has about a row whose user could not be inserted or taken up."""
+    """The state of a user in Postgres, for a row that could not be inserted or taken up."""
 
     line: int
     email: str

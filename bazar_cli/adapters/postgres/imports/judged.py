@@ -1,4 +1,4 @@
-"""What the row rules need to know about the rows of an import: read once for many rows, or in batches."""
+"""The facts about the rows of an import that the row rules need. One query reads them for many rows."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ def organizations_owned_alone(connection: Connection, user_id: uuid.UUID) -> tup
 
 @dataclass(frozen=True)
 class _Visible:
-    """What the operator can see: the memberships of a user, by the rows after FROM, and the condition for users."""
+    """The SQL of a reach: the rows after FROM for visible memberships, and the condition for visible users."""
 
     memberships: LiteralString
     where: LiteralString
