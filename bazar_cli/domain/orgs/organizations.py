@@ -15,7 +15,7 @@ from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.texts import composed, counted, normalized
-from bazar_cli.domain.users.users import NAME_MAX
+from bazar_cli.domain.users.values import NAME_MAX
 
 CREATE = requires(
     "orgs.create",
