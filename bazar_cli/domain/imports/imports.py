@@ -76,6 +76,8 @@ class Status(str, Enum):
     UNCHANGED = "unchanged"
     SKIPPED = "skipped"
     FAILED = "failed"
+    UNDONE = "undone"
+    """An undo deleted the user, or ended the import before this row."""
 
     def __str__(self) -> str:
         return self.value
@@ -109,7 +111,9 @@ class ImportRun:
     staged_at: datetime | None
     """When all rows and hashes were staged; None before."""
     finished_at: datetime | None
-    """When the results were complete; None for an open run."""
+    """When the results were complete, or an undo ended the run; None for an open run."""
+    undone_at: datetime | None
+    """When the last undo ended; None without one."""
 
 
 @dataclass(frozen=True)

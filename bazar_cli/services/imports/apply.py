@@ -17,8 +17,9 @@ from bazar_cli.domain.imports.imports import IMPORT, ImportRun, ImportUsers, Via
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.users.users import CREATE, CreateUser
 from bazar_cli.services.imports import updates
+from bazar_cli.services.imports.calls import unfinished
 from bazar_cli.services.imports.pace import Pace
-from bazar_cli.services.imports.via_api import ViaApi, unfinished
+from bazar_cli.services.imports.via_api import ViaApi
 from bazar_cli.services.imports.via_database import ViaDatabase
 
 if TYPE_CHECKING:
