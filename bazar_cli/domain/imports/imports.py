@@ -187,6 +187,8 @@ class UndoneImport:
     kept: int
     open: int
     """Users who are left after an interruption."""
+    dropped: int = 0
+    """Rows of an open import that it had not applied, and never will."""
     reasons: tuple[KeptUser, ...] = ()
     """The first users who were kept."""
     dry_run: bool = False

@@ -228,6 +228,13 @@ def _concluded(backends: Backends, grant: Grant, command: Command, run: ImportRu
         counts = runs.counts(connection, run.id)
         failures = runs.failures(connection, run.id, FAILURES_SHOWN)
         is_complete = Status.OPEN not in counts
+        if Status.UNDONE in counts:
+            raise Conflict(
+                "imports.undone",
+                f"the import {run.id} was undone while this command worked on it",
+                hint="run the same command again to import the file once more",
+                details={"run_id": str(run.id)},
+            )
         if is_complete and command.results is not None:
             command.results.write(_pages(runs.results(connection, run.id)))
     if is_complete:

@@ -241,7 +241,7 @@ def test_the_operator_is_proven_again_while_it_runs(
 ) -> None:
     """A session that ended at Supabase stops the import at the next proof."""
     monkeypatch.setattr(f"bazar_cli.services.imports.via_{via.value}.CHUNK", 1)
-    monkeypatch.setattr("bazar_cli.services.imports.apply._PROVEN_SECONDS", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.apply.PROVEN_SECONDS", 0.0)
     run = importing.stage(rows(3), via)
 
     def sign_out() -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_value, fetch_values
@@ -181,17 +180,6 @@ class ClaimedRow:
 
 
 @dataclass(frozen=True)
-class CreatedRow:
-    """A row whose user a run created, and what the user was then."""
-
-    line: int
-    user_id: uuid.UUID
-    email: str
-    memberships: frozenset[tuple[uuid.UUID, Role]]
-    updated_at: datetime
-
-
-@dataclass(frozen=True)
 class Place:
     """An organization that rows name, with the role there."""
 
@@ -279,21 +267,6 @@ def assigns_plans(connection: Connection, run_id: uuid.UUID) -> bool:
                        WHERE run_id = %s AND status = 'open' AND action = 'create' AND plan <> 'free')
     """
     return fetch_value(connection, query, (run_id,))
-
-
-def count_created(connection: Connection, run_id: uuid.UUID) -> int:
-    """Count the users that a run created."""
-    query = "SELECT count(*) FROM bazar.import_rows WHERE run_id = %s AND status = 'created'"
-    return fetch_value(connection, query, (run_id,))
-
-
-def created_after(connection: Connection, run_id: uuid.UUID, line: int, count: int) -> list[CreatedRow]:
-    """Return the next rows behind a line whose users the run created."""
-    query = """
-        SELECT line, user_id, email, organizations, user_updated_at AS updated_at FROM bazar.import_rows
-        WHERE run_id = %s AND status = 'created' AND line > %s ORDER BY line LIMIT %s
-    """
-    return fetch_all(connection, _created, query, (run_id, line, count))
 
 
 def places(connection: Connection, chunk: Chunk, lines: Collection[int]) -> tuple[Place, ...]:
@@ -417,11 +390,6 @@ def _claimed(
         app_metadata=app_metadata or {},
         **columns,
     )
-
-
-def _created(*, organizations: Sequence[Mapping[str, str]] | None, **columns: Any) -> CreatedRow:
-    memberships = frozenset((uuid.UUID(o["id"]), Role(o["role"])) for o in organizations or ())
-    return CreatedRow(memberships=memberships, **columns)
 
 
 def _found(*, pending: str | None, has_address: bool | None, **columns: Any) -> FoundUser:

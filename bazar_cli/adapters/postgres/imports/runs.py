@@ -46,7 +46,8 @@ _SEEN: LiteralString = "(%(everything)s OR r.operator_id = %(oneself)s)"
 """Superusers see every run, other operators their own."""
 _RESULT: LiteralString = """
     SELECT line, email, {status} AS status,
-           CASE WHEN status NOT IN ('open', 'failed') THEN nullif(user_id, %(nobody)s) END AS id, code, message
+           CASE WHEN status NOT IN ('open', 'failed') AND NOT (status = 'undone' AND action = 'none')
+                THEN nullif(user_id, %(nobody)s) END AS id, code, message
 """
 _EXPECTED: LiteralString = """
     CASE WHEN status = 'open' THEN CASE action WHEN 'create' THEN 'created' ELSE 'updated' END ELSE status END
@@ -79,6 +80,10 @@ _OPEN_RUNS: LiteralString = """
     FROM bazar.import_runs r LEFT JOIN bazar.import_rows o ON o.run_id = r.id AND o.status = 'open'
     WHERE r.finished_at IS NULL GROUP BY r.id ORDER BY r.started_at, r.id
 """
+# A run has personal data, which is kept for a time in which it may be undone.
+_DELETE_OLD = "DELETE FROM bazar.import_runs WHERE finished_at < clock_timestamp() - make_interval(days => %s)"
+KEPT_DAYS = 90
+"""How long the runs that are finished are kept."""
 _BATCH = 2000
 
 
@@ -130,8 +135,10 @@ def begin(
 ) -> bool:
     """Insert a run; return False if another command has an open run of this file, for which it waits.
 
+    Runs that finished long ago are deleted with their rows.
     Parameters: `staged` says that no row awaits a hash.
     """
+    connection.execute(_DELETE_OLD, (KEPT_DAYS,))
     # The other command stages its rows in one transaction, which may take longer than a row stays locked elsewhere.
     connection.execute("SET LOCAL lock_timeout = 0")
     inserted = connection.execute(
