@@ -136,6 +136,11 @@ class RowResult:
     code: str | None
     message: str | None
 
+    @property
+    def before_outcome(self) -> RowResult:
+        """What the result was before the row had an outcome."""
+        return RowResult(self.line, self.email, Status.OPEN, None, None, None)
+
 
 @dataclass(frozen=True)
 class ListRuns:
