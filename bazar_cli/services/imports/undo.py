@@ -4,8 +4,9 @@ A user is untouched whose row and memberships in Postgres are those that the run
 who never signed in, and whose identity was not changed after its creation.
 
 A chunk of users is deleted together, by the protocol of `users.two_systems`: one transaction checks and commits to
-them, the requests run side by side, another one removes them. Users who need more than that are deleted one by one, as
-`users delete` does: owners, superusers, users whom another command holds.
+them, the requests run side by side, another one removes them. Of a run that wrote identities by SQL, one transaction
+deletes both. Users who need more than that are deleted one by one, as `users delete` does: owners, superusers, users
+whom another command holds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -27,7 +28,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, Word, check_consent
 from bazar_cli.domain.entities import Pending, Role, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, NotFound, Refused, UsageError
-from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneImport, UndoRun
+from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneImport, UndoRun, Via
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users import users
@@ -63,6 +64,7 @@ class BegunUndo:
     """A run that is undone: the users that it created, those who are gone already, and rows that it never applied."""
 
     run_id: uuid.UUID
+    via: Via
     created: int
     undone: int
     dropped: int
@@ -70,12 +72,15 @@ class BegunUndo:
 
 @dataclass
 class _Doomed:
-    """What one chunk holds: the users to be deleted, and those who are deleted one by one."""
+    """The users of one chunk whose deletion is begun, and what becomes of the others."""
 
     claim: uuid.UUID
     since: leases.Since
     rows: list[CreatedRow] = field(default_factory=list["CreatedRow"])
     others: list[CreatedRow] = field(default_factory=list["CreatedRow"])
+    """Those who are deleted one by one."""
+    removed: int = 0
+    """How many are deleted already."""
     kept: list[KeptUser] = field(default_factory=list[KeptUser])
 
 
@@ -131,7 +136,7 @@ def begin(backends: Backends, grant: Grant, request: UndoRun) -> BegunUndo:
             created, undone = undoing.counts(connection, run.id)
         before = {"created": created} | ({"open": left} if is_open else {})
         events.record(connection, grant, events.Change("import", run.id, before=before))
-    return BegunUndo(run.id, created, undone, dropped)
+    return BegunUndo(run.id, run.via, created, undone, dropped)
 
 
 def undo(
@@ -225,10 +230,10 @@ class _Undo:
     ) -> list[CreatedRow]:
         """Delete the users of a chunk; return the rows that are to be deleted one by one."""
         grant.demand(users.DELETE)
-        seen = _identities(backends, grant, rows, self._pace, self._ended)
-        doomed = leases.when_free(lambda c: _begin(c, grant, rows, seen), backends, grant)
+        doomed = self._begin_chunk(backends, grant, rows)
         for kept in doomed.kept:
             self._outcomes.note_kept(kept)
+        self._outcomes.note_deleted(doomed.removed)
         if self._dry_run:
             self._outcomes.note_deleted(len(doomed.rows))
             return doomed.others
@@ -244,6 +249,26 @@ class _Undo:
         for kept in deleting.kept:
             self._outcomes.note_kept(kept)
         return doomed.others + deleting.lost
+
+    def _begin_chunk(self, backends: Backends, grant: Grant, rows: list[CreatedRow]) -> _Doomed:
+        from bazar_cli.adapters.postgres.imports import undoing, with_identities
+
+        seen, may_delete = _identities(backends, grant, rows, self._pace, self._ended)
+
+        def begin_both(connection: Connection) -> _Doomed:
+            doomed = _begin(connection, grant, rows, seen)
+            with with_identities.rejections():
+                undoing.remove_identities(connection, doomed.rows)
+            undoing.remove(connection, doomed.rows, doomed.claim)
+            undoing.mark(connection, self._begun.run_id, [row.line for row in doomed.rows])
+            doomed.removed = len(doomed.rows)
+            doomed.rows = []
+            return doomed
+
+        if may_delete and self._begun.via is Via.DATABASE and not self._dry_run:
+            with suppress(with_identities.ChunkRejected):  # a table or trigger of others; the API names the user
+                return leases.when_free(begin_both, backends, grant)
+        return leases.when_free(lambda c: _begin(c, grant, rows, seen), backends, grant)
 
     # -- one by one ---------------------------------------------------------------------------------------
 
@@ -373,16 +398,18 @@ def _kept(row: CreatedRow, error: BazarError) -> KeptUser:
 
 def _identities(
     backends: Backends, grant: Grant, rows: Sequence[CreatedRow], pace: Pace, ended: Callable[[], bool]
-) -> dict[uuid.UUID, StoredIdentity]:
-    """Return the identities of users, read by SQL where that is proven to be right, else side by side.
+) -> tuple[dict[uuid.UUID, StoredIdentity], bool]:
+    """Return the identities of users, and whether SQL may delete them.
 
-    Raises: BackendUnavailable.
+    They are read by SQL where that is proven to be right, else side by side. Raises: BackendUnavailable.
     """
+    from bazar_cli.adapters.postgres.imports import auth_schema
     from bazar_cli.adapters.postgres.users import identities
 
     with backends.database().read(grant) as connection:
         if identities.readable(connection, grant.session_id):
-            return {i.id: i for i in identities.stored(connection, (), [row.user_id for row in rows])}
+            found = identities.stored(connection, (), [row.user_id for row in rows])
+            return {identity.id: identity for identity in found}, auth_schema.may_delete(connection)
 
     async def look() -> dict[uuid.UUID, StoredIdentity]:
         async with backends.bulk_admin(grant, pace.most) as client:
@@ -392,7 +419,7 @@ def _identities(
             raise looking.failure or unfinished(len(looking.given_up), looking.silence)
         return looking.found
 
-    return asyncio.run(look())
+    return asyncio.run(look()), False
 
 
 class _Looking(Calls["CreatedRow"]):

@@ -144,7 +144,7 @@ def test_an_undo_stops_where_supabase_is_away(
 ) -> None:
     monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
     file = rows(30)
-    run = imported(importing, file)
+    run = imported(importing, file, Via.API)
     with auth_proxy(people.target) as proxy:
         proxy.add(Fault("DELETE", ".*", lasting=True))
         with pytest.raises(BackendUnavailable) as away:
@@ -163,6 +163,23 @@ def test_users_without_an_identity_and_owners_are_deleted_too(importing: Importi
     assert (done.deleted, done.kept, done.open) == (3, 0, 0)
     assert left(people, file) == set()
     assert importing.statuses(run) == [("undone", None)] * 3
+
+
+def test_a_user_to_whom_a_table_of_others_refers_is_kept(
+    importing: Importing, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
+    file = rows(3)
+    run = imported(importing, file)
+    people.sql("CREATE TABLE public.theirs (user_id uuid REFERENCES auth.users)")
+    people.sql("INSERT INTO public.theirs VALUES (%s)", file[1].id)
+    try:
+        done = undone(importing, run)
+    finally:
+        people.sql("DROP TABLE public.theirs")
+    assert [(user.line, user.code) for user in done.reasons] == [(3, "users.delete_unfinished")]
+    assert left(people, file) == {file[1].email}
+    assert undone(importing, run).deleted == 1
 
 
 def test_the_last_owner_is_kept(importing: Importing, people: People) -> None:
@@ -194,7 +211,7 @@ def test_an_interrupted_deletion_is_finished_by_the_next_undo(
 ) -> None:
     monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
     file = rows(2)
-    run = imported(importing, file)
+    run = imported(importing, file, Via.API)
     with auth_proxy(people.target) as proxy:
         proxy.add(Fault("DELETE", ".*", status=500, times=None))
         kept = undone(importing, run, target=proxy.target).reasons

@@ -141,6 +141,11 @@ def renew(connection: Connection, rows: Collection[CreatedRow], claim: uuid.UUID
     return {row.line for row in rows if row.user_id in held}
 
 
+def remove_identities(connection: Connection, rows: Collection[CreatedRow]) -> None:
+    """Delete identities by SQL. Requires that `auth_schema.may_delete` returned True."""
+    connection.execute("DELETE FROM auth.users WHERE id = ANY(%s::uuid[])", ([row.user_id for row in rows],))
+
+
 def remove(connection: Connection, rows: Collection[CreatedRow], claim: uuid.UUID) -> frozenset[uuid.UUID]:
     """Delete users; return the ids of those that this command still held."""
     return frozenset(fetch_values(connection, _REMOVE, _of(rows, claim)))
