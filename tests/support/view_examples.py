@@ -68,6 +68,7 @@ _IMPORT = imports.ImportRun(
     _EARLY,
     _LATE,
     None,
+    None,
 )
 
 _FIRST = migrations.Revision("0001", "Create the tables", _HASH)
