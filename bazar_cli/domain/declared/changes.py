@@ -100,6 +100,8 @@ class Outcome(str, Enum):
     UNCHANGED = "unchanged"
     """It was so already when the change was made."""
     FAILED = "failed"
+    NOT_BEGUN = "not-begun"
+    """The run was interrupted, or an error ended it, before this change."""
 
     def __str__(self) -> str:
         return self.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,16 +179,24 @@ def _refuse_lock_out(before: Operator, after: Operator, comparison: Comparison) 
     )
 
 
-def carry_out(gate: Gate, prepared: Prepared, progress: Progress) -> Applied:
+def carry_out(gate: Gate, prepared: Prepared, progress: Progress, show: Callable[[Applied], None]) -> Applied:
     """Make the changes, and return their outcomes. A change that fails does not stop the others.
 
+    Parameters: `show` is called once with the outcomes, also if a signal or an error ends the run after a change.
     Raises: as `Changes.make`.
     """
     changes = _changes(prepared)
-    if changes.all:
-        with between_steps() as ended:
-            changes.make(WorkerPool(gate, ended, progress))
-    return _applied(prepared.comparison, tuple(changes.ordered_results()))
+    try:
+        if changes.all:
+            with between_steps() as ended:
+                changes.make(WorkerPool(gate, ended, progress))
+    except BaseException:  # Ctrl-C too
+        if changes.results:
+            show(_applied(prepared.comparison, tuple(changes.ordered_results())))
+        raise
+    done = _applied(prepared.comparison, tuple(changes.ordered_results()))
+    show(done)
+    return done
 
 
 def _changes(prepared: Prepared) -> Changes:

@@ -103,8 +103,8 @@ class Changes:
             workers.each(changes, lambda gate, change: self._make(workers, gate, change), stage)
 
     def ordered_results(self) -> Iterator[Result]:
-        """Yield the result of each change; of one that was not begun, that it is planned."""
-        return (self.results.get(change, Result(change)) for change in self.all)
+        """Yield the result of each change."""
+        return (self.results.get(change, Result(change, Outcome.NOT_BEGUN)) for change in self.all)
 
     def _make(self, workers: WorkerPool, gate: Gate, change: Change) -> None:
         missing = self._missing(change)
