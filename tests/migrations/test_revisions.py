@@ -400,8 +400,8 @@ def test_finished_rows_of_imports_keep_what_an_undo_needs(fresh_database: Databa
         for row in rows:
             connection.execute(
                 f"INSERT INTO bazar.import_rows (run_id, line, email, user_id, name, plan, organizations,"
-                f" user_metadata, app_metadata, status, action) VALUES ({run}, %s, 'a@b', {run}, 'Ada', 'free', '[]', '{{}}', '{{}}',"
-                f" %s, %s)".encode(),
+                f" user_metadata, app_metadata, status, action)"
+                f" VALUES ({run}, %s, 'a@b', {run}, 'Ada', 'free', '[]', '{{}}', '{{}}', %s, %s)".encode(),
                 (row[0], row[1], row[2]),
             )
         alembic(url, "upgrade", "0007")
