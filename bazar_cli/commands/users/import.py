@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Annotated
 
 from typer import Argument, Option
@@ -85,7 +84,7 @@ def run(
         refuse_input_as_output(file, results, "--results")
     written = None
     if results is not None:
-        written = ResultsFile(results, ROW, run.environ, overwrite=overwrite, earlier=attrgetter("before_outcome"))
+        written = ResultsFile(results, ROW, run.environ, overwrite=overwrite, earlier=lambda row: row.before_outcome)
     with run.import_file(file) as content, shown(progress, run.environ, quiet=run.options.quiet) as report:
         chosen = file_format or format_of(content.named, content.beginning)
         asked = ImportUsers(content.content_hash, via, on_conflict)

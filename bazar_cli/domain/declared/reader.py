@@ -19,11 +19,8 @@ from bazar_cli.domain.declared.state import (
 )
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.findings import DETAILED, as_lines
 from bazar_cli.domain.texts import counted
-
-_SHOWN = 20
-"""The number of findings in the text; the details have the first `_DETAILED`."""
-_DETAILED = 100
 
 
 @dataclass(frozen=True)
@@ -50,19 +47,17 @@ class Findings(Exception):
         found = sorted(self.found, key=lambda finding: finding.at) if with_lines else self.found
         lines = [
             f"line {f.at[0]} column {f.at[1]}: {f.path}: {f.rule}" if with_lines else f"{f.path}: {f.rule}"
-            for f in found[:_SHOWN]
+            for f in found
         ]
-        if len(found) > _SHOWN:
-            lines.append(f"and {len(found) - _SHOWN} more")
         return UsageError(
             code,
             f"{named} has {counted(len(found), 'wrong value')}, and nothing was written",
-            below=lines,
+            below=as_lines(lines, len(found)),
             hint="correct the file and run the command again",
             details={
                 "count": len(found),
                 "faults": [
-                    {"place": f.path, "rule": f.rule, "line": f.at[0], "column": f.at[1]} for f in found[:_DETAILED]
+                    {"place": f.path, "rule": f.rule, "line": f.at[0], "column": f.at[1]} for f in found[:DETAILED]
                 ],
             },
         )
