@@ -42,9 +42,10 @@ def run(
     values of a file are checked before its first line runs, those of a pipe when they come. With --jobs lines run and
     end in any order.
 
-    The result is one JSON object a line, or what -o says: number, exit code, output and error. Exit code 8 means that
-    some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help or
-    local command, and no db drop.
+    The result is one JSON object a line, or what -o says: number, exit code, output and error. An output above 16 MiB
+    is left out, and `messages` says so: let such a command write a file. Exit code 8 means that some lines failed or
+    their results could not be written. A batch runs no auth, batch, completion, config, help or local command, and no
+    db drop.
     """
     checked_jobs(jobs)
     counts: Counter[bool] = Counter()
