@@ -12,7 +12,7 @@ from uuid import UUID
 from bazar_cli.domain.declared.state import DeclaredState
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BazarError, Refused, UsageError
-from bazar_cli.domain.texts import whole_number
+from bazar_cli.domain.texts import counted, whole_number
 
 _PERCENT_ABOVE = 10
 """A percentage limits nothing for this many records or fewer, because one of them would be a large part."""
@@ -164,11 +164,12 @@ class Removals:
         named = [change.line for change in taken[:_NAMED]]
         if len(taken) > _NAMED:
             named.append(f"and {len(taken) - _NAMED} more")
-        share = f" ({len(taken) * 100 / existing:.0f}%)" if existing else ""
+        # A user whose plan is lowered and who is suspended too is one record with two changes.
+        share = f" ({len(taken) * 100 / existing:.0f}%)" if self.limit is not None and "%" in self.limit else ""
         raise Refused(
             "apply.too_many_removals",
-            f"{len(taken)} of {existing} records{share} would be removed, demoted or suspended, more than"
-            f" --max-delete {self.limit}; nothing was written",
+            f"{counted(len(taken), 'change')}{share} would remove, demote or suspend something of"
+            f" {counted(existing, 'existing record')}, more than --max-delete {self.limit}; nothing was written",
             below=named,
             hint="correct the file, or raise --max-delete",
             details={"count": len(taken), "existing": existing, "max_delete": self.limit},
