@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar, cast
 
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.errors import BazarError, UsageError
-from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.terminal import actions, tables
 from bazar_cli.terminal.hints import with_target
@@ -21,6 +20,7 @@ from bazar_cli.terminal.streams import is_terminal, messages, results, say, writ
 from bazar_cli.terminal.views.base import View
 
 if TYPE_CHECKING:
+    from bazar_cli.domain.exports import WantedRows, WrittenRows
     from bazar_cli.terminal.progress import ProgressMode
 
 _FORMATS = {f".{form.value}": form for form in (Format.CSV, Format.JSON, Format.JSONL, Format.YAML)} | {
@@ -122,6 +122,8 @@ class RunOutput(Generic[T]):
 
     def wanted_rows(self, file: str | None) -> WantedRows | None:
         """Return what Postgres may write for an export to a file; None for a format that only bazar writes."""
+        from bazar_cli.domain.exports import RowFormat, WantedRows
+
         self._follow_name(file)
         form = next((form for form in RowFormat if form.value == self._renderer.format.value), None)
         return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
@@ -161,6 +163,7 @@ class RunOutput(Generic[T]):
         self, parts: Iterable[Page[T] | WrittenRows], mode: ProgressMode, *, is_drawn: bool
     ) -> Iterator[Page[T] | WrittenRows]:
         """Yield the parts, and show how many rows they have. Parameters: `is_drawn` says that rows go to a terminal."""
+        from bazar_cli.domain.exports import WrittenRows
         from bazar_cli.terminal.progress import shown
 
         done, doing = 0, self.spec.name.partition(".")[0]
@@ -182,6 +185,8 @@ class RunOutput(Generic[T]):
             self.warn(f"{file} gets {self._renderer.format}, as -o says, and not {named}")
 
     def _write_export(self, first: object, parts: Iterator[Page[T] | WrittenRows], stream: TextIO | None = None) -> int:
+        from bazar_cli.domain.exports import WrittenRows
+
         renderer = Renderer(self._renderer.format, self._renderer.fields, self.environ, stream)
         if isinstance(first, WrittenRows):
             return renderer.written(self._required_view(), cast("Iterator[WrittenRows]", parts))

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
 from bazar_cli.domain.declared.state import DeclaredState
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BazarError, Refused, UsageError
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.domain.texts import counted, whole_number
 
 _PERCENT_ABOVE = 10
@@ -92,7 +92,7 @@ def change_document(change: Change) -> dict[str, object]:
     }
 
 
-class Outcome(str, Enum):
+class Outcome(TextEnum):
     """The outcome of a change."""
 
     PLANNED = "planned"
@@ -102,9 +102,6 @@ class Outcome(str, Enum):
     FAILED = "failed"
     NOT_BEGUN = "not-begun"
     """The run was interrupted, or an error ended it, before this change."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
