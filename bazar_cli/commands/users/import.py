@@ -70,7 +70,8 @@ def run(
 
     The whole file is checked first: one fault, or one row that you may not write, and nothing is written. Each row
     becomes one user. A user who exists with the same values is unchanged. With --on-conflict update, name and plan
-    change, memberships are added and roles change; email, password and metadata of existing users do not.
+    change, memberships are added and roles change; email, password and metadata of existing users do not. An empty
+    name removes it.
 
     --via database writes identities by SQL, many times faster. It needs the Auth tables of the same project in
     DATABASE_URL, and an Auth version that it knows. Hooks and webhooks of the Auth server do not run; triggers on

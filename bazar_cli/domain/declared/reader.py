@@ -39,16 +39,10 @@ class Findings(Exception):
         super().__init__(f"{len(found)} findings")
         self.found = tuple(found)
 
-    def as_error(self, code: str, named: str, *, with_lines: bool = True) -> UsageError:
-        """Return the error that names every finding; with lines in the order of the file.
-
-        Parameters: `named` is the name of the file; `with_lines` puts line and column in front of each finding.
-        """
-        found = sorted(self.found, key=lambda finding: finding.at) if with_lines else self.found
-        lines = [
-            f"line {f.at[0]} column {f.at[1]}: {f.path}: {f.rule}" if with_lines else f"{f.path}: {f.rule}"
-            for f in found
-        ]
+    def as_error(self, code: str, named: str) -> UsageError:
+        """Return the error that names every finding, in the order of the file. Parameters: `named` is its name."""
+        found = sorted(self.found, key=lambda finding: finding.at)
+        lines = [f"line {f.at[0]} column {f.at[1]}: {f.path}: {f.rule}" for f in found]
         return UsageError(
             code,
             f"{named} has {counted(len(found), 'wrong value')}, and nothing was written",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.text_enum import TextEnum
 
 CREATE = requires(
     "users.create",
@@ -47,7 +47,7 @@ ADOPT = requires("users.adopt", Permission.USERS_CREATE, scope=Scope.PLATFORM, w
 DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
 
 
-class UserSort(str, Enum):
+class UserSort(TextEnum):
     """The orders of a user list."""
 
     CREATED = "created"
