@@ -74,6 +74,7 @@ def test_faults_of_all_sorts_lose_and_double_nothing(
     assert people.signs_in(file[0].email, OLD_PASSWORD)
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("status", [429, 500, 502, None], ids=["429", "500", "502", "reset"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
 def test_an_unknown_outcome_is_looked_up(
