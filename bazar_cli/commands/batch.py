@@ -60,7 +60,7 @@ def run(
                         counts[result.exit_code == ExitCode.DONE] += 1
                         yield Page((result,), None)
 
-            run.export(pages(), None, overwrite=False)
+            run.export_parts(pages(), None, overwrite=False)
             if is_ended():
                 run.notice(f"interrupted: {counted(counts.total(), 'line')} ended, and no other was begun")
     failed = counts[False]

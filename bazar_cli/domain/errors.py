@@ -113,6 +113,10 @@ class RightsChanged(Conflict):
             )
 
 
+class SessionNotFound(Conflict):
+    """The database does not have the operator's session: it has ended, or the database belongs to another project."""
+
+
 class KeyRefused(Conflict):
     """Supabase Auth refused the service key and did nothing. Postgres may have the change already."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bazar_cli.domain.authz.spec import Access, Grant, Spec
+from bazar_cli.domain.authz.spec import Access, Spec
 from bazar_cli.domain.consent import ConsentNeeded, Impact, with_consent
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
@@ -25,10 +25,14 @@ from bazar_cli.terminal.views.base import View
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
     from bazar_cli.adapters.import_file import ImportFile
+    from bazar_cli.domain.exports import WrittenRows
+    from bazar_cli.domain.page import Page
     from bazar_cli.domain.target import Identity, Target
+    from bazar_cli.services.account import Account
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities, SignInSettings
+    from bazar_cli.services.gate.performer import Performer, UseCase
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,13 +91,18 @@ class Run(RunOutput[T]):
         """The identity of the operator, if the command has asked for it."""
         return self.identities.known if "identities" in self.__dict__ else None
 
+    @property
+    def token(self) -> Secret | None:
+        """BAZAR_TOKEN."""
+        token = self.environ.get("BAZAR_TOKEN")
+        return Secret(token) if token else None
+
     @cached_property
     def sign_in(self) -> SignInSettings:
         """The ways to sign in of this process."""
         from bazar_cli.services.gate.identities import SignInSettings
 
-        token = self.environ.get("BAZAR_TOKEN")
-        return SignInSettings(self.environ, Secret(token) if token else None, prompt_possible=self.prompter.possible)
+        return SignInSettings(self.environ, self.token, prompt_possible=self.prompter.possible)
 
     @cached_property
     def identities(self) -> Identities:
@@ -112,24 +121,50 @@ class Run(RunOutput[T]):
 
         return Gate(self.backends, self.identities)
 
-    def authorize(self, request: object) -> Grant:
-        """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
-        return self.gate.authorize(self.spec, request, self.options.dry_run)
+    @cached_property
+    def performer(self) -> Performer:
+        """Runs the use case of this command on its target."""
+        return self.gate
 
-    def perform(
-        self, service: Callable[[Backends, Grant, Request], R], request: Request, *, only_shows: bool = False
-    ) -> R:
-        """Pass the gate, then run the use case with the Grant; ask for consent where it needs it.
+    @cached_property
+    def account(self) -> Account:
+        """The operator's own account on the target."""
+        from bazar_cli.services.account import DirectAccount
+
+        return DirectAccount(self.backends, self.identities, self.gate, self.environ)
+
+    def perform(self, service: UseCase[Request, R], request: Request, *, only_shows: bool = False) -> R:
+        """Run the use case with the operator's rights; ask for consent where it needs it.
 
         Parameters: `only_shows` says that an option makes the command write nothing, as a dry run does.
-        Raises: as `Gate.perform` and `with_consent`.
+        Raises: as `Performer.perform` and `with_consent`.
         """
         if self.spec.access is Access.PUBLIC:
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
         dry_run = self.options.dry_run or only_shows
-        result = self.with_consent(lambda asked: self.gate.perform(service, self.spec, asked, dry_run=dry_run), request)
+
+        def act(asked: Request) -> R:
+            return self.performer.perform(service, self.spec, asked, dry_run=dry_run)
+
+        result = self.with_consent(act, request)
         self.notice_dry_run()
         return result
+
+    def show_pages(self, service: UseCase[Any, Page[T]], request: Any, *, every: bool) -> None:
+        """Show one page of a list, or all pages with `every`. Raises: as `Performer.prepared` and `show_fetched`."""
+        self.show_fetched(self.performer.prepared(service, self.spec, request), request, every=every)
+
+    def export(
+        self,
+        service: UseCase[Request, Iterator[Page[T] | WrittenRows]],
+        request: Request,
+        file: str | None,
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write all rows to standard output or a new file. Raises: as `Performer.prepared` and `export_parts`."""
+        parts = self.performer.prepared(service, self.spec, request)(request)
+        self.export_parts(parts, file, overwrite=overwrite)
 
     def notice_dry_run(self) -> bool:
         """Say in a dry run that nothing was written; return whether it was one."""
@@ -235,4 +270,4 @@ class Run(RunOutput[T]):
         self.redactor.remember_values(values)
 
     def _receiver(self) -> str:
-        return self.as_message(f"the password is sent to Supabase Auth at {self.target.supabase_url}")
+        return self.as_message(f"the password is sent to {self.account.server} at {self.account.url}")

@@ -30,6 +30,4 @@ def run(
 
     The format is JSON Lines, or that of -o: csv, json, yaml or ids.
     """
-    filters = which.filters
-    grant = run.authorize(filters)
-    run.export(read.export(run.backends, grant, filters), file, overwrite=overwrite)
+    run.export(read.export, which.filters, file, overwrite=overwrite)

@@ -22,5 +22,4 @@ def run(run: Run[Organization], file: ExportFile = None, overwrite: Overwrite = 
 
     The format is JSON Lines, or that of -o: csv, json, yaml or ids.
     """
-    grant = run.authorize(None)
-    run.export(organizations.export(run.backends, grant, run.wanted_rows), file, overwrite=overwrite)
+    run.export(organizations.export, run.wanted_rows, file, overwrite=overwrite)

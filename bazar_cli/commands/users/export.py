@@ -22,5 +22,4 @@ def run(run: Run[User], file: ExportFile = None, overwrite: Overwrite = False) -
 
     The format is JSON Lines, or that of -o: csv, json, yaml or ids. Passwords are never part of it.
     """
-    grant = run.authorize(None)
-    run.export(read.export(run.backends, grant, run.wanted_rows), file, overwrite=overwrite)
+    run.export(read.export, run.wanted_rows, file, overwrite=overwrite)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
@@ -20,9 +20,11 @@ from bazar_cli.domain.errors import (
     NotSignedIn,
     OutOfReach,
     RightsChanged,
+    SessionNotFound,
     StoreUnusable,
 )
 from bazar_cli.services.gate.backends import Backends
+from bazar_cli.services.gate.performer import UseCase
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.gate import OperatorLookup
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
-UseCase: TypeAlias = "Callable[[Backends, Grant, Request], Result]"
 
 
 class Gate:
@@ -87,7 +88,8 @@ class Gate:
     ) -> Result:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
-        If the operator's rights changed before anything was written, both steps are repeated once.
+        If the operator's rights changed before anything was written, both steps are repeated once. If the database
+        does not have the operator's session, Supabase says whether it has ended.
         Raises: as `authorize` and the use case; RightsChanged when the new rights do not allow it.
         """
         grant = self.authorize(spec, request, dry_run)
@@ -105,6 +107,17 @@ class Gate:
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)
                 denied.hint += self._record(self._identities.current(), spec, request, denial)
             raise
+        except SessionNotFound:
+            self._identities.confirm(self._identities.current())
+            raise
+
+    def prepared(self, use_case: UseCase[Request, Result], spec: Spec, request: Request) -> Callable[[Request], Result]:
+        """Authorize once, and return the use case for several requests, such as the pages of a list.
+
+        Raises: as `authorize`.
+        """
+        grant = self.authorize(spec, request)
+        return lambda asked: use_case(self._backends, grant, asked)
 
     def _repeat(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
         """Decide with the present rights, and run the use case if they allow it.
