@@ -10,7 +10,7 @@ from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
-from bazar_cli.domain.users.users import check_superuser, checked_password, normalized_email
+from bazar_cli.domain.users.values import check_superuser, checked_password, normalized_email
 from bazar_cli.services.gate.first_superuser import claim_by
 from bazar_cli.services.gate.gate import Gate, describe_operator, has_active_superuser, id_of_address
 from bazar_cli.services.gate.identities import end_session

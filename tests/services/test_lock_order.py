@@ -40,8 +40,7 @@ from bazar_cli.domain.orgs.organizations import CreateOrganization, DeleteOrgani
 from bazar_cli.domain.plans import AssignPlan, EditPlan
 from bazar_cli.domain.users import sessions as of_sessions
 from bazar_cli.domain.users import users as of_users
-from bazar_cli.domain.users.sessions import OfUser
-from bazar_cli.domain.users.users import (
+from bazar_cli.domain.users.changes import (
     AdoptUser,
     ChangeSuperuser,
     CreateUser,
@@ -51,12 +50,13 @@ from bazar_cli.domain.users.users import (
     SuspendUser,
     UpdateUser,
 )
+from bazar_cli.domain.users.sessions import OfUser
 from bazar_cli.services.audit import read as audit
 from bazar_cli.services.db import marker
 from bazar_cli.services.orgs import members
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
-from bazar_cli.services.users import adopt, create, delete, read, reset_password, superusers, suspend
+from bazar_cli.services.users import adopt, create, delete, reset_password, superusers, suspend, update
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users.resume import resume
 from tests.support.concurrently import ended, run_concurrently
@@ -152,10 +152,12 @@ ACTS: dict[str, Act] = {
     "users.restore": lambda s: s.run(suspend.restore, of_users.RESTORE, RestoreUser(str(s.other.id))),
     "users.sessions.revoke": lambda s: s.run(user_sessions.revoke, of_sessions.REVOKE, OfUser(str(s.other.id))),
     "users.suspend": lambda s: s.run(suspend.suspend, of_users.SUSPEND, SuspendUser(s.other.email, "left")),
-    "users.update": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.other.email, "Grace")),
-    "users.update guest": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
-    "users.update oneself": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
-    "users.update email": lambda s: s.run(read.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)),
+    "users.update": lambda s: s.run(update.update, of_users.UPDATE, UpdateUser(s.other.email, "Grace")),
+    "users.update guest": lambda s: s.run(update.update, of_users.UPDATE, UpdateUser(s.guest.email, s.me.email)),
+    "users.update oneself": lambda s: s.run(update.update, of_users.UPDATE, UpdateUser(s.me.email, "Grace")),
+    "users.update email": lambda s: s.run(
+        update.update, of_users.UPDATE, UpdateUser(str(s.other.id), email=s.me.email)
+    ),
     "doctor.fix": lambda s: s.run(resume, of_doctor.FIX, s.other.id),
     "audit.verify": lambda s: s.run(audit.verify, of_audit.VERIFY, VerifyLog()),
     "db.env.set": lambda s: s.run(marker.change, SET_MARKER, SetMarker("tests", protected=False, confirm=None)),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users.users import checked_name
+from bazar_cli.domain.users.values import checked_name
 from tests.support.cli import Bazar
 from tests.support.hostile_text import ARGUMENTS
 from tests.support.people import People

@@ -26,7 +26,8 @@ from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import IdentitySource, TargetKind, TargetSource
-from bazar_cli.domain.users import sessions, users
+from bazar_cli.domain.users import changes as user_changes
+from bazar_cli.domain.users import sessions
 from bazar_cli.terminal import views
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.views import local
@@ -394,6 +395,27 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     ),
     "seed.SEEDED": (_SEEDED, replace(_SEEDED, users=(), organizations=())),
     "text.TEXT": ("HELP\n\n  of two lines\n",),
+    "user_changes.ADOPTED": (
+        user_changes.AdoptedUser(_USER, True, True, _LATE),
+        user_changes.AdoptedUser(_PLAIN_USER, False, confirmed=False),
+    ),
+    "user_changes.CREATED": (
+        user_changes.CreatedUser(_USER, True, Secret("correct horse")),
+        user_changes.CreatedUser(_PLAIN_USER, True, id_is_provisional=True, planned=True),
+        user_changes.CreatedUser(_PLAIN_USER, False, invited=True),
+    ),
+    "user_changes.RESET": (
+        user_changes.PasswordReset(_USER, True),
+        user_changes.PasswordReset(_USER, False, Secret("https://auth.example.com/verify")),
+    ),
+    "user_changes.RESTORED": (
+        user_changes.RestoredUser(_USER, True),
+        user_changes.RestoredUser(_PLAIN_USER, False, has_identity=False),
+    ),
+    "user_changes.SUSPENDED": (
+        user_changes.SuspendedUser(_USER, True, True, 2, True, _LATE),
+        user_changes.SuspendedUser(_PLAIN_USER, False),
+    ),
     "user_sessions.REVOKED": (
         sessions.RevokedSessions(_A, "ada@example.com", 2, True, _LATE, own=False),
         sessions.RevokedSessions(_A, "ada@example.com", 0, False, None, own=True),
@@ -401,24 +423,6 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "user_sessions.SESSION": (
         sessions.UserSession(_A, _EARLY, _LATE, "curl/8", "192.0.2.1", "aal1", _LATE, current=True),
         sessions.UserSession(_A, None, None, None, None, None, None, current=False),
-    ),
-    "users.ADOPTED": (
-        users.AdoptedUser(_USER, True, True, _LATE),
-        users.AdoptedUser(_PLAIN_USER, False, confirmed=False),
-    ),
-    "users.CREATED": (
-        users.CreatedUser(_USER, True, Secret("correct horse")),
-        users.CreatedUser(_PLAIN_USER, True, id_is_provisional=True, planned=True),
-        users.CreatedUser(_PLAIN_USER, False, invited=True),
-    ),
-    "users.RESET": (
-        users.PasswordReset(_USER, True),
-        users.PasswordReset(_USER, False, Secret("https://auth.example.com/verify")),
-    ),
-    "users.RESTORED": (users.RestoredUser(_USER, True), users.RestoredUser(_PLAIN_USER, False, has_identity=False)),
-    "users.SUSPENDED": (
-        users.SuspendedUser(_USER, True, True, 2, True, _LATE),
-        users.SuspendedUser(_PLAIN_USER, False),
     ),
     "users.USER": (_USER, _PLAIN_USER),
 }

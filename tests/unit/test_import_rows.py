@@ -20,7 +20,7 @@ from bazar_cli.domain.imports.findings import DETAILED, SHOWN, Finding, Findings
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES
 from bazar_cli.domain.page import Page
-from bazar_cli.domain.users.users import checked_name, normalized_email
+from bazar_cli.domain.users.values import checked_name, normalized_email
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.views.users import USER
 

@@ -30,7 +30,7 @@ from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.orgs import organizations
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import CreateUser, UpdateUser
+from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 from tests.support.people import REQUEST_ID, an_identity, an_operator, an_org, decided, granted
 from tests.support.tree import ALL, verb
 

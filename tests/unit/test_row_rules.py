@@ -23,7 +23,7 @@ from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs import organizations as orgs
 from bazar_cli.domain.orgs.organizations import CreateOrganization
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import CreateUser, UpdateUser
+from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 from tests.support.people import Org, an_operator, an_org, decided, granted
 from tests.support.tree import ALL, command
 

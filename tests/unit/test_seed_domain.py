@@ -25,7 +25,7 @@ from bazar_cli.domain.demo.data import DEMO, wanted
 from bazar_cli.domain.demo.seed import Seed, checked_count, completed, seed_id, seed_password
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users.users import checked_name, normalized_email
+from bazar_cli.domain.users.values import checked_name, normalized_email
 from bazar_cli.services.apply.state_file import read_seed
 
 

@@ -17,16 +17,15 @@ from bazar_cli.domain.errors import ExitCode, UsageError
 from bazar_cli.domain.limits import RateLimit, first_limit
 from bazar_cli.domain.page import checked_limit
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users.changes import SuspendedUser, password_lost
 from bazar_cli.domain.users.identities import BAN, IdentityRefused, OutcomeUnknown, StoredIdentity, end_of_tokens
-from bazar_cli.domain.users.users import (
-    SuspendedUser,
+from bazar_cli.domain.users.values import (
     check_superuser,
     checked_hash,
     checked_name,
     checked_password,
     checked_reason,
     normalized_email,
-    password_lost,
 )
 
 LOCAL_PART = st.text("abcXYZ019.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=64)

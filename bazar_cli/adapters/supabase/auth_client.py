@@ -19,7 +19,7 @@ from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Session
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
-from bazar_cli.domain.users.users import refuse_nul
+from bazar_cli.domain.users.values import refuse_nul
 
 if TYPE_CHECKING:
     from supabase_auth import SyncGoTrueClient

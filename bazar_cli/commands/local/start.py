@@ -11,7 +11,7 @@ from bazar_cli.domain.config import LOCAL_PROFILE
 from bazar_cli.domain.local import START
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import Verbatim
-from bazar_cli.domain.users.users import check_superuser
+from bazar_cli.domain.users.values import check_superuser
 from bazar_cli.services.config import data_folder, redacted
 from bazar_cli.services.local import Prepared, prepare
 from bazar_cli.terminal.command import command

@@ -8,12 +8,13 @@ from typer import Argument, Option
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import UserState
-from bazar_cli.domain.users.users import ADOPT, AdoptedUser, AdoptUser
+from bazar_cli.domain.users.changes import AdoptedUser, AdoptUser
+from bazar_cli.domain.users.users import ADOPT
 from bazar_cli.services.users import adopt
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.base import rfc3339
-from bazar_cli.terminal.views.users import ADOPTED
+from bazar_cli.terminal.views.user_changes import ADOPTED
 
 
 @command(

@@ -8,12 +8,13 @@ from typer import Argument, Option
 
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users.users import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
+from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword, password_lost
+from bazar_cli.domain.users.users import CREATE
 from bazar_cli.services.interrupts import until_shown
 from bazar_cli.services.users import create
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.users import CREATED
+from bazar_cli.terminal.views.user_changes import CREATED
 
 
 @command(

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users.users import RESET_PASSWORD, PasswordReset, ResetPassword
+from bazar_cli.domain.users.changes import PasswordReset, ResetPassword
+from bazar_cli.domain.users.users import RESET_PASSWORD
 from bazar_cli.services.interrupts import until_shown
 from bazar_cli.services.users import reset_password
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.users import RESET
+from bazar_cli.terminal.views.user_changes import RESET
 
 
 @command(

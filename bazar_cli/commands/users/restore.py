@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.users.users import RESTORE, RestoredUser, RestoreUser
+from bazar_cli.domain.users.changes import RestoredUser, RestoreUser
+from bazar_cli.domain.users.users import RESTORE
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.users import RESTORED
+from bazar_cli.terminal.views.user_changes import RESTORED
 
 
 @command(

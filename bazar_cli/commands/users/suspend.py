@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users.users import SUSPEND, SuspendedUser, SuspendUser
+from bazar_cli.domain.users.changes import SuspendedUser, SuspendUser
+from bazar_cli.domain.users.users import SUSPEND
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
-from bazar_cli.terminal.views.users import SUSPENDED, what_suspending_ends
+from bazar_cli.terminal.views.user_changes import SUSPENDED, what_suspending_ends
 
 
 @command(

@@ -8,8 +8,9 @@ from typer import Argument, Option
 
 from bazar_cli.domain.entities import User
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users.users import UPDATE, UpdateUser
-from bazar_cli.services.users import read
+from bazar_cli.domain.users.changes import UpdateUser
+from bazar_cli.domain.users.users import UPDATE
+from bazar_cli.services.users import update
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.times import moment
@@ -45,7 +46,7 @@ def run(
     if name is None and email is None:
         raise UsageError("users.nothing_to_update", "nothing to change was given", hint="give --email or --name")
     since = moment(if_unchanged_since, "--if-unchanged-since") if if_unchanged_since is not None else None
-    updated = run.perform(read.update, UpdateUser(user, name, since, email))
+    updated = run.perform(update.update, UpdateUser(user, name, since, email))
     if not updated.changed:
         run.notice(f"{updated.user.email} already has these values; nothing was changed")
     run.show(updated.user)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.orgs.organizations import SLUG_MAX, checked_org_name, checked_slug
-from bazar_cli.domain.users.users import EMAIL_MAX, checked_name, normalized_email
+from bazar_cli.domain.users.values import EMAIL_MAX, checked_name, normalized_email
 
 USERS_MAX = 100_000
 """The most users of a file."""

@@ -18,7 +18,7 @@ from bazar_cli.domain.declared.state import ABSENT, DeclaredState, DeclaredUser
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users.users import checked_password
+from bazar_cli.domain.users.values import checked_password
 
 SEED = requires("db.seed", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
 

@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.orgs.organizations import checked_slug
 from bazar_cli.domain.texts import from_json, json_kind, unique_keys
 from bazar_cli.domain.users.identities import STAMP
-from bazar_cli.domain.users.users import check_bcrypt_hash, check_password, checked_name, normalized_email
+from bazar_cli.domain.users.values import check_bcrypt_hash, check_password, checked_name, normalized_email
 
 READ = (
     "email",

@@ -14,21 +14,9 @@ from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.texts import composed, counted, normalized
-from bazar_cli.domain.users.users import NAME_MAX
-
-CREATE = requires(
-    "orgs.create",
-    Permission.ORGS_CREATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"owner": FieldRule(platform=True)},
-)
-LIST = requires("orgs.list", Permission.ORGS_READ, scope=Scope.REACH)
-EXPORT = requires("orgs.export", Permission.ORGS_READ, scope=Scope.REACH)
-GET = requires("orgs.get", Permission.ORGS_READ, scope=Scope.REACH)
-UPDATE = requires("orgs.update", Permission.ORGS_UPDATE, scope=Scope.ROW, writes=True)
-DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes=True)
+from bazar_cli.domain.users.values import NAME_MAX
 
 SLUG_MAX = 63
 PROPOSALS = 200
@@ -111,6 +99,54 @@ class Dissolution:
         ended = counted(self.organization.members, "membership") + (f" ({roles})" if roles else "")
         users = counted(self.left_alone, "user")
         return f"deleting {self.organization.slug} ends {ended} and leaves {users} without any organization"
+
+
+CREATE = requires(
+    "orgs.create",
+    Permission.ORGS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"owner": FieldRule(platform=True)},
+    route=Route("POST", "/organizations/", CreateOrganization, CreatedOrganization, creates=True),
+)
+LIST = requires(
+    "orgs.list",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/", ListOrganizations, Organization, Answer.PAGE),
+)
+EXPORT = requires(
+    "orgs.export",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/export", None, Organization, Answer.STREAM),
+)
+GET = requires(
+    "orgs.get",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/{organization}", GetOrganization, Organization),
+)
+UPDATE = requires(
+    "orgs.update",
+    Permission.ORGS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route(
+        "PATCH",
+        "/organizations/{organization}",
+        UpdateOrganization,
+        UpdatedOrganization,
+        replaced=("name", "slug"),
+    ),
+)
+DELETE = requires(
+    "orgs.delete",
+    Permission.ORGS_DELETE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("DELETE", "/organizations/{organization}", DeleteOrganization, Dissolution),
+)
 
 
 def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:

@@ -1,71 +1,31 @@
-"""Users: entities, requests and use-case specs."""
+"""Users: the requests of reads, and use-case specs. Requests of changes are in `changes`, checks in `values`."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
-from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.consent import Consent, Impact
 from bazar_cli.domain.entities import Plan, Role, User, UserState
-from bazar_cli.domain.errors import BackendUnavailable, UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.surplus import surplus
-from bazar_cli.domain.texts import normalized
-
-CREATE = requires(
-    "users.create",
-    Permission.USERS_CREATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={
-        "plan": FieldRule(Permission.PLANS_ASSIGN, platform=True, free=(None, Plan.FREE)),
-        "role": FieldRule(Permission.MEMBERS_MANAGE, free=(None, Role.MEMBER)),
-    },
-)
-LIST = requires("users.list", Permission.USERS_READ, scope=Scope.REACH)
-EXPORT = requires("users.export", Permission.USERS_READ, scope=Scope.REACH)
-GET = requires("users.get", Permission.USERS_READ, scope=Scope.REACH)
-ME = signed_in("users.me")
-UPDATE = requires(
-    "users.update",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"email": FieldRule(platform=True)},
-)
-SUSPEND = requires("users.suspend", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
-RESTORE = requires("users.restore", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True)
-DELETE = requires("users.delete", Permission.USERS_DELETE, scope=Scope.ROW, writes=True)
-PROMOTE = requires("users.promote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
-RESET_PASSWORD = requires(
-    "users.reset-password",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"print_link": FieldRule(platform=True, free=(False,))},
-)
-ADOPT = requires("users.adopt", Permission.USERS_CREATE, scope=Scope.PLATFORM, writes=True)
-DEMOTE = requires("users.demote", Permission.USERS_UPDATE, scope=Scope.PLATFORM, writes=True)
-
-EMAIL_MAX = 255
-"""Characters; Supabase Auth's own limit (Supabase Auth v2.196)."""
-NAME_MAX = 200
-REASON_MAX = 500
-PASSWORD_MIN_BYTES = 6
-PASSWORD_MAX_BYTES = 72
-"""bcrypt's limit; Supabase Auth answers 500 to 73 bytes on create (recorded)."""
-
-# Supabase Auth's form: ASCII local part and domain labels, no dot needed in the domain (`a@b` is fine).
-_EMAIL = re.compile(
-    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
-    r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+from bazar_cli.domain.route import Answer, Route
+from bazar_cli.domain.users.changes import (
+    AdoptedUser,
+    AdoptUser,
+    ChangedUser,
+    ChangeSuperuser,
+    CreatedUser,
+    CreateUser,
+    DeleteUser,
+    PasswordReset,
+    ResetPassword,
+    RestoredUser,
+    RestoreUser,
+    SuspendedUser,
+    SuspendUser,
+    UpdateUser,
 )
 
 
@@ -74,47 +34,6 @@ class UserSort(str, Enum):
 
     CREATED = "created"
     EMAIL = "email"
-
-
-@dataclass(frozen=True)
-class NewPassword:
-    """The password of a user to be created: a plain one, a bcrypt hash, or one to generate."""
-
-    plain: Secret | None = None
-    bcrypt_hash: Secret | None = None
-    generate: bool = False
-
-
-@dataclass(frozen=True)
-class CreateUser:
-    """The request of `users create`."""
-
-    email: str
-    name: str | None = None
-    organization: str | None = None
-    role: Role | None = None
-    plan: Plan | None = None
-    password: NewPassword | None = None
-    """None: the user has no password yet."""
-    if_not_exists: bool = False
-    invite: bool = False
-    """Supabase mails an invitation, by which the user confirms the address and sets a password."""
-
-
-@dataclass(frozen=True)
-class CreatedUser:
-    """The user, whether this run created it, the password that was generated, and whether an invitation was mailed."""
-
-    user: User
-    created: bool
-    password: Secret | None = None
-    invited: bool = False
-    password_kept: bool = False
-    """The identity was there already and keeps its password; the given one is not set."""
-    id_is_provisional: bool = False
-    """In a dry run of a new user: the real run chooses another id."""
-    planned: bool = False
-    """In a dry run: `created` is what the real run would do."""
 
 
 @dataclass(frozen=True)
@@ -138,305 +57,88 @@ class GetUser:
     user: str
 
 
-@dataclass(frozen=True)
-class UpdateUser:
-    """The request of `users update`. None does not change a field, an empty name removes it."""
-
-    user: str
-    name: str | None = None
-    if_unchanged_since: datetime | None = None
-    email: str | None = None
-
-
-@dataclass(frozen=True)
-class ChangedUser:
-    """The user after a change of one system or both, and whether that changed anything."""
-
-    user: User
-    changed: bool
-
-
-@dataclass(frozen=True)
-class SuspendUser:
-    """The request of `users suspend`, and the impact that was agreed to."""
-
-    user: str
-    reason: str
-    agreed: Impact | None = None
-
-
-@dataclass(frozen=True)
-class SuspendedUser:
-    """A user who is suspended, and what that ended at Supabase."""
-
-    user: User
-    changed: bool
-    """False: the user was suspended already, and nothing was written."""
-    has_identity: bool = True
-    sessions_ended: int | None = None
-    """None where sessions could not be ended: `auth.sessions` is not proven to be the project's, or the database user
-    may not delete there."""
-    tokens_issued: bool = True
-    """False: Supabase has never issued an access token to this user."""
-    tokens_valid_until: datetime | None = None
-    """The latest end of an access token issued before the ban; None without one, or with an unknown end."""
-    resumed: bool = False
-    """Another run began it: its reason is on record, and not the reason of this run."""
-
-    @property
-    def keeps_sessions(self) -> bool:
-        """Whether sessions from before are still at Supabase, where the ban alone stops them."""
-        return self.changed and self.has_identity and self.tokens_issued and self.sessions_ended is None
-
-
-@dataclass(frozen=True)
-class RestoreUser:
-    """The request of `users restore`."""
-
-    user: str
-
-
-@dataclass(frozen=True)
-class RestoredUser:
-    """A user who is active again."""
-
-    user: User
-    changed: bool
-    has_identity: bool = True
-
-
-@dataclass(frozen=True)
-class DeleteUser:
-    """The request of `users delete`; `confirm` must be the user's email, and may be left out of a dry run."""
-
-    user: str
-    confirm: Consent
-
-
-@dataclass(frozen=True)
-class AdoptUser:
-    """The request of `users adopt`."""
-
-    email: str
-    name: str | None = None
-    organization: str | None = None
-
-
-@dataclass(frozen=True)
-class AdoptedUser:
-    """The user, whether this run adopted the identity, and whether the address is confirmed at Supabase."""
-
-    user: User
-    adopted: bool
-    confirmed: bool
-    ban_ended: datetime | None = None
-    """The old end of a ban that has no end now; None without a ban, and for one that had no end before."""
-
-
-@dataclass(frozen=True)
-class ResetPassword:
-    """The request of `users reset-password`: a mail by Supabase, or with `print_link` the link itself and no mail."""
-
-    user: str
-    print_link: bool = False
-
-
-@dataclass(frozen=True)
-class PasswordReset:
-    """The user, and the link to set a new password; None if it was mailed."""
-
-    user: User
-    mailed: bool
-    link: Secret | None = None
-
-
-@dataclass(frozen=True)
-class ChangeSuperuser:
-    """The request of `users promote` or `users demote`; `confirm` as in DeleteUser."""
-
-    user: str
-    confirm: Consent
-
-
-def normalized_email(text: str) -> str:
-    """Return the address as Supabase Auth stores it: lower case.
-
-    Raises: UsageError `users.email_invalid`, naming the value and the rule. Spaces are not trimmed: a script
-    that passes one has a bug worth seeing (Supabase Auth refuses them too).
-    """
-    if text != text.strip() or " " in text:
-        raise _bad_email(text, "it has spaces")
-    if len(text) > EMAIL_MAX:
-        raise _bad_email(text[:40] + "...", f"it has {len(text)} characters, {EMAIL_MAX} are allowed")
-    if not _EMAIL.fullmatch(text):
-        raise _bad_email(text, "it must look like name@example.com, in ASCII")
-    return text.lower()
-
-
-def checked_name(text: str | None) -> str | None:
-    """Return the display name, NFC-normalized; an empty one counts as none.
-
-    Raises: UsageError `users.name_invalid` for control characters, more than 200 characters, or only invisible ones.
-    """
-    if text is None:
-        return None
-    name = normalized(text).strip()
-    if _has_controls(name):
-        raise UsageError(
-            "users.name_invalid",
-            f"the name {name[:40]!r} has control characters",
-            hint="remove line breaks, tabs and escape sequences from the name",
-        )
-    if name and not _can_be_seen(name):
-        raise UsageError(
-            "users.name_invalid", f"the name {name[:40]!r} has no visible character", hint="correct the name"
-        )
-    if len(name) > NAME_MAX:
-        raise UsageError(
-            "users.name_invalid",
-            f"the name has {len(name)} characters, {NAME_MAX} are allowed",
-            hint="shorten the name",
-        )
-    return name or None
-
-
-def checked_reason(text: str) -> str:
-    """Return why a user is suspended, NFC-normalized.
-
-    Raises: UsageError `users.reason_invalid` for control characters, more than 500 characters, or none to see.
-    """
-    reason = normalized(text).strip()
-    broken = ""
-    if _has_controls(reason):
-        broken = "has control characters"
-    elif not _can_be_seen(reason):
-        broken = "has no visible character"
-    elif len(reason) > REASON_MAX:
-        broken = f"has {len(reason)} characters, {REASON_MAX} are allowed"
-    if broken:
-        hint = f"say in one line of 1 to {REASON_MAX} characters why the user is suspended"
-        raise UsageError("users.reason_invalid", f"the reason {reason[:40]!r} {broken}", hint=hint)
-    return reason
-
-
-def _has_controls(text: str) -> bool:
-    # A printable text has none of these.
-    return not text.isprintable() and any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text)
-
-
-def _can_be_seen(text: str) -> bool:
-    return any(unicodedata.category(c)[0] not in "CZ" for c in text)
-
-
-def checked_password(secret: Secret) -> Secret:
-    """Return the password if Supabase Auth can take it: 6 to 72 bytes of UTF-8, no NUL.
-
-    Raises: UsageError `users.password_invalid`; the message never holds the password.
-    """
-    check_password(secret.reveal())
-    return secret
-
-
-def check_password(text: str) -> None:
-    """Check a password as `checked_password`, without keeping it: a file may have a million of them.
-
-    Raises: UsageError `users.password_invalid`.
-    """
-    try:
-        size = len(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise UsageError(
-            "users.password_invalid",
-            "the password is not UTF-8 text",
-            hint="check the encoding of the terminal or file that it comes from",
-        ) from None
-    _refuse_nul(text)
-    if not PASSWORD_MIN_BYTES <= size <= PASSWORD_MAX_BYTES:
-        raise UsageError(
-            "users.password_invalid",
-            f"the password has {size} bytes; {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} are allowed",
-            hint="choose another password, or let --generate-password make one",
-        )
-
-
-def refuse_nul(secret: Secret) -> None:
-    """Refuse a password, also one to sign in with, that holds a NUL character. Raises: UsageError."""
-    _refuse_nul(secret.reveal())
-
-
-def _refuse_nul(text: str) -> None:
-    if "\0" in text:
-        raise UsageError(
-            "users.password_invalid",
-            "the password holds a NUL character (U+0000), which is not allowed in a password",
-            hint="check the file or program that it comes from; text in UTF-16 is full of them, UTF-8 is wanted",
-        )
-
-
-def password_lost(user: User) -> BackendUnavailable:
-    """Return the error for a generated password that could not be written to standard output."""
-    delete = command_line("users delete", user.email, confirm=user.email)
-    return BackendUnavailable(
-        "output.unwritable",
-        f"{user.email} was created, but the generated password is lost: it could not be written to standard output",
-        hint=f"delete the user and create it again: `{delete}`; or let"
-        " the user set a password by the sign-in page's password recovery",
-        details={"user_id": str(user.id), "email": user.email},
-    )
-
-
-def check_superuser(email: str | None, password: Secret | None) -> None:
-    """Refuse a SUPERUSER_EMAIL or SUPERUSER_PASSWORD that Supabase Auth cannot take, or that is a mistake.
-
-    Raises: UsageError `users.email_invalid`, `users.password_invalid`, naming the variable.
-    """
-    name = "SUPERUSER_EMAIL"
-    try:
-        if email is not None:
-            normalized_email(email)
-        name = "SUPERUSER_PASSWORD"
-        if password is not None:
-            checked_password(password)
-    except UsageError as error:
-        raise UsageError(error.code, f"{name}: {error.message}", hint=f"correct {name}") from error
-    if password is not None and (found := surplus(name, password.reveal(), any_character=True)):
-        raise UsageError("users.password_invalid", f"{name}: {found.what}", hint=found.remedy)
-
-
-_BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}", re.A)
-BCRYPT_COSTS = range(4, 16)
-"""From the least cost of bcrypt to 3.4 s for a sign-in (measured at 15); each step doubles the time."""
-
-
-def checked_hash(secret: Secret) -> Secret:
-    """Return the hash if it is bcrypt's and of a cost that the Auth server can bear.
-
-    Supabase Auth answers 500 to a malformed hash, and takes any cost: at 31 one sign-in would run for two days.
-    Raises: UsageError `users.password_hash_invalid`.
-    """
-    check_bcrypt_hash(secret.reveal())
-    return secret
-
-
-def check_bcrypt_hash(text: str) -> None:
-    """Check a hash as `checked_hash`, without keeping it. Raises: UsageError `users.password_hash_invalid`."""
-    found = _BCRYPT.fullmatch(text)
-    if found is None:
-        raise UsageError(
-            "users.password_hash_invalid",
-            "the password hash is not a bcrypt hash ($2a$, $2b$ or $2y$, a cost of two digits, 53 characters)",
-            hint="pass one line such as $2b$10$... on standard input",
-        )
-    if int(found["cost"]) not in BCRYPT_COSTS:
-        raise UsageError(
-            "users.password_hash_invalid",
-            f"the password hash has cost {found['cost']}; {BCRYPT_COSTS[0]} to {BCRYPT_COSTS[-1]} are allowed:"
-            f" a sign-in at {BCRYPT_COSTS[-1]} takes the Auth server seconds, and each step doubles that",
-            hint="hash the password again with a cost of 10 to 12, or let the user set a new one: --invite",
-        )
-
-
-def _bad_email(text: str, rule: str) -> UsageError:
-    return UsageError(
-        "users.email_invalid", f"{text!r} is not a valid email address: {rule}", hint="correct the address"
-    )
+CREATE = requires(
+    "users.create",
+    Permission.USERS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={
+        "plan": FieldRule(Permission.PLANS_ASSIGN, platform=True, free=(None, Plan.FREE)),
+        "role": FieldRule(Permission.MEMBERS_MANAGE, free=(None, Role.MEMBER)),
+    },
+    route=Route("POST", "/users/", CreateUser, CreatedUser, creates=True),
+)
+LIST = requires(
+    "users.list",
+    Permission.USERS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/users/", ListUsers, User, Answer.PAGE),
+)
+EXPORT = requires(
+    "users.export",
+    Permission.USERS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/users/export", None, User, Answer.STREAM),
+)
+GET = requires(
+    "users.get", Permission.USERS_READ, scope=Scope.REACH, route=Route("GET", "/users/{user}", GetUser, User)
+)
+ME = signed_in("users.me", route=Route("GET", "/users/me", None, User))
+UPDATE = requires(
+    "users.update",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"email": FieldRule(platform=True)},
+    route=Route("PATCH", "/users/{user}", UpdateUser, ChangedUser, replaced=("name",)),
+)
+SUSPEND = requires(
+    "users.suspend",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("POST", "/users/{user}/suspend", SuspendUser, SuspendedUser),
+)
+RESTORE = requires(
+    "users.restore",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("POST", "/users/{user}/restore", RestoreUser, RestoredUser),
+)
+DELETE = requires(
+    "users.delete",
+    Permission.USERS_DELETE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("DELETE", "/users/{user}", DeleteUser, User),
+)
+PROMOTE = requires(
+    "users.promote",
+    Permission.USERS_UPDATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/{user}/promote", ChangeSuperuser, ChangedUser),
+)
+RESET_PASSWORD = requires(
+    "users.reset-password",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"print_link": FieldRule(platform=True, free=(False,))},
+    route=Route("POST", "/users/{user}/reset-password", ResetPassword, PasswordReset),
+)
+ADOPT = requires(
+    "users.adopt",
+    Permission.USERS_CREATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/adopt", AdoptUser, AdoptedUser, creates=True),
+)
+DEMOTE = requires(
+    "users.demote",
+    Permission.USERS_UPDATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/{user}/demote", ChangeSuperuser, ChangedUser),
+)

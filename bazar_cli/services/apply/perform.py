@@ -20,14 +20,13 @@ from bazar_cli.domain.orgs.organizations import CreateOrganization, GetOrganizat
 from bazar_cli.domain.plans import AssignPlan, EditPlan
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser, UpdateUser
+from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser, UpdateUser
 from bazar_cli.services.apply.compare import staged
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.orgs import members as member_services
 from bazar_cli.services.orgs import organizations as org_services
 from bazar_cli.services.plans import changes as plan_services
-from bazar_cli.services.users import create, suspend
-from bazar_cli.services.users import read as user_services
+from bazar_cli.services.users import create, suspend, update
 
 if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
@@ -192,7 +191,7 @@ class Changes:
             case "users.suspend":
                 return _Call(users.SUSPEND, suspend.suspend, SuspendUser(user, self.reason))
             case "users.update":
-                return _Call(users.UPDATE, user_services.update, UpdateUser(user, name=change.given("name") or ""))
+                return _Call(users.UPDATE, update.update, UpdateUser(user, name=change.given("name") or ""))
             case unknown:
                 raise ValueError(f"{unknown} is not a use case of declared state")
 

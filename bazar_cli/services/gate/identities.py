@@ -143,7 +143,7 @@ class Identities:
         `auth.invalid_credentials`; Conflict `users.email_differs`.
         """
         from bazar_cli.adapters.supabase.auth_client import AuthClient
-        from bazar_cli.domain.users.users import check_superuser
+        from bazar_cli.domain.users.values import check_superuser
 
         email, password = self._target.superuser_email, self._target.superuser_password
         if email is None or password is None:

@@ -19,7 +19,7 @@ from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import AddMember, UpdateMember
 from bazar_cli.domain.plans import AssignPlan
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import CreateUser, UpdateUser
+from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

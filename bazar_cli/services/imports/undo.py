@@ -23,8 +23,8 @@ from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneIm
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users import users
+from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.domain.users.identities import StoredIdentity
-from bazar_cli.domain.users.users import DeleteUser
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.imports.runs import found_run
 from bazar_cli.services.users import delete

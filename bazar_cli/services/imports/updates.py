@@ -18,11 +18,11 @@ from bazar_cli.domain.orgs.members import AddMember, UpdateMember
 from bazar_cli.domain.plans import AssignPlan
 from bazar_cli.domain.progress import ignored
 from bazar_cli.domain.users import users
-from bazar_cli.domain.users.users import UpdateUser
+from bazar_cli.domain.users.changes import UpdateUser
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.orgs import members as member_services
 from bazar_cli.services.plans import changes as plan_services
-from bazar_cli.services.users import read
+from bazar_cli.services.users import update
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.imports.creations import Chunk, ClaimedRow, Ended
@@ -76,7 +76,7 @@ def _updated(gate: Gate, row: ClaimedRow) -> Ended:
     user = str(row.user_id)
     try:
         if row.name is not None:
-            gate.perform(read.update, users.UPDATE, UpdateUser(user, name=row.name))
+            gate.perform(update.update, users.UPDATE, UpdateUser(user, name=row.name))
         if row.plan is not None:
             _assign(gate, AssignPlan(user, row.plan))
         for organization in row.organizations:

@@ -17,8 +17,9 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import AdoptedUser, AdoptUser, CreateUser
 from bazar_cli.domain.users.identities import ADOPTED, BAN, CREATED, Failure, IdentityRefused, StoredIdentity
-from bazar_cli.domain.users.users import AdoptedUser, AdoptUser, CreateUser, checked_name, normalized_email
+from bazar_cli.domain.users.values import checked_name, normalized_email
 from bazar_cli.services.users import intent, leases, new_user, suspend, two_systems
 from bazar_cli.services.users.errors import refused_by_supabase, same_address, user_pending
 from bazar_cli.services.users.new_user import NewUser, Wanted

@@ -17,8 +17,9 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import ChangedUser, UpdateUser
 from bazar_cli.domain.users.identities import Failure, IdentityRefused, StoredIdentity
-from bazar_cli.domain.users.users import ChangedUser, UpdateUser, checked_name, normalized_email
+from bazar_cli.domain.users.values import checked_name, normalized_email
 from bazar_cli.services.users import intent, leases, two_systems
 from bazar_cli.services.users.errors import refused_by_supabase, taken_over, user_changed_since, user_not_found
 from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp

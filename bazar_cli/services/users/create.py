@@ -15,14 +15,8 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Organization, Pending, Plan, Role, User
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import (
-    CreatedUser,
-    CreateUser,
-    checked_hash,
-    checked_name,
-    checked_password,
-    normalized_email,
-)
+from bazar_cli.domain.users.changes import CreatedUser, CreateUser
+from bazar_cli.domain.users.values import checked_hash, checked_name, checked_password, normalized_email
 from bazar_cli.services.users import intent, leases, new_user, two_systems
 from bazar_cli.services.users.errors import user_pending
 from bazar_cli.services.users.ids import time_ordered_uuid

@@ -16,8 +16,8 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Membership, Organization, Pending, Plan, Role, User, UserState
 from bazar_cli.domain.errors import BazarError, Conflict
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.users.changes import CreateUser
 from bazar_cli.domain.users.identities import IdentityRefused, OutcomeUnknown
-from bazar_cli.domain.users.users import CreateUser
 from bazar_cli.services.users.errors import found_organization, taken_over
 from bazar_cli.services.users.operation import Claim, Operation, Systems
 

@@ -19,8 +19,9 @@ from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import Pending, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import RestoredUser, RestoreUser, SuspendedUser, SuspendUser
 from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, StoredIdentity, end_of_tokens
-from bazar_cli.domain.users.users import RestoredUser, RestoreUser, SuspendedUser, SuspendUser, checked_reason
+from bazar_cli.domain.users.values import checked_reason
 from bazar_cli.services import invariants
 from bazar_cli.services.users import intent, leases, two_systems
 from bazar_cli.services.users.errors import taken_over

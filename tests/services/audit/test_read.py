@@ -24,7 +24,7 @@ from bazar_cli.domain.errors import NotFound, UsageError
 from bazar_cli.domain.orgs.members import AddMember
 from bazar_cli.domain.orgs.organizations import UpdateOrganization
 from bazar_cli.domain.users import users as user_cases
-from bazar_cli.domain.users.users import DeleteUser, UpdateUser
+from bazar_cli.domain.users.changes import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends
 from tests.support.people import REQUEST_ID, Org, People, Someone, an_event, an_identity, an_operator, granted

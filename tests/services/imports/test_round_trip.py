@@ -15,7 +15,7 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from bazar_cli.domain.users.users import checked_name
+from bazar_cli.domain.users.values import checked_name
 from tests.support.cli import Bazar
 from tests.support.people import Org, People, an_address
 

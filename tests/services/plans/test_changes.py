@@ -16,11 +16,11 @@ from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan, PlanUsage
 from bazar_cli.domain.users import users as user_cases
-from bazar_cli.domain.users.users import UpdateUser
+from bazar_cli.domain.users.changes import UpdateUser
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.plans import changes
 from bazar_cli.services.plans import read as plans
-from bazar_cli.services.users import read
+from bazar_cli.services.users import update
 from tests.support.people import People, Someone, granted, impact_of
 from tests.support.waiting import until_waiting
 
@@ -305,7 +305,7 @@ def test_a_permission_revoked_after_the_gate_looked_writes_nothing(people: Peopl
     revoked = "DELETE FROM bazar.plan_permissions WHERE plan = 'premium' AND permission = '{}'"
     with psycopg.connect(people.target.database_url.reveal()) as other_session, ThreadPoolExecutor(1) as pool:
         other_session.execute(revoked.format("users:update").encode())
-        running = pool.submit(people.run_with, rename, read.update, request)
+        running = pool.submit(people.run_with, rename, update.update, request)
         until_waiting(people, 1)
         other_session.commit()
         with pytest.raises(Conflict) as conflict:
@@ -313,10 +313,10 @@ def test_a_permission_revoked_after_the_gate_looked_writes_nothing(people: Peopl
     assert conflict.value.code == "access.changed"
     assert (people.row(other) or {})["name"] is None
     with pytest.raises(Conflict):
-        people.run_with(rename, read.update, request)
+        people.run_with(rename, update.update, request)
     people.seed_plans()
     people.sql(revoked.format("users:delete"))
-    assert people.run_with(rename, read.update, request).user.name == "Pwned"
+    assert people.run_with(rename, update.update, request).user.name == "Pwned"
 
 
 def test_a_grant_that_rests_on_no_permission_writes(people: People) -> None:

@@ -11,12 +11,12 @@ import pytest
 from bazar_cli.domain.entities import UserState
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import AdoptUser, CreateUser, DeleteUser, RestoreUser, SuspendUser, UpdateUser
+from bazar_cli.domain.users.changes import AdoptUser, CreateUser, DeleteUser, RestoreUser, SuspendUser, UpdateUser
 from bazar_cli.services.users import adopt as adoption
 from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users import delete as user_deletion
-from bazar_cli.services.users import read
 from bazar_cli.services.users import suspend as user_suspension
+from bazar_cli.services.users import update as user_update
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.people import People, Someone, an_address
 
@@ -66,7 +66,7 @@ class Changes:
 
     def change_email(self) -> object:
         asked = UpdateUser(self.email, email=f"new-{self.email}")
-        return self.people.run(self.ruler, read.update, use_cases.UPDATE, asked)
+        return self.people.run(self.ruler, user_update.update, use_cases.UPDATE, asked)
 
 
 _STATEMENTS = {"create": "INSERT", "delete": "DELETE"}

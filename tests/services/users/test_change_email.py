@@ -14,9 +14,10 @@ from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Pending, Plan, Role, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound, UsageError
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import DeleteUser, UpdateUser
 from bazar_cli.domain.users.identities import StoredIdentity
-from bazar_cli.domain.users.users import DeleteUser, UpdateUser
-from bazar_cli.services.users import delete, leases, read, two_systems
+from bazar_cli.services.users import delete, leases, two_systems
+from bazar_cli.services.users import update as user_update
 from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.concurrently import run_concurrently
@@ -25,7 +26,7 @@ from tests.support.waiting import until_turned_away
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
-    return people.run(operator, read.update, use_cases.UPDATE, request, dry_run=dry_run).user
+    return people.run(operator, user_update.update, use_cases.UPDATE, request, dry_run=dry_run).user
 
 
 def move(people: People, operator: Someone, someone: Someone, email: str, **more: bool) -> User:

@@ -27,8 +27,7 @@ from bazar_cli.domain.orgs.organizations import CreateOrganization, DeleteOrgani
 from bazar_cli.domain.plans import AssignPlan
 from bazar_cli.domain.users import sessions as of_sessions
 from bazar_cli.domain.users import users as of_users
-from bazar_cli.domain.users.sessions import OfUser
-from bazar_cli.domain.users.users import (
+from bazar_cli.domain.users.changes import (
     ChangeSuperuser,
     DeleteUser,
     ResetPassword,
@@ -36,12 +35,13 @@ from bazar_cli.domain.users.users import (
     SuspendUser,
     UpdateUser,
 )
+from bazar_cli.domain.users.sessions import OfUser
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.orgs import members
 from bazar_cli.services.orgs import organizations as orgs
 from bazar_cli.services.plans import changes
 from bazar_cli.services.users import delete as user_deletion
-from bazar_cli.services.users import leases, read, reset_password, superusers
+from bazar_cli.services.users import leases, reset_password, superusers, update
 from bazar_cli.services.users import sessions as user_sessions
 from bazar_cli.services.users import suspend as user_suspension
 from tests.support.concurrently import ended, run_concurrently
@@ -102,7 +102,7 @@ def suspend(people: People, operator: Someone, whom: Someone) -> object:
 
 
 def rename(people: People, operator: Someone, whom: Someone, name: str = "Grace", **more: Any) -> object:
-    return people.run(operator, read.update, of_users.UPDATE, UpdateUser(str(whom.id), name, **more))
+    return people.run(operator, update.update, of_users.UPDATE, UpdateUser(str(whom.id), name, **more))
 
 
 def demote(people: People, operator: Someone, whom: Someone) -> object:

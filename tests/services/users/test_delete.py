@@ -14,7 +14,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, De
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import DeleteUser
+from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.services.users import delete as user_deletion
 from tests.support.auth_proxy import Fault, auth_proxy, broken_wire
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address, granted

@@ -16,8 +16,8 @@ from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import CreateUser, DeleteUser, NewPassword
 from bazar_cli.domain.users.identities import NewIdentity
-from bazar_cli.domain.users.users import CreateUser, DeleteUser, NewPassword
 from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users import delete, leases
 from bazar_cli.services.users.resume import resume

@@ -17,9 +17,11 @@ from bazar_cli.domain.errors import Conflict, Denied, ExitCode, NotFound, UsageE
 from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import GetUser, ListUsers, UpdateUser, UserSort
+from bazar_cli.domain.users.changes import UpdateUser
+from bazar_cli.domain.users.users import GetUser, ListUsers, UserSort
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read as users
+from bazar_cli.services.users import update as user_update
 from tests.support.people import REQUEST_ID, Org, People, Someone, granted
 from tests.support.waiting import until_waiting
 
@@ -65,7 +67,7 @@ def emails(found: list[User]) -> set[str]:
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
-    return people.run(operator, users.update, use_cases.UPDATE, request, dry_run=dry_run).user
+    return people.run(operator, user_update.update, use_cases.UPDATE, request, dry_run=dry_run).user
 
 
 def admin_of(people: People, *orgs: Org, role: Role = Role.ADMIN) -> Someone:
@@ -500,7 +502,7 @@ def test_a_change_that_waited_is_the_latest(people: People) -> None:
     request = UpdateUser(someone.email, "Grace")
     with psycopg.connect(people.target.database_url.reveal()) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", (someone.id,))
-        running = pool.submit(people.run, ruler, users.update, use_cases.UPDATE, request)
+        running = pool.submit(people.run, ruler, user_update.update, use_cases.UPDATE, request)
         until_waiting(people, 1)
         touch = "UPDATE bazar.users SET updated_at = clock_timestamp() WHERE id = %s RETURNING updated_at"
         (seen,) = holder.execute(touch, (someone.id,)).fetchone() or (None,)
@@ -526,7 +528,7 @@ def test_rights_taken_away_after_the_gate_looked_count_at_once(people: People, c
     people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", ruler.id)
 
     with pytest.raises(Conflict) as conflict:
-        people.run_with(grant, users.update, request)
+        people.run_with(grant, user_update.update, request)
 
     row = people.row(member)
     assert conflict.value.code == "access.changed"
@@ -543,6 +545,6 @@ def test_a_role_taken_away_after_the_gate_looked_counts_at_once(people: People, 
     people.sql(f"{change} WHERE user_id = %s", admin.id)
 
     with pytest.raises(Conflict) as conflict:
-        people.run_with(grant, users.update, request)
+        people.run_with(grant, user_update.update, request)
 
     assert conflict.value.code == "access.changed"

@@ -20,19 +20,13 @@ from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, UsageE
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
 from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users.changes import DeleteUser, RestoredUser, RestoreUser, SuspendedUser, SuspendUser
 from bazar_cli.domain.users.identities import StoredIdentity
-from bazar_cli.domain.users.users import (
-    DeleteUser,
-    RestoredUser,
-    RestoreUser,
-    SuspendedUser,
-    SuspendUser,
-)
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import delete, leases
 from bazar_cli.services.users import suspend as user_suspension
 from bazar_cli.services.users.resume import resume
-from bazar_cli.terminal.views.users import what_suspending_ends
+from bazar_cli.terminal.views.user_changes import what_suspending_ends
 from tests.support.auth_proxy import Fault, auth_proxy, broken_wire
 from tests.support.concurrently import run_concurrently
 from tests.support.people import OLD_PASSWORD, REQUEST_ID, People, Someone, an_address, an_identity, granted, impact_of

@@ -6,7 +6,7 @@ import uuid
 
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.users import users as use_cases
-from bazar_cli.domain.users.users import AdoptUser, DeleteUser
+from bazar_cli.domain.users.changes import AdoptUser, DeleteUser
 from bazar_cli.services.users import adopt, delete
 from bazar_cli.services.users.resume import BY_FIX, DELETION
 from tests.support.auth_proxy import auth_proxy
