@@ -61,6 +61,7 @@ class Database:
         self._target = target
         self._connections = connections or _OneConnection(target.database_url)
         self._row_wait = row_wait
+        self._added: Callable[[Connection], None] | None = None
 
     @contextmanager
     def read(self, grant: Grant) -> Generator[Connection]:
@@ -98,7 +99,14 @@ class Database:
                 operator_rights.hold_operator(connection, grant)
                 with grant.keeping_roles(operator_rights.role_keeper(connection, grant)):
                     yield connection
+                if self._added is not None:
+                    self._added(connection)
         self.commits += not grant.dry_run
+        self._added = None
+
+    def add_to_intent(self, act: Callable[[Connection], None]) -> None:
+        """Call `act` at the end of the next transaction that writes and commits. An error of it rolls that back."""
+        self._added = act
 
     @contextmanager
     def preparation(self, grant: Grant) -> Generator[tuple[Connection, Callable[[Iterable[UUID]], None]]]:

@@ -158,6 +158,14 @@ class Gate:
         except (Denied, OutOfReach) as refusal:
             raise RightsChanged(refusal) from refusal
 
+    def prove(self) -> UUID:
+        """Prove the identity before a request is read; return the user's id. Raises: as `Prover.current`."""
+        return self._identities.current().user_id
+
+    def perform_public(self, use_case: Callable[[Backends, Prover, Request], Result], request: Request) -> Result:
+        """Run a public use case of a server, which needs no Grant. Raises: as the use case."""
+        return use_case(self._backends, self._identities, request)
+
     def prove_again(self) -> None:
         """Find and prove the operator's identity once more at the next decision, as another command would.
 
