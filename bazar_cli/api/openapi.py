@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from http import HTTPStatus
 from typing import Any
 
 from bazar_cli import __version__
@@ -243,8 +242,3 @@ def _impact() -> Schema:
 
 def _object(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def title_of(status: int) -> str:
-    """Return the words of a status."""
-    return HTTPStatus(status).phrase

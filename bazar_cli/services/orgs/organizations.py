@@ -163,7 +163,8 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     """Delete an organization with its memberships, but not its users. Return what was deleted.
 
     Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`;
-    VersionChanged `orgs.changed_since`; Conflict `users.pending` while a member is being created or deleted, which needs the organization.
+    VersionChanged `orgs.changed_since`; Conflict `users.pending` while a member is being created or deleted, which
+    needs the organization.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
