@@ -18,8 +18,8 @@ from bazar_cli.api import docs_page, openapi, problems
 from bazar_cli.api.answers import encoded
 from bazar_cli.api.calls import Hider, call_of
 from bazar_cli.api.edge import Edge, shown_path
+from bazar_cli.api.errors import NoRoute, Unserved
 from bazar_cli.api.places import Kind, Threads
-from bazar_cli.api.problems import NoRoute, Unserved
 from bazar_cli.api.router import Gates, add_routes
 from bazar_cli.api.use_cases import BINDINGS, Binding
 from bazar_cli.domain.errors import BazarError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 from bazar_cli.domain.texts import from_json, unique_keys
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID
 
 from bazar_cli import __version__
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 
 if TYPE_CHECKING:
     from starlette.types import Scope

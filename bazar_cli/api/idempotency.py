@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 from bazar_cli.domain.wire.to_json import request_to_json, to_json
 from bazar_cli.services.idempotency import Key, once
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 from bazar_cli.domain.consent import ConsentNeeded, Impact
 from bazar_cli.domain.texts import from_json, unique_keys
 from bazar_cli.domain.versions import Version

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.responses import Response
 
 from bazar_cli import DOCUMENTATION, __version__
+from bazar_cli.api.calls import Call
+from bazar_cli.api.errors import NoRoute, Unserved
 from bazar_cli.domain.consent import ConsentNeeded
-from bazar_cli.domain.errors import BackendUnavailable, BazarError, ExitCode, NotFound, UsageError
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, ExitCode
 from bazar_cli.domain.versions import VersionChanged
-
-if TYPE_CHECKING:
-    from bazar_cli.api.calls import Call
 
 MEDIA_TYPE = "application/problem+json"
 BUG = "internal.unexpected"
@@ -34,31 +32,6 @@ _AGAIN_SECONDS = {"users.busy": 20, "idempotency.running": 2}
 """When to repeat a request that was refused because another one is in the middle of it."""
 _UNAVAILABLE_SECONDS = 2
 _LIMITED_SECONDS = 60
-
-
-class Unserved(UsageError):
-    """A request that HTTP or its JSON makes impossible to serve.
-
-    Parameters: `status` is that of HTTP; `headers` are those of the answer, such as Allow.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        hint: str = "",
-        details: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(code, message, hint=hint, details=details)
-        self.status = status
-        self.headers = dict(headers or {})
-
-
-class NoRoute(NotFound):
-    """Nothing is served at the path."""
 
 
 def status_of(error: BazarError) -> int:

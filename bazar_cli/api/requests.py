@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 from bazar_cli.domain.route import Route
 from bazar_cli.domain.wire.from_json import Problem, Unfit, from_json
 

@@ -15,10 +15,10 @@ from starlette.responses import Response, StreamingResponse
 from bazar_cli.api import answers, problems
 from bazar_cli.api.bodies import parsed, read_body
 from bazar_cli.api.calls import ASIDE, Call, call_of
+from bazar_cli.api.errors import Unserved
 from bazar_cli.api.idempotency import Kept, done_once, key_of
 from bazar_cli.api.places import Kind, Threads
 from bazar_cli.api.preconditions import answered, given_consent, wanted_versions
-from bazar_cli.api.problems import Unserved
 from bazar_cli.api.requests import read_request, take_dry_run
 from bazar_cli.api.use_cases import Binding
 from bazar_cli.domain.consent import ConsentNeeded, with_consent
