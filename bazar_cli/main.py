@@ -51,6 +51,8 @@ def dispatch(words: "list[str]") -> int:
         return _run(node, path, rest)
     if rest and rest[0] in _HELP_OPTIONS:
         return _list(node, path)
+    if rest and rest[0] == "help":
+        return dispatch(["help", *path, *rest[1:]])
     default = default_of(node)
     if rest and not (default and rest[0].startswith("-")):
         return _unknown(node, path, rest[0], words)

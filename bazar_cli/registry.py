@@ -251,6 +251,183 @@ TOPICS = {
 """What `bazar help` explains besides commands and error codes."""
 
 
+SYNONYMS = {
+    "": {
+        "apply": "sync",
+        "audit list": "event events history log logs",
+        "auth login": "login sign-in signin",
+        "auth logout": "logout sign-out signout",
+        "auth status": "session whoami",
+        "auth token": "token",
+        "config profiles": "context contexts profile profiles target targets",
+        "config show": "setting settings",
+        "db": "database migration migrations schema",
+        "db migrate": "migrate push upgrade",
+        "db reset": "reset",
+        "db rollback": "rollback downgrade",
+        "db seed": "demo seed",
+        "diff": "compare",
+        "doctor": "check health ping",
+        "local": "stack",
+        "local mail": "inbox mail mails",
+        "local start": "start up",
+        "local stop": "down stop",
+        "orgs": "org organisation organisations organization organizations team teams",
+        "orgs members": "member members membership memberships role roles",
+        "plans": "plan",
+        "plans matrix": "permission permissions",
+        "users": "account accounts user",
+        "users create EMAIL --invite": "invitation invitations invite",
+        "users export": "export",
+        "users import": "import",
+        "users me": "me",
+        "version": "about info",
+    },
+    "auth": {
+        "auth login": "in sign-in signin",
+        "auth logout": "out sign-out signout",
+        "auth password": "passwd",
+        "auth refresh": "renew",
+        "auth status": "get info me show whoami",
+    },
+    "users": {
+        "audit list --target USER": "audit history log logs",
+        "orgs members add ORG USER": "join",
+        "orgs members list ORG": "members roles",
+        "orgs members remove ORG USER": "leave remove",
+        "plans assign USER PLAN": "assign plan upgrade downgrade",
+        "users create": "add make new register",
+        "users create EMAIL --invite": "invitation invite",
+        "users delete": "destroy erase remove rm",
+        "users get": "describe find info show view",
+        "users list": "ls",
+        "users list --search TEXT": "find search",
+        "users me": "self whoami",
+        "users promote": "admin superuser",
+        "users reset-password": "passwd password recover reset",
+        "users restore": "activate enable reactivate unban unblock undelete unlock unsuspend",
+        "users sessions": "logins session",
+        "users sessions revoke USER": "kick logout sign-out signout",
+        "users suspend": "ban block deactivate disable lock offboard",
+        "users update": "change edit modify rename set",
+    },
+    "users imports": {
+        "users import": "create new run start",
+        "users imports list": "ls",
+        "users imports show": "get view",
+        "users imports undo": "delete remove revert rm rollback",
+    },
+    "users sessions": {
+        "users sessions list": "get ls show",
+        "users sessions revoke": "delete end kill logout remove rm",
+    },
+    "orgs": {
+        "audit list --target ORG": "audit history log logs",
+        "orgs create": "add make new",
+        "orgs delete": "destroy remove rm",
+        "orgs get": "describe info show view",
+        "orgs list": "find ls search",
+        "orgs members": "member membership memberships people role roles users",
+        "orgs members add": "invite join",
+        "orgs members update ORG USER --role owner": "transfer",
+        "orgs update": "change edit modify rename set",
+    },
+    "orgs members": {
+        "orgs members add": "create invite join new",
+        "orgs members list": "get ls show",
+        "orgs members remove": "delete kick leave rm",
+        "orgs members update": "change edit promote role set transfer",
+    },
+    "plans": {
+        "plans assign": "change set upgrade downgrade",
+        "plans check": "can may",
+        "plans explain": "why",
+        "plans grant": "add allow",
+        "plans list": "ls",
+        "plans matrix": "permission permissions table",
+        "plans revoke": "deny disallow remove rm",
+        "plans show": "describe get info view",
+        "plans usage": "count counts stats",
+    },
+    "db": {
+        "db create": "init new",
+        "db current": "version",
+        "db drop": "delete destroy remove rm",
+        "db env": "environment protect",
+        "db history": "list log ls",
+        "db locks": "blockers sessions",
+        "db migrate": "apply deploy push up upgrade",
+        "db reset": "clean truncate wipe",
+        "db revision": "add generate make makemigrations",
+        "db rollback": "down downgrade revert undo",
+        "db seed": "demo fill populate",
+        "db status": "check info pending show",
+        "db wait": "ping ready",
+    },
+    "db env": {"db env set": "change edit protect", "db env show": "get list ls view"},
+    "audit": {
+        "audit export": "backup download",
+        "audit list": "events find get history log logs ls search show tail view",
+        "audit verify": "check validate",
+    },
+    "local": {
+        "local env": "environment export",
+        "local logs": "log tail",
+        "local mail": "inbox mails",
+        "local reset": "clean delete destroy remove rm wipe",
+        "local start": "create init run up",
+        "local status": "info ps show",
+        "local stop": "down kill shutdown",
+    },
+    "config": {
+        "config path": "dir folder folders paths where",
+        "config profiles": "context contexts profile target targets",
+        "config profiles add": "add new set",
+        "config profiles use": "select switch use",
+        "config show": "get list ls print view",
+    },
+    "config profiles": {
+        "config profiles add": "create new save set",
+        "config profiles list": "get ls show view",
+        "config profiles remove": "delete rm",
+        "config profiles use": "activate select set-default switch",
+    },
+}
+"""By the words of a group: command lines, and the words that users try there instead."""
+
+NEVER_BY_LETTERS = frozenset(
+    {
+        *("delete", "demote", "drop", "logout", "redo", "remove", "reset"),
+        *("restore", "revoke", "rollback", "stop", "suspend", "undo"),
+    }
+)
+"""Commands that destroy or reverse something. A mistyped word that only resembles one never suggests it."""
+
+OPTIONS_ELSEWHERE = {
+    "users create": {"--password": "users create EMAIL --password-stdin"},
+    "users list": {"--role": "orgs members list ORG"},
+    "users update": {
+        "--org": "orgs members add ORG USER",
+        "--password": "users reset-password USER",
+        "--password-stdin": "users reset-password USER",
+        "--plan": "plans assign USER PLAN",
+        "--role": "orgs members update ORG USER --role ROLE",
+        "--slug": "orgs update ORG --slug SLUG",
+        "--state": "users suspend USER",
+        "--superuser": "users promote USER",
+    },
+    "orgs create": {"--plan": "plans assign USER PLAN"},
+    "orgs update": {"--owner": "orgs members update ORG USER --role owner", "--plan": "plans assign USER PLAN"},
+    "orgs members update": {"--plan": "plans assign USER PLAN"},
+}
+"""By command: an option that it does not have, and the command line that does what the option asks for."""
+
+
+def named_by(group: str, word: str) -> "list[str]":
+    """Return the command lines for which users write `word` below the words of a group."""
+    return [line for line, words in SYNONYMS.get(group, {}).items() if word in words.split()]
+
+
 def resolve(words: "list[str]") -> "tuple[Group | Leaf, int]":
     """Return the command or group that the first words name, and how many these are."""
     node: Group | Leaf = TREE

@@ -47,8 +47,6 @@ class Route:
     """It creates something: the status is 201, and the request may have an Idempotency-Key."""
     replaced: tuple[str, ...] = ()
     """The fields that PUT requires on the same path; without them it serves no PUT."""
-    versioned: bool = False
-    """The request has the field `version`, which is the header If-Match."""
 
     def __post_init__(self) -> None:
         known = {f.name for f in fields(self.request)} if self.request else set[str]()
@@ -59,6 +57,11 @@ class Route:
     def names(self) -> tuple[str, ...]:
         """The fields of the request that the path holds."""
         return tuple(_NAME.findall(self.path))
+
+    @cached_property
+    def versioned(self) -> bool:
+        """Whether the request may require a version of what it changes, by the header If-Match."""
+        return self.request is not None and any(f.name == "version" for f in fields(self.request))
 
     @property
     def has_body(self) -> bool:

@@ -129,6 +129,7 @@ class IdentitySource(str, Enum):
     """The source of a command's access token."""
 
     TOKEN = "BAZAR_TOKEN"  # noqa: S105 - the name of a variable, not a token
+    BEARER = "bearer"
     SESSION = "session"
     SUPERUSER = "SUPERUSER_EMAIL"
 

@@ -63,9 +63,7 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
 
 def _session_of(backends: Backends, email: str, request: Login) -> Session:
     """Sign in; create the identity of a first superuser whom Supabase does not know."""
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
-
-    with AuthClient(backends.target) as client:
+    with backends.auth() as client:
         try:
             return client.sign_in(email, request.password)
         except NotSignedIn as refusal:
@@ -177,7 +175,6 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
     Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
     """
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     grant.demand(use_cases.PASSWORD)
     password = checked_password(request.password)
@@ -188,7 +185,7 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
     with backends.database().transaction(grant) as connection:
         events.record(connection, grant, change)
     try:
-        with AuthClient(backends.target) as client:
+        with backends.auth() as client:
             client.set_password(grant.identity.access_token, password)
     except (UsageError, NotSignedIn):
         # A refusal did nothing. After an unknown outcome only the event of the intent is kept.

@@ -14,7 +14,7 @@ import typer
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
 from bazar_cli.domain.secrets import announced_to
 from bazar_cli.domain.texts import environment
-from bazar_cli.registry import Leaf
+from bazar_cli.registry import OPTIONS_ELSEWHERE, Leaf
 from bazar_cli.terminal import actions, reports, signals, streams
 from bazar_cli.terminal.command import Start, Verb
 from bazar_cli.terminal.command_record import CommandRecord
@@ -96,7 +96,10 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
     hint = f"`{path} --help` shows the usage"
     if isinstance(error, NoSuchOption):
         near = sorted(error.possibilities or ())
-        if near:
+        elsewhere = OPTIONS_ELSEWHERE.get(path.removeprefix("bazar "), {}).get(error.option_name)
+        if elsewhere:
+            hint = f"`bazar {elsewhere}` does that"
+        elif near:
             hint = f"did you mean {' or '.join(near)}? {hint}"
         else:
             hint += "; write a value that begins with a hyphen after `--`, after all options"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.registry import Group, Leaf
+from bazar_cli.registry import NEVER_BY_LETTERS, Group, Leaf, named_by
 from bazar_cli.terminal import reports, streams
 from bazar_cli.terminal.command_record import refuse
 from bazar_cli.terminal.shared import Shared
@@ -13,8 +13,6 @@ from bazar_cli.terminal.shared import Shared
 
 def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Report that `group` has no command `word`; return exit code 2."""
-    import difflib
-
     streams.keep_results()
     command = " ".join(["bazar", *path])
     hint = f"`{command} --help` lists the commands"
@@ -23,12 +21,26 @@ def unknown_word(group: Group, path: Sequence[str], word: str, words: Sequence[s
         where = f"write it after the command: `{right}`" if right else f"options come after the command; {hint}"
         error = UsageError("usage.unknown_option", f"`{command}` has no option {word[:80]}", hint=where)
     else:
-        lower = word.lower()
-        near = [lower] if lower in group.commands else difflib.get_close_matches(lower, group.commands, 2, cutoff=0.5)
+        near = [f"`bazar {line}`" for line in _meant(group, path, word.lower())]
         if near:
-            hint = f"did you mean {' or '.join(f'`{command} {n}`' for n in near)}? {hint}"
+            hint = f"did you mean {' or '.join(near)}? {hint}"
         error = UsageError("usage.unknown_command", f"`{command}` has no command {word[:80]!r}", hint=hint)
     return refuse(error, command, words, environ, Shared(environ), reports.of_words(words, environ))
+
+
+def _meant(group: Group, path: Sequence[str], word: str) -> list[str]:
+    """Return the command lines that a word below a group most likely means: by synonym first, then by its letters.
+
+    A command that destroys or reverses something is named by a synonym or by its name in capitals, never by letters.
+    """
+    import difflib
+
+    if word in group.commands:
+        return [" ".join([*path, word])]
+    if lines := named_by(" ".join(path), word):
+        return lines
+    near = difflib.get_close_matches(word, group.commands, 2, cutoff=0.5)
+    return [" ".join([*path, name]) for name in near] if NEVER_BY_LETTERS.isdisjoint(near[:1]) else []
 
 
 def _moved_behind(group: Group, path: Sequence[str], words: Sequence[str]) -> str:

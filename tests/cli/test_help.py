@@ -101,6 +101,11 @@ def test_an_error_code_is_explained_and_its_json_names_the_page(nobody: Bazar) -
     assert nobody("help", failed["code"], "-o", "json").ok().json == {"text": text}
 
 
+def test_help_of_a_command_is_shown_where_users_look_for_it(nobody: Bazar) -> None:
+    assert nobody("users", "help", "create") == nobody("help", "users", "create").ok()
+    assert nobody("orgs", "members", "help") == nobody("help", "orgs", "members").ok()
+
+
 def test_help_takes_upper_case_for_lower(nobody: Bazar) -> None:
     for words in (("users.not_found",), ("targets",), ("users", "list")):
         assert nobody("help", *(word.upper() for word in words)) == nobody("help", *words)
@@ -135,6 +140,14 @@ UNKNOWN = {
     "verb": (("users", "crate"), "did you mean `bazar users create`"),
     "nothing like it": (("zzzzzz",), "`bazar --help` lists the commands"),
     "nested": (("config", "profiles", "ad"), "did you mean `bazar config profiles add`?"),
+    "synonym": (("users", "unsuspend"), "did you mean `bazar users restore`?"),
+    "synonym of two": (
+        ("users", "remove"),
+        "did you mean `bazar orgs members remove ORG USER` or `bazar users delete`?",
+    ),
+    "synonym with an option": (("invite",), "did you mean `bazar users create EMAIL --invite`?"),
+    "letters of a command that destroys": (("users", "delet"), "hint: `bazar users --help` lists the commands"),
+    "capitals of a command that destroys": (("users", "DELETE"), "did you mean `bazar users delete`?"),
 }
 
 
@@ -159,6 +172,8 @@ def test_unknown_option_and_missing_argument(nobody: Bazar) -> None:
     option = nobody("users", "list", "--limt", "3")
     assert (option.code, option.out) == (2, "")
     assert "did you mean --limit" in option.err
+    elsewhere = nobody("users", "update", "ada@example.com", "--plan", "plus")
+    assert "hint: `bazar plans assign USER PLAN` does that" in elsewhere.err
     missing = nobody("users", "get", "-o", "json")
     assert (missing.code, missing.error["code"]) == (2, "usage.missing")
     assert "`bazar users get` needs USER" in missing.error["message"]

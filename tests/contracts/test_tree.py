@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bazar_cli.domain.authz.spec import Access
-from bazar_cli.registry import TREE, Group
+from bazar_cli.registry import NEVER_BY_LETTERS, OPTIONS_ELSEWHERE, SYNONYMS, TREE, Group, Leaf, named_by, resolve
 from bazar_cli.terminal.command_texts import command_text
 from bazar_cli.terminal.leaf_help import leaf_help
 from bazar_cli.terminal.options import Options
@@ -129,3 +129,38 @@ def test_groups_are_named_and_sorted() -> None:
                 check(node)
 
     check(TREE)
+
+
+def _is_runnable(line: str) -> bool:
+    """Whether a suggested line is a command or group, with options that the command has."""
+    words = line.split()
+    node, count = resolve(words)
+    options = [word for word in words[count:] if word.startswith("--")]
+    if not isinstance(node, Leaf):
+        return not words[count:]
+    known = {name for parameter in command(tuple(words[:count]), node).params for name in parameter.opts}
+    return known.issuperset(options) and all(w in options or w.isupper() or w == "owner" for w in words[count:])
+
+
+def test_suggestions_are_commands_and_synonyms_are_none() -> None:
+    for group, lines in SYNONYMS.items():
+        node, _ = resolve(group.split())
+        assert isinstance(node, Group)
+        words = {word for named in lines.values() for word in named.split()}
+        assert not words & set(node.commands)
+        assert all(len(named_by(group, word)) in {1, 2} for word in words)
+        assert all(map(_is_runnable, lines)), group
+
+
+def test_an_option_of_another_command_leads_to_it() -> None:
+    for name, options in OPTIONS_ELSEWHERE.items():
+        own = {option for parameter in command(*ALL[name]).params for option in parameter.opts}
+        assert own.isdisjoint(options)
+        assert all(map(_is_runnable, options.values())), name
+
+
+def test_commands_that_destroy_are_never_suggested_by_letters() -> None:
+    writing = {words[-1] for words, leaf in ALL.values() if verb(leaf).spec.writes}
+    harmless = {"add", "adopt", "apply", "assign", "create", "doctor", "grant", "import", "locks", "merge", "migrate"}
+    harmless |= {"password", "promote", "reset-password", "revision", "seed", "set", "update", "verify"}
+    assert writing - harmless <= NEVER_BY_LETTERS

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from bazar_cli.adapters.migrations import blockers, session
 from bazar_cli.adapters.migrations.migrator import Migrator
@@ -276,6 +277,8 @@ def test_only_sessions_that_block_are_named(
 
 def test_looks_at_blockers_are_calls_of_the_command(fresh_database: Databases) -> None:
     url = fresh_database(migrated=True)
+    # Times are read with bazar's own settings, not with those of the database.
+    ask(url, f"ALTER DATABASE {conninfo_to_dict(url)['dbname']} SET datestyle = 'German, DMY'")
     calls = Calls(TraceContext("1" * 32, "2" * 16, "", sampled=True, state=""))
 
     with report(url), psycopg.connect(url) as waiter, ThreadPoolExecutor(1) as pool:
@@ -286,7 +289,7 @@ def test_looks_at_blockers_are_calls_of_the_command(fresh_database: Databases) -
         with pytest.raises(psycopg.errors.QueryCanceled):
             waiting.result()
 
-    assert [call.name for call in calls.kept][:2] == ["connect", "WITH"]
+    assert [call.name for call in calls.kept][:4] == ["connect", "BEGIN", "WITH", "ROLLBACK"]
 
 
 def test_a_look_that_fails_does_not_replace_the_error(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from bazar_cli.adapters.postgres import locks
-from bazar_cli.adapters.postgres.connections import connect
+from bazar_cli.adapters.postgres.connections import begin, connect
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
@@ -84,7 +84,10 @@ class Blockers:
                 self._look(connection, attempt)
 
     def _look(self, connection: Connection, attempt: _Attempt) -> None:
+        # In a transaction, because only there the settings are bazar's and not those of the database.
+        connection.execute(begin(read_only=True))
         seen = {session.pid: session for session in locks.sessions(connection)}
+        connection.rollback()
         waiting = seen.get(self._pid)
         blockers = () if waiting is None else tuple(seen[pid] for pid in waiting.blocked_by if pid in seen)
         if not blockers:

@@ -17,6 +17,7 @@ from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.texts import composed, counted, normalized
 from bazar_cli.domain.users.values import NAME_MAX
+from bazar_cli.domain.versions import Version
 
 SLUG_MAX = 63
 PROPOSALS = 200
@@ -65,6 +66,8 @@ class UpdateOrganization:
     organization: str
     name: str | None = None
     slug: str | None = None
+    version: frozenset[Version] | None = None
+    """The versions of the organization that may be changed; None for any."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class DeleteOrganization:
 
     organization: str
     confirm: Consent = None
+    version: frozenset[Version] | None = None
+    """The versions of the organization that may be deleted; None for any."""
 
 
 @dataclass(frozen=True)

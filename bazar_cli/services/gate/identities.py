@@ -47,6 +47,8 @@ class SignInSettings:
 class Identities:
     """Finds and proves the identity of one command."""
 
+    may_bootstrap = True
+
     def __init__(self, target: Target, settings: SignInSettings, clock: Callable[[], datetime] = _now) -> None:
         self._target = target
         self._settings = settings

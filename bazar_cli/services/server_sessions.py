@@ -1,0 +1,96 @@
+"""Sessions of a server's clients: the client keeps its tokens, and the server stores nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.auth import KnownSession, LoggedOut, Login, Logout, RenewSession, StartedSession
+from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, UsageError
+from bazar_cli.domain.target import Identity, IdentitySource, Session
+from bazar_cli.domain.users.values import normalized_email
+from bazar_cli.services.gate.gate import describe_operator
+
+if TYPE_CHECKING:
+    from bazar_cli.services.gate.backends import Backends
+    from bazar_cli.services.gate.gate import Prover
+
+
+def login(backends: Backends, _prover: Prover, request: Login) -> StartedSession:
+    """Sign in with email and password, and hand out the session. It makes nobody the first superuser.
+
+    Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
+    BackendUnavailable if Supabase does not answer.
+    """
+    email = normalized_email(request.email)
+    if not request.password.reveal():
+        raise UsageError("auth.password_empty", "the password is empty", hint="give the password of the user")
+    with backends.auth() as client:
+        return _started(backends, client.sign_in(email, request.password))
+
+
+def renew(backends: Backends, _prover: Prover, request: RenewSession) -> StartedSession:
+    """Exchange a refresh token for new tokens; the old refresh token ends.
+
+    Raises: NotSignedIn `auth.session_expired`; BackendUnavailable.
+    """
+    with backends.auth() as client:
+        return _started(backends, client.refresh(request.refresh_token))
+
+
+def logout(backends: Backends, prover: Prover, request: Logout) -> LoggedOut:
+    """End the session of the request's token, or with `everywhere` all sessions of its user.
+
+    Raises: NotSignedIn without a valid token; with `everywhere` BackendUnavailable.
+    """
+    identity = prover.current()
+    ended: bool | None = True
+    try:
+        with backends.auth() as client:
+            client.sign_out(identity.access_token, "global" if request.everywhere else "local")
+    except NotSignedIn:
+        ended = True  # Supabase has ended it before.
+    except BackendUnavailable:
+        if request.everywhere:
+            raise
+        ended = None
+    return LoggedOut(was_signed_in=True, at_supabase=ended, everywhere=request.everywhere)
+
+
+def status(backends: Backends, prover: Prover, _request: None = None) -> KnownSession:
+    """Return the user of the request's token, as Supabase confirms it now; `note` says why it does not.
+
+    Raises: NotSignedIn, also for a revoked session; BackendUnavailable if Postgres does not answer.
+    """
+    identity, note = prover.current(), None
+    try:
+        identity = prover.confirm(identity)
+    except (BackendUnavailable, Conflict) as error:
+        note = error.message
+    return _known(backends, identity, note)
+
+
+def _started(backends: Backends, session: Session) -> StartedSession:
+    identity = Identity(
+        user_id=session.user_id,
+        email=session.email,
+        session_id=None,
+        access_token=session.access_token,
+        expires_at=session.expires_at,
+        source=IdentitySource.BEARER,
+    )
+    return StartedSession(_known(backends, identity, None), session.access_token, session.refresh_token)
+
+
+def _known(backends: Backends, identity: Identity, note: str | None) -> KnownSession:
+    operator = describe_operator(backends, identity)
+    return KnownSession(
+        user_id=identity.user_id,
+        email=identity.email,
+        plan=operator.plan if operator else None,
+        state=operator.state if operator else None,
+        is_superuser=operator.is_superuser if operator else None,
+        organizations=operator.memberships if operator else (),
+        expires_at=identity.expires_at,
+        confirmed=note is None,
+        note=note,
+    )

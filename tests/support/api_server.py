@@ -1,0 +1,121 @@
+"""The API of one target as a process of its own, and a client that keeps the bytes of every answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPMessage
+from typing import Any
+from urllib.parse import urlsplit
+
+from bazar_cli.domain.target import Target
+
+SUPERUSER_PASSWORD = "Correct-horse-battery-7431"
+"""In the environment of the server, where it must not count."""
+_PROGRAM = """
+import os, socket, sys
+import uvicorn
+from bazar_cli.api.app import create_app
+from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.services.gate.service import Service
+from bazar_cli.terminal.redact import Redactor
+values = os.environ
+target = Target(
+    TargetSource(TargetKind.ENVIRONMENT, "environment"),
+    values["SUPABASE_URL"], Secret(values["SUPABASE_KEY"]), Secret(values["DATABASE_URL"]),
+    superuser_email=values["SUPERUSER_EMAIL"], superuser_password=Secret(values["SUPERUSER_PASSWORD"]),
+)
+shared = Redactor(values)
+app = create_app(Service(target), lambda: Redactor({}, shared))
+uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False)).run(
+    [socket.socket(fileno=int(sys.argv[1]))]
+)
+"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the server."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of a problem."""
+        assert self.headers["Content-Type"] == "application/problem+json", self.body
+        return str(self.json["code"])
+
+
+@dataclass
+class Api:
+    """Asks a server; `token` is sent unless a request has another one."""
+
+    url: str
+    token: str | None = None
+    replies: list[bytes] = field(default_factory=list[bytes])
+    """The heads and bodies of all answers."""
+
+    def by(self, token: str | None) -> Api:
+        """Return a client with another token, whose answers are kept here too."""
+        return Api(self.url, token, self.replies)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> Reply:
+        """Send one request; `path` is below /api/v1 unless it begins with two slashes; `raw` is sent as it is."""
+        given = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        if body is not None or raw is not None:
+            given["Content-Type"] = "application/json"
+        content = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        target = path[1:] if path.startswith("//") else f"/api/v1{path}"
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=60)) as connection:
+            connection.request(method, target, content, {**given, **(headers or {})})
+            answer = connection.getresponse()
+            reply = Reply(answer.status, answer.headers, answer.read())
+        self.replies.append(bytes(reply.headers) + reply.body)
+        return reply
+
+
+@contextmanager
+def running_api(target: Target) -> Generator[Api]:
+    """Run the server of a target until the block ends."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "SUPABASE_URL": target.supabase_url,
+            "SUPABASE_KEY": target.supabase_key.reveal(),
+            "DATABASE_URL": target.database_url.reveal(),
+            "SUPERUSER_EMAIL": "first@example.com",
+            "SUPERUSER_PASSWORD": SUPERUSER_PASSWORD,
+        }
+        host, port = listener.getsockname()
+        with subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(listener.fileno())], env=environ, pass_fds=[listener.fileno()]
+        ) as process:
+            # The socket listens already: the first request waits for the server, or is refused where that has ended.
+            listener.close()
+            try:
+                yield Api(f"http://{host}:{port}")
+            finally:
+                process.terminate()
+                process.wait()
