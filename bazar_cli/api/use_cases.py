@@ -50,6 +50,8 @@ BINDINGS = (
     Binding(auth.RENEW, server_sessions.renew),
     Binding(auth.LOGOUT, server_sessions.logout),
     Binding(auth.STATUS, server_sessions.status),
+    Binding(auth.REFRESH, server_sessions.may_renew),
+    Binding(auth.TOKEN, server_sessions.may_use_token),
     Binding(auth.PASSWORD, auth_services.change_password),
     Binding(users.CREATE, create.create),
     Binding(users.LIST, read.list_page),

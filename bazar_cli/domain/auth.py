@@ -48,10 +48,12 @@ class WhoAmI:
     is_superuser: bool | None
     organizations: tuple[Membership, ...]
     target: TargetSource
-    supabase_url: str
+    supabase_url: str | None
+    """None for a remote target, which has `api_url`."""
     source: IdentitySource
     stored_in: Path | str | None
     expires_at: datetime
+    api_url: str | None = None
     claimed: bool = False
     """This sign-in made the user the first superuser."""
     confirmed: bool = True
@@ -121,14 +123,16 @@ STATUS = public(
     "it shows the caller's own session and nothing else",
     route=Route("GET", "/auth/status", None, KnownSession),
 )
-REFRESH = signed_in("auth.refresh")
+REFRESH = signed_in("auth.refresh", route=Route("GET", "/auth/refresh", None, KnownSession))
+"""The route says whether the operator may renew the session; a client that keeps it uses RENEW."""
 RENEW = public(
     "auth.refresh",
     "the refresh token proves the session, whose access token may have expired",
     route=Route("POST", "/auth/refresh", RenewSession, StartedSession),
 )
 """The same for a client of the API, which keeps its session itself."""
-TOKEN = signed_in("auth.token")
+TOKEN = signed_in("auth.token", route=Route("GET", "/auth/token", None, KnownSession))
+"""The route says whether the operator may use the token, which the client has."""
 PASSWORD = signed_in("auth.password", writes=True, route=Route("PUT", "/auth/password", ChangePassword, None))
 CLAIM = requires("auth.login", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
 """The part of a sign-in that makes SUPERUSER_EMAIL the first superuser of a system that has none."""

@@ -36,7 +36,7 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
 
     email = normalized_email(request.email)
     if not request.password.reveal():
-        raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
+        raise password_empty()
     session = _session_of(backends, email, request)
     sessions = Sessions.of(backends.target, environ)
     try:
@@ -158,11 +158,7 @@ def refresh(backends: Backends, grant: Grant, identities: Identities) -> WhoAmI:
     grant.demand(use_cases.REFRESH)
     source = identities.current().source
     if source is not IdentitySource.SESSION:
-        raise UsageError(
-            "auth.nothing_to_refresh",
-            f"the identity of this command comes from {source}, which keeps no session",
-            hint="sign in with `bazar auth login` for a session that can be renewed",
-        )
+        raise nothing_to_refresh(source)
     return _who(backends, identities.refresh(), grant.operator)
 
 
@@ -196,6 +192,20 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
         with backends.database().transaction(grant, finishing=True) as connection:
             events.record(connection, grant, replace(change, outcome="undone"))
         raise
+
+
+def password_empty() -> UsageError:
+    """Return the error for an empty password."""
+    return UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
+
+
+def nothing_to_refresh(source: IdentitySource) -> UsageError:
+    """Return the error for an identity without a stored session."""
+    return UsageError(
+        "auth.nothing_to_refresh",
+        f"the identity of this command comes from {source}, which keeps no session",
+        hint="sign in with `bazar auth login` for a session that can be renewed",
+    )
 
 
 def _claim(backends: Backends, environ: Mapping[str, str], identity: Identity) -> bool:

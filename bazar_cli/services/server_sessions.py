@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bazar_cli.domain import auth as use_cases
 from bazar_cli.domain.auth import KnownSession, LoggedOut, Login, Logout, RenewSession, StartedSession
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
@@ -11,6 +12,7 @@ from bazar_cli.domain.users.values import normalized_email
 from bazar_cli.services.gate.gate import describe_operator
 
 if TYPE_CHECKING:
+    from bazar_cli.domain.authz.spec import Grant, Operator
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Prover
 
@@ -69,6 +71,23 @@ def status(backends: Backends, prover: Prover, _request: None = None) -> KnownSe
     return _known(backends, identity, note)
 
 
+def may_renew(_backends: Backends, grant: Grant, _request: None = None) -> KnownSession:
+    """Return the session of the request's token, which the operator may renew."""
+    grant.demand(use_cases.REFRESH)
+    return _granted(grant)
+
+
+def may_use_token(_backends: Backends, grant: Grant, _request: None = None) -> KnownSession:
+    """Return the session of the request's token, which the operator may hand to scripts."""
+    grant.demand(use_cases.TOKEN)
+    return _granted(grant)
+
+
+def _granted(grant: Grant) -> KnownSession:
+    assert grant.identity is not None, "only a dry run has no identity"
+    return _described(grant.identity, grant.operator, None)
+
+
 def _started(backends: Backends, session: Session) -> StartedSession:
     identity = Identity(
         user_id=session.user_id,
@@ -82,7 +101,10 @@ def _started(backends: Backends, session: Session) -> StartedSession:
 
 
 def _known(backends: Backends, identity: Identity, note: str | None) -> KnownSession:
-    operator = describe_operator(backends, identity)
+    return _described(identity, describe_operator(backends, identity), note)
+
+
+def _described(identity: Identity, operator: Operator | None, note: str | None) -> KnownSession:
     return KnownSession(
         user_id=identity.user_id,
         email=identity.email,

@@ -19,6 +19,7 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.adapters.migrations.revision_files import checksum, checksum_of, is_checksum_of, paths, script_location
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.target import Target
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,
     composed,
@@ -190,6 +191,7 @@ def test_an_env_file_may_begin_with_a_mark_and_end_its_lines_in_any_way(tmp_path
 
     target = resolve_target(TargetChoice(env_file=Path(DECOMPOSED)), {}, tmp_path)
 
+    assert isinstance(target, Target)
     assert target.superuser_email == f"{COMPOSED}@example.com"
     assert target.superuser_password is not None
     assert target.superuser_password.reveal() == DECOMPOSED
