@@ -21,7 +21,7 @@ from bazar_cli.api.edge import Edge, shown_path
 from bazar_cli.api.errors import NoRoute, Unserved
 from bazar_cli.api.places import Kind, Threads
 from bazar_cli.api.router import Gates, add_routes
-from bazar_cli.api.use_cases import BINDINGS, Binding
+from bazar_cli.api.use_cases import BINDINGS, Binding, unserved
 from bazar_cli.domain.errors import BazarError
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def create_app(
     """Return the application.
 
     Parameters: `gates` lends the gate of each request; `hider` makes what hides secrets in the problems of one request.
+    Raises: RuntimeError for a spec with a route whose service is not among `bindings`.
     """
+    if missing := unserved(bindings):
+        raise RuntimeError(f"no service is bound for {', '.join(missing)}")
     settings = settings or Settings()
     threads = Threads({Kind.READS: settings.reads, Kind.WRITES: settings.writes, Kind.STREAMS: settings.streams})
     app = FastAPI(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bazar_cli.api.errors import Unserved
@@ -15,12 +16,8 @@ MOST_BYTES = 1 << 20
 _JSON = re.compile(r"application/json\s*(?:;\s*charset\s*=\s*\"?utf-?8\"?\s*)?", re.I)
 
 
-async def read_body(request: Request, *, takes_one: bool) -> bytes:
-    """Return the body of a request, b"" without one.
-
-    Raises: Unserved `request.too_large`, before the rest is read, `request.media_type` for JSON in another form,
-    `request.unreadable` for a body where none is taken.
-    """
+async def read_body(request: Request) -> bytes:
+    """Return the body of a request, b"" without one. Raises: Unserved `request.too_large`, before the rest is read."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared[:20]) > MOST_BYTES:
         raise _too_large()
@@ -29,12 +26,21 @@ async def read_body(request: Request, *, takes_one: bool) -> bytes:
         content += chunk
         if len(content) > MOST_BYTES:
             raise _too_large()
-    if not content:
-        return b""
+    return bytes(content)
+
+
+def parsed(body: bytes, headers: Mapping[str, str], *, takes_one: bool) -> dict[str, Any]:
+    """Return the JSON object of a body; an empty body has no fields.
+
+    Raises: Unserved `request.media_type` for another form than JSON, `request.unreadable`, also for a body where
+    `takes_one` says that none is taken.
+    """
+    if not body:
+        return {}
     if not takes_one:
         raise _unreadable("this route takes no body", "send the values in the query")
-    given = request.headers.get("content-type", "")
-    if not _JSON.fullmatch(given) or request.headers.get("content-encoding", "identity") != "identity":
+    given = headers.get("content-type", "")
+    if not _JSON.fullmatch(given) or headers.get("content-encoding", "identity") != "identity":
         raise Unserved(
             415,
             "request.media_type",
@@ -42,13 +48,6 @@ async def read_body(request: Request, *, takes_one: bool) -> bytes:
             hint="send `Content-Type: application/json`, in UTF-8 and without Content-Encoding",
             headers={"Accept": "application/json"},
         )
-    return bytes(content)
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body; an empty body has no fields. Raises: Unserved `request.unreadable`."""
-    if not body:
-        return {}
     try:
         found = from_json(body.decode(), object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:

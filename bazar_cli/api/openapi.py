@@ -98,7 +98,7 @@ def _operation(binding: Binding, method: str, schemas: Schemas) -> dict[str, Any
             "content": {"application/json": {"schema": schema}},
         }
     found["responses"] = {**_answers(binding, schemas), **_problems(binding)}
-    if not (spec.access is Access.PUBLIC and spec.route and spec.name in {"auth.login", "auth.refresh"}):
+    if binding.needs_token:
         found["security"] = [{"token": []}]
     return found
 

@@ -65,9 +65,9 @@ async def _serve(binding: Binding, gates: Gates, threads: Threads, request: Requ
     call.use_case = binding.spec.name
     call.check_version()
     token = _bearer(request, call)
-    if token is None and not binding.is_public:
+    if token is None and binding.needs_token:
         raise _no_token()
-    body = await read_body(request, takes_one=binding.route.has_body)
+    body = await read_body(request)
     served = _Served(binding, gates, call, request, token, body)
     if binding.route.answer is Answer.STREAM:
         return await _stream(served, threads)
@@ -128,8 +128,11 @@ class _Served:
 
     def _prove(self, gate: Gate) -> None:
         """Prove the identity before the request is read: a stranger learns nothing about it."""
-        if not self._binding.is_public:
+        if self._binding.needs_token:
             self._call.operator = gate.prove()
+
+    def _parsed(self) -> dict[str, Any]:
+        return parsed(self._body, self._request.headers, takes_one=self._binding.route.has_body)
 
     def _read(self) -> tuple[Any, bool]:
         request, route = self._request, self._binding.route
@@ -137,7 +140,7 @@ class _Served:
         query = request.query_params.multi_items()
         dry_run, query = take_dry_run(query, writes=self._binding.spec.writes and not self._binding.is_public)
         with announced_to(self._call.hider.remember_secret):
-            asked: Any = read_request(route, request.method, path, query, parsed(self._body))
+            asked: Any = read_request(route, request.method, path, query, self._parsed())
         if_match = request.headers.get("if-match")
         if if_match is not None:
             if not route.versioned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,24 @@ class Binding:
         return self.spec.route
 
     @property
+    def needs_token(self) -> bool:
+        """Whether a request must have an access token: all but signing in, and renewing with a refresh token."""
+        return self.spec not in (auth.LOGIN, auth.RENEW)
+
+    @property
     def is_public(self) -> bool:
         """Whether it asks for no Grant."""
         return self.spec.access is Access.PUBLIC
 
 
+def unserved(bindings: Iterable[Binding]) -> list[str]:
+    """Return the names of use cases with a route and no service."""
+    bound = [binding.spec for binding in bindings]
+    specs = [value for module in _MODULES for value in vars(module).values() if isinstance(value, Spec)]
+    return sorted({spec.name for spec in specs if spec.route is not None and spec not in bound})
+
+
+_MODULES = (audit, auth, members, organizations, plans, sessions, users)
 BINDINGS = (
     Binding(auth.LOGIN, server_sessions.login),
     Binding(auth.RENEW, server_sessions.renew),
