@@ -19,6 +19,7 @@ from bazar_cli.api.serving.records import Records
 from bazar_cli.api.serving.tracing import Tracer
 from bazar_cli.api.serving.workers import Workers
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
+from bazar_cli.domain.secrets import announced_to
 from bazar_cli.services.gate.service import Places, Service
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def serve(target: Target, request: Serve, around: Surroundings) -> None:
     # No request is ever served with them, and a child of this process or a dump of it has no need of them.
     for name in _OF_OPERATORS:
         os.environ.pop(name, None)
+    # Its lines have addresses of users in queries; the access log has how long the calls of each request took.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     listener = _listening(request.host, request.port)
     folder = ""
     try:
@@ -63,10 +66,12 @@ def serve(target: Target, request: Serve, around: Surroundings) -> None:
         url = _url(listener)
         _log.info("listening on %s", url)
         around.say(f"serving {target.supabase_url} at {url}; Ctrl-C stops it")
-        if request.workers == 1:
-            _work(target, request, around, listener)
-        else:
-            _watch(target, request, around, listener)
+        # The secrets of requests are hidden for each by itself: remembered here, they would fill the memory.
+        with announced_to(lambda _secret: None):
+            if request.workers == 1:
+                _work(target, request, around, listener)
+            else:
+                _watch(target, request, around, listener)
     finally:
         listener.close()
         if folder:
