@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bazar_cli.api.calls import known_call
-from bazar_cli.domain.calls import Calls, System
+from bazar_cli.domain.calls import Calls, System, TraceContext
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
     from bazar_cli.api.calls import Call
     from bazar_cli.api.serving.metrics import Metrics
-    from bazar_cli.api.serving.tracing import Tracer
+    from bazar_cli.services.server_traces import ServerTraces
 
 _log = logging.getLogger("bazar_cli.access")
 _GONE = 499
@@ -27,15 +27,14 @@ _GONE = 499
 class Records:
     """Makes the records of all requests of a process."""
 
-    def __init__(self, metrics: Metrics | None, tracer: Tracer | None) -> None:
+    def __init__(self, metrics: Metrics | None, traces: ServerTraces | None) -> None:
         self._metrics = metrics
-        self._tracer = tracer
+        self._traces = traces
 
     @contextmanager
     def of(self, scope: Scope) -> Generator[Record]:
         """Time the block as one request, and record it at its end."""
-        trace = self._tracer.begin(scope) if self._tracer else None
-        record, began = Record(Calls(trace)), time.time_ns()
+        record, began = Record(Calls(self._context(scope))), time.time_ns()
         clock = time.monotonic_ns()
         if self._metrics:
             self._metrics.began()
@@ -48,9 +47,34 @@ class Records:
             use_case = call.use_case if call else None
             if self._metrics:
                 self._metrics.ended(use_case, scope["method"], record.status, nanoseconds / 1e9, record.calls)
-            if self._tracer and trace:
-                self._tracer.end(trace, record.calls, scope, call, record.status, began, nanoseconds)
+            if self._traces:
+                self._end_trace(self._traces, scope, call, record, began, nanoseconds)
             _write_line(scope, call, record, nanoseconds)
+
+    def _context(self, scope: Scope) -> TraceContext | None:
+        if self._traces is None:
+            return None
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        return self._traces.begin(headers.get(b"traceparent", ""), headers.get(b"tracestate", ""))
+
+    @staticmethod
+    def _end_trace(
+        traces: ServerTraces, scope: Scope, call: Call | None, record: Record, began: int, nanoseconds: int
+    ) -> None:
+        route = route_of(scope)
+        attributes: dict[str, str | int | None] = {
+            "http.request.method": scope["method"],
+            "http.response.status_code": record.status,
+            "http.route": route,
+            "url.scheme": scope.get("scheme"),
+            "user.id": str(call.operator) if call and call.operator else None,
+            "bazar.request_id": call.request_id if call else None,
+            "bazar.use_case": call.use_case if call else None,
+        }
+        # A request that the client made wrongly is no error of the server (OpenTelemetry's HTTP conventions).
+        error = ((call.code if call else None) or str(record.status)) if record.status >= 500 else ""
+        name = f"{scope['method']} {route}" if route else scope["method"]
+        traces.end(name, record.calls, began, nanoseconds, error, attributes)
 
 
 class Record:

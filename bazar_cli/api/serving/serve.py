@@ -16,11 +16,11 @@ from bazar_cli.api.serving import metrics, process
 from bazar_cli.api.serving.front import Front
 from bazar_cli.api.serving.readiness import Readiness
 from bazar_cli.api.serving.records import Records
-from bazar_cli.api.serving.tracing import Tracer
 from bazar_cli.api.serving.workers import Workers
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
 from bazar_cli.domain.secrets import announced_to
 from bazar_cli.services.gate.service import Places, Service
+from bazar_cli.services.server_traces import ServerTraces, is_wanted
 
 if TYPE_CHECKING:
     from bazar_cli.api.calls import Hider
@@ -100,7 +100,7 @@ def _work(target: Target, request: Serve, around: Surroundings, listener: socket
     """Serve in this process. Parameters: `parent` is the pipe of a worker."""
     places = Places.sharing(request.connections)
     service = Service(target, issuer=request.issuer, places=places)
-    tracer = Tracer(around.environ, around.hide) if Tracer.is_wanted(around.environ) else None
+    traces = ServerTraces(around.environ, around.hide) if is_wanted(around.environ) else None
     measured = metrics.Metrics(lambda: service.connections_in_use) if request.metrics_port is not None else None
     if request.metrics_port is not None and parent < 0:
         metrics.serve(request.host, request.metrics_port)
@@ -108,12 +108,12 @@ def _work(target: Target, request: Serve, around: Surroundings, listener: socket
         settings = Settings(places.reads, places.writes, places.streams, request.origins)
         readiness = Readiness(service.check)
         app = create_app(service, around.hider, settings)
-        front = Front(app, readiness, Records(measured, tracer), proxied=request.proxy_headers)
+        front = Front(app, readiness, Records(measured, traces), proxied=request.proxy_headers)
         process.run(front, listener, readiness, root_path=request.root_path, drain=request.drain, parent=parent)
     finally:
         service.close()
-        if tracer:
-            tracer.close()
+        if traces:
+            traces.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:
