@@ -98,6 +98,11 @@ def begin(scope: Scope, hider: Hider) -> Call:
     return call
 
 
+def known_call(scope: Scope) -> Call | None:
+    """Return the record of a request; None if it ended before it had one."""
+    return cast("Call | None", scope.get(_KEY))
+
+
 def call_of(scope: Scope) -> Call:
     """Return the record of a request."""
     return cast("Call", scope[_KEY])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from bazar_cli import __version__
 from bazar_cli.api import problems
 from bazar_cli.api.calls import ASIDE, Call, Hider, begin
+from bazar_cli.domain.secrets import announced_to
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,11 +49,13 @@ class Edge:
             scope["path"] = unquote(raw.replace(b"%2F", _ASIDE).replace(b"%2f", _ASIDE).decode("latin-1"))
         sender = _sender(call, send)
         try:
-            await self._app(scope, receive, sender)
+            with announced_to(call.hider.remember_secret):
+                await self._app(scope, receive, sender)
         except ClientDisconnect:
             return  # nobody reads an answer
         except Exception:
-            logging.getLogger(__name__).exception("unexpected error", extra={"request_id": call.request_id})
+            text = call.hider.hide_in(traceback.format_exc())
+            logging.getLogger(__name__).error("unexpected error\n%s", text, extra={"request_id": call.request_id})
             # An answer that was begun is cut, so that its client sees that it is not whole.
             if call.started and call.code != problems.BUG:
                 raise

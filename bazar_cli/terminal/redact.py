@@ -66,8 +66,7 @@ class Redactor:
 
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
-        known = self._secrets | self._shared._secrets if self._shared is not None else self._secrets
-        for secret in sorted(known, key=len, reverse=True):
+        for secret in sorted(self._known(), key=len, reverse=True):
             if len(secret) <= _LONGEST_WORD and secret.isascii() and secret.isalpha():
                 word = "" if secret in _OUR_NAMES else rf"|(?<![\w-])(?<!\w\.){secret}(?![\w-]|\.\w)"
                 text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@]){word}", HIDDEN, text)
@@ -84,6 +83,9 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.hide_in(v) for v in cast("Sequence[object]", value)]
         return value
+
+    def _known(self) -> set[str]:
+        return self._secrets if self._shared is None else self._secrets | self._shared._known()
 
     def _remember_url(self, url: str | None) -> None:
         for password in secrets_of(url) if url else ():

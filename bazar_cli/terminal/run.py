@@ -61,6 +61,8 @@ class Run(RunOutput[T]):
         super().__init__(spec, view, options, context.environ, context.redactor, streams=streams)
         self._shared = context.shared
         self.request_id = context.request_id
+        self.logs = False
+        """Whether log lines are written also where no option asks for them."""
         self.prompter = Prompter(context.environ, no_input=options.no_input)
 
     # -- target, identity, systems ------------------------------------------------------------------------

@@ -30,6 +30,13 @@ class Places:
     writes: int = 4
     streams: int = 2
 
+    @classmethod
+    def sharing(cls, connections: int) -> Places:
+        """Return the places for this many connections, 3 at least."""
+        streams = max(1, connections // 6)
+        writes = max(1, connections // 3)
+        return cls(connections - writes - streams, writes, streams)
+
     @property
     def connections(self) -> int:
         """How many connections they need together."""
@@ -70,6 +77,17 @@ class Service:
         """
         with Backends(self.target, request_id, self._kept) as backends:
             yield Gate(backends, Bearer(token, self._tokens, address))
+
+    def check(self) -> None:
+        """Check that Postgres answers and has the revisions of this release, for a probe. Raises: BazarError."""
+        from bazar_cli.adapters.migrations import readiness
+
+        readiness.check(self.target, self._kept.pool)
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many connections to Postgres are in use."""
+        return self._kept.pool.in_use
 
     def close(self) -> None:
         """Close all connections, when no request is in hand any more."""
