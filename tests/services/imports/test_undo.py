@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from bazar_cli.domain import waits
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BackendUnavailable, Refused
 from bazar_cli.domain.imports.imports import UNDO, ImportRun, OnConflict, UndoneImport, UndoRun, Via
@@ -252,7 +253,7 @@ def test_an_import_ends_with_an_error_when_its_run_is_undone(
     importing: Importing, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing remains of a user whose identity is being created meanwhile."""
-    monkeypatch.setattr("bazar_cli.services.users.leases.WAIT_SECONDS", 60)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, lease=60.0))
     file = rows(30)
     run = importing.stage(file, Via.API)
     with auth_proxy(people.target) as proxy, ThreadPoolExecutor() as pool:
