@@ -48,9 +48,8 @@ def run(
     drain: Annotated[
         float, Option("--drain", help="seconds from SIGTERM to the closing of the socket", metavar="S")
     ] = _DEFAULT.drain,
-    origin: Annotated[
-        list[Verbatim] | None,
-        Option("--origin", help="web page that may read answers, such as https://app.example.com"),
+    origins: Annotated[
+        Verbatim | None, Option("--origins", help="web pages that may read answers (default: none)", metavar="A,B")
     ] = None,
 ) -> None:
     """Serve the HTTP API until Ctrl-C or SIGTERM.
@@ -73,7 +72,7 @@ def run(
             issuer,
             metrics_port,
             drain,
-            tuple(origin or ()),
+            tuple(origins.split(",")) if origins else (),
         )
     )
     try:

@@ -241,6 +241,8 @@ def test_trace_of_a_request_joins_that_of_its_client(bazar: Bazar, token: str) -
         (("--drain", "nan"), "serve.option_invalid"),
         (("--root-path", "bazar"), "serve.option_invalid"),
         (("--root-path", "/bazar/"), "serve.option_invalid"),
+        (("--origins", "https://app.example.com/"), "serve.option_invalid"),
+        (("--origins", "*"), "serve.option_invalid"),
         (("--host", "no.such.host.invalid"), "serve.address_invalid"),
         (("--host", "192.0.2.1"), "serve.address_invalid"),
     ],
