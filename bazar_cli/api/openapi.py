@@ -80,7 +80,7 @@ def document(bindings: tuple[Binding, ...]) -> dict[str, Any]:
 def _operation(binding: Binding, method: str, schemas: Schemas) -> dict[str, Any]:
     spec, route = binding.spec, binding.route
     found: dict[str, Any] = {
-        "operationId": spec.name if method == route.method else f"{spec.name}.replace",
+        "operationId": f"{spec.name}.{method.lower()}",
         "tags": [route.path.split("/")[1]],
         "summary": _summary(binding),
         "description": _requires(binding),

@@ -7,10 +7,10 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.declared.changes import Applied
+from bazar_cli.domain.declared.changes import Applied, Outcome
 from bazar_cli.domain.declared.state import APPLY
 from bazar_cli.domain.errors import ExitCode, UsageError
-from bazar_cli.domain.texts import Verbatim
+from bazar_cli.domain.texts import Verbatim, counted
 from bazar_cli.services.apply import declared
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.declared_options import Removing, StateFile, wanted_state
@@ -67,8 +67,23 @@ def run(
             yes=True,
         )
         run.agree(prepared.impact(again))
-    with shown(progress, run.environ, quiet=run.options.quiet) as report:
-        done = planned if dry_run else declared.carry_out(run.gate, prepared, report)
-    run.notice_dry_run()
-    run.show(done)
+    if dry_run:
+        run.notice_dry_run()
+        run.show(planned)
+        return ExitCode.PARTIAL if planned.has_failed else ExitCode.DONE
+
+    def show(done: Applied) -> None:
+        run.show(done)
+        left = done.count(Outcome.NOT_BEGUN)
+        if left:
+            run.notice(f"{counted(left, 'change')} of {len(done.results)} not begun: run the same command again")
+
+    # Also what a run had made that a signal or an error ended, when the bar of the progress has gone.
+    shown_at_end: list[Applied] = []
+    try:
+        with shown(progress, run.environ, quiet=run.options.quiet) as report:
+            done = declared.carry_out(run.gate, prepared, report, shown_at_end.append)
+    finally:
+        for one in shown_at_end:
+            show(one)
     return ExitCode.PARTIAL if done.has_failed else ExitCode.DONE

@@ -21,6 +21,7 @@ A spreadsheet with another list separator than the comma splits at that one and 
 quotes of a cell.
 """
 _formula = re.compile(FORMULA)
+_BEGINNING = rf"[{_UNSEEN}]*[{_SIGN}]"
 _NEUTRALISED = rf"\A'(?=[\t\r\n])|(?:\A|(?<=[;,\t\r\n]))'(?='|[{_UNSEEN}']*[{_SIGN}])"
 """The quotes of `neutralised`. Not compiled here: only imports need it."""
 
@@ -31,6 +32,11 @@ def neutralised(cell: str) -> str:
     A quote that the cell has in such a place gets another one.
     """
     return _formula.sub("'", cell)
+
+
+def begins_a_formula(cell: str) -> bool:
+    """Say whether a cell begins as a formula does."""
+    return re.match(_BEGINNING, cell) is not None
 
 
 def restored(cell: str) -> str:

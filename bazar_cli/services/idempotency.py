@@ -69,7 +69,14 @@ def once(
         except BaseException as error:
             if database.commits > before:
                 _release(backends, grant, key)
-            made = _made_before(backends, grant, kept) if isinstance(error, Conflict) and kept is not None else None
+                raise
+            if not isinstance(error, Conflict):
+                raise
+            # What is in the way may be from a request with the same key, also from one that was faster just now.
+            kept = kept or _find(backends, grant, key, fingerprint)
+            if kept is not None and kept.answer is not None:
+                return answered(kept.answer)
+            made = _made_before(backends, grant, kept) if kept is not None else None
             if made is None:
                 raise
             result = made

@@ -26,12 +26,7 @@ def keep_last_superuser(connection: Connection, user: User) -> None:
     from bazar_cli.adapters.postgres import superusers
 
     if user.is_active_superuser and superusers.count_other_active(connection, user.id) == 0:
-        raise Conflict(
-            "users.last_superuser",
-            f"{user.email} is the last active superuser on Premium",
-            hint="make another user a superuser on Premium first: `bazar users promote` and `bazar plans assign`",
-            details={"user_id": str(user.id)},
-        )
+        raise last_superuser(user)
 
 
 def keep_owners(connection: Connection, user: User) -> None:
@@ -43,7 +38,7 @@ def keep_owners(connection: Connection, user: User) -> None:
 
     slugs = users.organizations_owned_alone(connection, user.id)
     if slugs:
-        raise _last_owner(user, slugs)
+        raise last_owner(user, slugs)
 
 
 def keep_owner(connection: Connection, organization: Organization, user: User) -> None:
@@ -54,7 +49,7 @@ def keep_owner(connection: Connection, organization: Organization, user: User) -
     from bazar_cli.adapters.postgres.orgs import memberships
 
     if not memberships.has_other_owner(connection, organization.id, user.id):
-        raise _last_owner(user, (organization.slug,))
+        raise last_owner(user, (organization.slug,))
 
 
 def keep_premium(plan: Plan, permission: Permission) -> None:
@@ -72,7 +67,18 @@ def keep_premium(plan: Plan, permission: Permission) -> None:
         )
 
 
-def _last_owner(user: User, slugs: tuple[str, ...]) -> Conflict:
+def last_superuser(user: User) -> Conflict:
+    """Return the error for a change that would take the last active superuser on Premium."""
+    return Conflict(
+        "users.last_superuser",
+        f"{user.email} is the last active superuser on Premium",
+        hint="make another user a superuser on Premium first: `bazar users promote` and `bazar plans assign`",
+        details={"user_id": str(user.id)},
+    )
+
+
+def last_owner(user: User, slugs: tuple[str, ...]) -> Conflict:
+    """Return the error for a change that would take the last active owner of these organizations."""
     return Conflict(
         "users.last_owner",
         f"{user.email} is the last active owner of {', '.join(slugs)}",

@@ -23,14 +23,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(embedded_target: Target) -> Generator[Api]:
-    """The server; in the end, no answer of all tests held one of its secrets."""
-    with running_api(embedded_target) as api:
+def server(embedded_target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[Api]:
+    """The server; in the end, no answer and no log line of all tests held one of its secrets."""
+    log = tmp_path_factory.mktemp("api") / "log"
+    with running_api(embedded_target, log) as api:
         yield api
     url = embedded_target.database_url.reveal()
     secrets = [embedded_target.supabase_key.reveal(), url, urlsplit(url).password or url, SUPERUSER_PASSWORD]
     assert api.replies
-    for reply in api.replies:
+    for reply in (*api.replies, log.read_bytes()):
         assert not [secret for secret in secrets if secret.encode() in reply], reply
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from dataclasses import dataclass
 import pytest
 
 from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.target import Target
 from tests.cli.auth.support import Terminal
+from tests.support.auth_proxy import held_wire
 from tests.support.cli import Bazar
 from tests.support.people import RUN, Org, People, Someone
 
 pytestmark = pytest.mark.live
+
+NOT_BEGUN = "2 changes, 1 not begun"
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,28 @@ def test_change_that_fails_ends_with_8_and_the_others_are_made(admin: Bazar, peo
     ) in done.out
     assert done.out.endswith("\n2 changes, 1 of which failed\n")
     assert (people.row(company.member) or {})["name"] == "Bob"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_run_that_a_signal_ends_shows_what_was_done(
+    admin: Bazar, people: People, target: Target, unique_email: Callable[[str], str], number: signal.Signals
+) -> None:
+    first, second = unique_email("first"), unique_email("second")
+    file = write(admin, f"users:\n  - {{email: {first}}}\n  - {{email: {second}}}\n")
+    with (
+        held_wire(target, "POST", "/admin/users", arrives=True) as wire,
+        admin.on(wire.target).start("apply", "-f", file, "--yes") as process,
+    ):
+        assert wire.held.wait(60)
+        process.send_signal(number)
+        wire.release.set()
+        out, err = (text.decode() for text in process.communicate())
+    assert process.returncode == -number
+    assert out == f"+ user {first}: plan free\n+ user {second}: plan free (not begun)\n{NOT_BEGUN}\n"
+    assert "1 change of 2 not begun: run the same command again\n" in err
+    rows = people.sql("SELECT email, pending FROM bazar.users WHERE email IN (%s, %s)", first, second)
+    assert rows == [{"email": first, "pending": None}]
+    admin("apply", "-f", file, "--yes").ok()
 
 
 def test_more_than_the_limit_is_refused(admin: Bazar, people: People, company: Company) -> None:

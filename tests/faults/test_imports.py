@@ -56,7 +56,7 @@ def test_faults_of_all_sorts_lose_and_double_nothing(
     importing: Importing, people: People, proxy: AuthProxy, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bazar_cli.adapters.supabase.transport.CALL_SECONDS", 1.0)
-    monkeypatch.setattr("bazar_cli.services.imports.via_api._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.01)
     stranger = Someone(importing.operator.id, an_address("stranger"))
     people.auth("POST", USERS, {"email": stranger.email, "email_confirm": True}).raise_for_status()
     file = rows(40)
@@ -79,7 +79,7 @@ def test_faults_of_all_sorts_lose_and_double_nothing(
 def test_an_unknown_outcome_is_looked_up(
     importing: Importing, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch, status: int | None, acts: bool
 ) -> None:
-    monkeypatch.setattr("bazar_cli.services.imports.via_api._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
     file = rows(4)
     run = importing.stage(file, Via.API)
     proxy.add(Fault("POST", USERS, status, acts=acts, times=2, retry_after="0" if status == 429 else None))
@@ -87,6 +87,43 @@ def test_an_unknown_outcome_is_looked_up(
     importing.assert_exact(run, file)
     created = [request for request in proxy.requests if request.startswith("POST")]
     assert len(created) == (4 if acts else 6)
+
+
+@pytest.mark.parametrize("hopeless", [10, 0], ids=["first rows", "after many"])
+def test_a_row_that_supabase_fails_each_time_fails_and_the_others_go_on(
+    importing: Importing, people: People, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch, hopeless: int
+) -> None:
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.via_api._HOPELESS", hopeless)
+    people.sql(
+        "CREATE FUNCTION public.their_rule() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'not at our company'; END$$"
+    )
+    people.sql(
+        "CREATE TRIGGER their_rule BEFORE INSERT ON auth.users FOR EACH ROW WHEN (starts_with(NEW.email, 'unwanted'))"
+        " EXECUTE FUNCTION public.their_rule()"
+    )
+    file = [Row(), Row(email=an_address("unwanted")), Row()]
+    run = importing.stage(file, Via.API)
+    try:
+        apply_through(importing, proxy, run)
+    finally:
+        people.sql("DROP FUNCTION public.their_rule() CASCADE")
+    assert importing.statuses(run) == [("created", None), ("failed", "imports.not_created"), ("created", None)]
+    assert len([r for r in proxy.requests if r.startswith("POST")]) == 2 + (6 if hopeless else 2)
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", file[1].email) == []
+    assert {event["outcome"] for event in people.events(file[1].id)} == {"done", "undone"}
+
+
+def test_requests_that_are_limited_do_not_count_as_attempts(
+    importing: Importing, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bazar_cli.services.imports.pace._FIRST_PAUSE", 0.0)
+    file = rows(1)
+    run = importing.stage(file, Via.API)
+    proxy.add(Fault("POST", USERS, 429, times=10))
+    apply_through(importing, proxy, run)
+    importing.assert_exact(run, file)
 
 
 def test_retry_after_is_honoured(importing: Importing, proxy: AuthProxy) -> None:
@@ -111,7 +148,7 @@ def test_an_import_waits_for_no_limit_of_an_hour(importing: Importing, proxy: Au
 def test_an_import_stops_where_supabase_is_away(
     importing: Importing, people: People, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bazar_cli.services.imports.via_api._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
     file = rows(60)
     run = importing.stage(file, Via.API)
     proxy.add(Fault("POST", ".*", lasting=True))

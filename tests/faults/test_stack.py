@@ -8,9 +8,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -19,6 +20,7 @@ from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import START_SECONDS
 from tests.cli.local.conftest import START, environment, parts, postmasters, stack_home
 from tests.support.cli import Bazar, Done
+from tests.support.processes import kill, runs
 from tests.support.waiting import poll, sooner_than
 
 pytestmark = pytest.mark.xdist_group("faults-stack")
@@ -50,20 +52,9 @@ def paths(bazar: Bazar) -> StackPaths:
     return StackPaths.for_data_dir(bazar.home / "data")
 
 
-def kill(*pids: int) -> None:
-    """Kill processes that are nobody's children here, and see them gone."""
-    for pid in pids:
-        # A backend may notice that its server is gone before its turn comes.
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        poll(lambda pid=pid: processes.command_line(pid) == [])
-
-
 def children(pid: int) -> list[int]:
     """The backends and helpers of a Postgres server."""
-    shown = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    return [int(line.split()[0]) for line in shown.stdout.splitlines() if line.split()[1] == str(pid)]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 def kill_postgres(bazar: Bazar) -> None:
@@ -269,7 +260,9 @@ def saying(text: bytes) -> Fact:
 
     def said(process: subprocess.Popen[bytes]) -> bool:
         assert process.stderr is not None
-        return text in process.stderr.readline()
+        line = process.stderr.readline()
+        assert line, "it ended without a word of that"
+        return text in line
 
     return said
 
@@ -317,7 +310,7 @@ def test_start_killed_at_any_moment_of_a_start_of_auth(local: Bazar, run: int) -
 def test_stop_killed_midway(local: Bazar) -> None:
     auth = parts(local)["auth"]["pid"]
     with local.start("local", "stop") as process:
-        poll(lambda: processes.command_line(auth) == [])
+        poll(lambda: not runs(auth))
         process.kill()
     assert local(*START).ok().json["already_running"] is False
     local("users", "list").ok()

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bazar_cli.domain.target import Target
+from tests.support.waiting import poll
 
 SUPERUSER_PASSWORD = "Correct-horse-battery-7431"
 """In the environment of the server, where it must not count."""
-_PROGRAM = """
-import os, socket, sys
-import uvicorn
-from bazar_cli.api.app import create_app
-from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.services.gate.service import Service
-from bazar_cli.terminal.redact import Redactor
-values = os.environ
-target = Target(
-    TargetSource(TargetKind.ENVIRONMENT, "environment"),
-    values["SUPABASE_URL"], Secret(values["SUPABASE_KEY"]), Secret(values["DATABASE_URL"]),
-    superuser_email=values["SUPERUSER_EMAIL"], superuser_password=Secret(values["SUPERUSER_PASSWORD"]),
-)
-shared = Redactor(values)
-app = create_app(Service(target), lambda: Redactor({}, shared))
-uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False)).run(
-    [socket.socket(fileno=int(sys.argv[1]))]
-)
-"""
+_URL = re.compile(r"serving \S+ at (http://\S+);")
 
 
 @dataclass(frozen=True)
@@ -97,25 +81,24 @@ class Api:
 
 
 @contextmanager
-def running_api(target: Target) -> Generator[Api]:
-    """Run the server of a target until the block ends."""
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "SUPABASE_URL": target.supabase_url,
-            "SUPABASE_KEY": target.supabase_key.reveal(),
-            "DATABASE_URL": target.database_url.reveal(),
-            "SUPERUSER_EMAIL": "first@example.com",
-            "SUPERUSER_PASSWORD": SUPERUSER_PASSWORD,
-        }
-        host, port = listener.getsockname()
-        with subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(listener.fileno())], env=environ, pass_fds=[listener.fileno()]
-        ) as process:
-            # The socket listens already: the first request waits for the server, or is refused where that has ended.
-            listener.close()
-            try:
-                yield Api(f"http://{host}:{port}")
-            finally:
-                process.terminate()
-                process.wait()
+def running_api(target: Target, log: Path) -> Generator[Api]:
+    """Run `bazar serve` on a target until the block ends. Parameters: `log` gets what it writes."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SUPABASE_URL": target.supabase_url,
+        "SUPABASE_KEY": target.supabase_key.reveal(),
+        "DATABASE_URL": target.database_url.reveal(),
+        "SUPERUSER_EMAIL": "first@example.com",
+        "SUPERUSER_PASSWORD": SUPERUSER_PASSWORD,
+        "BAZAR_CONFIG_DIR": str(log.parent),
+        "BAZAR_DATA_DIR": str(log.parent),
+    }
+    command = [sys.executable, "-m", "bazar_cli", "serve", "--port", "0", "--drain", "0"]
+    with log.open("w") as written, subprocess.Popen(command, env=environ, stderr=written) as process:
+        try:
+            found = poll(lambda: _URL.search(log.read_text()) or process.poll() is not None)
+            assert isinstance(found, re.Match), log.read_text()
+            yield Api(found[1])
+        finally:
+            process.terminate()
+            assert process.wait() in {0, -signal.SIGTERM}, log.read_text()

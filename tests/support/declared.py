@@ -55,7 +55,7 @@ class Declaring:
         with gate_of(self.people, self.operator) as gate:
             prepared = declared.prepare(gate, asked, dry_run=False)
             between(prepared)
-            return declared.carry_out(gate, prepared, ignored)
+            return declared.carry_out(gate, prepared, ignored, lambda _done: None)
 
     def make(self, state: DeclaredState | str, removals: Removals = Removals()) -> Applied:  # noqa: B008
         """Run `apply` once, in which every change succeeds."""

@@ -26,8 +26,8 @@ _INSERT_RUN = """
 """
 _INSERT_ROW = """
     INSERT INTO bazar.import_rows (run_id, line, email, user_id, name, plan, organizations, user_metadata, app_metadata,
-                                   password_hash, action)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                   password_hash, action, chosen_id)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -76,7 +76,7 @@ class Importing:
                 _INSERT_ROW,
                 *(run_id, line, row.email, row.id, row.name, row.plan, Jsonb(places) if places else None),
                 *(None if m is None else Jsonb(m) for m in (row.user_metadata, row.app_metadata)),
-                *(row.password_hash, row.action),
+                *(row.password_hash, row.action, chosen_ids),
             )
         values: dict[str, Any] = {**run, "columns": tuple(run["columns"]), "via": via, "on_conflict": on_conflict}
         return ImportRun(**values)

@@ -71,6 +71,7 @@ class MatrixRunner:
     def sign_in(self) -> None:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
         self._seen = None
+        self._begin_deletion_again()
         self.people.sql("UPDATE auth.users SET encrypted_password = %s", OLD_HASH)
         for name in self.operators:
             self._sign_in(name)
@@ -138,7 +139,7 @@ class MatrixRunner:
 
     def run_row(self, row: Row, operator: str) -> RowResult:
         """Run one cell."""
-        if operator == _DELETED and self.people.row(self.operators[operator]) is None:
+        if operator == _DELETED:
             self._begin_deletion_again()
         bazar = self.bazar(operator)
         values = {name: self._value(name, operator, bazar) for name in row.placeholders}
@@ -181,7 +182,9 @@ class MatrixRunner:
                 )
 
     def _begin_deletion_again(self) -> None:
-        """Put another one in the place of the operator whose deletion a cell has finished."""
+        """Put another one in the place of the operator whose deletion a cell has finished, if one has."""
+        if self.people.row(self.operators[_DELETED]) is not None:
+            return
         self._seen = None
         made = self.operators[_DELETED] = self._operator(_DELETED)
         self.people.identity(made)

@@ -68,6 +68,7 @@ _IMPORT = imports.ImportRun(
     _EARLY,
     _LATE,
     None,
+    None,
 )
 
 _FIRST = migrations.Revision("0001", "Create the tables", _HASH)
@@ -243,7 +244,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
                         (changes.Outcome.DONE, None, None),
                         (changes.Outcome.FAILED, "users.last_owner", "ada is the last active owner of acme"),
                         (changes.Outcome.UNCHANGED, None, None),
-                        (changes.Outcome.DONE, None, None),
+                        (changes.Outcome.NOT_BEGUN, None, None),
                     ),
                     strict=True,
                 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.permissions import KEPT_BY_PREMIUM, Permission
 from bazar_cli.domain.declared.changes import Change, Removals, lowers_plan
 from bazar_cli.domain.declared.state import (
     ABSENT,
@@ -174,8 +174,10 @@ def states(draw: st.DrawFn) -> DeclaredState:
         memberships = tuple(DeclaredMembership(slug, draw(roles)) for slug in slugs)
         name = draw(st.sampled_from((ABSENT, None, "Name")))
         users.append(DeclaredUser(email, name, draw(st.none() | st.sampled_from(Plan)), memberships))
+    kept = {Plan.PREMIUM: KEPT_BY_PREMIUM}
+    some = st.frozensets(st.sampled_from(Permission), max_size=3)
     plans = tuple(
-        DeclaredPlan(plan, draw(st.none() | st.frozensets(st.sampled_from(Permission), max_size=3)))
+        DeclaredPlan(plan, draw(st.none() | some.map(lambda found, plan=plan: found | kept.get(plan, found))))
         for plan in draw(st.lists(st.sampled_from(Plan), unique=True))
     )
     return DeclaredState(organizations, tuple(users), plans)

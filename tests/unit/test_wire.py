@@ -40,7 +40,7 @@ _OTHERS: list[Any] = [
 
 
 def _again(item: Any, written: Any, *, strict: bool = False) -> Any:
-    kind: type[Any] = type(item)
+    kind: Any = item.__class__
     return from_json(kind, written, strict=strict)
 
 
@@ -63,8 +63,8 @@ def test_result_without_an_own_view_survives_json(item: Any) -> None:
 
 
 def test_every_result_of_a_route_has_an_example() -> None:
-    shown: set[Any] = {type(item) for _, item in _EXAMPLES} | {type(item) for item in _OTHERS}
-    assert {kind.__name__ for kind in _RESULTS - shown} == {"KnownSession", "UpdatedOrganization"}
+    shown = {type(item).__name__ for item in [*(item for _, item in _EXAMPLES), *_OTHERS]}
+    assert {kind.__name__ for kind in _RESULTS} - shown == {"KnownSession", "UpdatedOrganization"}
 
 
 def test_every_shape_names_a_dataclass_of_the_api() -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bazar_cli.adapters.postgres.rows import enum_value, fetch_all
+from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_values
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Reach
-from bazar_cli.domain.entities import Pending, Plan, Role, UserState
+from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED, Pending, Plan, Role, UserState
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
@@ -55,6 +55,12 @@ _PLANS = """
     LEFT JOIN (SELECT plan, jsonb_agg(permission ORDER BY permission) AS permissions
                FROM bazar.plan_permissions GROUP BY plan) x ON x.plan = p.name
     WHERE p.name = ANY(%(plans)s::text[])
+"""
+_OWNERS = """
+    SELECT m.organization_id, m.user_id FROM bazar.memberships m JOIN bazar.users u ON u.id = m.user_id
+    WHERE m.role = 'owner' AND u.state = 'active' AND coalesce(u.pending <> ALL (%(unfinished)s), true)
+      AND m.organization_id IN (SELECT organization_id FROM bazar.memberships
+                                WHERE role = 'owner' AND user_id = ANY(%(users)s::uuid[]))
 """
 
 
@@ -128,6 +134,27 @@ def plans(connection: Connection, names: Collection[Plan]) -> dict[Plan, StoredP
     """Return the existing ones of these plans."""
     found = fetch_all(connection, _plan, _PLANS, {"plans": [name.value for name in names]})
     return {plan.name: plan for plan in found}
+
+
+def owners(connection: Connection, user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, set[uuid.UUID]]:
+    """Return the active owners of each organization of which one of these users is an owner."""
+    found: dict[uuid.UUID, set[uuid.UUID]] = {}
+    values = {"users": sorted(user_ids), "unfinished": [p.value for p in BEING_CREATED_OR_DELETED]}
+    for organization_id, user_id in connection.execute(_OWNERS, values):
+        found.setdefault(organization_id, set()).add(user_id)
+    return found
+
+
+def taken_addresses(connection: Connection, emails: Collection[str]) -> frozenset[str]:
+    """Return which of these addresses users have, seen or not."""
+    query = "SELECT lower(email) FROM bazar.users WHERE lower(email) = ANY(%s::text[])"
+    return frozenset(fetch_values(connection, query, (sorted(emails),)))
+
+
+def taken_slugs(connection: Connection, slugs: Collection[str]) -> frozenset[str]:
+    """Return which of these slugs organizations have, seen or not."""
+    query = "SELECT slug FROM bazar.organizations WHERE slug = ANY(%s::text[])"
+    return frozenset(fetch_values(connection, query, (sorted(slugs),)))
 
 
 def _values(reach: Reach) -> dict[str, Any]:

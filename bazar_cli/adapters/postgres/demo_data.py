@@ -1,13 +1,12 @@
-"""Queries of `db seed` beyond those of declared state: untouched users, ids that are taken, identities."""
+"""Queries of `db seed` beyond those of declared state: untouched users, and ids that are taken."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bazar_cli.adapters.postgres.rows import fetch_all, fetch_values
-from bazar_cli.domain.users.identities import StoredIdentity
+from bazar_cli.adapters.postgres.rows import fetch_values
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
@@ -22,11 +21,6 @@ _UNTOUCHED = """
         FROM bazar.audit_events e WHERE e.target_id = u.id::text AND e.outcome <> 'denied')
 """
 _TAKEN = "SELECT id FROM bazar.users WHERE id = ANY(%(ids)s::uuid[])"
-_IDENTITIES = """
-    SELECT id, lower(coalesce(email, '')) AS email, lower(raw_app_meta_data -> 'bazar' ->> 'deployment') AS deployment,
-           last_sign_in_at IS NOT NULL AS has_signed_in, banned_until, deleted_at IS NOT NULL AS is_deleted
-    FROM auth.users WHERE email = ANY(%(emails)s::text[]) OR id = ANY(%(ids)s::uuid[])
-"""
 
 
 def untouched(connection: Connection, ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
@@ -37,21 +31,3 @@ def untouched(connection: Connection, ids: Collection[uuid.UUID]) -> frozenset[u
 def taken_ids(connection: Connection, ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
     """Return those of these ids that users have."""
     return frozenset(fetch_values(connection, _TAKEN, {"ids": list(ids)}))
-
-
-def identities(connection: Connection, emails: Collection[str], ids: Collection[uuid.UUID]) -> list[StoredIdentity]:
-    """Return the identities with one of these addresses or ids; for callers to whom `identities.readable` said yes."""
-    return fetch_all(connection, _identity, _IDENTITIES, {"emails": sorted(emails), "ids": list(ids)})
-
-
-def _identity(*, deployment: str | None, **columns: Any) -> StoredIdentity:
-    return StoredIdentity(deployment=_uuid(deployment), **columns)
-
-
-def _uuid(written: str | None) -> uuid.UUID | None:
-    """The deployment of a stamp, in the one form that bazar writes; others can write any text there."""
-    try:
-        found = uuid.UUID(written or "")
-    except ValueError:
-        return None
-    return found if str(found) == written else None

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from bazar_cli.adapters.polling import poll
-from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value
+from bazar_cli.adapters.postgres.rows import fetch_one, fetch_value, fetch_values
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ _CLAIM = """
 def count_active(connection: Connection) -> int:
     """Count the active superusers on Premium."""
     return fetch_value(connection, f"SELECT count(*) FROM bazar.users WHERE {ACTIVE_SUPERUSER}")  # noqa: S608
+
+
+def all_active(connection: Connection) -> frozenset[uuid.UUID]:
+    """Return the ids of the active superusers on Premium."""
+    query = f"SELECT id FROM bazar.users WHERE {ACTIVE_SUPERUSER}"  # noqa: S608
+    return frozenset(fetch_values(connection, query))
 
 
 def count_other_active(connection: Connection, user_id: uuid.UUID) -> int:

@@ -234,6 +234,7 @@ import_runs = Table(
     _moment("started_at"),
     Column("staged_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    Column("undone_at", DateTime(timezone=True)),
     CheckConstraint("length(content_hash) = 32", name="content_hash"),
     CheckConstraint("via IN ('api', 'database')", name="via"),
     CheckConstraint("on_conflict IN ('skip', 'update', 'fail')", name="on_conflict"),
@@ -267,9 +268,12 @@ import_rows = Table(
     Column("claim", Uuid),
     Column("claimed_until", DateTime(timezone=True)),
     Column("user_updated_at", DateTime(timezone=True)),
+    Column("chosen_id", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("NOT awaits_hash OR password_hash IS NULL", name="hash"),
     CheckConstraint("action IN ('create', 'update', 'none')", name="action"),
-    CheckConstraint("status IN ('open', 'created', 'updated', 'unchanged', 'skipped', 'failed')", name="status"),
+    CheckConstraint(
+        "status IN ('open', 'created', 'updated', 'unchanged', 'skipped', 'failed', 'undone')", name="status"
+    ),
     CheckConstraint("(claim IS NULL) = (claimed_until IS NULL)", name="claim"),
 )
 Index(

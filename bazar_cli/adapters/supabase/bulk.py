@@ -11,8 +11,8 @@ import asyncio
 import json
 import socket
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -23,6 +23,7 @@ from bazar_cli.adapters.supabase import transport
 from bazar_cli.adapters.supabase.admin import attributes_of, identity_from_json
 from bazar_cli.adapters.supabase.answers import judge, translated, written
 from bazar_cli.adapters.supabase.http import API_VERSION, auth_url, key_headers
+from bazar_cli.domain.authz.spec import Sealed
 from bazar_cli.domain.users.identities import IdentityRefused, NewIdentity, StoredIdentity
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ _HEAD_BYTES = 64 * 2**10
 class BulkAdminClient:
     """The admin API with a target's service key; `services.gate.backends` opens it for a Grant only."""
 
-    def __init__(self, target: Target, connections: AiohttpTransport) -> None:
+    def __init__(self, target: Target, connections: AiohttpTransport, *, read_only: bool) -> None:
         self._target = target
+        self._read_only = read_only
         self._connections = connections
         self._users = httpx.URL(f"{auth_url(target)}/admin/users")
         json_body = {"Content-Type": "application/json"}
@@ -48,7 +50,7 @@ class BulkAdminClient:
         Raises: IdentityRefused (4xx); OutcomeUnknown (429, 5xx, timeout, broken connection); KeyRefused.
         """
         body = json.dumps(attributes_of(identity)).encode()
-        with written():
+        with self._writing():
             judge(await self._send(httpx.Request("POST", self._users, headers=self._headers, content=body)))
 
     async def get(self, user_id: uuid.UUID) -> StoredIdentity | None:
@@ -65,6 +67,22 @@ class BulkAdminClient:
                     raise
                 return None
             return identity_from_json(answer.json())
+
+    async def delete(self, user_id: uuid.UUID) -> None:
+        """Delete an identity; an unknown id counts as deleted. Raises: as `create`."""
+        try:
+            with self._writing():
+                judge(await self._send(httpx.Request("DELETE", f"{self._users}/{user_id}", headers=self._headers)))
+        except IdentityRefused as refusal:
+            if not refusal.not_found:
+                raise
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        if self._read_only:
+            raise Sealed("a dry run tried to write to Supabase Auth")
+        with written():
+            yield
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         with transport.timed_request(request) as call:
@@ -129,7 +147,7 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 @asynccontextmanager
-async def open_bulk(target: Target, connections: int) -> AsyncGenerator[BulkAdminClient]:
+async def open_bulk(target: Target, connections: int, *, read_only: bool = False) -> AsyncGenerator[BulkAdminClient]:
     """Open this many connections at most, without the proxy, netrc and cookies of anything else."""
     # Plain http needs no certificates, as in `http.open_http`.
     context = httpx.create_ssl_context(verify=target.supabase_url.startswith("https:"))
@@ -140,4 +158,5 @@ async def open_bulk(target: Target, connections: int) -> AsyncGenerator[BulkAdmi
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     ) as session:
         # The transport's own context is never used: the session connects.
-        yield BulkAdminClient(target, AiohttpTransport(verify=context, trust_env=False, client=session))
+        transporting = AiohttpTransport(verify=context, trust_env=False, client=session)
+        yield BulkAdminClient(target, transporting, read_only=read_only)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from typer import Argument, Option
@@ -20,6 +21,7 @@ from bazar_cli.domain.imports.imports import (
 )
 from bazar_cli.domain.texts import Verbatim, counted
 from bazar_cli.services.imports import importing
+from bazar_cli.services.imports.request import Command
 from bazar_cli.services.interrupts import between_steps
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.options import Overwrite
@@ -75,16 +77,19 @@ def run(
     DATABASE_URL, and an Auth version that it knows. Hooks and webhooks of the Auth server do not run; triggers on
     auth.users do.
 
-    After an interruption the same command continues. Exit code 8 means that some rows failed.
+    After an interruption the same command continues, and replaces the results of the first. Exit code 8 means that some
+    rows failed.
     """
     checked_concurrency(concurrency)
     if results and file != "-":
         refuse_input_as_output(file, results, "--results")
-    written = None if results is None else ResultsFile(results, ROW, run.environ, overwrite=overwrite)
+    written = None
+    if results is not None:
+        written = ResultsFile(results, ROW, run.environ, overwrite=overwrite, earlier=attrgetter("before_outcome"))
     with run.import_file(file) as content, shown(progress, run.environ, quiet=run.options.quiet) as report:
         chosen = file_format or format_of(content.named, content.beginning)
         asked = ImportUsers(content.content_hash, via, on_conflict)
-        importer = importing.Command(run.gate, content, chosen, asked, written, report, run.notice)
+        importer = Command(run.gate, content, chosen, asked, written, report, run.notice)
         begun = importing.prepare(importer, dry_run=run.options.dry_run)
         if isinstance(begun, Imported):
             run.notice_dry_run()

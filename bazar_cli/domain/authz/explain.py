@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
-from bazar_cli.domain.authz.permissions import WHO_CHANGES_PLANS, Permission
+from bazar_cli.domain.authz.permissions import WHO_CHANGES_PLANS, Permission, plans_that_only_add
 from bazar_cli.domain.authz.row_rules import ROLE_NEEDED
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan, Role, User, UserState
@@ -108,7 +108,7 @@ def explanation(
     judged = (
         (Step("user", user.email, ok=True, why="a superuser" if user.is_superuser else "not a superuser"), ()),
         _by_state(user),
-        _by_plan(user, permission, having),
+        _by_plan(user, permission, having, plans_that_only_add(user.plan, [permission], plans)),
         _by_platform(user, permission),
         *_by_organization(user, organization, permission),
     )
@@ -150,12 +150,12 @@ def _who_restores(user: User) -> str:
     return f"a superuser{others}, on a plan with users:update"
 
 
-def _by_plan(user: User, permission: Permission, having: list[Plan]) -> _Judged:
+def _by_plan(user: User, permission: Permission, having: list[Plan], higher: list[Plan]) -> _Judged:
     plan, name = user.plan.value, user.plan.value.capitalize()
     if user.plan in having:
         return Step("plan", plan, ok=True, why=f"the plan {name} has {permission}"), ()
     where = f"{' or '.join(p.value.capitalize() for p in having)} has it" if having else "no plan has it"
-    moves = [f"`{command_line('plans assign', user.email, having[0])}` ({WHO_CHANGES_PLANS})"] if having else []
+    moves = [f"`{command_line('plans assign', user.email, higher[0])}` ({WHO_CHANGES_PLANS})"] if higher else []
     edit = f"`bazar plans grant {plan} {permission}` ({WHO_CHANGES_PLANS}; for everybody on {name})"
     why = f"the plan {name} does not have {permission}; {where}"
     return Step("plan", plan, ok=False, why=why), (*moves, f"or {edit}" if moves else edit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from bazar_cli.domain.entities import Plan
@@ -73,6 +73,17 @@ WHO_CHANGES_PLANS = "a superuser on Premium"
 """The operators who may move users between plans, edit the plan table and set the superuser flag, for texts."""
 
 _ORDER = {permission.value: index for index, permission in enumerate(Permission)}
+
+
+def plans_that_only_add(
+    plan: Plan, wanted: Iterable[Permission], plans: Mapping[Plan, frozenset[Permission]]
+) -> list[Plan]:
+    """Return the plans with these permissions that also have every permission of `plan`.
+
+    A move to another plan would take permissions away, also from a superuser.
+    """
+    needed = plans.get(plan, frozenset()).union(wanted)
+    return [other for other in Plan if needed <= plans.get(other, frozenset())]
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from bazar_cli.domain.authz.permissions import WHO_CHANGES_PLANS, Permission
+from bazar_cli.domain.authz.permissions import WHO_CHANGES_PLANS, Permission, plans_that_only_add
 from bazar_cli.domain.authz.spec import Access, Denial, FieldRule, Grant, Operator, Scope, Spec, mint
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan, UserState
@@ -113,11 +113,13 @@ def _not_in_plan(operator: Operator, spec: Spec, missing: list[Permission]) -> D
     own = operator.plan.value.capitalize()
     plans = " or ".join(p.value.capitalize() for p in having)
     where = f"{plans} has it" if having else "no plan has it"
+    higher = plans_that_only_add(operator.plan, missing, operator.plans)
+    grants = " and ".join(f"`{command_line('plans grant', operator.plan, permission)}`" for permission in missing)
     change = (
-        f"{WHO_CHANGES_PLANS} can move {operator.email} to {plans}:"
-        f" `{command_line('plans assign', operator.email, having[0])}`"
-        if having
-        else f"{WHO_CHANGES_PLANS} can add it to a plan: `bazar plans grant {operator.plan} {missing[0]}`"
+        f"{WHO_CHANGES_PLANS} can move {operator.email} to {' or '.join(p.value.capitalize() for p in higher)}:"
+        f" `{command_line('plans assign', operator.email, higher[0])}`"
+        if higher
+        else f"{WHO_CHANGES_PLANS} can add it to a plan: {grants}"
     )
     return Denial(
         code="access.plan",

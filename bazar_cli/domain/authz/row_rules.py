@@ -9,16 +9,34 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Role
 from bazar_cli.domain.errors import Denied
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.entities import Organization, User
+    from bazar_cli.domain.authz.spec import Operator, Reach
+    from bazar_cli.domain.entities import User
+
+
+class Rights(Protocol):
+    """The rights of an operator: those of a Grant, or those that planned changes leave them."""
+
+    @property
+    def operator(self) -> Operator:
+        """The operator, with the superuser flag."""
+        ...
+
+    @property
+    def reach(self) -> Reach:
+        """What the operator can see."""
+        ...
+
+    def role_in(self, organization_id: UUID) -> Role | None:
+        """The operator's role in an organization, None outside of it."""
+        ...
 
 
 class Place(Protocol):
-    """An organization, as far as a rule on roles needs it."""
+    """An organization, as far as a rule needs it."""
 
     @property
     def id(self) -> UUID:
@@ -42,12 +60,12 @@ ROLE_NEEDED = {
 """The lowest role that a permission needs in an organization; other permissions need a member."""
 
 
-def may_create_user(grant: Grant, organization: Organization | None, role: Role) -> None:
+def may_create_user(rights: Rights, organization: Place | None, role: Role) -> None:
     """Allow a new user in an organization that the operator administers; without one, to superusers.
 
     Raises: Denied `access.platform`, `access.role`.
     """
-    if grant.operator.is_superuser:
+    if rights.operator.is_superuser:
         return
     if organization is None:
         raise Denied(
@@ -55,82 +73,82 @@ def may_create_user(grant: Grant, organization: Organization | None, role: Role)
             "only a superuser creates users without an organization",
             hint="add --org with an organization that you administer",
         )
-    may_give_role(grant, organization.id, organization.slug, role)
+    may_give_role(rights, organization.id, organization.slug, role)
 
 
-def may_choose_id(grant: Grant) -> None:
+def may_choose_id(rights: Rights) -> None:
     """Allow to choose the id of a new user, to superusers (docs/permissions.md, rule 4).
 
     Raises: Denied `access.platform`.
     """
-    if not grant.operator.is_superuser:
+    if not rights.operator.is_superuser:
         raise Denied("access.platform", "only a superuser chooses the id of a user", hint="ask a superuser to run it")
 
 
-def may_write_app_metadata(grant: Grant) -> None:
+def may_write_app_metadata(rights: Rights) -> None:
     """Allow to give a new user `app_metadata`, on which other services base rights, to superusers (rule 4).
 
     Raises: Denied `access.platform`.
     """
-    if not grant.operator.is_superuser:
+    if not rights.operator.is_superuser:
         raise Denied("access.platform", "only a superuser writes app_metadata", hint="ask a superuser to run it")
 
 
-def may_give_role(grant: Grant, organization_id: UUID, slug: str, role: Role) -> None:
+def may_give_role(rights: Rights, organization_id: UUID, slug: str, role: Role) -> None:
     """Allow to give `role`: admins below their own role, owners up to owner, superusers anywhere.
 
     Raises: Denied `access.role`.
     """
-    if grant.operator.is_superuser:
+    if rights.operator.is_superuser:
         return
-    own = grant.role_in(organization_id)
+    own = rights.role_in(organization_id)
     if not _manages(own, role):
         raise _role_too_low(own, slug, f"make someone {role} of {slug}", role)
 
 
-def may_see_user(grant: Grant, target: User) -> None:
+def may_see_user(rights: Rights, target: User) -> None:
     """Check that the operator still shares an organization with a user that they can see.
 
     Raises: RightsChanged inside a transaction, if they no longer share one.
     """
-    if not grant.operator.is_superuser and grant.operator.id != target.id:
-        shared = grant.reach.organization_ids.intersection(m.organization_id for m in target.organizations)
-        grant.role_in(min(shared))
+    if not rights.operator.is_superuser and rights.operator.id != target.id:
+        shared = rights.reach.organization_ids.intersection(m.organization_id for m in target.organizations)
+        rights.role_in(min(shared))
 
 
-def may_change_member(grant: Grant, user_id: UUID, organization: Place, current: Role, wanted: Role) -> None:
+def may_change_member(rights: Rights, user_id: UUID, organization: Place, current: Role, wanted: Role) -> None:
     """Allow to give a member another role: admins below their own, owners any; anybody may lower their own role.
 
     Raises: Denied `access.role`.
     """
-    if grant.operator.is_superuser or (grant.operator.id == user_id and wanted.rank <= current.rank):
+    if rights.operator.is_superuser or (rights.operator.id == user_id and wanted.rank <= current.rank):
         return
-    own = grant.role_in(organization.id)
+    own = rights.role_in(organization.id)
     if not _manages(own, current):
         raise _role_too_low(own, organization.slug, f"change the role of the {current} of {organization.slug}", current)
-    may_give_role(grant, organization.id, organization.slug, wanted)
+    may_give_role(rights, organization.id, organization.slug, wanted)
 
 
-def may_remove_member(grant: Grant, user_id: UUID, organization: Organization, current: Role) -> None:
+def may_remove_member(rights: Rights, user_id: UUID, organization: Place, current: Role) -> None:
     """Allow to end a membership: admins below their own role, owners any; anybody may end their own.
 
     Raises: Denied `access.role`.
     """
-    if grant.operator.is_superuser or grant.operator.id == user_id:
+    if rights.operator.is_superuser or rights.operator.id == user_id:
         return
-    own = grant.role_in(organization.id)
+    own = rights.role_in(organization.id)
     if not _manages(own, current):
         raise _role_too_low(own, organization.slug, f"remove the {current} from {organization.slug}", current)
 
 
-def may_write_organization(grant: Grant, organization: Organization, permission: Permission) -> None:
+def may_write_organization(rights: Rights, organization: Place, permission: Permission) -> None:
     """Allow admins and owners to change an organization, owners to delete it, superusers both.
 
     Raises: Denied `access.role`.
     """
-    if grant.operator.is_superuser:
+    if rights.operator.is_superuser:
         return
-    own, needed = grant.role_in(organization.id), ROLE_NEEDED[permission]
+    own, needed = rights.role_in(organization.id), ROLE_NEEDED[permission]
     if own is None or own.rank < needed.rank:
         verb = "delete" if permission is Permission.ORGS_DELETE else "change"
         raise _role_too_low(own, organization.slug, f"{verb} {organization.slug}", needed)
@@ -151,26 +169,26 @@ def _role_too_low(own: Role | None, slug: str, what: str, role: Role) -> Denied:
     )
 
 
-def may_write_user(grant: Grant, target: User) -> None:
+def may_write_user(rights: Rights, target: User) -> None:
     """Allow to change `target`: oneself, a superuser, or an admin above them in all their organizations.
 
     Deleting or suspending oneself is refused by `not_oneself`, not here.
     Raises: Denied `access.platform`, `access.role`.
     """
-    _is_above(grant, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
+    _is_above(rights, target, "superusers change superusers", "a superuser changes them", f"change {target.email}")
 
 
-def may_read_sessions(grant: Grant, target: User) -> None:
+def may_read_sessions(rights: Rights, target: User) -> None:
     """Allow to read the sessions of `target`, as `may_write_user` allows to change them.
 
     Raises: Denied `access.platform`, `access.role`.
     """
     doing = f"read the sessions of {target.email}"
-    _is_above(grant, target, "superusers read their sessions", "a superuser reads their sessions", doing)
+    _is_above(rights, target, "superusers read their sessions", "a superuser reads their sessions", doing)
 
 
-def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organization: str, doing: str) -> None:
-    operator = grant.operator
+def _is_above(rights: Rights, target: User, if_superuser: str, if_without_organization: str, doing: str) -> None:
+    operator = rights.operator
     if operator.is_superuser or operator.id == target.id:
         return
     if target.is_superuser:
@@ -186,7 +204,7 @@ def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organiza
             hint="ask a superuser to run it",
         )
     for membership in sorted(target.organizations, key=lambda m: m.organization_id):
-        own = grant.role_in(membership.organization_id)
+        own = rights.role_in(membership.organization_id)
         if own is None or own.rank <= membership.role.rank:
             raise Denied(
                 "access.role",
@@ -196,12 +214,12 @@ def _is_above(grant: Grant, target: User, if_superuser: str, if_without_organiza
             )
 
 
-def not_oneself(grant: Grant, target: User, action: str) -> None:
+def not_oneself(rights: Rights, target: User, action: str) -> None:
     """Refuse to suspend or delete oneself.
 
     Raises: Denied `access.oneself`.
     """
-    if grant.operator.id == target.id:
+    if rights.operator.id == target.id:
         raise Denied(
             "access.oneself",
             f"you cannot {action} yourself",
@@ -209,6 +227,6 @@ def not_oneself(grant: Grant, target: User, action: str) -> None:
         )
 
 
-def owner_of_new_organization(grant: Grant) -> UUID:
+def owner_of_new_organization(rights: Rights) -> UUID:
     """Return the owner of an organization that is created without --owner: the operator."""
-    return grant.operator.id
+    return rights.operator.id

@@ -40,10 +40,19 @@ class Change:
     """A membership, role, plan, permission or sign-in that exists is taken away or lowered."""
     first: bool = False
     """A user who is created before the new organizations, because they own one."""
+    last: bool = False
+    """It takes rights from the operator, and is made after all changes that may need them."""
 
     def new(self, key: str) -> str:
         """Return a value that the change sets. Raises: KeyError."""
         value = self.after[key] if self.after is not None else None
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def old(self, key: str) -> str:
+        """Return a value that the change takes away. Raises: KeyError."""
+        value = self.before[key] if self.before is not None else None
         if value is None:
             raise KeyError(key)
         return value
@@ -91,6 +100,8 @@ class Outcome(str, Enum):
     UNCHANGED = "unchanged"
     """It was so already when the change was made."""
     FAILED = "failed"
+    NOT_BEGUN = "not-begun"
+    """The run was interrupted, or an error ended it, before this change."""
 
     def __str__(self) -> str:
         return self.value

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from bazar_cli.domain.authz.permissions import KEPT_BY_PREMIUM, in_order
 from bazar_cli.domain.declared.nodes import Node, OtherScalar, Place, kind_of
 from bazar_cli.domain.declared.shapes import Choice, Field, Items, Shape, Text
 from bazar_cli.domain.declared.state import (
@@ -16,7 +17,7 @@ from bazar_cli.domain.declared.state import (
     DeclaredState,
     DeclaredUser,
 )
-from bazar_cli.domain.entities import Role, UserState
+from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.texts import counted
 
@@ -196,6 +197,7 @@ class _Builder:
         plans: dict[str, _Found] = {}
         for found in top.objects("plans"):
             self._note(plans, found, "plan")
+            self._check_kept(found)
         return DeclaredState(organizations, users, tuple(map(_plan, plans.values())))
 
     def _note(self, noted: dict[str, _Found], found: _Found, key: str) -> bool:
@@ -244,6 +246,16 @@ class _Builder:
         if slug in theirs:
             self._fault(where[0], twice, where[1])
         theirs[slug] = DeclaredMembership(slug, cast("Role | None", found.values.get("role")), where[1])
+
+    def _check_kept(self, plan: _Found) -> None:
+        """Find permissions that Premium cannot lose."""
+        permissions = plan.values.get("permissions")
+        if plan.values.get("plan") is Plan.PREMIUM and permissions is not None:
+            lacking = KEPT_BY_PREMIUM.difference(permissions)
+            if lacking:
+                names = ", ".join(in_order(p.value for p in lacking))
+                path, at = plan.where("permissions")
+                self._fault(path, f"Premium always keeps {names}: superusers need them", at)
 
     def _check_owners(self, users: Sequence[DeclaredUser]) -> None:
         """Find organizations all of whose named owners are suspended."""

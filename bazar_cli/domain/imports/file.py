@@ -11,7 +11,7 @@ from bazar_cli.domain.imports.findings import Finding, Findings, Unreadable
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES, lines_of, unreadable
 from bazar_cli.domain.imports.values import IGNORED, PARSERS, READ
-from bazar_cli.domain.spreadsheets import restored
+from bazar_cli.domain.spreadsheets import begins_a_formula, restored
 from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted, from_json, json_kind, unique_keys
 
 _KNOWN = frozenset((*READ, *IGNORED))
@@ -21,6 +21,7 @@ _CSV_FAULTS = {
     "field larger than field limit": "a cell is longer than 128 KiB, perhaps because its quote is not closed",
 }
 _SUSPENDED = "suspended"
+_FORMULAS_SHOWN = 5
 _NEUTRALISED = frozenset({"email", "name", "organizations"})
 """Texts of an export, which may begin as a formula does."""
 
@@ -64,6 +65,10 @@ class RowFile:
         self._format = file_format
         self.columns: dict[str, None] = {}
         """The columns of the file, complete after the last row."""
+        self.formulas = 0
+        """How many cells with a text begin as a formula does, without the quote of an export."""
+        self.first_formulas: list[int] = []
+        """The lines of the first ones."""
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -111,11 +116,18 @@ class RowFile:
         for line, cells in records:
             if len(cells) == len(names):
                 for place in neutralised:
+                    self._note_formula(line, cells[place])
                     cells[place] = restored(cells[place])
                 yield line, dict(zip(names, cells, strict=True))
             else:
                 message = f"it has {counted(len(cells), 'cell')}, and the header has {len(names)}"
                 findings.add(Finding(line, "", "imports.row_invalid", message))
+
+    def _note_formula(self, line: int, cell: str) -> None:
+        if begins_a_formula(cell):
+            self.formulas += 1
+            if len(self.first_formulas) < _FORMULAS_SHOWN:
+                self.first_formulas.append(line)
 
     def _is_header(self, line: int, header: Sequence[str], names: Sequence[str], findings: Findings) -> bool:
         before = findings.count

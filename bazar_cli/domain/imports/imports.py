@@ -76,6 +76,8 @@ class Status(str, Enum):
     UNCHANGED = "unchanged"
     SKIPPED = "skipped"
     FAILED = "failed"
+    UNDONE = "undone"
+    """An undo deleted the user, or ended the import before this row."""
 
     def __str__(self) -> str:
         return self.value
@@ -109,7 +111,9 @@ class ImportRun:
     staged_at: datetime | None
     """When all rows and hashes were staged; None before."""
     finished_at: datetime | None
-    """When the results were complete; None for an open run."""
+    """When the results were complete, or an undo ended the run; None for an open run."""
+    undone_at: datetime | None
+    """When the last undo ended; None without one."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ class RowResult:
     """The user's id; None where no user came of the row."""
     code: str | None
     message: str | None
+
+    @property
+    def before_outcome(self) -> RowResult:
+        """What the result was before the row had an outcome."""
+        return RowResult(self.line, self.email, Status.OPEN, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -183,6 +192,8 @@ class UndoneImport:
     kept: int
     open: int
     """Users who are left after an interruption."""
+    dropped: int = 0
+    """Rows of an open import that it had not applied, and never will."""
     reasons: tuple[KeptUser, ...] = ()
     """The first users who were kept."""
     dry_run: bool = False

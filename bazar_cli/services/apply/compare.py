@@ -34,16 +34,18 @@ STAGES: Mapping[str, Callable[[Change], bool]] = {
     "memberships": lambda change: change.use_case == "orgs.members.add",
     "raised roles": lambda change: change.use_case == "orgs.members.update" and not change.takes_away,
     "raised plans": lambda change: change.use_case == "plans.assign" and not change.takes_away,
-    "lowered roles": lambda change: change.use_case == "orgs.members.update",
-    "removed members": lambda change: change.use_case == "orgs.members.remove",
+    "lowered roles": lambda change: change.use_case == "orgs.members.update" and not change.last,
+    "removed members": lambda change: change.use_case == "orgs.members.remove" and not change.last,
     "suspended users": lambda change: change.use_case == "users.suspend",
     "revoked permissions": lambda change: change.use_case == "plans.revoke",
-    "lowered plans": lambda change: change.use_case == "plans.assign",
+    "lowered plans": lambda change: change.use_case == "plans.assign" and not change.last,
+    "own roles": lambda change: change.use_case != "plans.assign",
+    "own plan": lambda change: change.use_case == "plans.assign",
 }
 """The changes of each stage, in order.
 
-What gives comes before what takes, so that no organization lacks an owner. Plans are lowered last, because one of them
-may be the operator's.
+What gives comes before what takes, so that no organization lacks an owner. What takes rights from the operator comes
+last, because the other changes need these rights.
 """
 
 
@@ -125,7 +127,8 @@ def changes_of(
         ),
         *(change for plan in state.plans for change in _of_plan(plan, stored.plans.get(plan.plan))),
     ]
-    return tuple(change for stage in staged(changes).values() for change in stage)
+    marked = (replace(c, last=True) if c.takes_away and c.user == operator else c for c in changes)
+    return tuple(change for stage in staged(marked).values() for change in stage)
 
 
 def staged(changes: Iterable[Change]) -> dict[str, list[Change]]:

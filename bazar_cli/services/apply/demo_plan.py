@@ -121,14 +121,13 @@ def _identities(
     ids: Sequence[uuid.UUID],
 ) -> list[StoredIdentity]:
     """Return the identities that have one of the addresses, or one of the planned ids."""
-    from bazar_cli.adapters.postgres import demo_data
     from bazar_cli.adapters.postgres.users import identities
 
     emails = {user.email for user in users}
     wanted = {*ids, *(user.id for user in stored.values())}
     with backends.database().read(grant) as connection:
         if identities.readable(connection, grant.session_id):
-            return demo_data.identities(connection, emails, wanted)
+            return identities.stored(connection, emails, wanted)
     admin = backends.admin(grant)
     if len(emails) > _FEW:
         listed = (identity for page in admin.every() for identity in page.identities)

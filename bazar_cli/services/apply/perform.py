@@ -13,7 +13,7 @@ from bazar_cli.domain.authz.spec import Grant, Spec
 from bazar_cli.domain.consent import ConsentNeeded, with_consent
 from bazar_cli.domain.declared.changes import Change, Outcome, Result, failed
 from bazar_cli.domain.entities import Plan, Role
-from bazar_cli.domain.errors import Conflict, Denied, NotFound, UsageError
+from bazar_cli.domain.errors import BazarError, Conflict, Denied, NotFound, UsageError
 from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
 from bazar_cli.domain.orgs.organizations import CreateOrganization, GetOrganization, UpdateOrganization
@@ -71,6 +71,11 @@ class Changes:
     """Addresses and slugs that could not be created."""
     _has_written: bool = False
 
+    def call_of(self, change: Change) -> tuple[Spec, object]:
+        """Return the use case of a change, and its request."""
+        call = self._call(change)
+        return call.spec, call.request
+
     def authorize(self, gate: Gate, *, dry_run: bool) -> None:
         """Ask the gate for every change, so that a denial comes before the first write.
 
@@ -98,23 +103,25 @@ class Changes:
             workers.each(changes, lambda gate, change: self._make(workers, gate, change), stage)
 
     def ordered_results(self) -> Iterator[Result]:
-        """Yield the result of each change; of one that was not begun, that it is planned."""
-        return (self.results.get(change, Result(change)) for change in self.all)
+        """Yield the result of each change."""
+        return (self.results.get(change, Result(change, Outcome.NOT_BEGUN)) for change in self.all)
 
     def _make(self, workers: WorkerPool, gate: Gate, change: Change) -> None:
         missing = self._missing(change)
         if missing is not None:
-            error = Conflict("apply.depends", f"{missing} could not be created")
-            self.results[change] = failed(change, error)
+            self._fails(change, Conflict("apply.depends", f"{missing} could not be created"))
             return
         try:
             self.results[change] = workers.patiently(lambda: self._perform(gate, change))
         except (Conflict, Denied, NotFound, UsageError) as error:
             if error.code in _ENDS_THE_RUN or (isinstance(error, Denied) and not self._has_written):
                 raise
-            self.results[change] = failed(change, error)
-            if change.use_case in {"users.create", "orgs.create"}:
-                self._failed.add(change.user or change.organization or "")
+            self._fails(change, error)
+
+    def _fails(self, change: Change, error: BazarError) -> None:
+        self.results[change] = failed(change, error)
+        if change.use_case in {"users.create", "orgs.create"}:
+            self._failed.add(change.user or change.organization or "")
 
     def _missing(self, change: Change) -> str | None:
         """Return the user or organization that a change needs and that could not be created."""
@@ -181,8 +188,7 @@ class Changes:
                 edit = EditPlan(Plan(plan), Permission(change.new("permission")))
                 return _Call(plans.GRANT, plan_services.grant_permission, edit)
             case "plans.revoke":
-                assert change.before is not None, "what is revoked exists"
-                edit = EditPlan(Plan(plan), Permission(change.before["permission"]))
+                edit = EditPlan(Plan(plan), Permission(change.old("permission")))
                 return _Call(plans.REVOKE, plan_services.revoke_permission, edit)
             case "users.create":
                 return self._creation(user, change)

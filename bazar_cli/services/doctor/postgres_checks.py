@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import doctor as use_cases
@@ -11,6 +12,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.doctor import SHOWN_ROWS, Affected, Check, Found, Health
 from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import BazarError
+from bazar_cli.domain.texts import counted
 from bazar_cli.services.doctor.checks import failed, failed_together, of_rows, skipped
 
 if TYPE_CHECKING:
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
 
 SUPERUSERS = "superusers"
 MIGRATIONS, MARKER, PLAN_TABLE = "migrations", "marker", "plan-table"
-INSPECTED = (MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner", "audit-tables")
+OPEN_IMPORTS = "open-imports"
+INSPECTED = (
+    *(MIGRATIONS, MARKER, PLAN_TABLE, "tables-exposed", "organizations-without-owner", "audit-tables"),
+    OPEN_IMPORTS,
+)
+_OLD_IMPORT = timedelta(hours=1)
+_NAMED = 3
+"""How many imports the detail names."""
 _FIRST_SUPERUSER = (
     "sign in as SUPERUSER_EMAIL: `bazar db migrate` or `bazar auth login` make the first superuser if none exists"
 )
@@ -38,7 +47,10 @@ class PostgresChecks:
 
     def all(self) -> tuple[Check, ...]:
         """Make every check of Postgres alone, in the order of `INSPECTED`."""
-        looks: tuple[Callable[[Connection], Check], ...] = (_plan_table, _tables_exposed, _without_owner, _audit_tables)
+        looks: tuple[Callable[[Connection], Check], ...] = (
+            *(_plan_table, _tables_exposed, _without_owner, _audit_tables),
+            _open_imports,
+        )
         try:
             status = self._backends.migrator(self._grant).status()
         except BazarError as error:
@@ -222,6 +234,39 @@ def _audit_tables(connection: Connection) -> Check:
         Health.FAILED,
         "; ".join(gap.message for gap in found[:SHOWN_ROWS]),
         f"as the owner of the tables: {'; '.join(gap.remedy for gap in found[:SHOWN_ROWS])}",
+        len(rows),
+        rows[:SHOWN_ROWS],
+    )
+
+
+def _open_imports(connection: Connection) -> Check:
+    """Name the imports that are not finished; those that began long ago and that no command works on are a finding."""
+    from bazar_cli.adapters.postgres.imports import runs
+
+    found = runs.open_runs(connection, _OLD_IMPORT)
+    if not found:
+        return Check(OPEN_IMPORTS, Health.OK, "no import is open", count=0)
+    left = [run for run in found if run.is_old and not run.at_work]
+    rows = tuple(
+        Affected(
+            run.id,
+            name=f"import {run.id} of {run.operator_email}",
+            note=f"begun at {run.started_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}, "
+            f"{run.open} of {counted(run.rows, 'row')} left",
+        )
+        for run in left or found
+    )
+    said = "; ".join(f"{row.name}: {row.note}" for row in rows[:_NAMED])
+    more = f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    if not left:
+        return Check(OPEN_IMPORTS, Health.OK, f"{said}{more}", count=len(rows), rows=rows[:SHOWN_ROWS])
+    first = left[0].id
+    return Check(
+        OPEN_IMPORTS,
+        Health.WARNING,
+        f"{said}{more}",
+        "run the same `bazar users import` again, with the same file; or end the import and delete its users:"
+        f" `bazar users imports undo {first} --confirm {first}`",
         len(rows),
         rows[:SHOWN_ROWS],
     )

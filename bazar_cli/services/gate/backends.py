@@ -78,16 +78,14 @@ class Backends:
         return self._admins[read_only]
 
     def bulk_admin(self, grant: Grant, connections: int) -> AbstractAsyncContextManager[BulkAdminClient]:
-        """Open Supabase's admin API for many requests side by side; only for a Grant that writes.
+        """Open Supabase's admin API for many requests side by side; it refuses to write as `admin` does.
 
-        Raises: Sealed.
+        Raises: Sealed without a Grant.
         """
         _demand(grant, "the Supabase admin client was")
-        if grant.dry_run or not grant.spec.writes:
-            raise Sealed(f"{grant.spec.name} asked for a client that writes")
         from bazar_cli.adapters.supabase.bulk import open_bulk
 
-        return open_bulk(self.target, connections)
+        return open_bulk(self.target, connections, read_only=grant.dry_run or not grant.spec.writes)
 
     def migrator(self, grant: Grant) -> Migrator:
         """Return the migrations of this target; a Grant that reads may only ask for the status.

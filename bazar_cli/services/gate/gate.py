@@ -107,6 +107,15 @@ class Gate:
         identity = self._identities.current()
         return self._decide(identity, _look_up(self._backends, identity, spec), spec, request, dry_run=False)
 
+    def foresee(self, operator: Operator, spec: Spec, request: object) -> Denial | None:
+        """Return the denial that an operator with planned rights would get; it is not recorded, and no Grant is made.
+
+        Parameters: `operator` has the plan, permissions and memberships that earlier changes leave them.
+        """
+        request_id = self._backends.request_id
+        decision = decide(operator, spec, request, request_id, dry_run=True, identity=None)
+        return decision if isinstance(decision, Denial) else None
+
     def perform(
         self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool = False
     ) -> Result:

@@ -18,8 +18,9 @@ from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.users.changes import CreateUser
 from bazar_cli.domain.users.users import CREATE
 from bazar_cli.services.imports import updates
+from bazar_cli.services.imports.calls import unfinished
 from bazar_cli.services.imports.pace import Pace
-from bazar_cli.services.imports.via_api import ViaApi, unfinished
+from bazar_cli.services.imports.via_api import ViaApi
 from bazar_cli.services.imports.via_database import ViaDatabase
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 16
 """Requests side by side, unless the operator names another number."""
-_PROVEN_SECONDS = 40.0
+PROVEN_SECONDS = 40.0
 """Below the minute after which the operator must be proven again, by the length of a chunk."""
 _LOOK_SECONDS = 0.5
 _WAIT_SECONDS = 2.0
@@ -69,7 +70,7 @@ class _Application:
     def run(self) -> None:
         self._open = self._gate.perform(self._look, IMPORT, self._request)
         while self._open and not self._ended():
-            if time.monotonic() - self._proven >= _PROVEN_SECONDS:
+            if time.monotonic() - self._proven >= PROVEN_SECONDS:
                 self._prove()
             if self._step():
                 continue
@@ -97,7 +98,7 @@ class _Application:
 
     def _create(self, backends: Backends, grant: Grant, _request: ImportUsers) -> bool:
         grant.demand(IMPORT)
-        return self._way.work(backends, grant, self._proven + _PROVEN_SECONDS, self._note)
+        return self._way.work(backends, grant, self._proven + PROVEN_SECONDS, self._note)
 
     def _look(self, backends: Backends, grant: Grant, _request: ImportUsers) -> int:
         """Return how many rows are open."""

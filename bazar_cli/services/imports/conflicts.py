@@ -6,44 +6,50 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.imports.imports import ImportRun, OnConflict, Status
+from bazar_cli.domain.imports.imports import Status
 from bazar_cli.services.users.errors import taken_over
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.imports.creations import Ended, FoundUser
+    from collections.abc import Collection
 
-_FINISHED = "another command finished the user, perhaps without the password of the file"
+    from bazar_cli.adapters.postgres.connections import Connection
+    from bazar_cli.adapters.postgres.imports.creations import Chunk, Ended, FoundUser
+    from bazar_cli.domain.authz.spec import Grant
+    from bazar_cli.domain.imports.imports import ImportRun
 
 
-def outcome(run: ImportRun, found: FoundUser, *, ours: bool, has_hash: bool = False) -> Ended | None:
-    """Return the outcome of a row whose user could not be inserted, taken up or settled; None if it remains open.
+def of_ours(found: FoundUser, *, is_whole: bool) -> Ended | None:
+    """Return the outcome of a row whose user this run inserted, and another command settled or deleted.
 
-    Parameters: `ours` says that this run inserted the user before.
+    None if another command still works on the user. Parameters: `is_whole` says that the user certainly has all that
+    the file has.
     """
     from bazar_cli.adapters.postgres.imports.creations import Ended
 
-    if ours and not found.is_there:
-        gone = taken_over(found.email, "removed the user")
-        return Ended(found.line, Status.FAILED, gone.code, gone.message)
-    if ours and found.pending is Pending.CREATE:
-        return None  # another command holds the lease
-    if ours:
-        return Ended(found.line, Status.CREATED, message=_FINISHED if has_hash else None)
-    if found.is_there and not found.has_address:
-        return _failed(found.line, id_taken(found.email))
-    if found.is_there or found.address_taken:
-        return existing(run, found.line, found.email)
-    return None  # the user that was in the way is gone again
+    if not found.is_there:
+        return _failed(found.line, taken_over(found.email, "removed the user"))
+    if found.pending is Pending.CREATE:
+        return None
+    if is_whole:
+        return Ended(found.line, Status.CREATED)
+    return _failed(found.line, taken_over(found.email, "finished the user, perhaps without what the file has"))
 
 
-def existing(run: ImportRun, line: int, email: str) -> Ended:
-    """Return the outcome of a row whose user was created after the file was compared."""
-    from bazar_cli.adapters.postgres.imports.creations import Ended
-    from bazar_cli.adapters.postgres.users.changes import email_taken
+def of_others(connection: Connection, grant: Grant, run: ImportRun, chunk: Chunk, lines: Collection[int]) -> int:
+    """End rows of new users whom other users prevent, each as if it were compared now; return how many ended.
 
-    if run.on_conflict is OnConflict.SKIP:
-        return Ended(line, Status.SKIPPED)
-    return _failed(line, email_taken(email, creating=False))
+    Those whose user is gone again, is being created by another command, or is to be updated, remain open.
+    """
+    from bazar_cli.adapters.postgres.imports import creations, incoming
+
+    taken = [
+        _failed(found.line, id_taken(found.email))
+        for found in creations.look_up(connection, chunk, lines)
+        if found.is_there and not found.has_address
+    ]
+    count = creations.end(connection, chunk, taken)
+    others = set(lines).difference(ended.line for ended in taken)
+    return count + incoming.decide_again(connection, grant.reach, run, others)
 
 
 def id_taken(email: str) -> Conflict:

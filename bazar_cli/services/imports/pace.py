@@ -32,6 +32,12 @@ class Pace:
         self._resumes_at = 0.0
         self._halved_at = 0.0
         self._pause = _FIRST_PAUSE
+        self._limited_since: float | None = None
+
+    @property
+    def limited_for(self) -> float:
+        """For how many seconds Supabase has limited requests, without a good answer since."""
+        return 0.0 if self._limited_since is None else time.monotonic() - self._limited_since
 
     async def begin(self) -> bool:
         """Wait until a request may begin; False if none begins any more. `end` follows each that began."""
@@ -57,6 +63,7 @@ class Pace:
         """Note a request that Supabase answered, whatever it said."""
         self._allowed = min(self.most, self._allowed + 1 / self._allowed)
         self._pause = _FIRST_PAUSE
+        self._limited_since = None
 
     def failed(self, began: float, *, limited: bool = False, retry_after: float | None = None) -> None:
         """Note a request that began at this monotonic time and got no answer, or 429 or 5xx.
@@ -65,6 +72,8 @@ class Pace:
         `retry_after` in how many seconds it takes requests again.
         """
         now = time.monotonic()
+        if limited and self._limited_since is None:
+            self._limited_since = now
         if began >= self._halved_at:
             self._allowed = max(1.0, self._allowed / 2)
             self._halved_at = now

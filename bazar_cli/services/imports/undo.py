@@ -1,60 +1,95 @@
-"""`users imports undo`: delete what a run created, user by user, but nobody who was touched since.
+"""`users imports undo`: delete what a run created, but nobody who was touched since. An open run is ended first.
 
-A user is untouched whose row and memberships in Postgres are those that the run wrote, who never signed in, and whose
-identity was not changed after its creation. The deletion checks the row again under its lock.
+A user is untouched whose row and memberships in Postgres are those that the run wrote, whom no other command changed,
+who never signed in, and whose identity was not changed after its creation.
+
+A chunk of users is deleted together, by the protocol of `users.two_systems`: one transaction checks and commits to
+them, the requests run side by side, another one removes them. Of a run that wrote identities by SQL, one transaction
+deletes both. Users who need more than that are deleted one by one, as `users delete` does: owners, superusers, users
+whom another command holds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, Word, check_consent
-from bazar_cli.domain.entities import User
-from bazar_cli.domain.errors import Conflict, Denied, NotFound, Refused, UsageError
-from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneImport, UndoRun
+from bazar_cli.domain.entities import Pending, Role, User
+from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, NotFound, Refused, UsageError
+from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneImport, UndoRun, Via
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.texts import counted
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.changes import DeleteUser
-from bazar_cli.domain.users.identities import StoredIdentity
+from bazar_cli.domain.users.identities import IdentityRefused, StoredIdentity
 from bazar_cli.services.apply.workers import WorkerPool
+from bazar_cli.services.imports.apply import CONCURRENCY, PROVEN_SECONDS
+from bazar_cli.services.imports.calls import Attempt, Calls, unfinished
+from bazar_cli.services.imports.pace import Pace
 from bazar_cli.services.imports.runs import found_run
-from bazar_cli.services.users import delete
+from bazar_cli.services.users import delete, leases
+from bazar_cli.services.users.new_identity import not_theirs
 
 if TYPE_CHECKING:
-    from bazar_cli.adapters.postgres.imports.creations import CreatedRow
+    from bazar_cli.adapters.postgres.database import Connection
+    from bazar_cli.adapters.postgres.imports.undoing import CreatedRow
+    from bazar_cli.adapters.postgres.users.users import LockedUser
+    from bazar_cli.adapters.supabase.bulk import BulkAdminClient
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
 
-_CHUNK = 200
+CHUNK = 400
 _CREATION = timedelta(seconds=10)
 """The longest that Supabase Auth works on one request: a creation inserts an identity and then updates it (v2.196)."""
 _ENDS_THE_RUN = frozenset({"access.changed", "db.no_marker", "db.not_migrated", "supabase.key_refused"})
 """Errors that do not concern one user only."""
+_DOING = "users looked at"
 REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class BegunUndo:
-    """A run that is undone, and how many users it created."""
+    """A run that is undone: the users that it created, those who are gone already, and rows that it never applied."""
 
     run_id: uuid.UUID
+    via: Via
     created: int
+    undone: int
+    dropped: int
+
+
+@dataclass
+class _Doomed:
+    """The users of one chunk whose deletion is begun, and what becomes of the others."""
+
+    claim: uuid.UUID
+    since: leases.Since
+    rows: list[CreatedRow] = field(default_factory=list["CreatedRow"])
+    others: list[CreatedRow] = field(default_factory=list["CreatedRow"])
+    """Those who are deleted one by one."""
+    removed: int = 0
+    """How many are deleted already."""
+    kept: list[KeptUser] = field(default_factory=list[KeptUser])
 
 
 class _Outcomes:
     """What became of the users so far; safe to use by several threads."""
 
-    def __init__(self) -> None:
-        self.deleted = self.gone = self.kept = 0
+    def __init__(self, gone: int) -> None:
+        self.gone = gone
+        self.deleted = self.kept = 0
         self.reasons: list[KeptUser] = []
         self._lock = threading.Lock()
 
@@ -63,10 +98,10 @@ class _Outcomes:
         """How many users were looked at."""
         return self.deleted + self.gone + self.kept
 
-    def note_deleted(self) -> None:
-        """Count a user who was deleted."""
+    def note_deleted(self, users: int = 1) -> None:
+        """Count users who were deleted."""
         with self._lock:
-            self.deleted += 1
+            self.deleted += users
 
     def note_gone(self) -> None:
         """Count a user who was deleted before."""
@@ -81,28 +116,27 @@ class _Outcomes:
 
 
 def begin(backends: Backends, grant: Grant, request: UndoRun) -> BegunUndo:
-    """Return the run and how many users it created, and record that it is undone.
+    """End a run that is open, record that it is undone, and return how many users it created.
 
-    Raises: NotFound `imports.not_found`; Conflict `imports.run_open`; ConsentNeeded, and Refused
-    `imports.confirm_mismatch`.
+    Raises: NotFound `imports.not_found`; ConsentNeeded, and Refused `imports.confirm_mismatch`.
     """
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.postgres.imports import creations
+    from bazar_cli.adapters.postgres.imports import creations, undoing
 
     grant.demand(UNDO)
     with backends.database().transaction(grant) as connection:
         run = found_run(connection, grant, request.run)
-        created = creations.count_created(connection, run.id)
-        if run.finished_at is None:
-            raise Conflict(
-                "imports.run_open",
-                f"the import {run.id} is not finished",
-                hint="run the same `bazar users import` again, which finishes it, and then undo it",
-                details={"run_id": str(run.id)},
-            )
-        check_consent(_impact(run, created), request.confirm, optional=grant.dry_run)
-        events.record(connection, grant, events.Change("import", run.id, before={"created": created}))
-    return BegunUndo(run.id, created)
+        is_open = run.finished_at is None
+        left = creations.count_open(connection, run.id) if is_open else 0
+        created, undone = undoing.counts(connection, run.id)
+        check_consent(_impact(run, created, left), request.confirm, optional=grant.dry_run)
+        dropped = 0
+        if is_open:
+            dropped = undoing.close(connection, run.id)
+            created, undone = undoing.counts(connection, run.id)
+        before = {"created": created} | ({"open": left} if is_open else {})
+        events.record(connection, grant, events.Change("import", run.id, before=before))
+    return BegunUndo(run.id, run.via, created, undone, dropped)
 
 
 def undo(
@@ -110,86 +144,238 @@ def undo(
 ) -> UndoneImport:
     """Delete the untouched users of a run, or in a dry run say what would become of them.
 
-    It can be repeated: who is gone is counted as gone. Parameters: `ended` says whether the command is to end.
+    It can be repeated: users who are gone are counted as gone. Parameters: `ended` says whether the command is to end.
     Raises: what does not concern one user only.
     """
-    outcomes, line = _Outcomes(), 0
-
-    def report(*_of_one_chunk: object) -> None:
-        progress("users looked at", outcomes.count, begun.created)
-
-    pool = WorkerPool(gate, ended, report)
-    while not ended():
-        following = partial(_following, run_id=begun.run_id, line=line)
-        rows = gate.perform(following, UNDO, UndoRun(str(begun.run_id)), dry_run=dry_run)
-        if not rows:
-            break
-        pool.each(rows, lambda lent, row: _take_back(pool, lent, row, outcomes, dry_run=dry_run), "users looked at")
-        report()
-        line = rows[-1].line
-        gate.prove_again()
-    return UndoneImport(
-        run_id=begun.run_id,
-        created=begun.created,
-        deleted=outcomes.deleted,
-        gone=outcomes.gone,
-        kept=outcomes.kept,
-        open=begun.created - outcomes.count,
-        reasons=tuple(outcomes.reasons),
-        dry_run=dry_run,
-    )
+    return _Undo(gate, begun, progress, ended, dry_run=dry_run).run()
 
 
-def _impact(run: ImportRun, created: int) -> Impact:
-    what = f"this deletes the {counted(created, 'user')} that the import {run.id} created, but nobody who was touched"
+def _impact(run: ImportRun, created: int, left: int) -> Impact:
+    ends = f"this ends the import {run.id}, of which {counted(left, 'row')} are left, and deletes" if left else ""
+    what = f"{ends or 'this deletes'} the {counted(created, 'user')} that {'it' if left else f'the import {run.id}'}"
     return Impact(
-        text=f"{what} since",
+        text=f"{what} created, but nobody who was touched since",
         question="Type the id of the import to delete them",
         command=command_line("users imports undo", str(run.id), confirm=str(run.id)),
         subject=(str(run.id),),
-        details={"run_id": str(run.id), "created": created},
+        details={"run_id": str(run.id), "created": created, "open": left},
         word=Word(str(run.id), "the id of the import", "imports.confirm_mismatch", any_case=True),
     )
 
 
-def _following(
-    backends: Backends, grant: Grant, _request: UndoRun, *, run_id: uuid.UUID, line: int
-) -> list[CreatedRow]:
-    from bazar_cli.adapters.postgres.imports import creations
+class _Undo:
+    def __init__(
+        self, gate: Gate, begun: BegunUndo, progress: Progress, ended: Callable[[], bool], *, dry_run: bool
+    ) -> None:
+        self._gate = gate
+        self._begun = begun
+        self._progress = progress
+        self._ended = ended
+        self._dry_run = dry_run
+        self._request = UndoRun(str(begun.run_id))
+        self._outcomes = _Outcomes(begun.undone)
+        self._pace = Pace(CONCURRENCY, ended)
+        self._proven = time.monotonic()
 
-    grant.demand(UNDO)
-    with backends.database().read(grant) as connection:
-        return creations.created_after(connection, run_id, line, _CHUNK)
+    def run(self) -> UndoneImport:
+        begun, outcomes, line = self._begun, self._outcomes, 0
+        while not self._ended():
+            rows = self._gate.perform(partial(self._following, line=line), UNDO, self._request, dry_run=self._dry_run)
+            if not rows:
+                self._gate.perform(self._conclude, UNDO, self._request, dry_run=self._dry_run)
+                break
+            # The gate decides about deletions, and their events name them, as for a single one.
+            others = self._gate.perform(
+                partial(self._delete, rows=rows), users.DELETE, self._request, dry_run=self._dry_run
+            )
+            if others:
+                self._delete_one_by_one(others)
+            self._report()
+            line = rows[-1].line
+            if time.monotonic() - self._proven >= PROVEN_SECONDS:
+                self._gate.prove_again()
+                self._proven = time.monotonic()
+        return UndoneImport(
+            run_id=begun.run_id,
+            created=begun.created,
+            deleted=outcomes.deleted,
+            gone=outcomes.gone,
+            kept=outcomes.kept,
+            open=begun.created - outcomes.count,
+            dropped=begun.dropped,
+            reasons=tuple(outcomes.reasons),
+            dry_run=self._dry_run,
+        )
+
+    def _report(self, *_of_one_chunk: object) -> None:
+        self._progress(_DOING, self._outcomes.count, self._begun.created)
+
+    def _following(self, backends: Backends, grant: Grant, _request: UndoRun, *, line: int) -> list[CreatedRow]:
+        from bazar_cli.adapters.postgres.imports import undoing
+
+        grant.demand(UNDO)
+        with backends.database().read(grant) as connection:
+            return undoing.created_after(connection, self._begun.run_id, line, CHUNK)
+
+    def _conclude(self, backends: Backends, grant: Grant, _request: UndoRun) -> None:
+        from bazar_cli.adapters.postgres.imports import undoing
+
+        with backends.database().transaction(grant) as connection:
+            undoing.end(connection, self._begun.run_id)
+
+    # -- many at once -------------------------------------------------------------------------------------
+
+    def _delete(
+        self, backends: Backends, grant: Grant, _request: UndoRun, *, rows: list[CreatedRow]
+    ) -> list[CreatedRow]:
+        """Delete the users of a chunk; return the rows that are to be deleted one by one."""
+        grant.demand(users.DELETE)
+        doomed = self._begin_chunk(backends, grant, rows)
+        for kept in doomed.kept:
+            self._outcomes.note_kept(kept)
+        self._outcomes.note_deleted(doomed.removed)
+        if self._dry_run:
+            self._outcomes.note_deleted(len(doomed.rows))
+            return doomed.others
+        deleting = _Deleting(backends, grant, doomed, self._pace, self._ended)
+        try:
+            if doomed.rows:
+                asyncio.run(deleting.through(backends.bulk_admin(grant, self._pace.most)))
+        finally:
+            deleted = deleting.settle(self._begun.run_id)
+            self._outcomes.note_deleted(deleted)
+        if deleting.failure is not None:
+            raise deleting.failure
+        for kept in deleting.kept:
+            self._outcomes.note_kept(kept)
+        return doomed.others + deleting.lost
+
+    def _begin_chunk(self, backends: Backends, grant: Grant, rows: list[CreatedRow]) -> _Doomed:
+        from bazar_cli.adapters.postgres.imports import undoing, with_identities
+
+        seen, may_delete = _identities(backends, grant, rows, self._pace, self._ended)
+
+        def begin_both(connection: Connection) -> _Doomed:
+            doomed = _begin(connection, grant, rows, seen)
+            with with_identities.rejections():
+                undoing.remove_identities(connection, doomed.rows)
+            undoing.remove(connection, doomed.rows, doomed.claim)
+            undoing.mark(connection, self._begun.run_id, [row.line for row in doomed.rows])
+            doomed.removed = len(doomed.rows)
+            doomed.rows = []
+            return doomed
+
+        if may_delete and self._begun.via is Via.DATABASE and not self._dry_run:
+            with suppress(with_identities.ChunkRejected):  # a table or trigger of others; the API names the user
+                return leases.when_free(begin_both, backends, grant)
+        return leases.when_free(lambda c: _begin(c, grant, rows, seen), backends, grant)
+
+    # -- one by one ---------------------------------------------------------------------------------------
+
+    def _delete_one_by_one(self, rows: list[CreatedRow]) -> None:
+        gone: list[int] = []
+        pool = WorkerPool(self._gate, self._ended, self._report)
+        try:
+            pool.each(rows, lambda lent, row: self._take_back(pool, lent, row, gone), _DOING)
+        finally:
+            mark = partial(self._mark, lines=gone)
+            if gone:
+                self._gate.perform(mark, UNDO, self._request, dry_run=self._dry_run)
+
+    def _mark(self, backends: Backends, grant: Grant, _request: UndoRun, *, lines: list[int]) -> None:
+        from bazar_cli.adapters.postgres.imports import undoing
+
+        with backends.database().transaction(grant, finishing=True) as connection:
+            undoing.mark(connection, self._begun.run_id, lines)
+
+    def _take_back(self, pool: WorkerPool, gate: Gate, row: CreatedRow, gone: list[int]) -> None:
+        request = DeleteUser(str(row.user_id), confirm=row.email)
+        delete_one = partial(_delete_one, row=row)
+        try:
+            pool.patiently(lambda: gate.perform(delete_one, users.DELETE, request, dry_run=self._dry_run))
+        except NotFound:
+            self._outcomes.note_gone()
+        except (Conflict, Denied, Refused, UsageError) as error:
+            if error.code in _ENDS_THE_RUN:
+                raise
+            self._outcomes.note_kept(_kept(row, error))
+            return
+        else:
+            self._outcomes.note_deleted()
+        gone.append(row.line)
 
 
-def _take_back(pool: WorkerPool, gate: Gate, row: CreatedRow, outcomes: _Outcomes, *, dry_run: bool) -> None:
-    request = DeleteUser(str(row.user_id), confirm=row.email)
-    try:
-        pool.patiently(lambda: gate.perform(partial(_delete, row=row), users.DELETE, request, dry_run=dry_run))
-    except NotFound:
-        outcomes.note_gone()
-    except (Conflict, Denied, Refused, UsageError) as error:
-        if error.code in _ENDS_THE_RUN:
-            raise
-        outcomes.note_kept(KeptUser(row.line, row.email, row.user_id, error.code, error.message))
-    else:
-        outcomes.note_deleted()
+def _delete_one(backends: Backends, grant: Grant, request: DeleteUser, *, row: CreatedRow) -> User:
+    from bazar_cli.adapters.postgres.imports import undoing
 
-
-def _delete(backends: Backends, grant: Grant, request: DeleteUser, *, row: CreatedRow) -> User:
     identity = backends.admin(grant).get(row.user_id)
+    with backends.database().read(grant) as connection:
+        is_changed = bool(undoing.changed(connection, [row]))
 
     def allowed(user: User) -> None:
-        why = _touched(row, user, identity)
+        why = _touched(row, user, identity, is_changed=is_changed)
         if why:
-            raise Conflict("imports.user_touched", f"{user.email} {why}")
+            raise _why_kept(user, why)
 
     return delete.delete(backends, grant, request, allowed=allowed)
 
 
-def _touched(row: CreatedRow, user: User, identity: StoredIdentity | None) -> str:
-    """Return what happened to a user after the run, "" for nothing."""
-    if user.updated_at != row.updated_at or user.email != row.email:
+def _begin(
+    connection: Connection, grant: Grant, rows: Sequence[CreatedRow], seen: dict[uuid.UUID, StoredIdentity]
+) -> _Doomed:
+    """Commit to the deletion of the untouched users of a chunk; it locks all of them."""
+    from bazar_cli.adapters.postgres.audit import events
+    from bazar_cli.adapters.postgres.imports import undoing
+    from bazar_cli.adapters.postgres.users import users as stored_users
+
+    doomed = _Doomed(uuid.uuid4(), leases.Since())
+    held = stored_users.lock_all(connection, grant.reach, [row.user_id for row in rows])
+    changed = undoing.changed(connection, rows)
+    deployment = stored_users.deployment(connection)
+    confirmed: list[events.Change] = []
+    for row in rows:
+        one, identity = held.get(row.user_id), seen.get(row.user_id)
+        if one is None or not _is_plain(grant, one):
+            doomed.others.append(row)
+            continue
+        if one.user.pending is not Pending.DELETE:
+            why = _touched(row, one.user, identity, is_changed=row.user_id in changed)
+            if why:
+                doomed.kept.append(_kept(row, _why_kept(one.user, why)))
+                continue
+        if identity is not None and not_theirs(row.user_id, row.email, deployment, identity) is not None:
+            doomed.others.append(row)
+            continue
+        if one.user.pending is not Pending.DELETE:
+            confirmed.append(events.Change("user", row.user_id, before=delete.described(one.user)))
+        doomed.rows.append(row)
+    if doomed.rows:
+        undoing.begin(connection, doomed.rows, doomed.claim)
+        events.record_all(connection, grant, confirmed)
+    return doomed
+
+
+def _is_plain(grant: Grant, held: LockedUser) -> bool:
+    """Say whether nothing but touches can forbid to delete a locked user, and no command holds them."""
+    user = held.user
+    if held.leased or held.adopted or user.is_superuser or any(m.role is Role.OWNER for m in user.organizations):
+        return False
+    if user.pending not in {None, Pending.CREATE, Pending.DELETE}:
+        return False
+    try:
+        row_rules.not_oneself(grant, user, "delete")
+        row_rules.may_write_user(grant, user)
+    except Denied:
+        return False
+    return True
+
+
+def _touched(row: CreatedRow, user: User, identity: StoredIdentity | None, *, is_changed: bool) -> str:
+    """Return what happened to a user after the run, "" for nothing.
+
+    Parameters: `is_changed` says that another command changed the user, who may have the same values again.
+    """
+    if is_changed or user.email != row.email or (row.updated_at is not None and user.updated_at != row.updated_at):
         return "was changed after the import"
     if frozenset((m.organization_id, m.role) for m in user.organizations) != row.memberships:
         return "has other memberships than the import gave"
@@ -200,3 +386,123 @@ def _touched(row: CreatedRow, user: User, identity: StoredIdentity | None) -> st
     if identity.updated_at and identity.created_at and identity.updated_at - identity.created_at > _CREATION:
         return "was changed at Supabase after the import"
     return ""
+
+
+def _why_kept(user: User, why: str) -> Conflict:
+    return Conflict("imports.user_touched", f"{user.email} {why}")
+
+
+def _kept(row: CreatedRow, error: BazarError) -> KeptUser:
+    return KeptUser(row.line, row.email, row.user_id, error.code, error.message)
+
+
+def _identities(
+    backends: Backends, grant: Grant, rows: Sequence[CreatedRow], pace: Pace, ended: Callable[[], bool]
+) -> tuple[dict[uuid.UUID, StoredIdentity], bool]:
+    """Return the identities of users, and whether SQL may delete them.
+
+    They are read by SQL where that is proven to be right, else side by side. Raises: BackendUnavailable.
+    """
+    from bazar_cli.adapters.postgres.imports import auth_schema
+    from bazar_cli.adapters.postgres.users import identities
+
+    with backends.database().read(grant) as connection:
+        if identities.readable(connection, grant.session_id):
+            found = identities.stored(connection, (), [row.user_id for row in rows])
+            return {identity.id: identity for identity in found}, auth_schema.may_delete(connection)
+
+    async def look() -> dict[uuid.UUID, StoredIdentity]:
+        async with backends.bulk_admin(grant, pace.most) as client:
+            looking = _Looking(rows, pace, ended, client)
+            await looking.run()
+        if looking.failure is not None or looking.given_up:
+            raise looking.failure or unfinished(len(looking.given_up), looking.silence)
+        return looking.found
+
+    return asyncio.run(look()), False
+
+
+class _Looking(Calls["CreatedRow"]):
+    """The requests of one chunk that read identities."""
+
+    def __init__(
+        self, rows: Sequence[CreatedRow], pace: Pace, ended: Callable[[], bool], client: BulkAdminClient
+    ) -> None:
+        super().__init__(rows, pace, ended, None)
+        self._client = client
+        self.found: dict[uuid.UUID, StoredIdentity] = {}
+
+    async def ask(self, attempt: Attempt[CreatedRow]) -> None:
+        """Read the identity of a row."""
+        identity = await self._client.get(attempt.row.user_id)
+        if identity is not None:
+            self.found[identity.id] = identity
+
+
+class _Deleting(Calls["CreatedRow"]):
+    """The requests of one chunk that delete identities."""
+
+    def __init__(
+        self, backends: Backends, grant: Grant, doomed: _Doomed, pace: Pace, ended: Callable[[], bool]
+    ) -> None:
+        super().__init__(doomed.rows, pace, ended, doomed.since)
+        self._backends = backends
+        self._grant = grant
+        self._claim = doomed.claim
+        self._done: list[CreatedRow] = []
+        self.kept: list[KeptUser] = []
+        self.lost: list[CreatedRow] = []
+        """Rows with whose users another command continued."""
+
+    async def through(self, opening: AbstractAsyncContextManager[BulkAdminClient]) -> None:
+        """Make all requests."""
+        async with opening as self._client:
+            await self.run()
+
+    async def ask(self, attempt: Attempt[CreatedRow]) -> None:
+        """Delete the identity of a row."""
+        try:
+            await self._client.delete(attempt.row.user_id)
+        except IdentityRefused as refusal:
+            why = f"Supabase Auth refused to delete {attempt.row.email}: {refusal.message}"
+            self.kept.append(_kept(attempt.row, Conflict("users.delete_refused", why)))
+        else:
+            self._done.append(attempt.row)
+
+    async def last_look(self, attempt: Attempt[CreatedRow], /) -> bool:
+        """Keep a user whom Supabase fails to delete each time; the others go on."""
+        if attempt.failed_inside:
+            why = f"Supabase Auth did not delete {attempt.row.email}: {attempt.unknown[-1]}"
+            self.kept.append(_kept(attempt.row, BackendUnavailable("users.delete_unfinished", why)))
+        return attempt.failed_inside
+
+    def renewed(self) -> set[int]:
+        """Renew the leases; return the lines of the rows that this command still holds."""
+        from bazar_cli.adapters.postgres.imports import undoing
+
+        def step(connection: Connection) -> set[int]:
+            return undoing.renew(connection, self.rows, self._claim)
+
+        return leases.when_free(step, self._backends, self._grant, finishing=True)
+
+    def settle(self, run_id: uuid.UUID) -> int:
+        """Remove the users whose identities are gone, and release the others; return how many were removed.
+
+        Raises: as `leases.when_free`.
+        """
+        from bazar_cli.adapters.postgres.imports import undoing
+
+        def step(connection: Connection) -> frozenset[uuid.UUID]:
+            removed = undoing.remove(connection, self._done, self._claim)
+            undoing.mark(connection, run_id, [row.line for row in self._done if row.user_id in removed])
+            rest = [row for row in self.rows if row.user_id not in removed]
+            if rest:
+                undoing.release(connection, rest, self._claim)
+            return removed
+
+        if not self.rows:
+            return 0
+        with self._postgres:
+            removed = leases.when_free(step, self._backends, self._grant, finishing=True)
+        self.lost = [row for row in self._done if row.user_id not in removed]
+        return len(removed)

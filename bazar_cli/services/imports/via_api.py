@@ -3,8 +3,9 @@
 1. Intent: one transaction claims rows, inserts their users with `pending create` and a lease, and records the events.
 2. Look: an identity that may be there is looked at first, by its id.
 3. Fence: a request begins only while the leases outlast it. They are renewed together.
-4. Call: many run side by side (`pace`). Done, refused and unknown mean the same as for one user. An unknown outcome is
-   looked up and tried again a few times; then the row remains pending.
+4. Call: many run side by side (`calls`). Done, refused and unknown mean the same as for one user. An unknown outcome is
+   looked up and tried again a few times. Then the row remains pending, or fails if Supabase failed each time and has no
+   such identity.
 5. Settle: one transaction clears `pending`, takes back what Supabase refused, and ends the rows.
 
 An importer that dies leaves a chunk with a lease. When it has run out, another importer takes the chunk at step 2.
@@ -13,11 +14,8 @@ An importer that dies leaves a chunk with a lease. When it has run out, another 
 from __future__ import annotations
 
 import asyncio
-import random
-import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,9 +25,9 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Ke
 from bazar_cli.domain.imports.imports import Action, ImportRun, Status
 from bazar_cli.domain.secrets import Secret, announced_to
 from bazar_cli.domain.texts import counted
-from bazar_cli.domain.users.identities import CREATED, Failure, IdentityRefused, NewIdentity, OutcomeUnknown
-from bazar_cli.services.apply.workers import PATIENCE_SECONDS
+from bazar_cli.domain.users.identities import CREATED, IN_THE_WAY, IdentityRefused, NewIdentity, OutcomeUnknown
 from bazar_cli.services.imports import conflicts, rights
+from bazar_cli.services.imports.calls import Attempt, Calls, unfinished
 from bazar_cli.services.imports.pace import Pace
 from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import refused_by_supabase
@@ -44,13 +42,8 @@ if TYPE_CHECKING:
 
 CHUNK = 400
 """Rows whose leases are renewed together: more would take longer than a lease where Supabase is slow."""
-_ATTEMPTS = 6
-"""How often a row is tried whose outcome is unknown."""
-_FIRST_PAUSE = 0.2
-"""Seconds before the second attempt; each further pause is twice as long."""
-_RENEW_SECONDS = 5.0
-_GIVE_UP = 10
-"""Rows in a row without any outcome: then Supabase is away."""
+_HOPELESS = 10
+"""Rows that Supabase answered with 500 each time: those after them are tried less often."""
 
 
 @dataclass
@@ -76,6 +69,7 @@ class ViaApi:
         """Lines whose outcome remained unknown; the next run of the command tries them again."""
         self.silence: OutcomeUnknown | BackendUnavailable | None = None
         """Why an outcome remained unknown."""
+        self._hopeless = 0
 
     def work(self, backends: Backends, grant: Grant, until: float, done: Callable[[int], None]) -> bool:
         """Create users until a monotonic time, or until no row is free; return whether any row was.
@@ -92,16 +86,17 @@ class ViaApi:
                 claimed = leases.when_free(
                     lambda connection: _claim(connection, grant, self._run, self.given_up), backends, grant
                 )
-                if claimed is None:
+                if claimed is None or not (claimed.rows or claimed.ended):
                     break
                 found = True
-                creating = _Creating(backends, grant, claimed, client, self._pace, self._ended)
+                creating = _Creating(backends, grant, claimed, client, self._pace, self._ended, self._hopeless)
                 try:
                     await creating.run()
                 finally:
-                    done(claimed.ended + creating.settle(self._run))
+                    done(claimed.ended + creating.settle())
                     self.given_up.update(creating.given_up)
                     self.silence = creating.silence or self.silence
+                    self._hopeless = creating.hopeless
                 if creating.failure is not None:
                     raise creating.failure
                 if time.monotonic() >= until:
@@ -129,19 +124,18 @@ def _claim(connection: Connection, grant: Grant, run: ImportRun, given_up: Colle
     taken_up = creations.resume(connection, chunk, rows.keys() - set(new))
     works = taken_up.union(made)
     left = rows.keys() - works - {e.line for e in ended}
-    if left:
-        for found in creations.look_up(connection, chunk, left):
-            row = rows[found.line]
-            outcome = conflicts.outcome(run, found, ours=row.resumed, has_hash=row.password_hash is not None)
-            ended += [] if outcome is None else [outcome]
-    creations.end(connection, chunk, ended)
-    # What stood in the way of these is gone again; of the others another command holds the lease.
-    creations.unclaim(connection, chunk, (left - {e.line for e in ended}).intersection(new))
-    return _Claimed(chunk, [rows[line] for line in sorted(works)], users.deployment(connection), len(ended), since)
+    prevented, resumed = left.intersection(new), left.difference(new)
+    for found in creations.look_up(connection, chunk, resumed) if resumed else ():
+        outcome = conflicts.of_ours(found, is_whole=rows[found.line].is_bare)
+        ended += [] if outcome is None else [outcome]
+    count = creations.end(connection, chunk, ended)
+    count += conflicts.of_others(connection, grant, run, chunk, prevented)
+    creations.unclaim(connection, chunk, prevented)
+    return _Claimed(chunk, [rows[line] for line in sorted(works)], users.deployment(connection), count, since)
 
 
-class _Creating:
-    """The requests of one chunk."""
+class _Creating(Calls["ClaimedRow"]):
+    """The requests of one chunk that create identities."""
 
     def __init__(
         self,
@@ -151,46 +145,29 @@ class _Creating:
         client: BulkAdminClient,
         pace: Pace,
         ended: Callable[[], bool],
+        hopeless: int,
     ) -> None:
+        super().__init__(claimed.rows, pace, ended, claimed.since)
         self._backends = backends
         self._grant = grant
         self._claimed = claimed
         self._client = client
-        self._pace = pace
-        self._is_ended = ended
-        self._left = deque(claimed.rows)
-        self._held = {row.line for row in claimed.rows}
-        self._since = claimed.since
-        self._renewing = asyncio.Lock()
         self._looking = asyncio.Lock()
-        self._postgres = threading.Lock()
-        """The connection serves one thread at a time, also after an interrupt."""
         self._created: list[ClaimedRow] = []
+        self._found = set[int]()
+        """Lines whose identity was there before a request of this importer succeeded."""
         self._refused: list[tuple[ClaimedRow, BazarError]] = []
-        self._begun = set[int]()
-        """Lines of rows for which a request was made."""
         self._untouched: list[ClaimedRow] = []
         """Rows of which the service key was refused at the first request."""
-        self._silent = 0
-        """Rows without an outcome since Supabase last answered."""
-        self.given_up = set[int]()
-        """Lines whose outcome remained unknown."""
-        self.silence: OutcomeUnknown | BackendUnavailable | None = None
-        self.failure: BazarError | None = None
-        """The error that ends the run."""
+        self.hopeless = hopeless
+        """Rows that Supabase answered with 500 each time, in this run."""
 
-    async def run(self) -> None:
-        """Make the requests of all rows, as long as the command is not to end and Supabase answers."""
-        working = [asyncio.create_task(self._work()) for _ in range(min(self._pace.most, len(self._left)))]
-        renewing = asyncio.create_task(self._keep_leases())
-        try:
-            await asyncio.gather(*working)
-        finally:
-            for task in (*working, renewing):
-                task.cancel()
-            await asyncio.gather(*working, renewing, return_exceptions=True)
+    @property
+    def attempts(self) -> int:
+        """How often a row is tried: after many rows that fail each time, no longer as often."""
+        return super().attempts if self.hopeless < _HOPELESS else 2
 
-    def settle(self, run: ImportRun) -> int:
+    def settle(self) -> int:
         """End the rows whose outcome is known, and release the others; return how many have ended.
 
         Raises: as `leases.when_free`.
@@ -201,7 +178,7 @@ class _Creating:
 
         def step(connection: Connection) -> int:
             lost.clear()
-            return self._settle(connection, run, lost)
+            return self._settle(connection, lost)
 
         with self._postgres:
             ended = leases.when_free(step, self._backends, self._grant, finishing=True)
@@ -213,7 +190,7 @@ class _Creating:
                 raise unfinished(1, error) from error
         return ended
 
-    def _settle(self, connection: Connection, run: ImportRun, lost: list[ClaimedRow]) -> int:
+    def _settle(self, connection: Connection, lost: list[ClaimedRow]) -> int:
         from bazar_cli.adapters.postgres.imports import creations
 
         chunk, grant = self._claimed.chunk, self._grant
@@ -231,7 +208,7 @@ class _Creating:
             row = missed[found.line]
             if not found.is_there:
                 lost.append(row)
-            outcome = conflicts.outcome(run, found, ours=True, has_hash=row.password_hash is not None)
+            outcome = conflicts.of_ours(found, is_whole=row.line not in self._found or row.is_bare)
             ended += [] if outcome is None else [outcome]
         count = creations.end(connection, chunk, ended)
         creations.unclaim(connection, chunk, [row.line for row in self._untouched])
@@ -240,98 +217,77 @@ class _Creating:
             creations.release(connection, chunk, rest)
         return count
 
-    async def _work(self) -> None:
-        while self._left and not self._stops():
-            row = self._left.popleft()
-            try:
-                outcome = await self._outcome(row)
-            except BazarError as error:
-                self.failure = self.failure or error
-                return
-            if isinstance(outcome, BazarError):
-                self._refused.append((row, outcome))
-            elif outcome:
-                self._created.append(row)
-
-    def _stops(self) -> bool:
-        return self.failure is not None or self._is_ended()
-
-    async def _outcome(self, row: ClaimedRow) -> BazarError | bool:
-        """Bring about the identity of a row. Returns True, the error of a refusal, or False if it is not known."""
-        attempt = _Attempt(row, looks=row.resumed)
-        for number in range(_ATTEMPTS):
-            if number:
-                await self._pace.sleep(_FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1))  # noqa: S311 - jitter
-            if self._stops() or not await self._pace.begin():
-                break
-            began = time.monotonic()
-            try:
-                if self._stops() or not await self._may_call(row):
-                    return False
-                self._begun.add(row.line)
-                outcome = await self._try(attempt)
-                self._pace.went_well()
-                self._silent = 0
-                return outcome
-            except OutcomeUnknown as unknown:
-                attempt.looks = True
-                self._unknown(unknown, began)
-            except BackendUnavailable as silent:
-                if silent.code != "supabase.unavailable":
-                    raise
-                self._unknown(silent, began)
-            except KeyRefused:
-                if not attempt.looks:
-                    self._untouched.append(row)
-                raise
-            finally:
-                self._pace.end()
-        else:
-            return await self._owner(attempt)
-        return False
-
-    async def _try(self, attempt: _Attempt) -> BazarError | bool:
-        """Look where a creation may be done, then create.
-
-        Raises: OutcomeUnknown; BackendUnavailable; KeyRefused.
-        """
+    async def ask(self, attempt: Attempt[ClaimedRow]) -> None:
+        """Look where a creation may be done, then create."""
         row = attempt.row
         while True:
             if attempt.looks:
-                identity = await self._client.get(row.user_id)
-                if identity is not None:
-                    return not_theirs(row.user_id, row.email, self._claimed.deployment, identity) or True
+                if await self._is_there(row):
+                    return
                 if attempt.refusal is not None:
-                    return _refusal(row.email, attempt.refusal)
-                if not await self._may_call(row):
+                    self._refused.append((row, _refusal(row.email, attempt.refusal)))
+                    return
+                if not await self.may_call(row):
                     raise OutcomeUnknown("another command continued with the user")
             try:
                 await self._client.create(self._identity(row))
             except IdentityRefused as refusal:
                 if not attempt.looks and refusal.code != "email_exists":
-                    return _refusal(row.email, refusal)
+                    self._refused.append((row, _refusal(row.email, refusal)))
+                    return
                 # An earlier request, or another command, may have created it.
                 attempt.refusal, attempt.looks = refusal, True
             else:
-                return True
+                self._created.append(row)
+                return
 
-    async def _owner(self, attempt: _Attempt) -> BazarError | bool:
-        """Say after the last attempt whether another identity has the address, so that it can never be done."""
+    async def _is_there(self, row: ClaimedRow) -> bool:
+        """Say whether an identity has the id of a row, and note what that means. Raises: as `BulkAdminClient.get`."""
+        identity = await self._client.get(row.user_id)
+        if identity is None:
+            return False
+        why = not_theirs(row.user_id, row.email, self._claimed.deployment, identity)
+        if why is not None:
+            self._refused.append((row, why))
+        else:
+            self._found.add(row.line)
+            self._created.append(row)
+        return True
+
+    async def last_look(self, attempt: Attempt[ClaimedRow], /) -> bool:
+        """Say whether it is known now: the identity is there, another has the address, or Supabase fails each time."""
         row = attempt.row
         async with self._looking:  # one at a time: it costs the server most
-            if self._stops() or not await self._may_call(row):
-                return False
+            if self.stops() or not await self.may_call(row):
+                return True
             try:
+                if await self._is_there(row):
+                    return True
                 owner = await asyncio.to_thread(self._backends.admin(self._grant).find_by_email, row.email)
             except BackendUnavailable:
-                owner = None
+                return False
         if owner is not None and owner.id != row.user_id:
-            return taken_at_supabase(row.email)
-        self.given_up.add(row.line)
-        self._silent += 1
-        if self._silent >= _GIVE_UP and self.failure is None:
-            self.failure = unfinished(self._silent, self.silence)
-        return False
+            self._refused.append((row, taken_at_supabase(row.email)))
+        elif owner is None and attempt.failed_inside:
+            self.hopeless += 1
+            self._refused.append((row, _not_created(row.email, len(attempt.unknown), attempt.unknown[-1])))
+        else:
+            return False
+        return True
+
+    def key_refused(self, attempt: Attempt[ClaimedRow], /) -> None:
+        """Leave nothing of a row for which no other request was made."""
+        if not attempt.looks:
+            self._untouched.append(attempt.row)
+
+    def renewed(self) -> set[int]:
+        """Renew the leases; return the lines of the rows that this importer still holds."""
+        from bazar_cli.adapters.postgres.imports import creations
+
+        def step(connection: Connection) -> set[int]:
+            return set(creations.renew(connection, self._claimed.chunk, self._claimed.rows))
+
+        return leases.when_free(step, self._backends, self._grant, finishing=True)
 
     def _identity(self, row: ClaimedRow) -> NewIdentity:
         with announced_to(_nobody):  # a million hashes would slow down every message
@@ -347,71 +303,17 @@ class _Creating:
             app_metadata=row.app_metadata,
         )
 
-    def _unknown(self, error: OutcomeUnknown | BackendUnavailable, began: float) -> None:
-        self.silence = error
-        limit = error.limit
-        if limit is not None and (limit.retry_after or 0) > PATIENCE_SECONDS:
-            self.failure = self.failure or unfinished(1, error)
-            return
-        self._pace.failed(began, limited=limit is not None, retry_after=None if limit is None else limit.retry_after)
-
-    # -- leases -------------------------------------------------------------------------------------------
-
-    async def _may_call(self, row: ClaimedRow) -> bool:
-        """Make sure before a request that the lease outlasts it; False if another command has the row."""
-        if not self._since.allows_a_call():
-            await self._renew()
-        return row.line in self._held
-
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            try:
-                await self._renew()
-            except BazarError as error:
-                self.failure = self.failure or error
-                return
-
-    async def _renew(self) -> None:
-        async with self._renewing:
-            if self._since.allows_a_call() and self._since.seconds < _RENEW_SECONDS / 2:
-                return
-            since = leases.Since()
-            self._held = await asyncio.to_thread(self._renewed)
-            self._since = since
-
-    def _renewed(self) -> set[int]:
-        from bazar_cli.adapters.postgres.imports import creations
-
-        def step(connection: Connection) -> set[int]:
-            return set(creations.renew(connection, self._claimed.chunk, self._claimed.rows))
-
-        with self._postgres:
-            return leases.when_free(step, self._backends, self._grant, finishing=True)
-
-
-@dataclass
-class _Attempt:
-    """What is known about the identity of a row."""
-
-    row: ClaimedRow
-    looks: bool
-    """It may be there already."""
-    refusal: IdentityRefused | None = None
-
 
 def _refusal(email: str, refusal: IdentityRefused) -> Conflict | UsageError:
     return taken_at_supabase(email) if refusal.code == "email_exists" else refused_by_supabase(email, refusal)
 
 
-def unfinished(rows: int, why: Failure | None) -> BackendUnavailable:
-    """Return the error for rows whose outcome at Supabase is unknown."""
-    return BackendUnavailable(
-        "imports.unfinished",
-        f"the outcome of {counted(rows, 'row')} at Supabase Auth is unknown: {why}",
-        hint="run the same command again: it continues where this one stopped",
-        details={"rows": rows},
-        limit=None if why is None else why.limit,
+def _not_created(email: str, times: int, why: Exception) -> Conflict:
+    return Conflict(
+        "imports.not_created",
+        f"Supabase Auth answered {counted(times, 'request')} to create {email} with an error, and has no such identity:"
+        f" {why}",
+        hint=IN_THE_WAY,
     )
 
 

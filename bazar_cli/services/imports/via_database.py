@@ -97,15 +97,11 @@ class ViaDatabase:
             if "organizations" in run.columns:
                 creations.join(connection, chunk, made)
         creations.record(connection, grant, chunk, made)
-        prevented = creations.look_up(connection, chunk, by_user | by_identity) if by_user or by_identity else ()
-        for found in prevented:
-            if found.line in by_identity:
-                taken = taken_at_supabase(found.email)
-                ended.append(creations.Ended(found.line, Status.FAILED, taken.code, taken.message))
-                continue
-            outcome = conflicts.outcome(run, found, ours=False)
-            ended += [] if outcome is None else [outcome]
-        return len(made) + creations.end(connection, chunk, ended)
+        for found in creations.look_up(connection, chunk, by_identity) if by_identity else ():
+            taken = taken_at_supabase(found.email)
+            ended.append(creations.Ended(found.line, Status.FAILED, taken.code, taken.message))
+        count = len(made) + creations.end(connection, chunk, ended)
+        return count + conflicts.of_others(connection, grant, run, chunk, by_user)
 
     def _reject(self, connection: Connection, *, reason: str) -> int:
         """End the next row, which the database does not take."""

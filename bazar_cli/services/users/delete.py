@@ -76,13 +76,14 @@ def _begin(
         allowed(user)
         invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)
-        events.record(connection, grant, events.Change("user", user.id, before=_described(user)))
+        events.record(connection, grant, events.Change("user", user.id, before=described(user)))
     claim = intent.take(connection, held, Pending.DELETE, lease)
     seen = replace(users.seen(connection, grant.reach, user.id), pending=user.pending)
     return _deletion(systems, connection, seen, claim)
 
 
-def _described(user: User) -> dict[str, object]:
+def described(user: User) -> dict[str, object]:
+    """Return what the event of a deletion keeps of a user."""
     return {
         "email": user.email,
         "name": user.name,

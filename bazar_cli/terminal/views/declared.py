@@ -20,7 +20,8 @@ def _result(result: Result) -> dict[str, Value]:
 def _line(result: Result) -> str:
     if result.outcome in {Outcome.PLANNED, Outcome.DONE}:
         return result.change.line
-    return f"{result.change.line} ({result.outcome}{f': {result.message}' if result.message else ''})"
+    outcome = result.outcome.value.replace("-", " ")
+    return f"{result.change.line} ({outcome}{f': {result.message}' if result.message else ''})"
 
 
 def _member(member: UndeclaredMember) -> str:
@@ -33,10 +34,11 @@ def lines_of(applied: Applied) -> list[str]:
 
 
 def _text(applied: Applied) -> str:
-    failed = applied.count(Outcome.FAILED)
     total = counted(len(applied.results), "change") if applied.results else "no changes"
+    counts = ((applied.count(Outcome.FAILED), "of which failed"), (applied.count(Outcome.NOT_BEGUN), "not begun"))
+    total += "".join(f", {count} {text}" for count, text in counts if count)
     plan = [f"the plan is in {applied.plan_file}"] if applied.plan_file is not None else []
-    return "\n".join([*lines_of(applied), f"{total}, {failed} of which failed" if failed else total, *plan])
+    return "\n".join([*lines_of(applied), total, *plan])
 
 
 APPLIED = View(

@@ -40,8 +40,12 @@ RUN = View(
         "columns": lambda counted: counted.run.columns,
         "staged_at": lambda counted: counted.run.staged_at,
         "finished_at": lambda counted: counted.run.finished_at,
+        "undone_at": lambda counted: counted.run.undone_at,
     },
-    table=("id", "started_at", "operator_email", "rows", "created", "updated", "unchanged", "failed", "open"),
+    table=(
+        *("id", "started_at", "finished_at", "operator_email", "rows", "created", "updated", "unchanged", "failed"),
+        *("undone", "open"),
+    ),
     identifier="run.id",
 )
 """A run of an import."""

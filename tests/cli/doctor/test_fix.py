@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,10 +16,12 @@ from bazar_cli.domain import doctor as use_cases
 from bazar_cli.domain import waits
 from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.imports.imports import ImportRun, Via
 from bazar_cli.services.users.resume import resume
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
 from tests.support.cli import Bazar, Done
+from tests.support.imports import Importing, Row
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 from tests.support.waiting import poll
 
@@ -61,6 +63,42 @@ def pending_of(people: People, someone: Someone) -> str | None:
 def test_nothing_to_fix(admin: Bazar) -> None:
     done = admin("doctor", "--fix", "-o", "json")
     assert (fix_of(done)["status"], fix_of(done)["detail"]) == ("ok", "nothing was pending")
+
+
+@pytest.fixture
+def open_import(people: People) -> Generator[ImportRun]:
+    """An import that began two hours ago and was killed: its first of two users is pending."""
+    importing = Importing(people, people.superuser())
+    pending = people.user(pending=Pending.CREATE)
+    run = importing.stage([Row(id=pending.id, email=pending.email), Row()], Via.API)
+    people.sql("UPDATE bazar.import_runs SET started_at = now() - interval '2 hours' WHERE id = %s", run.id)
+    yield run
+    people.sql("DELETE FROM bazar.import_runs WHERE id = %s", run.id)
+
+
+def test_users_of_an_open_import_are_left_to_it(admin: Bazar, people: People, open_import: ImportRun) -> None:
+    """The import gives them the password and metadata of its file."""
+    [pending] = people.sql("SELECT id, email FROM bazar.users WHERE pending IS NOT NULL")
+    done = admin("doctor", "--fix", "--yes", "-o", "json")
+    assert fix_of(done)["detail"] == "nothing was pending"
+    assert pending_of(people, Someone(pending["id"], pending["email"])) == "create"
+    assert people.identities(pending["email"]) == []
+    check = next(check for check in done.json["items"] if check["check"] == "open-imports")
+    assert (check["status"], done.code) == ("warning", 9)
+    assert "2 of 2 rows left" in check["detail"]
+    assert f"bazar users imports undo {open_import.id}" in check["remedy"]
+
+
+def test_an_import_that_a_command_works_on_is_no_finding(admin: Bazar, people: People, open_import: ImportRun) -> None:
+    people.sql(
+        "UPDATE bazar.import_rows SET claim = gen_random_uuid(), claimed_until = now() + interval '1 hour'"
+        " WHERE run_id = %s",
+        open_import.id,
+    )
+    done = admin("doctor", "-o", "json")
+    check = next(check for check in done.json["items"] if check["check"] == "open-imports")
+    assert check["status"] == "ok"
+    assert str(open_import.id) in check["detail"]
 
 
 def test_pending_users_are_finished(admin: Bazar, people: People) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from bazar_cli.domain.entities import Plan, Role, UserState
 from tests.cli.auth.support import Terminal
+from tests.support.auth_proxy import Fault, auth_proxy
 from tests.support.cli import Bazar
 from tests.support.people import OLD_HASH, OLD_PASSWORD, Org, People, Someone, an_address
 
@@ -345,6 +346,23 @@ def test_results_do_not_replace_the_file_that_is_imported(admin: Bazar) -> None:
         assert (done.code, done.out, done.error["code"]) == (2, "", "usage.invalid_value")
         assert f"--results {named} is the file that the command reads" in done.error["message"]
     assert path.read_text() == content
+
+
+def test_results_of_an_interrupted_import_are_replaced(admin: Bazar, people: People) -> None:
+    """Rows that were open have an outcome then; a file with anything else is not replaced."""
+    emails = [an_address() for _ in range(3)]
+    write(admin, "email\n" + "".join(f"{email}\n" for email in emails), "users.csv")
+    words = ("users", "import", "users.csv", "--results", "results.csv")
+    with auth_proxy(people.target) as proxy:
+        proxy.add(Fault("POST", "/admin/users", 429, retry_after="3600", times=None))
+        assert admin.on(proxy.target)(*words).code == 7
+    assert [line["status"] for line in results(admin, "results.csv")] == ["open"] * 3
+    kept = admin.folder("work").joinpath("results.csv").read_bytes()
+    write(admin, kept.replace(b"open", b"mine", 1), "results.csv")
+    assert admin(*words, "-o", "json").error["code"] == "files.exists"
+    write(admin, kept, "results.csv")
+    admin(*words).ok()
+    assert [line["status"] for line in results(admin, "results.csv")] == ["created"] * 3
 
 
 def test_results_replace_no_file_without_overwrite(admin: Bazar, people: People, known: Someone) -> None:

@@ -276,19 +276,6 @@ def test_change_that_the_plan_forbids_is_denied_before_the_first_write(people: P
         declaring.prepare(wanted(state), dry_run=True)
 
 
-def test_denial_of_a_row_ends_a_run_that_wrote_nothing_and_no_other(people: People) -> None:
-    acme, beta = people.org(), people.org()
-    declaring = Declaring(people, people.known_user({acme: Role.ADMIN, beta: Role.ADMIN}, plan=Plan.PREMIUM))
-    mine = people.known_user({acme: Role.MEMBER})
-    peer = people.known_user({acme: Role.ADMIN}, name="Peer")
-    users = tuple(DeclaredUser(one.email, "New") for one in (peer, mine))
-    with pytest.raises(Denied) as raised:
-        declaring.apply(DeclaredState(users=users))
-    assert raised.value.code == "access.role"
-    done = declaring.apply(DeclaredState(users=users[::-1]))
-    assert [(r.outcome, r.code) for r in done.results] == [(DONE, None), (FAILED, "access.role")]
-
-
 # -- what happens meanwhile -----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import pytest
 from bazar_cli.adapters.postgres.connections import connect
 from bazar_cli.adapters.postgres.imports import auth_schema
 from bazar_cli.domain.doctor import FIX
-from bazar_cli.domain.entities import Plan, Role
+from bazar_cli.domain.entities import Pending, Plan, Role
 from bazar_cli.domain.errors import Conflict, Denied, NotSignedIn
 from bazar_cli.domain.imports.imports import ImportRun, OnConflict, Via
 from bazar_cli.domain.secrets import Secret
@@ -21,7 +21,7 @@ from bazar_cli.services.imports import via_database
 from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import AuthProxy, auth_proxy
 from tests.support.imports import Importing, Row, rows
-from tests.support.people import OLD_PASSWORD, People, Someone, an_address
+from tests.support.people import OLD_HASH, OLD_PASSWORD, People, Someone, an_address
 from tests.support.postgres import limited_role
 
 BOTH = pytest.mark.parametrize("via", list(Via))
@@ -111,19 +111,46 @@ def test_identities_are_key_for_key_those_of_the_api(importing: Importing, peopl
     ("on_conflict", "outcome"),
     [
         (OnConflict.FAIL, ("failed", "users.email_exists")),
-        (OnConflict.SKIP, ("skipped", None)),
-        (OnConflict.UPDATE, ("failed", "users.email_exists")),
+        (OnConflict.SKIP, ("skipped", "users.email_exists")),
+        (OnConflict.UPDATE, ("updated", None)),
     ],
 )
 def test_a_user_who_was_created_after_the_comparison_prevents_only_their_row(
     importing: Importing, people: People, via: Via, on_conflict: OnConflict, outcome: tuple[str, str | None]
 ) -> None:
-    there = people.known_user()
-    before = people.row(there)
-    run = importing.stage([Row(), Row(email=there.email), Row()], via, on_conflict)
+    """It is compared with the user again: an equal one is unchanged."""
+    acme = people.org()
+    same, other = people.known_user({acme: Role.MEMBER}, name="Ada"), people.known_user(name="Ada")
+    file = [Row(email=someone.email, name="Ada", roles={acme: Role.MEMBER}) for someone in (same, other)]
+    run = importing.stage([Row(), *file, Row()], via, on_conflict)
     importing.apply(run)
-    assert importing.statuses(run) == [("created", None), outcome, ("created", None)]
-    assert people.row(there) == before
+    assert importing.statuses(run) == [("created", None), ("unchanged", None), outcome, ("created", None)]
+    roles = people.sql("SELECT role FROM bazar.memberships WHERE user_id = %s", other.id)
+    assert len(roles) == (on_conflict is OnConflict.UPDATE)
+    assert people.signs_in(same.email, OLD_PASSWORD)
+
+
+@BOTH
+def test_a_user_whom_another_command_is_creating_is_compared_when_it_has_ended(
+    importing: Importing, people: People, via: Via, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bazar_cli.services.imports.apply._WAIT_SECONDS", 0.1)
+    other = people.user(pending=Pending.CREATE)
+    leased = "UPDATE bazar.users SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour'"
+    people.sql(f"{leased} WHERE id = %s", other.id)
+    run = importing.stage([Row(email=other.email)], via)
+    looks: list[object] = []
+
+    def other_ends() -> bool:
+        looks.append(importing.statuses(run))
+        if len(looks) == 5:
+            ended = "UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL WHERE id = %s"
+            people.sql(ended, other.id)
+        return False
+
+    importing.apply(run, other_ends)
+    assert looks[4] == [("open", None)]
+    assert importing.statuses(run) == [("unchanged", None)]
 
 
 @BOTH
@@ -214,7 +241,7 @@ def test_the_operator_is_proven_again_while_it_runs(
 ) -> None:
     """A session that ended at Supabase stops the import at the next proof."""
     monkeypatch.setattr(f"bazar_cli.services.imports.via_{via.value}.CHUNK", 1)
-    monkeypatch.setattr("bazar_cli.services.imports.apply._PROVEN_SECONDS", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.apply.PROVEN_SECONDS", 0.0)
     run = importing.stage(rows(3), via)
 
     def sign_out() -> bool:
@@ -376,8 +403,15 @@ def held_up(importing: Importing, proxy: AuthProxy, run: ImportRun, meanwhile: C
         applying.result()
 
 
-def test_a_user_whom_the_doctor_finished_counts_as_created(importing: Importing, people: People) -> None:
-    file = rows(2)
+@pytest.mark.parametrize(
+    ("password_hash", "outcome"),
+    [(OLD_HASH, ("failed", "users.taken_over")), (None, ("created", None))],
+    ids=["with a password", "without"],
+)
+def test_a_user_whom_another_command_finished_is_created_if_it_cannot_lack_anything(
+    importing: Importing, people: People, password_hash: str | None, outcome: tuple[str, str | None]
+) -> None:
+    file = [Row(password_hash=password_hash), Row()]
     run = importing.stage(file, Via.API)
 
     def finish() -> None:
@@ -386,8 +420,8 @@ def test_a_user_whom_the_doctor_finished_counts_as_created(importing: Importing,
 
     with auth_proxy(people.target) as proxy:
         held_up(importing, proxy, run, finish)
-    importing.assert_exact(run, file)
-    assert "another command finished the user" in importing.results(run)[0]["message"]
+    assert importing.statuses(run) == [outcome, ("created", None)]
+    assert [identity["id"] for identity in people.identities(file[0].email)] == [file[0].id]
 
 
 def test_a_user_who_was_deleted_meanwhile_leaves_nothing_at_supabase(importing: Importing, people: People) -> None:

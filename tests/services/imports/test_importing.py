@@ -16,7 +16,8 @@ from bazar_cli.domain.errors import BazarError, Conflict, Denied, UsageError
 from bazar_cli.domain.imports.imports import FileFormat, Imported, ImportRun, ImportUsers, OnConflict, RowResult, Via
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.progress import Progress, ignored
-from bazar_cli.services.imports.importing import Command, carry_out, prepare
+from bazar_cli.services.imports.importing import carry_out, prepare
+from bazar_cli.services.imports.request import Command
 from tests.support.concurrently import run_concurrently
 from tests.support.gates import gate_of
 from tests.support.people import People, Someone, an_address
@@ -33,11 +34,11 @@ class Kept:
     rows: list[RowResult] = field(default_factory=list[RowResult])
     checked: list[bool] = field(default_factory=list[bool])
 
-    def check(self, *, may_exist: bool) -> None:
-        self.checked.append(may_exist)
+    def check(self, rows: Callable[[], Iterable[Page[RowResult]]] | None) -> None:
+        self.checked.append(rows is not None)
 
-    def write(self, pages: Iterable[Page[RowResult]]) -> None:
-        self.rows = [row for page in pages for row in page.items]
+    def write(self, rows: Callable[[], Iterable[Page[RowResult]]]) -> None:
+        self.rows = [row for page in rows() for row in page.items]
 
 
 @dataclass
@@ -141,7 +142,7 @@ def test_killed_command_continues_where_it_stopped(
     assert (done.created, done.open) == (5, 0)
     assert_done(imports, emails, results)
     is_continued = doing != "rows checked"
-    assert results.checked == [False, doing == "rows applied"]
+    assert results.checked == [False, is_continued]
     assert [text.partition(" the run")[0] for text in imports.notices] == ["continuing"] * is_continued
 
 
@@ -158,7 +159,7 @@ def test_interrupted_command_ends_between_steps_and_continues(
         results=results,
         progress=lambda what, _done, _total: reported.append(what),
     )
-    assert (done.created, done.open, results.rows) == (0, 5, [])
+    assert (done.created, done.open, [row.status.value for row in results.rows]) == (0, 5, ["open"] * 5)
     assert len(imports.runs(emails)) == 1
     imports.run(path, results=results)
     assert_done(imports, emails, results)
@@ -166,7 +167,7 @@ def test_interrupted_command_ends_between_steps_and_continues(
 
 def test_run_that_only_lacks_its_results_is_finished_by_the_same_command(imports: Imports) -> None:
     class Unwritable(Kept):
-        def write(self, pages: Iterable[Page[RowResult]]) -> None:
+        def write(self, rows: Callable[[], Iterable[Page[RowResult]]]) -> None:
             raise Killed
 
     emails = [an_address()]
@@ -221,9 +222,32 @@ def test_open_run_keeps_its_options(imports: Imports) -> None:
     with pytest.raises(Conflict) as raised:
         imports.run(path)
     assert raised.value.code == "imports.options_differ"
-    assert raised.value.hint == "run the command again with --on-conflict skip"
+    end = f"`bazar users imports undo {run.id}` ends it"
+    assert raised.value.hint == f"run the command again with --on-conflict skip; {end}"
     assert raised.value.details == {"run_id": str(run.id), "different": ["on_conflict"]}
     assert imports.run(path, on_conflict=OnConflict.SKIP).run_id == run.id
+
+
+def test_dry_run_of_an_open_run_shows_what_the_command_would_do(imports: Imports, people: People) -> None:
+    """Rows that ended keep their outcome, also if the target changed since; the others are compared again."""
+    known, same, other = people.user(), people.known_user(name="Ada"), people.known_user(name="Eve")
+    new = an_address()
+    content = "".join(f"{email},Ada\n" for email in (known.email, same.email, other.email, new))
+    people.sql("UPDATE bazar.users SET email = 'away.' || email WHERE id = ANY(%s)", [same.id, other.id])
+    path, run = begun(imports, f"email,name\n{content}", on_conflict=OnConflict.SKIP)
+    people.sql("UPDATE bazar.users SET email = substr(email, 6) WHERE id = ANY(%s)", [same.id, other.id])
+    people.sql("DELETE FROM bazar.users WHERE id = %s", known.id)
+    before, results = people.sql("SELECT * FROM bazar.import_rows WHERE run_id = %s", run.id), Kept()
+    with imports.command(path, results=results, on_conflict=OnConflict.SKIP) as command:
+        done = prepare(command, dry_run=True)
+    assert isinstance(done, Imported)
+    assert [row.status.value for row in results.rows] == ["skipped", "unchanged", "skipped", "created"]
+    assert (done.run_id, done.rows, done.skipped, done.unchanged, done.created) == (None, 4, 2, 1, 1)
+    assert people.sql("SELECT * FROM bazar.import_rows WHERE run_id = %s", run.id) == before
+    with imports.command(path) as command:
+        assert code_of(lambda: prepare(command, dry_run=True)) == "imports.options_differ"
+    real = imports.run(path, on_conflict=OnConflict.SKIP)
+    assert (real.skipped, real.unchanged, real.created) == (2, 1, 1)
 
 
 def test_run_belongs_to_its_operator_and_a_superuser_continues_it(
@@ -331,6 +355,14 @@ def test_user_of_many_organizations(imports: Imports, people: People) -> None:
         email,
     )
     assert found["count"] == 121
+
+
+def test_cells_with_the_beginning_of_a_formula_are_named(imports: Imports) -> None:
+    cells = ["=1+1", "+1", "-", "@x", " =a", "\u2212a", "1-1", "'s"]
+    content = "".join(f'{an_address()},"{cell}"\n' for cell in cells)
+    assert imports.run(imports.file(f"email,name\n{content}")).created == 8
+    what = "6 cells with the beginning of a formula (=, +, - or @), imported unchanged"
+    assert imports.notices == [f"{what}: line 2, 3, 4, 5, 6 and others"]
 
 
 def test_name_that_is_stored_decomposed_is_the_same(imports: Imports, people: People) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -17,10 +16,11 @@ import pytest
 
 from bazar_cli.adapters.files import write_private
 from bazar_cli.devstack import credentials as vault
-from bazar_cli.devstack import external, logs, processes, stack
+from bazar_cli.devstack import external, logs, stack
 from bazar_cli.devstack.paths import StackPaths, fits_a_socket
 from bazar_cli.devstack.stack import ComponentState, Stack
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, StoreUnusable, UsageError
+from tests.support import processes
 
 pytestmark = pytest.mark.xdist_group("devstack")
 """One stack serves all of these tests; each one leaves it running."""
@@ -78,10 +78,9 @@ def remembered(running: Stack) -> Callable[[], bool]:
 
 
 def kill(pid: int | None) -> None:
-    """Kill a process that is nobody's child here, and see it gone."""
+    """Kill a part of the stack, and see it gone."""
     assert pid is not None
-    gone = processes.end(pid, lambda: processes.command_line(pid) != [], ((signal.SIGKILL, 60.0),))
-    assert gone
+    processes.kill(pid)
 
 
 # -- crashes ------------------------------------------------------------------------------------------------

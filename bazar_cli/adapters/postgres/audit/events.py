@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -54,20 +54,27 @@ def address_before(connection: Connection, user_id: uuid.UUID, email: str) -> st
 
 def record(connection: Connection, grant: Grant, change: Change) -> None:
     """Append the event of `change` by the operator of `grant`, in the transaction of `connection`."""
-    connection.execute(
-        _INSERT,
-        {
-            "id": uuid.uuid4(),
-            "operator_id": grant.operator.id,
-            "operator_email": grant.operator.email,
-            "use_case": grant.spec.name,
-            "outcome": change.outcome,
-            "target_type": change.target_type,
-            "target_id": str(change.target_id),
-            "organization_id": change.organization_id,
-            "before": None if change.before is None else Jsonb(change.before),
-            "after": None if change.after is None else Jsonb(change.after),
-            "reason": change.reason,
-            "request_id": grant.request_id,
-        },
-    )
+    connection.execute(_INSERT, _values(grant, change))
+
+
+def record_all(connection: Connection, grant: Grant, changes: Sequence[Change]) -> None:
+    """Append the events of many changes, as `record` does for one."""
+    with connection.cursor() as cursor:
+        cursor.executemany(_INSERT, [_values(grant, change) for change in changes])
+
+
+def _values(grant: Grant, change: Change) -> dict[str, object]:
+    return {
+        "id": uuid.uuid4(),
+        "operator_id": grant.operator.id,
+        "operator_email": grant.operator.email,
+        "use_case": grant.spec.name,
+        "outcome": change.outcome,
+        "target_type": change.target_type,
+        "target_id": str(change.target_id),
+        "organization_id": change.organization_id,
+        "before": None if change.before is None else Jsonb(change.before),
+        "after": None if change.after is None else Jsonb(change.after),
+        "reason": change.reason,
+        "request_id": grant.request_id,
+    }

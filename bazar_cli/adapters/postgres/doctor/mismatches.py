@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from bazar_cli.domain.users.identities import StoredIdentity
 
 _BATCH = 10_000
+# An open import finishes its users with what its file has for them, which no other command knows.
 _PENDING = """
     SELECT id, email, pending, coalesce(lease_until > clock_timestamp(), false) AS leased,
            origin = 'adopted' AS adopted
-    FROM bazar.users WHERE pending IS NOT NULL ORDER BY created_at, id
+    FROM bazar.users u WHERE pending IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM bazar.import_runs i JOIN bazar.import_rows r ON r.run_id = i.id AND r.status = 'open'
+        WHERE i.finished_at IS NULL AND r.user_id = u.id AND u.pending = 'create')
+    ORDER BY created_at, id
 """
 _IN_DATABASE = """(
     SELECT id, lower(coalesce(email, '')) AS email, banned_until,
@@ -113,7 +117,7 @@ class _Row(NamedTuple):
 
 
 def pending_users(connection: Connection) -> tuple[PendingUser, ...]:
-    """Return every user in the middle of a change, the oldest first."""
+    """Return every user in the middle of a change, the oldest first, but not the new users of an open import."""
     return tuple(
         PendingUser(id_, email, enum_value(Pending, pending, "users.pending"), leased, adopted)
         for id_, email, pending, leased, adopted in connection.execute(_PENDING).fetchall()

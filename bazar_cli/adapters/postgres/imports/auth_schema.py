@@ -91,6 +91,13 @@ _MAY_WRITE = """
     SELECT has_table_privilege('auth.users', 'INSERT')
            AND has_table_privilege('auth.identities', 'INSERT') AND NOT row_security_active('auth.identities')
 """
+# Foreign keys delete what belongs to an identity.
+_MAY_DELETE = "SELECT has_table_privilege('auth.users', 'DELETE')"
+
+
+def may_delete(connection: Connection) -> bool:
+    """Say whether identities may be deleted by SQL. Requires that `identities.readable` returned True."""
+    return last_migration(connection) in KNOWN_MIGRATIONS and fetch_value(connection, _MAY_DELETE)
 
 
 def may_write(connection: Connection) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_value, fetch_values
@@ -52,8 +51,8 @@ _KEEP = "SELECT id, slug FROM bazar.organizations WHERE id = ANY(%s::uuid[]) ORD
 _INSERT = f"""
     INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until, origin, is_superuser,
                              created_at, updated_at)
-    SELECT r.user_id, r.email, r.name, coalesce(r.plan, 'free'), 'active', 'create', %(claim)s, {_LEASE_END}, 'created',
-           false, now(), now()
+    SELECT r.user_id, r.email, nullif(r.name, ''), coalesce(r.plan, 'free'), 'active', 'create', %(claim)s,
+           {_LEASE_END}, 'created', false, now(), now()
     FROM bazar.import_rows r WHERE {_MINE} ORDER BY r.line
     ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608 - constants
@@ -70,12 +69,12 @@ _RECORD = f"""
     SELECT gen_random_uuid(), %(operator_id)s, %(operator_email)s, %(use_case)s, 'done', 'user',
            CAST(r.user_id AS text), CAST(o.place ->> 'id' AS uuid),
            CASE WHEN coalesce(o.position, 1) = 1
-                THEN jsonb_build_object('email', r.email, 'name', r.name, 'plan', coalesce(r.plan, 'free'))
+                THEN jsonb_build_object('email', u.email, 'name', u.name, 'plan', u.plan)
                 ELSE '{{}}' END
            || CASE WHEN o.place IS NULL THEN '{{}}'
                    ELSE jsonb_build_object('organization', o.place ->> 'slug', 'role', o.place ->> 'role') END,
            %(request_id)s
-    FROM bazar.import_rows r
+    FROM bazar.import_rows r JOIN bazar.users u ON u.id = r.user_id
     LEFT JOIN LATERAL jsonb_array_elements(r.organizations) WITH ORDINALITY AS o (place, position) ON true
     WHERE {_MINE} ORDER BY r.line, o.position
 """  # noqa: S608 - constants
@@ -130,16 +129,19 @@ _RECORD_UNDONE = """
     FROM unnest(%(lines)s::bigint[], %(reasons)s::text[]) AS w (line, reason)
     JOIN bazar.import_rows r ON r.run_id = %(run)s AND r.line = w.line ORDER BY r.line
 """
-_END = """
+# Of the values of a row that has ended only those are kept that an undo needs.
+ERASED = "password_hash = NULL, name = NULL, plan = NULL, user_metadata = NULL, app_metadata = NULL"
+_END = f"""
     UPDATE bazar.import_rows r
-    SET status = e.status, code = e.code, message = e.message, password_hash = NULL, claim = NULL, claimed_until = NULL,
+    SET status = e.status, code = e.code, message = e.message, claim = NULL, claimed_until = NULL, {ERASED},
+        organizations = CASE e.status WHEN 'created' THEN r.organizations END,
         user_updated_at = CASE WHEN e.status IN ('created', 'updated')
                                THEN (SELECT u.updated_at FROM bazar.users u WHERE u.id = r.user_id) END
     FROM unnest(%(lines)s::bigint[], %(statuses)s::text[], %(codes)s::text[], %(messages)s::text[])
          AS e (line, status, code, message)
     WHERE r.run_id = %(run)s AND r.line = e.line AND r.status = 'open' AND r.claim IS NOT DISTINCT FROM %(claim)s
     RETURNING r.line
-"""
+"""  # noqa: S608 - constants
 _RELEASE = f"""
     UPDATE bazar.import_rows r SET claimed_until = clock_timestamp()
     WHERE {_MINE} AND r.claim = %(claim)s AND r.status = 'open'
@@ -171,16 +173,10 @@ class ClaimedRow:
     resumed: bool
     """Another importer, or an earlier run, claimed the row and did not end it."""
 
-
-@dataclass(frozen=True)
-class CreatedRow:
-    """A row whose user a run created, and what the user was then."""
-
-    line: int
-    user_id: uuid.UUID
-    email: str
-    memberships: frozenset[tuple[uuid.UUID, Role]]
-    updated_at: datetime
+    @property
+    def is_bare(self) -> bool:
+        """Whether all that the row has is in Postgres: neither a hash nor metadata."""
+        return not (self.password_hash or self.user_metadata or self.app_metadata)
 
 
 @dataclass(frozen=True)
@@ -271,21 +267,6 @@ def assigns_plans(connection: Connection, run_id: uuid.UUID) -> bool:
                        WHERE run_id = %s AND status = 'open' AND action = 'create' AND plan <> 'free')
     """
     return fetch_value(connection, query, (run_id,))
-
-
-def count_created(connection: Connection, run_id: uuid.UUID) -> int:
-    """Count the users that a run created."""
-    query = "SELECT count(*) FROM bazar.import_rows WHERE run_id = %s AND status = 'created'"
-    return fetch_value(connection, query, (run_id,))
-
-
-def created_after(connection: Connection, run_id: uuid.UUID, line: int, count: int) -> list[CreatedRow]:
-    """Return the next rows behind a line whose users the run created."""
-    query = """
-        SELECT line, user_id, email, organizations, user_updated_at AS updated_at FROM bazar.import_rows
-        WHERE run_id = %s AND status = 'created' AND line > %s ORDER BY line LIMIT %s
-    """
-    return fetch_all(connection, _created, query, (run_id, line, count))
 
 
 def places(connection: Connection, chunk: Chunk, lines: Collection[int]) -> tuple[Place, ...]:
@@ -409,11 +390,6 @@ def _claimed(
         app_metadata=app_metadata or {},
         **columns,
     )
-
-
-def _created(*, organizations: Sequence[Mapping[str, str]] | None, **columns: Any) -> CreatedRow:
-    memberships = frozenset((uuid.UUID(o["id"]), Role(o["role"])) for o in organizations or ())
-    return CreatedRow(memberships=memberships, **columns)
 
 
 def _found(*, pending: str | None, has_address: bool | None, **columns: Any) -> FoundUser:

@@ -1,22 +1,22 @@
 """The rows of a file in temporary tables of one transaction, compared with the target.
 
-Nothing here writes to bazar's tables, locks a row, or outlives the transaction.
+Only `decide_again` and `stage` write to bazar's tables.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from bazar_cli.adapters.postgres.rows import fetch_value
+from bazar_cli.adapters.postgres.rows import fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED
 from bazar_cli.domain.imports.file import Row
 from bazar_cli.domain.imports.findings import DETAILED, Finding, Findings
-from bazar_cli.domain.imports.imports import OnConflict
+from bazar_cli.domain.imports.imports import ImportRun, OnConflict, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ _DECIDE: LiteralString = f"""
     INSERT INTO pg_temp.import_decided
     SELECT line, email,
            CASE WHEN existing IS NULL THEN coalesce(id, {_NEW_ID}) WHEN seen THEN existing ELSE %(nobody)s END,
-           CASE decision WHEN 'create' THEN nullif(name, '') WHEN 'update' THEN CASE WHEN renames THEN name END END,
+           CASE WHEN decision = 'create' OR (decision = 'update' AND renames) THEN name END,
            CASE WHEN decision = 'create' OR (decision = 'update' AND moves) THEN plan END,
            CASE decision WHEN 'create' THEN places WHEN 'update' THEN joins END,
            CASE decision WHEN 'create' THEN user_metadata END,
@@ -155,6 +155,41 @@ _WAS_SUSPENDED = (
 )
 
 
+_COLUMNS: LiteralString = """
+    line, email, user_id, name, plan, organizations, user_metadata, app_metadata, password_hash, awaits_hash, action,
+    status, code, message, chosen_id
+"""
+# The rows of new users without their secrets; the organizations by their present slugs.
+_STAGED: LiteralString = """
+    INSERT INTO pg_temp.import_file (line, email, id, name, plan, organizations)
+    SELECT r.line, r.email, CASE WHEN r.chosen_id THEN r.user_id END, r.name, r.plan, (
+        SELECT string_agg(coalesce(o.slug, m.place ->> 'slug') || ':' || (m.place ->> 'role'), ';' ORDER BY m.position)
+        FROM jsonb_array_elements(r.organizations) WITH ORDINALITY AS m (place, position)
+        LEFT JOIN bazar.organizations o ON o.id = CAST(m.place ->> 'id' AS uuid))
+    FROM bazar.import_rows r
+    WHERE r.run_id = %(run)s AND r.status = 'open' AND r.action = 'create'
+      AND (%(lines)s::bigint[] IS NULL OR r.line = ANY(%(lines)s::bigint[]))
+      AND NOT EXISTS (SELECT 1 FROM bazar.users u WHERE u.id = r.user_id AND u.email = r.email)
+"""
+# Who is being created by a command that still runs will be equal or not when it ends.
+_STORE_AGAIN: LiteralString = """
+    UPDATE bazar.import_rows r
+    SET user_id = d.user_id, name = d.name, plan = d.plan, organizations = d.organizations, user_metadata = NULL,
+        app_metadata = NULL, password_hash = NULL, awaits_hash = false, action = d.action, status = d.status,
+        code = d.code, message = d.message, claim = NULL, claimed_until = NULL
+    FROM pg_temp.import_decided d
+    WHERE r.run_id = %(run)s AND r.line = d.line AND r.status = 'open' AND r.action = 'create' AND d.action <> 'create'
+      AND NOT (d.code IS NOT DISTINCT FROM 'users.pending' AND EXISTS (
+          SELECT 1 FROM bazar.users u WHERE u.id = d.user_id AND u.lease_until > clock_timestamp()))
+    RETURNING r.status
+"""
+_OTHERS: LiteralString = f"""
+    INSERT INTO pg_temp.import_decided ({_COLUMNS})
+    SELECT {_COLUMNS} FROM bazar.import_rows r
+    WHERE r.run_id = %(run)s AND NOT EXISTS (SELECT 1 FROM pg_temp.import_decided d WHERE d.line = r.line)
+"""  # noqa: S608 - constants
+
+
 @dataclass(frozen=True)
 class Decided:
     """How many rows there are, and what of them is not written."""
@@ -183,6 +218,17 @@ def compare(connection: Connection, reach: Reach, on_conflict: OnConflict, findi
     Faults within the file get into `findings`: addresses and ids that occur twice, unknown organizations, new users who
     were suspended.
     """
+    _decide(connection, reach, on_conflict)
+    for column in ("email", "id"):
+        twice, message = _TWICE.format(column=column), f"line {{}} has the same {column}"
+        _add_findings(connection, twice, findings, column, "imports.value_doubled", message)
+    _add_findings(connection, _UNKNOWN, findings, "organizations", "orgs.not_found", "you can see no organization {}")
+    _add_findings(connection, _SUSPENDED, findings, "state", "imports.suspended", _WAS_SUSPENDED)
+    counted = "SELECT count(*), count(*) FILTER (WHERE keeps_credentials) FROM pg_temp.import_decided"
+    return Decided(*connection.execute(counted).fetchall()[0])
+
+
+def _decide(connection: Connection, reach: Reach, on_conflict: OnConflict) -> None:
     values = {
         "everything": reach.everything,
         "oneself": reach.user_id,
@@ -197,13 +243,31 @@ def compare(connection: Connection, reach: Reach, on_conflict: OnConflict, findi
     connection.execute("ANALYZE pg_temp.import_file, pg_temp.import_memberships, pg_temp.import_places")
     connection.execute(_DECIDE, values)
     connection.execute("ANALYZE pg_temp.import_decided")
-    for column in ("email", "id"):
-        twice, message = _TWICE.format(column=column), f"line {{}} has the same {column}"
-        _add_findings(connection, twice, findings, column, "imports.value_doubled", message)
-    _add_findings(connection, _UNKNOWN, findings, "organizations", "orgs.not_found", "you can see no organization {}")
-    _add_findings(connection, _SUSPENDED, findings, "state", "imports.suspended", _WAS_SUSPENDED)
-    counted = "SELECT count(*), count(*) FILTER (WHERE keeps_credentials) FROM pg_temp.import_decided"
-    return Decided(*connection.execute(counted).fetchall()[0])
+
+
+def decide_again(connection: Connection, reach: Reach, run: ImportRun, lines: Collection[int]) -> int:
+    """Compare open rows of new users with the target once more, and write what each needs now; return how many ended.
+
+    A row remains as it was if no user has its address, or if a command that still runs creates or deletes that user.
+    """
+    if not lines:
+        return 0
+    _decide_staged(connection, reach, run, lines)
+    statuses = fetch_values(connection, _STORE_AGAIN, {"run": run.id})
+    return sum(status != Status.OPEN.value for status in statuses)
+
+
+def expect(connection: Connection, reach: Reach, run: ImportRun) -> int:
+    """Decide what would become of all rows of an open run; return how many there are."""
+    _decide_staged(connection, reach, run, None)
+    connection.execute(_OTHERS, {"run": run.id})
+    return fetch_value(connection, f"SELECT count(*) FROM {DECIDED}")  # noqa: S608 - constants
+
+
+def _decide_staged(connection: Connection, reach: Reach, run: ImportRun, lines: Collection[int] | None) -> None:
+    connection.execute(_TABLES)
+    connection.execute(_STAGED, {"run": run.id, "lines": None if lines is None else list(lines)})
+    _decide(connection, reach, run.on_conflict)
 
 
 def _add_findings(
@@ -218,12 +282,8 @@ def _add_findings(
 
 def stage(connection: Connection, run_id: uuid.UUID) -> None:
     """Write the decided rows into the table of a run. Raises: psycopg.Error."""
-    columns = (
-        "line, email, user_id, name, plan, organizations, user_metadata, app_metadata, password_hash, awaits_hash,"
-        " action, status, code, message"
-    )
     connection.execute(
-        f"INSERT INTO bazar.import_rows (run_id, {columns}) SELECT %s, {columns} FROM {DECIDED} ORDER BY line",  # noqa: S608
+        f"INSERT INTO bazar.import_rows (run_id, {_COLUMNS}) SELECT %s, {_COLUMNS} FROM {DECIDED} ORDER BY line",  # noqa: S608
         (run_id,),
     )
 

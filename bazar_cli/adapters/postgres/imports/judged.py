@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 _STAGED: LiteralString = """
-    (SELECT *, false AS chosen_id FROM bazar.import_rows WHERE run_id = %(run)s AND status = 'open') AS rows
+    (SELECT * FROM bazar.import_rows WHERE run_id = %(run)s AND status = 'open') AS rows
 """
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres.cursors import Position, decode, encode
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _ORDER, _ROW_ORDER = "imports", "import-rows"
 _RUN: LiteralString = """
     SELECT r.id, r.content_hash, r.columns, r.via, r.on_conflict, r.operator_id, r.operator_email, r.request_id, r.rows,
-           r.started_at, r.staged_at, r.finished_at FROM bazar.import_runs r
+           r.started_at, r.staged_at, r.finished_at, r.undone_at FROM bazar.import_runs r
 """
 _BEGIN: LiteralString = """
     INSERT INTO bazar.import_runs (id, content_hash, columns, via, on_conflict, operator_id, operator_email, request_id,
@@ -44,7 +46,8 @@ _SEEN: LiteralString = "(%(everything)s OR r.operator_id = %(oneself)s)"
 """Superusers see every run, other operators their own."""
 _RESULT: LiteralString = """
     SELECT line, email, {status} AS status,
-           CASE WHEN status NOT IN ('open', 'failed') THEN nullif(user_id, %(nobody)s) END AS id, code, message
+           CASE WHEN status NOT IN ('open', 'failed') AND NOT (status = 'undone' AND action = 'none')
+                THEN nullif(user_id, %(nobody)s) END AS id, code, message
 """
 _EXPECTED: LiteralString = """
     CASE WHEN status = 'open' THEN CASE action WHEN 'create' THEN 'created' ELSE 'updated' END ELSE status END
@@ -69,13 +72,44 @@ _FINISH: LiteralString = """
     WHERE id = %(run)s AND finished_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM bazar.import_rows WHERE run_id = %(run)s AND status = 'open')
 """
+# A row is claimed while a command works on its chunk.
+_OPEN_RUNS: LiteralString = """
+    SELECT r.id, r.operator_email, r.rows, r.started_at, count(o.line) AS open,
+           coalesce(bool_or(o.claimed_until > clock_timestamp()), false) AS at_work,
+           clock_timestamp() - r.started_at > make_interval(secs => %(seconds)s) AS is_old
+    FROM bazar.import_runs r LEFT JOIN bazar.import_rows o ON o.run_id = r.id AND o.status = 'open'
+    WHERE r.finished_at IS NULL GROUP BY r.id ORDER BY r.started_at, r.id
+"""
+# A run has personal data, which is kept for a time in which it may be undone.
+_DELETE_OLD = "DELETE FROM bazar.import_runs WHERE finished_at < clock_timestamp() - make_interval(days => %s)"
+KEPT_DAYS = 90
+"""How long the runs that are finished are kept."""
 _BATCH = 2000
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is not finished, with the number of its open rows."""
+
+    id: uuid.UUID
+    operator_email: str
+    rows: int
+    started_at: datetime
+    open: int
+    at_work: bool
+    """A command works on some of its rows."""
+    is_old: bool
 
 
 def open_run(connection: Connection, content_hash: bytes) -> ImportRun | None:
     """Return the open run of a file, by the hash of its bytes."""
     query = f"{_RUN} WHERE r.content_hash = %s AND r.finished_at IS NULL"
     return fetch_one(connection, _run, query, (content_hash,))
+
+
+def open_runs(connection: Connection, old: timedelta) -> list[OpenRun]:
+    """Return every run that is not finished, the oldest first. Parameters: `old` is the age from which one is old."""
+    return fetch_all(connection, OpenRun, _OPEN_RUNS, {"seconds": old.total_seconds()})
 
 
 def find(connection: Connection, run_id: uuid.UUID) -> ImportRun | None:
@@ -101,8 +135,10 @@ def begin(
 ) -> bool:
     """Insert a run; return False if another command has an open run of this file, for which it waits.
 
+    Runs that finished long ago are deleted with their rows.
     Parameters: `staged` says that no row awaits a hash.
     """
+    connection.execute(_DELETE_OLD, (KEPT_DAYS,))
     # The other command stages its rows in one transaction, which may take longer than a row stays locked elsewhere.
     connection.execute("SET LOCAL lock_timeout = 0")
     inserted = connection.execute(

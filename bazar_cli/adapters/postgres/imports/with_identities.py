@@ -16,6 +16,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.postgres.diagnostics import diagnostics_of
+from bazar_cli.adapters.postgres.imports.creations import ERASED
 from bazar_cli.adapters.postgres.rows import fetch_all
 from bazar_cli.domain.imports.imports import Status
 from bazar_cli.domain.users.identities import CREATED, STAMP
@@ -44,7 +45,8 @@ _CREATE = f"""
     ),
     new_user AS (
         INSERT INTO bazar.users (id, email, name, plan, state, origin, is_superuser, created_at, updated_at)
-        SELECT r.user_id, r.email, r.name, coalesce(r.plan, 'free'), 'active', 'created', false, now(), now()
+        SELECT r.user_id, r.email, nullif(r.name, ''), coalesce(r.plan, 'free'), 'active', 'created', false, now(),
+               now()
         FROM chosen r ORDER BY r.line
         ON CONFLICT DO NOTHING RETURNING id, updated_at
     ),
@@ -71,8 +73,8 @@ _CREATE = f"""
     ),
     ended AS (
         UPDATE bazar.import_rows r
-        SET status = '{Status.CREATED.value}', code = NULL, message = NULL, password_hash = NULL, claim = NULL,
-            claimed_until = NULL, user_updated_at = n.updated_at
+        SET status = '{Status.CREATED.value}', code = NULL, message = NULL, claim = NULL, claimed_until = NULL,
+            user_updated_at = n.updated_at, {ERASED}
         FROM new_login l JOIN new_user n ON n.id = l.user_id
         WHERE r.run_id = %(run)s AND r.line = ANY(%(lines)s::bigint[]) AND r.user_id = l.user_id
         RETURNING r.line

@@ -7,9 +7,11 @@ it works the same by the Auth API, only slower.
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value
+from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.domain.users.sessions import UserSession
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ _SESSION = "SELECT EXISTS (SELECT 1 FROM auth.sessions WHERE id = %(id)s)"
 _MAY_DELETE_SESSIONS = "SELECT has_table_privilege('auth.sessions', 'DELETE')"
 _END_SESSIONS = "DELETE FROM auth.sessions WHERE user_id = %(user_id)s"
 _SIGNED_IN = "SELECT last_sign_in_at IS NOT NULL FROM auth.users WHERE id = %(user_id)s"
+_STORED = """
+    SELECT id, lower(coalesce(email, '')) AS email, lower(raw_app_meta_data -> 'bazar' ->> 'deployment') AS deployment,
+           last_sign_in_at IS NOT NULL AS has_signed_in, banned_until, deleted_at IS NOT NULL AS is_deleted, created_at,
+           updated_at
+    FROM auth.users WHERE email = ANY(%(emails)s::text[]) OR id = ANY(%(ids)s::uuid[])
+"""
 # `refreshed_at` has no zone and holds UTC; `ip` is an inet, read without its mask.
 _SESSIONS_OF = """
     SELECT id, created_at, refreshed_at AT TIME ZONE 'UTC' AS refreshed_at, user_agent, host(ip) AS ip,
@@ -48,6 +56,11 @@ def readable(connection: Connection, session_id: str | None) -> bool:
 def is_there(connection: Connection) -> bool:
     """Say whether `auth.*` can be read here, of whichever project it is."""
     return bool(fetch_value(connection, _MAY_USE_SCHEMA)) and fetch_value(connection, _READABLE)
+
+
+def stored(connection: Connection, emails: Collection[str], ids: Collection[uuid.UUID]) -> list[StoredIdentity]:
+    """Return the identities with one of these addresses or ids. Requires that `readable` returned True."""
+    return fetch_all(connection, _identity, _STORED, {"emails": sorted(emails), "ids": list(ids)})
 
 
 def has_signed_in(connection: Connection, user_id: uuid.UUID) -> bool | None:
@@ -75,3 +88,16 @@ def end_sessions(connection: Connection, user_id: uuid.UUID) -> int:
     `may_end_sessions` returned True.
     """
     return connection.execute(_END_SESSIONS, {"user_id": user_id}).rowcount
+
+
+def _identity(*, deployment: str | None, **columns: Any) -> StoredIdentity:
+    return StoredIdentity(deployment=_uuid(deployment), **columns)
+
+
+def _uuid(written: str | None) -> uuid.UUID | None:
+    """The deployment of a stamp, in the one form that bazar writes; others can write any text there."""
+    try:
+        found = uuid.UUID(written or "")
+    except ValueError:
+        return None
+    return found if str(found) == written else None

@@ -55,6 +55,11 @@ _KEEP_ORGANIZATIONS = """
     SELECT id FROM bazar.organizations
     WHERE id IN (SELECT organization_id FROM bazar.memberships WHERE user_id = %(id)s) ORDER BY id FOR KEY SHARE
 """
+_KEEP_ALL_ORGANIZATIONS = """
+    SELECT id FROM bazar.organizations
+    WHERE id IN (SELECT organization_id FROM bazar.memberships WHERE user_id = ANY(%(ids)s::uuid[]))
+    ORDER BY id FOR KEY SHARE
+"""
 _LOCK_OWNED = """
     SELECT id FROM bazar.organizations WHERE id IN (
         SELECT organization_id FROM bazar.memberships WHERE user_id = %s AND role = 'owner')
@@ -143,6 +148,23 @@ def lock(connection: Connection, reach: Reach, reference: str) -> LockedUser | N
         theirs = fetch_values(connection, f"{_ORGANIZATIONS_OF} {column}", value)
         operator_rights.compare_reach(connection, reach, theirs)
     return None
+
+
+def lock_all(connection: Connection, reach: Reach, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, LockedUser]:
+    """Lock users by their ids until the transaction ends; return those that the operator can see.
+
+    With a limited reach it also locks their organizations, as `lock` does.
+    """
+    values = {"ids": list(ids)}
+    connection.execute("SELECT 1 FROM bazar.users WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE", values)
+    if not reach.everything:
+        connection.execute(_KEEP_ALL_ORGANIZATIONS, values)
+    locked = fetch_all(connection, _locked_user, f"{_LOCKED} WHERE u.id = ANY(%(ids)s::uuid[])", values)
+    return {
+        held.user.id: held
+        for held in locked
+        if reach.everything or not reach.organization_ids.isdisjoint(m.organization_id for m in held.user.organizations)
+    }
 
 
 def lock_by_email(connection: Connection, email: str) -> LockedUser | None:

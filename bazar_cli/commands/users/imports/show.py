@@ -27,7 +27,7 @@ def run(
     run_id: Annotated[str, Argument(metavar="RUN", help="id of an import")],
     status: Annotated[
         Status | None,
-        Option("--status", help="open, created, updated, unchanged, skipped or failed", metavar="STATUS"),
+        Option("--status", help="open, created, updated, unchanged, skipped, failed or undone", metavar="STATUS"),
     ] = None,
     limit: Annotated[int, Option("--limit", help="rows per page, 1 to 1000 (default 50)", metavar="N")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Option("--cursor", help="continue after an earlier page", metavar="CURSOR")] = None,

@@ -35,9 +35,13 @@ def run(
 ) -> int:
     """Delete the users that an import created from both systems, and say whom it keeps and why.
 
-    It keeps everyone who was touched since: who signed in, whose name, plan, state, address or memberships changed, and
-    whose identity Supabase changed more than 10 seconds after it created it. Users that the import updated remain as
-    they are. An interrupted command continues when it is run again. Exit code 8 means that some users were kept.
+    It keeps everyone who was touched since: who signed in, whom any command changed, also back, and whose identity
+    Supabase changed more than 10 seconds after it created it. Users that the import updated remain as they are.
+
+    An import that is open is ended first. Its rows that were not applied never will be, and their hashes are erased.
+    The same file can then be imported again.
+
+    An interrupted command continues when it is run again. Exit code 8 means that some users were kept.
     """
     begun = run.perform(undo.begin, UndoRun(run_id, confirm))
     with between_steps() as is_ended, shown(progress, run.environ, quiet=run.options.quiet) as report:
