@@ -40,8 +40,8 @@ def run(
     before its first line runs; a line of a pipe when it comes. With --jobs lines run and end in any order.
 
     The result is one JSON object a line, or what -o says: number, exit code, output and error. Exit code 8 means that
-    some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help or
-    local command, and no db drop.
+    some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help,
+    local or serve command, and no db drop.
     """
     checked_jobs(jobs)
     counts: Counter[bool] = Counter()

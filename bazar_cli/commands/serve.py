@@ -9,13 +9,11 @@ from typer import Option
 from bazar_cli.domain import serve as use_case
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.serve import SERVE, Serve
-from bazar_cli.domain.texts import Verbatim
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.redact import Redactor
 from bazar_cli.terminal.run import Run
 
 _DEFAULT = Serve()
-_HOST, _ROOT_PATH, _ISSUER = map(Verbatim, (_DEFAULT.host, _DEFAULT.root_path, _DEFAULT.issuer))
 
 
 @command(
@@ -25,7 +23,7 @@ _HOST, _ROOT_PATH, _ISSUER = map(Verbatim, (_DEFAULT.host, _DEFAULT.root_path, _
 )
 def run(
     run: Run[None],
-    host: Annotated[Verbatim, Option("--host", help="address to listen on")] = _HOST,
+    host: Annotated[str, Option("--host", help="address to listen on")] = _DEFAULT.host,
     port: Annotated[int, Option("--port", help="port to listen on, 0 for a free one")] = _DEFAULT.port,
     workers: Annotated[
         int, Option("--workers", help=f"processes that serve, 1 to {use_case.MAX_WORKERS}", metavar="N")
@@ -34,23 +32,22 @@ def run(
         int, Option("--connections", help="connections to Postgres of each process", metavar="N")
     ] = _DEFAULT.connections,
     root_path: Annotated[
-        Verbatim, Option("--root-path", help="path that a proxy in front of it removes", metavar="PATH")
-    ] = _ROOT_PATH,
+        str, Option("--root-path", help="path that a proxy in front of it removes", metavar="PATH")
+    ] = _DEFAULT.root_path,
     proxy_headers: Annotated[
         bool, Option("--proxy-headers", help="a proxy in front of it writes X-Forwarded-For and -Proto")
     ] = _DEFAULT.proxy_headers,
     issuer: Annotated[
-        Verbatim, Option("--issuer", help="issuer of access tokens (default: that of SUPABASE_URL)", metavar="URL")
-    ] = _ISSUER,
+        str, Option("--issuer", help="issuer of access tokens (default: that of SUPABASE_URL)", metavar="URL")
+    ] = _DEFAULT.issuer,
     metrics_port: Annotated[
         int | None, Option("--metrics-port", help="port for metrics of Prometheus (default: none)", metavar="PORT")
     ] = _DEFAULT.metrics_port,
     drain: Annotated[
         float, Option("--drain", help="seconds from SIGTERM to the closing of the socket", metavar="S")
     ] = _DEFAULT.drain,
-    origin: Annotated[
-        list[Verbatim] | None,
-        Option("--origin", help="web page that may read answers, such as https://app.example.com"),
+    origins: Annotated[
+        str | None, Option("--origins", help="web pages that may read answers (default: none)", metavar="A,B")
     ] = None,
 ) -> None:
     """Serve the HTTP API until Ctrl-C or SIGTERM.
@@ -73,7 +70,7 @@ def run(
             issuer,
             metrics_port,
             drain,
-            tuple(origin or ()),
+            tuple(origins.split(",")) if origins else (),
         )
     )
     try:

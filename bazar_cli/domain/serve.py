@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bazar_cli.domain.authz.spec import public
@@ -13,6 +14,7 @@ MAX_WORKERS = 64
 LEAST_CONNECTIONS, MOST_CONNECTIONS = 3, 200
 """One connection at least for each of reads, writes and streams."""
 LONGEST_DRAIN_SECONDS = 300.0
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ def checked(request: Serve) -> Serve:
     root = request.root_path
     if root and (not root.startswith("/") or root.endswith("/") or not root.isascii() or not root.isprintable()):
         raise _invalid(f"--root-path is {root!r}, and must begin with / and not end with it", "such as /bazar")
+    for origin in request.origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise _invalid(f"--origins has {origin!r}, which is no origin", "such as https://app.example.com")
     return request
 
 

@@ -35,7 +35,10 @@ from tests.support.tree import ALL, COMMON_OPTIONS, VARIABLES, command, kind_of,
 
 pytestmark = pytest.mark.xdist_group("hostile input")
 
-EXCLUDED = {"local start": "it starts Postgres and an Auth service, and keeps them; its one text is a URL"}
+EXCLUDED = {
+    "local start": "it starts Postgres and an Auth service, and keeps them; its one text is a URL",
+    "serve": "it serves until a signal; tests/cli/test_serve.py has its options",
+}
 ONLY_TRIED = {
     **dict.fromkeys(("db drop", "db migrate", "db redo", "db reset", "db rollback"), "it changes the tables of all"),
     **dict.fromkeys(("db merge", "db revision"), "it writes into this checkout"),

@@ -109,6 +109,6 @@ def _all_in_use(size: int) -> BackendUnavailable:
     return BackendUnavailable(
         "server.busy",
         f"all {size} connections of this server process to Postgres are in use",
-        hint="try again; if it lasts, let the server have more connections",
+        hint="try again; if it lasts, start it with more `--connections`",
         details={"connections": size},
     )

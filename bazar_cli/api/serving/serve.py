@@ -17,6 +17,7 @@ from bazar_cli.api.serving.front import Front
 from bazar_cli.api.serving.readiness import Readiness
 from bazar_cli.api.serving.records import Records
 from bazar_cli.api.serving.workers import Workers
+from bazar_cli.domain.calls import Calls
 from bazar_cli.domain.errors import BackendUnavailable, UsageError
 from bazar_cli.domain.secrets import announced_to
 from bazar_cli.services.gate.service import Places, Service
@@ -66,8 +67,8 @@ def serve(target: Target, request: Serve, around: Surroundings) -> None:
         url = _url(listener)
         _log.info("listening on %s", url)
         around.say(f"serving {target.supabase_url} at {url}; Ctrl-C stops it")
-        # The secrets of requests are hidden for each by itself: remembered here, they would fill the memory.
-        with announced_to(lambda _secret: None):
+        # Each request hides its secrets, and has its calls and its trace: gathered here, they would fill the memory.
+        with announced_to(lambda _secret: None), Calls().recording():
             if request.workers == 1:
                 _work(target, request, around, listener)
             else:
