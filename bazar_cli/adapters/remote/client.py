@@ -49,6 +49,8 @@ class Ask:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    stands_for: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The references that the path cannot hold, by the ids that stand for them there."""
 
 
 class ApiClient:
