@@ -13,7 +13,7 @@ from uuid import uuid4
 from bazar_cli import __version__
 from bazar_cli.adapters.remote.client import Ask
 from bazar_cli.domain.consent import Impact
-from bazar_cli.domain.errors import BackendUnavailable, NotFound
+from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.wire.from_json import Unfit, from_json
@@ -53,7 +53,7 @@ def asked_for(spec: Spec, request: object, *, token: Secret | None = None, dry_r
 def result_of(spec: Spec, client: ApiClient, asked: Ask) -> Any:
     """Send the request of a use case, and return its result: for a stream, pages as they arrive.
 
-    Raises: as `ApiClient.ask`; BackendUnavailable `api.other_version` for an answer of another release.
+    Raises: as `ApiClient.ask`; Conflict `api.other_version` for an answer of another release.
     """
     route = _route(spec)
     if route.answer is Answer.STREAM:
@@ -117,8 +117,8 @@ def _read(kind: type[T], value: object, client: ApiClient) -> T:
         raise _of_another_release(client, str(unfit)) from unfit
 
 
-def _of_another_release(client: ApiClient, reason: str) -> BackendUnavailable:
-    return BackendUnavailable(
+def _of_another_release(client: ApiClient, reason: str) -> Conflict:
+    return Conflict(
         "api.other_version",
         f"bazar {__version__} cannot read the answer of a server with bazar {client.server_version}: {reason}",
         hint="use the same release on both sides; what the command asked for may have been done",
