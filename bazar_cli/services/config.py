@@ -212,9 +212,7 @@ def values_of_api(api_url: str | None, choice: TargetChoice) -> dict[str, str] |
         other = f"--profile {choice.profile}" if choice.profile is not None else f"--env-file {choice.env_file}"
         raise UsageError("target.two_sources", f"--api-url and {other} name two targets", hint="give one of them")
     if not api_url:
-        raise UsageError(
-            "target.url_invalid", "--api-url is empty", hint="write the URL of the server, or leave it out"
-        )
+        raise UsageError("target.url_invalid", "--api-url is empty", hint="write the URL of the server")
     return {"BAZAR_API_URL": api_url}
 
 
