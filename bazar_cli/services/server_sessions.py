@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
@@ -99,7 +100,13 @@ def _started(backends: Backends, session: Session) -> StartedSession:
         expires_at=session.expires_at,
         source=IdentitySource.BEARER,
     )
-    return StartedSession(_known(backends, identity, None), session.access_token, session.refresh_token)
+    try:
+        operator, note = describe_operator(backends, identity), None
+    except BackendUnavailable as error:
+        # The sign-in is done; later requests ask Postgres again.
+        operator, note = None, error.message
+    known = _described(identity, operator, note)
+    return StartedSession(replace(known, confirmed=True), session.access_token, session.refresh_token)
 
 
 def _known(backends: Backends, identity: Identity, note: str | None) -> KnownSession:
