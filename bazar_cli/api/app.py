@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 
 from bazar_cli import __version__
 from bazar_cli.api import docs_page, openapi, problems
@@ -21,7 +21,7 @@ from bazar_cli.api.calls import GONE, Hider, call_of
 from bazar_cli.api.edge import Edge, shown_path
 from bazar_cli.api.errors import NoRoute, Unserved
 from bazar_cli.api.places import Kind, Threads
-from bazar_cli.api.router import Gates, add_routes
+from bazar_cli.api.router import Gates, add_routes, served_methods
 from bazar_cli.api.use_cases import BINDINGS, Binding, unserved
 from bazar_cli.domain.errors import BazarError
 
@@ -80,6 +80,7 @@ def create_app(
             Exception: _bug,
         },
     )
+    app.state.methods = served_methods(bindings)
     add_routes(app, bindings, gates, threads)
     _add_documents(app, bindings)
     if settings.origins:
@@ -130,7 +131,7 @@ async def _http_problem(request: Request, error: HTTPException) -> Response:
 def _unserved(request: Request, error: HTTPException) -> BazarError:
     path = shown_path(request.scope)
     if error.status_code == 405:
-        methods = _methods_at(request)
+        methods = _methods_at(request, request.scope["path"])
         return Unserved(
             405,
             "request.method_not_allowed",
@@ -146,13 +147,12 @@ def _unserved(request: Request, error: HTTPException) -> BazarError:
     return NoRoute("request.no_route", f"nothing is served at {path}", hint=f"see /docs for all routes{slash}")
 
 
-def _methods_at(request: Request, path: str | None = None) -> list[str]:
-    """Return the methods that are served at a path, by default that of the request."""
-    scope = dict(request.scope)
-    if path is not None:
-        scope["path"] = path
-    found: set[str] = set()
-    for route in request.app.router.routes:
-        if route.matches(scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found - {"HEAD"})
+def _methods_at(request: Request, path: str) -> list[str]:
+    """Return the methods that are served at a path; of a path that fits several, those with the fewest names."""
+    fitting = [
+        (len(route.param_convertors), route.path)
+        for route in request.app.router.routes
+        if isinstance(route, Route) and route.path_regex.match(path)
+    ]
+    served: dict[str, list[str]] = request.app.state.methods
+    return served.get(min(fitting)[1], ["GET"]) if fitting else []

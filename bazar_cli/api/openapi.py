@@ -51,6 +51,11 @@ _SCOPES = {
     Scope.ROW: "where the operator's role allows it",
     Scope.PLATFORM: "for superusers",
 }
+_HEADERS: dict[str, Schema] = {
+    "Idempotency-Key": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+    "If-Match": {"type": "string", "pattern": '^"[!#-~]*"$'},
+    "Bazar-Consent": {"type": "string"},
+}
 _KEYS = {
     "Idempotency-Key": "A text of 1 to 255 characters. The same request with the same key is done once in 24 hours.",
     "If-Match": "The ETag of an earlier answer: the change is refused if it is not that version any more.",
@@ -125,7 +130,7 @@ def _parameters(binding: Binding) -> list[Schema]:
     known = all_fields(kind) if kind is not None else ()
     assert kind is not None or not known, "fields belong to a request"
     found: list[Schema] = [
-        {"name": f.key, "in": "path", "required": True, "schema": of_field(kind, f, text=True)}
+        {"name": f.key, "in": "path", "required": True, "schema": {"minLength": 1, **of_field(kind, f, text=True)}}
         for f in known
         if kind is not None and f.key in route.names
     ]
@@ -146,7 +151,7 @@ def _parameters(binding: Binding) -> list[Schema]:
         )
     taken = [("Idempotency-Key", route.creates), ("If-Match", route.versioned), ("Bazar-Consent", _asks(binding))]
     found += [
-        {"name": name, "in": "header", "description": _KEYS[name], "schema": {"type": "string"}}
+        {"name": name, "in": "header", "description": _KEYS[name], "schema": _HEADERS[name]}
         for name, takes in taken
         if takes
     ]

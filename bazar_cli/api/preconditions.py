@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -73,29 +72,36 @@ def _version(value: str) -> Version | None:
         return None
 
 
-def given_consent(header: str | None) -> Impact | None:
-    """Return what the header Bazar-Consent agrees to, as an impact without texts; None without the header.
+def answered(needed: ConsentNeeded, header: str | None) -> Impact:
+    """Return the impact with the consent that a request brought in the header Bazar-Consent.
 
-    The header is base64url of a JSON object: `subject`, `users` and `word` of the impact of a problem 428.
-    Raises: Unserved `request.unreadable`.
+    The header is base64url of a JSON object: `subject`, `users` and `word` of the impact of a problem 428. The use case
+    compares it with the impact at that moment.
+    Raises: ConsentNeeded without consent to this subject, or to its number of users; Refused for another word.
     """
     if header is None:
-        return None
+        raise needed
     try:
-        if len(header) > _LONGEST_CONSENT:
-            raise ValueError(f"it is longer than {_LONGEST_CONSENT} characters")
-        raw = base64.b64decode(header + "=" * (-len(header) % 4), altchars=b"-_", validate=True)
-        content = from_json(raw.decode(), object_pairs_hook=unique_keys)
-        if not isinstance(content, dict) or set(content) != {"subject", "users", "word"}:  # pyright: ignore[reportUnknownArgumentType]
-            raise ValueError("it needs subject, users and word")
-        return _agreed(content)  # pyright: ignore[reportUnknownArgumentType]
-    except (ValueError, binascii.Error) as error:
-        raise Unserved(
-            400,
-            "request.unreadable",
-            f"the header Bazar-Consent cannot be read: {error}",
-            hint="send base64url of a JSON object with subject, users and word of the impact",
-        ) from None
+        given = _agreed(_decoded(header))
+    except ValueError as error:
+        needed.hint += f"; the header Bazar-Consent cannot be read: {error}"
+        raise needed from None
+    impact = needed.impact
+    if given.subject != impact.subject or given.users < impact.users:
+        raise needed
+    agreed = replace(impact, users=given.users)
+    return agreed if impact.word is None else agreed.confirmed_by(given.text)
+
+
+def _decoded(header: str) -> dict[str, Any]:
+    """Return the content of the header. Raises: ValueError."""
+    if len(header) > _LONGEST_CONSENT:
+        raise ValueError(f"it is longer than {_LONGEST_CONSENT} characters")
+    raw = base64.b64decode(header + "=" * (-len(header) % 4), altchars=b"-_", validate=True)
+    content = from_json(raw.decode(), object_pairs_hook=unique_keys)
+    if not isinstance(content, dict) or set(content) != {"subject", "users", "word"}:  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError("it needs subject, users and word")
+    return content  # pyright: ignore[reportUnknownVariableType]
 
 
 def _agreed(content: dict[str, Any]) -> Impact:
@@ -105,16 +111,3 @@ def _agreed(content: dict[str, Any]) -> Impact:
         raise ValueError("subject is a list of texts, users a number, and word a text or null")
     # The word is compared in `answered`, with its rules.
     return Impact(word or "", "", "", subject=tuple(subject), users=users)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def answered(needed: ConsentNeeded, given: Impact | None) -> Impact:
-    """Return the impact with the consent that the request brought.
-
-    The use case compares it with the impact at that moment.
-    Raises: ConsentNeeded without consent to this subject, or to its number of users; Refused for another word.
-    """
-    impact = needed.impact
-    if given is None or given.subject != impact.subject or given.users < impact.users:
-        raise needed
-    agreed = replace(impact, users=given.users)
-    return agreed if impact.word is None else agreed.confirmed_by(given.text)

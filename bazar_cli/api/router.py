@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from bazar_cli.api import answers, problems
@@ -18,7 +19,7 @@ from bazar_cli.api.calls import ASIDE, Call, call_of
 from bazar_cli.api.errors import Unserved
 from bazar_cli.api.idempotency import Kept, done_once, key_of
 from bazar_cli.api.places import Kind, Threads
-from bazar_cli.api.preconditions import answered, given_consent, wanted_versions
+from bazar_cli.api.preconditions import answered, wanted_versions
 from bazar_cli.api.requests import read_request, take_dry_run
 from bazar_cli.api.use_cases import Binding
 from bazar_cli.domain.consent import ConsentNeeded, with_consent
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from bazar_cli.services.gate.gate import Gate
+
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 class Gates(Protocol):
@@ -53,6 +57,22 @@ def add_routes(app: FastAPI, bindings: tuple[Binding, ...], gates: Gates, thread
             response_model=None,
             name=binding.spec.name,
         )
+        if not route.names:
+            # Its other methods are not those of a path with a name, such as DELETE /users/{user} for /users/me.
+            others = _METHODS.difference(served_methods(bindings)[PREFIX + route.path])
+            app.add_api_route(PREFIX + route.path, _refuse, methods=sorted(others), include_in_schema=False)
+
+
+def served_methods(bindings: tuple[Binding, ...]) -> dict[str, list[str]]:
+    """Return the methods of each path."""
+    found: dict[str, list[str]] = {}
+    for binding in bindings:
+        found.setdefault(PREFIX + binding.route.path, []).extend(methods_of(binding))
+    return {path: sorted(methods) for path, methods in found.items()}
+
+
+def _refuse() -> None:
+    raise HTTPException(405)
 
 
 def methods_of(binding: Binding) -> list[str]:
@@ -97,13 +117,12 @@ class _Served:
             if binding.is_public:
                 result = gate.perform_public(binding.service, asked)
                 return answers.to_response(binding.route, result, request, dry_run=False)
-            agreed = given_consent(request.headers.get("bazar-consent"))
             key = request.headers.get("idempotency-key")
             service = binding.service if key is None else done_once(binding, key_of(key, binding, asked))
             try:
                 result = gate.perform(service, binding.spec, asked, dry_run=dry_run)
             except ConsentNeeded as needed:
-                again = with_consent(asked, answered(needed, agreed))
+                again = with_consent(asked, answered(needed, request.headers.get("bazar-consent")))
                 result = gate.perform(service, binding.spec, again, dry_run=dry_run)
             if isinstance(result, Kept):
                 return answers.one(binding.route, result.content, request.scope, dry_run=False)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.wire.fields import WireField, all_fields, fields_of, is_record, without_none
-from bazar_cli.domain.wire.limits import limits_of
+from bazar_cli.domain.wire.limits import RULES, limits_of
 from bazar_cli.domain.wire.shapes import shape_of
 from bazar_cli.domain.wire.to_json import to_json
 
@@ -87,6 +87,7 @@ def of_body(kind: type[Any], without: tuple[str, ...], required: tuple[str, ...]
         "type": "object",
         "properties": {f.key: of_field(kind, f) for f in known},
         "additionalProperties": False,
+        **RULES.get(kind.__name__, {}),
     }
     return {**found, "required": needed} if needed else found
 

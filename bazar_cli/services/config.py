@@ -201,6 +201,21 @@ def explicit_values(
     return target_values(choice, without_profile, cwd, warn)[1]
 
 
+def values_of_api(api_url: str | None, choice: TargetChoice) -> dict[str, str] | None:
+    """Return the remote target that an option names; None without the option.
+
+    Raises: UsageError `target.two_sources` if another option names a target too, `target.url_invalid` for an empty URL.
+    """
+    if api_url is None:
+        return None
+    if choice.profile is not None or choice.env_file is not None:
+        other = f"--profile {choice.profile}" if choice.profile is not None else f"--env-file {choice.env_file}"
+        raise UsageError("target.two_sources", f"--api-url and {other} name two targets", hint="give one of them")
+    if not api_url:
+        raise UsageError("target.url_invalid", "--api-url is empty", hint="write the URL of the server")
+    return {"BAZAR_API_URL": api_url}
+
+
 def redacted(name: str, value: str | None) -> str | None:
     """Return a value as it may be shown, without a secret or the password in a URL."""
     if value is None or name not in _SECRET | _URLS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
@@ -35,6 +36,8 @@ def renew(backends: Backends, _prover: Prover, request: RenewSession) -> Started
 
     Raises: NotSignedIn `auth.session_expired`; BackendUnavailable.
     """
+    if not request.refresh_token.reveal().strip():
+        raise NotSignedIn("auth.session_expired", "the refresh token is empty", hint="sign in again")
     with backends.auth() as client:
         return _started(backends, client.refresh(request.refresh_token))
 
@@ -97,7 +100,13 @@ def _started(backends: Backends, session: Session) -> StartedSession:
         expires_at=session.expires_at,
         source=IdentitySource.BEARER,
     )
-    return StartedSession(_known(backends, identity, None), session.access_token, session.refresh_token)
+    try:
+        operator, note = describe_operator(backends, identity), None
+    except BackendUnavailable as error:
+        # The sign-in is done; later requests ask Postgres again.
+        operator, note = None, error.message
+    known = _described(identity, operator, note)
+    return StartedSession(replace(known, confirmed=True), session.access_token, session.refresh_token)
 
 
 def _known(backends: Backends, identity: Identity, note: str | None) -> KnownSession:

@@ -121,6 +121,9 @@ def test_consent_to_another_impact_is_no_consent(api: Api, people: People) -> No
     refused = api.ask("DELETE", f"/users/{user.id}", headers={"Bazar-Consent": wrong})
     assert (refused.status, refused.code, "impact" in refused.json) == (428, "users.confirm_mismatch", False)
     assert api.ask("DELETE", f"/users/{user.id}?confirm={quote(other.email)}").status == 428
+    for unreadable in ("%", "e30", "W10", "eyJz", "e" * 5000):
+        refused = api.ask("DELETE", f"/users/{user.id}", headers={"Bazar-Consent": unreadable})
+        assert (refused.status, "the header Bazar-Consent cannot be read: " in refused.json["hint"]) == (428, True)
     assert api.ask("DELETE", f"/users/{user.id}", headers={"Bazar-Consent": consent_to(impact)}).status == 200
 
 

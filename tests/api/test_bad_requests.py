@@ -81,8 +81,8 @@ _REQUESTS: dict[str, tuple[str, str, dict[str, str], int, str, str]] = {
     "no ETag": ("DELETE", "/users/x", {"If-Match": "abc"}, 400, "request.unreadable", "If-Match"),
     "an open ETag": ("DELETE", "/users/x", {"If-Match": '"abc'}, 400, "request.unreadable", "If-Match"),
     "If-Match of a read": ("GET", "/users/me", {"If-Match": '"abc"'}, 400, "request.unreadable", "no If-Match"),
-    "consent": ("DELETE", "/users/x", {"Bazar-Consent": "%"}, 400, "request.unreadable", "Bazar-Consent"),
-    "consent to nothing": ("DELETE", "/users/x", {"Bazar-Consent": "e30"}, 400, "request.unreadable", "subject"),
+    "a method of {user}": ("DELETE", "/users/me", {}, 405, "request.method_not_allowed", "/users/me"),
+    "a method of {plan}": ("PUT", "/plans/usage", {}, 405, "request.method_not_allowed", "/plans/usage"),
     "a key": ("POST", "/users/", {"Idempotency-Key": "a b"}, 422, "request.invalid", "email"),
     "a key of a read": ("GET", "/users/me", {"Idempotency-Key": "a"}, 400, "request.unreadable", "takes no"),
 }

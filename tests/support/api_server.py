@@ -81,8 +81,8 @@ class Api:
 
 
 @contextmanager
-def running_api(target: Target, log: Path) -> Generator[Api]:
-    """Run `bazar serve` on a target until the block ends. Parameters: `log` gets what it writes."""
+def running_api(target: Target, log: Path, *options: str) -> Generator[Api]:
+    """Run `bazar serve` with these options on a target until the block ends. Parameters: `log` gets what it writes."""
     environ = {
         "PATH": os.environ["PATH"],
         "SUPABASE_URL": target.supabase_url,
@@ -93,7 +93,7 @@ def running_api(target: Target, log: Path) -> Generator[Api]:
         "BAZAR_CONFIG_DIR": str(log.parent),
         "BAZAR_DATA_DIR": str(log.parent),
     }
-    command = [sys.executable, "-m", "bazar_cli", "serve", "--port", "0", "--drain", "0"]
+    command = [sys.executable, "-m", "bazar_cli", "serve", "--port", "0", "--drain", "0", *options]
     with log.open("w") as written, subprocess.Popen(command, env=environ, stderr=written) as process:
         try:
             found = poll(lambda: _URL.search(log.read_text()) or process.poll() is not None)

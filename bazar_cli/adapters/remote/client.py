@@ -49,6 +49,8 @@ class Ask:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    stands_for: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The references that the path cannot hold, by the ids that stand for them there."""
 
 
 class ApiClient:
@@ -224,6 +226,8 @@ def _media_type(response: HTTPResponse) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, IncompleteRead):
         return "its answer ends early"
+    if isinstance(error, TimeoutError):
+        return "it gave no complete answer in time"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return "its answer cannot be read"
     return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__

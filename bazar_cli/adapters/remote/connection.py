@@ -29,29 +29,43 @@ class Connection:
         assert parts is not None, "the URL of a target was checked"
         self._deadline = _Deadline()
         self._path = parts.path
+        self._answer: HTTPResponse | None = None
         self._made = _made(parts.host, _port_of(parts.hosts), parts.scheme == "https", proxy, self._deadline)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> HTTPResponse:
         """Send a request and return the answer, of which the body is not read yet.
 
-        A request is never sent twice. Raises: OSError, http.client.HTTPException.
+        Only a read is sent twice: where the server closed a kept connection at the same moment.
+        Raises: OSError, http.client.HTTPException.
         """
         if _is_stale(self._made.sock):
-            self._made.close()
+            self.close()
+        again = self._made.sock is not None and method == "GET"
+        try:
+            return self._sent(method, path, headers, body)
+        except ConnectionError:  # also http.client.RemoteDisconnected
+            if not again:
+                raise
+            return self._sent(method, path, headers, body)
+
+    def _sent(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> HTTPResponse:
         self.begin()
         try:
             self._made.request(method, self._path + path, body, dict(headers))
-            return self._made.getresponse()
+            self._answer = self._made.getresponse()
         except BaseException:
-            self._made.close()
+            self.close()
             raise
+        return self._answer
 
     def begin(self) -> None:
         """Give the next piece of an answer the whole time again."""
         self._deadline.begin()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and an answer that was not read to its end."""
+        if self._answer is not None:
+            self._answer.close()
         self._made.close()
 
 
@@ -67,7 +81,7 @@ class _Deadline:
     def left(self) -> float:
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no complete answer came within {CALL_SECONDS:g} s")
+            raise TimeoutError
         return left
 
 

@@ -196,8 +196,9 @@ def _text(value: Any, path: str, reader: _Reader) -> Any:
 
 
 def _secret(value: Any, path: str, reader: _Reader) -> Any:
-    found = _text(value, path, reader)
-    return None if found is None else Secret(found)
+    # The rule for passwords says what to do about a NUL.
+    found = _text(value.replace("\0", "") if isinstance(value, str) else value, path, reader)
+    return None if found is None else Secret(value)
 
 
 def _integer(value: Any, path: str, reader: _Reader) -> Any:

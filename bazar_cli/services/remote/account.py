@@ -23,7 +23,7 @@ from bazar_cli.domain.auth import (
 )
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 from bazar_cli.domain.target import IdentitySource, Session
-from bazar_cli.domain.users.values import checked_password, normalized_email
+from bazar_cli.domain.users.values import checked_password, normalized_email, refuse_nul
 from bazar_cli.services.auth import nothing_to_refresh, password_empty
 from bazar_cli.services.remote.credentials import Credential
 from bazar_cli.services.remote.requests import asked_for, result_of
@@ -56,6 +56,7 @@ class RemoteAccount:
         normalized_email(request.email)  # before the password is sent
         if not request.password.reveal():
             raise password_empty()
+        refuse_nul(request.password)
         begun = self._ask(LOGIN, request)
         session, sessions = self._credentials.started(begun), self._credentials.sessions
         try:
