@@ -10,13 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from bazar_cli import __version__
 from bazar_cli.api import docs_page, openapi, problems
 from bazar_cli.api.answers import encoded
-from bazar_cli.api.calls import Hider, call_of
+from bazar_cli.api.calls import GONE, Hider, call_of
 from bazar_cli.api.edge import Edge, shown_path
 from bazar_cli.api.errors import NoRoute, Unserved
 from bazar_cli.api.places import Kind, Threads
@@ -72,7 +73,12 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
-        exception_handlers={HTTPException: _http_problem, BazarError: _problem, Exception: _bug},
+        exception_handlers={
+            HTTPException: _http_problem,
+            BazarError: _problem,
+            ClientDisconnect: _gone,
+            Exception: _bug,
+        },
     )
     app.state.methods = served_methods(bindings)
     add_routes(app, bindings, gates, threads)
@@ -106,6 +112,11 @@ def _add_documents(app: FastAPI, bindings: tuple[Binding, ...]) -> None:
 
 async def _problem(request: Request, error: BazarError) -> Response:
     return problems.answer(error, call_of(request.scope), shown_path(request.scope))
+
+
+async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
+    """Answer nobody; the access log has this status for a client that went."""
+    return Response(status_code=GONE)
 
 
 async def _bug(request: Request, _error: Exception) -> Response:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _REQUEST_ID = re.compile(r"[0-9A-Za-z_-]{8,64}", re.A)
 _VERSION = re.compile(r"(?P<major>[0-9]{1,9})\.[0-9]{1,9}(?:\.[0-9]{1,9})?(?:[-.+]?[0-9A-Za-z.-]{1,40})?", re.A)
 _KEY = "bazar.call"
+GONE = 499
+"""In place of a status, where the client went before it got one: as nginx logs it."""
 ASIDE = "\ue000"
 """Stands for a slash inside a part of a path (%2F), which is no separator. No name of ours has this character."""
 

@@ -30,6 +30,13 @@ _STATUSES = {
 """A use case ends with no other exit code by an error."""
 _AGAIN_SECONDS = {"users.busy": 20, "idempotency.running": 2}
 """When to repeat a request that was refused because another one is in the middle of it."""
+_OF_THE_SERVER = frozenset(
+    {
+        *("db.no_database", "db.not_migrated", "postgres.fault", "postgres.not_admitted", "postgres.privilege"),
+        *("postgres.refused", "postgres.tls", "postgres.url", "supabase.key_refused"),
+    }
+)
+"""What is wrong with the server's own target, whatever a client asks."""
 _UNAVAILABLE_SECONDS = 2
 _LIMITED_SECONDS = 60
 
@@ -42,6 +49,8 @@ def status_of(error: BazarError) -> int:
         return HTTPStatus.PRECONDITION_FAILED
     if isinstance(error, BackendUnavailable) and error.limit is not None:
         return HTTPStatus.TOO_MANY_REQUESTS
+    if error.code in _OF_THE_SERVER:
+        return HTTPStatus.SERVICE_UNAVAILABLE
     return _STATUSES[error.exit_code]
 
 

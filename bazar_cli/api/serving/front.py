@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bazar_cli.api import problems
-from bazar_cli.api.calls import call_of
-from bazar_cli.api.problems import Unserved
+from bazar_cli.api.errors import Unserved
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,29 +57,26 @@ class Front:
         with self._records.of(scope) as record:
             client = _Client(receive, send, record.answered)
             await self._app(scope, client.receive, client.send)
-            if client.was_too_slow and not client.was_answered:
-                await problems.answer(_too_slow(), call_of(scope), scope["path"])(scope, receive, client.send)
 
 
 class _Client:
     """The two directions of one request, each with a limit of time."""
 
     def __init__(self, receive: Receive, send: Send, on_status: Callable[[int], None]) -> None:
-        self.was_too_slow = False
-        self.was_answered = False
         self._on_status = on_status
         self._receive = receive
         self._send = send
         self._body_ends: float | None = anyio.current_time() + BODY_SECONDS
 
     async def receive(self) -> Message:
-        """Receive a part of the body; of a client that is too slow as if it had gone."""
+        """Receive a part of the body. Raises: Unserved `request.too_slow`."""
         if self._body_ends is None:  # the application waits until the client goes
             return await self._receive()
-        message: Message = {"type": "http.disconnect"}
+        message: Message = {}
         with anyio.move_on_after(self._body_ends - anyio.current_time()) as limit:
             message = await self._receive()
-        self.was_too_slow = limit.cancelled_caught
+        if limit.cancelled_caught:
+            raise _too_slow()
         if not message.get("more_body", False):
             self._body_ends = None
         return message
@@ -89,7 +84,6 @@ class _Client:
     async def send(self, message: Message) -> None:
         """Send a part of the answer. Raises: OSError for a client that does not read it."""
         if message["type"] == "http.response.start":
-            self.was_answered = True
             self._on_status(message["status"])
         with anyio.move_on_after(SEND_SECONDS) as limit:
             await self._send(message)

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bazar_cli.api.calls import known_call
+from bazar_cli.api.calls import GONE, known_call
 from bazar_cli.domain.calls import Calls, System, TraceContext
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bazar_cli.services.server_traces import ServerTraces
 
 _log = logging.getLogger("bazar_cli.access")
-_GONE = 499
-"""In place of a status, where the client went before it got one: as nginx logs it."""
 
 
 class Records:
@@ -82,7 +80,7 @@ class Record:
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
-        self.status = _GONE
+        self.status = GONE
 
     def answered(self, status: int) -> None:
         """Note the status of the answer."""
