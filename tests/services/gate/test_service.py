@@ -30,7 +30,7 @@ from bazar_cli.domain.users.users import GET, ME, SUSPEND, UPDATE, GetUser, Susp
 from bazar_cli.domain.waits import Waits
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.service import Service
-from bazar_cli.services.users import read
+from bazar_cli.services.users import update
 from tests.support.people import OLD_PASSWORD, People, Someone
 from tests.support.tokens import JWKS, USER, Signer, Wire, claims_of, unsigned, wire_to
 
@@ -377,7 +377,7 @@ def test_lease_and_row_of_another_are_not_waited_for_long(service: Service, peop
 
     def rename() -> None:
         with service.gate(token, "a-request", ADDRESS) as gate:
-            gate.perform(read.update, UPDATE, UpdateUser(held.email, name="New"))
+            gate.perform(update.update, UPDATE, UpdateUser(held.email, name="New"))
 
     people.sql(
         "UPDATE bazar.users SET pending = 'suspend', lease_owner = gen_random_uuid(), lease_until = now() + '1 h'"
