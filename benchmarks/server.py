@@ -133,10 +133,14 @@ def _page(target: Target, people: People, signer: Signer, count: int, rounds: in
             "\n`GET /users/me`, one client, median in ms:\n",
             "| Beside | ms | ratio | aim |\n|---|--:|--:|--:|",
             f"| nothing | {alone * 1e3:.2f} | | |",
-            f"| {_GARBAGE} garbage tokens, {_GARBAGE_RATE} a second | {beside_garbage * 1e3:.2f} | {beside_garbage / alone:.2f} | 1.5 |",
-            f"| {_STUCK} writes of one leased user | {beside_stuck * 1e3:.2f} | {beside_stuck / alone:.2f} | 2 |",
+            f"| {_GARBAGE} garbage tokens, {_GARBAGE_RATE} a second | {_beside_row(beside_garbage, alone)} | 1.5 |",
+            f"| {_STUCK} writes of one leased user | {_beside_row(beside_stuck, alone)} | 2 |",
         ]
     )
+
+
+def _beside_row(seconds: float, alone: float) -> str:
+    return f"{seconds * 1e3:.2f} | {seconds / alone:.2f}"
 
 
 def _setting(count: int, rounds: int, load: float) -> str:
