@@ -9,14 +9,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from tests.support import via_api
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.external_target import clean, make_ready, named_target
 from tests.support.people import RUN, RUN_VARIABLE, People, Someone, an_address
@@ -82,8 +84,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         clean(another)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out tests that another target cannot run, and those of `_OPT_IN` that `-m` does not name."""
+    for item in items:
+        if item.get_closest_marker("spread") and not in_square(item):
+            item.add_marker("long")
     another = named_target() is not None
     unwanted = [marker for marker in _OPT_IN if marker not in (config.option.markexpr or "")]
     left_out = [
@@ -94,6 +100,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    if via_api.is_on():
+        for item in items:
+            reason = next((why for name, why in via_api.DIRECT_ONLY.items() if item.nodeid.startswith(name)), None)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def in_square(item: pytest.Item) -> bool:
+    """Say whether a cell of a product of parameters is one of those that stand for all, as in a Latin square.
+
+    They have each combination of the other axes once, and each value of the smallest axis as often as any other.
+    """
+    assert isinstance(item, pytest.Function)
+    axes = [_axis(*mark.args) for mark in item.iter_markers("parametrize")]
+    places = [cells.index([item.callspec.params[name] for name in names]) for names, cells in axes]
+    return sum(places) % min(len(cells) for _, cells in axes) == 0
+
+
+def _axis(names: str | Sequence[str], values: Iterable[Any]) -> tuple[list[str], list[list[Any]]]:
+    """The names of one `parametrize`, and what they have in each of its cells."""
+    split = names.split(",") if isinstance(names, str) else list(names)
+    given = [getattr(value, "values", value) if hasattr(value, "marks") else value for value in values]
+    return split, [list(value) if len(split) > 1 else [value] for value in given]
 
 
 def _is_end_to_end(item: pytest.Item) -> bool:

@@ -230,11 +230,12 @@ class _PrivateTextFile(io.TextIOWrapper):
             super().flush()
 
 
-def refuse_taken(path: Path, named: str, *, overwrite: bool) -> None:
+def refuse_taken(path: Path, named: str, *, overwrite: bool, option: str | None = None) -> None:
     """Refuse a `path` that exists; with `overwrite` only one that is not a file.
 
     A new file in the place of a pipe or a device would break its users, and through a link another user could choose
-    which file is replaced. Parameters: `named` is its name in messages.
+    which file is replaced. Parameters: `named` is its name in messages; `option` is the option that names it, where it
+    is no argument FILE.
     Raises: Conflict `files.exists`; StoreUnusable `files.not_regular`, `files.unwritable`.
     """
     with file_errors(path, _ANOTHER_FILE, named=named):
@@ -247,27 +248,31 @@ def refuse_taken(path: Path, named: str, *, overwrite: bool) -> None:
         raise StoreUnusable(
             "files.not_regular",
             f"{named} is {what}; bazar writes only to files",
-            hint="choose another FILE, or leave it out and redirect standard output: `> FILE`",
+            hint=f"choose another file for {option}"
+            if option
+            else "choose another FILE, or leave it out and redirect standard output: `> FILE`",
         )
     if not overwrite:
         raise Conflict(
             "files.exists",
             f"{named} exists already",
-            hint="choose another FILE, or add --overwrite",
+            hint=f"choose another {f'file for {option}' if option else 'FILE'}, or add --overwrite",
         )
 
 
 @contextmanager
-def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -> Generator[TextIO]:
+def new_private_text(
+    path: Path, *, overwrite: bool, named: str | None = None, option: str | None = None
+) -> Generator[TextIO]:
     """Open a stream for a text that becomes the file `path`, mode 0600, when the block succeeds.
 
     A block that fails leaves no file. Parameters: `overwrite` allows it to replace a file; `named` is its name in
-    messages, in place of the whole path.
+    messages, in place of the whole path; `option` as of `refuse_taken`.
     Raises: as `refuse_taken`; BackendUnavailable `files.no_room`; StoreUnusable `files.unwritable`.
     """
     named = named or str(path)
-    errors = partial(file_errors, path, _ANOTHER_FILE, named=named)
-    refuse_taken(path, named, overwrite=overwrite)
+    errors = partial(file_errors, path, f"choose another file for {option}" if option else _ANOTHER_FILE, named=named)
+    refuse_taken(path, named, overwrite=overwrite, option=option)
     temporary = path.with_name(f".{secrets.token_hex(6)}.bazar")
     try:
         stream = _PrivateTextFile(temporary, errors)
@@ -281,7 +286,7 @@ def new_private_text(path: Path, *, overwrite: bool, named: str | None = None) -
                 stream.close()
             raise
         stream.close()
-        refuse_taken(path, named, overwrite=overwrite)
+        refuse_taken(path, named, overwrite=overwrite, option=option)
         with errors():
             temporary.replace(path)
     except BaseException:  # also Ctrl-C

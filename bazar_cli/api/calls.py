@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import UUID
 
 from bazar_cli import __version__
@@ -39,7 +40,7 @@ class Hider(Protocol):
 class Call:
     """One request."""
 
-    hider: Hider
+    new_hider: Callable[[], Hider]
     request_id: str
     address: str
     """The client's, "" where it is not known."""
@@ -53,6 +54,16 @@ class Call:
     """The code of the problem that it was answered with."""
     started: bool = field(default=False, repr=False)
     """The head of the answer was sent."""
+
+    secrets: list[str] = field(default_factory=list[str], repr=False)
+    """The secrets of the request, such as its token and a password in its body."""
+
+    def hidden(self, value: object) -> Any:
+        """Return a JSON value without the secrets of the server and of this request."""
+        hider = self.new_hider()
+        for secret in self.secrets:
+            hider.remember_secret(secret)
+        return hider.hide_in(value)
 
     @property
     def is_of_another_release(self) -> bool:
@@ -85,13 +96,13 @@ class Call:
             )
 
 
-def begin(scope: Scope, hider: Hider) -> Call:
+def begin(scope: Scope, new_hider: Callable[[], Hider]) -> Call:
     """Return the record of a new request, which `call_of` finds again."""
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     given = headers.get(b"x-request-id", "")
     client = scope.get("client")
     call = Call(
-        hider=hider,
+        new_hider=new_hider,
         request_id=given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex(),
         address=client[0] if client else "",
         client_version=headers.get(b"bazar-version"),

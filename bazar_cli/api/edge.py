@@ -43,18 +43,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = begin(scope, self._hider())
+        call = begin(scope, self._hider)
         raw: bytes = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             scope["path"] = unquote(raw.replace(b"%2F", _ASIDE).replace(b"%2f", _ASIDE).decode("latin-1"))
         sender = _sender(call, send)
         try:
-            with announced_to(call.hider.remember_secret):
+            with announced_to(call.secrets.append):
                 await self._app(scope, receive, sender)
         except ClientDisconnect:
             return  # nobody reads an answer
         except Exception:
-            text = call.hider.hide_in(traceback.format_exc())
+            text = call.hidden(traceback.format_exc())
             logging.getLogger(__name__).error("unexpected error\n%s", text, extra={"request_id": call.request_id})
             # An answer that was begun is cut, so that its client sees that it is not whole.
             if call.started and call.code != problems.BUG:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -90,7 +90,7 @@ def answered(needed: ConsentNeeded, header: str | None) -> Impact:
     if given.subject != impact.subject or given.users < impact.users:
         raise needed
     agreed = replace(impact, users=given.users)
-    return agreed if impact.word is None else agreed.confirmed_by(given.text)
+    return agreed if impact.word is None else agreed.confirmed_by(given.word)
 
 
 def _decoded(header: str) -> dict[str, Any]:
@@ -104,10 +104,18 @@ def _decoded(header: str) -> dict[str, Any]:
     return content  # pyright: ignore[reportUnknownVariableType]
 
 
-def _agreed(content: dict[str, Any]) -> Impact:
+@dataclass(frozen=True)
+class _Agreed:
+    """What the header agrees to; the word is empty where it has none."""
+
+    subject: tuple[str, ...]
+    users: int
+    word: str
+
+
+def _agreed(content: dict[str, Any]) -> _Agreed:
     subject, users, word = content["subject"], content["users"], content["word"]
     texts = isinstance(subject, list) and all(isinstance(part, str) for part in subject)  # pyright: ignore[reportUnknownVariableType]
     if not texts or type(users) is not int or not (word is None or isinstance(word, str)):
         raise ValueError("subject is a list of texts, users a number, and word a text or null")
-    # The word is compared in `answered`, with its rules.
-    return Impact(word or "", "", "", subject=tuple(subject), users=users)  # pyright: ignore[reportUnknownArgumentType]
+    return _Agreed(tuple(subject), users, word or "")  # pyright: ignore[reportUnknownArgumentType]

@@ -92,7 +92,7 @@ def problem(error: BazarError, call: Call, path: str) -> dict[str, Any]:
         found["retry_after"] = again
     if isinstance(error, ConsentNeeded):
         found["impact"] = _impact(error)
-    hidden: Any = call.hider.hide_in(json.loads(json.dumps(found, default=str)))
+    hidden = call.hidden(json.loads(json.dumps(found, default=str)))
     # These have no text of users, and a client compares them.
     return {**hidden, **{name: found[name] for name in ("type", "status", "code", "exit_code", "request_id")}}
 

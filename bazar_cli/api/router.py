@@ -25,7 +25,7 @@ from bazar_cli.api.use_cases import Binding
 from bazar_cli.domain.consent import ConsentNeeded, with_consent
 from bazar_cli.domain.errors import BazarError, NotSignedIn
 from bazar_cli.domain.route import PREFIX, Answer
-from bazar_cli.domain.secrets import Secret, announced_to
+from bazar_cli.domain.secrets import Secret
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -84,7 +84,7 @@ async def _serve(binding: Binding, gates: Gates, threads: Threads, request: Requ
     call = call_of(request.scope)
     call.use_case = binding.spec.name
     call.check_version()
-    token = _bearer(request, call)
+    token = _bearer(request)
     if token is None and binding.needs_token:
         raise _no_token()
     body = await read_body(request)
@@ -158,8 +158,7 @@ class _Served:
         path = {name: value.replace(ASIDE, "/") for name, value in request.path_params.items()}
         query = request.query_params.multi_items()
         dry_run, query = take_dry_run(query, writes=self._binding.spec.writes and not self._binding.is_public)
-        with announced_to(self._call.hider.remember_secret):
-            asked: Any = read_request(route, request.method, path, query, self._parsed())
+        asked: Any = read_request(route, request.method, path, query, self._parsed())
         if_match = request.headers.get("if-match")
         if if_match is not None:
             if not route.versioned:
@@ -213,7 +212,7 @@ class _Lines(StreamingResponse):
                 await self._held.aclose()
 
 
-def _bearer(request: Request, call: Call) -> Secret | None:
+def _bearer(request: Request) -> Secret | None:
     """Return the bearer token of a request; None without one. Raises: NotSignedIn for another credential."""
     given = request.headers.getlist("authorization")
     if not given:
@@ -225,7 +224,6 @@ def _bearer(request: Request, call: Call) -> Secret | None:
             "the header Authorization holds no bearer token",
             hint="send it once, as `Authorization: Bearer TOKEN`",
         )
-    call.hider.remember_secret(token.strip())
     return Secret(token.strip())
 
 

@@ -39,9 +39,10 @@ def run(
 ) -> int:
     """Make organizations, users and plans as a file declares them; a second run changes nothing.
 
-    It shows the changes and asks first; --yes answers. Each change needs the permission of its own command. Missing
-    users are created without a password. Nothing is deleted but members whom the file does not name, with --prune.
-    A plan is refused if a row that it relies on has changed since. Exit code 8 means that some changes failed.
+    It shows the changes and asks first; --yes answers. Each change needs the permission of its own command: if you may
+    not make one of them, nothing is written. Missing users are created without a password. Nothing is deleted but
+    members whom the file does not name, with --prune. A plan is refused if a row that it relies on has changed since.
+    Exit code 8 means that some changes failed, in a dry run that some would fail.
     """
     if plan is None:
         wanted = wanted_state(run, file, removing)

@@ -15,9 +15,11 @@ from bazar_cli.domain.page import Page
 from bazar_cli.domain.texts import Verbatim, counted
 from bazar_cli.services.interrupts import between_steps
 from bazar_cli.terminal.batch import Batch
-from bazar_cli.terminal.batch_lines import lines_of, refuse_invalid_file
+from bazar_cli.terminal.batch_lines import Line, lines_of, refuse_invalid_file
 from bazar_cli.terminal.command import command
+from bazar_cli.terminal.launch import refuse_arguments
 from bazar_cli.terminal.run import Run
+from bazar_cli.terminal.shared import Shared
 from bazar_cli.terminal.views.batch import LINE
 
 
@@ -36,17 +38,25 @@ def run(
     """Run many commands, one on each line of a file.
 
     A line is a command, quoted as in a shell, with or without the word bazar; `#` begins a comment. Nothing else of a
-    shell works, such as variables and pipes. Each line is checked as a command of its own. A file is checked as a whole
-    before its first line runs; a line of a pipe when it comes. With --jobs lines run and end in any order.
+    shell works, such as variables and pipes. Each line is checked as a command of its own. All commands, options and
+    values of a file are checked before its first line runs, those of a pipe when they come. With --jobs lines run and
+    end in any order.
 
-    The result is one JSON object a line, or what -o says: number, exit code, output and error. Exit code 8 means that
-    some lines failed or their results could not be written. A batch runs no auth, batch, completion, config, help,
+    The result is one JSON object a line, or what -o says: number, exit code, output and error. An output above 16 MiB
+    is left out, and `messages` says so: let such a command write a file. Exit code 8 means that some lines failed or
+    their results could not be written. A batch runs no auth, batch, completion, config, help,
     local or serve command, and no db drop.
     """
     checked_jobs(jobs)
     counts: Counter[bool] = Counter()
     with run.opened(file) as descriptor:
-        refuse_invalid_file(descriptor)
+        commands = Shared(run.environ)
+
+        def check(line: Line) -> None:
+            if line.leaf is not None:
+                refuse_arguments(line.leaf, line.path, line.arguments, run.environ, commands)
+
+        refuse_invalid_file(descriptor, check, run.redactor.remember)
         common = run.options.for_another_command()
         with (
             closing(Batch(jobs, common, run.environ, run.redactor, keep_going=keep_going)) as batch,

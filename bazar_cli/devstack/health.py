@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
 
 from bazar_cli.adapters.polling import poll
@@ -12,20 +11,18 @@ from bazar_cli.devstack import external
 from bazar_cli.devstack.paths import StackPaths
 from bazar_cli.devstack.postgres import EmbeddedPostgres
 from bazar_cli.devstack.service import LOOPBACK, BackgroundService
+from bazar_cli.domain.text_enum import TextEnum
 
 AUTH_PREFIX = "/auth/v1"
 _HEALTH_SECONDS = 2.0
 
 
-class ComponentState(str, Enum):
+class ComponentState(TextEnum):
     """The state of a part of the stack."""
 
     RUNNING = "running"
     STOPPED = "stopped"
     UNHEALTHY = "unhealthy"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

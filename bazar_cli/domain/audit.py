@@ -15,20 +15,18 @@ from bazar_cli.domain.authz.spec import Operator, Scope, requires
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.route import Answer, Route
+from bazar_cli.domain.text_enum import TextEnum
 
 _ACTION = re.compile(r"[a-z][a-z_-]*(?:\.[a-z][a-z_-]*)*")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Outcome(str, Enum):
+class Outcome(TextEnum):
     """How the use case of an event ended."""
 
     DONE = "done"
     DENIED = "denied"
     UNDONE = "undone"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class VerifyLog:
     expect: str | None = None
 
 
-class Break(str, Enum):
+class Break(TextEnum):
     """A kind of damage of a log."""
 
     EVENT_CHANGED = "event-changed"
@@ -97,9 +95,6 @@ class Break(str, Enum):
     NOT_AS_EXPECTED = "not-as-expected"
     OUT_OF_ORDER = "out-of-order"
     """A whole log may have it too: a clock that was set back has the same effect as an invented time."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ class Finding:
     """When the event occurred; for a removed event, when it was sealed."""
 
 
-class Gap(str, Enum):
+class Gap(TextEnum):
     """A missing or changed guard, which allows changes of the log or loses new events."""
 
     RULE = "rule"
@@ -128,9 +123,6 @@ class Gap(str, Enum):
     SEQUENCE_MISSING = "sequence-missing"
     SEQUENCE_SET_BACK = "sequence-set-back"
     REPLICA = "replica-session"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum
+
+from bazar_cli.domain.text_enum import TextEnum
 
 MOST_KEPT = 500
 """Calls that a trace has at most; later ones are only counted."""
 _NO_ATTRIBUTES: Mapping[str, str | int] = {}
 
 
-class System(str, Enum):
+class System(TextEnum):
     """A system that a command calls."""
 
     POSTGRES = "postgres"

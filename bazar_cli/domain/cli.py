@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from bazar_cli.domain.authz.spec import public
+from bazar_cli.domain.text_enum import TextEnum
 
 COMPLETION = public("completion", "it prints a script that is part of the program")
 HELP = public("help", "it prints texts that are part of the program")
 VERSION = public("version", "it shows how the program is installed")
 
 
-class InstallKind(str, Enum):
+class InstallKind(TextEnum):
     """The source from which bazar was installed."""
 
     INDEX = "index"
@@ -25,9 +25,6 @@ class InstallKind(str, Enum):
     GIT = "git"
     SOURCE = "source"
     """None: the code runs from its folder, without metadata."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

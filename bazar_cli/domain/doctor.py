@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, Spec, public, requires
 from bazar_cli.domain.entities import Pending
+from bazar_cli.domain.text_enum import TextEnum
 
 EXAMINE = public(
     "doctor",
@@ -27,7 +27,7 @@ SHOWN_ROWS = 100
 """A finding names at most this many rows. `count` is the number of all."""
 
 
-class Health(str, Enum):
+class Health(TextEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -35,11 +35,8 @@ class Health(str, Enum):
     FAILED = "failed"
     SKIPPED = "skipped"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Mismatch(str, Enum):
+class Mismatch(TextEnum):
     """A difference between a user in Postgres and an identity at Supabase. The value is the name of the check."""
 
     USERS_WITHOUT_IDENTITY = "users-without-identity"
@@ -47,9 +44,6 @@ class Mismatch(str, Enum):
     EMAILS_DIFFER = "emails-differ"
     BANNED_NOT_SUSPENDED = "banned-not-suspended"
     SUSPENDED_NOT_BANNED = "suspended-not-banned"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
@@ -134,15 +128,12 @@ class Exposure:
     remedy: str
 
 
-class Repaired(str, Enum):
+class Repaired(TextEnum):
     """How the repair of a pending user ended."""
 
     FINISHED = "finished"
     UNDONE = "undone"
     LEFT = "left"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

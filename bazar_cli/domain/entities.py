@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
+from bazar_cli.domain.text_enum import TextEnum
 
-class Plan(str, Enum):
+
+class Plan(TextEnum):
     """The plans of Bazar, in ascending order."""
 
     FREE = "free"
     PLUS = "plus"
     PREMIUM = "premium"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Role(str, Enum):
+class Role(TextEnum):
     """A member's role in an organization."""
 
     OWNER = "owner"
     ADMIN = "admin"
     MEMBER = "member"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def rank(self) -> int:
@@ -38,17 +33,14 @@ class Role(str, Enum):
 _RANKS = {Role.OWNER: 3, Role.ADMIN: 2, Role.MEMBER: 1}
 
 
-class UserState(str, Enum):
+class UserState(TextEnum):
     """The intended state of a user (docs/architecture.md)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Pending(str, Enum):
+class Pending(TextEnum):
     """A change that Supabase has not confirmed yet."""
 
     CREATE = "create"
@@ -57,9 +49,6 @@ class Pending(str, Enum):
     RESTORE = "restore"
     EMAIL = "email"
     INVITE = "invite"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 BEING_CREATED_OR_DELETED = frozenset({Pending.CREATE, Pending.INVITE, Pending.DELETE})

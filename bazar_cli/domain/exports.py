@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+
+from bazar_cli.domain.text_enum import TextEnum
 
 
-class RowFormat(str, Enum):
+class RowFormat(TextEnum):
     """The formats that Postgres writes."""
 
     JSON = "json"

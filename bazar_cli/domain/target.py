@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from uuid import UUID
 
 from bazar_cli.domain.route import PREFIX
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.text_enum import TextEnum
 
 
-class TargetKind(str, Enum):
+class TargetKind(TextEnum):
     """The kind of a target's source; all values of a target come from one source."""
 
     PROFILE = "profile"
     ENV_FILE = "env-file"
     ENVIRONMENT = "environment"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
@@ -125,16 +122,13 @@ def _hosts(url: str) -> str | None:
     return parts.hosts or None if parts else None
 
 
-class IdentitySource(str, Enum):
+class IdentitySource(TextEnum):
     """The source of a command's access token."""
 
     TOKEN = "BAZAR_TOKEN"  # noqa: S105 - the name of a variable, not a token
     BEARER = "bearer"
     SESSION = "session"
     SUPERUSER = "SUPERUSER_EMAIL"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,6 @@ def check_version(wanted: Collection[Version] | None, now: Version, code: str, n
     raise VersionChanged(
         code,
         f"{name} is not as you saw it: it was changed at {now.updated_at.isoformat()}, or is another one",
-        hint="get it again, and decide anew with its present ETag",
+        hint="get it again, and send its present ETag",
         details={"id": str(now.id), "updated_at": now.updated_at.isoformat()},
     )

@@ -38,8 +38,9 @@ def renew(backends: Backends, _prover: Prover, request: RenewSession) -> Started
 
     Raises: NotSignedIn `auth.session_expired`; BackendUnavailable.
     """
-    if not request.refresh_token.reveal().strip():
-        raise NotSignedIn("auth.session_expired", "the refresh token is empty", hint="sign in again")
+    if not request.refresh_token.reveal().strip() or "\0" in request.refresh_token.reveal():
+        # Supabase Auth answers 500 to a NUL (recorded).
+        raise NotSignedIn("auth.session_expired", "the refresh token is not one of Supabase Auth", hint="sign in again")
     with backends.auth() as client:
         return _started(backends, client.refresh(request.refresh_token))
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from bazar_cli.domain.batch import LineResult
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode, UsageError
@@ -213,7 +213,12 @@ class _Worker:
         if not answer.endswith(b"\n"):
             return self._killed(line, redactor)
         code, output, shown, messages = json.loads(answer)
-        return LineResult(line.number, line.text, code, output, shown, tuple(messages))
+        hidden = Redactor({})
+        for secret in line.secrets:
+            hidden.remember(secret)
+        return LineResult(
+            line.number, line.text, code, output, cast("Any", hidden.hide_in(shown)), tuple(map(hidden.hide, messages))
+        )
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal: after SIGINT the command in hand finishes its step, and ends."""

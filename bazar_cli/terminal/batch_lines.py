@@ -11,12 +11,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.texts import BYTE_ORDER_MARK
+from bazar_cli.domain.texts import BYTE_ORDER_MARK, counted
+from bazar_cli.domain.urls import HIDDEN
 from bazar_cli.registry import Group, Leaf, default_of, resolve
 
 MAX_LINE_BYTES = 1 << 20
-_SHOWN = 1000
-"""Wrong lines that the error of a file has in its details."""
+_SHOWN = 20
+"""Wrong lines that the error of a file shows; its details have the first `_DETAILED`."""
+_DETAILED = 1000
 _CHUNK_BYTES = 1 << 16
 _WAIT_SECONDS = 0.2
 """How soon a reader of a silent pipe sees that the batch stops."""
@@ -31,6 +33,14 @@ _CODE = re.compile(r"""(?:\\.\#?|'[^']*'|"(?:\\.|[^"\\])*"|(?<=\S)\#|[^#'"\\])*"
 """A line up to its comment. As in a shell, `#` begins a comment only where a word may begin."""
 
 
+_SECRET = re.compile(
+    r"""(?P<option>--(?!generate-)[\w-]*(?:pass|pwd|secret|token)[\w-]*)(?P<between>\s*=\s*|\s+(?!-))"""
+    r"""(?P<value>"(?:\\.|[^"\\])*"|'[^']*'|[^\s'"]\S*)""",
+    re.IGNORECASE,
+)
+"""An option that is named as if it took a secret, and its value. No option of bazar takes one."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A command line, and its command."""
@@ -38,6 +48,9 @@ class Line:
     number: int
     """From 1."""
     text: str
+    """As results show it: without the secrets that it should not have."""
+    secrets: tuple[str, ...] = ()
+    """Values of options that are named as if they took a secret."""
     leaf: Leaf | None = None
     path: tuple[str, ...] = ()
     """The words that name the command, or a group of commands."""
@@ -55,10 +68,12 @@ def lines_of(descriptor: int, is_stopping: Callable[[], bool]) -> Iterator[Line]
             yield line
 
 
-def refuse_invalid_file(descriptor: int) -> None:
+def refuse_invalid_file(descriptor: int, check: Callable[[Line], None], remember: Callable[[str], None]) -> None:
     """Refuse a file with lines that cannot be run, before one runs. Of a pipe each line is checked when it comes.
 
-    Raises: UsageError `batch.line_invalid`, naming the first one.
+    Parameters: `check` raises UsageError for arguments that the command of a line does not take; `remember` gets the
+    secrets of lines, which no message may show.
+    Raises: UsageError `batch.line_invalid`, naming the lines.
     """
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return
@@ -66,20 +81,33 @@ def refuse_invalid_file(descriptor: int) -> None:
     wrong: list[tuple[int, UsageError]] = []
     count = 0
     for line in lines_of(descriptor, lambda: False):
-        if line.error is not None:
+        for secret in line.secrets:
+            remember(secret)
+        error = line.error or _refusal(line, check)
+        if error is not None:
             count += 1
-            wrong += [(line.number, line.error)] if count <= _SHOWN else []
+            wrong += [(line.number, error)] if count <= _DETAILED else []
     os.lseek(descriptor, start, os.SEEK_SET)
     if not wrong:
         return
-    number, first = wrong[0]
-    others = f" (and {count - 1} more)" if count > 1 else ""
+    named = [f"line {number}: {error.message}" for number, error in wrong[:_SHOWN]]
+    if count > _SHOWN:
+        named.append(f"and {count - _SHOWN} more")
     raise UsageError(
         "batch.line_invalid",
-        f"line {number}: {first.message}{others}; no line was run",
-        hint=first.hint,
+        f"{counted(count, 'line')} cannot be run, so no line was run",
+        below=named,
+        hint=wrong[0][1].hint if count == 1 else "correct these lines",
         details={"lines": [{"line": n, "code": e.code, "message": e.message} for n, e in wrong]},
     )
+
+
+def _refusal(line: Line, check: Callable[[Line], None]) -> UsageError | None:
+    try:
+        check(line)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _chunks(descriptor: int, is_stopping: Callable[[], bool]) -> Generator[bytes]:
@@ -133,8 +161,14 @@ def _parsed(number: int, content: bytes) -> Line | None:
         node, count = resolve(words)
         leaf = _command(node, words, count)
     except UsageError as error:
-        return Line(number, text.strip(), None, tuple(words[:count]), tuple(words[count:]), error)
-    return Line(number, text.strip(), leaf, tuple(words[:count]), tuple(words[count:]))
+        return Line(number, *_shown(text), None, tuple(words[:count]), tuple(words[count:]), error)
+    return Line(number, *_shown(text), leaf, tuple(words[:count]), tuple(words[count:]))
+
+
+def _shown(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return a line without secrets, and the secrets."""
+    secrets = tuple(found["value"].strip("'\"") for found in _SECRET.finditer(text))
+    return _SECRET.sub(rf"\g<option>\g<between>{HIDDEN}", text).strip(), secrets
 
 
 def _words(text: str) -> list[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from bazar_cli.domain.text_enum import TextEnum
 
 
-class Shell(str, Enum):
+class Shell(TextEnum):
     """The shells that have a script."""
 
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 # Readline splits `--output=js` into three words and keeps the quotes. So the function splits the line itself and never

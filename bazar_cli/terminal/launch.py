@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -91,6 +91,21 @@ def run_leaf(
     return code
 
 
+def refuse_arguments(
+    leaf: Leaf, words: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str], shared: Shared
+) -> None:
+    """Parse the words of a command line, and run nothing. Raises: UsageError as the command would.
+
+    Parameters: as `run_leaf`; `shared` keeps the built commands.
+    """
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        return  # Typer would write the help, and look at nothing behind it
+    verb: Verb[Any] = import_module(leaf.module).run
+    path = " ".join(["bazar", *words])
+    command = shared.command(path, lambda: verb.command(path, environ))
+    _parsed(command, path, arguments, None)
+
+
 def usage_error(path: str, error: typer.TyperException) -> UsageError:
     """Return the domain error for a command line that Typer refused."""
     hint = f"`{path} --help` shows the usage"
@@ -120,6 +135,17 @@ def usage_error(path: str, error: typer.TyperException) -> UsageError:
 
 
 def _invoke(command: LiteCommand, path: str, arguments: Sequence[str], start: Start) -> int:
+    try:
+        with _parsed(command, path, arguments, start) as context:
+            return int(command.invoke(context) or ExitCode.DONE)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.TyperException as error:
+        raise usage_error(path, error) from error
+
+
+def _parsed(command: LiteCommand, path: str, arguments: Sequence[str], start: Start | None) -> typer.Context:
+    """Parse the words of a command line. Raises: UsageError; typer.Exit after the help."""
     for argument in arguments:
         if any("\ud800" <= c <= "\udfff" for c in argument):
             raise UsageError(
@@ -128,10 +154,7 @@ def _invoke(command: LiteCommand, path: str, arguments: Sequence[str], start: St
                 hint="check the encoding of the terminal or the script",
             )
     try:
-        with command.make_context(path, list(arguments), obj=start) as context:
-            return int(command.invoke(context) or ExitCode.DONE)
-    except typer.Exit as ended:
-        return ended.exit_code
+        return cast("typer.Context", command.make_context(path, list(arguments), obj=start))
     except typer.TyperException as error:
         raise usage_error(path, error) from error
 

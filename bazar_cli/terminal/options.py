@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, fields
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from typer import Argument, Option
 
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.domain.texts import Verbatim
 from bazar_cli.terminal.output import Format
 
 
-class LogFormat(str, Enum):
+class LogFormat(TextEnum):
     """How log lines look."""
 
     TEXT = "text"
     JSON = "json"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 StatementTimeout: TypeAlias = Annotated[

@@ -5,22 +5,23 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.exports import WrittenRows
 from bazar_cli.domain.page import Page
-from bazar_cli.domain.spreadsheets import neutralised
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.terminal import tables
 from bazar_cli.terminal.escape import escaped, escaped_json
 from bazar_cli.terminal.streams import draws, is_terminal, lost, results
 from bazar_cli.terminal.views.base import Value, View
 
+if TYPE_CHECKING:
+    from bazar_cli.domain.exports import WrittenRows
+
 T = TypeVar("T")
 
 
-class Format(str, Enum):
+class Format(TextEnum):
     """The formats of `-o`."""
 
     TABLE = "table"
@@ -29,9 +30,6 @@ class Format(str, Enum):
     CSV = "csv"
     YAML = "yaml"
     IDS = "ids"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Renderer:
@@ -194,6 +192,8 @@ class Renderer:
 
     def _csv_rows(self, rows: Iterable[Iterable[str]], *, raw_first: bool = False) -> None:
         import csv
+
+        from bazar_cli.domain.spreadsheets import neutralised
 
         text = io.StringIO()
         writer = csv.writer(text)

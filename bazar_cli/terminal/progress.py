@@ -6,27 +6,24 @@ import json
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from enum import Enum
 from typing import Annotated, TypeAlias
 
 from typer import Option
 
 from bazar_cli.domain.progress import Progress, ignored
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.terminal.streams import draws, is_terminal, messages, write_message
 
 _SECONDS = 1.0
 """The shortest time between two JSON lines on the same work."""
 
 
-class ProgressMode(str, Enum):
+class ProgressMode(TextEnum):
     """How progress is shown."""
 
     AUTO = "auto"
     JSON = "json"
     NONE = "none"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 ProgressOption: TypeAlias = Annotated[

@@ -14,7 +14,8 @@ from bazar_cli.terminal.run_output import current_folder
 from bazar_cli.terminal.views.base import View
 
 T = TypeVar("T")
-_ANOTHER_FILE = "choose another file for --results"
+_OPTION = "--results"
+_ANOTHER_FILE = f"choose another file for {_OPTION}"
 
 
 class ResultsFile(Generic[T]):
@@ -49,7 +50,7 @@ class ResultsFile(Generic[T]):
         from bazar_cli.adapters.files import file_errors, refuse_taken
 
         may_replace = self._overwrite or (rows is not None and self._has_results(rows))
-        refuse_taken(self._path, self._named, overwrite=may_replace)
+        refuse_taken(self._path, self._named, overwrite=may_replace, option=_OPTION)
         with file_errors(self._path, _ANOTHER_FILE, named=self._named), tempfile.TemporaryFile(dir=self._path.parent):
             pass
 
@@ -58,7 +59,7 @@ class ResultsFile(Generic[T]):
         from bazar_cli.adapters.files import new_private_text
 
         may_replace = self._overwrite or self._has_results(rows)
-        with new_private_text(self._path, overwrite=may_replace, named=self._named) as stream:
+        with new_private_text(self._path, overwrite=may_replace, named=self._named, option=_OPTION) as stream:
             self._render(rows(), stream)
 
     def _has_results(self, rows: Callable[[], Iterable[Page[T]]]) -> bool:

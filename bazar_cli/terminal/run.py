@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.identities import Identities, SignInSettings
     from bazar_cli.services.gate.performer import Performer, UseCase
     from bazar_cli.services.remote.credentials import Credentials
+    from bazar_cli.terminal.progress import ProgressMode
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -201,10 +202,11 @@ class Run(RunOutput[T]):
         file: str | None,
         *,
         overwrite: bool,
+        progress: ProgressMode | None = None,
     ) -> None:
         """Write all rows to standard output or a new file. Raises: as `Performer.prepared` and `export_parts`."""
         parts = self.performer.prepared(service, self.spec, request)(request)
-        self.export_parts(parts, file, overwrite=overwrite)
+        self.export_parts(parts, file, overwrite=overwrite, progress=progress)
 
     def notice_dry_run(self) -> bool:
         """Say in a dry run that nothing was written; return whether it was one."""

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar, cast
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar, cast
 
 from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.errors import BazarError, UsageError
-from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import MAX_LIMIT, Page
 from bazar_cli.terminal import actions, tables
 from bazar_cli.terminal.hints import with_target
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.output import Format, Renderer
 from bazar_cli.terminal.redact import Redactor
-from bazar_cli.terminal.streams import messages, say, write_message
+from bazar_cli.terminal.streams import is_terminal, messages, results, say, write_message
 from bazar_cli.terminal.views.base import View
 
+if TYPE_CHECKING:
+    from bazar_cli.domain.exports import WantedRows, WrittenRows
+    from bazar_cli.terminal.progress import ProgressMode
+
+_FORMATS = {f".{form.value}": form for form in (Format.CSV, Format.JSON, Format.JSONL, Format.YAML)} | {
+    ".ndjson": Format.JSONL,
+    ".yml": Format.YAML,
+}
+"""The formats that names of files have."""
 T = TypeVar("T")
 Part = TypeVar("Part")
 
@@ -47,6 +55,7 @@ class RunOutput(Generic[T]):
         self.redactor = redactor
         self._waiting: list[str] = []
         self._view = view
+        self._warned_of_name = False
         keeps_text = view is not None and view.for_shells and options.output is None and options.fields is None
         chosen = Format.TABLE if keeps_text else _format(options, environ)
         if streams and chosen is Format.TABLE:
@@ -111,18 +120,31 @@ class RunOutput(Generic[T]):
         """Whether results could not be written, because their reader has gone or a disk is full."""
         return self._renderer.lost is not None
 
-    @property
-    def wanted_rows(self) -> WantedRows | None:
-        """What Postgres may write for an export; None for a format that only bazar writes."""
+    def wanted_rows(self, file: str | None) -> WantedRows | None:
+        """Return what Postgres may write for an export to a file; None for a format that only bazar writes."""
+        from bazar_cli.domain.exports import RowFormat, WantedRows
+
+        self._follow_name(file)
         form = next((form for form in RowFormat if form.value == self._renderer.format.value), None)
         return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
 
-    def export_parts(self, parts: Iterable[Page[T] | WrittenRows], file: str | None, *, overwrite: bool) -> None:
-        """Write all parts to standard output or a new file.
+    def export_parts(
+        self,
+        parts: Iterable[Page[T] | WrittenRows],
+        file: str | None,
+        *,
+        overwrite: bool,
+        progress: ProgressMode | None = None,
+    ) -> None:
+        """Write all parts to standard output or a new file, in the format of -o, else of the name of the file.
 
-        Parameters: `parts` are all pages, or all what `wanted_rows` asks for; `file` None or `-` is standard output.
+        Parameters: `parts` are all pages, or all what `wanted_rows` asks for; `file` None or `-` is standard output;
+        `progress` says how progress is shown, if it is.
         Raises: UsageError `usage.invalid_value` for an empty name; as `adapters.files.new_private_text`.
         """
+        self._follow_name(file)
+        if progress is not None:
+            parts = self._watched(parts, progress, is_drawn=file in {None, "-"} and is_terminal(results()))
         if file is None or file == "-":
             self._write_export(*_first_and_all(parts))
             return
@@ -137,7 +159,34 @@ class RunOutput(Generic[T]):
             count = self._write_export(first, ready, stream)
         self.notice(f"{count} written to {file}")
 
+    def _watched(
+        self, parts: Iterable[Page[T] | WrittenRows], mode: ProgressMode, *, is_drawn: bool
+    ) -> Iterator[Page[T] | WrittenRows]:
+        """Yield the parts, and show how many rows they have. Parameters: `is_drawn` says that rows go to a terminal."""
+        from bazar_cli.domain.exports import WrittenRows
+        from bazar_cli.terminal.progress import shown
+
+        done, doing = 0, self.spec.name.partition(".")[0]
+        with shown(mode, self.environ, quiet=self.options.quiet or is_drawn) as report:
+            for part in parts:
+                yield part
+                done += part.count if isinstance(part, WrittenRows) else len(part.items)
+                report(doing, done, None)
+
+    def _follow_name(self, file: str | None) -> None:
+        """Take the format that the name of an export has, such as `users.csv`, unless -o names one."""
+        named = _FORMATS.get(PurePath(file).suffix.lower()) if file else None
+        if named is None or named is self._renderer.format:
+            return
+        if self.options.output is None:
+            self._renderer = Renderer(named, self._renderer.fields, self.environ)
+        elif not self._warned_of_name:
+            self._warned_of_name = True
+            self.warn(f"{file} gets {self._renderer.format}, as -o says, and not {named}")
+
     def _write_export(self, first: object, parts: Iterator[Page[T] | WrittenRows], stream: TextIO | None = None) -> int:
+        from bazar_cli.domain.exports import WrittenRows
+
         renderer = Renderer(self._renderer.format, self._renderer.fields, self.environ, stream)
         if isinstance(first, WrittenRows):
             return renderer.written(self._required_view(), cast("Iterator[WrittenRows]", parts))

@@ -69,6 +69,12 @@ def test_every_route_refuses_a_bad_token_and_touches_nothing(
     assert people.everything() == before
 
 
+@pytest.mark.parametrize("token", ["", " ", "never", "a\0b"])
+def test_refresh_token_that_is_none_is_refused(server: Api, token: str) -> None:
+    reply = server.ask("POST", "/auth/refresh", {"refresh_token": token})
+    assert (reply.status, reply.code) == (401, "auth.session_expired")
+
+
 class _Names(dict[str, str]):
     """Gives each part of a path a value that fits."""
 

@@ -66,6 +66,37 @@ def test_a_file_with_a_line_that_is_no_command_runs_nothing(admin: Bazar, unique
     assert admin("users", "get", email).code == 3
 
 
+def test_a_file_with_arguments_that_a_command_does_not_take_runs_nothing(nobody: Bazar) -> None:
+    lines = {
+        "users create a@example.com --plan gold": "--plan cannot be 'gold': choose one of: free, plus, premium",
+        "users get": "`bazar users get` needs USER",
+        "users list --limit ten": "--limit cannot be 'ten': it is not a whole number",
+        "users create b@example.com --password hunter2hunter2": "`bazar users create` has no option --password",
+        "users get a@example.com --password-stdin hunter2hunter2": "`bazar users get` has no option --password-stdin",
+        "users create b@example.com --password-stdin hunter2hunter2": "`bazar users create` takes no more arguments"
+        " (***)",
+        "users create --help": None,
+        "users me": None,
+    }
+    (nobody.folder("work") / "commands.txt").write_text("\n".join(lines))
+    done = nobody("batch", "commands.txt")
+    assert (done.code, done.out) == (2, "")
+    found = [f"  line {number}: {text}" for number, text in enumerate(lines.values(), start=1) if text]
+    assert done.err.splitlines()[:-1] == ["error: 6 lines cannot be run, so no line was run", *found]
+
+
+def test_a_mistyped_password_is_in_no_result(nobody: Bazar) -> None:
+    lines = "users create a@example.com --password hunter2hunter2\nusers get x --password-stdin hunter2hunter2\n"
+    with nobody.start("batch", "-", "--keep-going", stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(lines.encode())
+    done = Done(process.returncode, out.decode(), err.decode())
+    assert [result["command"] for result in results(done)] == [
+        "users create a@example.com --password ***",
+        "users get x --password-stdin ***",
+    ]
+    assert "hunter2" not in done.out + done.err
+
+
 def test_a_line_of_a_pipe_that_is_no_command_fails_alone(admin: Bazar) -> None:
     with admin.start("batch", "-", "--keep-going", stdin=subprocess.PIPE) as process:
         out, err = process.communicate(b"auth logout\nusers me\n")

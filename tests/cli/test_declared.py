@@ -149,6 +149,7 @@ def test_plan_is_private_and_applied_once(admin: Bazar, people: People, company:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     taken = admin("diff", "-f", file, "--out", "plan.json", "-o", "json")
     assert (taken.code, taken.error["code"]) == (6, "files.exists")
+    assert taken.error["hint"] == "choose another file for --out, or add --overwrite"
     assert admin("diff", "-f", file, "--out", "plan.json", "--overwrite").out.endswith("the plan is in plan.json\n")
     own = admin("diff", "-f", file, "--out", file, "--overwrite", "-o", "json")
     assert (own.code, own.error["code"]) == (2, "usage.invalid_value")

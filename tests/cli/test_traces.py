@@ -295,6 +295,7 @@ GARBAGE = (
 )
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("words", [("users", "me", "-o", "json"), ("users", "get", "nobody@example.com")], ids=" ".join)
 def test_broken_collector_changes_nothing(

@@ -87,11 +87,17 @@ FITTING = {
     "search": "a",
     "slug": "new-slug",
     "words": "users",
+    "api_url": "https://bazar.example.com",
     "database_url": "postgresql://localhost/x",
 }
 """A value that fits, by the name of a parameter; the others are those of `World`."""
 COMMON = ("output", "fields", "profile", "env_file", "log_format", "log_file")
-LIKELY = {"SUPABASE_URL": "http://127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1:1/", "SUPERUSER_EMAIL": "a@b"}
+LIKELY = {
+    "SUPABASE_URL": "http://127.0.0.1",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/",
+    "SUPERUSER_EMAIL": "a@b",
+    "BAZAR_API_URL": "http://127.0.0.1",
+}
 """What a hostile value is put behind, by the name of a variable."""
 READS = (("users", "list"), ("db", "status"), ("auth", "status"), ("config", "show"), ("db", "seed", "-n"))
 READS_A_PIPE = (

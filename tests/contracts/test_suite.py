@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,24 @@ def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> No
     if not getattr(request.config.option, "loadgroup", False):
         pytest.skip("the tests run in one process, or are dealt out in another way")
     assert os.environ["PYTEST_CURRENT_TEST"].endswith("@together (call)")
+
+
+def test_of_a_product_that_is_spread_a_run_has_a_square_and_a_long_run_the_rest() -> None:
+    product = "tests/services/users/test_change_email.py::test_running_again_finishes"
+    ran: list[set[str]] = []
+    for options in ((), ("-m", "long")):
+        collected = subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", *options, product],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        ran.append(set(re.findall(r"\[(.*)\]", collected.stdout)))
+    assert ran == [
+        {"False-old", "False-id", "True-new", "True-doctor"},
+        {"True-old", "True-id", "False-new", "False-doctor"},
+    ]
 
 
 def test_a_command_that_ends_at_once_is_asked_for() -> None:

@@ -75,6 +75,33 @@ def test_killed_at_random_moments_for_long(chunked: Bazar, people: People, via: 
     killed(chunked, people, via, LONG_KILLS)
 
 
+def test_an_undo_that_was_killed_is_finished_by_the_same_command(
+    chunked: Bazar, people: People, proxy: AuthProxy
+) -> None:
+    """It was killed when some identities were deleted and no user."""
+    file = UsersFile(chunked.folder("work"), SIZE)
+    chunked(*file.words("done.jsonl")).ok()
+    [run] = people.sql("SELECT DISTINCT run_id FROM bazar.import_rows WHERE email LIKE %s", f"%{file.tag}%")
+    words = ("users", "imports", "undo", str(run["run_id"]), "--confirm", str(run["run_id"]))
+    hold = proxy.hold("DELETE", "/admin/users/.*", acts=True)
+    assert hold.held is not None
+    with chunked.on(proxy.target).start(*words) as killed:
+        assert hold.held.wait(60)
+        poll(lambda: len(people.identities_like(file.tag)) <= SIZE - 2)
+        killed.kill()
+        killed.communicate()
+    hold.release.set()
+    pending = people.sql("SELECT pending FROM bazar.users WHERE email LIKE %s", f"%{file.tag}%")
+    assert [row["pending"] for row in pending] == ["delete"] * SIZE
+    file.claims_run_out(people)
+    done = chunked(*words, "-o", "json").ok().json
+    assert (done["deleted"], done["gone"], done["kept"], done["open"]) == (SIZE, 0, 0, 0)
+    assert people.sql("SELECT 1 FROM bazar.users WHERE email LIKE %s", f"%{file.tag}%") == []
+    assert people.identities_like(file.tag) == []
+    deleted = "SELECT 1 FROM bazar.audit_events WHERE use_case = 'users.delete' AND before ->> 'email' LIKE %s"
+    assert len(people.sql(deleted, f"%{file.tag}%")) == SIZE
+
+
 def test_two_imports_of_one_file_share_it(chunked: Bazar, people: People, proxy: AuthProxy) -> None:
     file = UsersFile(chunked.folder("work"), SIZE)
     hold = proxy.hold("POST", "/admin/users", acts=False)

@@ -74,6 +74,7 @@ def test_faults_of_all_sorts_lose_and_double_nothing(
     assert people.signs_in(file[0].email, OLD_PASSWORD)
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("status", [429, 500, 502, None], ids=["429", "500", "502", "reset"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before", "after"])
 def test_an_unknown_outcome_is_looked_up(
@@ -119,11 +120,22 @@ def test_requests_that_are_limited_do_not_count_as_attempts(
     importing: Importing, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bazar_cli.services.imports.pace._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.pace._FIRST_INTERVAL", 0.0)
     file = rows(1)
     run = importing.stage(file, Via.API)
     proxy.add(Fault("POST", USERS, 429, times=10))
     apply_through(importing, proxy, run)
     importing.assert_exact(run, file)
+
+
+def test_an_import_finds_the_rate_of_a_limit(importing: Importing, proxy: AuthProxy) -> None:
+    """Nearly all requests succeed, and no row is given up."""
+    file = rows(40)
+    run = importing.stage(file, Via.API)
+    limit = proxy.limit(rate=50, burst=5)
+    apply_through(importing, proxy, run)
+    importing.assert_exact(run, file)
+    assert limit.refused < 20
 
 
 def test_retry_after_is_honoured(importing: Importing, proxy: AuthProxy) -> None:

@@ -382,3 +382,38 @@ def test_events_of_before_are_hashed_and_sealed_and_stay(fresh_database: Databas
         assert schema_of(url) == first
         after = connection.execute("SELECT t::text FROM bazar.audit_events t WHERE seq <= 1001 ORDER BY seq").fetchall()
     assert after == before
+
+
+# -- 0007: finished rows of imports -------------------------------------------------------------------------
+
+
+def test_finished_rows_of_imports_keep_what_an_undo_needs(fresh_database: Databases) -> None:
+    """And undone rows are rows of an older release again after a rollback."""
+    url, run = fresh_database(), "'00000000-0000-0000-0000-000000000001'"
+    alembic(url, "upgrade", "0006")
+    rows = [(2, "open", "create"), (3, "created", "create"), (4, "updated", "update")]
+    with psycopg.Connection[Any].connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"INSERT INTO bazar.import_runs (id, content_hash, columns, via, on_conflict, operator_id, operator_email,"
+            f" request_id, rows) VALUES ({run}, sha256('x'), '{{email}}', 'api', 'fail', {run}, 'a@b', 'r', 3)".encode()
+        )
+        for row in rows:
+            connection.execute(
+                f"INSERT INTO bazar.import_rows (run_id, line, email, user_id, name, plan, organizations,"
+                f" user_metadata, app_metadata, status, action)"
+                f" VALUES ({run}, %s, 'a@b', {run}, 'Ada', 'free', '[]', '{{}}', '{{}}', %s, %s)".encode(),
+                (row[0], row[1], row[2]),
+            )
+        alembic(url, "upgrade", "0007")
+        kept = connection.execute(
+            "SELECT line, name, plan, organizations, user_metadata, app_metadata FROM bazar.import_rows ORDER BY line"
+        )
+        assert kept.fetchall() == [
+            (2, "Ada", "free", [], {}, {}),
+            (3, None, None, [], None, None),
+            (4, None, None, None, None, None),
+        ]
+        connection.execute("UPDATE bazar.import_rows SET status = 'undone'")
+        alembic(url, "downgrade", "0006")
+        statuses = connection.execute("SELECT line, status FROM bazar.import_rows ORDER BY line").fetchall()
+        assert statuses == [(2, "created"), (3, "created"), (4, "failed")]

@@ -83,6 +83,7 @@ def test_a_trigger_may_raise_any_error(alone: People, refused: Refusal) -> None:
             assert error.details == {"sqlstate": sqlstate}
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize(
     "statement",
     [

@@ -11,6 +11,7 @@ import random
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,30 @@ class RandomFaults:
         self._release.set()
 
 
+class Limit:
+    """A limit of requests that create users, as gateways have one: a bucket of `burst` that leaks `rate` a second."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.refused = 0
+        self._rate = rate
+        self._burst = burst
+        self._filled = 0.0
+        self._at = time.monotonic()
+
+    def meet(self, method: str, path: str) -> Fault | None:
+        """Return the answer of a request that comes too soon."""
+        if (method, path) != ("POST", "/admin/users"):
+            return None
+        now = time.monotonic()
+        self._filled = max(0.0, self._filled - (now - self._at) * self._rate)
+        self._at = now
+        if self._filled > self._burst:
+            self.refused += 1
+            return Fault(method, path, 429)
+        self._filled += 1
+        return None
+
+
 class AuthProxy:
     """A proxy of one Auth service, its faults and the requests so far."""
 
@@ -98,7 +123,7 @@ class AuthProxy:
         self.requests: list[str] = []
         """Method and path of every request, the oldest first."""
         self._faults: list[Fault] = []
-        self._random: RandomFaults | None = None
+        self._random: RandomFaults | Limit | None = None
         self._down: Fault | None = None
         self._lock = threading.Lock()
 
@@ -118,9 +143,15 @@ class AuthProxy:
             self._random = RandomFaults(share, seed)
             return self._random
 
+    def limit(self, rate: float, burst: int) -> Limit:
+        """Answer 429 to creations that come faster than `rate` a second."""
+        with self._lock:
+            self._random = limit = Limit(rate, burst)
+            return limit
+
     def heal(self) -> None:
         """Pass everything on from now."""
-        if self._random is not None:
+        if isinstance(self._random, RandomFaults):
             self._random.heal()
         with self._lock:
             faults, self._faults, self._down = self._faults, [], None

@@ -18,6 +18,15 @@ SITE_URL = "http://127.0.0.1:3000"
 """Where links lead after verification."""
 
 
+_settings: dict[str, Mapping[str, str]] = {}
+"""The settings of the services that run, by URL: of those with this machine's clock and the usual paths."""
+
+
+def settings_of(url: str) -> Mapping[str, str] | None:
+    """Return the settings of a service that this process started; None for any other."""
+    return _settings.get(url)
+
+
 def environment_of(keys: AuthKeys, database_url: str) -> dict[str, str]:
     """Return the settings of a service with these keys. It sends a user a second mail without a wait."""
     return {
@@ -63,9 +72,13 @@ def running_auth_service(
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, "the Auth service did not start"
+        url = address.removesuffix("/auth/v1")
+        if quick and not clock and not arguments:
+            _settings[url] = settings
         try:
-            yield address.removesuffix("/auth/v1")
+            yield url
         finally:
+            _settings.pop(url, None)
             process.terminate()
             process.wait()
 

@@ -74,17 +74,19 @@ class UsersFile:
             assert self.results(name) == wanted
 
     def claims_run_out(self, people: People) -> bool:
-        """Let the claims and leases of dead importers run out, as 20 s would; return whether there was a claim."""
-        ended = people.sql(
+        """Let the claims and leases of dead importers run out, as 20 s would; return whether rows are open."""
+        people.sql(
             "UPDATE bazar.import_rows SET claimed_until = clock_timestamp()"
-            " WHERE claim IS NOT NULL AND status = 'open' AND email LIKE %s RETURNING 1",
+            " WHERE claim IS NOT NULL AND status = 'open' AND email LIKE %s",
             f"%{self.tag}%",
         )
         people.sql(
             "UPDATE bazar.users SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL AND email LIKE %s",
             f"%{self.tag}%",
         )
-        return bool(ended)
+        return bool(
+            people.sql("SELECT 1 FROM bazar.import_rows WHERE status = 'open' AND email LIKE %s", f"%{self.tag}%")
+        )
 
     def is_open(self, people: People) -> bool:
         """Say whether an import of this file has to be continued, or was not begun."""

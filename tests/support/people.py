@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from bazar_cli.adapters.postgres.database import Database
 from bazar_cli.adapters.postgres.gate import load_operator
 from bazar_cli.adapters.supabase.http import auth_url, key_headers
 from bazar_cli.domain.audit import AuditEvent, Outcome
@@ -34,6 +35,8 @@ from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Identity, IdentitySource, Target
 from bazar_cli.services.gate.backends import Backends
+from tests.support.auth_in_process import AuthInProcess
+from tests.support.auth_service import settings_of
 from tests.support.tls import trusted
 
 R = TypeVar("R")
@@ -169,6 +172,10 @@ class People:
         )
         self._rows: dict[str, tuple[dict[str, Any], list[str]]] = {}
         """The rows that `everything` has read, by table, with what tells whether they are still the same."""
+        settings = settings_of(target.supabase_url)
+        self._service = None if settings is None else AuthInProcess(settings, target.supabase_url)
+        self._idle: list[Database] = []
+        """What has read an operator, and can read another one by its connection."""
 
     def __enter__(self) -> People:
         return self
@@ -176,6 +183,10 @@ class People:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for database in self._idle:
+            database.close()
+        if self._service is not None:
+            self._service.close()
         self._connection.close()
 
     # -- arrange ------------------------------------------------------------------------------------------
@@ -256,7 +267,10 @@ class People:
             "email_confirm": confirmed,
             "app_metadata": dict(app_metadata),
         }
-        self.auth("POST", "/admin/users", body).raise_for_status()
+        if self._service is None:
+            self.auth("POST", "/admin/users", body).raise_for_status()
+        else:
+            self._service.create_user(body)
 
     def ban(self, someone: Someone) -> None:
         """Let Supabase refuse somebody for an hour."""
@@ -285,8 +299,12 @@ class People:
 
     def operator(self, someone: Someone) -> Operator:
         """Read an operator as the gate does."""
-        with Backends(self.target, REQUEST_ID) as backends:
-            found = load_operator(backends.database(), self.target, someone.id).operator
+        # Threads of a test ask at the same time.
+        database = self._idle.pop() if self._idle else Database(self.target)
+        try:
+            found = load_operator(database, self.target, someone.id).operator
+        finally:
+            self._idle.append(database)
         assert found is not None, f"{someone.email} is no user"
         return found
 
@@ -329,6 +347,8 @@ class People:
 
     def access_token(self, someone: Someone, password: str = OLD_PASSWORD) -> str:
         """Sign in as people do; return the access token."""
+        if self._service is not None:
+            return self._service.access_token(someone.email, password)
         answer = self.auth("POST", "/token?grant_type=password", {"email": someone.email, "password": password})
         return str(answer.raise_for_status().json()["access_token"])
 
@@ -355,8 +375,12 @@ class People:
 
     def identities_like(self, part: str) -> list[dict[str, Any]]:
         """Return the identities with this in their address, a thousand at most."""
-        answer = self.auth("GET", f"/admin/users?per_page=1000&filter={quote(part)}").raise_for_status()
-        return [{**found, "id": uuid.UUID(found["id"])} for found in answer.json()["users"] if part in found["email"]]
+        if self._service is None:
+            answer = self.auth("GET", f"/admin/users?per_page=1000&filter={quote(part)}").raise_for_status()
+            users = answer.json()["users"]
+        else:
+            users = self._service.users(part)
+        return [{**found, "id": uuid.UUID(found["id"])} for found in users if part in found["email"]]
 
     def events(self, target_id: uuid.UUID) -> list[dict[str, Any]]:
         """Return the audit events about a target, the oldest first."""

@@ -96,12 +96,42 @@ def test_a_line_of_100_mb_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_file_is_refused_whole_with_all_its_lines(tmp_path: Path) -> None:
     file = tmp_path / "lines"
-    file.write_text("users me\nusers frob\n\nlocal stop\n")
+    file.write_text("users me\nusers frob\n\nlocal stop\nusers me --password 'correct horse'\n")
+    remembered: list[str] = []
+
+    def check(line: Line) -> None:
+        if line.arguments:
+            raise UsageError("usage.unknown_option", "no such option")
+
     descriptor = os.open(file, os.O_RDONLY)
     try:
         with pytest.raises(UsageError) as refused:
-            refuse_invalid_file(descriptor)
+            refuse_invalid_file(descriptor, check, remembered.append)
     finally:
         os.close(descriptor)
-    assert refused.value.message == "line 2: `bazar users frob` is not a command (and 1 more); no line was run"
-    assert [found["line"] for found in refused.value.details["lines"]] == [2, 4]  # pyright: ignore
+    assert refused.value.lines == (
+        "3 lines cannot be run, so no line was run",
+        "  line 2: `bazar users frob` is not a command",
+        "  line 4: a batch does not run `bazar local`",
+        "  line 5: no such option",
+    )
+    assert [found["line"] for found in refused.value.details["lines"]] == [2, 4, 5]  # pyright: ignore
+    assert remembered == ["correct horse"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "secrets"),
+    [
+        ("users create a@b --password hunter2 --org x", "users create a@b --password *** --org x", ("hunter2",)),
+        ("users create a@b --passwd='a b'", "users create a@b --passwd=***", ("a b",)),
+        ('users create a@b --Password "a b" c', "users create a@b --Password *** c", ("a b",)),
+        ("users create a@b --password-stdin hunter2", "users create a@b --password-stdin ***", ("hunter2",)),
+        ("users get --access-token eyJ 'x", "users get --access-token *** 'x", ("eyJ",)),
+        ("users create a@b --generate-password --org x", "users create a@b --generate-password --org x", ()),
+        ("users create a@b --password-stdin --org x", "users create a@b --password-stdin --org x", ()),
+        ("users create --org pass --name token", "users create --org pass --name token", ()),
+    ],
+)
+def test_a_line_is_shown_without_secrets(tmp_path: Path, text: str, shown: str, secrets: tuple[str, ...]) -> None:
+    (line,) = read(tmp_path, text.encode())
+    assert (line.text, line.secrets) == (shown, secrets)

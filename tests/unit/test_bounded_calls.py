@@ -270,6 +270,7 @@ def test_a_key_that_is_not_taken_is_one_error(server: RawServer, target: Target,
         assert (refused.value.code, refused.value.details["status"]) == ("supabase.key_refused", status), name
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("status", [200, 401, 404, 422, 500])
 def test_an_answer_in_any_encoding_may_be_deep(server: RawServer, target: Target, status: int, encoding: str) -> None:

@@ -256,17 +256,19 @@ def test_limit_counts_only_what_is_taken_away(limit: str | None, taken: int, exi
     with pytest.raises(Refused) as raised:
         removals.check(changes, existing)
     assert raised.value.code == "apply.too_many_removals"
-    assert f"{taken} of {existing} records ({taken * 100 / existing:.0f}%) would be removed" in raised.value.message
+    share = f" ({taken * 100 / existing:.0f}%)" if limit and "%" in limit else ""
+    changes_taking = f"{taken} change{'' if taken == 1 else 's'}{share} would remove, demote or suspend something of"
+    assert f"{changes_taking} {existing} existing record" in raised.value.message
     assert f"--max-delete {limit}" in raised.value.message
     assert raised.value.lines[1 : 1 + min(taken, 5)] == (f"  {TAKES.line}",) * min(taken, 5)
     assert (raised.value.lines[-1] == f"  and {taken - 5} more") == (taken > 5)
     assert "--max-delete" in raised.value.hint
 
 
-def test_refusal_without_a_record_has_no_share() -> None:
+def test_refusal_by_a_number_has_no_share() -> None:
     with pytest.raises(Refused) as raised:
-        Removals(limit="0").check([TAKES], 0)
-    assert "1 of 0 records would be removed" in raised.value.message
+        Removals(limit="1").check([TAKES, TAKES], 1)
+    assert "2 changes would remove, demote or suspend something of 1 existing record, more" in raised.value.message
 
 
 @pytest.mark.parametrize(

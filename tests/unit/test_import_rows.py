@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from bazar_cli.domain.entities import Membership, Plan, Role, User, UserState
 from bazar_cli.domain.errors import Denied, ExitCode, UsageError
+from bazar_cli.domain.findings import DETAILED, SHOWN
 from bazar_cli.domain.imports.file import Row, RowFile, format_of
-from bazar_cli.domain.imports.findings import DETAILED, SHOWN, Finding, Findings
+from bazar_cli.domain.imports.findings import Finding, Findings
 from bazar_cli.domain.imports.imports import FileFormat
 from bazar_cli.domain.imports.lines import MAX_LINE_BYTES
 from bazar_cli.domain.page import Page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -96,13 +97,39 @@ def test_all_wait_as_long_as_supabase_says(clock: Clock) -> None:
 
 def test_the_wait_doubles_where_supabase_names_none(clock: Clock) -> None:
     tested, waits = Pace(MOST, never), list[float]()
-    for _ in range(7):
+    for _ in range(9):
         before = clock.now
         tested.failed(clock.now, limited=True)
         assert asyncio.run(tested.begin())
         tested.end()
-        waits.append(round(clock.now - before))
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
+        waits.append(clock.now - before)
+    intervals = [0.02 * 1.5**place for place in range(9)]
+    pauses = [0.25, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert waits == pytest.approx([p + i for p, i in zip(pauses, intervals, strict=True)])
+    assert tested.limited_for == pytest.approx(sum(waits))
+    tested.went_well()
+    assert tested.limited_for == 0
+
+
+def test_requests_begin_at_intervals_after_a_limit_until_all_went_well(clock: Clock) -> None:
+    tested, began = Pace(MOST, never), list[float]()
+    for after in (None, 3.0):
+        tested.failed(clock.now, limited=True, retry_after=after)
+
+    async def begin(count: int) -> None:
+        for _ in range(count):
+            assert await tested.begin()
+            began.append(clock.now)
+            tested.end()
+
+    asyncio.run(begin(4))
+    assert began[0] - 1000 == pytest.approx(3.03)
+    assert [later - sooner for sooner, later in pairwise(began)] == pytest.approx([0.03] * 3)
+    for _ in range(1000):
+        tested.went_well()
+    before = clock.now
+    asyncio.run(begin(4))
+    assert clock.now == before
 
 
 def test_none_begins_once_the_command_is_to_end(clock: Clock) -> None:

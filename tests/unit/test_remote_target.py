@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ class Machine:
         path.write_text("".join(f"{key}='{value}'\n" for key, value in values.items()))
         path.chmod(0o600)
 
-    def profile(self, name: str, *, activate: bool = False, **values: str) -> None:
+    def profile(self, name: str, values: Mapping[str, str], *, activate: bool = False) -> None:
         Profiles(self.environ).save(name, values, activate=activate)
 
     def target(self, choice: TargetChoice | None = None, **environ: str) -> Target | RemoteTarget:
@@ -56,21 +57,21 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_sources_have_the_order_of_direct_targets(machine: Machine) -> None:
-    machine.profile("active", activate=True, BAZAR_API_URL=f"{URL}/active")
+    machine.profile("active", {"BAZAR_API_URL": f"{URL}/active"}, activate=True)
     assert machine.url() == f"{URL}/active"
     machine.file(".env", BAZAR_API_URL=f"{URL}/found")
     assert machine.url() == f"{URL}/found"
     assert machine.url(BAZAR_API_URL=f"{URL}/environment") == f"{URL}/environment"
-    machine.profile("named", BAZAR_API_URL=f"{URL}/named")
+    machine.profile("named", {"BAZAR_API_URL": f"{URL}/named"})
     assert machine.url(BAZAR_API_URL=URL, BAZAR_PROFILE="named") == f"{URL}/named"
-    machine.profile("flag", BAZAR_API_URL=f"{URL}/flag")
+    machine.profile("flag", {"BAZAR_API_URL": f"{URL}/flag"})
     assert machine.url(TargetChoice("flag"), BAZAR_API_URL=URL, BAZAR_PROFILE="named") == f"{URL}/flag"
     machine.file("other.env", BAZAR_API_URL=f"{URL}/file")
     assert machine.url(TargetChoice(None, Path("other.env")), BAZAR_API_URL=URL) == f"{URL}/file"
 
 
 def test_direct_source_before_a_remote_one_stays_direct(machine: Machine) -> None:
-    machine.profile("direct", **DIRECT)
+    machine.profile("direct", DIRECT)
     assert isinstance(machine.target(TargetChoice("direct"), BAZAR_API_URL=URL), Target)
     machine.file(".env", **DIRECT)
     assert machine.url(BAZAR_API_URL=URL) == URL
@@ -80,10 +81,10 @@ def test_direct_source_before_a_remote_one_stays_direct(machine: Machine) -> Non
 def test_source_with_both_kinds_is_refused(machine: Machine, name: str) -> None:
     value = DIRECT.get(name, "postgresql://bazar:word@db.example.com/bazar")
     mixed = {"BAZAR_API_URL": URL, name: value}
-    machine.profile("mixed", **mixed)
+    machine.profile("mixed", mixed)
     machine.file("mixed.env", **mixed)
     for refusal, source in (
-        (machine.refusal(**mixed), "the environment"),
+        (machine.refusal(None, **mixed), "the environment"),
         (machine.refusal(TargetChoice("mixed")), "profile mixed"),
         (machine.refusal(TargetChoice(None, Path("mixed.env"))), "env-file mixed.env"),
     ):
@@ -161,7 +162,9 @@ def test_proxy_of_an_https_url(environ: dict[str, str], wanted: Proxy | None) ->
 
 
 def test_plain_http_uses_no_proxy() -> None:
-    environ = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy:3128")
+    environ: dict[str, str] = dict.fromkeys(
+        ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy:3128"
+    )
     assert proxy_for("http://127.0.0.1:8000", environ) is None
 
 

@@ -108,7 +108,9 @@ def faults_of(content: object) -> list[tuple[str, str]]:
     assert raised.value.code == "seed.file_invalid"
     found: Any = raised.value.details["faults"]
     assert found
-    assert all(f"{fault['place']}: {fault['rule']}" in raised.value.message for fault in found)
+    for fault in found:
+        line = f"line {fault['line']} column {fault['column']}: {fault['place']}: {fault['rule']}"
+        assert line in raised.value.message
     assert raised.value.hint
     return [(fault["place"], fault["rule"]) for fault in found]
 

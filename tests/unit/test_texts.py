@@ -43,7 +43,7 @@ REVISIONS = sorted(paths(script_location()).values())
 AS_IT_IS = {
     *("BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"),
     *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_*", "TRACEPARENT, TRACESTATE", "PYTHON_KEYRING_BACKEND", "COLUMNS", "TERM"),
-    *("CLICOLOR_FORCE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),
+    *("CLICOLOR_FORCE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HTTPS_PROXY", "NO_PROXY"),
 }
 """Paths, whose bytes name a file, switches, and what OpenTelemetry and other programs define."""
 

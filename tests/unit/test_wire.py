@@ -145,6 +145,13 @@ def test_wrong_request_names_each_field_and_its_rule(
         assert rule in found.message
 
 
+def test_server_composes_texts_and_leaves_passwords() -> None:
+    body = {"email": "a@b", "name": "Zoe\u0308", "password": "Zoe\u0308-12"}
+    found = from_json(changes.CreateUser, body, strict=True)
+    assert found.name == "Zo\u00eb"
+    assert found.password == changes.NewPassword(plain=Secret("Zoe\u0308-12"))
+
+
 def test_query_has_texts() -> None:
     query = {"limit": "7", "state": "active", "created_since": "2026-01-31T12:00:05.000250Z"}
     found = from_json(users.ListUsers, query, strict=True, texts=True)

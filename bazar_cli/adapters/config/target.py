@@ -17,7 +17,6 @@ from bazar_cli.adapters.config.checks import (
     plaintext_hosts,
 )
 from bazar_cli.adapters.config.folders import config_dir
-from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.domain.command_lines import option
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
@@ -123,20 +122,21 @@ def target_values(
             hint="give one of them",
         )
     if choice.profile is not None:
-        source = TargetSource(TargetKind.PROFILE, choice.profile, explicit=True)
-        return source, Profiles(environ).values(choice.profile)
+        return TargetSource(TargetKind.PROFILE, choice.profile, explicit=True), _of_profile(choice.profile, environ)
     if choice.env_file is not None:
         found = _of_named_file(cwd / choice.env_file, warn)
         return TargetSource(TargetKind.ENV_FILE, str(choice.env_file), explicit=True), found
     if environ.get("BAZAR_PROFILE"):
         name = environ["BAZAR_PROFILE"]
-        return TargetSource(TargetKind.PROFILE, name), Profiles(environ).values(name)
+        return TargetSource(TargetKind.PROFILE, name), _of_profile(name, environ)
     if any(environ.get(name) for name in NAMING):
         return TargetSource(TargetKind.ENVIRONMENT, "the environment"), _of_environment(environ)
     for name in ENV_FILES:
         found = _of_default_file(cwd, name)
         if found is not None:
             return TargetSource(TargetKind.ENV_FILE, str(name)), found
+    from bazar_cli.adapters.config.profiles import Profiles
+
     profiles = Profiles(environ)
     active = profiles.read().active
     if active is not None:
@@ -150,6 +150,13 @@ def target_values(
         hint="try bazar on this machine with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL,"
         " or BAZAR_API_URL for a server of bazar",
     )
+
+
+def _of_profile(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    # A target from the environment needs no secret store.
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    return Profiles(environ).values(name)
 
 
 def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:

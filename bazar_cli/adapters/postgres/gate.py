@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,6 +17,7 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Denial, Operator, Spec
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BazarError, UsageError
+from bazar_cli.domain.text_enum import TextEnum
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Database
@@ -44,7 +44,7 @@ _NO_SCHEMA = frozenset({"3F000", "42P01"})
 _NO_DATABASE = "3D000"
 
 
-class SchemaState(str, Enum):
+class SchemaState(TextEnum):
     """The state of the schema, in which the gate looks up operators."""
 
     READY = "ready"

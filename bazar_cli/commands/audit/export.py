@@ -7,6 +7,7 @@ from bazar_cli.services.audit import read
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.event_filters import EventOptions
 from bazar_cli.terminal.options import ExportFile, Overwrite
+from bazar_cli.terminal.progress import ProgressMode, ProgressOption
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.audit import EVENT
 
@@ -25,9 +26,10 @@ def run(
     which: EventOptions,
     file: ExportFile = None,
     overwrite: Overwrite = False,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
     """Write all events that you can see, oldest first.
 
-    The format is JSON Lines, or that of -o: csv, json, yaml or ids.
+    The format is that of -o (csv, json, jsonl, yaml or ids), else that of the name of FILE, else JSON Lines.
     """
-    run.export(read.export, which.filters, file, overwrite=overwrite)
+    run.export(read.export, which.filters, file, overwrite=overwrite, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Annotated
 
 from typer import Argument, Option
@@ -71,7 +70,8 @@ def run(
 
     The whole file is checked first: one fault, or one row that you may not write, and nothing is written. Each row
     becomes one user. A user who exists with the same values is unchanged. With --on-conflict update, name and plan
-    change, memberships are added and roles change; email, password and metadata of existing users do not.
+    change, memberships are added and roles change; email, password and metadata of existing users do not. An empty
+    name removes it.
 
     --via database writes identities by SQL, many times faster. It needs the Auth tables of the same project in
     DATABASE_URL, and an Auth version that it knows. Hooks and webhooks of the Auth server do not run; triggers on
@@ -85,7 +85,7 @@ def run(
         refuse_input_as_output(file, results, "--results")
     written = None
     if results is not None:
-        written = ResultsFile(results, ROW, run.environ, overwrite=overwrite, earlier=attrgetter("before_outcome"))
+        written = ResultsFile(results, ROW, run.environ, overwrite=overwrite, earlier=lambda row: row.before_outcome)
     with run.import_file(file) as content, shown(progress, run.environ, quiet=run.options.quiet) as report:
         chosen = file_format or format_of(content.named, content.beginning)
         asked = ImportUsers(content.content_hash, via, on_conflict)

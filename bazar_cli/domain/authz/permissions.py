@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
 
 from bazar_cli.domain.entities import Plan
+from bazar_cli.domain.text_enum import TextEnum
 
 
-class Permission(str, Enum):
+class Permission(TextEnum):
     """One thing that a plan may allow, `noun:action`."""
 
     USERS_READ = "users:read"
@@ -33,9 +33,6 @@ class Permission(str, Enum):
     DB_MIGRATE = "db:migrate"
     DB_RESET = "db:reset"
     AUDIT_READ = "audit:read"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 _FREE = frozenset(

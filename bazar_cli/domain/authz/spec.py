@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from types import MappingProxyType
 from uuid import UUID
 
@@ -18,11 +17,12 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, Standing, UserState
 from bazar_cli.domain.route import Route
 from bazar_cli.domain.target import Identity
+from bazar_cli.domain.text_enum import TextEnum
 
 _NO_FIELDS: Mapping[str, FieldRule] = MappingProxyType({})
 
 
-class Access(str, Enum):
+class Access(TextEnum):
     """The operators who may call a use case, before plan and scope are checked."""
 
     PUBLIC = "public"
@@ -30,7 +30,7 @@ class Access(str, Enum):
     PERMISSION = "permission"
 
 
-class Scope(str, Enum):
+class Scope(TextEnum):
     """Which rows a use case may read or change (docs/permissions.md)."""
 
     NONE = "none"

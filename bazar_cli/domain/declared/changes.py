@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
 from bazar_cli.domain.declared.state import DeclaredState
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BazarError, Refused, UsageError
-from bazar_cli.domain.texts import whole_number
+from bazar_cli.domain.text_enum import TextEnum
+from bazar_cli.domain.texts import counted, whole_number
 
 _PERCENT_ABOVE = 10
 """A percentage limits nothing for this many records or fewer, because one of them would be a large part."""
@@ -92,7 +92,7 @@ def change_document(change: Change) -> dict[str, object]:
     }
 
 
-class Outcome(str, Enum):
+class Outcome(TextEnum):
     """The outcome of a change."""
 
     PLANNED = "planned"
@@ -102,9 +102,6 @@ class Outcome(str, Enum):
     FAILED = "failed"
     NOT_BEGUN = "not-begun"
     """The run was interrupted, or an error ended it, before this change."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)
@@ -164,11 +161,12 @@ class Removals:
         named = [change.line for change in taken[:_NAMED]]
         if len(taken) > _NAMED:
             named.append(f"and {len(taken) - _NAMED} more")
-        share = f" ({len(taken) * 100 / existing:.0f}%)" if existing else ""
+        # A user whose plan is lowered and who is suspended too is one record with two changes.
+        share = f" ({len(taken) * 100 / existing:.0f}%)" if self.limit is not None and "%" in self.limit else ""
         raise Refused(
             "apply.too_many_removals",
-            f"{len(taken)} of {existing} records{share} would be removed, demoted or suspended, more than"
-            f" --max-delete {self.limit}; nothing was written",
+            f"{counted(len(taken), 'change')}{share} would remove, demote or suspend something of"
+            f" {counted(existing, 'existing record')}, more than --max-delete {self.limit}; nothing was written",
             below=named,
             hint="correct the file, or raise --max-delete",
             details={"count": len(taken), "existing": existing, "max_delete": self.limit},

@@ -19,11 +19,8 @@ from bazar_cli.domain.declared.state import (
 )
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.findings import DETAILED, as_lines
 from bazar_cli.domain.texts import counted
-
-_SHOWN = 20
-"""The number of findings in the text; the details have the first `_DETAILED`."""
-_DETAILED = 100
 
 
 @dataclass(frozen=True)
@@ -42,27 +39,19 @@ class Findings(Exception):
         super().__init__(f"{len(found)} findings")
         self.found = tuple(found)
 
-    def as_error(self, code: str, named: str, *, with_lines: bool = True) -> UsageError:
-        """Return the error that names every finding; with lines in the order of the file.
-
-        Parameters: `named` is the name of the file; `with_lines` puts line and column in front of each finding.
-        """
-        found = sorted(self.found, key=lambda finding: finding.at) if with_lines else self.found
-        lines = [
-            f"line {f.at[0]} column {f.at[1]}: {f.path}: {f.rule}" if with_lines else f"{f.path}: {f.rule}"
-            for f in found[:_SHOWN]
-        ]
-        if len(found) > _SHOWN:
-            lines.append(f"and {len(found) - _SHOWN} more")
+    def as_error(self, code: str, named: str) -> UsageError:
+        """Return the error that names every finding, in the order of the file. Parameters: `named` is its name."""
+        found = sorted(self.found, key=lambda finding: finding.at)
+        lines = [f"line {f.at[0]} column {f.at[1]}: {f.path}: {f.rule}" for f in found]
         return UsageError(
             code,
             f"{named} has {counted(len(found), 'wrong value')}, and nothing was written",
-            below=lines,
+            below=as_lines(lines, len(found)),
             hint="correct the file and run the command again",
             details={
                 "count": len(found),
                 "faults": [
-                    {"place": f.path, "rule": f.rule, "line": f.at[0], "column": f.at[1]} for f in found[:_DETAILED]
+                    {"place": f.path, "rule": f.rule, "line": f.at[0], "column": f.at[1]} for f in found[:DETAILED]
                 ],
             },
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
@@ -18,6 +17,7 @@ from bazar_cli.domain.declared.state import ABSENT, DeclaredState, DeclaredUser
 from bazar_cli.domain.entities import Plan, Role, UserState
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.domain.users.values import checked_password
 
 SEED = requires("db.seed", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True)
@@ -37,7 +37,7 @@ class Seed:
     """The password of new users; without it they have none yet."""
 
 
-class Outcome(str, Enum):
+class Outcome(TextEnum):
     """The outcome for a user or an organization; in a dry run the expected one."""
 
     CREATED = "created"
@@ -49,9 +49,6 @@ class Outcome(str, Enum):
     DIFFERS = "differs"
     """It exists with other values, and is not changed."""
     FAILED = "failed"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 WRITTEN = (Outcome.CREATED, Outcome.TAKEN_BACK, Outcome.COMPLETED)

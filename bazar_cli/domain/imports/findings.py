@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bazar_cli.domain.errors import BazarError, Denied, ExitCode, UsageError
+from bazar_cli.domain.findings import DETAILED, as_lines
 from bazar_cli.domain.texts import counted
-
-SHOWN = 20
-"""Findings in the text of the error."""
-DETAILED = 100
-"""Findings in its details."""
 
 
 @dataclass(frozen=True, order=True)
@@ -71,9 +67,7 @@ class Findings:
     def error(self, named: str) -> BazarError:
         """Return the error that refuses the file. Parameters: `named` is its name in messages."""
         first = self.first
-        below = [finding.text for finding in first[:SHOWN]]
-        if self.count > len(below):
-            below.append(f"and {self.count - len(below)} more")
+        below = as_lines([finding.text for finding in first], self.count)
         details: dict[str, object] = {"count": self.count, "findings": [finding.as_json for finding in first]}
         if self.denials == self.count:
             rows = counted(self.count, "row")

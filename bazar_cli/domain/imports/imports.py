@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
@@ -13,6 +12,7 @@ from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.text_enum import TextEnum
 
 IMPORT = requires("users.import", Permission.USERS_CREATE, scope=Scope.ROW, writes=True)
 LIST = requires("users.imports.list", Permission.USERS_CREATE, scope=Scope.REACH)
@@ -23,17 +23,14 @@ MAX_CONCURRENCY = 64
 """Requests at once at the Auth server; more only wait for each other there."""
 
 
-class FileFormat(str, Enum):
+class FileFormat(TextEnum):
     """The formats of a file."""
 
     CSV = "csv"
     JSONL = "jsonl"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Via(str, Enum):
+class Via(TextEnum):
     """How new users get their identity."""
 
     API = "api"
@@ -41,33 +38,24 @@ class Via(str, Enum):
     DATABASE = "database"
     """By SQL, in the same transaction as the row of the user."""
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class OnConflict(str, Enum):
+class OnConflict(TextEnum):
     """The treatment of a row whose user exists with other values."""
 
     SKIP = "skip"
     UPDATE = "update"
     FAIL = "fail"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Action(str, Enum):
+class Action(TextEnum):
     """What a row needs."""
 
     CREATE = "create"
     UPDATE = "update"
     NONE = "none"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Status(str, Enum):
+class Status(TextEnum):
     """The outcome of a row."""
 
     OPEN = "open"
@@ -78,9 +66,6 @@ class Status(str, Enum):
     FAILED = "failed"
     UNDONE = "undone"
     """An undo deleted the user, or ended the import before this row."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
 from bazar_cli.domain.entities import Plan, Role, User, UserState
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.route import Answer, Route
+from bazar_cli.domain.text_enum import TextEnum
 from bazar_cli.domain.users.changes import (
     AdoptedUser,
     AdoptUser,
@@ -29,7 +29,7 @@ from bazar_cli.domain.users.changes import (
 )
 
 
-class UserSort(str, Enum):
+class UserSort(TextEnum):
     """The orders of a user list."""
 
     CREATED = "created"

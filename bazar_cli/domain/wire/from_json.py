@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 from uuid import UUID
 
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.texts import composed
 from bazar_cli.domain.wire.fields import WireField, fields_of, is_record, without_none
 from bazar_cli.domain.wire.shapes import shape_of
 
@@ -192,7 +193,7 @@ def _text(value: Any, path: str, reader: _Reader) -> Any:
         value.encode()
     except UnicodeEncodeError:
         return reader.refuse(path, "it must be valid Unicode, without a lone surrogate")
-    return value
+    return composed(value) if reader.strict else value
 
 
 def _secret(value: Any, path: str, reader: _Reader) -> Any:

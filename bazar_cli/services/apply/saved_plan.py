@@ -96,7 +96,7 @@ def write(path: Path, named: str, comparison: Comparison, operator: Operator, *,
         "changes": [change_document(change) for change in comparison.changes],
         "rows": [_row(row) for row in comparison.rows],
     }
-    with new_private_text(path, overwrite=overwrite, named=named) as stream:
+    with new_private_text(path, overwrite=overwrite, named=named, option="--out") as stream:
         json.dump(plan, stream, ensure_ascii=False, indent=1)
         stream.write("\n")
 

@@ -44,4 +44,4 @@ def read_seed(text: str, named: str) -> DeclaredState:
             hint='write {"organizations": [{"slug", "name"}], "users": [{"email", ...}]}',
         ) from error
     except Findings as findings:
-        raise findings.as_error("seed.file_invalid", named, with_lines=False) from findings
+        raise findings.as_error("seed.file_invalid", named) from findings

@@ -1,7 +1,7 @@
-"""How many requests run side by side: as many as the Auth server answers well.
+"""How many requests run side by side, and how often one begins: as many as the Auth server answers well.
 
-After a round of good answers one more runs; after a failure half as many do. A limit that Supabase names, or one that
-is guessed, makes all wait.
+After a round of good answers one more runs; after a failure half as many do. A limit (429) makes all wait, for the time
+that Supabase names or for a short one. Then they begin at longer intervals, which shrink with each good answer.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from collections import deque
 from collections.abc import Callable
 
 _AT_FIRST = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
 """Seconds after a 429 that names none; each further one in a row doubles them."""
+_FIRST_INTERVAL, _LONGER, _SHORTER = 0.02, 1.5, 0.995
+"""Seconds between two requests after a first 429, their factor at each further one, and at each good answer."""
+_SHORTEST_INTERVAL = 0.002
+"""Below, requests begin without an interval."""
 _LOOK_SECONDS = 0.2
 
 
@@ -33,6 +37,8 @@ class Pace:
         self._halved_at = 0.0
         self._pause = _FIRST_PAUSE
         self._limited_since: float | None = None
+        self._interval = 0.0
+        self._next_at = 0.0
 
     @property
     def limited_for(self) -> float:
@@ -46,7 +52,11 @@ class Pace:
                 await self.sleep(self._resumes_at - time.monotonic())
             elif self._running < int(self._allowed):
                 self._running += 1
-                return True
+                if self._interval:
+                    await self._wait_for_turn()
+                if not self._ended():
+                    return True
+                self.end()
             else:
                 waiting = asyncio.get_running_loop().create_future()
                 self._waiting.append(waiting)
@@ -64,6 +74,9 @@ class Pace:
         self._allowed = min(self.most, self._allowed + 1 / self._allowed)
         self._pause = _FIRST_PAUSE
         self._limited_since = None
+        self._interval *= _SHORTER
+        if self._interval < _SHORTEST_INTERVAL:
+            self._interval = 0.0
 
     def failed(self, began: float, *, limited: bool = False, retry_after: float | None = None) -> None:
         """Note a request that began at this monotonic time and got no answer, or 429 or 5xx.
@@ -75,13 +88,23 @@ class Pace:
         if limited and self._limited_since is None:
             self._limited_since = now
         if began >= self._halved_at:
-            self._allowed = max(1.0, self._allowed / 2)
             self._halved_at = now
+            if limited:
+                self._interval = max(_FIRST_INTERVAL, self._interval * _LONGER)
+            else:
+                self._allowed = max(1.0, self._allowed / 2)
             if limited and retry_after is None:
                 retry_after = self._pause
                 self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         if limited and retry_after is not None:
             self._resumes_at = max(self._resumes_at, now + retry_after)
+
+    async def _wait_for_turn(self) -> None:
+        start = 0.0
+        while not self._ended() and start <= self._resumes_at:  # a pause begins while others wait too
+            start = max(time.monotonic(), self._next_at, self._resumes_at + self._interval)
+            self._next_at = start + self._interval
+            await self.sleep(start - time.monotonic())
 
     async def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until the command is to end."""

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from bazar_cli.domain.auth import RENEW, RenewSession, StartedSession
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
 from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import IdentitySource, Session, TargetKind
@@ -21,11 +19,11 @@ from bazar_cli.services.gate.identities import (
     of_bazar_token,
     renewed,
 )
-from bazar_cli.services.remote.requests import asked_for, result_of
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.remote.client import ApiClient
+    from bazar_cli.domain.auth import StartedSession
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import RemoteTarget
 
@@ -113,6 +111,8 @@ class Credentials:
 
         The header Date of the answer is the server's clock.
         """
+        from email.utils import parsedate_to_datetime
+
         ends, now = begun.session.expires_at, datetime.now(timezone.utc)
         with suppress(ValueError, TypeError):  # no date, or one without a zone: the server's clock counts
             ends = now + (ends - parsedate_to_datetime(self._client.server_date))
@@ -120,6 +120,9 @@ class Credentials:
 
     def refreshed(self, token: Secret) -> Session:
         """Exchange a refresh token for a session. Raises: NotSignedIn `auth.session_expired`; BackendUnavailable."""
+        from bazar_cli.domain.auth import RENEW, RenewSession
+        from bazar_cli.services.remote.requests import asked_for, result_of
+
         return self.started(result_of(RENEW, self._client, asked_for(RENEW, RenewSession(token))))
 
     def _of_store(self) -> Credential:

@@ -42,7 +42,8 @@ def sessions(backends: Backends, grant: Grant, request: OfUser) -> tuple[UserSes
         if identities.readable(connection, grant.session_id):
             return identities.sessions_of(connection, user.id, uuid.UUID(grant.session_id))
         has_table = identities.is_there(connection)
-    raise _unreadable(grant, user, "read", SessionNotFound if has_table else Conflict)
+    unreadable = _unreadable(grant, user, "read")
+    raise SessionNotFound(unreadable) if has_table else unreadable
 
 
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:
@@ -86,11 +87,11 @@ def _reference(grant: Grant, request: OfUser) -> str:
     return str(operator.id) if request.user.lower() == operator.email else request.user
 
 
-def _unreadable(grant: Grant, user: User, what: str, kind: type[Conflict] = Conflict) -> Conflict:
+def _unreadable(grant: Grant, user: User, what: str) -> Conflict:
     suspend = command_line("users suspend", user.email, reason="TEXT")
     own = user.id == grant.operator.id
     instead = "end all of yours with `bazar auth logout --everywhere`" if own else f"keep them out with `{suspend}`"
-    return kind(
+    return Conflict(
         "users.sessions_unreadable",
         f"DATABASE_URL cannot {what} the sessions of {user.email}: no `auth.sessions` of this project,"
         " or none that its database user may use",

@@ -135,6 +135,7 @@ def test_invited_user_needs_no_identity_yet(
     assert [row["email"] for row in compared(done)["pending"]["rows"]] == [invited.email]
 
 
+@pytest.mark.spread
 @BOTH_WAYS
 @pytest.mark.parametrize(
     ("stored", "count"),

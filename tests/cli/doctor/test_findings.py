@@ -157,6 +157,7 @@ def in_process(people: People, ruler: Someone, keys: AuthKeys, *, proven: bool) 
     return look
 
 
+@pytest.mark.spread
 @BOTH_WAYS
 @pytest.mark.parametrize(
     ("pending", "kinds"),

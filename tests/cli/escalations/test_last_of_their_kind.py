@@ -148,6 +148,7 @@ def test_superuser_who_is_demoted_before_the_write_writes_nothing(
     assert len(people.identities(world.alone.email)) == 1
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize(
     "change",
     [

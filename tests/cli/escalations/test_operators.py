@@ -113,6 +113,7 @@ def test_only_superusers_print_a_link(attack: Attack, as_user: AsUser, world: Wo
 # -- sessions -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spread
 @WHOM
 @pytest.mark.parametrize("verb", ["list", "revoke"])
 def test_admin_touches_no_session_at_or_above_them_or_outside(

@@ -108,6 +108,7 @@ def test_taken_address_does_not_show_its_user(
 # -- changing and deleting ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("verb", ["delete", "update", "suspend", "restore"])
 @pytest.mark.parametrize("by", ["id", "email"])
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from tests.support.people import People, Someone
 
 
 @pytest.fixture(scope="session")
-def api(embedded_target: Target) -> Generator[Api]:
+def api(embedded_target: Target, tmp_path_factory: pytest.TempPathFactory) -> Generator[Api]:
     """The server of the worker's target."""
-    with running_api(embedded_target) as running:
+    with running_api(embedded_target, tmp_path_factory.mktemp("api") / "log") as running:
         yield running
 
 

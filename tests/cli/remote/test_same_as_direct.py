@@ -98,7 +98,7 @@ class World:
 
     def shown(self, done: Done, side: Bazar, url: str) -> tuple[int, str, str]:
         """A result without what differs between two worlds."""
-        return done.code, *(self._plain(text, side, url) for text in (done.out, done.err))
+        return done.code, self._plain(done.out, side, url), self._plain(done.err, side, url)
 
     def _plain(self, text: str, side: Bazar, url: str) -> str:
         for name, value in self.values.items():

@@ -370,6 +370,7 @@ def test_results_replace_no_file_without_overwrite(admin: Bazar, people: People,
     kept = write(admin, "mine", "results.csv")
     refused = admin("users", "import", "-", "--results", "results.csv", "-o", "json", stdin=content)
     assert (refused.code, refused.error["code"]) == (6, "files.exists")
+    assert refused.error["hint"] == "choose another file for --results, or add --overwrite"
     nowhere = admin("users", "import", "-", "--results", "no/such/folder.csv", "-o", "json", stdin=content)
     assert (nowhere.code, nowhere.error["code"]) == (2, "files.unwritable")
     assert people.sql("SELECT 1 FROM bazar.import_rows WHERE email = %s", known.email) == []

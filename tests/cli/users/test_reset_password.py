@@ -154,6 +154,7 @@ def test_a_second_mail_too_soon_is_refused_by_supabase(admin: Bazar, people: Peo
     assert len(mails_to(people, someone)) == 1
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize(("way", "acts"), [((), False), (("--print-link",), True)], ids=["mail, before", "link, after"])
 @pytest.mark.parametrize(
     ("status", "ends", "outcomes"),

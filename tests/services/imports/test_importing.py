@@ -179,6 +179,22 @@ def test_run_that_only_lacks_its_results_is_finished_by_the_same_command(imports
     assert_done(imports, emails, results)
 
 
+def test_runs_that_finished_long_ago_are_deleted_when_another_is_staged(imports: Imports, people: People) -> None:
+    emails = [an_address() for _ in range(4)]
+    for email in emails[:2]:
+        imports.run(imports.file(f"email\n{email}\n"))
+    begun(imports, f"email\n{emails[2]}\n")
+    for email, days in ((emails[0], 91), (emails[1], 89), (emails[2], 200)):
+        people.sql(
+            "UPDATE bazar.import_runs SET started_at = now() - make_interval(days => %s),"
+            " finished_at = finished_at - make_interval(days => %s)"
+            " WHERE id IN (SELECT run_id FROM bazar.import_rows WHERE email = %s)",
+            *(days, days, email),
+        )
+    imports.run(imports.file(f"email\n{emails[3]}\n"))
+    assert [len(imports.runs([email])) for email in emails] == [0, 1, 1, 1]
+
+
 # -- at once ------------------------------------------------------------------------------------------------
 
 

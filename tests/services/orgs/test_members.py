@@ -107,6 +107,7 @@ def test_roles_that_each_operator_gives(people: People, name: str) -> None:
             assert refused(people, lambda who=who, role=role: add(people, me, org, who, role)) == "access.role"
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("current", list(Role))
 def test_role_changes_that_each_operator_may_make(people: People, name: str, current: Role) -> None:

@@ -258,6 +258,7 @@ def cut_off(people: People, ruler: Someone, request: UpdateUser, *, acts: bool) 
         assert error.code == "users.email_unfinished"
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("healer", ["old", "new", "id", "doctor"])
 @pytest.mark.parametrize("acts", [False, True])
 def test_running_again_finishes(people: People, ruler: Someone, someone: Someone, acts: bool, healer: str) -> None:

@@ -133,6 +133,7 @@ def heal(people: People, ruler: Someone, email: str, healer: str) -> None:
         people.run(ruler, resume, FIX, row_of(people, email)["id"])
 
 
+@pytest.mark.spread
 @STEP_FAULTS
 @pytest.mark.parametrize("path", [CREATE, INVITE])
 def test_faults_end_in_one_invited_user(

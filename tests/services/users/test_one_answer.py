@@ -188,6 +188,7 @@ EVERY_OPERATION = pytest.mark.parametrize("operation", OPERATIONS, indirect=True
 WHERE = pytest.mark.parametrize("reads", [False, True], ids=["what writes", "everything"])
 
 
+@pytest.mark.spread
 @EVERY_OPERATION
 @WHERE
 def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Operation, reads: bool) -> None:
@@ -203,6 +204,7 @@ def test_a_key_that_is_not_taken(people: People, ruler: Someone, operation: Oper
         assert pending_of(people, someone) in ([], [(None, None)]), name
 
 
+@pytest.mark.spread
 @EVERY_OPERATION
 @WHERE
 def test_fault_that_leaves_the_outcome_unknown(

@@ -204,6 +204,7 @@ def test_a_grant_of_another_use_case_opens_nothing(people: People) -> None:
 # -- lists --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("sort", UserSort)
 @pytest.mark.parametrize("limit", [1, 3, 7, 20])
 def test_pages_are_complete_in_order_and_without_doubles(people: People, sort: UserSort, limit: int) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from bazar_cli.adapters.postgres.rows import fetch_value, fetch_values
 from bazar_cli.domain.authz.spec import Reach
 from bazar_cli.domain.entities import BEING_CREATED_OR_DELETED
+from bazar_cli.domain.findings import DETAILED
 from bazar_cli.domain.imports.file import Row
-from bazar_cli.domain.imports.findings import DETAILED, Finding, Findings
+from bazar_cli.domain.imports.findings import Finding, Findings
 from bazar_cli.domain.imports.imports import ImportRun, OnConflict, Status
 
 if TYPE_CHECKING:

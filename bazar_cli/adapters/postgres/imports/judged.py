@@ -11,7 +11,7 @@ from bazar_cli.adapters.postgres.imports.incoming import DECIDED
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_batches
 from bazar_cli.adapters.postgres.users import users
 from bazar_cli.domain.entities import Role, User
-from bazar_cli.domain.imports.findings import DETAILED
+from bazar_cli.domain.findings import DETAILED
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from psycopg.errors import UniqueViolation
@@ -18,6 +17,7 @@ from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.exports import WantedRows, WrittenRows
 from bazar_cli.domain.orgs.organizations import ListOrganizations, slugs_like
 from bazar_cli.domain.page import Page
+from bazar_cli.domain.text_enum import TextEnum
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -37,7 +37,7 @@ _COLUMNS = f"""
 _BY_ID = f"{_COLUMNS} WHERE o.id = %(id)s"
 
 
-class Lock(str, Enum):
+class Lock(TextEnum):
     """How an organization's row is locked until the transaction ends; `operator_rights` has the order of locks."""
 
     KEEP = "FOR KEY SHARE"
