@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 from psycopg.types.json import Jsonb
 
 from bazar_cli.adapters.postgres import connections
@@ -50,6 +51,8 @@ _STUCK = 40
 _GARBAGE, _GARBAGE_RATE = 1_000, 100
 """Requests with garbage tokens, and how many a second."""
 _AIM, _TAIL_AIM = 1.3, 4.0
+_Running = tuple[str, psutil.Process]
+"""The address of a server, and its process."""
 
 
 @dataclass
@@ -99,15 +102,22 @@ def _page(target: Target, people: People, signer: Signer, count: int, rounds: in
         Ask("POST /users/", lambda: _request("POST", "/api/v1/users/", token, {"email": _address()}), 201),
     ]
     places = Places()
-    with _served(target) as ours, _bare(target, recordings, token, str(root.id)) as bare:
+    with (
+        _served(target) as (ours, our_process),
+        _bare(target, recordings, token, str(root.id)) as (bare, bare_process),
+    ):
         rows, at_once = list[str](), list[str]()
         for kind in kinds:
-            times: dict[str, list[float]] = {"ours": [], "bare": []}
-            for _ in range(rounds):
-                times["bare"].append(median(_one_client(bare, kind, count)))
-                times["ours"].append(median(_one_client(ours, kind, count)))
-            one, floor = median(times["ours"]), median(times["bare"])
-            rows.append(f"| `{kind.name}` | {floor * 1e3:.2f} | {one * 1e3:.2f} | {one / floor:.2f} |")
+            rounds_of_both = [
+                (_one_client(bare, bare_process, kind, count), _one_client(ours, our_process, kind, count))
+                for _ in range(rounds)
+            ]
+            row = f"| `{kind.name}` "
+            for wall_or_cpu in (0, 1):
+                floor = median(of_bare[wall_or_cpu] for of_bare, _ in rounds_of_both)
+                one = median(of_ours[wall_or_cpu] for _, of_ours in rounds_of_both)
+                row += f"| {floor * 1e3:.2f} | {one * 1e3:.2f} | {one / floor:.2f} "
+            rows.append(f"{row}|")
             all_times, rate = _many_clients(ours, kind, count * 2)
             _, bare_rate = _many_clients(bare, kind, count * 2)
             p50, p99 = median(all_times), quantiles(all_times, n=100)[98]
@@ -115,7 +125,7 @@ def _page(target: Target, people: People, signer: Signer, count: int, rounds: in
             at_once.append(f"| `{kind.name}` | {milliseconds} | {rate:.0f} | {bare_rate:.0f} |")
         me = Ask("GET /users/me", lambda: _request("GET", "/api/v1/users/me", token), 200)
         garbage = _garbage(signer, root)
-        alone = median(_one_client(ours, me, count))
+        alone = _one_client(ours, our_process, me, count)[0]
         beside_garbage = median(asyncio.run(_beside(ours, me, count * 5, garbage, 4, pause=4 / _GARBAGE_RATE)))
         stuck = [_request("PATCH", f"/api/v1/users/{held.id}", token, {"name": "New"}) for _ in range(_STUCK)]
         beside_stuck = median(asyncio.run(_beside(ours, me, count, iter(stuck), _STUCK, pause=0)))
@@ -124,8 +134,8 @@ def _page(target: Target, people: People, signer: Signer, count: int, rounds: in
             "# The HTTP API against bare handlers\n",
             "Written by `python -m benchmarks.server`.\n",
             _setting(count, rounds, load),
-            f"One client, medians in ms; the aim is a ratio of at most {_AIM}:\n",
-            "| Request | bare | bazar | ratio |\n|---|--:|--:|--:|",
+            f"One client, medians in ms, and processor time of the server; the aim is a ratio of at most {_AIM}:\n",
+            "| Request | bare | bazar | ratio | bare, CPU | bazar, CPU | ratio |\n|---|--:|--:|--:|--:|--:|--:|",
             *rows,
             f"\n{_CLIENTS} clients, one worker, {places.connections} connections; the aim is {_TAIL_AIM:g}:\n",
             "| Request | p50 ms | p99 ms | ratio | requests/s | bare, requests/s |\n|---|--:|--:|--:|--:|--:|",
@@ -133,10 +143,14 @@ def _page(target: Target, people: People, signer: Signer, count: int, rounds: in
             "\n`GET /users/me`, one client, median in ms:\n",
             "| Beside | ms | ratio | aim |\n|---|--:|--:|--:|",
             f"| nothing | {alone * 1e3:.2f} | | |",
-            f"| {_GARBAGE} garbage tokens, {_GARBAGE_RATE} a second | {beside_garbage * 1e3:.2f} | {beside_garbage / alone:.2f} | 1.5 |",
-            f"| {_STUCK} writes of one leased user | {beside_stuck * 1e3:.2f} | {beside_stuck / alone:.2f} | 2 |",
+            f"| {_GARBAGE} garbage tokens, {_GARBAGE_RATE} a second | {_beside_row(beside_garbage, alone)} | 1.5 |",
+            f"| {_STUCK} writes of one leased user | {_beside_row(beside_stuck, alone)} | 2 |",
         ]
     )
+
+
+def _beside_row(seconds: float, alone: float) -> str:
+    return f"{seconds * 1e3:.2f} | {seconds / alone:.2f}"
 
 
 def _setting(count: int, rounds: int, load: float) -> str:
@@ -166,7 +180,7 @@ def _systems() -> Generator[tuple[Target, People, Signer]]:
 
 
 @contextmanager
-def _served(target: Target) -> Generator[str]:
+def _served(target: Target) -> Generator[_Running]:
     environ = {
         "PATH": os.environ["PATH"],
         "SUPABASE_URL": target.supabase_url,
@@ -175,12 +189,12 @@ def _served(target: Target) -> Generator[str]:
     }
     port = _free_port()
     words = ["-m", "bazar_cli", "serve", "--port", str(port), "--drain", "0"]
-    with _running(words, environ, port) as url:
-        yield url
+    with _running(words, environ, port) as running:
+        yield running
 
 
 @contextmanager
-def _bare(target: Target, recordings: dict[str, Recording], token: str, operator: str) -> Generator[str]:
+def _bare(target: Target, recordings: dict[str, Recording], token: str, operator: str) -> Generator[_Running]:
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "recordings"
@@ -194,12 +208,12 @@ def _bare(target: Target, recordings: dict[str, Recording], token: str, operator
             "OPERATOR": operator,
             "POOL": str(Places().connections),
         }
-        with _running([str(_BARE), str(given), str(port)], environ, port) as url:
-            yield url
+        with _running([str(_BARE), str(given), str(port)], environ, port) as running:
+            yield running
 
 
 @contextmanager
-def _running(words: list[str], environ: dict[str, str], port: int) -> Generator[str]:
+def _running(words: list[str], environ: dict[str, str], port: int) -> Generator[_Running]:
     with subprocess.Popen([sys.executable, *words], env=environ, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
@@ -210,7 +224,7 @@ def _running(words: list[str], environ: dict[str, str], port: int) -> Generator[
                     break
                 except httpx.ConnectError:
                     time.sleep(0.05)
-            yield url
+            yield url, psutil.Process(process.pid)
         finally:
             process.terminate()
 
@@ -336,9 +350,13 @@ async def _asked(url: str, kind: Ask, count: int) -> list[float]:
     return [seconds for _, seconds in found]
 
 
-def _one_client(url: str, kind: Ask, count: int) -> list[float]:
+def _one_client(url: str, process: psutil.Process, kind: Ask, count: int) -> tuple[float, float]:
+    """Return the median of the seconds, and the server's processor time of one request."""
     asyncio.run(_asked(url, kind, 20))
-    return asyncio.run(_asked(url, kind, count))
+    before = process.cpu_times()
+    found = median(asyncio.run(_asked(url, kind, count)))
+    after = process.cpu_times()
+    return found, (after.user + after.system - before.user - before.system) / count
 
 
 def _many_clients(url: str, kind: Ask, count: int) -> tuple[list[float], float]:

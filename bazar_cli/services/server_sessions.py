@@ -15,20 +15,22 @@ from bazar_cli.services.gate.gate import describe_operator
 if TYPE_CHECKING:
     from bazar_cli.domain.authz.spec import Grant, Operator
     from bazar_cli.services.gate.backends import Backends
+    from bazar_cli.services.gate.bearer import Bearer
     from bazar_cli.services.gate.gate import Prover
 
 
-def login(backends: Backends, _prover: Prover, request: Login) -> StartedSession:
+def login(backends: Backends, prover: Bearer, request: Login) -> StartedSession:
     """Sign in with email and password, and hand out the session. It makes nobody the first superuser.
 
     Raises: UsageError `users.email_invalid`, `auth.password_empty`; NotSignedIn when Supabase refuses;
-    BackendUnavailable if Supabase does not answer.
+    BackendUnavailable if Supabase does not answer, `auth.too_many_sign_ins` after many refusals.
     """
     email = normalized_email(request.email)
     if not request.password.reveal():
         raise UsageError("auth.password_empty", "the password is empty", hint="give the password of the user")
-    with backends.auth() as client:
-        return _started(backends, client.sign_in(email, request.password))
+    with prover.counting_sign_in(email), backends.auth() as client:
+        session = client.sign_in(email, request.password)
+    return _started(backends, session)
 
 
 def renew(backends: Backends, _prover: Prover, request: RenewSession) -> StartedSession:

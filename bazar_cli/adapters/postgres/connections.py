@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -64,9 +65,13 @@ def begin(*, read_only: bool, snapshot: bool = False, lock_seconds: float | None
     locked: `bazar db reset` may create them again, and an earlier snapshot would show the new ones empty.
     `lock_seconds` limits each wait for a row or table that another session has locked, by default as for a command.
     """
+    return _opening(read_only, snapshot, waits.OF_A_COMMAND.row if lock_seconds is None else lock_seconds)
+
+
+@lru_cache(maxsize=16)
+def _opening(read_only: bool, snapshot: bool, longest: float) -> LiteralString:
     level = f"ISOLATION LEVEL {'REPEATABLE READ' if snapshot else 'READ COMMITTED'}"
     opening = f"BEGIN {level}{' READ ONLY' if read_only else ''}"
-    longest = waits.OF_A_COMMAND.row if lock_seconds is None else lock_seconds
     settings = {"lock_timeout": f"{longest:g}s", **PINNED}
     # SET, unlike set_config(), takes no snapshot.
     local = (f"SET LOCAL {name} = '{value}'" for name, value in settings.items())

@@ -158,7 +158,7 @@ class RefusedAddresses:
 
         Raises: BackendUnavailable `auth.too_many_refusals`.
         """
-        turn = self._turns.get_or_put(_network(address), _Turn)
+        turn = self._turns.get_or_put(client_of(address), _Turn)
         if not turn.lock.acquire(timeout=_TURN_SECONDS):
             raise _limited(address, 1)
         try:
@@ -217,7 +217,7 @@ class _Remembered(Generic[K, T]):
         return value
 
 
-def _network(address: str) -> str:
+def client_of(address: str) -> str:
     """Return what stands for one client: an IPv4 address, or the 64 bits that an IPv6 client has for itself."""
     try:
         parsed = ip_address(address.partition("%")[0])

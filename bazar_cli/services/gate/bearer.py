@@ -6,6 +6,7 @@ SUPERUSER_*, profiles and stored sessions belong to the people who run the serve
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from bazar_cli.adapters.supabase.bearer_tokens import BearerTokens
+    from bazar_cli.adapters.supabase.sign_in_limits import SignInLimits
     from bazar_cli.adapters.supabase.tokens import Claims
     from bazar_cli.domain.secrets import Secret
 
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 class Bearer:
     """Proves the identity of one request by its access token.
 
-    Parameters: `tokens` verifies the tokens of the process; `address` is that of the client, for limits.
+    Parameters: `tokens` verifies the tokens of the process, and `sign_ins` counts its refused sign-ins; `address` is
+    that of the client, for limits.
     """
 
     may_bootstrap = False
 
-    def __init__(self, token: Secret | None, tokens: BearerTokens, address: str) -> None:
+    def __init__(self, token: Secret | None, tokens: BearerTokens, sign_ins: SignInLimits, address: str) -> None:
         self._token = token
+        self._sign_ins = sign_ins
         self._tokens = tokens
         self._address = address
         self._known: tuple[Claims, Identity] | None = None
@@ -63,6 +67,10 @@ class Bearer:
         email = self._tokens.confirm(identity.access_token, claims)
         self._known = replace(claims, asked_auth=True), replace(identity, email=email)
         return self._known[1]
+
+    def counting_sign_in(self, account: str) -> AbstractContextManager[None]:
+        """Allow the block to sign in, and count a refusal. Raises: BackendUnavailable `auth.too_many_sign_ins`."""
+        return self._sign_ins.counting(self._address, account)
 
     def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:  # noqa: ARG002 - as above
         """Refuse: no request makes the first superuser. Raises: Sealed."""

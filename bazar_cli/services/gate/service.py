@@ -61,12 +61,14 @@ class Service:
         from bazar_cli.adapters.postgres.pool import Pool
         from bazar_cli.adapters.supabase.bearer_tokens import BearerTokens
         from bazar_cli.adapters.supabase.http import auth_url, open_http
+        from bazar_cli.adapters.supabase.sign_in_limits import SignInLimits
 
         self.target = replace(target, migration_url=None, superuser_email=None, superuser_password=None)
         self.places = places or Places()
         pool = Pool(target.database_url, self.places.connections)
         self._kept = Kept(pool, open_http(target), waits)
         self._tokens = BearerTokens(target, issuer or auth_url(target), self._kept.http)
+        self._sign_ins = SignInLimits()
 
     @contextmanager
     def gate(self, token: Secret | None, request_id: str, address: str) -> Generator[Gate]:
@@ -76,7 +78,7 @@ class Service:
         audit log; `address` is that of the client, for limits.
         """
         with Backends(self.target, request_id, self._kept) as backends:
-            yield Gate(backends, Bearer(token, self._tokens, address))
+            yield Gate(backends, Bearer(token, self._tokens, self._sign_ins, address))
 
     def check(self) -> None:
         """Check that Postgres answers and has the revisions of this release, for a probe. Raises: BazarError."""

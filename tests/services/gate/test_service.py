@@ -20,6 +20,7 @@ from bazar_cli.adapters.postgres.pool import Pool
 from bazar_cli.adapters.supabase.bearer_tokens import BearerTokens, RefusedAddresses
 from bazar_cli.adapters.supabase.http import auth_url, open_http
 from bazar_cli.adapters.supabase.jwks import KeptKeySet
+from bazar_cli.adapters.supabase.sign_in_limits import SignInLimits
 from bazar_cli.devstack.auth.keys import AuthKeys
 from bazar_cli.domain.authz.spec import Grant, Spec
 from bazar_cli.domain.db.migrations import MIGRATE, Migrate
@@ -252,6 +253,27 @@ def test_write_confirms_the_session(wire: Wire, service: Service, people: People
     suspension = SuspendUser(member.email, "why")
     assert refusal(lambda: ask(service, token, SUSPEND, suspension)).code == "auth.session_revoked"
     assert ask(service, token).operator.id == member.id
+
+
+def test_refused_sign_ins_are_limited_by_account_and_by_address() -> None:
+    limits = SignInLimits()
+
+    def sign_in(account: str, address: str = ADDRESS, *, refused: bool = True) -> str:
+        try:
+            with limits.counting(address, account):
+                if refused:
+                    raise NotSignedIn("auth.invalid_credentials", "no")
+        except BackendUnavailable as limited:
+            return str(limited.details["of"]) if int(str(limited.details["retry_after"])) in range(1, 301) else "wrong"
+        except NotSignedIn:
+            return "refused"
+        return "signed in"
+
+    assert [sign_in("a@example.com", f"192.0.2.{n}") for n in range(11)] == [*["refused"] * 10, "account"]
+    assert sign_in("a@example.com", refused=False) == "account"
+    assert {sign_in("b@example.com", refused=False) for _ in range(20)} == {"signed in"}
+    several = [sign_in(f"{n}@example.com", "198.51.100.1") for n in range(51)]
+    assert several == [*["refused"] * 50, "address"]
 
 
 def test_addresses_of_one_ipv6_client_are_one() -> None:
