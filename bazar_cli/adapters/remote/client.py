@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -78,7 +78,7 @@ class ApiClient:
         """
         ends = time.monotonic() + WAIT_SECONDS
         while True:
-            with self._understood(), timed(System.API, f"{asked.method} {asked.template}", self._attributes()) as call:
+            with self._understood(), self._timed(asked) as call:
                 response = self._sent(asked, call)
                 content = self._whole(response)
             seconds = _seconds_to_wait(asked, response)
@@ -91,7 +91,7 @@ class ApiClient:
 
         Raises: as `ask`, now and while the lines are read; the error that ends the lines.
         """
-        with self._understood(), timed(System.API, f"{asked.method} {asked.template}", self._attributes()) as call:
+        with self._understood(), self._timed(asked) as call:
             response = self._sent(asked, call)
             content = b"" if response.status == _OK else self._whole(response)
         if content or _media_type(response) != "application/jsonl":
@@ -134,10 +134,10 @@ class ApiClient:
 
     def _judged(self, response: HTTPResponse, content: bytes) -> Any:
         """Return the JSON of a success. Raises: the error of a problem; BackendUnavailable."""
-        if response.status == _NO_CONTENT:
-            return None
         if _VERSION not in response.headers:
             raise self._foreign(response)
+        if response.status == _NO_CONTENT:
+            return None
         try:
             found = from_json(content)
         except ValueError:
@@ -207,8 +207,11 @@ class ApiClient:
             details={"api_url": self._url, "status": response.status},
         )
 
-    def _attributes(self) -> dict[str, str | int]:
-        return {"url.full": self._url}
+    def _timed(self, asked: Ask) -> AbstractContextManager[Call]:
+        """Time the block as one call to the API. The template of the path names nobody."""
+        path = PREFIX + asked.template
+        attributes = {"http.request.method": asked.method, "url.full": self._url + path, "url.template": path}
+        return timed(System.API, f"{asked.method} {path}", attributes)
 
 
 def _seconds_to_wait(asked: Ask, response: HTTPResponse) -> int | None:
