@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 from bazar_cli import __version__
 from bazar_cli.adapters.remote.connection import Connection
 from bazar_cli.adapters.remote.problems import error_in_stream, error_of
-from bazar_cli.adapters.remote.proxies import proxy_for
 from bazar_cli.domain.calls import Call, System, timed, trace_headers
 from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.route import PREFIX
@@ -23,6 +22,7 @@ from bazar_cli.domain.texts import from_json
 from bazar_cli.domain.urls import taken_apart
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.remote.proxies import Proxy
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import RemoteTarget
 
@@ -58,7 +58,7 @@ class ApiClient:
 
     def __init__(self, target: RemoteTarget, environ: Mapping[str, str]) -> None:
         self._url = target.api_url
-        self._connection = Connection(target.api_url, proxy_for(target.api_url, environ))
+        self._connection = Connection(target.api_url, _proxy(target.api_url, environ))
         self.request_id = ""
         """Set for each command: the server keeps it, so that its log and this machine's agree."""
         self.server_date = ""
@@ -212,6 +212,14 @@ class ApiClient:
         path = PREFIX + asked.template
         attributes = {"http.request.method": asked.method, "url.full": self._url + path, "url.template": path}
         return timed(System.API, f"{asked.method} {path}", attributes)
+
+
+def _proxy(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    if not url.startswith("https://"):
+        return None
+    from bazar_cli.adapters.remote.proxies import proxy_for
+
+    return proxy_for(url, environ)
 
 
 def _seconds_to_wait(asked: Ask, response: HTTPResponse) -> int | None:
