@@ -22,7 +22,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP_INSTALL) --editable '.[local,dev]'
+	$(PIP_INSTALL) --editable '.[local,server,dev]'
 	@touch $@
 
 start: $(VENV)/.runtime  ## run the main job on the embedded stack

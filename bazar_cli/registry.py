@@ -235,6 +235,7 @@ TREE = Group(
         "diff": Leaf("bazar_cli.commands.diff", "Show the changes that lead to a declared state"),
         "apply": Leaf("bazar_cli.commands.apply", "Make the changes that lead to a declared state"),
         "batch": Leaf("bazar_cli.commands.batch", "Run many commands, one on each line of a file"),
+        "serve": Leaf("bazar_cli.commands.serve", "Serve the HTTP API"),
         "completion": Leaf("bazar_cli.commands.completion", "Print the completion script of a shell"),
         "help": HELP,
         "version": Leaf("bazar_cli.commands.version", "Show versions, and how bazar is installed"),

@@ -19,19 +19,34 @@ _TEXT_AIM = 2.0
 """Cases that read `commands.tsv`."""
 _GET_AIM = 0.45
 _GET_WITH_PYDANTIC_AIM = 0.65
+HTTP_GET = "minimal script of http.client"
+_DIRECT = "bazar users get, target from the environment"
+_REMOTE_AIM = 2.5
+_REMOTE_TO_DIRECT_AIM = 0.35
 
 
-def cases(stack: EmbeddedStack) -> tuple[Case, ...]:
-    """Return every case, the floors first, then bazar, then the peers that this machine has."""
-    return (*_floors(stack), *_listings(stack), *_verbs(stack), *_peers(stack))
+def cases(stack: EmbeddedStack, api_url: str) -> tuple[Case, ...]:
+    """Return every case, the floors first, then bazar, then the peers that this machine has.
+
+    Parameters: `api_url` is a server of the API of the stack's target.
+    """
+    remote = {**stack.plain, "BAZAR_TOKEN": stack.from_profile["BAZAR_TOKEN"], "BAZAR_API_URL": api_url}
+    return (*_floors(stack, remote), *_listings(stack), *_verbs(stack, remote), *_peers(stack))
 
 
-def _floors(stack: EmbeddedStack) -> tuple[Case, ...]:
+def _floors(stack: EmbeddedStack, remote: Mapping[str, str]) -> tuple[Case, ...]:
     minimal = {**stack.from_environment, "JWKS_FILE": str(stack.key_file)}
     return (
         Case(Kind.FLOOR, PYTHON, (sys.executable, "-c", "pass"), stack.plain),
         Case(Kind.FLOOR, _IMPORT, (sys.executable, "-c", "import typer"), stack.plain, PYTHON),
         Case(Kind.FLOOR, GET, _program("minimal_get", stack.email), minimal, PYTHON),
+        Case(
+            Kind.FLOOR,
+            HTTP_GET,
+            _program("http_get", remote["BAZAR_API_URL"].removeprefix("http://"), stack.email),
+            remote,
+            PYTHON,
+        ),
     )
 
 
@@ -46,11 +61,13 @@ def _listings(stack: EmbeddedStack) -> tuple[Case, ...]:
     )
 
 
-def _verbs(stack: EmbeddedStack) -> tuple[Case, ...]:
-    environment, profile = "bazar users get, target from the environment", "bazar users get, target from a profile"
+def _verbs(stack: EmbeddedStack, remote: Mapping[str, str]) -> tuple[Case, ...]:
+    profile = "bazar users get, target from a profile"
     words = ("users", "get", stack.email, "-o", "json")
     return (
-        _bazar(environment, *words, environ=stack.from_environment, floor=GET, aim=_GET_WITH_PYDANTIC_AIM),
+        _bazar("bazar users get, remote target", *words, environ=remote, floor=HTTP_GET, aim=_REMOTE_AIM),
+        _bazar("the same, to the direct one", *words, environ=remote, floor=_DIRECT, aim=_REMOTE_TO_DIRECT_AIM),
+        _bazar(_DIRECT, *words, environ=stack.from_environment, floor=GET, aim=_GET_WITH_PYDANTIC_AIM),
         _bazar(profile, *words, environ=stack.from_profile, floor=GET, aim=_GET_AIM),
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 
 from benchmarks.cases import cases
 from benchmarks.measure import measure
 from benchmarks.report import Settings, page
 from benchmarks.stack import embedded_stack
+from tests.support.api_server import running_api
 
 _RESULTS = Path(__file__).parent / "results" / "startup.md"
 _ROUNDS = 15
@@ -22,8 +24,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=_count, default=_ROUNDS, help=f"rounds that count (default {_ROUNDS})")
     rounds: int = parser.parse_args().rounds
     settings = Settings(rounds, _WARM_UPS, load=os.getloadavg()[0])
-    with embedded_stack() as embedded:
-        chosen = cases(embedded)
+    with (
+        embedded_stack() as embedded,
+        tempfile.TemporaryDirectory() as folder,
+        running_api(embedded.target, Path(folder) / "log") as api,
+    ):
+        chosen = cases(embedded, api.url)
         times = measure(
             chosen,
             embedded.folder,

@@ -19,6 +19,7 @@ import pytest
 from bazar_cli.devstack.auth.keys import AuthKeys, generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from tests.support import via_api
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.external_target import clean, make_ready, named_target
 from tests.support.people import RUN, RUN_VARIABLE, People, Someone, an_address
@@ -108,6 +109,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    if via_api.is_on():
+        for item in items:
+            reason = next((why for name, why in via_api.DIRECT_ONLY.items() if item.nodeid.startswith(name)), None)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def in_square(item: pytest.Item) -> bool:

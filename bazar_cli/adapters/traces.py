@@ -20,7 +20,7 @@ from bazar_cli.domain.calls import Call, TraceContext, trace_of_caller
 
 SECONDS = 0.15
 """For all that `send` does: imports, name look-up, connecting, TLS, sending, and waiting for the answer."""
-INTERNAL, CLIENT = 1, 3
+INTERNAL, SERVER, CLIENT = 1, 2, 3
 """Kinds of spans, as opentelemetry/proto/trace/v1/trace.proto numbers them."""
 _ERROR = 2
 _PARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -97,13 +97,13 @@ def encode(
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": encoded}]}]}
 
 
-def send(request: object, environ: Mapping[str, str]) -> str:
+def send(request: object, environ: Mapping[str, str], seconds: float = SECONDS) -> str:
     """Send a request once, to the collector that the variables name; return why it was not taken, "" if it was.
 
     A thread sends, and is left behind at the deadline: a name look-up cannot be cancelled.
     """
-    ends = time.monotonic() + SECONDS
-    outcome = f"the collector did not answer within {SECONDS:g} s"
+    ends = time.monotonic() + seconds
+    outcome = f"the collector did not answer within {seconds:g} s"
     try:
         post = _Post(environ, json.dumps(request).encode())
     except ValueError as error:

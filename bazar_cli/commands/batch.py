@@ -44,8 +44,8 @@ def run(
 
     The result is one JSON object a line, or what -o says: number, exit code, output and error. An output above 16 MiB
     is left out, and `messages` says so: let such a command write a file. Exit code 8 means that some lines failed or
-    their results could not be written. A batch runs no auth, batch, completion, config, help or local command, and no
-    db drop.
+    their results could not be written. A batch runs no auth, batch, completion, config, help,
+    local or serve command, and no db drop.
     """
     checked_jobs(jobs)
     counts: Counter[bool] = Counter()
@@ -70,7 +70,7 @@ def run(
                         counts[result.exit_code == ExitCode.DONE] += 1
                         yield Page((result,), None)
 
-            run.export(pages(), None, overwrite=False)
+            run.export_parts(pages(), None, overwrite=False)
             if is_ended():
                 run.notice(f"interrupted: {counted(counts.total(), 'line')} ended, and no other was begun")
     failed = counts[False]

@@ -14,12 +14,8 @@ from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Operator, Scope, requires
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.text_enum import TextEnum
-
-LIST = requires("audit.list", Permission.AUDIT_READ, scope=Scope.REACH)
-EXPORT = requires("audit.export", Permission.AUDIT_READ, scope=Scope.REACH)
-# It writes seals.
-VERIFY = requires("audit.verify", Permission.AUDIT_READ, scope=Scope.PLATFORM, writes=True)
 
 _ACTION = re.compile(r"[a-z][a-z_-]*(?:\.[a-z][a-z_-]*)*")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -162,6 +158,28 @@ class Verification:
     def whole(self) -> bool:
         """Whether there are no findings."""
         return not self.findings
+
+
+LIST = requires(
+    "audit.list",
+    Permission.AUDIT_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/audit/events", ListEvents, AuditEvent, Answer.PAGE),
+)
+EXPORT = requires(
+    "audit.export",
+    Permission.AUDIT_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/audit/events/export", EventFilters, AuditEvent, Answer.STREAM),
+)
+# It writes seals.
+VERIFY = requires(
+    "audit.verify",
+    Permission.AUDIT_READ,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/audit/verify", VerifyLog, Verification),
+)
 
 
 def checked_action(text: str) -> str:

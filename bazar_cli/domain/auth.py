@@ -10,17 +10,9 @@ from uuid import UUID
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, public, requires, signed_in
 from bazar_cli.domain.entities import Membership, Plan, UserState
+from bazar_cli.domain.route import Route
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import IdentitySource, TargetSource
-
-LOGIN = public("auth.login", "signing in is how one becomes an operator")
-LOGOUT = public("auth.logout", "it ends the caller's own session")
-STATUS = public("auth.status", "it shows the caller's own session and nothing else")
-REFRESH = signed_in("auth.refresh")
-TOKEN = signed_in("auth.token")
-PASSWORD = signed_in("auth.password", writes=True)
-CLAIM = requires("auth.login", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
-"""The part of a sign-in that makes SUPERUSER_EMAIL the first superuser of a system that has none."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +48,12 @@ class WhoAmI:
     is_superuser: bool | None
     organizations: tuple[Membership, ...]
     target: TargetSource
-    supabase_url: str
+    supabase_url: str | None
+    """None for a remote target, which has `api_url`."""
     source: IdentitySource
     stored_in: Path | str | None
     expires_at: datetime
+    api_url: str | None = None
     claimed: bool = False
     """This sign-in made the user the first superuser."""
     confirmed: bool = True
@@ -83,3 +77,62 @@ class AccessToken:
 
     token: Secret
     expires_at: datetime
+
+
+@dataclass(frozen=True)
+class RenewSession:
+    """The request of a new access token; the refresh token alone proves the session."""
+
+    refresh_token: Secret
+
+
+@dataclass(frozen=True)
+class KnownSession:
+    """What a server says about a session: as WhoAmI, without what only a machine with a session store knows."""
+
+    user_id: UUID
+    email: str
+    plan: Plan | None
+    state: UserState | None
+    is_superuser: bool | None
+    organizations: tuple[Membership, ...]
+    expires_at: datetime
+    confirmed: bool = True
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class StartedSession:
+    """A session that a server hands out: the caller keeps both tokens."""
+
+    session: KnownSession
+    access_token: Secret
+    refresh_token: Secret
+
+
+LOGIN = public(
+    "auth.login",
+    "signing in is how one becomes an operator",
+    route=Route("POST", "/auth/login", Login, StartedSession),
+)
+LOGOUT = public(
+    "auth.logout", "it ends the caller's own session", route=Route("POST", "/auth/logout", Logout, LoggedOut)
+)
+STATUS = public(
+    "auth.status",
+    "it shows the caller's own session and nothing else",
+    route=Route("GET", "/auth/status", None, KnownSession),
+)
+REFRESH = signed_in("auth.refresh", route=Route("GET", "/auth/refresh", None, KnownSession))
+"""The route says whether the operator may renew the session; a client that keeps it uses RENEW."""
+RENEW = public(
+    "auth.refresh",
+    "the refresh token proves the session, whose access token may have expired",
+    route=Route("POST", "/auth/refresh", RenewSession, StartedSession),
+)
+"""The same for a client of the API, which keeps its session itself."""
+TOKEN = signed_in("auth.token", route=Route("GET", "/auth/token", None, KnownSession))
+"""The route says whether the operator may use the token, which the client has."""
+PASSWORD = signed_in("auth.password", writes=True, route=Route("PUT", "/auth/password", ChangePassword, None))
+CLAIM = requires("auth.login", Permission.DB_MIGRATE, scope=Scope.PLATFORM, writes=True, bootstrap=True)
+"""The part of a sign-in that makes SUPERUSER_EMAIL the first superuser of a system that has none."""

@@ -1,4 +1,4 @@
-"""The calls of one command to Postgres and Supabase Auth: how many, how long, and for a trace each one by itself.
+"""The calls of one command to each system: how many, how long, and for a trace each one by itself.
 
 The adapters time each call with `timed`, at the one place where all calls to a system pass.
 """
@@ -25,6 +25,7 @@ class System(TextEnum):
 
     POSTGRES = "postgres"
     AUTH = "auth"
+    API = "api"
 
 
 @dataclass(frozen=True)

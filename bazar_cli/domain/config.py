@@ -46,5 +46,7 @@ class Profile:
     active: bool
     supabase_url: str
     superuser_email: str | None
+    api_url: str | None
+    """The server of a remote target, which has no other address."""
     signed_in: bool | None
     """Whether a session is stored; None if the keyring does not answer."""

@@ -71,7 +71,7 @@ class Impact:
         )
 
 
-Consent: TypeAlias = "Impact | str | None"
+Consent: TypeAlias = Impact | str | None
 """The consent of a request: the impact that a person agreed to, the word of an option, or nothing."""
 
 

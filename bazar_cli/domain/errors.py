@@ -113,6 +113,16 @@ class RightsChanged(Conflict):
             )
 
 
+class SessionNotFound(Conflict):
+    """The database does not have the operator's session: it has ended, or the database belongs to another project.
+
+    Parameters: `refusal` is the error of the command, if the session has not ended.
+    """
+
+    def __init__(self, refusal: Conflict) -> None:
+        super().__init__(refusal.code, refusal.message, hint=refusal.hint, details=refusal.details)
+
+
 class KeyRefused(Conflict):
     """Supabase Auth refused the service key and did nothing. Postgres may have the change already."""
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bazar_cli.domain.authz.explain import Explanation, Verdict
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan, User
-
-LIST = requires("plans.list", Permission.PLANS_READ, scope=Scope.NONE)
-SHOW = requires("plans.show", Permission.PLANS_READ, scope=Scope.NONE)
-MATRIX = requires("plans.matrix", Permission.PLANS_READ, scope=Scope.NONE)
-CHECK = requires("plans.check", Permission.PLANS_READ, scope=Scope.REACH)
-EXPLAIN = requires("plans.explain", Permission.PLANS_READ, scope=Scope.REACH)
-USAGE = requires("plans.usage", Permission.PLANS_READ, scope=Scope.REACH)
-ASSIGN = requires("plans.assign", Permission.PLANS_ASSIGN, scope=Scope.PLATFORM, writes=True)
-GRANT = requires("plans.grant", Permission.PLANS_MANAGE, scope=Scope.PLATFORM, writes=True)
-REVOKE = requires("plans.revoke", Permission.PLANS_MANAGE, scope=Scope.PLATFORM, writes=True)
+from bazar_cli.domain.route import Answer, Route
 
 
 @dataclass(frozen=True)
@@ -113,3 +105,59 @@ class EditedPlan:
     active: int
     suspended: int
     impact: Impact | None = None
+
+
+LIST = requires(
+    "plans.list",
+    Permission.PLANS_READ,
+    scope=Scope.NONE,
+    route=Route("GET", "/plans/", None, PlanDetails, Answer.LIST),
+)
+SHOW = requires(
+    "plans.show", Permission.PLANS_READ, scope=Scope.NONE, route=Route("GET", "/plans/{plan}", ShowPlan, PlanDetails)
+)
+MATRIX = requires(
+    "plans.matrix",
+    Permission.PLANS_READ,
+    scope=Scope.NONE,
+    route=Route("GET", "/plans/matrix", None, MatrixRow, Answer.LIST),
+)
+CHECK = requires(
+    "plans.check",
+    Permission.PLANS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/plans/check", CheckPermission, Verdict),
+)
+EXPLAIN = requires(
+    "plans.explain",
+    Permission.PLANS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/plans/explain", CheckPermission, Explanation),
+)
+USAGE = requires(
+    "plans.usage",
+    Permission.PLANS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/plans/usage", None, PlanUsage, Answer.LIST),
+)
+ASSIGN = requires(
+    "plans.assign",
+    Permission.PLANS_ASSIGN,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("PUT", "/users/{user}/plan", AssignPlan, AssignedPlan),
+)
+GRANT = requires(
+    "plans.grant",
+    Permission.PLANS_MANAGE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("PUT", "/plans/{plan}/permissions/{permission}", EditPlan, EditedPlan),
+)
+REVOKE = requires(
+    "plans.revoke",
+    Permission.PLANS_MANAGE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("DELETE", "/plans/{plan}/permissions/{permission}", EditPlan, EditedPlan),
+)

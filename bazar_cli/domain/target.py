@@ -1,4 +1,4 @@
-"""The two systems that a command uses, and the identity of the operator."""
+"""The systems or the server that a command uses, and the identity of the operator."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from bazar_cli.domain.route import PREFIX
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.text_enum import TextEnum
 
@@ -76,11 +77,42 @@ class Target:
         return _hosts(self.supabase_url)
 
     @property
+    def signs_in_at(self) -> str:
+        """The URL that sessions belong to."""
+        return self.supabase_url
+
+    @property
     def session_name(self) -> str:
         """The name of the stored session: the profile, or the Auth URL without one."""
-        if self.source.kind is TargetKind.PROFILE:
-            return self.source.name
-        return self.supabase_url
+        return _session_name(self)
+
+
+@dataclass(frozen=True)
+class RemoteTarget:
+    """A server of bazar's HTTP API, which holds the keys of both systems."""
+
+    source: TargetSource
+    api_url: str
+    """Base URL without a trailing slash; the API is below `/api/v1`."""
+
+    @property
+    def api_host(self) -> str | None:
+        """Host and port of `api_url`."""
+        return _hosts(self.api_url)
+
+    @property
+    def signs_in_at(self) -> str:
+        """The URL that sessions belong to; never that of a Supabase project."""
+        return self.api_url + PREFIX
+
+    @property
+    def session_name(self) -> str:
+        """The name of the stored session: the profile, or the URL of the API without one."""
+        return _session_name(self)
+
+
+def _session_name(target: Target | RemoteTarget) -> str:
+    return target.source.name if target.source.kind is TargetKind.PROFILE else target.signs_in_at
 
 
 def _hosts(url: str) -> str | None:
@@ -94,6 +126,7 @@ class IdentitySource(TextEnum):
     """The source of a command's access token."""
 
     TOKEN = "BAZAR_TOKEN"  # noqa: S105 - the name of a variable, not a token
+    BEARER = "bearer"
     SESSION = "session"
     SUPERUSER = "SUPERUSER_EMAIL"
 

@@ -36,7 +36,7 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
 
     email = normalized_email(request.email)
     if not request.password.reveal():
-        raise UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
+        raise password_empty()
     session = _session_of(backends, email, request)
     sessions = Sessions.of(backends.target, environ)
     try:
@@ -63,9 +63,7 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
 
 def _session_of(backends: Backends, email: str, request: Login) -> Session:
     """Sign in; create the identity of a first superuser whom Supabase does not know."""
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
-
-    with AuthClient(backends.target) as client:
+    with backends.auth() as client:
         try:
             return client.sign_in(email, request.password)
         except NotSignedIn as refusal:
@@ -160,11 +158,7 @@ def refresh(backends: Backends, grant: Grant, identities: Identities) -> WhoAmI:
     grant.demand(use_cases.REFRESH)
     source = identities.current().source
     if source is not IdentitySource.SESSION:
-        raise UsageError(
-            "auth.nothing_to_refresh",
-            f"the identity of this command comes from {source}, which keeps no session",
-            hint="sign in with `bazar auth login` for a session that can be renewed",
-        )
+        raise nothing_to_refresh(source)
     return _who(backends, identities.refresh(), grant.operator)
 
 
@@ -181,7 +175,6 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
     Raises: UsageError `users.password_invalid`, `auth.password_refused`; NotSignedIn; BackendUnavailable.
     """
     from bazar_cli.adapters.postgres.audit import events
-    from bazar_cli.adapters.supabase.auth_client import AuthClient
 
     grant.demand(use_cases.PASSWORD)
     password = checked_password(request.password)
@@ -192,13 +185,27 @@ def change_password(backends: Backends, grant: Grant, request: ChangePassword) -
     with backends.database().transaction(grant) as connection:
         events.record(connection, grant, change)
     try:
-        with AuthClient(backends.target) as client:
+        with backends.auth() as client:
             client.set_password(grant.identity.access_token, password)
     except (UsageError, NotSignedIn):
         # A refusal did nothing. After an unknown outcome only the event of the intent is kept.
         with backends.database().transaction(grant, finishing=True) as connection:
             events.record(connection, grant, replace(change, outcome="undone"))
         raise
+
+
+def password_empty() -> UsageError:
+    """Return the error for an empty password."""
+    return UsageError("auth.password_empty", "the password is empty", hint="give it by prompt or --password-stdin")
+
+
+def nothing_to_refresh(source: IdentitySource) -> UsageError:
+    """Return the error for an identity without a stored session."""
+    return UsageError(
+        "auth.nothing_to_refresh",
+        f"the identity of this command comes from {source}, which keeps no session",
+        hint="sign in with `bazar auth login` for a session that can be renewed",
+    )
 
 
 def _claim(backends: Backends, environ: Mapping[str, str], identity: Identity) -> bool:

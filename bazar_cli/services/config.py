@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.config import LOCAL_PROFILE, Place, Profile, Setting
 from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, UsageError
-from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.domain.target import RemoteTarget, Target, TargetKind, TargetSource
 from bazar_cli.domain.urls import HIDDEN, without_secrets
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ TARGET_NAMES = (
     "DATABASE_MIGRATION_URL",
     "SUPERUSER_EMAIL",
     "SUPERUSER_PASSWORD",
+    "BAZAR_API_URL",
 )
+NAMES_A_TARGET = ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "BAZAR_API_URL")
+"""Variables of which one that is set keeps the active profile from being used."""
 OWN_NAMES = (
     "BAZAR_PROFILE",
     "BAZAR_TOKEN",
@@ -35,7 +38,7 @@ OWN_NAMES = (
     "BAZAR_ACCESSIBLE",
 )
 _SECRET = frozenset({"SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN"})
-_URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"})
+_URLS = frozenset({"SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL", "BAZAR_API_URL"})
 
 
 def choose(profile: str | None, env_file: Path | None) -> TargetChoice:
@@ -51,7 +54,7 @@ def target_of(
     cwd: Path,
     hide: Callable[[Mapping[str, str]], None],
     warn: Callable[[str], None],
-) -> Target:
+) -> Target | RemoteTarget:
     """Return the target of a command.
 
     Parameters: `hide` and `warn` as of `adapters.config.target.resolve_target`.
@@ -128,7 +131,8 @@ def profiles(environ: Mapping[str, str]) -> tuple[Profile, ...]:
             active=name == content.active,
             supabase_url=without_secrets(values.get("supabase_url", "")),
             superuser_email=values.get("superuser_email"),
-            signed_in=_is_signed_in(environ, name, values.get("supabase_url", "")),
+            api_url=without_secrets(values["api_url"]) if "api_url" in values else None,
+            signed_in=_is_signed_in(environ, name, values),
         )
         for name, values in sorted(content.profiles.items())
     )
@@ -188,13 +192,28 @@ def explicit_values(
     A profile is never made from the active profile or from an env file that was only found.
     Parameters: `warn` as of `adapters.config.target.resolve_target`.
     """
-    from bazar_cli.adapters.config.target import target_values
+    from bazar_cli.adapters.config.target import NAMING, target_values
 
     named = choice.profile is not None or choice.env_file is not None
-    if not named and not any(environ.get(n) for n in ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")):
+    if not named and not any(environ.get(n) for n in NAMING):
         return None
     without_profile = {k: v for k, v in environ.items() if k != "BAZAR_PROFILE"}
     return target_values(choice, without_profile, cwd, warn)[1]
+
+
+def values_of_api(api_url: str | None, choice: TargetChoice) -> dict[str, str] | None:
+    """Return the remote target that an option names; None without the option.
+
+    Raises: UsageError `target.two_sources` if another option names a target too, `target.url_invalid` for an empty URL.
+    """
+    if api_url is None:
+        return None
+    if choice.profile is not None or choice.env_file is not None:
+        other = f"--profile {choice.profile}" if choice.profile is not None else f"--env-file {choice.env_file}"
+        raise UsageError("target.two_sources", f"--api-url and {other} name two targets", hint="give one of them")
+    if not api_url:
+        raise UsageError("target.url_invalid", "--api-url is empty", hint="write the URL of the server")
+    return {"BAZAR_API_URL": api_url}
 
 
 def redacted(name: str, value: str | None) -> str | None:
@@ -209,12 +228,16 @@ def origin(source: TargetSource) -> str:
     return "environment" if source.kind is TargetKind.ENVIRONMENT else f"{source.kind} {source.name}"
 
 
-def _is_signed_in(environ: Mapping[str, str], name: str, supabase_url: str) -> bool | None:
+def _is_signed_in(environ: Mapping[str, str], name: str, values: Mapping[str, str]) -> bool | None:
     """Whether a session of this target is stored and can be read; None if the keyring does not answer."""
+    from bazar_cli.adapters.config.checks import api_base
     from bazar_cli.adapters.config.sessions import Sessions
 
+    url = values.get("supabase_url", "")
+    if api_url := values.get("api_url"):
+        url = RemoteTarget(TargetSource(TargetKind.PROFILE, name), api_base(api_url)).signs_in_at
     try:
-        return Sessions(name, supabase_url, environ).load() is not None
+        return Sessions(name, url, environ).load() is not None
     except NotSignedIn:
         return False
     except BackendUnavailable:

@@ -52,9 +52,9 @@ def prepare(
     BackendUnavailable; Conflict.
     """
     from bazar_cli.adapters.config.profiles import Profiles
-    from bazar_cli.adapters.config.target import target_from
+    from bazar_cli.adapters.config.target import direct_from
 
-    target = target_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
+    target = direct_from(TargetSource(TargetKind.PROFILE, profile), values, environ)
     with Backends(target, request_id) as backends:
         signs_in = _stored_superuser(target, environ) is None
         if signs_in:

@@ -26,7 +26,7 @@ _BEFORE, _NEVER = "run it before the batch", "leave it out"
 _EXCLUDED = {
     **dict.fromkeys(("auth", "config", "local"), _BEFORE),
     "db drop": "run it after the batch, whose other lines use the database",
-    **dict.fromkeys(("batch", "completion", "help"), _NEVER),
+    **dict.fromkeys(("batch", "completion", "help", "serve"), _NEVER),
 }
 """What other lines rest on, and texts for people; and for each the next step."""
 _CODE = re.compile(r"""(?:\\.\#?|'[^']*'|"(?:\\.|[^"\\])*"|(?<=\S)\#|[^#'"\\])*""", re.DOTALL)

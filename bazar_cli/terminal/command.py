@@ -32,6 +32,7 @@ class Verb(Generic[T]):
     body: Callable[..., int | None]
     parts: Mapping[str, Spec] = field(default_factory=dict[str, Spec])
     streams: bool = False
+    logs: bool = False
 
     def command(self, path: str, environ: Mapping[str, str]) -> LiteCommand:
         """Return the Typer command that runs the body, as often as it is invoked.
@@ -51,6 +52,7 @@ class Verb(Generic[T]):
                 values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
             start: Start = context.obj
             run: Run[T] = Run(self.spec, self.view, Options(**given), start.context, streams=self.streams)
+            run.logs = self.logs
             start.begun(run)
             return self.body(run, **values)
 
@@ -89,17 +91,19 @@ def command(
     examples: tuple[str, ...],
     parts: Mapping[str, Spec] | None = None,
     streams: bool = False,
+    logs: bool = False,
 ) -> Callable[[Callable[Concatenate[Run[T], P], int | None]], Verb[T]]:
     """Declare a verb.
 
     Parameters: `spec` says what it requires, there is no default; `view` shows its results; `examples` are
     command lines for the help, each starting with `bazar`; `parts` names the parts of a composite command that need
-    another Grant; `streams` says that results of any number are written, as JSON Lines by default and never as a table.
+    another Grant; `streams` says that results of any number are written, as JSON Lines by default and never as a table;
+    `logs` says that it writes log lines also where no option asks for them.
     The body gets the Run and its own options, and returns an exit code or None for 0. A parameter
     whose type is a dataclass of options declares all of them.
     """
 
     def declare(body: Callable[Concatenate[Run[T], P], int | None]) -> Verb[T]:
-        return Verb(spec, view, examples, body, parts or {}, streams)
+        return Verb(spec, view, examples, body, parts or {}, streams, logs)
 
     return declare

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bazar_cli import __version__
 from bazar_cli.domain.calls import Calls, System, TraceContext
 from bazar_cli.domain.errors import BazarError, ExitCode, UsageError
+from bazar_cli.domain.target import RemoteTarget
 from bazar_cli.domain.texts import counted
 from bazar_cli.terminal.reports import last_value
 from bazar_cli.terminal.streams import is_on
@@ -64,10 +65,15 @@ class CommandRecord:
         name, why = self.run.spec.name if self.run else self._path, f" ({error})" if error else ""
         took = [
             f"{label} {counted(self.calls.count(system), 'call')} {self.calls.milliseconds(system)} ms"
-            for system, label in ((System.POSTGRES, "Postgres"), (System.AUTH, "Auth"))
+            for system, label in self._shown_systems()
         ]
         fields = self._fields(code, error, nanoseconds // 1_000_000)
         log.end(f"{name} ends with exit code {code}{why} after {fields['duration_ms']} ms: {', '.join(took)}", fields)
+
+    def _shown_systems(self) -> tuple[tuple[System, str], ...]:
+        if self.run is not None and isinstance(self.run.known_target, RemoteTarget):
+            return ((System.API, "API"),)
+        return ((System.POSTGRES, "Postgres"), (System.AUTH, "Auth"))
 
     def _fields(self, code: int, error: str, milliseconds: int) -> dict[str, str | int | None]:
         trace = self.calls.trace
@@ -81,6 +87,8 @@ class CommandRecord:
             "postgres_ms": self.calls.milliseconds(System.POSTGRES),
             "auth_calls": self.calls.count(System.AUTH),
             "auth_ms": self.calls.milliseconds(System.AUTH),
+            "api_calls": self.calls.count(System.API),
+            "api_ms": self.calls.milliseconds(System.API),
             "exit_code": code,
             "error_code": error or None,
             "trace_id": trace.trace_id if trace else None,
@@ -90,15 +98,17 @@ class CommandRecord:
     def _found(self) -> dict[str, str | int | None]:
         """Return what the run found out; a command that ended early may know no target and no operator."""
         run = self.run
-        target, identity = (run.known_target, run.known_identity) if run else (None, None)
+        target, operator = (run.known_target, run.known_operator) if run else (None, None)
+        direct, remote = (None, target) if isinstance(target, RemoteTarget) else (target, None)
         return {
             "use_case": run.spec.name if run else None,
             "dry_run": run.options.dry_run if run else None,
-            "operator_id": str(identity.user_id) if identity else None,
-            "operator_email": identity.email if identity else None,
+            "operator_id": str(operator.user_id) if operator else None,
+            "operator_email": operator.email if operator else None,
             "target": str(target.source) if target else None,
-            "postgres_host": target.postgres_host if target else None,
-            "auth_host": target.auth_host if target else None,
+            "postgres_host": direct.postgres_host if direct else None,
+            "auth_host": direct.auth_host if direct else None,
+            "api_host": remote.api_host if remote else None,
         }
 
     def _send(self, context: TraceContext, code: int, error: str, nanoseconds: int) -> str:

@@ -163,7 +163,8 @@ def _start_log(run: Run[Any], *, debug: bool) -> Log:
     from bazar_cli.terminal import logs
 
     options = run.options
-    settings = logs.LogSettings(run.request_id, run.spec.name, debug, options.log_format, options.log_file)
+    log_format = options.log_format or (logs.LogFormat.JSON if run.logs else None)
+    settings = logs.LogSettings(run.request_id, run.spec.name, debug, log_format, options.log_file)
     return logs.start(run.redactor, settings)
 
 

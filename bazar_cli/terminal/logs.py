@@ -203,7 +203,8 @@ def _formatter(log_format: LogFormat, redactor: Redactor) -> logging.Formatter:
 def _with_request(request_id: str, redactor: Redactor) -> logging.Filter:
     class RequestFilter(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
-            record.request_id = request_id
+            if not hasattr(record, "request_id"):  # a server has those of its requests
+                record.request_id = request_id
             # Before JSON escapes change a secret.
             record.msg, record.args = redactor.hide(_text(record)), None
             return True

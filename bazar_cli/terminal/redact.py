@@ -12,7 +12,8 @@ from bazar_cli.domain.urls import HIDDEN, secrets_of
 
 _NAMES = ("SUPABASE_KEY", "SUPABASE_ANON_KEY", "SUPERUSER_PASSWORD", "BAZAR_TOKEN", "BAZAR_SEED_PASSWORD", "PGPASSWORD")
 _URLS = (
-    *("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL"),
+    *("SUPABASE_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL", "BAZAR_API_URL"),
+    *("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
     *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
 )
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
@@ -36,6 +37,7 @@ class Redactor:
 
     def __init__(self, environ: Mapping[str, str], shared: Redactor | None = None) -> None:
         self._secrets: set[str] = set()
+        self._ordered: tuple[int, list[str]] | None = None
         self._shared = shared
         self.remember_values(environ)
 
@@ -66,8 +68,7 @@ class Redactor:
 
     def hide(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
-        known = self._secrets | self._shared._secrets if self._shared is not None else self._secrets
-        for secret in sorted(known, key=len, reverse=True):
+        for secret in self._longest_first():
             if len(secret) <= _LONGEST_WORD and secret.isascii() and secret.isalpha():
                 word = "" if secret in _OUR_NAMES else rf"|(?<![\w-])(?<!\w\.){secret}(?![\w-]|\.\w)"
                 text = re.sub(rf"(?<=['\"=:]){secret}\b|\b{secret}(?=['\"@]){word}", HIDDEN, text)
@@ -84,6 +85,18 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.hide_in(v) for v in cast("Sequence[object]", value)]
         return value
+
+    def _known(self) -> set[str]:
+        return self._secrets if self._shared is None else self._secrets | self._shared._known()
+
+    def _count(self) -> int:
+        return len(self._secrets) + (self._shared._count() if self._shared is not None else 0)
+
+    def _longest_first(self) -> list[str]:
+        """Return the known secrets. They only become more, so a count says whether there are new ones."""
+        if self._ordered is None or self._ordered[0] != self._count():
+            self._ordered = self._count(), sorted(self._known(), key=len, reverse=True)
+        return self._ordered[1]
 
     def _remember_url(self, url: str | None) -> None:
         for password in secrets_of(url) if url else ():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bazar_cli.domain.authz.spec import Access, Grant, Spec
+from bazar_cli.domain.authz.spec import Access, Spec
 from bazar_cli.domain.consent import ConsentNeeded, Impact, with_consent
 from bazar_cli.domain.errors import Refused, UsageError
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.target import RemoteTarget
 from bazar_cli.domain.texts import normalized
 from bazar_cli.terminal.options import Options
 from bazar_cli.terminal.prompt import Prompter, secret_from_stdin
@@ -25,10 +26,17 @@ from bazar_cli.terminal.views.base import View
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
     from bazar_cli.adapters.import_file import ImportFile
-    from bazar_cli.domain.target import Identity, Target
+    from bazar_cli.adapters.remote.client import ApiClient
+    from bazar_cli.domain.exports import WrittenRows
+    from bazar_cli.domain.page import Page
+    from bazar_cli.domain.target import Identity, Session, Target
+    from bazar_cli.services.account import Account
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.gate import Gate
     from bazar_cli.services.gate.identities import Identities, SignInSettings
+    from bazar_cli.services.gate.performer import Performer, UseCase
+    from bazar_cli.services.remote.credentials import Credentials
+    from bazar_cli.terminal.progress import ProgressMode
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,6 +62,8 @@ class Run(RunOutput[T]):
         super().__init__(spec, view, options, context.environ, context.redactor, streams=streams)
         self._shared = context.shared
         self.request_id = context.request_id
+        self.logs = False
+        """Whether log lines are written also where no option asks for them."""
         self.prompter = Prompter(context.environ, no_input=options.no_input)
 
     # -- target, identity, systems ------------------------------------------------------------------------
@@ -66,11 +76,11 @@ class Run(RunOutput[T]):
         return choose(self.options.profile, self.options.env_file)
 
     @cached_property
-    def target(self) -> Target:
+    def any_target(self) -> Target | RemoteTarget:
         """The target of this command. Raises: UsageError `target.*`."""
         from bazar_cli.services.config import target_of
 
-        def find() -> Target:
+        def find() -> Target | RemoteTarget:
             return target_of(
                 self.choice, self.environ, current_folder(), self._shared.redactor.remember_values, self.warn_of_source
             )
@@ -78,22 +88,38 @@ class Run(RunOutput[T]):
         return self._shared.target(self.choice, find)
 
     @property
-    def known_target(self) -> Target | None:
-        """The target, if the command has asked for it."""
-        return self.__dict__.get("target")
+    def target(self) -> Target:
+        """The direct target of this command. Raises: UsageError `target.*`, `target.needs_direct` for a remote one."""
+        found = self.any_target
+        if isinstance(found, RemoteTarget):
+            raise needs_direct(self.spec, found)
+        return found
 
     @property
-    def known_identity(self) -> Identity | None:
-        """The identity of the operator, if the command has asked for it."""
-        return self.identities.known if "identities" in self.__dict__ else None
+    def known_target(self) -> Target | RemoteTarget | None:
+        """The target, if the command has asked for it."""
+        return self.__dict__.get("any_target")
+
+    @property
+    def known_operator(self) -> Identity | Session | None:
+        """The operator, if the command has asked for a proven identity or a stored session."""
+        if "identities" in self.__dict__:
+            return self.identities.known
+        credential = self.credentials.known if "credentials" in self.__dict__ else None
+        return credential.session if credential else None
+
+    @property
+    def token(self) -> Secret | None:
+        """BAZAR_TOKEN."""
+        token = self.environ.get("BAZAR_TOKEN")
+        return Secret(token) if token else None
 
     @cached_property
     def sign_in(self) -> SignInSettings:
         """The ways to sign in of this process."""
         from bazar_cli.services.gate.identities import SignInSettings
 
-        token = self.environ.get("BAZAR_TOKEN")
-        return SignInSettings(self.environ, Secret(token) if token else None, prompt_possible=self.prompter.possible)
+        return SignInSettings(self.environ, self.token, prompt_possible=self.prompter.possible)
 
     @cached_property
     def identities(self) -> Identities:
@@ -112,24 +138,75 @@ class Run(RunOutput[T]):
 
         return Gate(self.backends, self.identities)
 
-    def authorize(self, request: object) -> Grant:
-        """Return the gate's Grant for this command's spec. Raises: as `Gate.authorize`."""
-        return self.gate.authorize(self.spec, request, self.options.dry_run)
+    @cached_property
+    def api(self) -> ApiClient:
+        """The server of a remote target."""
+        assert isinstance(self.any_target, RemoteTarget), "a direct target has no API"
+        return self._shared.api(self.any_target, self.environ, self.request_id)
 
-    def perform(
-        self, service: Callable[[Backends, Grant, Request], R], request: Request, *, only_shows: bool = False
-    ) -> R:
-        """Pass the gate, then run the use case with the Grant; ask for consent where it needs it.
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Finds the access token for a remote target."""
+        from bazar_cli.services.remote.credentials import Credentials
+
+        assert isinstance(self.any_target, RemoteTarget), "a direct target proves an identity"
+        return Credentials(self.any_target, self.sign_in, self.api)
+
+    @cached_property
+    def performer(self) -> Performer:
+        """Runs the use case of this command on its target. Raises: UsageError `target.*`."""
+        if not isinstance(self.any_target, RemoteTarget):
+            return self.gate
+        if self.spec.route is None:
+            raise needs_direct(self.spec, self.any_target)
+        from bazar_cli.services.remote.remote import Remote
+
+        return Remote(self.credentials, self.api)
+
+    @cached_property
+    def account(self) -> Account:
+        """The operator's own account on the target. Raises: UsageError `target.*`."""
+        if isinstance(self.any_target, RemoteTarget):
+            from bazar_cli.services.remote.account import RemoteAccount
+
+            return RemoteAccount(self.any_target, self.credentials, self.api)
+        from bazar_cli.services.account import DirectAccount
+
+        return DirectAccount(self.backends, self.identities, self.gate, self.environ)
+
+    def perform(self, service: UseCase[Request, R], request: Request, *, only_shows: bool = False) -> R:
+        """Run the use case with the operator's rights; ask for consent where it needs it.
 
         Parameters: `only_shows` says that an option makes the command write nothing, as a dry run does.
-        Raises: as `Gate.perform` and `with_consent`.
+        Raises: as `Performer.perform` and `with_consent`.
         """
         if self.spec.access is Access.PUBLIC:
             raise ValueError(f"{self.spec.name} is public: it calls its service itself")
         dry_run = self.options.dry_run or only_shows
-        result = self.with_consent(lambda asked: self.gate.perform(service, self.spec, asked, dry_run=dry_run), request)
+
+        def act(asked: Request) -> R:
+            return self.performer.perform(service, self.spec, asked, dry_run=dry_run)
+
+        result = self.with_consent(act, request)
         self.notice_dry_run()
         return result
+
+    def show_pages(self, service: UseCase[Any, Page[T]], request: Any, *, every: bool) -> None:
+        """Show one page of a list, or all pages with `every`. Raises: as `Performer.prepared` and `show_fetched`."""
+        self.show_fetched(self.performer.prepared(service, self.spec, request), request, every=every)
+
+    def export(
+        self,
+        service: UseCase[Request, Iterator[Page[T] | WrittenRows]],
+        request: Request,
+        file: str | None,
+        *,
+        overwrite: bool,
+        progress: ProgressMode | None = None,
+    ) -> None:
+        """Write all rows to standard output or a new file. Raises: as `Performer.prepared` and `export_parts`."""
+        parts = self.performer.prepared(service, self.spec, request)(request)
+        self.export_parts(parts, file, overwrite=overwrite, progress=progress)
 
     def notice_dry_run(self) -> bool:
         """Say in a dry run that nothing was written; return whether it was one."""
@@ -235,4 +312,16 @@ class Run(RunOutput[T]):
         self.redactor.remember_values(values)
 
     def _receiver(self) -> str:
-        return self.as_message(f"the password is sent to Supabase Auth at {self.target.supabase_url}")
+        return self.as_message(f"the password is sent to {self.account.server} at {self.account.url}")
+
+
+def needs_direct(spec: Spec, target: RemoteTarget) -> UsageError:
+    """Return the error of a command that the API does not have."""
+    return UsageError(
+        "target.needs_direct",
+        f"`bazar {spec.name.replace('.', ' ')}` needs a direct target, and {target.source} names the API at"
+        f" {target.api_url}",
+        hint="name a target with SUPABASE_URL, SUPABASE_KEY and DATABASE_URL by --profile or --env-file, or unset"
+        " BAZAR_API_URL and set them",
+        details={"api_url": target.api_url, "source": target.source.kind.value, "name": target.source.name},
+    )

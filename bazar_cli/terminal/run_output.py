@@ -92,7 +92,7 @@ class RunOutput(Generic[T]):
         """Write items as they arrive."""
         self._write_list(Page((item,), None) for item in items)
 
-    def show_pages(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
+    def show_fetched(self, fetch: Callable[[Any], Page[T]], request: Any, *, every: bool) -> None:
         """Write one page of a list, or all pages with `every`, and warn if there are more.
 
         Parameters: `fetch` is called with `request`, then with its `cursor` replaced for each next page.
@@ -128,7 +128,7 @@ class RunOutput(Generic[T]):
         form = next((form for form in RowFormat if form.value == self._renderer.format.value), None)
         return WantedRows(form, self._required_view().chosen(self._renderer.fields)) if form else None
 
-    def export(
+    def export_parts(
         self,
         parts: Iterable[Page[T] | WrittenRows],
         file: str | None,

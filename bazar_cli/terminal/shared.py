@@ -9,7 +9,8 @@ from bazar_cli.terminal.redact import Redactor
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.config.target import TargetChoice
-    from bazar_cli.domain.target import Target
+    from bazar_cli.adapters.remote.client import ApiClient
+    from bazar_cli.domain.target import RemoteTarget, Target
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.identities import Identities, SignInSettings
     from bazar_cli.terminal.typer_lite import LiteCommand
@@ -26,9 +27,10 @@ class Shared:
         self.collector_failed = False
         """Whether a trace could not be sent."""
         self._commands: dict[str, LiteCommand] = {}
-        self._targets: dict[TargetChoice, Target] = {}
+        self._targets: dict[TargetChoice, Target | RemoteTarget] = {}
         self._identities: dict[Target, Identities] = {}
         self._backends: dict[Target, Backends] = {}
+        self._apis: dict[RemoteTarget, ApiClient] = {}
 
     def command(self, path: str, build: Callable[[], LiteCommand]) -> LiteCommand:
         """Return the command of these words, which `build` makes for its first run."""
@@ -36,7 +38,7 @@ class Shared:
             self._commands[path] = build()
         return self._commands[path]
 
-    def target(self, choice: TargetChoice, find: Callable[[], Target]) -> Target:
+    def target(self, choice: TargetChoice, find: Callable[[], Target | RemoteTarget]) -> Target | RemoteTarget:
         """Return the target of this choice, which `find` finds for the first command."""
         if choice not in self._targets:
             self._targets[choice] = find()
@@ -63,8 +65,20 @@ class Shared:
         found.request_id = request_id
         return found
 
+    def api(self, target: RemoteTarget, environ: Mapping[str, str], request_id: str) -> ApiClient:
+        """Return the API of a remote target for the next command, with the connection of the earlier ones."""
+        found = self._apis.get(target)
+        if found is None:
+            from bazar_cli.adapters.remote.client import ApiClient
+
+            found = self._apis[target] = ApiClient(target, environ)
+        found.request_id = request_id
+        return found
+
     def close(self) -> None:
         """Close what was opened, and end sessions that were begun only for these commands."""
+        for api in self._apis.values():
+            api.close()
         try:
             for backends in self._backends.values():
                 backends.close()

@@ -49,6 +49,7 @@ _ENVIRONMENT: list[Block] = [
             ("SUPABASE_ANON_KEY", "public key, for requests as the signed-in user"),
             ("SUPERUSER_EMAIL", "first superuser; signs in where no prompt is possible"),
             ("SUPERUSER_PASSWORD", "password of SUPERUSER_EMAIL"),
+            ("BAZAR_API_URL", "in place of the others: a server of bazar, https://bazar.example.com"),
         ],
     ),
     Terms(
@@ -72,6 +73,8 @@ _ENVIRONMENT: list[Block] = [
         [
             ("PYTHON_KEYRING_BACKEND", "keyring that holds secrets"),
             ("COLUMNS", "width of tables and help"),
+            ("HTTPS_PROXY", "proxy for the server of BAZAR_API_URL; also https_proxy, all_proxy and ALL_PROXY"),
+            ("NO_PROXY", "hosts that are reached without the proxy; also no_proxy"),
             ("NO_COLOR", "no colour"),
             ("CLICOLOR_FORCE", "colour and boxes on a pipe too; a switch"),
             ("TERM", "dumb: no colour, no boxes"),
@@ -172,14 +175,17 @@ _PERMISSIONS: list[Block] = [
     ),
 ]
 _TARGETS: list[Block] = [
-    Text("A target is a Supabase project and its database. All its values come from one source, the first of these:"),
+    Text(
+        "A direct target is a Supabase project and its database. A remote target is a server of bazar, which holds the "
+        "keys of both. All values of a target come from one source, the first of these:"
+    ),
     Terms(
         "SOURCES, IN THIS ORDER",
         [
             ("1. an option", "--profile NAME or --env-file FILE"),
             ("2. BAZAR_PROFILE", "the name of a profile"),
-            ("3. the environment", "if SUPABASE_URL, SUPABASE_KEY or DATABASE_URL is set"),
-            ("4. an env file", "./.env, then ./docker/server/.env, if it sets one of those three"),
+            ("3. the environment", "if SUPABASE_URL, SUPABASE_KEY, DATABASE_URL or BAZAR_API_URL is set"),
+            ("4. an env file", "./.env, then ./docker/server/.env, if it sets one of those four"),
             ("5. the active profile", "as `bazar config profiles use NAME` chose it"),
         ],
     ),
@@ -195,12 +201,17 @@ _TARGETS: list[Block] = [
                 "encryption",
                 "a host other than this machine needs https and sslmode=require, or BAZAR_ALLOW_PLAINTEXT names it",
             ),
+            (
+                "proxies",
+                "HTTPS_PROXY, ALL_PROXY and NO_PROXY count for the https URL of a server, and for nothing else",
+            ),
             ("protection", "commands that destroy data are refused if the database is marked protected"),
         ],
     ),
     Text(
         "The operator is BAZAR_TOKEN, else the stored session of the target, else SUPERUSER_EMAIL where no prompt is "
-        "possible and the environment is the target."
+        "possible and the environment is the target. SUPERUSER_* never sign in to a server, and the commands of `db`, "
+        "`doctor`, `apply`, `diff` and `users import` need a direct target."
     ),
 ]
 TOPICS: dict[str, list[Block]] = {

@@ -1,6 +1,6 @@
 """What is generated from the code and kept in the repository: completion scripts, the texts of help and completion,
-the reference, the man pages, the anchors of error codes, two tables of the page on permissions, and the JSON Schema of
-declared state.
+the reference, the man pages, the anchors of error codes, two tables of the page on permissions, the JSON Schema of
+declared state, and the OpenAPI document of the HTTP API.
 
 Run as `python -m tests.contracts.generate` (`make generate`) to write it anew.
 """
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bazar_cli.api import openapi
+from bazar_cli.api.use_cases import BINDINGS
 from bazar_cli.domain.authz.permissions import SEEDED_PLANS, Permission
 from bazar_cli.domain.authz.spec import Access, FieldRule, Scope, Spec
 from bazar_cli.domain.entities import Plan
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = Path("bazar_cli/terminal/commands.tsv")
 PERMISSIONS = Path("docs/permissions.md")
 SCHEMA = Path("docs/declared-state.schema.json")
+OPENAPI = Path("docs/openapi.json")
 ERRORS = Path("docs/errors.md")
 ERROR_TEXTS = Path("bazar_cli/terminal/errors.tsv")
 ERROR_ROW = re.compile(r'^\| (?:<a id="[a-z_.]+"></a>)?`([a-z_]+\.[a-z_]+)` \| (\d+) \| (.+) \|$', re.M)
@@ -57,6 +60,7 @@ def generated() -> dict[Path, str]:
         **{Path("man") / name: text for name, text in man_pages.pages(texts).items()},
         PERMISSIONS: permissions(),
         SCHEMA: f"{json.dumps(json_schema(), indent=2)}\n",
+        OPENAPI: f"{json.dumps(openapi.document(BINDINGS), indent=2)}\n",
         view_examples.FILE.relative_to(ROOT): view_examples.content(),
     }
 

@@ -18,12 +18,14 @@ import pytest
 import yaml
 
 from bazar_cli.adapters.config.settings import TargetVariables, variables_of_text
+from bazar_cli.api.serving.process import GRACEFUL_SECONDS
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support import gateway
 from tests.support.auth_service import environment_of, running_auth_service
 from tests.support.checkout import ROOT
 from tests.support.compose import PATH, compose, make_env, values
 from tests.support.raw_server import RawServer, raw_server
+from tests.support.tree import ALL, command
 from tests.support.waiting import poll
 
 _OPTIONAL = re.compile(r"\$\{([A-Z_]+):-([^}]*)\}")
@@ -46,7 +48,7 @@ def test_compose_file_follows_the_specification() -> None:
     assert "$" not in text
     found = compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(text)))
     found.validate()
-    assert set(found.service_names()) == {"db", "auth", "gateway", "migrate", "bazar"}
+    assert set(found.service_names()) == {"db", "auth", "gateway", "migrate", "bazar", "api", "front"}
 
 
 def test_specification_refuses_an_unknown_field() -> None:
@@ -66,7 +68,7 @@ def test_compose_client_accepts_the_file() -> None:
 def test_services_listen_on_loopback() -> None:
     services: dict[str, Any] = compose()["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
-    assert ports == ["127.0.0.1:54322:5432", "127.0.0.1:54321:8080"]
+    assert ports == ["127.0.0.1:54322:5432", "127.0.0.1:54321:8080", "127.0.0.1:54380:8080"]
 
 
 def test_secrets_are_files_of_their_services_and_no_variables(made: Path) -> None:
@@ -86,6 +88,8 @@ def test_secrets_are_files_of_their_services_and_no_variables(made: Path) -> Non
         "gateway": [],
         "migrate": ["bazar.env"],
         "bazar": ["bazar.env"],
+        "api": ["bazar.env"],
+        "front": [],
     }
 
 
@@ -142,7 +146,9 @@ def test_entry_point_of_bazar_names_a_line_that_sets_nothing(tmp_path: Path, lin
 
 def test_long_running_services_have_a_health_check_and_migrate_runs_once() -> None:
     services: dict[str, Any] = compose()["services"]
-    assert [name for name, service in services.items() if "healthcheck" in service] == ["db", "auth", "gateway"]
+    assert [name for name, service in services.items() if "healthcheck" in service] == [
+        *("db", "auth", "gateway", "api", "front")
+    ]
     assert services["migrate"]["restart"] == "no"
     assert "profiles" not in services["migrate"]
 
@@ -285,6 +291,33 @@ def test_gateway_says_itself_who_asks(upstream: RawServer) -> None:
     assert given["x-forwarded-for"] == "127.0.0.1"
     assert given.keys().isdisjoint(name.lower() for name in FORGED if name not in {"X-Forwarded-For", "Host"})
     assert "evil.example.com" not in upstream.requests[-1].decode()
+
+
+@NGINX
+def test_front_says_itself_who_asks_the_api(upstream: RawServer) -> None:
+    with gateway.gateway(upstream.url, shipped=gateway.API) as url:
+        httpx.get(f"{url}/api/v1/users/me", headers={**FORGED, "traceparent": "00-1-2-01", "X-Request-Id": "12345678"})
+        given = heads(upstream)
+        assert (given["x-forwarded-for"], given["x-forwarded-proto"]) == ("127.0.0.1", "http")
+        assert (given["traceparent"], given["x-request-id"]) == ("00-1-2-01", "12345678")
+        assert given.keys().isdisjoint({"x-forwarded-host", "forwarded"})
+        asked = len(upstream.requests)
+        for path in ("/", "/readyz", "/healthz", "/metrics", "/api"):
+            answer = httpx.get(f"{url}{path}")
+            assert (answer.status_code, answer.json()["status"]) == (404, 404), path
+        assert len(upstream.requests) == asked
+
+
+def test_api_serves_by_options_that_it_has() -> None:
+    """The command of compose.yml, with its variable replaced."""
+    service = compose()["services"]["api"]
+    verb, *options = (_OPTIONAL.sub(r"\2", word) for word in service["command"])
+    known = {option for p in command(*ALL[verb]).params for option in p.opts}
+    assert {option.partition("=")[0] for option in options} <= known
+    auth = compose()["services"]["auth"]["environment"]
+    assert f"--issuer={auth['GOTRUE_JWT_ISSUER']}" in service["command"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert int(service["stop_grace_period"].removesuffix("s")) > GRACEFUL_SECONDS
 
 
 @NGINX

@@ -27,6 +27,9 @@ _OTHERS = {
     "call_refused": "Conflict",
     "outcome_unknown": "BackendUnavailable",
     "Word": "Refused",
+    "Unserved": "UsageError",
+    "NoRoute": "NotFound",
+    "check_version": "Conflict",
 }
 _FINDINGS = ("Finding", "_add_findings")
 """A finding is an error of the whole file; with the code of another error it has that one's meaning."""

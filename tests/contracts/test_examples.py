@@ -32,6 +32,10 @@ ELSEWHERE = {
     "bazar local logs auth --lines 20 --follow": "runs until it is interrupted: tests/cli/local",
     "bazar local start": "starts a stack: tests/cli/local",
     "bazar local start --database-url postgresql://postgres@localhost:5432/postgres": "the same",
+    **dict.fromkeys(
+        ("bazar serve", "bazar serve --host 0.0.0.0 --workers 4 --proxy-headers --metrics-port 9100"),
+        "runs until it is interrupted: tests/cli/test_serve.py",
+    ),
     'eval "$(bazar local env)"': "needs a stack that runs: tests/cli/local",
     'bazar db revision -m "add invoices"': "writes into the checkout: tests/cli/db",
     'bazar db revision -m "add invoices" --autogenerate': "the same",

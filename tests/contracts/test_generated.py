@@ -21,7 +21,13 @@ WHOLE_FOLDERS = {
 COMMITTED = [
     *("bazar_cli/terminal/commands.tsv", "bazar_cli/terminal/errors.tsv"),
     *(f"{folder}/{name}" for folder, names in WHOLE_FOLDERS.items() for name in sorted(names)),
-    *("docs/declared-state.schema.json", "docs/errors.md", "docs/permissions.md", "tests/data/views.txt"),
+    *(
+        "docs/declared-state.schema.json",
+        "docs/errors.md",
+        "docs/openapi.json",
+        "docs/permissions.md",
+        "tests/data/views.txt",
+    ),
 ]
 
 

@@ -35,7 +35,10 @@ from tests.support.tree import ALL, COMMON_OPTIONS, VARIABLES, command, kind_of,
 
 pytestmark = pytest.mark.xdist_group("hostile input")
 
-EXCLUDED = {"local start": "it starts Postgres and an Auth service, and keeps them; its one text is a URL"}
+EXCLUDED = {
+    "local start": "it starts Postgres and an Auth service, and keeps them; its one text is a URL",
+    "serve": "it serves until a signal; tests/cli/test_serve.py has its options",
+}
 ONLY_TRIED = {
     **dict.fromkeys(("db drop", "db migrate", "db redo", "db reset", "db rollback"), "it changes the tables of all"),
     **dict.fromkeys(("db merge", "db revision"), "it writes into this checkout"),
@@ -84,11 +87,17 @@ FITTING = {
     "search": "a",
     "slug": "new-slug",
     "words": "users",
+    "api_url": "https://bazar.example.com",
     "database_url": "postgresql://localhost/x",
 }
 """A value that fits, by the name of a parameter; the others are those of `World`."""
 COMMON = ("output", "fields", "profile", "env_file", "log_format", "log_file")
-LIKELY = {"SUPABASE_URL": "http://127.0.0.1", "DATABASE_URL": "postgresql://127.0.0.1:1/", "SUPERUSER_EMAIL": "a@b"}
+LIKELY = {
+    "SUPABASE_URL": "http://127.0.0.1",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/",
+    "SUPERUSER_EMAIL": "a@b",
+    "BAZAR_API_URL": "http://127.0.0.1",
+}
 """What a hostile value is put behind, by the name of a variable."""
 READS = (("users", "list"), ("db", "status"), ("auth", "status"), ("config", "show"), ("db", "seed", "-n"))
 READS_A_PIPE = (

@@ -70,15 +70,27 @@ def test_build_context_has_the_code_and_no_secret() -> None:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Generator[Image]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Image]]:
     context = tmp_path_factory.mktemp("context")
     copy_context(ROOT, context)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     with ExitStack() as stack:
         version = stack.enter_context(debian_root()).python_version
-        wheels = wheelhouse(version, "pip", *project["build-system"]["requires"], *project["project"]["dependencies"])
+        wheels = wheelhouse(
+            version,
+            "pip",
+            *project["build-system"]["requires"],
+            *project["project"]["dependencies"],
+            *project["project"]["optional-dependencies"]["server"],
+        )
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
-        yield build(_DOCKERFILE, context, stack, binds={wheels: "/wheels"}, environ=offline)["cli"]
+        yield build(_DOCKERFILE, context, stack, binds={wheels: "/wheels"}, environ=offline)
+
+
+@pytest.fixture(scope="module")
+def image(images: dict[str, Image]) -> Image:
+    """The image of the command line."""
+    return images["cli"]
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +188,18 @@ class TestImage:
                 composed(*(migrate if name == "migrate" else (*words, "--yes"))).ok()
             users = composed("users", "list", "-o", "json").ok().json["items"]
         assert [user["email"] for user in users] == ["ada@example.com"], "the page ends with a reset"
+
+    def test_server_has_what_it_needs_and_the_command_line_does_not(self, images: dict[str, Image]) -> None:
+        served = images["server"]
+        with served.root.entered(read_only=True) as inside:
+            # Without a target it ends before it listens, with the extra in place.
+            done = served.run(inside, *served.entrypoint, *served.command, "-o", "json")
+            assert (done.code, '"target.' in done.err) == (2, True), done.err
+            assert served.run(inside, *served.health).code == 1
+            assert served.run(inside, "id", "-u").ok().out == "10001\n"
+        with images["cli"].root.entered(read_only=True) as inside:
+            done = bazar(images["cli"], inside, "serve")
+            assert (done.code, "serve.extra_missing" in done.err) == (2, True), done.err
 
 
 @contextmanager

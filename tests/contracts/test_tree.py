@@ -43,10 +43,11 @@ PUBLIC = {
     "local start",
     "local status",
     "local stop",
+    "serve",
     "version",
 }
 # A spec is named as its command; these have no noun.
-_OWN_NAMES = {name: name for name in ("apply", "batch", "completion", "diff", "doctor", "help", "version")}
+_OWN_NAMES = {name: name for name in ("apply", "batch", "completion", "diff", "doctor", "help", "serve", "version")}
 
 
 def test_public_commands_are_these_and_no_others() -> None:

@@ -15,11 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bazar_cli.adapters.postgres.connections import LOCK_WAIT_SECONDS
 from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.target import Target
-from bazar_cli.services.users.leases import WAIT_SECONDS
+from bazar_cli.domain.waits import OF_A_COMMAND
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import HeldWire, held_wire
 from tests.support.cli import Bazar
@@ -95,7 +94,7 @@ def test_before_the_row_is_committed_it_ends_at_once(
     operator = admin("users", "me", "-o", "json").ok().json["email"]
     with locked(target, operator), admin.start("users", "create", email) as process:
         poll(lambda: waits_for_a_row(people))
-        with sooner_than(LOCK_WAIT_SECONDS):
+        with sooner_than(OF_A_COMMAND.row):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
         assert process.communicate() == (b"", b"")
@@ -114,7 +113,7 @@ def test_waiting_for_another_command_is_no_step_in_hand(admin: Bazar, people: Pe
     )
     with admin.start("users", "create", email) as process:
         until_turned_away(people)
-        with sooner_than(WAIT_SECONDS):
+        with sooner_than(OF_A_COMMAND.lease):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
     # `doctor --fix` of a later test would wait for this user.
@@ -270,7 +269,7 @@ def test_delete_before_the_intent_is_committed_ends_at_once(
     before = people.row(leaving)
     with locked(target, leaving.email), admin.start(*deletion(leaving)) as process:
         poll(lambda: waits_for_a_row(people))
-        with sooner_than(LOCK_WAIT_SECONDS):
+        with sooner_than(OF_A_COMMAND.row):
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
     assert people.row(leaving) == before

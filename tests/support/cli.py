@@ -19,6 +19,8 @@ from bazar_cli.domain.target import Target
 from tests.support.clock_offset import python_module
 from tests.support.fork_requests import ask
 from tests.support.forked_process import ForkedProcess
+from tests.support.via_api import is_on as via_api_is_on
+from tests.support.via_api import redirected
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
 _SECONDS = 120
@@ -193,13 +195,18 @@ class Bazar:
         Parameters: `kill_after` kills it with -9 after this number of seconds; `stdout` and `stderr` are written to
         where given, in place of what is returned.
         """
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        if self._goes_through_api:
+            with redirected(words, self.environment()) as way:
+                request = {**self._request(words, cwd), "environ": dict(way.environ), "kill_after": kill_after}
+                done = _run({**request, "user": None, "reusable": kill_after is None}, given, stdout, stderr)
+            return Done(done.code, way.shown(done.out), way.shown(done.err))
         request = {
             **self._request(words, cwd),
             "kill_after": kill_after,
             "user": self.user,
             "reusable": kill_after is None,
         }
-        given = stdin.encode() if isinstance(stdin, str) else stdin
         if self.fresh:
             with self.start(*words, stdin=subprocess.PIPE, stdout=stdout or subprocess.PIPE) as process:
                 out, err = process.communicate(given)
@@ -219,6 +226,11 @@ class Bazar:
         command, folder = self.command(*words), self.folder("work")
         options = {**streams, **options, "start_new_session": session}
         return subprocess.Popen[bytes](command, env=self.environment(), cwd=folder, **options)
+
+    @property
+    def _goes_through_api(self) -> bool:
+        plain = self.user is None and not (self.bare or self.fresh or self.constants or self.clock)
+        return plain and self.package is None and via_api_is_on()
 
     def _request(self, words: tuple[str, ...], cwd: Path | None = None) -> dict[str, object]:
         return {

@@ -38,6 +38,7 @@ class Image:
     user: str = "0:0"
     folder: str = "/"
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     health: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -122,7 +123,8 @@ def _after(
         "USER": lambda: replace(image, user=text),
         "ENTRYPOINT": lambda: replace(image, entrypoint=tuple(json.loads(text))),
         "HEALTHCHECK": lambda: replace(image, health=tuple(json.loads(text.partition("CMD ")[2]))),
-        "CMD": lambda: image,
+        "CMD": lambda: replace(image, command=tuple(json.loads(text))),
+        "EXPOSE": lambda: image,
     }
     return settings[step.name]()
 

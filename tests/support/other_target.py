@@ -12,6 +12,8 @@ passwords over TCP, whose role is no superuser, and the Auth service alone besid
 Where nginx is installed, the gateway of docker/ stands in front of the Auth service.
 
 What was there before must be there afterwards, and nothing else.
+
+At the end, the tests of commands and the matrix run on the embedded stack through a server of the API.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from bazar_cli.devstack.auth.keys import role_key
 from bazar_cli.devstack.binaries import prepare
 from bazar_cli.devstack.paths import SHORT_ROOT
 from bazar_cli.domain.entities import Role
-from tests.support import gateway
+from tests.support import gateway, via_api
 from tests.support.auth_service import running_auth_service
 from tests.support.checkout import ROOT
 from tests.support.external_target import VARIABLES
@@ -56,6 +58,7 @@ _OTHER_RULES = {
     "GOTRUE_JWT_ISSUER": "https://auth.example.com/auth/v1",
     "GOTRUE_PASSWORD_MIN_LENGTH": "10",
 }
+THROUGH_API = ("tests/cli", "tests/contracts/test_matrix.py", "tests/faults/test_surroundings.py")
 Rows = dict[str, list[str]]
 
 
@@ -230,6 +233,16 @@ def run_flavour(flavour: Flavour, arguments: list[str]) -> list[str]:
     return wrong
 
 
+def run_through_api(arguments: list[str]) -> list[str]:
+    """Run the tests of commands, the matrix and hostile surroundings through the API; return what went wrong."""
+    sys.stdout.write("== the embedded stack, through the API\n")
+    sys.stdout.flush()
+    workers = os.environ.get("BAZAR_TEST_WORKERS", "auto")
+    pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadgroup", *THROUGH_API, *arguments]
+    code = subprocess.run(pytest, env={**os.environ, via_api.VARIABLE: "api"}, check=False).returncode
+    return [f"through the API: pytest ended with {code}"] if code else []
+
+
 def main() -> int:
     """Run the end-to-end tests on another target, named or made; return an exit code."""
     arguments = sys.argv[1:]
@@ -244,6 +257,7 @@ def main() -> int:
             Flavour("apart", apart, identities, _OTHER_RULES, has_active_superuser=True),
         ):
             wrong += run_flavour(flavour, arguments)
+    wrong += run_through_api(arguments)
     sys.stderr.write("".join(f"error: {line}\n" for line in wrong))
     return 1 if wrong else 0
 

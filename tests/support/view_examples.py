@@ -267,8 +267,8 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     ),
     "config.PLACE": (config.Place("data", "/home/ada/bazar", exists=True), config.Place("data", None, exists=False)),
     "config.PROFILE": (
-        config.Profile("work", True, "https://auth.example.com", "ada@example.com", signed_in=True),
-        config.Profile("home", False, "https://auth.example.com", None, signed_in=None),
+        config.Profile("work", True, "https://auth.example.com", "ada@example.com", None, signed_in=True),
+        config.Profile("home", False, "", None, "https://bazar.example.com", signed_in=None),
     ),
     "config.SETTING": (config.Setting("SUPABASE_KEY", "***", "environment"), config.Setting("X", None, "not set")),
     "database.CREATED": (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bazar_cli.adapters.config.folders import config_dir, data_dir
 from bazar_cli.adapters.config.settings import MalformedLine, variables_of_text
-from bazar_cli.adapters.config.target import TargetChoice, resolve_target, target_from
+from bazar_cli.adapters.config.target import TargetChoice, direct_from, resolve_target
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import TargetKind, TargetSource
@@ -227,7 +227,7 @@ def test_what_stands_around_a_value_is_named(name: str, around: str, said: str) 
     value = around.replace("{name}", name).replace("{}", EVERY[name])
 
     with pytest.raises(UsageError) as refused:
-        target_from(BY_HAND, {**EVERY, name: value}, {})
+        direct_from(BY_HAND, {**EVERY, name: value}, {})
 
     error = refused.value
     assert error.code == CODES[name]
@@ -252,7 +252,7 @@ def test_folder_in_quotes_is_named(name: str) -> None:
 
 
 def test_values_themselves_have_nothing_around_them() -> None:
-    assert target_from(BY_HAND, EVERY, {}).superuser_email == EVERY["SUPERUSER_EMAIL"]
+    assert direct_from(BY_HAND, EVERY, {}).superuser_email == EVERY["SUPERUSER_EMAIL"]
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_MIGRATION_URL"])
@@ -261,7 +261,7 @@ def test_values_themselves_have_nothing_around_them() -> None:
 )
 def test_driver_of_another_program_is_named(name: str, scheme: str) -> None:
     with pytest.raises(UsageError) as refused:
-        target_from(BY_HAND, {**EVERY, name: MIGRATION.replace("postgresql", scheme, 1)}, {})
+        direct_from(BY_HAND, {**EVERY, name: MIGRATION.replace("postgresql", scheme, 1)}, {})
 
     error = refused.value
     assert error.code == "target.url_invalid"

@@ -62,7 +62,9 @@ class Shell:
 
     def target(self, *, profile: str | None = None, env_file: str | None = None) -> Target:
         choice = TargetChoice(profile, Path(env_file) if env_file else None)
-        return resolve_target(choice, os.environ, self.cwd)
+        found = resolve_target(choice, os.environ, self.cwd)
+        assert isinstance(found, Target)
+        return found
 
     def refusal(self, *, profile: str | None = None, env_file: str | None = None) -> UsageError:
         with pytest.raises(UsageError) as refused:
@@ -582,6 +584,7 @@ def test_an_env_file_by_hand_counts_with_a_warning(shell: Shell) -> None:
 
     target = resolve_target(TargetChoice(None, Path("theirs.env")), os.environ, shell.cwd, warn=told.append)
 
+    assert isinstance(target, Target)
     assert target.supabase_key.reveal() == "key-of-theirs"
     [text] = told
     assert str(path) in text

@@ -19,6 +19,7 @@ from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.adapters.config.target import TargetChoice, resolve_target
 from bazar_cli.adapters.migrations.revision_files import checksum, checksum_of, is_checksum_of, paths, script_location
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.target import Target
 from bazar_cli.domain.texts import (
     BYTE_ORDER_MARK,
     composed,
@@ -42,7 +43,7 @@ REVISIONS = sorted(paths(script_location()).values())
 AS_IT_IS = {
     *("BAZAR_CONFIG_DIR", "BAZAR_DATA_DIR", "BAZAR_NO_INPUT", "BAZAR_DEBUG", "BAZAR_ACCESSIBLE", "NO_COLOR"),
     *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_*", "TRACEPARENT, TRACESTATE", "PYTHON_KEYRING_BACKEND", "COLUMNS", "TERM"),
-    *("CLICOLOR_FORCE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),
+    *("CLICOLOR_FORCE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HTTPS_PROXY", "NO_PROXY"),
 }
 """Paths, whose bytes name a file, switches, and what OpenTelemetry and other programs define."""
 
@@ -190,6 +191,7 @@ def test_an_env_file_may_begin_with_a_mark_and_end_its_lines_in_any_way(tmp_path
 
     target = resolve_target(TargetChoice(env_file=Path(DECOMPOSED)), {}, tmp_path)
 
+    assert isinstance(target, Target)
     assert target.superuser_email == f"{COMPOSED}@example.com"
     assert target.superuser_password is not None
     assert target.superuser_password.reveal() == DECOMPOSED

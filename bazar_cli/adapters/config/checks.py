@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 from bazar_cli.domain.errors import UsageError
+from bazar_cli.domain.route import PREFIX
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.surplus import surplus
 from bazar_cli.domain.target import TargetSource
 from bazar_cli.domain.urls import bad_host, bad_port, broken_rule, taken_apart
 
 _SUPABASE_FORM = "https://PROJECT.supabase.co"
+_API_FORM = "https://bazar.example.com"
 _DATABASE_FORM = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _LOOPBACK = frozenset({"localhost", ""})
 _ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
@@ -62,20 +64,37 @@ def checked_supabase(url: str, source: TargetSource, allowed: frozenset[str]) ->
     Parameters: `allowed` are the hosts to which plain text is allowed.
     Raises: UsageError `target.url_invalid`, `target.plaintext_refused`.
     """
-    name, parts = "SUPABASE_URL", taken_apart(url)
+    return _checked_web("SUPABASE_URL", url, _SUPABASE_FORM, source, allowed).removesuffix("/auth/v1")
+
+
+def checked_api(url: str, source: TargetSource, allowed: frozenset[str]) -> str:
+    """Return BAZAR_API_URL without a slash or the path of the API at its end.
+
+    Parameters, Raises: as `checked_supabase`.
+    """
+    return api_base(_checked_web("BAZAR_API_URL", url, _API_FORM, source, allowed))
+
+
+def api_base(url: str) -> str:
+    """Return a URL of the API without a slash or the path of the API at its end."""
+    return url.rstrip("/").removesuffix(PREFIX)
+
+
+def _checked_web(name: str, url: str, form: str, source: TargetSource, allowed: frozenset[str]) -> str:
+    parts = taken_apart(url)
     _refuse_surplus("target.url_invalid", name, url, source)
     if any(c in url for c in "@?#"):
         raise _invalid(name, source, "it must not hold a user, a password, a query or a fragment")
     if parts is None or parts.scheme not in {"http", "https"} or "," in parts.hosts or not parts.host:
-        form = _SUPABASE_FORM.replace("https", "http") if url.startswith("http://") else _SUPABASE_FORM
+        form = form.replace("https", "http") if url.startswith("http://") else form
         raise _invalid(name, source, broken_rule(url, form))
     rule = bad_host(parts.host) or bad_port(parts.hosts.rpartition("]")[2].partition(":")[2])
     if rule:
         raise _invalid(name, source, rule)
-    plain = plaintext_supabase_host(url)
+    plain = plaintext_web_host(url)
     if plain and plain not in allowed:
         raise _plaintext(name, plain, "a plain http URL")
-    return url.rstrip("/").removesuffix("/auth/v1")
+    return url.rstrip("/")
 
 
 def checked_database(name: str, url: str, source: TargetSource, allowed: frozenset[str]) -> Secret:
@@ -114,7 +133,7 @@ def plaintext_database_hosts(url: Secret) -> tuple[str, ...]:
     return _plaintext_to({k: str(v) for k, v in conninfo_to_dict(url.reveal()).items() if v is not None})
 
 
-def plaintext_supabase_host(url: str) -> str | None:
+def plaintext_web_host(url: str) -> str | None:
     """Return the host of a checked plain http URL; None for https and for this machine."""
     parts = taken_apart(url)
     return parts.host if parts and parts.scheme == "http" and not is_this_machine(parts.host) else None

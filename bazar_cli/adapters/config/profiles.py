@@ -21,9 +21,10 @@ from bazar_cli.domain.texts import from_json, normalized
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 SECRET_NAMES = ("SUPABASE_KEY", "DATABASE_URL", "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL", "SUPERUSER_PASSWORD")
-PLAIN_NAMES = ("SUPABASE_URL", "SUPERUSER_EMAIL")
+_PLAIN = {"SUPABASE_URL": "supabase_url", "SUPERUSER_EMAIL": "superuser_email", "BAZAR_API_URL": "api_url"}
+_VARIABLES = {key: name for name, key in _PLAIN.items()}
 _KEYS = ("active", "profiles")
-_PROFILE_KEYS = tuple(name.lower() for name in PLAIN_NAMES)
+_PROFILE_KEYS = tuple(_VARIABLES)
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ class Profiles:
             where = self._secrets.where(secret_name)
             command = "bazar local start" if name == LOCAL_PROFILE else f"bazar config profiles add {name}"
             raise _unreadable(where, "it is damaged", f"write it again: `{command}`") from None
-        return {**{k.upper(): v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
+        return {**{_VARIABLES[k]: v for k, v in profiles[name].items()}, **cast("dict[str, str]", secrets)}
 
     def save(self, name: str, values: Mapping[str, str], *, activate: bool) -> None:
         """Add or replace a profile. Raises: UsageError `config.profile_name`."""
         check_name(name)
         with exclusive_lock(self._locked()):
             current = self.read()
-            plain = {k.lower(): values[k] for k in PLAIN_NAMES if values.get(k)}
+            plain = {key: values[k] for k, key in _PLAIN.items() if values.get(k)}
             secrets = {k: values[k] for k in SECRET_NAMES if values.get(k)}
             active = name if activate or current.active is None else current.active
             with self._replaced(ProfileFile(active, {**current.profiles, name: plain})):

@@ -1,4 +1,4 @@
-"""Stored sessions: one per profile or, without a profile, per Auth URL."""
+"""Stored sessions: one per profile or, without a profile, per URL of Auth or of the API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bazar_cli.domain.target import Session
 from bazar_cli.domain.texts import from_json, nonempty_text
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.target import Target
+    from bazar_cli.domain.target import RemoteTarget, Target
 
 
 LOCK_SECONDS = 30.0
@@ -26,17 +26,17 @@ LOCK_SECONDS = 30.0
 
 
 class Sessions:
-    """The stored session of one profile or Auth URL; it counts for one Auth URL only."""
+    """The stored session of one profile or URL; it counts for one URL only."""
 
-    def __init__(self, name: str, supabase_url: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, url: str, environ: Mapping[str, str]) -> None:
         self._store = SecretStore(environ)
         self._name = f"{SESSION}{name}"
-        self._auth = supabase_url.rstrip("/").removesuffix("/auth/v1")
+        self._auth = url.rstrip("/").removesuffix("/auth/v1")
 
     @classmethod
-    def of(cls, target: Target, environ: Mapping[str, str]) -> Sessions:
+    def of(cls, target: Target | RemoteTarget, environ: Mapping[str, str]) -> Sessions:
         """Return the stored session of a target."""
-        return cls(target.session_name, target.supabase_url, environ)
+        return cls(target.session_name, target.signs_in_at, environ)
 
     @property
     def where(self) -> Path | str:
@@ -44,7 +44,7 @@ class Sessions:
         return self._store.where(self._name)
 
     def load(self) -> Session | None:
-        """Return the stored session; None without one, or when it belongs to another Auth service.
+        """Return the stored session; None without one, or when it belongs to another Auth service or API.
 
         Raises: NotSignedIn `auth.session_unreadable` for a file that is damaged or that others can read.
         """

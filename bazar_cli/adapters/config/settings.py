@@ -26,6 +26,7 @@ class TargetVariables(BaseSettings):
     DATABASE_MIGRATION_URL: str | None = None
     SUPERUSER_EMAIL: str | None = None
     SUPERUSER_PASSWORD: str | None = None
+    BAZAR_API_URL: str | None = None
 
     def given(self) -> dict[str, str]:
         """Return the values that are set, by name."""

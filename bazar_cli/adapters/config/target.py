@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bazar_cli.adapters import ownership
 from bazar_cli.adapters.config.checks import (
+    checked_api,
     checked_database,
     checked_email,
     checked_key,
@@ -16,16 +17,22 @@ from bazar_cli.adapters.config.checks import (
     plaintext_hosts,
 )
 from bazar_cli.adapters.config.folders import config_dir
-from bazar_cli.adapters.config.profiles import Profiles
 from bazar_cli.domain.command_lines import option
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import Target, TargetKind, TargetSource
+from bazar_cli.domain.target import RemoteTarget, Target, TargetKind, TargetSource
 from bazar_cli.domain.texts import environment, without_mark
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters import ownership
 
 ENV_FILES = (Path(".env"), Path("docker/server/.env"))
 """The default env files, below the current folder."""
 _REQUIRED = ("SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL")
+_DIRECT = (*_REQUIRED, "SUPABASE_ANON_KEY", "DATABASE_MIGRATION_URL")
+_API = "BAZAR_API_URL"
+NAMING = (*_REQUIRED, _API)
+"""The variables that make the environment, or a default env file, the source of the target."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +49,44 @@ def resolve_target(
     cwd: Path,
     hide: Callable[[Mapping[str, str]], None] = lambda _values: None,
     warn: Callable[[str], None] = lambda _text: None,
-) -> Target:
+) -> Target | RemoteTarget:
     """Return the target.
 
     Parameters: `hide` gets the values first, so that messages show no secret; `warn` gets a text about an env file that
     the user named and that others could have written.
-    Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.unknown_profile`,
-    `target.env_file`, `target.env_file_open`, `target.url_invalid`, `target.key_invalid`, `target.plaintext_refused`,
-    `users.email_invalid`.
+    Raises: UsageError `target.two_sources`, `target.missing`, `target.incomplete`, `target.mixed`,
+    `target.unknown_profile`, `target.env_file`, `target.env_file_open`, `target.url_invalid`, `target.key_invalid`,
+    `target.plaintext_refused`, `users.email_invalid`.
     """
     source, values = target_values(choice, environ, cwd, warn)
     hide(values)
     return target_from(source, values, environ)
 
 
-def target_from(source: TargetSource, values: Mapping[str, str], environ: Mapping[str, str]) -> Target:
-    """Return the target that `values` make, by their environment names. Raises: UsageError as `resolve_target`."""
+def target_from(source: TargetSource, values: Mapping[str, str], environ: Mapping[str, str]) -> Target | RemoteTarget:
+    """Return the target that `values` make, by their environment names; with BAZAR_API_URL it is remote.
+
+    Raises: UsageError as `resolve_target`.
+    """
+    if not values.get(_API):
+        return direct_from(source, values, environ)
+    direct = [name for name in _DIRECT if values.get(name)]
+    if direct:
+        names = ", ".join(direct)
+        raise UsageError(
+            "target.mixed",
+            f"the target of {source} is remote by {_API} and direct by {names}",
+            hint=f"remove {_API} there for a direct target, or {names} for a remote one",
+            details={"direct": direct, "source": source.kind.value, "name": source.name},
+        )
+    return RemoteTarget(source, checked_api(values[_API], source, plaintext_hosts(environ)))
+
+
+def direct_from(source: TargetSource, values: Mapping[str, str], environ: Mapping[str, str]) -> Target:
+    """Return the direct target that `values` make, by their environment names.
+
+    Raises: UsageError as `resolve_target`.
+    """
     missing = [name for name in _REQUIRED if not values.get(name)]
     if missing:
         raise UsageError(
@@ -96,38 +125,56 @@ def target_values(
             hint="give one of them",
         )
     if choice.profile is not None:
-        source = TargetSource(TargetKind.PROFILE, choice.profile, explicit=True)
-        return source, Profiles(environ).values(choice.profile)
+        return TargetSource(TargetKind.PROFILE, choice.profile, explicit=True), _of_profile(choice.profile, environ)
     if choice.env_file is not None:
         found = _of_named_file(cwd / choice.env_file, warn)
         return TargetSource(TargetKind.ENV_FILE, str(choice.env_file), explicit=True), found
     if environ.get("BAZAR_PROFILE"):
         name = environ["BAZAR_PROFILE"]
-        return TargetSource(TargetKind.PROFILE, name), Profiles(environ).values(name)
-    if any(environ.get(name) for name in _REQUIRED):
-        from bazar_cli.adapters.config.settings import EnvironmentVariables
-
-        return TargetSource(TargetKind.ENVIRONMENT, "the environment"), environment(EnvironmentVariables().given())
+        return TargetSource(TargetKind.PROFILE, name), _of_profile(name, environ)
+    if any(environ.get(name) for name in NAMING):
+        return TargetSource(TargetKind.ENVIRONMENT, "the environment"), _of_environment(environ)
     for name in ENV_FILES:
         found = _of_default_file(cwd, name)
         if found is not None:
             return TargetSource(TargetKind.ENV_FILE, str(name)), found
+    from bazar_cli.adapters.config.profiles import Profiles
+
     profiles = Profiles(environ)
     active = profiles.read().active
     if active is not None:
         return TargetSource(TargetKind.PROFILE, active), profiles.values(active)
     folder = config_dir(environ)
-    looked = ["--profile", "--env-file", "BAZAR_PROFILE", *_REQUIRED, *(f"./{f}" for f in ENV_FILES)]
+    looked = ["--profile", "--env-file", "BAZAR_PROFILE", *NAMING, *(f"./{f}" for f in ENV_FILES)]
     raise UsageError(
         "target.missing",
         f"no target is configured; looked at {', '.join(looked)} and the active profile"
         + (f" in {folder}" if folder else "; a user without a home folder has no profiles"),
-        hint="try bazar on this machine with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL",
+        hint="try bazar on this machine with `bazar local start`, or set SUPABASE_URL, SUPABASE_KEY and DATABASE_URL,"
+        " or BAZAR_API_URL for a server of bazar",
     )
+
+
+def _of_profile(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    # A target from the environment needs no secret store.
+    from bazar_cli.adapters.config.profiles import Profiles
+
+    return Profiles(environ).values(name)
+
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    if environ.get(_API):
+        # A remote target needs no library to be read.
+        return {name: environ[name] for name in (_API, *_DIRECT) if environ.get(name)}
+    from bazar_cli.adapters.config.settings import EnvironmentVariables
+
+    return environment(EnvironmentVariables().given())
 
 
 def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
     """Return the variables of a named env file. It counts, also when others could have written it."""
+    from bazar_cli.adapters import ownership
+
     try:
         content = ownership.read(path, follow=True)
     except OSError as error:
@@ -147,6 +194,8 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
     belongs to another program.
     Raises: UsageError `target.env_file`, `target.env_file_open` for a file that others could have written.
     """
+    from bazar_cli.adapters import ownership
+
     path = cwd / name
     try:
         content = ownership.read(path, below=cwd)
@@ -158,7 +207,7 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
         raise _unreadable(path, error) from error
     found = _variables(path, content)
     # Without one of these it belongs to another program.
-    if not any(found.get(required) for required in _REQUIRED):
+    if not any(found.get(name) for name in NAMING):
         return None
     if content.doubt is not None:
         raise UsageError(

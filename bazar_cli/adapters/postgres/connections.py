@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -14,6 +15,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from bazar_cli.adapters.postgres.statements import summary
+from bazar_cli.domain import waits
 from bazar_cli.domain.calls import Call, System, timed
 from bazar_cli.domain.secrets import Secret
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 """A connection as repositories and services know it; `rows` says how they read rows."""
-LOCK_WAIT_SECONDS = 15
-"""How long a statement waits for a row or table that another session has locked."""
 PINNED: Mapping[str, str] = MappingProxyType(
     {
         # The text form of values, which the driver reads and SQL here casts to text.
@@ -54,7 +54,7 @@ MAINTENANCE = ("postgres", "template1")
 _SECONDS = 5
 
 
-def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
+def begin(*, read_only: bool, snapshot: bool = False, lock_seconds: float | None = None) -> LiteralString:
     """Return what opens a transaction, for a connection in autocommit mode: in one round trip, with its settings.
 
     A setting of the session would remain in the server's process behind a transaction pooler, and one among the options
@@ -63,10 +63,16 @@ def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
 
     Parameters: `snapshot` gives all statements the same one, taken once bazar's tables, which must exist, are not
     locked: `bazar db reset` may create them again, and an earlier snapshot would show the new ones empty.
+    `lock_seconds` limits each wait for a row or table that another session has locked, by default as for a command.
     """
+    return _opening(read_only, snapshot, waits.OF_A_COMMAND.row if lock_seconds is None else lock_seconds)
+
+
+@lru_cache(maxsize=16)
+def _opening(read_only: bool, snapshot: bool, longest: float) -> LiteralString:
     level = f"ISOLATION LEVEL {'REPEATABLE READ' if snapshot else 'READ COMMITTED'}"
     opening = f"BEGIN {level}{' READ ONLY' if read_only else ''}"
-    settings = {"lock_timeout": f"{LOCK_WAIT_SECONDS}s", **PINNED}
+    settings = {"lock_timeout": f"{longest:g}s", **PINNED}
     # SET, unlike set_config(), takes no snapshot.
     local = (f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
     lock = ["LOCK TABLE bazar.users IN ACCESS SHARE MODE"] if snapshot else []
@@ -74,22 +80,21 @@ def begin(*, read_only: bool, snapshot: bool = False) -> LiteralString:
 
 
 def connect(url: Secret, **options: Any) -> Connection:
-    """Connect as the URL says. Raises: psycopg.Error.
+    """Connect as the URL says. Raises: psycopg.Error."""
+    drop_settings_of_libpq()
+    with timed(System.POSTGRES, "connect", _whereabouts(conninfo_to_dict(url.reveal()))):
+        return TimedConnection.connect(url.reveal(), **options)
+
+
+def drop_settings_of_libpq() -> None:
+    """Remove the variables of libpq from the environment of this process.
 
     libpq takes what a URL leaves open from PGHOST, PGHOSTADDR, PGSSLMODE, PGSERVICE, PGOPTIONS and others. A target
     comes whole from one source, and was checked for plain text without them, so they count for nothing. libpq has
     no option against them: they leave this process, whose children are programs of Postgres that get a URL too.
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
-        del os.environ[name]
-    # The client_encoding set on a database may lack characters that it stores; by SQL_ASCII text comes as bytes.
-    given: dict[str, Any] = {"client_encoding": "utf8", "cursor_factory": _TimedCursor, **options}
-    with timed(System.POSTGRES, "connect", _whereabouts(conninfo_to_dict(url.reveal()))):
-        opened = _TimedConnection.connect(url.reveal(), **given)
-    opened.server_cursor_factory = _TimedServerCursor
-    info = opened.info
-    opened.whereabouts = _whereabouts({"host": info.host, "port": info.port, "dbname": info.dbname})
-    return opened
+        os.environ.pop(name, None)
 
 
 def _whereabouts(parts: Mapping[str, Any]) -> dict[str, str | int]:
@@ -103,16 +108,27 @@ def _whereabouts(parts: Mapping[str, Any]) -> dict[str, str | int]:
 def _timed(connection: psycopg.Connection[Any], query: object) -> AbstractContextManager[Call]:
     """Time one call. A trace gets the kind of the statement and its table, never its text or its parameters."""
     operation, table = summary(query)
-    shared = cast("_TimedConnection", connection).whereabouts
+    shared = cast("TimedConnection", connection).whereabouts
     of_table = {"db.collection.name": table} if table else {}
     name = f"{operation} {table}".rstrip()
     return timed(System.POSTGRES, name, {**shared, "db.operation.name": operation, **of_table})
 
 
-class _TimedConnection(psycopg.Connection[TupleRow]):
-    """A connection whose commits and rollbacks are timed, where the server gets one."""
+class TimedConnection(psycopg.Connection[TupleRow]):
+    """A connection whose statements, commits and rollbacks are timed, where the server gets one."""
 
     whereabouts: Mapping[str, str | int] = MappingProxyType({})
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect, without a look at the environment. Raises: psycopg.Error."""
+        # The client_encoding set on a database may lack characters that it stores; by SQL_ASCII text comes as bytes.
+        given: dict[str, Any] = {"client_encoding": "utf8", "cursor_factory": _TimedCursor, **options}
+        opened = super().connect(conninfo, **given)
+        opened.server_cursor_factory = _TimedServerCursor
+        info = opened.info
+        opened.whereabouts = _whereabouts({"host": info.host, "port": info.port, "dbname": info.dbname})
+        return opened
 
     def commit(self) -> None:
         with self._ending("COMMIT"):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -24,21 +24,44 @@ if TYPE_CHECKING:
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import Target
 
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": None,
+    "connect_timeout": 10,
+    "application_name": "bazar",
+}
+"""Options of every connection that a Database uses: a transaction pooler keeps no prepared statements."""
 _PARTLY_DONE = "a part of it is done already: run the same command again, and it continues where this one stopped"
 
 
+class Connections(Protocol):
+    """Lends connections in autocommit mode, each to one transaction at a time."""
+
+    def lent(self) -> AbstractContextManager[Connection]:
+        """Lend a connection for the block. Raises: psycopg.Error; BackendUnavailable where none is free."""
+        ...
+
+    def close(self) -> None:
+        """Close what only this use case used."""
+        ...
+
+
 class Database:
-    """Postgres as one command sees it.
+    """Postgres as one use case sees it.
 
     `read` and `transaction` demand the gate's Grant. Errors of the database arrive as domain errors
     (`adapters.postgres.errors`); repositories catch the conflicts that they know.
+    Parameters: `connections` are those of a server; a command has one connection of its own. `row_wait` limits each
+    wait for a locked row or table, in seconds; by default as for a command.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, connections: Connections | None = None, row_wait: float | None = None) -> None:
         self.commits = 0
         """How many transactions that write were committed."""
         self._target = target
-        self._connection = _OneConnection(target.database_url)
+        self._connections = connections or _OneConnection(target.database_url)
+        self._row_wait = row_wait
+        self._added: Callable[[Connection], None] | None = None
 
     @contextmanager
     def read(self, grant: Grant) -> Generator[Connection]:
@@ -48,7 +71,7 @@ class Database:
         """
         _demand(grant)
         # By bootstrap the tables may be missing; otherwise the operator was found in them.
-        with self._transaction(begin(read_only=True, snapshot=not grant.bootstrap)) as connection:
+        with self._transaction(self._begin(read_only=True, snapshot=not grant.bootstrap)) as connection:
             yield connection
 
     @contextmanager
@@ -66,7 +89,8 @@ class Database:
         _demand(grant)
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
-        with self._transaction(begin(read_only=False), commit=not grant.dry_run, finishing=finishing) as connection:
+        opening = self._begin(read_only=False)
+        with self._transaction(opening, commit=not grant.dry_run, finishing=finishing) as connection:
             if grant.bootstrap or finishing:
                 yield connection
             else:
@@ -75,7 +99,14 @@ class Database:
                 operator_rights.hold_operator(connection, grant)
                 with grant.keeping_roles(operator_rights.role_keeper(connection, grant)):
                     yield connection
+                if self._added is not None:
+                    self._added(connection)
         self.commits += not grant.dry_run
+        self._added = None
+
+    def add_to_intent(self, act: Callable[[Connection], None]) -> None:
+        """Call `act` at the end of the next transaction that writes and commits. An error of it rolls that back."""
+        self._added = act
 
     @contextmanager
     def preparation(self, grant: Grant) -> Generator[tuple[Connection, Callable[[Iterable[UUID]], None]]]:
@@ -88,7 +119,7 @@ class Database:
         _demand(grant)
         if not grant.spec.writes:
             raise Sealed(f"{grant.spec.name} reads, and asked for a transaction that writes")
-        with self._transaction(begin(read_only=False), commit=not grant.dry_run) as connection:
+        with self._transaction(self._begin(read_only=False), commit=not grant.dry_run) as connection:
 
             def hold(organizations: Iterable[UUID]) -> None:
                 from bazar_cli.adapters.postgres import operator_rights
@@ -103,28 +134,31 @@ class Database:
 
     def connect_for_gate(self, *, writes: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction without a Grant: for `adapters.postgres.gate` alone (a test proves it)."""
-        return self._transaction(begin(read_only=not writes))
+        return self._transaction(self._begin(read_only=not writes))
 
     def close(self) -> None:
         """Close the connection of this command; the object can be used again."""
-        self._connection.close()
+        self._connections.close()
+
+    def _begin(self, *, read_only: bool, snapshot: bool = False) -> LiteralString:
+        return begin(read_only=read_only, snapshot=snapshot, lock_seconds=self._row_wait)
 
     @contextmanager
     def _transaction(
         self, opening: LiteralString, *, commit: bool = True, finishing: bool = False
     ) -> Generator[Connection]:
         try:
-            connection = self._connection.opened()
-            try:
-                connection.execute(opening)
-                yield connection
-            except BaseException:  # Ctrl-C too rolls back
-                _roll_back(connection)
-                raise
-            if commit:
-                connection.commit()
-            else:
-                connection.rollback()
+            with self._connections.lent() as connection:
+                try:
+                    connection.execute(opening)
+                    yield connection
+                except BaseException:  # Ctrl-C too rolls back
+                    _roll_back(connection)
+                    raise
+                if commit:
+                    connection.commit()
+                else:
+                    connection.rollback()
         except psycopg.Error as error:
             from bazar_cli.adapters.postgres.errors import translate
 
@@ -141,13 +175,11 @@ class _OneConnection:
         self._url = url
         self._opened: Connection | None = None
 
-    def opened(self) -> Connection:
-        if self._opened is None or self._opened.closed or _ended_while_idle(self._opened):
+    def lent(self) -> AbstractContextManager[Connection]:
+        if self._opened is None or self._opened.closed or ended_while_idle(self._opened):
             self.close()
-            self._opened = connect(
-                self._url, autocommit=True, prepare_threshold=None, connect_timeout=10, application_name="bazar"
-            )
-        return self._opened
+            self._opened = connect(self._url, **OPTIONS)
+        return nullcontext(self._opened)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -163,7 +195,7 @@ def _roll_back(connection: Connection) -> None:
         connection.close()
 
 
-def _ended_while_idle(connection: Connection) -> bool:
+def ended_while_idle(connection: Connection) -> bool:
     """Return whether the server sent data between two transactions. Nearly always it says that the session ended.
 
     A command waits seconds for Supabase between two transactions. A session that ended meanwhile lost nothing, so

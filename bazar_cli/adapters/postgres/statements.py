@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from psycopg.sql import Composable
 
@@ -16,6 +17,11 @@ def summary(query: object) -> tuple[str, str]:
     Of a text with several statements the first counts. Values of statements are never part of either.
     """
     text = query.as_string(None) if isinstance(query, Composable) else query
-    text = (text.decode(errors="replace") if isinstance(text, bytes) else str(text)).partition(";")[0]
+    return _summary(text.decode(errors="replace") if isinstance(text, bytes) else str(text))
+
+
+@lru_cache(maxsize=256)
+def _summary(statements: str) -> tuple[str, str]:
+    text = statements.partition(";")[0]
     operation, table = _OPERATION.match(text), _TABLE.search(text)
     return operation[1].upper() if operation else "STATEMENT", table[1].lower() if table else ""

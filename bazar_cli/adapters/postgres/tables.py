@@ -282,3 +282,19 @@ Index(
     import_rows.c.line,
     postgresql_where=import_rows.c.status == "open",
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("operator_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("use_case", Text, nullable=False),
+    Column("request_ids", ARRAY(Text), nullable=False),
+    _moment("created_at"),
+    Column("running_until", DateTime(timezone=True), nullable=False),
+    Column("answer", Text),
+    CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),
+    CheckConstraint("length(fingerprint) = 32", name="fingerprint"),
+)
+Index("idempotency_keys_created_at_idx", idempotency_keys.c.created_at)

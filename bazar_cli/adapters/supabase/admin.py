@@ -25,6 +25,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.users.identities import BAN, STAMP, IdentityRefused, NewIdentity, StoredIdentity
 
 if TYPE_CHECKING:
+    import httpx
     from supabase_auth.types import AdminUserAttributes, GenerateLinkParams
 
     from bazar_cli.domain.target import Target
@@ -44,12 +45,16 @@ class IdentityPage:
 
 
 class AdminClient:
-    """The admin API with a target's service key; `services.gate.backends` opens it for a Grant only."""
+    """The admin API with a target's service key; `services.gate.backends` opens it for a Grant only.
 
-    def __init__(self, target: Target, *, read_only: bool) -> None:
+    Parameters: `http` as of `AuthClient`.
+    """
+
+    def __init__(self, target: Target, *, read_only: bool, http: httpx.Client | None = None) -> None:
         self._target = target
         self._read_only = read_only
-        self._http = open_http(target)
+        self._kept = http is not None
+        self._http = http or open_http(target)
         self._api = SyncGoTrueAdminAPI(url=auth_url(target), headers=key_headers(target), http_client=self._http)
 
     def create(self, identity: NewIdentity) -> None:
@@ -189,8 +194,9 @@ class AdminClient:
             yield page
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless they are kept."""
+        if not self._kept:
+            self._http.close()
 
     def _change(self, user_id: uuid.UUID, attributes: Mapping[str, Any]) -> StoredIdentity | None:
         try:

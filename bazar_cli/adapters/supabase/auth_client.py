@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 
 class AuthClient:
-    """The requests of one command to Supabase Auth on behalf of a user."""
+    """Requests to Supabase Auth on behalf of a user.
 
-    def __init__(self, target: Target) -> None:
+    Parameters: `http` are the connections of a server process, which `close` keeps open; a command has its own.
+    """
+
+    def __init__(self, target: Target, http: httpx.Client | None = None) -> None:
         self._target = target
-        self._http = open_http(target)
+        self._kept = http is not None
+        self._http = http or open_http(target)
 
     def __enter__(self) -> AuthClient:
         return self
@@ -44,8 +48,9 @@ class AuthClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
+        """Close the connection, unless it is kept."""
+        if not self._kept:
+            self._http.close()
 
     def sign_in(self, email: str, password: Secret) -> Session:
         """Sign in with email and password.

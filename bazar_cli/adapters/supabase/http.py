@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
 
@@ -12,6 +12,8 @@ from bazar_cli.adapters.supabase.transport import open_client
 if TYPE_CHECKING:
     from bazar_cli.domain.target import Target
 
+Connections: TypeAlias = httpx.Client
+"""The connections of a command or a server process, as `open_http` makes them."""
 API_VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
 
 
@@ -37,7 +39,7 @@ def public_key(target: Target) -> str:
 
 
 def open_http(target: Target) -> httpx.Client:
-    """Open the connections of one command; an answer that is not a success raises as `judge` does."""
+    """Open connections of one command or server process; an answer that is not a success raises as `judge` does."""
     # Plain http (this machine, or a host allowed by name) needs no certificates.
     http = open_client(tls=target.supabase_url.startswith("https:"))
     http.event_hooks = {"response": [judge]}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bazar_cli.adapters import ownership
 from bazar_cli.adapters.files import private_folder, write_private
@@ -18,6 +20,8 @@ from bazar_cli.domain.texts import from_json
 from bazar_cli.domain.users.identities import OutcomeUnknown
 
 if TYPE_CHECKING:
+    import httpx
+
     from bazar_cli.domain.target import Target
 
 FRESH_SECONDS = 600
@@ -27,6 +31,7 @@ STALE_SECONDS = 86_400
 _log = logging.getLogger(__name__)
 
 Key = Mapping[str, Any]
+E = TypeVar("E", bound=BazarError)
 
 
 class KeySet:
@@ -52,7 +57,7 @@ class KeySet:
             return key
         self._asked = keys, age
         try:
-            keys = self._fetch()
+            keys = _fetch(self._target)
         except (BackendUnavailable, KeyRefused):
             if key is not None and age < STALE_SECONDS:
                 return key
@@ -76,19 +81,6 @@ class KeySet:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return [], STALE_SECONDS
 
-    def _fetch(self) -> list[Key]:
-        from bazar_cli.adapters.supabase.answers import translated
-        from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key
-
-        url, headers = f"{auth_url(self._target)}/.well-known/jwks.json", {"apikey": public_key(self._target)}
-        with translated(self._target, "its key set"), open_http(self._target) as http:
-            try:
-                return _keys(http.get(url, headers=headers).json())
-            except OutcomeUnknown as unknown:
-                if unknown.status != HTTPStatus.NOT_FOUND:
-                    raise
-                return []
-
     def _store(self, keys: list[Key]) -> None:
         if self._path is None:
             return
@@ -99,6 +91,75 @@ class KeySet:
         except (OSError, BazarError) as error:
             # The next command will ask Auth again.
             _log.info("the key set cannot be cached in %s: %s", self._path, error)
+
+
+class KeptKeySet:
+    """The keys of a server process, in memory. Safe to use by several threads.
+
+    Auth is asked at most once in `ASKED_AGAIN_SECONDS`, for all threads together and however many unknown keys are
+    asked for. After a failure it is asked again sooner, so that a server recovers when Auth does.
+    """
+
+    ASKED_AGAIN_SECONDS = 30.0
+    AFTER_FAILURE_SECONDS = 5.0
+
+    def __init__(self, target: Target, http: httpx.Client, clock: Callable[[], float] = time.monotonic) -> None:
+        self._target = target
+        self._http = http
+        self._clock = clock
+        self._keys: list[Key] = []
+        self._fetched_at = self._asks_at = -float("inf")
+        self._failure: BazarError | None = None
+        self._asking = threading.Lock()
+
+    def find(self, kid: str) -> Key | None:
+        """Return the key `kid`, None when Auth does not have it.
+
+        Raises: BackendUnavailable `supabase.unavailable`, KeyRefused, while there is no usable key.
+        """
+        key = _by_id(self._keys, kid)
+        if key is not None and self._clock() - self._fetched_at < FRESH_SECONDS:
+            return key
+        # A thread that has a key does not wait for the one that asks.
+        if self._asking.acquire(blocking=key is None):
+            try:
+                if self._clock() >= self._asks_at:
+                    self._ask()
+            finally:
+                self._asking.release()
+        key = _by_id(self._keys, kid)
+        stale = self._clock() - self._fetched_at >= STALE_SECONDS
+        if self._failure is not None and (key is None or stale):
+            raise again(self._failure)
+        return None if stale else key
+
+    def _ask(self) -> None:
+        try:
+            self._keys, self._failure = _fetch(self._target, self._http), None
+            self._fetched_at = self._clock()
+            self._asks_at = self._fetched_at + self.ASKED_AGAIN_SECONDS
+        except (BackendUnavailable, KeyRefused) as failure:
+            self._failure = failure
+            self._asks_at = self._clock() + self.AFTER_FAILURE_SECONDS
+
+
+def again(error: E) -> E:
+    """Return an error that is raised once more, perhaps by several threads: each has its own traceback."""
+    return type(error)(error.code, error.message, hint=error.hint, details=error.details)
+
+
+def _fetch(target: Target, http: httpx.Client | None = None) -> list[Key]:
+    from bazar_cli.adapters.supabase.answers import translated
+    from bazar_cli.adapters.supabase.http import auth_url, open_http, public_key
+
+    url, headers = f"{auth_url(target)}/.well-known/jwks.json", {"apikey": public_key(target)}
+    with translated(target, "its key set"), nullcontext(http) if http else open_http(target) as client:
+        try:
+            return _keys(client.get(url, headers=headers).json())
+        except OutcomeUnknown as unknown:
+            if unknown.status != HTTPStatus.NOT_FOUND:
+                raise
+            return []
 
 
 def _keys(key_set: Any) -> list[Key]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bazar_cli.domain.target import Target
 
-_ASYMMETRIC = frozenset({"ES256", "ES512", "RS256", "RS512", "EdDSA"})
+ASYMMETRIC = frozenset({"ES256", "ES512", "RS256", "RS512", "EdDSA"})
 """The algorithms that Supabase signs with and publishes keys for (Supabase Auth v2.196)."""
 SKEW_SECONDS = 300
 """How far the clocks of this machine and of Auth may differ, either way, before a token's times are refused."""
@@ -65,29 +65,17 @@ class TokenVerifier:
         Raises: NotSignedIn `auth.token_invalid`, `auth.token_expired`, `auth.session_revoked`;
         BackendUnavailable `supabase.unavailable`.
         """
-        import jwt
-
-        text = token.reveal()
-        if not text.isascii() or not text.isprintable() or " " in text:  # a header cannot hold it
-            raise _invalid("it is not a JSON Web Token")
-        try:
-            header = jwt.get_unverified_header(text)
-            unproven: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
-        except (jwt.PyJWTError, *_UNREADABLE) as error:
-            raise _invalid("it is not a JSON Web Token") from error
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if not isinstance(algorithm, str) or algorithm.lower() == "none":
-            raise _invalid("it is not signed")
+        text, algorithm, kid, unproven = read(token)
         if of_this_issuer and unproven.get("iss") != f"{self._target.supabase_url}/auth/v1":
-            raise _invalid(f"it was not issued by {self._target.supabase_url}")
+            raise invalid(f"it was not issued by {self._target.supabase_url}")
         if self._is_over(unproven, ends):
             return self._asked_late(token, unproven)
-        key = self._keys.find(kid) if algorithm in _ASYMMETRIC and isinstance(kid, str) else None
+        key = self._keys.find(kid) if algorithm in ASYMMETRIC and kid is not None else None
         if key is None:
             # Only Auth can verify a token that is signed with its secret, or with a key that it does not publish.
             return self._asked(token, unproven)
-        _check_signature(text, algorithm, key)
-        return _claims(unproven, asked_auth=False)
+        check_signature(text, algorithm, key)
+        return claims_of(unproven, asked_auth=False)
 
     def _is_over(self, unproven: dict[str, Any], ends: datetime | None) -> bool:
         """Whether the token has expired by this clock, but perhaps not by that of Auth.
@@ -95,14 +83,14 @@ class TokenVerifier:
         Raises: NotSignedIn `auth.token_expired` if it has expired by both, `auth.token_invalid` if it was issued later.
         """
         expires, issued = unproven.get("exp"), unproven.get("iat", 0)
-        if not _is_time(expires) or not _is_time(issued):
-            raise _invalid("it does not say when it expires")
+        if not is_time(expires) or not is_time(issued):
+            raise invalid("it does not say when it expires")
         now = self._clock()
         if issued > now + SKEW_SECONDS:
-            raise _invalid("it was issued in the future; check this machine's clock")
+            raise invalid("it was issued in the future; check this machine's clock")
         measured = ends.timestamp() if ends is not None else expires
         if expires <= now - SKEW_SECONDS:
-            raise _expired(ahead=measured > now)
+            raise expired(ahead=measured > now)
         # A clock that was set meanwhile, or is far off, cannot be used to measure.
         return (measured if abs(measured - expires) <= SKEW_SECONDS else expires) <= now
 
@@ -112,25 +100,47 @@ class TokenVerifier:
         except NotSignedIn as refusal:
             if refusal.code != "auth.token_invalid":
                 raise
-            raise _expired() from refusal
+            raise expired() from refusal
 
     def _asked(self, token: Secret, unproven: dict[str, Any]) -> Claims:
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
-        claims = _claims(unproven, asked_auth=True)
+        claims = claims_of(unproven, asked_auth=True)
         with AuthClient(self._target) as client:
             user_id, email = client.get_user(token)
         if user_id != claims.user_id:
-            raise _invalid("Supabase Auth says that it belongs to another user")
+            raise invalid("Supabase Auth says that it belongs to another user")
         return replace(claims, email=email)
 
 
-def _is_time(value: object) -> TypeGuard[float]:
+def read(token: Secret) -> tuple[str, str, str | None, dict[str, Any]]:
+    """Return a token's text, algorithm, key id and claims, of which none is proven.
+
+    Raises: NotSignedIn `auth.token_invalid`.
+    """
+    import jwt
+
+    text = token.reveal()
+    if not text.isascii() or not text.isprintable() or " " in text:  # a header cannot hold it
+        raise invalid("it is not a JSON Web Token")
+    try:
+        header = jwt.get_unverified_header(text)
+        unproven: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
+    except (jwt.PyJWTError, *_UNREADABLE) as error:
+        raise invalid("it is not a JSON Web Token") from error
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm.lower() == "none":
+        raise invalid("it is not signed")
+    return text, algorithm, kid if isinstance(kid, str) else None, unproven
+
+
+def is_time(value: object) -> TypeGuard[float]:
     """Whether a claim is a time: not NaN, and not after the year 9999."""
     return isinstance(value, int | float) and 0 <= value < _NO_TIME
 
 
-def _check_signature(text: str, algorithm: str, key: Key) -> None:
+def check_signature(text: str, algorithm: str, key: Key) -> None:
+    """Check a signature by a public key. Raises: NotSignedIn `auth.token_invalid`."""
     import jwt
 
     # `_is_over` checked the times, with the difference of the clocks; `aud` names a role.
@@ -138,16 +148,17 @@ def _check_signature(text: str, algorithm: str, key: Key) -> None:
     try:
         jwt.decode(text, jwt.PyJWK(dict(key), algorithm=algorithm).key, algorithms=[algorithm], options=options)
     except (jwt.PyJWTError, *_UNREADABLE) as error:
-        raise _invalid("its signature is wrong") from error
+        raise invalid("its signature is wrong") from error
 
 
-def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
+def claims_of(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
+    """Return the claims of a token with proven claims. Raises: NotSignedIn `auth.token_invalid` without a user."""
     try:
         user_id = uuid.UUID(str(proven["sub"]))
         expires_at = datetime.fromtimestamp(float(proven["exp"]), tz=timezone.utc)
     except (KeyError, ValueError, OverflowError) as error:
         # A service key is a valid token without a user.
-        raise _invalid("it does not name a user; a service key is not an access token") from error
+        raise invalid("it does not name a user; a service key is not an access token") from error
     session_id = proven.get("session_id")
     return Claims(
         user_id=user_id,
@@ -161,12 +172,13 @@ def _claims(proven: dict[str, Any], *, asked_auth: bool) -> Claims:
 
 def _lifetime(proven: dict[str, Any]) -> timedelta | None:
     issued, expires = proven.get("iat"), proven["exp"]
-    if not _is_time(issued) or expires <= issued:
+    if not is_time(issued) or expires <= issued:
         return None
     return timedelta(seconds=expires - issued)
 
 
-def _expired(*, ahead: bool = False) -> NotSignedIn:
+def expired(*, ahead: bool = False) -> NotSignedIn:
+    """Return the error for an expired token. Parameters: `ahead` says that this machine's clock is far ahead."""
     if not ahead:
         return NotSignedIn("auth.token_expired", "the access token has expired", hint="sign in: `bazar auth login`")
     return NotSignedIn(
@@ -176,7 +188,8 @@ def _expired(*, ahead: bool = False) -> NotSignedIn:
     )
 
 
-def _invalid(reason: str) -> NotSignedIn:
+def invalid(reason: str) -> NotSignedIn:
+    """Return the error for a token that proves nothing."""
     return NotSignedIn(
         "auth.token_invalid", f"the access token is not valid: {reason}", hint="sign in again: `bazar auth login`"
     )

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpcore
@@ -32,6 +33,8 @@ MOST_LEVELS = 100
 """The deepest nesting of objects and lists. The parsers of Python and of pydantic fail at about 900 and 200."""
 ACCEPTED = {"Accept-Encoding": "gzip"}
 """The content coding that `whole_answer` can limit."""
+_MOST_CONNECTIONS = 200
+"""More than the threads of a server process, so that a call never waits for the connection of another."""
 _CONNECT_RETRIES = 2
 """Only for connecting: a request is never sent twice."""
 TOO_LARGE = f"its answer is larger than {MOST_BYTES // 2**20} MiB"
@@ -43,13 +46,15 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def open_client(*, tls: bool, seconds: float | None = None) -> httpx.Client:
-    """Open the connections of one command, without the proxy and netrc settings of the shell.
+    """Open the connections of one command, without the proxy and netrc settings of the shell and without cookies.
 
+    Several threads may use the client, each for one call at a time: so does a server process.
     Parameters: `tls` says whether certificates can be needed: loading the CA bundle takes 44-114 ms. `seconds` is
     the deadline of each call, `CALL_SECONDS` unless given.
     """
     transport = _Transport(httpx.create_ssl_context(verify=tls), seconds or CALL_SECONDS)
-    return httpx.Client(transport=transport, headers=ACCEPTED, trust_env=False, follow_redirects=False)
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.Client(transport=transport, headers=ACCEPTED, trust_env=False, follow_redirects=False, cookies=cookies)
 
 
 class _Transport(httpx.BaseTransport):
@@ -59,6 +64,7 @@ class _Transport(httpx.BaseTransport):
         self._call = _Call(seconds)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
+            max_connections=_MOST_CONNECTIONS,
             keepalive_expiry=KEPT_SECONDS,
             retries=_CONNECT_RETRIES,
             network_backend=_Network(self._call),
@@ -142,8 +148,8 @@ def _attributes(request: httpx.Request, template: str) -> dict[str, str | int]:
     }
 
 
-class _Call:
-    """The current call: its deadline, and how many bytes may still be received."""
+class _Call(threading.local):
+    """The current call of a thread: its deadline, and how many bytes may still be received."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

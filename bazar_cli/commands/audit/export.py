@@ -32,6 +32,4 @@ def run(
 
     The format is that of -o (csv, json, jsonl, yaml or ids), else that of the name of FILE, else JSON Lines.
     """
-    filters = which.filters
-    grant = run.authorize(filters)
-    run.export(read.export(run.backends, grant, filters), file, overwrite=overwrite, progress=progress)
+    run.export(read.export, which.filters, file, overwrite=overwrite, progress=progress)

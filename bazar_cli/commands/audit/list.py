@@ -33,6 +33,4 @@ def run(
     all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the events that you can see, newest first."""
-    asked = ListEvents(which.filters, limit, cursor)
-    grant = run.authorize(asked)
-    run.show_pages(lambda page: read.list_page(run.backends, grant, page), asked, every=all_pages)
+    run.show_pages(read.list_page, ListEvents(which.filters, limit, cursor), every=all_pages)

@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.auth import LOGIN, Login, WhoAmI
-from bazar_cli.services import auth
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.auth import WHO
@@ -27,11 +26,11 @@ def run(
 
     The first sign-in as SUPERUSER_EMAIL to a system without a superuser makes that user the superuser.
     """
-    target = run.target  # report a missing target before anybody types a password
-    address = email or run.prompter.text(f"Email for {target.supabase_url}", option="--email")
+    account = run.account  # report a missing target before anybody types a password
+    address = email or run.prompter.text(f"Email for {account.url}", option="--email")
     password = run.read_password("Password", from_stdin=password_stdin)
-    who = auth.login(run.backends, run.environ, Login(address, password))
-    if run.sign_in.token is not None:
+    who = account.login(Login(address, password))
+    if run.token is not None:
         run.warn("BAZAR_TOKEN is set and is used instead of the stored session; unset it to use the session")
     if who.claimed:
         run.notice(f"{who.email} is now the first superuser of this Bazar")

@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Option
 
 from bazar_cli.domain.auth import LOGOUT, LoggedOut, Logout
-from bazar_cli.services import auth
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.auth import LOGGED_OUT
@@ -22,8 +21,8 @@ def run(
 
     Access tokens that were issued can no longer write. They can read until they expire.
     """
-    ended = auth.logout(run.backends, run.environ, run.identities, Logout(everywhere))
-    if run.sign_in.token is not None and not everywhere:
+    ended = run.account.logout(Logout(everywhere))
+    if run.token is not None and not everywhere:
         run.warn("BAZAR_TOKEN is set and is still used: only the stored session was ended; unset it too")
     if not ended.was_signed_in:
         run.notice("you were not signed in")

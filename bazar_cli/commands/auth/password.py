@@ -6,8 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from bazar_cli.domain.auth import PASSWORD, ChangePassword
-from bazar_cli.services import auth
+from bazar_cli.domain.auth import PASSWORD
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 
@@ -20,8 +19,8 @@ def run(
     ] = False,
 ) -> None:
     """Change your password and end your other sessions."""
-    grant = run.authorize(None)
-    password = run.read_password("New password", from_stdin=password_stdin, twice=True)
-    auth.change_password(run.backends, grant, ChangePassword(password))
+    email = run.account.change_password(
+        lambda: run.read_password("New password", from_stdin=password_stdin, twice=True), dry_run=run.options.dry_run
+    )
     if not run.notice_dry_run():
-        run.notice(f"the password of {grant.operator.email} was changed; your other sessions were ended")
+        run.notice(f"the password of {email} was changed; your other sessions were ended")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bazar_cli.domain.auth import REFRESH, WhoAmI
-from bazar_cli.services import auth
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.auth import WHO
@@ -15,4 +14,4 @@ def run(run: Run[WhoAmI]) -> None:
 
     Commands do this themselves a minute before the session expires.
     """
-    run.show(auth.refresh(run.backends, run.authorize(None), run.identities))
+    run.show(run.account.refresh())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bazar_cli.domain.auth import STATUS, WhoAmI
-from bazar_cli.services import auth
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views.auth import WHO
@@ -16,7 +15,7 @@ def run(run: Run[WhoAmI]) -> None:
     The exit code is 4 if you are not signed in. Supabase Auth is asked whether the session is still valid; if it does
     not answer, `confirmed` is false.
     """
-    who = auth.status(run.backends, run.identities)
+    who = run.account.status()
     if who.note is not None:
         run.warn(f"it is unknown whether the session is still valid: {who.note}")
     run.show(who)

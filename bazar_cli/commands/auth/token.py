@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bazar_cli.domain.auth import TOKEN, AccessToken
-from bazar_cli.services import auth
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
 from bazar_cli.terminal.views import auth as views
@@ -12,4 +11,4 @@ from bazar_cli.terminal.views import auth as views
 @command(TOKEN, view=views.TOKEN, examples=("export BAZAR_TOKEN=$(bazar auth token)", "bazar auth token -o json"))
 def run(run: Run[AccessToken]) -> None:
     """Print the access token, so that a script signs in once for many commands."""
-    run.show(auth.token(run.authorize(None), run.identities))
+    run.show(run.account.token())

@@ -12,7 +12,7 @@ from bazar_cli.domain.local import START
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.texts import Verbatim
 from bazar_cli.domain.users.values import check_superuser
-from bazar_cli.services.config import data_folder, redacted
+from bazar_cli.services.config import NAMES_A_TARGET, data_folder, redacted
 from bazar_cli.services.local import Prepared, prepare
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
@@ -71,6 +71,6 @@ def _next_commands(run: Run[Started], prepared: Prepared | None) -> tuple[str, .
     """Return the next commands, with --profile if another target would be used."""
     if prepared is None:
         return ('next: eval "$(bazar local env)", then bazar db migrate',)
-    elsewhere = any(run.environ.get(n) for n in ("BAZAR_PROFILE", "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"))
+    elsewhere = any(run.environ.get(n) for n in NAMES_A_TARGET)
     flag = "" if prepared.active and not elsewhere else f" --profile {LOCAL_PROFILE}"
     return f"next: bazar users create grace@example.com --generate-password{flag}", f"      bazar users list{flag}"

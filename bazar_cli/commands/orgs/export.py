@@ -28,7 +28,4 @@ def run(
 
     The format is that of -o (csv, json, jsonl, yaml or ids), else that of the name of FILE, else JSON Lines.
     """
-    grant = run.authorize(None)
-    run.export(
-        organizations.export(run.backends, grant, run.wanted_rows(file)), file, overwrite=overwrite, progress=progress
-    )
+    run.export(organizations.export, run.wanted_rows(file), file, overwrite=overwrite, progress=progress)

@@ -25,6 +25,4 @@ def run(
     all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the organizations that you can see, oldest first."""
-    request = ListOrganizations(limit, cursor)
-    grant = run.authorize(request)
-    run.show_pages(lambda page: organizations.list_page(run.backends, grant, page), request, every=all_pages)
+    run.show_pages(organizations.list_page, ListOrganizations(limit, cursor), every=all_pages)

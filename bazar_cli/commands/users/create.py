@@ -7,9 +7,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.entities import Plan, Role
-from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword, password_lost
 from bazar_cli.domain.users.users import CREATE
+from bazar_cli.domain.users.values import check_one_password
 from bazar_cli.services.interrupts import until_shown
 from bazar_cli.services.users import create
 from bazar_cli.terminal.command import command
@@ -49,12 +49,7 @@ def run(
     Without a password option or --invite the user has no password yet. Run an interrupted command again to finish
     it.
     """
-    if password_stdin + generate_password + password_hash_stdin + invite > 1:
-        raise UsageError(
-            "users.two_passwords",
-            "--password-stdin, --generate-password, --password-hash-stdin and --invite exclude each other",
-            hint="give one of them",
-        )
+    check_one_password(password_stdin, generate_password, password_hash_stdin, invite)
     if generate_password:
         run.require_field("password", "a generated password is shown once")
     password = NewPassword(generate=True) if generate_password else None

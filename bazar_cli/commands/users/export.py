@@ -26,5 +26,4 @@ def run(
     The format is that of -o (csv, json, jsonl, yaml or ids), else that of the name of FILE, else JSON Lines.
     Passwords are never part of it.
     """
-    grant = run.authorize(None)
-    run.export(read.export(run.backends, grant, run.wanted_rows(file)), file, overwrite=overwrite, progress=progress)
+    run.export(read.export, run.wanted_rows(file), file, overwrite=overwrite, progress=progress)

@@ -43,5 +43,4 @@ def run(
     """List the users that you can see, oldest first."""
     since = moment(created_since, "--created-since") if created_since is not None else None
     request = ListUsers(org, plan, state, search, since, sort, limit, cursor)
-    grant = run.authorize(request)
-    run.show_pages(lambda page: read.list_page(run.backends, grant, page), request, every=all_pages)
+    run.show_pages(read.list_page, request, every=all_pages)

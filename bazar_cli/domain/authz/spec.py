@@ -15,6 +15,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, Standing, UserState
+from bazar_cli.domain.route import Route
 from bazar_cli.domain.target import Identity
 from bazar_cli.domain.text_enum import TextEnum
 
@@ -70,6 +71,8 @@ class Spec:
     """How users call it, where the name does not say that: it is a part of another command."""
     oneself: str = ""
     """The field of the request that names a user; operators need no permission for themselves."""
+    route: Route | None = None
+    """Where the HTTP API serves it; None for a use case that needs a direct target."""
 
     def __post_init__(self) -> None:
         if self.access is Access.PUBLIC and not self.reason:
@@ -78,14 +81,14 @@ class Spec:
             raise ValueError(f"{self.name}: access by permission needs permissions, and no other access has them")
 
 
-def public(name: str, reason: str, *, writes: bool = False) -> Spec:
+def public(name: str, reason: str, *, writes: bool = False, route: Route | None = None) -> Spec:
     """Declare a command that needs no sign-in, with the reason."""
-    return Spec(name=name, access=Access.PUBLIC, reason=reason, writes=writes)
+    return Spec(name=name, access=Access.PUBLIC, reason=reason, writes=writes, route=route)
 
 
-def signed_in(name: str, *, writes: bool = False) -> Spec:
+def signed_in(name: str, *, writes: bool = False, route: Route | None = None) -> Spec:
     """Declare a command that any signed-in, active operator may run on themselves."""
-    return Spec(name=name, access=Access.SIGNED_IN, scope=Scope.ONESELF, writes=writes)
+    return Spec(name=name, access=Access.SIGNED_IN, scope=Scope.ONESELF, writes=writes, route=route)
 
 
 def requires(
@@ -98,6 +101,7 @@ def requires(
     without_database: bool = False,
     command: str = "",
     oneself: str = "",
+    route: Route | None = None,
 ) -> Spec:
     """Declare a command that needs permissions of the operator's plan, and a scope."""
     return Spec(
@@ -111,6 +115,7 @@ def requires(
         without_database=without_database,
         command=command,
         oneself=oneself,
+        route=route,
     )
 
 

@@ -11,11 +11,7 @@ from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Role, UserState
 from bazar_cli.domain.page import DEFAULT_LIMIT
-
-LIST = requires("orgs.members.list", Permission.MEMBERS_READ, scope=Scope.REACH)
-ADD = requires("orgs.members.add", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
-UPDATE = requires("orgs.members.update", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
-REMOVE = requires("orgs.members.remove", Permission.MEMBERS_MANAGE, scope=Scope.ROW, writes=True)
+from bazar_cli.domain.route import Answer, Route
 
 
 @dataclass(frozen=True)
@@ -83,3 +79,32 @@ class RemoveMember:
     organization: str
     user: str
     agreed: Impact | None = None
+
+
+LIST = requires(
+    "orgs.members.list",
+    Permission.MEMBERS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/{organization}/members", ListMembers, Member, Answer.PAGE),
+)
+ADD = requires(
+    "orgs.members.add",
+    Permission.MEMBERS_MANAGE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("POST", "/organizations/{organization}/members", AddMember, MemberChange, creates=True),
+)
+UPDATE = requires(
+    "orgs.members.update",
+    Permission.MEMBERS_MANAGE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("PATCH", "/organizations/{organization}/members/{user}", UpdateMember, MemberChange),
+)
+REMOVE = requires(
+    "orgs.members.remove",
+    Permission.MEMBERS_MANAGE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("DELETE", "/organizations/{organization}/members/{user}", RemoveMember, MemberChange),
+)

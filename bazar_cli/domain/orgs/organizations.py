@@ -14,21 +14,10 @@ from bazar_cli.domain.consent import Consent
 from bazar_cli.domain.entities import Organization, Role
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.page import DEFAULT_LIMIT
+from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.texts import composed, counted, normalized
 from bazar_cli.domain.users.values import NAME_MAX
-
-CREATE = requires(
-    "orgs.create",
-    Permission.ORGS_CREATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"owner": FieldRule(platform=True)},
-)
-LIST = requires("orgs.list", Permission.ORGS_READ, scope=Scope.REACH)
-EXPORT = requires("orgs.export", Permission.ORGS_READ, scope=Scope.REACH)
-GET = requires("orgs.get", Permission.ORGS_READ, scope=Scope.REACH)
-UPDATE = requires("orgs.update", Permission.ORGS_UPDATE, scope=Scope.ROW, writes=True)
-DELETE = requires("orgs.delete", Permission.ORGS_DELETE, scope=Scope.ROW, writes=True)
+from bazar_cli.domain.versions import Version
 
 SLUG_MAX = 63
 PROPOSALS = 200
@@ -77,6 +66,8 @@ class UpdateOrganization:
     organization: str
     name: str | None = None
     slug: str | None = None
+    version: frozenset[Version] | None = None
+    """The versions of the organization that may be changed; None for any."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +84,8 @@ class DeleteOrganization:
 
     organization: str
     confirm: Consent = None
+    version: frozenset[Version] | None = None
+    """The versions of the organization that may be deleted; None for any."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +104,54 @@ class Dissolution:
         ended = counted(self.organization.members, "membership") + (f" ({roles})" if roles else "")
         users = counted(self.left_alone, "user")
         return f"deleting {self.organization.slug} ends {ended} and leaves {users} without any organization"
+
+
+CREATE = requires(
+    "orgs.create",
+    Permission.ORGS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"owner": FieldRule(platform=True)},
+    route=Route("POST", "/organizations/", CreateOrganization, CreatedOrganization, creates=True),
+)
+LIST = requires(
+    "orgs.list",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/", ListOrganizations, Organization, Answer.PAGE),
+)
+EXPORT = requires(
+    "orgs.export",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/export", None, Organization, Answer.STREAM),
+)
+GET = requires(
+    "orgs.get",
+    Permission.ORGS_READ,
+    scope=Scope.REACH,
+    route=Route("GET", "/organizations/{organization}", GetOrganization, Organization),
+)
+UPDATE = requires(
+    "orgs.update",
+    Permission.ORGS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route(
+        "PATCH",
+        "/organizations/{organization}",
+        UpdateOrganization,
+        UpdatedOrganization,
+        replaced=("name", "slug"),
+    ),
+)
+DELETE = requires(
+    "orgs.delete",
+    Permission.ORGS_DELETE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("DELETE", "/organizations/{organization}", DeleteOrganization, Dissolution),
+)
 
 
 def slug_of(name: str, in_ascii: Callable[[str], str]) -> str:

@@ -10,6 +10,7 @@ from bazar_cli.domain.consent import Consent, Impact
 from bazar_cli.domain.entities import Plan, Role, User
 from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.secrets import Secret
+from bazar_cli.domain.versions import Version
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class UpdateUser:
     name: str | None = None
     if_unchanged_since: datetime | None = None
     email: str | None = None
+    version: frozenset[Version] | None = None
+    """The versions of the user that may be changed; None for any."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class DeleteUser:
 
     user: str
     confirm: Consent
+    version: frozenset[Version] | None = None
+    """The versions of the user that may be deleted; None for any."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
 from bazar_cli.domain.authz.spec import Scope, requires
-
-LIST = requires("users.sessions.list", Permission.USERS_UPDATE, scope=Scope.ROW, oneself="user")
-REVOKE = requires("users.sessions.revoke", Permission.USERS_UPDATE, scope=Scope.ROW, writes=True, oneself="user")
+from bazar_cli.domain.route import Answer, Route
 
 
 @dataclass(frozen=True)
@@ -51,3 +49,20 @@ class RevokedSessions:
     """The expiry of the last issued access token; None if no session was ended, or the lifetime is unknown."""
     own: bool
     """They were the operator's: the session of this command is one of them."""
+
+
+LIST = requires(
+    "users.sessions.list",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    oneself="user",
+    route=Route("GET", "/users/{user}/sessions", OfUser, UserSession, Answer.LIST),
+)
+REVOKE = requires(
+    "users.sessions.revoke",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    oneself="user",
+    route=Route("DELETE", "/users/{user}/sessions", OfUser, RevokedSessions),
+)

@@ -126,6 +126,16 @@ def check_password(text: str) -> None:
         )
 
 
+def check_one_password(*given: bool) -> None:
+    """Check that a new user gets a password in one way at most. Raises: UsageError `users.two_passwords`."""
+    if sum(given) > 1:
+        raise UsageError(
+            "users.two_passwords",
+            "--password-stdin, --generate-password, --password-hash-stdin and --invite exclude each other",
+            hint="give one of them",
+        )
+
+
 def refuse_nul(secret: Secret) -> None:
     """Refuse a password, also one to sign in with, that holds a NUL character. Raises: UsageError."""
     _refuse_nul(secret.reveal())

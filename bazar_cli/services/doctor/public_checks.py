@@ -113,10 +113,10 @@ def writable(target: Target, database: DatabaseProbe | None) -> Check:
 
 def connection(target: Target, database: DatabaseProbe | None) -> Check:
     """Whether secrets travel unencrypted: only to a host that BAZAR_ALLOW_PLAINTEXT names, or it was refused."""
-    from bazar_cli.adapters.config.checks import plaintext_database_hosts, plaintext_supabase_host
+    from bazar_cli.adapters.config.checks import plaintext_database_hosts, plaintext_web_host
 
     plain: list[str] = []
-    host = plaintext_supabase_host(target.supabase_url)
+    host = plaintext_web_host(target.supabase_url)
     if host:
         plain.append(f"Supabase at {host} (http)")
     if database is not None and database.plaintext:

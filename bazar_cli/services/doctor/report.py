@@ -60,6 +60,8 @@ def examine(environ: Mapping[str, str], places: Places) -> Diagnosis:
     try:
         target = places.target()
     except BazarError as error:
+        if error.code == "target.needs_direct":
+            raise
         names = (*public_checks.REACHED, "session", SUPERUSERS, *GRANTED)
         return Diagnosis((profiles, failed("target", error), *skipped(names, "there is no target to ask")))
     found = Check("target", Health.OK, f"{target.supabase_url}, from {config.origin(target.source)}")

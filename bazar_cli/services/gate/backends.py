@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bazar_cli.domain import waits
 from bazar_cli.domain.authz.spec import Grant, Sealed
 from bazar_cli.domain.target import Target
+from bazar_cli.domain.waits import Waits
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.migrations.migrator import Migrator
     from bazar_cli.adapters.migrations.reset.resetter import Resetter
     from bazar_cli.adapters.migrations.reverter import Reverter
     from bazar_cli.adapters.postgres.database import Database
+    from bazar_cli.adapters.postgres.pool import Pool
     from bazar_cli.adapters.postgres.server import Server
     from bazar_cli.adapters.supabase.admin import AdminClient
+    from bazar_cli.adapters.supabase.auth_client import AuthClient
     from bazar_cli.adapters.supabase.bulk import BulkAdminClient
+    from bazar_cli.adapters.supabase.http import Connections
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a server process keeps for the use cases of all requests."""
+
+    pool: Pool
+    http: Connections
+    waits: Waits = waits.OF_A_SERVER
 
 
 class Backends:
-    """Postgres and Supabase Auth of one target, imported and opened on first use."""
+    """Postgres and Supabase Auth of one target, imported and opened on first use.
 
-    def __init__(self, target: Target, request_id: str) -> None:
+    Parameters: `kept` are the connections of a server process. A command has none: it opens its own.
+    """
+
+    def __init__(self, target: Target, request_id: str, kept: Kept | None = None) -> None:
         self.target = target
         self.request_id = request_id
+        self.kept = kept
+        self.waits = kept.waits if kept else waits.OF_A_COMMAND
         self._database: Database | None = None
         self._admins: dict[bool, AdminClient] = {}
 
@@ -33,8 +53,15 @@ class Backends:
         if self._database is None:
             from bazar_cli.adapters.postgres.database import Database
 
-            self._database = Database(self.target)
+            pool = self.kept.pool if self.kept else None
+            self._database = Database(self.target, pool, self.waits.row)
         return self._database
+
+    def auth(self) -> AuthClient:
+        """Return a client of Supabase Auth for requests on behalf of a user; the caller closes it."""
+        from bazar_cli.adapters.supabase.auth_client import AuthClient
+
+        return AuthClient(self.target, self.kept.http if self.kept else None)
 
     def admin(self, grant: Grant) -> AdminClient:
         """Return Supabase's admin client for this Grant; it refuses to write in a dry run or a read.
@@ -46,7 +73,8 @@ class Backends:
         if read_only not in self._admins:
             from bazar_cli.adapters.supabase.admin import AdminClient
 
-            self._admins[read_only] = AdminClient(self.target, read_only=read_only)
+            http = self.kept.http if self.kept else None
+            self._admins[read_only] = AdminClient(self.target, read_only=read_only, http=http)
         return self._admins[read_only]
 
     def bulk_admin(self, grant: Grant, connections: int) -> AbstractAsyncContextManager[BulkAdminClient]:

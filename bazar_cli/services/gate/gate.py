@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import UUID
 
 from bazar_cli.domain.authz.policy import command_of, decide, decide_bootstrap
@@ -20,25 +20,50 @@ from bazar_cli.domain.errors import (
     NotSignedIn,
     OutOfReach,
     RightsChanged,
+    SessionNotFound,
     StoreUnusable,
 )
 from bazar_cli.services.gate.backends import Backends
+from bazar_cli.services.gate.performer import UseCase
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.gate import OperatorLookup
     from bazar_cli.domain.target import Identity
-    from bazar_cli.services.gate.identities import Identities
 
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
-UseCase: TypeAlias = "Callable[[Backends, Grant, Request], Result]"
+
+
+class Prover(Protocol):
+    """Finds and proves the identity of an operator: `Identities` for a command, `Bearer` for a request to a server."""
+
+    @property
+    def may_bootstrap(self) -> bool:
+        """Whether the first superuser may come in."""
+        ...
+
+    def begin_command(self, hide: Callable[[str], None]) -> None:
+        """Find and prove the identity once more."""
+        ...
+
+    def current(self) -> Identity:
+        """Return the verified identity. Raises: NotSignedIn; BackendUnavailable."""
+        ...
+
+    def confirm(self, identity: Identity) -> Identity:
+        """Ask Supabase Auth whether the session is still valid. Raises: NotSignedIn; BackendUnavailable."""
+        ...
+
+    def superuser(self, *, create: bool, user_id: UUID | None = None) -> Identity | None:
+        """Sign in as the first superuser, for bootstrap."""
+        ...
 
 
 class Gate:
     """Decides what an operator may do on one target."""
 
-    def __init__(self, backends: Backends, identities: Identities) -> None:
+    def __init__(self, backends: Backends, identities: Prover) -> None:
         self._backends = backends
         self._identities = identities
 
@@ -61,7 +86,7 @@ class Gate:
         decision = self._decide(identity, lookup, spec, request, dry_run=dry_run)
         if isinstance(decision, Grant):
             return decision
-        if not lookup.superuser_exists and spec.bootstrap:
+        if not lookup.superuser_exists and self._is_open(spec):
             # The address in a token may be out of date: the address that Supabase has now decides.
             identity = self._identities.confirm(identity)
             grant = decide_bootstrap(
@@ -96,7 +121,8 @@ class Gate:
     ) -> Result:
         """Authorize, then run the use case with the Grant; a denial by the row rules is recorded too.
 
-        If the operator's rights changed before anything was written, both steps are repeated once.
+        If the operator's rights changed before anything was written, both steps are repeated once. If the database
+        does not have the operator's session, Supabase says whether it has ended.
         Raises: as `authorize` and the use case; RightsChanged when the new rights do not allow it.
         """
         grant = self.authorize(spec, request, dry_run)
@@ -114,6 +140,17 @@ class Gate:
                 denial = Denial(denied.code, denied.message, denied.hint, denied.details)
                 denied.hint += self._record(self._identities.current(), spec, request, denial)
             raise
+        except SessionNotFound:
+            self._identities.confirm(self._identities.current())
+            raise
+
+    def prepared(self, use_case: UseCase[Request, Result], spec: Spec, request: Request) -> Callable[[Request], Result]:
+        """Authorize once, and return the use case for several requests, such as the pages of a list.
+
+        Raises: as `authorize`.
+        """
+        grant = self.authorize(spec, request)
+        return lambda asked: use_case(self._backends, grant, asked)
 
     def _repeat(self, use_case: UseCase[Request, Result], spec: Spec, request: Request, *, dry_run: bool) -> Result:
         """Decide with the present rights, and run the use case if they allow it.
@@ -130,6 +167,14 @@ class Gate:
         except (Denied, OutOfReach) as refusal:
             raise RightsChanged(refusal) from refusal
 
+    def prove(self) -> UUID:
+        """Prove the identity before a request is read; return the user's id. Raises: as `Prover.current`."""
+        return self._identities.current().user_id
+
+    def perform_public(self, use_case: Callable[[Backends, Prover, Request], Result], request: Request) -> Result:
+        """Run a public use case of a server, which needs no Grant. Raises: as the use case."""
+        return use_case(self._backends, self._identities, request)
+
     def prove_again(self) -> None:
         """Find and prove the operator's identity once more at the next decision, as another command would.
 
@@ -143,7 +188,7 @@ class Gate:
 
         The caller has confirmed the identity: this gate does not ask Supabase again.
         """
-        with Backends(self._backends.target, self._backends.request_id) as backends:
+        with Backends(self._backends.target, self._backends.request_id, self._backends.kept) as backends:
             yield Gate(backends, self._identities)
 
     def _decide(
@@ -164,7 +209,7 @@ class Gate:
         except (NotSignedIn, BackendUnavailable, StoreUnusable) as error:
             signed_out = isinstance(error, NotSignedIn)
             unusable = isinstance(error, StoreUnusable) or error.code == "keyring.unavailable"
-            if not spec.bootstrap or not (signed_out or unusable):
+            if not self._is_open(spec) or not (signed_out or unusable):
                 raise
             if _look_up(self._backends, None, spec).superuser_exists:
                 raise
@@ -189,6 +234,10 @@ class Gate:
         assert grant is not None, f"{spec.name} is not a bootstrap command"
         return grant
 
+    def _is_open(self, spec: Spec) -> bool:
+        """Whether the first superuser may run a command before there is one."""
+        return spec.bootstrap and self._identities.may_bootstrap
+
     def _is_first_superuser(self, identity: Identity) -> bool:
         named = self._backends.target.superuser_email
         return named is not None and named.lower() == identity.email.lower()
@@ -196,7 +245,9 @@ class Gate:
     def _unknown_operator(self, identity: Identity, spec: Spec, lookup: OperatorLookup) -> Denial:
         from bazar_cli.adapters.postgres.gate import SchemaState
 
-        if lookup.schema_state is not SchemaState.READY and not (spec.bootstrap and self._is_first_superuser(identity)):
+        if lookup.schema_state is not SchemaState.READY and not (
+            self._is_open(spec) and self._is_first_superuser(identity)
+        ):
             raise _no_database(self._backends) if lookup.schema_state is SchemaState.NO_DATABASE else _not_migrated()
         return Denial(
             code="access.unknown_operator",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.adapters.supabase.auth_client import AuthClient
     from bazar_cli.adapters.supabase.tokens import Claims, TokenVerifier
     from bazar_cli.domain.secrets import Secret
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 REFRESH_BEFORE = timedelta(seconds=60)
 """A token that ends sooner than this is renewed first, so that it does not end during a command."""
-_RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
+RENEWABLE = frozenset({"auth.token_invalid", "auth.token_expired"})
 """Codes that leave the session valid: the signing key was rotated, or the clocks differ."""
 _WITHOUT_SESSION = frozenset({"auth.session_expired", "auth.session_unreadable", "keyring.unavailable"})
 """Codes that, like StoreUnusable, do not stop a command that has credentials in its environment."""
@@ -45,6 +46,8 @@ class SignInSettings:
 
 class Identities:
     """Finds and proves the identity of one command."""
+
+    may_bootstrap = True
 
     def __init__(self, target: Target, settings: SignInSettings, clock: Callable[[], datetime] = _now) -> None:
         self._target = target
@@ -103,8 +106,8 @@ class Identities:
             return self._confirmed(identity)
         except NotSignedIn as refusal:
             if identity.source is IdentitySource.TOKEN:
-                raise _of_bazar_token(refusal) from refusal
-            if identity.source is not IdentitySource.SESSION or refusal.code not in _RENEWABLE:
+                raise of_bazar_token(refusal) from refusal
+            if identity.source is not IdentitySource.SESSION or refusal.code not in RENEWABLE:
                 raise
             renewed = self._of_session(self._renew(identity))
             if renewed.user_id != identity.user_id:
@@ -147,7 +150,7 @@ class Identities:
 
         email, password = self._target.superuser_email, self._target.superuser_password
         if email is None or password is None:
-            raise _not_signed_in(self._target)
+            raise not_signed_in(self._target.supabase_url)
         check_superuser(email, None)
         with AuthClient(self._target) as client:
             try:
@@ -183,7 +186,7 @@ class Identities:
             return self._known
         stored = Sessions.of(self._target, self._settings.environ).load()
         if stored is None:
-            raise _not_signed_in(self._target)
+            raise not_signed_in(self._target.supabase_url)
         self._known = self._of_session(self._renew(stored))
         return self._known
 
@@ -204,7 +207,7 @@ class Identities:
             return identity
         if credentials is not None:
             return self._of_credentials(*credentials)
-        raise _not_signed_in(self._target)
+        raise not_signed_in(self._target.supabase_url)
 
     def _of_token(self, token: Secret) -> Identity:
         # An env file that was only found in the folder may name a stranger's server, which must not see this token.
@@ -215,7 +218,7 @@ class Identities:
         try:
             claims = self._verify(token, of_this_issuer=found)
         except NotSignedIn as refusal:
-            raise _of_bazar_token(refusal) from refusal
+            raise of_bazar_token(refusal) from refusal
         return _identity(claims, token, IdentitySource.TOKEN, None)
 
     def _of_store(self) -> Identity | None:
@@ -236,7 +239,7 @@ class Identities:
         try:
             return self._of_session(stored)
         except NotSignedIn as refusal:
-            if refusal.code not in _RENEWABLE:
+            if refusal.code not in RENEWABLE:
                 raise
             return self._of_session(self._renew(stored))
 
@@ -278,26 +281,17 @@ class Identities:
         return self._known
 
     def _renew(self, seen: Session | Identity) -> Session:
-        """Refresh under the lock, or take the session that another process has stored meanwhile.
-
-        Parameters: `seen` is the session to replace. Access token and end together identify it. The refresh token does
-        not: a project may have its rotation switched off, or hand out the same one again within the reuse interval.
-        The access token alone does not either: two that are signed with a secret in one second are equal.
-        """
         from bazar_cli.adapters.config.sessions import Sessions
         from bazar_cli.adapters.supabase.auth_client import AuthClient
 
+        def refresh(token: Secret) -> Session:
+            with AuthClient(self._target) as client:
+                return client.refresh(token)
+
         sessions = Sessions.of(self._target, self._settings.environ)
-        with sessions.lock():
-            stored = sessions.load()
-            if stored is None:
-                raise _not_signed_in(self._target)
-            if (stored.access_token, stored.expires_at) == (seen.access_token, seen.expires_at):
-                with AuthClient(self._target) as client:
-                    stored = client.refresh(stored.refresh_token)
-                sessions.save(stored)
-            self._renewed = True
-            return stored
+        stored = renewed(sessions, seen, refresh, not_signed_in(self._target.supabase_url))
+        self._renewed = True
+        return stored
 
     def _of_session(self, session: Session) -> Identity:
         from bazar_cli.adapters.config.sessions import Sessions
@@ -327,6 +321,27 @@ class Identities:
         return claims
 
 
+def renewed(
+    sessions: Sessions, seen: Session | Identity, refresh: Callable[[Secret], Session], missing: NotSignedIn
+) -> Session:
+    """Refresh a stored session under its lock, or take the one that another process has stored meanwhile.
+
+    Parameters: `seen` is the session to replace. Access token and end together identify it. The refresh token does not:
+    a project may have its rotation switched off, or hand out the same one again within the reuse interval. The access
+    token alone does not either: two that are signed with a secret in one second are equal. `refresh` gets the refresh
+    token; `missing` is raised where no session is stored.
+    Raises: as `refresh`; BackendUnavailable, StoreUnusable.
+    """
+    with sessions.lock():
+        stored = sessions.load()
+        if stored is None:
+            raise missing
+        if (stored.access_token, stored.expires_at) == (seen.access_token, seen.expires_at):
+            stored = refresh(stored.refresh_token)
+            sessions.save(stored)
+        return stored
+
+
 def end_session(target: Target, session: Session) -> bool | None:
     """End one session at Supabase, or find it ended; None when Supabase did not answer."""
     from bazar_cli.adapters.supabase.auth_client import AuthClient
@@ -351,7 +366,8 @@ def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path
     )
 
 
-def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
+def of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
+    """Return the refusal of a token as that of BAZAR_TOKEN."""
     # Signing in would not help: BAZAR_TOKEN has precedence over a stored session.
     return NotSignedIn(
         refusal.code,
@@ -361,9 +377,10 @@ def _of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:
     )
 
 
-def _not_signed_in(target: Target) -> NotSignedIn:
+def not_signed_in(url: str) -> NotSignedIn:
+    """Return the error for a target without a token and a session."""
     return NotSignedIn(
         "auth.not_signed_in",
-        f"you are not signed in to {target.supabase_url}",
+        f"you are not signed in to {url}",
         hint="sign in with `bazar auth login`, or set BAZAR_TOKEN",
     )

@@ -28,6 +28,7 @@ from bazar_cli.domain.orgs.organizations import (
     slug_of,
 )
 from bazar_cli.domain.page import Page, checked_limit
+from bazar_cli.domain.versions import Version, check_version
 from bazar_cli.services.users import leases
 from bazar_cli.services.users.errors import found_organization
 from bazar_cli.services.users.ids import time_ordered_uuid
@@ -130,8 +131,8 @@ def get(backends: Backends, grant: Grant, request: GetOrganization) -> Organizat
 def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> UpdatedOrganization:
     """Change the given fields of an organization; nothing is written if they already have these values.
 
-    Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; Conflict
-    `orgs.slug_exists`.
+    Raises: UsageError for a bad name or slug; NotFound `orgs.not_found`; Denied by the row rules; VersionChanged
+    `orgs.changed_since`; Conflict `orgs.slug_exists`.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.orgs import organizations
@@ -143,6 +144,7 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
     def step(connection: Connection) -> UpdatedOrganization:
         locked = _lock(connection, grant, request.organization, wanted_slug=given.get("slug"))
         row_rules.may_write_organization(grant, locked, Permission.ORGS_UPDATE)
+        _check_version(request.version, locked)
         before = {"slug": locked.slug, "name": locked.name}
         after = before | given
         if after == before:
@@ -160,8 +162,9 @@ def update(backends: Backends, grant: Grant, request: UpdateOrganization) -> Upd
 def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dissolution:
     """Delete an organization with its memberships, but not its users. Return what was deleted.
 
-    Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`; Conflict
-    `users.pending` while a member is being created or deleted, which needs the organization.
+    Raises: NotFound `orgs.not_found`; Denied by the row rules; Refused `orgs.confirm_mismatch`;
+    VersionChanged `orgs.changed_since`; Conflict `users.pending` while a member is being created or deleted, which
+    needs the organization.
     """
     from bazar_cli.adapters.postgres.audit import events
     from bazar_cli.adapters.postgres.orgs import memberships, organizations
@@ -171,6 +174,7 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
     def step(connection: Connection) -> Dissolution:
         gone = _dissolution(connection, grant, _lock(connection, grant, request.organization))
         organization = gone.organization
+        _check_version(request.version, organization)
         check_consent(_impact(gone), request.confirm, optional=grant.dry_run)
         before = {
             "slug": organization.slug,
@@ -183,6 +187,10 @@ def delete(backends: Backends, grant: Grant, request: DeleteOrganization) -> Dis
         return gone
 
     return leases.when_free(step, backends, grant)
+
+
+def _check_version(wanted: frozenset[Version] | None, organization: Organization) -> None:
+    check_version(wanted, Version(organization.id, organization.updated_at), "orgs.changed_since", organization.slug)
 
 
 def _lock(connection: Connection, grant: Grant, reference: str, *, wanted_slug: str | None = None) -> Organization:

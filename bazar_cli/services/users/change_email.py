@@ -21,7 +21,13 @@ from bazar_cli.domain.users.changes import ChangedUser, UpdateUser
 from bazar_cli.domain.users.identities import Failure, IdentityRefused, StoredIdentity
 from bazar_cli.domain.users.values import checked_name, normalized_email
 from bazar_cli.services.users import intent, leases, two_systems
-from bazar_cli.services.users.errors import refused_by_supabase, taken_over, user_changed_since, user_not_found
+from bazar_cli.services.users.errors import (
+    check_user_version,
+    refused_by_supabase,
+    taken_over,
+    user_changed_since,
+    user_not_found,
+)
 from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp
 
 if TYPE_CHECKING:
@@ -115,8 +121,10 @@ def _begin(
     leases.refuse_others(held, {Pending.EMAIL} if resumed else ())
     since = request.if_unchanged_since
     # An earlier run under the same condition has changed the user itself.
-    if since is not None and user.updated_at > since and not resumed and not moved:
-        raise user_changed_since(user, since)
+    if not resumed and not moved:
+        check_user_version(request.version, user)
+        if since is not None and user.updated_at > since:
+            raise user_changed_since(user, since)
     changed: dict[str, tuple[str | None, str | None]] = {}
     unchanged = email == user.email and not resumed
     if unchanged and at_supabase is None:

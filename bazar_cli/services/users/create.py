@@ -16,7 +16,13 @@ from bazar_cli.domain.entities import Organization, Pending, Plan, Role, User
 from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser
-from bazar_cli.domain.users.values import checked_hash, checked_name, checked_password, normalized_email
+from bazar_cli.domain.users.values import (
+    check_one_password,
+    checked_hash,
+    checked_name,
+    checked_password,
+    normalized_email,
+)
 from bazar_cli.services.users import intent, leases, new_user, two_systems
 from bazar_cli.services.users.errors import user_pending
 from bazar_cli.services.users.ids import time_ordered_uuid
@@ -66,6 +72,9 @@ def _checked(request: CreateUser) -> Wanted:
     password = request.password
     plain = bcrypt_hash = None
     generated = False
+    if password is not None:
+        ways = password.plain is not None, password.bcrypt_hash is not None, password.generate, request.invite
+        check_one_password(*ways)
     if password is not None and password.generate:
         plain, generated = generated_password(), True
     elif password is not None and password.plain is not None:

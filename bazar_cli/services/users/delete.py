@@ -18,6 +18,7 @@ from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user
 from bazar_cli.services.users import intent, leases, two_systems
+from bazar_cli.services.users.errors import check_user_version
 from bazar_cli.services.users.operation import Claim, Operation, Systems
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def delete(
     """Delete a user from both systems, or finish what an earlier run began; return the deleted user.
 
     Parameters: `allowed` raises for a user who is not to be deleted, as they are when they are locked.
-    Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; Conflict `users.last_superuser`,
-    `users.last_owner`, `users.busy`, `users.taken_over`, `users.pending` for an unfinished adoption;
+    Raises: NotFound; Denied by the row rules; Refused `users.confirm_mismatch`; VersionChanged
+    `users.changed_since`; Conflict `users.last_superuser`, `users.last_owner`, `users.busy`,
+    `users.taken_over`, `users.pending` for an unfinished adoption;
     BackendUnavailable `users.delete_unfinished` when the outcome at Supabase is unknown: run it again.
     """
     grant.demand(use_cases.DELETE)
@@ -70,6 +72,7 @@ def _begin(
         # An identity without a stamp may be another user's: it is not deleted with the row.
         leases.refuse_pending(held, {Pending.CREATE})
     if user.pending is not Pending.DELETE:
+        check_user_version(request.version, user)
         allowed(user)
         invariants.keep_last_superuser(connection, user)
         invariants.keep_owners(connection, user)

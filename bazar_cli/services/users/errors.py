@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, Plan
 from bazar_cli.domain.errors import Conflict, NotFound, OutOfReach, UsageError
+from bazar_cli.domain.versions import Version, check_version
 
 if TYPE_CHECKING:
     from bazar_cli.domain.entities import Organization, User
@@ -92,6 +93,11 @@ def refused_by_supabase(email: str, refusal: IdentityRefused) -> UsageError:
         hint="correct the value and run the command again",
         details={"status": refusal.status, "supabase_code": refusal.code},
     )
+
+
+def check_user_version(wanted: frozenset[Version] | None, user: User) -> None:
+    """Refuse a user who is none of these versions. Raises: VersionChanged `users.changed_since`."""
+    check_version(wanted, Version(user.id, user.updated_at), "users.changed_since", user.email)
 
 
 def user_changed_since(user: User, since: datetime) -> Conflict:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 30.0
-"""Longer than a lease: a command that held one has ended or lost it by then."""
 CALL_WITHIN_SECONDS = 8.0
 """A lease lasts 20 s and a call to Supabase 10 s at most."""
 _POLL_SECONDS = (0.05, 0.25)
@@ -102,7 +100,7 @@ def when_free(step: Callable[[Connection], T], backends: Backends, grant: Grant,
 
     It tries again after a lost race for a new row, because then the winner's row is there, and after a deadlock, which
     the order of locks (`postgres.operator_rights`) leaves to very few commands.
-    Raises: Conflict `users.busy` after 30 s; the errors of `step`.
+    Raises: Conflict `users.busy` after the longest wait of `backends`; the errors of `step`.
     """
     raced = False
 
@@ -121,6 +119,6 @@ def when_free(step: Callable[[Connection], T], backends: Backends, grant: Grant,
         deadlock = isinstance(error, BackendUnavailable) and error.details.get("sqlstate") == _DEADLOCK
         return deadlock or isinstance(error.__cause__, Busy)
 
-    done = poll(attempt, seconds=WAIT_SECONDS, pause=_POLL_SECONDS, again=again)
+    done = poll(attempt, seconds=backends.waits.lease, pause=_POLL_SECONDS, again=again)
     assert done is not None, "an attempt returns a result or raises"
     return done[0]

@@ -7,14 +7,13 @@ operator's own session in that table proves that the database belongs to the pro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
-from bazar_cli.domain.errors import Conflict
+from bazar_cli.domain.errors import Conflict, SessionNotFound
 from bazar_cli.domain.users import sessions as use_cases
 from bazar_cli.domain.users.identities import end_of_tokens
 from bazar_cli.domain.users.sessions import OfUser, RevokedSessions, UserSession
@@ -27,14 +26,11 @@ if TYPE_CHECKING:
     from bazar_cli.services.gate.backends import Backends
 
 
-def sessions(
-    backends: Backends, grant: Grant, request: OfUser, *, confirm: Callable[[], object]
-) -> tuple[UserSession, ...]:
+def sessions(backends: Backends, grant: Grant, request: OfUser) -> tuple[UserSession, ...]:
     """Return a user's sessions, the newest first.
 
-    Parameters: `confirm` asks Supabase whether the operator's own session is valid, and raises if it is not. An
-    `auth.sessions` without that session belongs to another project, or the session has ended.
-    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`; as `confirm`.
+    Raises: NotFound; Denied by the row rules; Conflict `users.sessions_unreadable`, as SessionNotFound if only the
+    operator's own session is missing in `auth.sessions`.
     """
     from bazar_cli.adapters.postgres.users import identities, users
 
@@ -46,9 +42,8 @@ def sessions(
         if identities.readable(connection, grant.session_id):
             return identities.sessions_of(connection, user.id, uuid.UUID(grant.session_id))
         has_table = identities.is_there(connection)
-    if has_table:
-        confirm()
-    raise _unreadable(grant, user, "read")
+    unreadable = _unreadable(grant, user, "read")
+    raise SessionNotFound(unreadable) if has_table else unreadable
 
 
 def revoke(backends: Backends, grant: Grant, request: OfUser) -> RevokedSessions:

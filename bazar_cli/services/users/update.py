@@ -9,7 +9,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.changes import ChangedUser, UpdateUser
 from bazar_cli.domain.users.values import checked_name
-from bazar_cli.services.users.errors import user_changed_since
+from bazar_cli.services.users.errors import check_user_version, user_changed_since
 
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.database import Connection
@@ -39,6 +39,7 @@ def update(backends: Backends, grant: Grant, request: UpdateUser) -> ChangedUser
         user = locked.user
         row_rules.may_write_user(grant, user)
         leases.refuse_pending(locked)
+        check_user_version(request.version, user)
         if request.if_unchanged_since is not None and user.updated_at > request.if_unchanged_since:
             raise user_changed_since(user, request.if_unchanged_since)
         changed = request.name is not None and name != user.name

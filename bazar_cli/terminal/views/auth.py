@@ -10,7 +10,7 @@ from bazar_cli.terminal.views.users import MEMBERSHIP, organizations_cell
 WHO = View(
     WhoAmI,
     paths=(
-        *("user_id", "email", "plan", "state", "is_superuser", "organizations", "target", "supabase_url"),
+        *("user_id", "email", "plan", "state", "is_superuser", "organizations", "target", "supabase_url", "api_url"),
         *("source", "stored_in", "expires_at", "confirmed"),
     ),
     computed={"target": lambda w: origin(w.target)},

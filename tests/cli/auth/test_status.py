@@ -36,6 +36,7 @@ def test_who_from_where_until_when(signed_out: Bazar, people: People) -> None:
         "organizations": [{"id": str(org.id), "slug": org.slug, "role": "admin"}],
         "target": "environment",
         "supabase_url": signed_out.environ["SUPABASE_URL"],
+        "api_url": None,
         "source": "session",
         "stored_in": str(session_file(signed_out)),
         "confirmed": True,

@@ -50,6 +50,7 @@ def test_first_one_is_active_and_everything_is_private(given: Bazar, nobody: Baz
         "active": True,
         "supabase_url": "https://project.supabase.co",
         "superuser_email": None,
+        "api_url": None,
         "signed_in": False,
     }
     modes = config_files(nobody)

@@ -6,16 +6,17 @@ import re
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from bazar_cli.domain import doctor as use_cases
+from bazar_cli.domain import waits
 from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.imports.imports import ImportRun, Via
-from bazar_cli.services.users import leases
 from bazar_cli.services.users.resume import resume
 from tests.cli.auth.support import Terminal
 from tests.support.auth_proxy import Asked, Fault, auth_proxy, between
@@ -199,7 +200,7 @@ def test_change_that_its_command_settles_counts_as_finished(admin: Bazar, people
 
 
 def test_change_under_a_lease_is_left(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, lease=0.0))
     held = people.user(pending=Pending.CREATE)
     leased(people, held)
     with pytest.raises(Conflict) as busy:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from bazar_cli.adapters.migrations.migrator import Migrator
-from bazar_cli.adapters.postgres import connections
 from bazar_cli.adapters.postgres.migration_lock import KEY
+from bazar_cli.domain import waits
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
@@ -237,7 +238,7 @@ def test_waiting_for_the_end_of_a_session_has_a_limit(
     act: Callable[[People, Someone, Grant], None],
 ) -> None:
     grant = granted(people.operator(ruler), GET, GetUser(ruler.email))
-    monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, row=0.2))
     holder = opened("greedy")
     holder.execute(f"LOCK bazar.{table} IN ACCESS EXCLUSIVE MODE".encode())
 
@@ -253,7 +254,7 @@ def test_waiting_for_the_end_of_a_session_has_a_limit(
 def test_error_after_the_end_of_a_session_names_the_ended_one(
     people: People, ruler: Someone, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, row=0.2))
     grant = granted(people.operator(ruler), UPDATE, UpdateUser(ruler.email))
     opened("greedy").execute("LOCK bazar.users IN ACCESS EXCLUSIVE MODE")
 

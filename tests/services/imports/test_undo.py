@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from bazar_cli.domain import waits
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BackendUnavailable, Refused
 from bazar_cli.domain.imports.imports import UNDO, ImportRun, OnConflict, UndoneImport, UndoRun, Via
@@ -251,7 +252,7 @@ def test_an_open_run_is_ended_and_undone(importing: Importing, people: People, m
 def test_nothing_remains_of_a_user_whose_identity_is_created_during_the_undo(
     importing: Importing, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bazar_cli.services.users.leases.WAIT_SECONDS", 60)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, lease=60.0))
     file = rows(30)
     run = importing.stage(file, Via.API)
     with auth_proxy(people.target) as proxy, ThreadPoolExecutor() as pool:

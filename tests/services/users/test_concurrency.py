@@ -16,6 +16,7 @@ import pytest
 
 from bazar_cli.adapters.postgres import operator_rights
 from bazar_cli.domain import plans as of_plans
+from bazar_cli.domain import waits
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import Impact
 from bazar_cli.domain.entities import Plan, Role
@@ -321,13 +322,13 @@ def test_the_last_two_superusers_at_once_leave_one(
 
 @pytest.mark.parametrize(
     ("sqlstate", "seconds", "tried"),
-    [("40P01", leases.WAIT_SECONDS, 2), ("40P01", -1.0, 1), ("57014", leases.WAIT_SECONDS, 1)],
+    [("40P01", 30.0, 2), ("40P01", -1.0, 1), ("57014", 30.0, 1)],
     ids=["a deadlock", "a deadlock at the end of the wait", "another error"],
 )
 def test_only_a_deadlock_is_tried_again(
     people: People, ruler: Someone, monkeypatch: pytest.MonkeyPatch, sqlstate: str, seconds: float, tried: int
 ) -> None:
-    monkeypatch.setattr(leases, "WAIT_SECONDS", seconds)
+    monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, lease=seconds))
     tries: list[object] = []
 
     def step(connection: object) -> None:

@@ -31,6 +31,4 @@ def run(
     all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List the members of an organization, the oldest membership first."""
-    request = ListMembers(org, role, limit, cursor)
-    grant = run.authorize(request)
-    run.show_pages(lambda page: members.list_page(run.backends, grant, page), request, every=all_pages)
+    run.show_pages(members.list_page, ListMembers(org, role, limit, cursor), every=all_pages)

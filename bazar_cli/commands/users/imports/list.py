@@ -24,6 +24,4 @@ def run(
     all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """List your imports, the newest first; superusers see all imports."""
-    request = ListRuns(limit, cursor)
-    grant = run.authorize(request)
-    run.show_pages(lambda page: runs.list_page(run.backends, grant, page), request, every=all_pages)
+    run.show_pages(runs.list_page, ListRuns(limit, cursor), every=all_pages)

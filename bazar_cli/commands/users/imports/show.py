@@ -34,6 +34,4 @@ def run(
     all_pages: Annotated[bool, Option("--all", help="show all pages")] = False,
 ) -> None:
     """Show what became of the rows of an import, by the line of the file."""
-    request = ShowRun(run_id, status, limit, cursor)
-    grant = run.authorize(request)
-    run.show_pages(lambda page: runs.show_page(run.backends, grant, page), request, every=all_pages)
+    run.show_pages(runs.show_page, ShowRun(run_id, status, limit, cursor), every=all_pages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from typer import Argument
@@ -27,8 +26,4 @@ def run(run: Run[UserSession], user: Annotated[str, Argument(help="id or email")
 
     The database must be that of the Supabase project, and its user must be allowed to read auth.sessions.
     """
-
-    def confirm() -> None:
-        run.identities.confirm(run.identities.current())
-
-    run.show_all(run.perform(partial(sessions.sessions, confirm=confirm), OfUser(user)))
+    run.show_all(run.perform(sessions.sessions, OfUser(user)))

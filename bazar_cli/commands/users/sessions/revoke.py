@@ -7,7 +7,6 @@ from typing import Annotated
 from typer import Argument
 
 from bazar_cli.domain.users.sessions import REVOKE, OfUser, RevokedSessions
-from bazar_cli.services import auth
 from bazar_cli.services.users import sessions
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run
@@ -28,7 +27,7 @@ def run(run: Run[RevokedSessions], user: Annotated[str, Argument(help="id or ema
     """
     revoked = run.perform(sessions.revoke, OfUser(user))
     if revoked.own and not run.options.dry_run:
-        auth.forget_ended(run.backends, run.environ, run.identities)
+        run.account.forget_ended()
         run.notice("your own session has ended too: sign in again with `bazar auth login`")
     elif not run.options.dry_run:
         run.notice(still_valid(revoked))

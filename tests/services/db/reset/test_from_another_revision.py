@@ -208,4 +208,4 @@ def test_every_object_of_every_revision_is_known(alone: People) -> None:
         made = names_made_by(paths(script_location()).values())
         found = owned_objects(connection, made, by_other_files=False)
     assert (found.foreign, found.missing) == ((), ())
-    assert len(found.objects) == 18
+    assert len(found.objects) == 19

@@ -1,0 +1,88 @@
+"""Metrics of Prometheus, at a port of their own: nobody who reaches the API reaches them with it.
+
+With several workers the library adds up files in PROMETHEUS_MULTIPROC_DIR, and chooses that way when it is imported.
+So it is imported only after the folder is made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bazar_cli.domain.calls import System
+
+if TYPE_CHECKING:
+    from bazar_cli.domain.calls import Calls
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self, connections_in_use: Callable[[], int]) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        labels = ("use_case", "method", "status")
+        self._connections_in_use = connections_in_use
+        self._requests = Counter("bazar_http_requests", "Requests that ended", labels)
+        self._seconds = Histogram("bazar_http_request_seconds", "How long requests took", labels[:2], buckets=_BUCKETS)
+        self._in_hand = Gauge("bazar_http_requests_in_hand", "Requests in hand", multiprocess_mode="livesum")
+        self._calls = Counter("bazar_calls", "Calls to Postgres and Supabase Auth", ("system",))
+        self._call_seconds = Counter("bazar_call_seconds", "How long these calls took together", ("system",))
+        self._in_use = Gauge(
+            "bazar_postgres_connections_in_use", "Connections to Postgres in use", multiprocess_mode="livesum"
+        )
+
+    def began(self) -> None:
+        """Count a request that began."""
+        self._in_hand.inc()
+        self._in_use.set(self._connections_in_use())
+
+    def ended(self, use_case: str | None, method: str, status: int, seconds: float, calls: Calls) -> None:
+        """Count a request that ended. Parameters: `use_case` is None where no route serves it."""
+        # Anybody can send another method; a label has only known values.
+        known = method if use_case else ""
+        self._in_hand.dec()
+        self._requests.labels(use_case or "", known, str(status)).inc()
+        self._seconds.labels(use_case or "", known).observe(seconds)
+        for system in System:
+            if calls.count(system):
+                self._calls.labels(system.value).inc(calls.count(system))
+                self._call_seconds.labels(system.value).inc(calls.milliseconds(system) / 1000)
+        self._in_use.set(self._connections_in_use())
+
+
+def serve(host: str, port: int) -> None:
+    """Serve the metrics of this process, or of all workers, on a thread. Raises: OSError."""
+    from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = REGISTRY
+    if _FOLDER in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    start_http_server(port, host, registry)
+
+
+def share_among_workers() -> str:
+    """Make the folder of the metrics of several workers, and return it; `forget` removes it."""
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="bazar-metrics-")
+    return os.environ[_FOLDER]
+
+
+def forget(folder: str) -> None:
+    """Remove the folder of the metrics."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def worker_ended(pid: int) -> None:
+    """Forget what only a living worker has, such as its requests in hand."""
+    # As `prometheus_client.multiprocess.mark_process_dead`, without its import in the process that only watches.
+    for path in Path(os.environ[_FOLDER]).glob(f"gauge_live*_{pid}.db"):
+        path.unlink(missing_ok=True)
