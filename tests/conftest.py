@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ _OWNED = {"postgres_url", "database_url", "auth_keys", "auth_url", "embedded_tar
 """Fixtures of servers that the suite makes for itself. Another target has no such servers."""
 _OPT_IN = ("long", "debian", "packages")
 """Markers of tests that run only where `-m` names them."""
+_WHOLE = ("unit", "contracts", "services", "cli/doctor")
+"""Folders whose modules run in one worker each: their tests are short, and share what their module makes.
+
+Tests of other folders are dealt out one by one: they are long, and are left to the end of the run.
+"""
 _server = pytest.StashKey[ScratchPostgres]()
 _another = pytest.StashKey[Target]()
 
@@ -86,10 +92,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that another target cannot run, and those of `_OPT_IN` that `-m` does not name."""
+    """Group and spread tests; leave out those that another target cannot run, and of `_OPT_IN` what `-m` leaves out."""
     for item in items:
         if item.get_closest_marker("spread") and not in_square(item):
             item.add_marker("long")
+        module = item.path.relative_to(Path(__file__).parent).with_suffix("")
+        if module.as_posix().startswith(_WHOLE) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(module.as_posix()))
     another = named_target() is not None
     unwanted = [marker for marker in _OPT_IN if marker not in (config.option.markexpr or "")]
     left_out = [

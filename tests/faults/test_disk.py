@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,9 @@ def without_room(bazar: Bazar, *words: str, stdin: str = "", kilobytes: int = 0)
 
     The kernel's limit on the size of files does it, which needs neither root nor a disk of its own.
     """
-    done = subprocess.run(
-        ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *bazar.command(*words)],
-        env={**bazar.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=bazar.folder("work"),
-        input=stdin,
-        capture_output=True,
-        text=True,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    with replace(bazar, largest_file=kilobytes * 1024).start(*words, stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(stdin.encode())
+    return Done(process.returncode, out.decode(), err.decode())
 
 
 def stored(bazar: Bazar) -> Mapping[Path, str]:

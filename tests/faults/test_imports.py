@@ -116,6 +116,24 @@ def test_a_row_that_supabase_fails_each_time_fails_and_the_others_go_on(
     assert {event["outcome"] for event in people.events(file[1].id)} == {"done", "undone"}
 
 
+def test_an_import_stops_where_supabase_fails_for_all_rows(
+    importing: Importing, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that were tried have failed, and the next command continues with the others."""
+    monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("bazar_cli.services.imports.via_api._HOPELESS", 0)
+    monkeypatch.setattr("bazar_cli.services.imports.via_api._MOST_IN_A_ROW", 3)
+    run = importing.stage(rows(6), Via.API)
+    proxy.add(Fault("POST", USERS, 500, times=None))
+    with pytest.raises(BackendUnavailable) as failed:
+        importing.apply(run, target=proxy.target, concurrency=1)
+    assert (failed.value.code, failed.value.details["rows"]) == ("imports.unfinished", 3)
+    assert importing.statuses(run) == [("failed", "imports.not_created")] * 3 + [("open", None)] * 3
+    proxy.heal()
+    apply_through(importing, proxy, run)
+    assert importing.statuses(run)[3:] == [("created", None)] * 3
+
+
 def test_requests_that_are_limited_do_not_count_as_attempts(
     importing: Importing, proxy: AuthProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,8 @@ class Bazar:
     """The folder of the package, which says where the migrations are; by default that of the tests."""
     constants: Mapping[str, float] = field(default_factory=dict[str, float])
     """Other values of the product's constants, by module and name: a timeout that a test waits out. Of forked ones."""
+    largest_file: int | None = None
+    """The number of bytes that no file of a forked command can exceed: the kernel's limit, as of a full disk."""
     fresh: bool = False
     """Whether each command starts an interpreter, for tests of what happens at its start and at its end."""
 
@@ -237,6 +239,7 @@ class Bazar:
             "cwd": str(cwd or self.folder("work")),
             "package": None if self.package is None else str(self.package),
             "constants": dict(self.constants),
+            "largest_file": self.largest_file,
         }
 
     def command(self, *words: str) -> list[str]:

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import pkgutil
+import resource
 import select
 import signal
 import socket
@@ -106,6 +107,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> int:
             sys.argv = [program, *request["words"]]
             main = import_module(_MAINS[program]).main
             until_ended.enter_context(_constants(request.get("constants", {})))
+            until_ended.enter_context(_largest_file(request.get("largest_file")))
             # After the change of folder, as sudo does.
             until_ended.enter_context(_user(request.get("user")))
             # Alembic's returns nothing where it went well.
@@ -137,6 +139,20 @@ def _constants(values: Mapping[str, object]) -> Generator[None]:
             restored.callback(setattr, module, constant, getattr(module, constant))
             setattr(module, constant, value)
         yield
+
+
+@contextmanager
+def _largest_file(size: int | None) -> Generator[None]:
+    """Let no file become larger than `size` bytes, as on a full disk."""
+    if size is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

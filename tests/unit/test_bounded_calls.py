@@ -319,7 +319,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     body=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=9), status=st.sampled_from([200, 200, 204, 400, 422])
 )

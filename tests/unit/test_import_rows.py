@@ -344,7 +344,7 @@ def users(draw: st.DrawFn) -> User:
 
 
 @pytest.mark.parametrize("file_format", [CSV, JSONL])
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(exported=st.lists(users(), min_size=1, max_size=5))
 def test_what_an_export_wrote_is_read_unchanged(file_format: FileFormat, exported: list[User]) -> None:
     stream = io.StringIO(newline="")

@@ -39,6 +39,7 @@ def _run(given: argparse.Namespace) -> int:
     try:
         listener.bind((host, port))
     except (OSError, UnicodeError) as error:
+        listener.close()
         reason = getattr(error, "strerror", None) or "it is not a valid host name"
         sys.stderr.write(f"error: cannot listen on {host}:{port}: {reason}\n")
         return 2

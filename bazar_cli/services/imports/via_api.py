@@ -44,6 +44,8 @@ CHUNK = 400
 """Rows whose leases are renewed together: more would take longer than a lease where Supabase is slow."""
 _HOPELESS = 10
 """Rows that Supabase answered with 500 each time: those after them are tried less often."""
+_MOST_IN_A_ROW = 100
+"""Such rows without a success between them: then Supabase fails as a whole, and no more rows are to fail for it."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class ViaApi:
         """Lines whose outcome remained unknown; the next run of the command tries them again."""
         self.silence: OutcomeUnknown | BackendUnavailable | None = None
         """Why an outcome remained unknown."""
-        self._hopeless = 0
+        self._hopeless = _Hopeless()
 
     def work(self, backends: Backends, grant: Grant, until: float, done: Callable[[int], None]) -> bool:
         """Create users until a monotonic time, or until no row is free; return whether any row was.
@@ -96,7 +98,6 @@ class ViaApi:
                     done(claimed.ended + creating.settle())
                     self.given_up.update(creating.given_up)
                     self.silence = creating.silence or self.silence
-                    self._hopeless = creating.hopeless
                 if creating.failure is not None:
                     raise creating.failure
                 if time.monotonic() >= until:
@@ -134,6 +135,14 @@ def _claim(connection: Connection, grant: Grant, run: ImportRun, given_up: Colle
     return _Claimed(chunk, [rows[line] for line in sorted(works)], users.deployment(connection), count, since)
 
 
+@dataclass
+class _Hopeless:
+    """Rows of this run that Supabase answered with 500 each time: all, and those since the last success."""
+
+    rows: int = 0
+    in_a_row: int = 0
+
+
 class _Creating(Calls["ClaimedRow"]):
     """The requests of one chunk that create identities."""
 
@@ -145,7 +154,7 @@ class _Creating(Calls["ClaimedRow"]):
         client: BulkAdminClient,
         pace: Pace,
         ended: Callable[[], bool],
-        hopeless: int,
+        hopeless: _Hopeless,
     ) -> None:
         super().__init__(claimed.rows, pace, ended, claimed.since)
         self._backends = backends
@@ -159,13 +168,12 @@ class _Creating(Calls["ClaimedRow"]):
         self._refused: list[tuple[ClaimedRow, BazarError]] = []
         self._untouched: list[ClaimedRow] = []
         """Rows of which the service key was refused at the first request."""
-        self.hopeless = hopeless
-        """Rows that Supabase answered with 500 each time, in this run."""
+        self._hopeless = hopeless
 
     @property
     def attempts(self) -> int:
         """How often a row is tried: after many rows that fail each time, no longer as often."""
-        return super().attempts if self.hopeless < _HOPELESS else 2
+        return super().attempts if self._hopeless.rows < _HOPELESS else 2
 
     def settle(self) -> int:
         """End the rows whose outcome is known, and release the others; return how many have ended.
@@ -238,6 +246,7 @@ class _Creating(Calls["ClaimedRow"]):
                 # An earlier request, or another command, may have created it.
                 attempt.refusal, attempt.looks = refusal, True
             else:
+                self._hopeless.in_a_row = 0
                 self._created.append(row)
                 return
 
@@ -269,11 +278,23 @@ class _Creating(Calls["ClaimedRow"]):
         if owner is not None and owner.id != row.user_id:
             self._refused.append((row, taken_at_supabase(row.email)))
         elif owner is None and attempt.failed_inside:
-            self.hopeless += 1
-            self._refused.append((row, _not_created(row.email, len(attempt.unknown), attempt.unknown[-1])))
+            self._note_hopeless(attempt)
         else:
             return False
         return True
+
+    def _note_hopeless(self, attempt: Attempt[ClaimedRow]) -> None:
+        hopeless, why = self._hopeless, attempt.unknown[-1]
+        hopeless.rows += 1
+        hopeless.in_a_row += 1
+        self._refused.append((attempt.row, _not_created(attempt.row.email, len(attempt.unknown), why)))
+        if hopeless.in_a_row >= _MOST_IN_A_ROW and self.failure is None:
+            self.failure = BackendUnavailable(
+                "imports.unfinished",
+                f"Supabase Auth created none of the last {hopeless.in_a_row} users: {why}",
+                hint=f"run the same command again: it continues with the next rows. {IN_THE_WAY}",
+                details={"rows": hopeless.in_a_row},
+            )
 
     def key_refused(self, attempt: Attempt[ClaimedRow], /) -> None:
         """Leave nothing of a row for which no other request was made."""

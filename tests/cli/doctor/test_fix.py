@@ -67,7 +67,8 @@ def test_nothing_to_fix(admin: Bazar) -> None:
 
 @pytest.fixture
 def open_import(people: People) -> Generator[ImportRun]:
-    """An import that began two hours ago and was killed: its first of two users is pending."""
+    """An import that began two hours ago and was killed: its first of two users is pending. No other one is open."""
+    people.sql("DELETE FROM bazar.import_runs WHERE finished_at IS NULL")
     importing = Importing(people, people.superuser())
     pending = people.user(pending=Pending.CREATE)
     run = importing.stage([Row(id=pending.id, email=pending.email), Row()], Via.API)

@@ -302,7 +302,7 @@ REQUESTS = st.sampled_from(BODIES).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(request=REQUESTS)
 def test_any_json_is_answered_in_json(service: Service, request: tuple[tuple[str, str], Any]) -> None:
     (method, path), body = request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from bazar_cli.devstack.auth import __main__
 from bazar_cli.devstack.auth.keys import AuthKeys
 from tests.support.auth_service import environment_of, running_auth_service
 
@@ -58,9 +60,18 @@ WRONG: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("said", WRONG)
-def test_settings_that_cannot_be(auth_keys: AuthKeys, database_url: str, said: str) -> None:
+def test_settings_that_cannot_be(
+    auth_keys: AuthKeys,
+    database_url: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     environ, arguments = WRONG[said]
-    done = run({**environment_of(auth_keys, database_url), **environ}, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
-    assert said in done.stderr
+    monkeypatch.setattr(os, "environ", {**environment_of(auth_keys, database_url), **environ})
+    monkeypatch.setattr(sys, "argv", ["auth", *arguments])
+    assert __main__.main() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert said in err

@@ -13,9 +13,20 @@ import pytest
 from bazar_cli.adapters.import_file import ImportFile, import_file
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import BazarError, Conflict, Denied, UsageError
-from bazar_cli.domain.imports.imports import FileFormat, Imported, ImportRun, ImportUsers, OnConflict, RowResult, Via
+from bazar_cli.domain.imports.imports import (
+    UNDO,
+    FileFormat,
+    Imported,
+    ImportRun,
+    ImportUsers,
+    OnConflict,
+    RowResult,
+    UndoRun,
+    Via,
+)
 from bazar_cli.domain.page import Page
 from bazar_cli.domain.progress import Progress, ignored
+from bazar_cli.services.imports import undo
 from bazar_cli.services.imports.importing import carry_out, prepare
 from bazar_cli.services.imports.request import Command
 from tests.support.concurrently import run_concurrently
@@ -242,6 +253,14 @@ def test_open_run_keeps_its_options(imports: Imports) -> None:
     assert raised.value.hint == f"run the command again with --on-conflict skip; {end}"
     assert raised.value.details == {"run_id": str(run.id), "different": ["on_conflict"]}
     assert imports.run(path, on_conflict=OnConflict.SKIP).run_id == run.id
+
+
+def test_command_whose_run_was_undone_meanwhile_says_so(imports: Imports) -> None:
+    path, run = begun(imports, f"email\n{an_address()}\n")
+    with imports.command(path) as command:
+        command.gate.perform(undo.begin, UNDO, UndoRun(str(run.id), confirm=str(run.id)))
+        assert code_of(lambda: carry_out(command, run, lambda: False)) == "imports.undone"
+    assert imports.run(path).created == 1
 
 
 def test_dry_run_of_an_open_run_shows_what_the_command_would_do(imports: Imports, people: People) -> None:

@@ -249,10 +249,9 @@ def test_an_open_run_is_ended_and_undone(importing: Importing, people: People, m
     assert None not in stored.values()
 
 
-def test_an_import_ends_with_an_error_when_its_run_is_undone(
+def test_nothing_remains_of_a_user_whose_identity_is_created_during_the_undo(
     importing: Importing, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing remains of a user whose identity is being created meanwhile."""
     monkeypatch.setattr(waits, "OF_A_COMMAND", replace(waits.OF_A_COMMAND, lease=60.0))
     file = rows(30)
     run = importing.stage(file, Via.API)
