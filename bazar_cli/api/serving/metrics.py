@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
 
 from bazar_cli.domain.calls import System
 
@@ -58,16 +61,32 @@ class Metrics:
         self._in_use.set(self._connections_in_use())
 
 
-def serve(host: str, port: int) -> None:
-    """Serve the metrics of this process, or of all workers, on a thread. Raises: OSError."""
-    from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+def serve(listener: socket.socket) -> None:
+    """Serve the metrics of this process, or of all workers, by threads, on a socket that listens already."""
+    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+    from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
+
+    class Server(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
 
     registry = REGISTRY
     if _FOLDER in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-    start_http_server(port, host, registry)
+    address = listener.getsockname()[:2]
+    server = Server(address, Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket, (server.server_name, server.server_port) = listener, address
+    server.setup_environ()
+    application: Any = make_wsgi_app(registry)
+    server.set_app(application)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 
 def share_among_workers() -> str:
