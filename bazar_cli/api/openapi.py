@@ -88,7 +88,7 @@ def _operation(binding: Binding, method: str, schemas: Schemas) -> dict[str, Any
         "operationId": f"{spec.name}.{method.lower()}",
         "tags": [route.path.split("/")[1]],
         "summary": _summary(binding),
-        "description": _requires(binding),
+        "description": _requires(binding) + _whole(binding, method),
         "parameters": _parameters(binding),
     }
     if route.has_body:
@@ -116,12 +116,19 @@ def _summary(binding: Binding) -> str:
 
 def _requires(binding: Binding) -> str:
     spec = binding.spec
-    if spec.access is Access.PUBLIC:
+    if not binding.needs_token:
         return f"Public: {spec.reason}."
+    if spec.access is Access.PUBLIC:
+        return f"Requires a signed-in user: {spec.reason}."
     if spec.access is Access.SIGNED_IN:
         return "Requires a signed-in, active operator."
     permissions = ", ".join(sorted(f"`{p.value}`" for p in spec.permissions))
     return f"Requires {permissions}, {_SCOPES[spec.scope]}."
+
+
+def _whole(binding: Binding, method: str) -> str:
+    """Return what PUT needs, where PATCH is served too."""
+    return f" PUT needs {' and '.join(binding.route.replaced)}." if method != binding.route.method else ""
 
 
 def _parameters(binding: Binding) -> list[Schema]:

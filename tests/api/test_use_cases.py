@@ -15,7 +15,6 @@ import pytest
 from bazar_cli.api.app import create_app
 from bazar_cli.api.openapi import document
 from bazar_cli.api.use_cases import BINDINGS
-from bazar_cli.domain.authz.spec import Access
 from bazar_cli.terminal.redact import Redactor
 from tests.support.routes import routed
 from tests.support.tree import ALL, verb
@@ -62,4 +61,4 @@ def test_document_says_what_each_route_requires() -> None:
         found = paths[f"/api/v1{binding.route.path}"][binding.route.method.lower()]
         for permission in binding.spec.permissions:
             assert f"`{permission.value}`" in found["description"]
-        assert ("Public" in found["description"]) == (binding.spec.access is Access.PUBLIC)
+        assert ("Public" in found["description"]) == ("security" not in found) == (not binding.needs_token)

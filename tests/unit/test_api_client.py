@@ -403,6 +403,12 @@ def test_proxy_opens_a_tunnel_and_sees_no_token(
     assert b"Proxy-Authorization" not in server.requests[0]
 
 
+def test_plain_http_uses_no_proxy(server: RawServer) -> None:
+    server.answer = lambda: answer(b"{}")
+    names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")
+    assert client_of(server.url, dict.fromkeys(names, "http://127.0.0.1:1")).ask(READ) == {}
+
+
 def _copied(source: socket.socket, to: socket.socket, seen: list[bytes]) -> None:
     try:
         while piece := source.recv(65536):

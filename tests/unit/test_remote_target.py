@@ -161,13 +161,6 @@ def test_proxy_of_an_https_url(environ: dict[str, str], wanted: Proxy | None) ->
     assert proxy_for(URL, environ) == wanted
 
 
-def test_plain_http_uses_no_proxy() -> None:
-    environ: dict[str, str] = dict.fromkeys(
-        ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy:3128"
-    )
-    assert proxy_for("http://127.0.0.1:8000", environ) is None
-
-
 @pytest.mark.parametrize("value", ["socks5://proxy:1080", "https://proxy", "http://ada:hidden@proxy:port", "http://"])
 def test_other_proxy_is_refused_and_not_quoted(value: str) -> None:
     with pytest.raises(UsageError) as refused:

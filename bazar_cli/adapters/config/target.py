@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bazar_cli.adapters import ownership
 from bazar_cli.adapters.config.checks import (
     checked_api,
     checked_database,
@@ -22,6 +22,9 @@ from bazar_cli.domain.errors import UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import RemoteTarget, Target, TargetKind, TargetSource
 from bazar_cli.domain.texts import environment, without_mark
+
+if TYPE_CHECKING:
+    from bazar_cli.adapters import ownership
 
 ENV_FILES = (Path(".env"), Path("docker/server/.env"))
 """The default env files, below the current folder."""
@@ -170,6 +173,8 @@ def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _of_named_file(path: Path, warn: Callable[[str], None]) -> dict[str, str]:
     """Return the variables of a named env file. It counts, also when others could have written it."""
+    from bazar_cli.adapters import ownership
+
     try:
         content = ownership.read(path, follow=True)
     except OSError as error:
@@ -189,6 +194,8 @@ def _of_default_file(cwd: Path, name: Path) -> dict[str, str] | None:
     belongs to another program.
     Raises: UsageError `target.env_file`, `target.env_file_open` for a file that others could have written.
     """
+    from bazar_cli.adapters import ownership
+
     path = cwd / name
     try:
         content = ownership.read(path, below=cwd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 from bazar_cli import __version__
 from bazar_cli.adapters.remote.connection import Connection
 from bazar_cli.adapters.remote.problems import error_in_stream, error_of
-from bazar_cli.adapters.remote.proxies import proxy_for
 from bazar_cli.domain.calls import Call, System, timed, trace_headers
 from bazar_cli.domain.errors import BackendUnavailable
 from bazar_cli.domain.route import PREFIX
@@ -23,6 +22,7 @@ from bazar_cli.domain.texts import from_json
 from bazar_cli.domain.urls import taken_apart
 
 if TYPE_CHECKING:
+    from bazar_cli.adapters.remote.proxies import Proxy
     from bazar_cli.domain.secrets import Secret
     from bazar_cli.domain.target import RemoteTarget
 
@@ -58,7 +58,7 @@ class ApiClient:
 
     def __init__(self, target: RemoteTarget, environ: Mapping[str, str]) -> None:
         self._url = target.api_url
-        self._connection = Connection(target.api_url, proxy_for(target.api_url, environ))
+        self._connection = Connection(target.api_url, _proxy(target.api_url, environ))
         self.request_id = ""
         """Set for each command: the server keeps it, so that its log and this machine's agree."""
         self.server_date = ""
@@ -78,7 +78,7 @@ class ApiClient:
         """
         ends = time.monotonic() + WAIT_SECONDS
         while True:
-            with self._understood(), timed(System.API, f"{asked.method} {asked.template}", self._attributes()) as call:
+            with self._understood(), self._timed(asked) as call:
                 response = self._sent(asked, call)
                 content = self._whole(response)
             seconds = _seconds_to_wait(asked, response)
@@ -91,7 +91,7 @@ class ApiClient:
 
         Raises: as `ask`, now and while the lines are read; the error that ends the lines.
         """
-        with self._understood(), timed(System.API, f"{asked.method} {asked.template}", self._attributes()) as call:
+        with self._understood(), self._timed(asked) as call:
             response = self._sent(asked, call)
             content = b"" if response.status == _OK else self._whole(response)
         if content or _media_type(response) != "application/jsonl":
@@ -134,10 +134,10 @@ class ApiClient:
 
     def _judged(self, response: HTTPResponse, content: bytes) -> Any:
         """Return the JSON of a success. Raises: the error of a problem; BackendUnavailable."""
-        if response.status == _NO_CONTENT:
-            return None
         if _VERSION not in response.headers:
             raise self._foreign(response)
+        if response.status == _NO_CONTENT:
+            return None
         try:
             found = from_json(content)
         except ValueError:
@@ -207,8 +207,19 @@ class ApiClient:
             details={"api_url": self._url, "status": response.status},
         )
 
-    def _attributes(self) -> dict[str, str | int]:
-        return {"url.full": self._url}
+    def _timed(self, asked: Ask) -> AbstractContextManager[Call]:
+        """Time the block as one call to the API. The template of the path names nobody."""
+        path = PREFIX + asked.template
+        attributes = {"http.request.method": asked.method, "url.full": self._url + path, "url.template": path}
+        return timed(System.API, f"{asked.method} {path}", attributes)
+
+
+def _proxy(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    if not url.startswith("https://"):
+        return None
+    from bazar_cli.adapters.remote.proxies import proxy_for
+
+    return proxy_for(url, environ)
 
 
 def _seconds_to_wait(asked: Ask, response: HTTPResponse) -> int | None:

@@ -24,12 +24,12 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for a URL; None for a direct connection.
+    """Return the proxy for an https URL; None for a direct connection.
 
     Raises: UsageError `target.proxy_invalid`, without quoting the variable, which may hold a password.
     """
     name = next((name for name in _VARIABLES if environ.get(name)), None)
-    if name is None or not url.startswith("https://"):
+    if name is None:
         return None
     from base64 import b64encode
     from urllib.parse import unquote, urlsplit

@@ -27,5 +27,5 @@ def run(
     if not ended.was_signed_in:
         run.notice("you were not signed in")
     elif ended.at_supabase is None:
-        run.warn(f"the session was removed here; {run.account.server} did not answer, so it ends there when it expires")
+        run.warn("the session was removed here; Supabase Auth did not answer, so it ends there when it expires")
     run.show(ended)
