@@ -13,8 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bazar_cli.domain.calls import System
 
@@ -63,29 +62,31 @@ class Metrics:
 
 def serve(listener: socket.socket) -> None:
     """Serve the metrics of this process, or of all workers, by threads, on a socket that listens already."""
-    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-    from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
+    from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
-
-    class Server(ThreadingMixIn, WSGIServer):
-        daemon_threads = True
-
-    class Handler(WSGIRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            pass
 
     registry = REGISTRY
     if _FOLDER in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-    address = listener.getsockname()[:2]
-    server = Server(address, Handler, bind_and_activate=False)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = generate_latest(registry)
+            self.send_response(200)
+            self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+    server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
     server.socket.close()
-    server.socket, (server.server_name, server.server_port) = listener, address
-    server.setup_environ()
-    application: Any = make_wsgi_app(registry)
-    server.set_app(application)
+    server.socket = listener
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 
