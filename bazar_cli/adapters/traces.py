@@ -1,7 +1,7 @@
 """The trace of one command, sent to an OpenTelemetry collector in the JSON form of OTLP, as the variables OTEL_* say.
 
 A command imports this module only where the environment names a collector. Nothing that a collector or a variable does
-changes the outcome of the command: `send` returns why the trace was not taken, and takes `SECONDS` at most.
+changes the outcome of the command: `send` returns why the trace was not taken, and takes as long as its caller says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bazar_cli import __version__
 from bazar_cli.domain.calls import Call, TraceContext, trace_of_caller
 
 SECONDS = 0.15
-"""For all that `send` does: imports, name look-up, connecting, TLS, sending, and waiting for the answer."""
+"""For all that `send` does for a command: imports, name look-up, connecting, TLS, sending, waiting for the answer."""
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 """Kinds of spans, as opentelemetry/proto/trace/v1/trace.proto numbers them."""
 _ERROR = 2
@@ -97,7 +97,7 @@ def encode(
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": encoded}]}]}
 
 
-def send(request: object, environ: Mapping[str, str], seconds: float = SECONDS) -> str:
+def send(request: object, environ: Mapping[str, str], seconds: float) -> str:
     """Send a request once, to the collector that the variables name; return why it was not taken, "" if it was.
 
     A thread sends, and is left behind at the deadline: a name look-up cannot be cancelled.

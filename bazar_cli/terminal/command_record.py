@@ -137,7 +137,7 @@ class CommandRecord:
             # Each further command of a batch would wait for it again.
             return "the collector failed for an earlier command of this process"
         hide = cache(self._redactor.hide)
-        problem = traces.send(traces.encode(context, spans, self._environ, hide), self._environ)
+        problem = traces.send(traces.encode(context, spans, self._environ, hide), self._environ, traces.SECONDS)
         self._shared.collector_failed = bool(problem)
         return problem
 
