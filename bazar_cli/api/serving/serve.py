@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,11 +58,11 @@ def serve(target: Target, request: Serve, around: Surroundings) -> None:
     # Its lines have addresses of users in queries; the access log has how long the calls of each request took.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     listener = _listening(request.host, request.port)
-    folder = ""
+    folder, of_metrics = "", None
     try:
         if request.metrics_port is not None:
-            request = replace(request, metrics_port=_free_port(request.host, request.metrics_port))
-            around.say(f"metrics at http://{_named(request.host)}:{request.metrics_port}/metrics")
+            of_metrics = _listening(request.host, request.metrics_port)
+            around.say(f"metrics at {_url(of_metrics)}/metrics")
             folder = metrics.share_among_workers() if request.workers > 1 else ""
         url = _url(listener)
         _log.info("listening on %s", url)
@@ -70,41 +70,55 @@ def serve(target: Target, request: Serve, around: Surroundings) -> None:
         # Each request hides its secrets, and has its calls and its trace: gathered here, they would fill the memory.
         with announced_to(lambda _secret: None), Calls().recording():
             if request.workers == 1:
-                _work(target, request, around, listener)
+                _work(target, request, around, listener, of_metrics)
             else:
-                _watch(target, request, around, listener)
+                _watch(target, request, around, listener, of_metrics)
     finally:
         listener.close()
+        if of_metrics:
+            of_metrics.close()
         if folder:
             metrics.forget(folder)
 
 
-def _watch(target: Target, request: Serve, around: Surroundings, listener: socket.socket) -> None:
+def _watch(
+    target: Target, request: Serve, around: Surroundings, listener: socket.socket, of_metrics: socket.socket | None
+) -> None:
     def work(parent: int) -> None:
-        _work(target, request, around, listener, parent)
+        _work(target, request, around, listener, of_metrics, parent)
 
-    port = request.metrics_port
-    if port is None:
-        Workers([work] * request.workers, lambda _pid: None).run()
+    workers = [work] * request.workers
+    if of_metrics is None:
+        Workers(workers, lambda _pid: None).run()
     else:
-        serve_metrics = partial(_serve_metrics, request.host, port)
-        Workers([*[work] * request.workers, serve_metrics], metrics.worker_ended).run()
+        Workers([*workers, partial(_serve_metrics, of_metrics)], metrics.worker_ended).run()
 
 
-def _serve_metrics(host: str, port: int, parent: int) -> None:
+def _serve_metrics(listener: socket.socket, parent: int) -> None:
     """Serve the metrics of all workers until a signal ends this process, or its parent has ended."""
-    metrics.serve(host, port)
+    metrics.serve(listener)
     os.read(parent, 1)
 
 
-def _work(target: Target, request: Serve, around: Surroundings, listener: socket.socket, parent: int = -1) -> None:
-    """Serve in this process. Parameters: `parent` is the pipe of a worker."""
+def _work(
+    target: Target,
+    request: Serve,
+    around: Surroundings,
+    listener: socket.socket,
+    of_metrics: socket.socket | None,
+    parent: int = -1,
+) -> None:
+    """Serve in this process.
+
+    Parameters: `of_metrics` is where metrics are served, by this process if it is no worker; `parent` is the pipe of a
+    worker.
+    """
     places = Places.sharing(request.connections)
     service = Service(target, issuer=request.issuer, places=places)
     traces = ServerTraces(around.environ, around.hide) if is_wanted(around.environ) else None
-    measured = metrics.Metrics(lambda: service.connections_in_use) if request.metrics_port is not None else None
-    if request.metrics_port is not None and parent < 0:
-        metrics.serve(request.host, request.metrics_port)
+    measured = metrics.Metrics(lambda: service.connections_in_use) if of_metrics else None
+    if of_metrics and parent < 0:
+        metrics.serve(of_metrics)
     try:
         settings = Settings(places.reads, places.writes, places.streams, request.origins)
         readiness = Readiness(service.check)
@@ -139,12 +153,6 @@ def _listening(host: str, port: int) -> socket.socket:
             ) from error
         raise _no_address(host, error) from error
     return listener
-
-
-def _free_port(host: str, port: int) -> int:
-    """Return the port, or a free one for 0, that can be listened on. Raises: as `_listening`."""
-    with _listening(host, port) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _no_address(host: str, error: Exception) -> UsageError:
