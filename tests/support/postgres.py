@@ -7,11 +7,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
+from psycopg.errors import QueryCanceled
 
 from bazar_cli.adapters.migrations.migrator import Migrator
 from bazar_cli.devstack.auth.schema import ensure_schema
@@ -35,6 +36,7 @@ RECOVERS = {**UNSAFE_AND_FAST, "synchronous_commit": "on"}
 """What was committed is there after a crash of the server, though not of the machine."""
 
 
+_DROP_SECONDS = 3
 _MEMORY = Path("/dev/shm")
 _MEMORY_PREFIX = "bazar-tests-"
 _MEMORY_BYTES = 2 << 30
@@ -154,8 +156,14 @@ def create_database(url: str, name: str, template: str | None = None) -> str:
 
 
 def drop_database(url: str, name: str) -> None:
-    """Drop a database, and end its sessions."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    """Drop a database, and end its sessions.
+
+    Before Postgres removes the files, every session of the server must say that it has closed them. One that sends rows
+    to a client, or gets rows of a COPY from it, says nothing until that client goes on, in whichever worker it is. Such
+    a wait is given up: nobody can use the database any more, and the files go with the server at the end of the run.
+    """
+    with psycopg.connect(url, autocommit=True) as connection, suppress(QueryCanceled):
+        connection.execute(f"SET statement_timeout = '{_DROP_SECONDS}s'".encode())
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
