@@ -222,6 +222,9 @@ class Bazar:
         session = options.pop("start_new_session", False)
         if not self.fresh and not self.clock and not options:
             request = {**self._request(words), "started": True, "session": session}
+            if self._goes_through_api and "BAZAR_TOKEN" in self.environ:
+                with redirected(words, self.environment()) as way:
+                    request["environ"] = dict(way.environ)
             return ForkedProcess(_fork_server().connect(), request, words, streams)
         command, folder = self.command(*words), self.folder("work")
         options = {**streams, **options, "start_new_session": session}

@@ -72,11 +72,10 @@ class RemoteAccount:
         """Forget the stored session and end it, or with `everywhere` all of the user's sessions."""
         sessions = self._credentials.sessions
         if request.everywhere:
-            current = self._credentials.current()
-            user_id = current.session.user_id if current.session else self._known().user_id
+            user_id = self._known().user_id  # renews a session whose token is refused, which needs the lock
             # The lock keeps a refresh from storing the session again.
             with sessions.lock():
-                ended = self._credentials.call(lambda token: self._ask(LOGOUT, request, token))
+                ended = self._ask(LOGOUT, request, self._credentials.current().token)
                 stored = None
                 with suppress(NotSignedIn, BackendUnavailable):
                     stored = sessions.load()

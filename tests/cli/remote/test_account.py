@@ -123,6 +123,26 @@ def test_signing_out_everywhere_ends_all_sessions(signed_out: Bazar, someone: So
     assert (done.code, done.error["code"]) == (4, "auth.session_revoked")
 
 
+@pytest.mark.parametrize("words", [(), ("--everywhere",)])
+def test_session_whose_token_is_refused_is_ended_too(
+    signed_out: Bazar, someone: Someone, people: People, words: tuple[str, ...]
+) -> None:
+    sign_in(signed_out, someone).ok()
+    session_file(signed_out).write_text(json.dumps({**stored_session(signed_out), "access_token": "a.b.c"}))
+    assert signed_out("auth", "logout", *words, *JSON).ok().json["ended_at_supabase"] is True
+    assert people.sql("SELECT id FROM auth.sessions WHERE user_id = %s", someone.id) == []
+    assert not list((signed_out.home / "config").glob("secrets/session-*.json"))
+
+
+def test_token_ends_only_the_stored_session_of_its_user(signed_out: Bazar, someone: Someone, people: People) -> None:
+    sign_in(signed_out, someone).ok()
+    other = people.known_user()
+    bazar = signed_out.having(BAZAR_TOKEN=people.access_token(other))
+    bazar("auth", "logout", "--everywhere").ok()
+    assert stored_session(signed_out)["user_id"] == str(someone.id)
+    signed_out("users", "me").ok()
+
+
 def test_password_is_changed(signed_out: Bazar, someone: Someone, people: People) -> None:
     sign_in(signed_out, someone).ok()
     words = ("auth", "password", "--password-stdin")
