@@ -11,6 +11,7 @@ import pytest
 
 from bazar_cli.domain.entities import Plan, Role
 from tests.support.api_server import Api
+from tests.support.checkout import ROOT
 from tests.support.people import People, Someone
 
 pytestmark = pytest.mark.long
@@ -54,7 +55,7 @@ def explored(api: Api, folder: Path, *options: str) -> subprocess.CompletedProce
     return subprocess.run(
         [*command, "-H", f"Authorization: Bearer {api.token}", "--no-color", "--warnings", "off", *options],
         cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"},
         capture_output=True,
         text=True,
         check=False,

@@ -67,7 +67,8 @@ class Workers:
     def _stop(self, number: int) -> None:
         self._stopped_by.append(number)
         for pid in self._begun:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # one that has just ended
+                os.kill(pid, number)
 
     def _start_missing(self) -> None:
         while self._missing and not self._stopped_by and time.monotonic() >= self._starts_at:
