@@ -42,6 +42,7 @@ DIRECT_ONLY = {
         ),
         "it names the target or the file of its session",
     ),
+    "tests/cli/auth/test_targets.py::test_plain_text_to_another_host": "the server has no BAZAR_ALLOW_PLAINTEXT",
     **dict.fromkeys(
         (
             "tests/cli/escalations/test_identities.py::test_rights_signed_into_a_token_are_not_read",
