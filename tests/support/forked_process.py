@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from tests.support.fork_requests import send
@@ -102,7 +103,9 @@ class ForkedProcess(subprocess.Popen[bytes]):
     def send_signal(self, sig: int) -> None:
         """Send a signal to a command that has not ended."""
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            # It may end now: the fork server, not this process, waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
 
     def terminate(self) -> None:
         """End it with SIGTERM."""
