@@ -20,8 +20,9 @@ def give_own_values(_context: Any, case: Any, _kwargs: Any) -> None:
         case.headers["Idempotency-Key"] = uuid4().hex
     if case.path.endswith("/auth/password") and isinstance(case.body, dict):
         case.body = {"password": uuid4().hex}
-    if case.path.endswith("/organizations/") and isinstance(case.body, dict):
-        case.body = {**cast("dict[str, Any]", case.body), "slug": f"s-{uuid4().hex}"}
+    body: Any = case.body
+    if case.path.endswith("/organizations/") and isinstance(body, dict):
+        case.body = {**cast("dict[str, Any]", body), "slug": f"s-{uuid4().hex}"}
 
 
 cast("Any", schemathesis).hook("before_call")(give_own_values)
