@@ -13,19 +13,28 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MOST_BYTES = 1 << 20
+_MOST_DROPPED = 16 << 20
 _JSON = re.compile(r"application/json\s*(?:;\s*charset\s*=\s*\"?utf-?8\"?\s*)?", re.I)
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body of a request, b"" without one. Raises: Unserved `request.too_large`, before the rest is read."""
+    """Return the body of a request, b"" without one.
+
+    The rest of a body that is too long is received and dropped, up to 16 MiB: many clients read no answer before they
+    have sent all. Raises: Unserved `request.too_large`.
+    """
     declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared[:20]) > MOST_BYTES:
+    if not declared.isdecimal() or int(declared[:20]) > _MOST_DROPPED:
         raise _too_large()
-    content = bytearray()
+    content, received = bytearray(), 0
     async for chunk in request.stream():
-        content += chunk
-        if len(content) > MOST_BYTES:
+        received += len(chunk)
+        if received > _MOST_DROPPED:
             raise _too_large()
+        if received <= MOST_BYTES:
+            content += chunk
+    if received > MOST_BYTES:
+        raise _too_large()
     return bytes(content)
 
 

@@ -27,6 +27,7 @@ _BODIES: dict[str, tuple[bytes, int, str, str]] = {
     "Latin-1": ('{"name": "é"}'.encode("latin-1"), 400, "request.unreadable", "not UTF-8"),
     "a byte order mark": (b"\xef\xbb\xbf{}", 400, "request.unreadable", "not JSON"),
     "too long": (b'{"name": "' + b"x" * MOST_BYTES + b'"}', 413, "request.too_large", str(MOST_BYTES)),
+    "10 MB": (b" " * 10_000_000, 413, "request.too_large", str(MOST_BYTES)),
     "deep": (b'{"name":' * 100_000, 400, "request.unreadable", "deeply"),
     "a key twice": (b'{"email": "a@b", "email": "c@d"}', 400, "request.unreadable", "'email' twice"),
     "NaN": (b'{"email": NaN}', 400, "request.unreadable", "NaN"),
