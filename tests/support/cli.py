@@ -55,8 +55,9 @@ class Done:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error object of standard error, its last line."""
-        return json.loads(self.err.strip().splitlines()[-1])["error"]
+        """The error object of standard error: its last line, but for the log of a command that always has one."""
+        *_, last = (line for line in self.err.splitlines() if line.strip() and '"event": "command"' not in line)
+        return json.loads(last)["error"]
 
     def ok(self) -> Done:
         """Return itself if the command succeeded; else fail with its output."""
