@@ -71,7 +71,6 @@ class MatrixRunner:
     def sign_in(self) -> None:
         """Give every operator their password and a session again: commands of `auth` may have ended them."""
         self._seen = None
-        self._begin_deletion_again()
         self.people.sql("UPDATE auth.users SET encrypted_password = %s", OLD_HASH)
         for name in self.operators:
             self._sign_in(name)
@@ -87,6 +86,7 @@ class MatrixRunner:
     def tidy(self) -> None:
         """Undo the changes of a row to the operators and targets."""
         self._seen = None
+        self._begin_deletion_again()
         kept = self.acme.id, self.beta.id, self.gamma.id
         self.people.sql("DELETE FROM bazar.organizations WHERE id NOT IN (%s, %s, %s)", *kept)
         self._told = self.people.sql("SELECT coalesce(max(seq), 0) AS last FROM bazar.audit_events")[0]["last"]
