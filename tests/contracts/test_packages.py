@@ -63,7 +63,7 @@ def test_metadata_name_version_pythons_and_extras(built: Distributions) -> None:
         metadata = Parser().parsestr(archive.read(f"bazar_cli-{__version__}.dist-info/METADATA").decode())
     assert (metadata["Name"], metadata["Version"]) == ("bazar-cli", __version__)
     assert metadata["Requires-Python"] == ">=3.10"
-    assert metadata.get_all("Provides-Extra") == ["dev", "local"]
+    assert metadata.get_all("Provides-Extra") == ["dev", "local", "server"]
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
