@@ -34,8 +34,8 @@ from bazar_cli.adapters.supabase.http import auth_url
 from bazar_cli.devstack.auth.keys import generate_keys
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target, TargetKind, TargetSource
-from bazar_cli.domain.users.changes import CreateUser
-from bazar_cli.domain.users.users import CREATE, GET, LIST, GetUser, ListUsers
+from bazar_cli.domain.users.changes import CREATE, CreateUser
+from bazar_cli.domain.users.users import GET, LIST, GetUser, ListUsers
 from bazar_cli.services.gate.service import Places, Service
 from bazar_cli.services.users import create, read
 from tests.support.auth_service import environment_of, running_auth_service

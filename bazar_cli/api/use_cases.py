@@ -10,6 +10,7 @@ from bazar_cli.domain import audit, auth, plans
 from bazar_cli.domain.authz.spec import Access, Spec
 from bazar_cli.domain.orgs import members, organizations
 from bazar_cli.domain.route import Route
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users import sessions, users
 from bazar_cli.services import auth as auth_services
 from bazar_cli.services import server_sessions
@@ -66,19 +67,19 @@ BINDINGS = (
     Binding(auth.REFRESH, server_sessions.may_renew),
     Binding(auth.TOKEN, server_sessions.may_use_token),
     Binding(auth.PASSWORD, auth_services.change_password),
-    Binding(users.CREATE, create.create),
+    Binding(user_changes.CREATE, create.create),
     Binding(users.LIST, read.list_page),
     Binding(users.EXPORT, read.export),
     Binding(users.GET, read.get),
     Binding(users.ME, read.me),
-    Binding(users.UPDATE, update.update),
-    Binding(users.SUSPEND, suspend.suspend),
-    Binding(users.RESTORE, suspend.restore),
-    Binding(users.DELETE, delete.delete),
-    Binding(users.PROMOTE, superusers.promote),
-    Binding(users.DEMOTE, superusers.demote),
-    Binding(users.RESET_PASSWORD, reset_password.reset),
-    Binding(users.ADOPT, adopt.adopt),
+    Binding(user_changes.UPDATE, update.update),
+    Binding(user_changes.SUSPEND, suspend.suspend),
+    Binding(user_changes.RESTORE, suspend.restore),
+    Binding(user_changes.DELETE, delete.delete),
+    Binding(user_changes.PROMOTE, superusers.promote),
+    Binding(user_changes.DEMOTE, superusers.demote),
+    Binding(user_changes.RESET_PASSWORD, reset_password.reset),
+    Binding(user_changes.ADOPT, adopt.adopt),
     Binding(sessions.LIST, session_services.sessions),
     Binding(sessions.REVOKE, session_services.revoke),
     Binding(organizations.CREATE, organization_services.create),

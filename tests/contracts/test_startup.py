@@ -143,6 +143,7 @@ def test_read_imports_no_http_library(tmp_path: Path, target: Target) -> None:
     modules = modules_of("users", "get", someone.email, "-o", "json", environ=bazar.environment())
     assert not modules & {"httpx", "supabase_auth", "alembic", "sqlalchemy", "keyring", "rich", "yaml", "click"}
     assert "bazar_cli.adapters.traces" not in modules
+    assert not {name for name in modules if name.startswith("bazar_cli.") and name.endswith("changes")}
     assert "psycopg" in modules
 
 

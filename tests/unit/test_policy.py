@@ -29,6 +29,7 @@ from bazar_cli.domain.db import migrations
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.orgs import organizations
 from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 from tests.support.people import REQUEST_ID, an_identity, an_operator, an_org, decided, granted
@@ -50,11 +51,11 @@ def denied(decision: Grant | Denial) -> Denial:
         (users.ME, None, EVERY_PLAN),
         (users.LIST, None, EVERY_PLAN),
         (users.GET, None, EVERY_PLAN),
-        (users.CREATE, A_USER, {Plan.PREMIUM}),
-        (users.UPDATE, A_CHANGE, {Plan.PREMIUM}),
-        (users.SUSPEND, None, {Plan.PREMIUM}),
-        (users.RESTORE, None, {Plan.PREMIUM}),
-        (users.DELETE, None, {Plan.PREMIUM}),
+        (user_changes.CREATE, A_USER, {Plan.PREMIUM}),
+        (user_changes.UPDATE, A_CHANGE, {Plan.PREMIUM}),
+        (user_changes.SUSPEND, None, {Plan.PREMIUM}),
+        (user_changes.RESTORE, None, {Plan.PREMIUM}),
+        (user_changes.DELETE, None, {Plan.PREMIUM}),
         (organizations.LIST, None, EVERY_PLAN),
         (organizations.GET, None, EVERY_PLAN),
         (organizations.CREATE, CreateOrganization("Acme"), {Plan.PREMIUM}),
@@ -75,7 +76,7 @@ def test_the_plan_says_what_even_to_a_superuser(spec: Spec, request_: object, al
 
 
 def test_a_denial_by_plan_names_the_permission_the_plan_that_has_it_and_who_can_change_it() -> None:
-    denial = denied(decided(an_operator(plan=Plan.FREE), users.CREATE, A_USER))
+    denial = denied(decided(an_operator(plan=Plan.FREE), user_changes.CREATE, A_USER))
 
     assert denial.code == "access.plan"
     assert denial.message == (
@@ -104,7 +105,7 @@ def test_a_denial_names_all_plans_that_have_the_permission() -> None:
 def test_a_plan_with_no_other_permission_is_named_too() -> None:
     table = {Plan.PLUS: frozenset({Permission.USERS_CREATE})}
 
-    denial = denied(decided(an_operator(plan=Plan.FREE, plans=table), users.CREATE, A_USER))
+    denial = denied(decided(an_operator(plan=Plan.FREE, plans=table), user_changes.CREATE, A_USER))
 
     assert denial.details["plans_with_it"] == ["plus"]
 
@@ -112,7 +113,7 @@ def test_a_plan_with_no_other_permission_is_named_too() -> None:
 def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
     table = {plan: permissions - {Permission.USERS_CREATE} for plan, permissions in SEEDED_PLANS.items()}
 
-    denial = denied(decided(an_operator(plans=table), users.CREATE, A_USER))
+    denial = denied(decided(an_operator(plans=table), user_changes.CREATE, A_USER))
 
     assert "no plan has it" in denial.message
     assert denial.hint == "a superuser on Premium can add it to a plan: `bazar plans grant premium users:create`"
@@ -122,7 +123,7 @@ def test_a_permission_that_no_plan_has_can_be_added_to_one() -> None:
 def test_the_stored_plan_table_decides_not_the_seeded_one() -> None:
     table = {**SEEDED_PLANS, Plan.FREE: SEEDED_PLANS[Plan.FREE] | {Permission.USERS_CREATE}}
 
-    assert granted(an_operator(plan=Plan.FREE, plans=table), users.CREATE, A_USER)
+    assert granted(an_operator(plan=Plan.FREE, plans=table), user_changes.CREATE, A_USER)
 
 
 def test_a_plan_that_the_table_lost_allows_nothing() -> None:
@@ -220,24 +221,24 @@ def test_the_plan_is_checked_before_the_platform() -> None:
 
 @pytest.mark.parametrize("plan", [None, Plan.FREE])
 def test_a_user_on_free_costs_no_more_than_creating_one(plan: Plan | None) -> None:
-    assert granted(an_operator(), users.CREATE, CreateUser("ada@example.com", plan=plan))
+    assert granted(an_operator(), user_changes.CREATE, CreateUser("ada@example.com", plan=plan))
 
 
 @pytest.mark.parametrize("plan", [Plan.PLUS, Plan.PREMIUM])
 def test_a_user_on_a_paid_plan_is_for_superusers(plan: Plan) -> None:
     request = CreateUser("ada@example.com", plan=plan)
 
-    denial = denied(decided(an_operator(), users.CREATE, request))
+    denial = denied(decided(an_operator(), user_changes.CREATE, request))
     assert denial.code == "access.platform"
     assert denial.message.startswith("bazar users create with these options is for superusers")
-    assert granted(an_operator(superuser=True), users.CREATE, request)
+    assert granted(an_operator(superuser=True), user_changes.CREATE, request)
 
 
 def test_a_user_on_a_paid_plan_needs_plans_assign() -> None:
     table = {Plan.PREMIUM: SEEDED_PLANS[Plan.PREMIUM] - {Permission.PLANS_ASSIGN}}
     operator = an_operator(superuser=True, plans=table)
 
-    denial = denied(decided(operator, users.CREATE, CreateUser("ada@example.com", plan=Plan.PLUS)))
+    denial = denied(decided(operator, user_changes.CREATE, CreateUser("ada@example.com", plan=Plan.PLUS)))
 
     assert denial.details["permissions"] == ["plans:assign"]
 
@@ -247,8 +248,10 @@ def test_a_role_above_member_needs_members_manage(role: Role) -> None:
     table = {Plan.PREMIUM: SEEDED_PLANS[Plan.PREMIUM] - {Permission.MEMBERS_MANAGE}}
     request = CreateUser("ada@example.com", organization="acme", role=role)
 
-    assert denied(decided(an_operator(plans=table), users.CREATE, request)).details["permissions"] == ["members:manage"]
-    assert granted(an_operator(), users.CREATE, request)
+    assert denied(decided(an_operator(plans=table), user_changes.CREATE, request)).details["permissions"] == [
+        "members:manage"
+    ]
+    assert granted(an_operator(), user_changes.CREATE, request)
 
 
 @pytest.mark.parametrize("role", [None, Role.MEMBER])
@@ -256,7 +259,7 @@ def test_a_member_needs_no_members_manage(role: Role | None) -> None:
     table = {Plan.PREMIUM: frozenset({Permission.USERS_CREATE})}
 
     assert granted(
-        an_operator(plans=table), users.CREATE, CreateUser("ada@example.com", organization="acme", role=role)
+        an_operator(plans=table), user_changes.CREATE, CreateUser("ada@example.com", organization="acme", role=role)
     )
 
 
@@ -270,7 +273,7 @@ def test_naming_another_owner_of_a_new_organization_is_for_superusers() -> None:
 def test_everything_missing_is_named_at_once() -> None:
     request = CreateUser("ada@example.com", organization="acme", role=Role.ADMIN, plan=Plan.PLUS)
 
-    denial = denied(decided(an_operator(plan=Plan.FREE), users.CREATE, request))
+    denial = denied(decided(an_operator(plan=Plan.FREE), user_changes.CREATE, request))
 
     assert denial.details["permissions"] == ["members:manage", "plans:assign", "users:create"]
 
@@ -291,12 +294,12 @@ def test_a_superusers_grant_reaches_everything() -> None:
 
 
 def test_an_address_is_changed_by_superusers() -> None:
-    assert denied(decided(an_operator({an_org(): Role.OWNER}), users.UPDATE, A_CHANGE)).code == "access.platform"
+    assert denied(decided(an_operator({an_org(): Role.OWNER}), user_changes.UPDATE, A_CHANGE)).code == "access.platform"
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
-    grant = granted(an_operator(), users.DELETE, dry_run=dry_run)
+    grant = granted(an_operator(), user_changes.DELETE, dry_run=dry_run)
 
     assert (grant.dry_run, grant.request_id, grant.bootstrap) == (dry_run, REQUEST_ID, False)
 
@@ -304,7 +307,7 @@ def test_a_grant_carries_the_dry_run_and_the_request_id(dry_run: bool) -> None:
 def test_a_grant_carries_the_permissions_that_it_needed() -> None:
     request = CreateUser("ada@example.com", organization="acme", role=Role.ADMIN)
 
-    assert granted(an_operator(), users.CREATE, request).permissions == {
+    assert granted(an_operator(), user_changes.CREATE, request).permissions == {
         Permission.USERS_CREATE,
         Permission.MEMBERS_MANAGE,
     }
@@ -391,8 +394,8 @@ def test_a_grant_without_an_identity_has_no_session() -> None:
 
 
 def test_a_grant_names_the_users_of_its_request_in_lower_case() -> None:
-    assert granted(an_operator(), users.CREATE, A_USER).named_users == {"ada@example.com"}
-    assert granted(an_operator(), users.UPDATE, UpdateUser("Ada@Example.com", name="Ada")).named_users == {
+    assert granted(an_operator(), user_changes.CREATE, A_USER).named_users == {"ada@example.com"}
+    assert granted(an_operator(), user_changes.UPDATE, UpdateUser("Ada@Example.com", name="Ada")).named_users == {
         "ada@example.com"
     }
     assert granted(an_operator(), users.LIST).named_users == frozenset()
@@ -410,7 +413,7 @@ def test_a_grant_holds_the_identity_and_never_shows_its_token() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [users.CREATE, users.LIST, organizations.CREATE, plans.LIST], ids=lambda spec: spec.name
+    "spec", [user_changes.CREATE, users.LIST, organizations.CREATE, plans.LIST], ids=lambda spec: spec.name
 )
 def test_bootstrap_opens_no_other_command(spec: Spec) -> None:
     someone = an_operator()

@@ -22,6 +22,7 @@ from bazar_cli.domain.errors import Denied, ExitCode
 from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs import organizations as orgs
 from bazar_cli.domain.orgs.organizations import CreateOrganization
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users import users
 from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 from tests.support.people import Org, an_operator, an_org, decided, granted
@@ -33,7 +34,7 @@ NOBODY: Mapping[Org, Role] = {}
 
 
 def grant_of(operator: Operator) -> Grant:
-    return granted(operator, users.DELETE)
+    return granted(operator, user_changes.DELETE)
 
 
 def a_user(
@@ -372,9 +373,9 @@ def writes_acme(permission: Permission) -> Done:
 
 IN_ACME: Mapping[Permission, tuple[Spec, Done]] = {
     Permission.USERS_READ: (users.GET, sees_acme),
-    Permission.USERS_CREATE: (users.CREATE, creates_in_acme),
-    Permission.USERS_UPDATE: (users.UPDATE, writes_a_member),
-    Permission.USERS_DELETE: (users.DELETE, writes_a_member),
+    Permission.USERS_CREATE: (user_changes.CREATE, creates_in_acme),
+    Permission.USERS_UPDATE: (user_changes.UPDATE, writes_a_member),
+    Permission.USERS_DELETE: (user_changes.DELETE, writes_a_member),
     Permission.ORGS_READ: (orgs.GET, sees_acme),
     Permission.ORGS_UPDATE: (orgs.UPDATE, writes_acme(Permission.ORGS_UPDATE)),
     Permission.ORGS_DELETE: (orgs.DELETE, writes_acme(Permission.ORGS_DELETE)),
@@ -396,7 +397,7 @@ ANYWHERE: Mapping[Permission, Spec] = {
 
 def really_may(user: User, spec: Spec, done: Done) -> bool:
     """Ask the gate and the row rules themselves."""
-    asked = {orgs.CREATE.name: CreateOrganization("New"), users.UPDATE.name: UpdateUser("ada@example.com")}
+    asked = {orgs.CREATE.name: CreateOrganization("New"), user_changes.UPDATE.name: UpdateUser("ada@example.com")}
     request = asked.get(spec.name, CreateUser("new@example.com", organization=ACME.slug))
     decision = decided(operator_of(user), spec, request)
     try:
@@ -482,9 +483,9 @@ def do(operator: Operator, user: User, change: str) -> None:
         return
     assert within, change
     if words[1:3] == ("users", "promote"):
-        granted(operator, users.PROMOTE)
+        granted(operator, user_changes.PROMOTE)
     elif words[1:3] == ("users", "restore"):
-        row_rules.may_write_user(granted(operator, users.RESTORE), user)
+        row_rules.may_write_user(granted(operator, user_changes.RESTORE), user)
     elif words[3] == "add":
         row_rules.may_give_role(granted(operator, members.ADD), ACME.id, ACME.slug, Role(words[7]))
     else:

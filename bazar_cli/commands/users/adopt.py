@@ -8,8 +8,7 @@ from typer import Argument, Option
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import UserState
-from bazar_cli.domain.users.changes import AdoptedUser, AdoptUser
-from bazar_cli.domain.users.users import ADOPT
+from bazar_cli.domain.users.changes import ADOPT, AdoptedUser, AdoptUser
 from bazar_cli.services.users import adopt
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

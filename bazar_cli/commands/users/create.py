@@ -7,8 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.entities import Plan, Role
-from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword, password_lost
-from bazar_cli.domain.users.users import CREATE
+from bazar_cli.domain.users.changes import CREATE, CreatedUser, CreateUser, NewPassword, password_lost
 from bazar_cli.domain.users.values import check_one_password
 from bazar_cli.services.interrupts import until_shown
 from bazar_cli.services.users import create

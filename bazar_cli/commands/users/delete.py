@@ -7,8 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.entities import User
-from bazar_cli.domain.users.changes import DeleteUser
-from bazar_cli.domain.users.users import DELETE
+from bazar_cli.domain.users.changes import DELETE, DeleteUser
 from bazar_cli.services.users import delete
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

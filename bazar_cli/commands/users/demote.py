@@ -7,8 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bazar_cli.domain.entities import User
-from bazar_cli.domain.users.changes import ChangeSuperuser
-from bazar_cli.domain.users.users import DEMOTE
+from bazar_cli.domain.users.changes import DEMOTE, ChangeSuperuser
 from bazar_cli.services.users import superusers
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

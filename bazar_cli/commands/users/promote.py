@@ -8,8 +8,7 @@ from typer import Argument, Option
 
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Plan, User
-from bazar_cli.domain.users.changes import ChangeSuperuser
-from bazar_cli.domain.users.users import PROMOTE
+from bazar_cli.domain.users.changes import PROMOTE, ChangeSuperuser
 from bazar_cli.services.users import superusers
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users.changes import PasswordReset, ResetPassword
-from bazar_cli.domain.users.users import RESET_PASSWORD
+from bazar_cli.domain.users.changes import RESET_PASSWORD, PasswordReset, ResetPassword
 from bazar_cli.services.interrupts import until_shown
 from bazar_cli.services.users import reset_password
 from bazar_cli.terminal.command import command

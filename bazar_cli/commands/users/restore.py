@@ -6,8 +6,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from bazar_cli.domain.users.changes import RestoredUser, RestoreUser
-from bazar_cli.domain.users.users import RESTORE
+from bazar_cli.domain.users.changes import RESTORE, RestoredUser, RestoreUser
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

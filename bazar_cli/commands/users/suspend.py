@@ -6,8 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from bazar_cli.domain.users.changes import SuspendedUser, SuspendUser
-from bazar_cli.domain.users.users import SUSPEND
+from bazar_cli.domain.users.changes import SUSPEND, SuspendedUser, SuspendUser
 from bazar_cli.services.users import suspend
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

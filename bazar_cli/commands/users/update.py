@@ -8,8 +8,7 @@ from typer import Argument, Option
 
 from bazar_cli.domain.entities import User
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users.changes import UpdateUser
-from bazar_cli.domain.users.users import UPDATE
+from bazar_cli.domain.users.changes import UPDATE, UpdateUser
 from bazar_cli.services.users import update
 from bazar_cli.terminal.command import command
 from bazar_cli.terminal.run import Run

@@ -1,14 +1,17 @@
-"""Changes of users: what the commands that write ask for, and their results."""
+"""Changes of users: what the commands that write ask for, their results, and what they require."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from bazar_cli.domain.authz.permissions import Permission
+from bazar_cli.domain.authz.spec import FieldRule, Scope, requires
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Consent, Impact
 from bazar_cli.domain.entities import Plan, Role, User
 from bazar_cli.domain.errors import BackendUnavailable
+from bazar_cli.domain.route import Route
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.versions import Version
 
@@ -188,3 +191,74 @@ def password_lost(user: User) -> BackendUnavailable:
         " the user set a password by the sign-in page's password recovery",
         details={"user_id": str(user.id), "email": user.email},
     )
+
+
+CREATE = requires(
+    "users.create",
+    Permission.USERS_CREATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={
+        "plan": FieldRule(Permission.PLANS_ASSIGN, platform=True, free=(None, Plan.FREE)),
+        "role": FieldRule(Permission.MEMBERS_MANAGE, free=(None, Role.MEMBER)),
+    },
+    route=Route("POST", "/users/", CreateUser, CreatedUser, creates=True),
+)
+UPDATE = requires(
+    "users.update",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"email": FieldRule(platform=True)},
+    route=Route("PATCH", "/users/{user}", UpdateUser, ChangedUser, replaced=("name",)),
+)
+SUSPEND = requires(
+    "users.suspend",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("POST", "/users/{user}/suspend", SuspendUser, SuspendedUser),
+)
+RESTORE = requires(
+    "users.restore",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("POST", "/users/{user}/restore", RestoreUser, RestoredUser),
+)
+DELETE = requires(
+    "users.delete",
+    Permission.USERS_DELETE,
+    scope=Scope.ROW,
+    writes=True,
+    route=Route("DELETE", "/users/{user}", DeleteUser, User),
+)
+PROMOTE = requires(
+    "users.promote",
+    Permission.USERS_UPDATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/{user}/promote", ChangeSuperuser, ChangedUser),
+)
+RESET_PASSWORD = requires(
+    "users.reset-password",
+    Permission.USERS_UPDATE,
+    scope=Scope.ROW,
+    writes=True,
+    fields={"print_link": FieldRule(platform=True, free=(False,))},
+    route=Route("POST", "/users/{user}/reset-password", ResetPassword, PasswordReset),
+)
+ADOPT = requires(
+    "users.adopt",
+    Permission.USERS_CREATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/adopt", AdoptUser, AdoptedUser, creates=True),
+)
+DEMOTE = requires(
+    "users.demote",
+    Permission.USERS_UPDATE,
+    scope=Scope.PLATFORM,
+    writes=True,
+    route=Route("POST", "/users/{user}/demote", ChangeSuperuser, ChangedUser),
+)

@@ -1,4 +1,4 @@
-"""Users: the requests of reads, and use-case specs. Requests of changes are in `changes`, checks in `values`."""
+"""Users: what the commands that read ask for. Those that write are in `changes`, checks of values in `values`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.authz.spec import FieldRule, Scope, requires, signed_in
-from bazar_cli.domain.entities import Plan, Role, User, UserState
+from bazar_cli.domain.authz.spec import Scope, requires, signed_in
+from bazar_cli.domain.entities import Plan, User, UserState
 from bazar_cli.domain.page import DEFAULT_LIMIT
 from bazar_cli.domain.route import Answer, Route
 from bazar_cli.domain.text_enum import TextEnum
-from bazar_cli.domain.users.changes import (
-    AdoptedUser,
-    AdoptUser,
-    ChangedUser,
-    ChangeSuperuser,
-    CreatedUser,
-    CreateUser,
-    DeleteUser,
-    PasswordReset,
-    ResetPassword,
-    RestoredUser,
-    RestoreUser,
-    SuspendedUser,
-    SuspendUser,
-    UpdateUser,
-)
 
 
 class UserSort(TextEnum):
@@ -57,17 +41,6 @@ class GetUser:
     user: str
 
 
-CREATE = requires(
-    "users.create",
-    Permission.USERS_CREATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={
-        "plan": FieldRule(Permission.PLANS_ASSIGN, platform=True, free=(None, Plan.FREE)),
-        "role": FieldRule(Permission.MEMBERS_MANAGE, free=(None, Role.MEMBER)),
-    },
-    route=Route("POST", "/users/", CreateUser, CreatedUser, creates=True),
-)
 LIST = requires(
     "users.list",
     Permission.USERS_READ,
@@ -84,61 +57,3 @@ GET = requires(
     "users.get", Permission.USERS_READ, scope=Scope.REACH, route=Route("GET", "/users/{user}", GetUser, User)
 )
 ME = signed_in("users.me", route=Route("GET", "/users/me", None, User))
-UPDATE = requires(
-    "users.update",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"email": FieldRule(platform=True)},
-    route=Route("PATCH", "/users/{user}", UpdateUser, ChangedUser, replaced=("name",)),
-)
-SUSPEND = requires(
-    "users.suspend",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    route=Route("POST", "/users/{user}/suspend", SuspendUser, SuspendedUser),
-)
-RESTORE = requires(
-    "users.restore",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    route=Route("POST", "/users/{user}/restore", RestoreUser, RestoredUser),
-)
-DELETE = requires(
-    "users.delete",
-    Permission.USERS_DELETE,
-    scope=Scope.ROW,
-    writes=True,
-    route=Route("DELETE", "/users/{user}", DeleteUser, User),
-)
-PROMOTE = requires(
-    "users.promote",
-    Permission.USERS_UPDATE,
-    scope=Scope.PLATFORM,
-    writes=True,
-    route=Route("POST", "/users/{user}/promote", ChangeSuperuser, ChangedUser),
-)
-RESET_PASSWORD = requires(
-    "users.reset-password",
-    Permission.USERS_UPDATE,
-    scope=Scope.ROW,
-    writes=True,
-    fields={"print_link": FieldRule(platform=True, free=(False,))},
-    route=Route("POST", "/users/{user}/reset-password", ResetPassword, PasswordReset),
-)
-ADOPT = requires(
-    "users.adopt",
-    Permission.USERS_CREATE,
-    scope=Scope.PLATFORM,
-    writes=True,
-    route=Route("POST", "/users/adopt", AdoptUser, AdoptedUser, creates=True),
-)
-DEMOTE = requires(
-    "users.demote",
-    Permission.USERS_UPDATE,
-    scope=Scope.PLATFORM,
-    writes=True,
-    route=Route("POST", "/users/{user}/demote", ChangeSuperuser, ChangedUser),
-)

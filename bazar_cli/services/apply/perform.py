@@ -19,7 +19,7 @@ from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
 from bazar_cli.domain.orgs.organizations import CreateOrganization, GetOrganization, UpdateOrganization
 from bazar_cli.domain.plans import AssignPlan, EditPlan
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users import users
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword, RestoreUser, SuspendUser, UpdateUser
 from bazar_cli.services.apply.compare import staged
 from bazar_cli.services.apply.workers import WorkerPool
@@ -193,11 +193,11 @@ class Changes:
             case "users.create":
                 return self._creation(user, change)
             case "users.restore":
-                return _Call(users.RESTORE, suspend.restore, RestoreUser(user))
+                return _Call(user_changes.RESTORE, suspend.restore, RestoreUser(user))
             case "users.suspend":
-                return _Call(users.SUSPEND, suspend.suspend, SuspendUser(user, self.reason))
+                return _Call(user_changes.SUSPEND, suspend.suspend, SuspendUser(user, self.reason))
             case "users.update":
-                return _Call(users.UPDATE, update.update, UpdateUser(user, name=change.given("name") or ""))
+                return _Call(user_changes.UPDATE, update.update, UpdateUser(user, name=change.given("name") or ""))
             case unknown:
                 raise ValueError(f"{unknown} is not a use case of declared state")
 
@@ -217,7 +217,7 @@ class Changes:
         def create_with_id(backends: Backends, grant: Grant, given: CreateUser) -> CreatedUser:
             return create.create(backends, grant, given, chosen_id=self.ids.get(email))
 
-        return _Call(users.CREATE, create_with_id, request)
+        return _Call(user_changes.CREATE, create_with_id, request)
 
 
 def _agreed(gate: Gate, call: _Call) -> Any:

@@ -17,7 +17,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, NotFound
-from bazar_cli.domain.users import users
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.services.users.resume import resume, resume_deletion
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _pending_ids(backends: Backends, grant: Grant, _: None) -> frozenset[UUID]:
 
 def _finish(gate: Gate, user: PendingUser, *, dry_run: bool) -> Repair:
     deletes = user.pending is Pending.DELETE
-    service, spec = (resume_deletion, users.DELETE) if deletes else (resume, use_cases.FIX)
+    service, spec = (resume_deletion, user_changes.DELETE) if deletes else (resume, use_cases.FIX)
     try:
         note = gate.perform(service, spec, user.id, dry_run=dry_run)
     except NotFound as gone:

@@ -15,8 +15,7 @@ from bazar_cli.domain.entities import Plan
 from bazar_cli.domain.errors import RightsChanged
 from bazar_cli.domain.imports.imports import IMPORT, ImportRun, ImportUsers, Via
 from bazar_cli.domain.progress import Progress
-from bazar_cli.domain.users.changes import CreateUser
-from bazar_cli.domain.users.users import CREATE
+from bazar_cli.domain.users.changes import CREATE, CreateUser
 from bazar_cli.services.imports import updates
 from bazar_cli.services.imports.calls import unfinished
 from bazar_cli.services.imports.pace import Pace

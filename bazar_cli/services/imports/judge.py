@@ -18,7 +18,7 @@ from bazar_cli.domain.imports.findings import Finding, Findings
 from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import AddMember, UpdateMember
 from bazar_cli.domain.plans import AssignPlan
-from bazar_cli.domain.users import users
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users.changes import CreateUser, UpdateUser
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def judge(gate: Gate, grant: Grant, connection: Connection, rows: Rows, findings
 
     need = judged.Need
     questions: tuple[tuple[str, LiteralString, Callable[[Gate], None]], ...] = (
-        ("plan", need.CREATES_ON_PLAN, _may(users.CREATE, CreateUser("", plan=Plan.PREMIUM))),
-        ("organizations", need.CREATES_WITH_ROLE, _may(users.CREATE, CreateUser("", role=Role.ADMIN))),
+        ("plan", need.CREATES_ON_PLAN, _may(user_changes.CREATE, CreateUser("", plan=Plan.PREMIUM))),
+        ("organizations", need.CREATES_WITH_ROLE, _may(user_changes.CREATE, CreateUser("", role=Role.ADMIN))),
         ("organizations", need.JOINS_MORE, _may(members.ADD, AddMember("", ""))),
-        ("name", need.RENAMES, _may(users.UPDATE, UpdateUser(""))),
+        ("name", need.RENAMES, _may(user_changes.UPDATE, UpdateUser(""))),
         ("plan", need.MOVES, _may(plans.ASSIGN, AssignPlan("", Plan.PREMIUM))),
         ("organizations", need.CHANGES_MEMBERSHIPS, _may(members.UPDATE, UpdateMember("", "", Role.MEMBER))),
         ("email", need.CREATES_ALONE, lambda _: row_rules.may_create_user(grant, None, Role.MEMBER)),

@@ -31,7 +31,7 @@ from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, De
 from bazar_cli.domain.imports.imports import UNDO, ImportRun, KeptUser, UndoneImport, UndoRun, Via
 from bazar_cli.domain.progress import Progress
 from bazar_cli.domain.texts import counted
-from bazar_cli.domain.users import users
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.domain.users.identities import IdentityRefused, StoredIdentity
 from bazar_cli.services.apply.workers import WorkerPool
@@ -186,7 +186,7 @@ class _Undo:
                 break
             # The gate decides about deletions, and their events name them, as for a single one.
             others = self._gate.perform(
-                partial(self._delete, rows=rows), users.DELETE, self._request, dry_run=self._dry_run
+                partial(self._delete, rows=rows), user_changes.DELETE, self._request, dry_run=self._dry_run
             )
             if others:
                 self._delete_one_by_one(others)
@@ -229,7 +229,7 @@ class _Undo:
         self, backends: Backends, grant: Grant, _request: UndoRun, *, rows: list[CreatedRow]
     ) -> list[CreatedRow]:
         """Delete the users of a chunk; return the rows that are to be deleted one by one."""
-        grant.demand(users.DELETE)
+        grant.demand(user_changes.DELETE)
         doomed = self._begin_chunk(backends, grant, rows)
         for kept in doomed.kept:
             self._outcomes.note_kept(kept)
@@ -292,7 +292,7 @@ class _Undo:
         request = DeleteUser(str(row.user_id), confirm=row.email)
         delete_one = partial(_delete_one, row=row)
         try:
-            pool.patiently(lambda: gate.perform(delete_one, users.DELETE, request, dry_run=self._dry_run))
+            pool.patiently(lambda: gate.perform(delete_one, user_changes.DELETE, request, dry_run=self._dry_run))
         except NotFound:
             self._outcomes.note_gone()
         except (Conflict, Denied, Refused, UsageError) as error:

@@ -17,7 +17,7 @@ from bazar_cli.domain.orgs import members
 from bazar_cli.domain.orgs.members import AddMember, UpdateMember
 from bazar_cli.domain.plans import AssignPlan
 from bazar_cli.domain.progress import ignored
-from bazar_cli.domain.users import users
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users.changes import UpdateUser
 from bazar_cli.services.apply.workers import WorkerPool
 from bazar_cli.services.orgs import members as member_services
@@ -76,7 +76,7 @@ def _updated(gate: Gate, row: ClaimedRow) -> Ended:
     user = str(row.user_id)
     try:
         if row.name is not None:
-            gate.perform(update.update, users.UPDATE, UpdateUser(user, name=row.name))
+            gate.perform(update.update, user_changes.UPDATE, UpdateUser(user, name=row.name))
         if row.plan is not None:
             _assign(gate, AssignPlan(user, row.plan))
         for organization in row.organizations:

@@ -16,7 +16,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import Pending, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import AdoptedUser, AdoptUser, CreateUser
 from bazar_cli.domain.users.identities import ADOPTED, BAN, CREATED, Failure, IdentityRefused, StoredIdentity
 from bazar_cli.domain.users.values import checked_name, normalized_email

@@ -14,7 +14,7 @@ from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Organization, Pending, Plan, Role, User
 from bazar_cli.domain.errors import UsageError
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser
 from bazar_cli.domain.users.values import (
     check_one_password,

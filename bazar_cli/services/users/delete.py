@@ -12,7 +12,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.entities import Pending, User
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.domain.users.identities import Failure, IdentityRefused
 from bazar_cli.services import invariants

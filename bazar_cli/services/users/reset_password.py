@@ -16,7 +16,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.entities import User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, KeyRefused
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import PasswordReset, ResetPassword
 from bazar_cli.domain.users.identities import IN_THE_WAY, IdentityRefused, OutcomeUnknown
 from bazar_cli.services.interrupts import step_in_hand

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bazar_cli.domain import doctor
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.services.users import adopt, change_email, delete, intent, leases, new_identity, suspend, two_systems
 from bazar_cli.services.users.errors import found_user
 from bazar_cli.services.users.operation import Claim, Operation, Systems, TakeUp

@@ -8,7 +8,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.consent import check_consent
 from bazar_cli.domain.entities import User, UserState
 from bazar_cli.domain.errors import Conflict
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import ChangedUser, ChangeSuperuser
 from bazar_cli.services import invariants
 from bazar_cli.services.consent import on_user

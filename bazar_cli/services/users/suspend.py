@@ -18,7 +18,7 @@ from bazar_cli.domain.command_lines import command_line
 from bazar_cli.domain.consent import Impact, check_consent
 from bazar_cli.domain.entities import Pending, User, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import RestoredUser, RestoreUser, SuspendedUser, SuspendUser
 from bazar_cli.domain.users.identities import BAN, Failure, IdentityRefused, StoredIdentity, end_of_tokens
 from bazar_cli.domain.users.values import checked_reason

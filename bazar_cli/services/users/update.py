@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bazar_cli.domain.authz import row_rules
 from bazar_cli.domain.authz.spec import Grant
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import ChangedUser, UpdateUser
 from bazar_cli.domain.users.values import checked_name
 from bazar_cli.services.users.errors import check_user_version, user_changed_since

@@ -24,8 +24,7 @@ from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.db.migrations import Place
 from bazar_cli.domain.doctor import COMPARE, Health
 from bazar_cli.domain.entities import Pending, Role, UserState
-from bazar_cli.domain.users.changes import CreateUser, DeleteUser
-from bazar_cli.domain.users.users import CREATE, DELETE
+from bazar_cli.domain.users.changes import CREATE, DELETE, CreateUser, DeleteUser
 from bazar_cli.services.doctor import compare_systems, public_checks
 from bazar_cli.services.doctor.id_set import IdSet
 from bazar_cli.services.gate.backends import Backends

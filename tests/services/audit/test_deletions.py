@@ -15,7 +15,7 @@ from bazar_cli.adapters.postgres.audit import log as audit_log
 from bazar_cli.domain import audit as use_cases
 from bazar_cli.domain.audit import EventFilters, ListEvents
 from bazar_cli.domain.entities import Plan, Role
-from bazar_cli.domain.users import users as user_cases
+from bazar_cli.domain.users import changes as user_cases
 from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends

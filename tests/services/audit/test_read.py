@@ -23,7 +23,7 @@ from bazar_cli.domain.entities import Membership, Plan, Role
 from bazar_cli.domain.errors import NotFound, UsageError
 from bazar_cli.domain.orgs.members import AddMember
 from bazar_cli.domain.orgs.organizations import UpdateOrganization
-from bazar_cli.domain.users import users as user_cases
+from bazar_cli.domain.users import changes as user_cases
 from bazar_cli.domain.users.changes import DeleteUser, UpdateUser
 from bazar_cli.services.audit import read
 from bazar_cli.services.gate.backends import Backends

@@ -16,8 +16,8 @@ from bazar_cli.domain import waits
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.db.locks import LOCKS, LockSession, ShowLocks, without_literals
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, ExitCode, NotFound
-from bazar_cli.domain.users.changes import UpdateUser
-from bazar_cli.domain.users.users import GET, UPDATE, GetUser
+from bazar_cli.domain.users.changes import UPDATE, UpdateUser
+from bazar_cli.domain.users.users import GET, GetUser
 from bazar_cli.services.db import locks
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.users import read

@@ -27,7 +27,8 @@ from bazar_cli.domain.db.migrations import MIGRATE, Migrate
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, NotSignedIn
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import IdentitySource, Target
-from bazar_cli.domain.users.users import GET, ME, SUSPEND, UPDATE, GetUser, SuspendUser, UpdateUser
+from bazar_cli.domain.users.changes import SUSPEND, UPDATE, SuspendUser, UpdateUser
+from bazar_cli.domain.users.users import GET, ME, GetUser
 from bazar_cli.domain.waits import Waits
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.gate.service import Service

@@ -15,7 +15,7 @@ from bazar_cli.domain.authz.spec import Scope, requires
 from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import Conflict, NotFound
 from bazar_cli.domain.plans import AssignedPlan, AssignPlan, EditedPlan, EditPlan, PlanUsage
-from bazar_cli.domain.users import users as user_cases
+from bazar_cli.domain.users import changes as user_cases
 from bazar_cli.domain.users.changes import UpdateUser
 from bazar_cli.services.gate.backends import Backends
 from bazar_cli.services.plans import changes

@@ -12,7 +12,7 @@ from bazar_cli.adapters.supabase.admin import AdminClient
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Membership, Pending, Role, UserState
 from bazar_cli.domain.errors import BazarError, Conflict, ExitCode, NotFound
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import AdoptedUser, AdoptUser, CreateUser, DeleteUser, RestoreUser
 from bazar_cli.domain.users.identities import BAN
 from bazar_cli.services.users import adopt as adoption

@@ -10,7 +10,7 @@ import pytest
 
 from bazar_cli.domain.entities import UserState
 from bazar_cli.domain.errors import BackendUnavailable, ExitCode
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import AdoptUser, CreateUser, DeleteUser, RestoreUser, SuspendUser, UpdateUser
 from bazar_cli.services.users import adopt as adoption
 from bazar_cli.services.users import create as user_creation

@@ -13,7 +13,7 @@ from bazar_cli.adapters.supabase.admin import AdminClient
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Pending, Plan, Role, User
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, NotFound, UsageError
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import DeleteUser, UpdateUser
 from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.services.users import delete, leases, two_systems

@@ -26,8 +26,8 @@ from bazar_cli.domain.orgs import organizations as of_orgs
 from bazar_cli.domain.orgs.members import AddMember, RemoveMember, UpdateMember
 from bazar_cli.domain.orgs.organizations import CreateOrganization, DeleteOrganization
 from bazar_cli.domain.plans import AssignPlan
+from bazar_cli.domain.users import changes as of_users
 from bazar_cli.domain.users import sessions as of_sessions
-from bazar_cli.domain.users import users as of_users
 from bazar_cli.domain.users.changes import (
     ChangeSuperuser,
     DeleteUser,

@@ -15,7 +15,7 @@ from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Membership, Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser, NewPassword
 from bazar_cli.services.users import create as user_creation
 from bazar_cli.services.users.passwords import bcrypt_hash

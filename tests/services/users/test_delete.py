@@ -13,7 +13,7 @@ from bazar_cli.domain.entities import Membership, Pending, Plan, Role, User, Use
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, Denied, ExitCode, NotFound, Refused
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import DeleteUser
 from bazar_cli.services.users import delete as user_deletion
 from tests.support.auth_proxy import Fault, auth_proxy, broken_wire

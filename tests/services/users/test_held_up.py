@@ -15,7 +15,7 @@ from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Plan, Role
 from bazar_cli.domain.errors import Conflict
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import CreateUser, DeleteUser, NewPassword
 from bazar_cli.domain.users.identities import NewIdentity
 from bazar_cli.services.users import create as user_creation

@@ -11,7 +11,7 @@ import pytest
 from bazar_cli.domain.doctor import FIX
 from bazar_cli.domain.entities import Pending, Plan, Role
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict, ExitCode
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import CreatedUser, CreateUser
 from bazar_cli.services.users import create
 from bazar_cli.services.users.resume import resume

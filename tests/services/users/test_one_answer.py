@@ -20,7 +20,7 @@ from bazar_cli.domain.authz.spec import Spec
 from bazar_cli.domain.doctor import PendingUser, Repair, Repaired
 from bazar_cli.domain.entities import Pending, Plan, UserState
 from bazar_cli.domain.errors import BackendUnavailable, BazarError, Conflict
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import (
     AdoptUser,
     CreateUser,

@@ -16,6 +16,7 @@ from bazar_cli.domain.entities import Membership, Pending, Plan, Role, User, Use
 from bazar_cli.domain.errors import Conflict, Denied, ExitCode, NotFound, UsageError
 from bazar_cli.domain.exports import RowFormat, WantedRows, WrittenRows
 from bazar_cli.domain.page import Page
+from bazar_cli.domain.users import changes as user_changes
 from bazar_cli.domain.users import users as use_cases
 from bazar_cli.domain.users.changes import UpdateUser
 from bazar_cli.domain.users.users import GetUser, ListUsers, UserSort
@@ -67,7 +68,7 @@ def emails(found: list[User]) -> set[str]:
 
 
 def update(people: People, operator: Someone, request: UpdateUser, *, dry_run: bool = False) -> User:
-    return people.run(operator, user_update.update, use_cases.UPDATE, request, dry_run=dry_run).user
+    return people.run(operator, user_update.update, user_changes.UPDATE, request, dry_run=dry_run).user
 
 
 def admin_of(people: People, *orgs: Org, role: Role = Role.ADMIN) -> Someone:
@@ -503,7 +504,7 @@ def test_a_change_that_waited_is_the_latest(people: People) -> None:
     request = UpdateUser(someone.email, "Grace")
     with psycopg.connect(people.target.database_url.reveal()) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute("SELECT 1 FROM bazar.users WHERE id = %s FOR UPDATE", (someone.id,))
-        running = pool.submit(people.run, ruler, user_update.update, use_cases.UPDATE, request)
+        running = pool.submit(people.run, ruler, user_update.update, user_changes.UPDATE, request)
         until_waiting(people, 1)
         touch = "UPDATE bazar.users SET updated_at = clock_timestamp() WHERE id = %s RETURNING updated_at"
         (seen,) = holder.execute(touch, (someone.id,)).fetchone() or (None,)
@@ -525,7 +526,7 @@ def test_a_bad_name_is_refused_before_anything_is_read(people: People) -> None:
 def test_rights_taken_away_after_the_gate_looked_count_at_once(people: People, change: str) -> None:
     ruler, member = people.superuser(), people.user(name="Ada")
     request = UpdateUser(member.email, name="Grace")
-    grant = granted(people.operator(ruler), use_cases.UPDATE, request)
+    grant = granted(people.operator(ruler), user_changes.UPDATE, request)
     people.sql(f"UPDATE bazar.users SET {change} WHERE id = %s", ruler.id)
 
     with pytest.raises(Conflict) as conflict:
@@ -542,7 +543,7 @@ def test_a_role_taken_away_after_the_gate_looked_counts_at_once(people: People, 
     acme = people.org()
     admin, member = admin_of(people, acme), people.user({acme: Role.MEMBER}, name="Ada")
     request = UpdateUser(member.email, name="Grace")
-    grant = granted(people.operator(admin), use_cases.UPDATE, request)
+    grant = granted(people.operator(admin), user_changes.UPDATE, request)
     people.sql(f"{change} WHERE user_id = %s", admin.id)
 
     with pytest.raises(Conflict) as conflict:

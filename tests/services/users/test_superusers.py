@@ -9,7 +9,7 @@ import pytest
 from bazar_cli.domain.authz.spec import Grant
 from bazar_cli.domain.entities import Pending, Plan, User, UserState
 from bazar_cli.domain.errors import Conflict, ExitCode, NotFound, Refused
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import ChangeSuperuser
 from bazar_cli.services.users import superusers
 from tests.support.concurrently import run_concurrently

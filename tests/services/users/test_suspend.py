@@ -19,7 +19,7 @@ from bazar_cli.domain.entities import Pending, Plan, Role, UserState
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, Denied, UsageError
 from bazar_cli.domain.secrets import Secret
 from bazar_cli.domain.target import Target
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import DeleteUser, RestoredUser, RestoreUser, SuspendedUser, SuspendUser
 from bazar_cli.domain.users.identities import StoredIdentity
 from bazar_cli.services.gate.backends import Backends

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bazar_cli.domain.entities import Pending
-from bazar_cli.domain.users import users as use_cases
+from bazar_cli.domain.users import changes as use_cases
 from bazar_cli.domain.users.changes import AdoptUser, DeleteUser
 from bazar_cli.services.users import adopt, delete
 from bazar_cli.services.users.resume import BY_FIX, DELETION
