@@ -8,11 +8,11 @@ from pathlib import Path
 from uuid import UUID
 
 from bazar_cli.domain.authz.permissions import Permission
-from bazar_cli.domain.authz.spec import Scope, public, requires, signed_in
+from bazar_cli.domain.authz.spec import Operator, Scope, public, requires, signed_in
 from bazar_cli.domain.entities import Membership, Plan, UserState
 from bazar_cli.domain.route import Route
 from bazar_cli.domain.secrets import Secret
-from bazar_cli.domain.target import IdentitySource, TargetSource
+from bazar_cli.domain.target import Identity, IdentitySource, TargetSource
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,48 @@ class KnownSession:
     expires_at: datetime
     confirmed: bool = True
     note: str | None = None
+
+    @classmethod
+    def of(cls, identity: Identity, operator: Operator | None, note: str | None = None) -> KnownSession:
+        """Return the session of an identity. Parameters: `note` says why it is not confirmed, None if it is."""
+        return cls(
+            user_id=identity.user_id,
+            email=identity.email,
+            plan=operator.plan if operator else None,
+            state=operator.state if operator else None,
+            is_superuser=operator.is_superuser if operator else None,
+            organizations=operator.memberships if operator else (),
+            expires_at=identity.expires_at,
+            confirmed=note is None,
+            note=note,
+        )
+
+    def on_this_machine(
+        self,
+        target: TargetSource,
+        source: IdentitySource,
+        stored_in: Path | str | None,
+        *,
+        supabase_url: str | None = None,
+        api_url: str | None = None,
+    ) -> WhoAmI:
+        """Return the session with what this machine knows of it: one of the two URLs, and where its token is from."""
+        return WhoAmI(
+            user_id=self.user_id,
+            email=self.email,
+            plan=self.plan,
+            state=self.state,
+            is_superuser=self.is_superuser,
+            organizations=self.organizations,
+            target=target,
+            supabase_url=supabase_url,
+            api_url=api_url,
+            source=source,
+            stored_in=stored_in,
+            expires_at=self.expires_at,
+            confirmed=self.confirmed,
+            note=self.note,
+        )
 
 
 @dataclass(frozen=True)

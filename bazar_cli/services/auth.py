@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bazar_cli.domain import auth as use_cases
-from bazar_cli.domain.auth import AccessToken, ChangePassword, LoggedOut, Login, Logout, WhoAmI
+from bazar_cli.domain.auth import AccessToken, ChangePassword, KnownSession, LoggedOut, Login, Logout, WhoAmI
 from bazar_cli.domain.errors import BackendUnavailable, Conflict, NotSignedIn, StoreUnusable, UsageError
 from bazar_cli.domain.target import Identity, IdentitySource, Session
 from bazar_cli.domain.users.values import check_superuser, checked_password, normalized_email
@@ -16,7 +17,7 @@ from bazar_cli.services.gate.gate import Gate, describe_operator, has_active_sup
 from bazar_cli.services.gate.identities import end_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bazar_cli.adapters.config.sessions import Sessions
     from bazar_cli.domain.authz.spec import Grant, Operator
@@ -39,17 +40,11 @@ def login(backends: Backends, environ: Mapping[str, str], request: Login) -> Who
         raise password_empty()
     session = _session_of(backends, email, request)
     sessions = Sessions.of(backends.target, environ)
-    try:
-        with sessions.lock():
-            sessions.save(session)
-    except (BackendUnavailable, StoreUnusable):
-        # A session that cannot be kept here must not live on at Supabase.
-        end_session(backends.target, session)
-        raise
+    store(sessions, session, partial(end_session, backends.target))
     identity = _identity(session, sessions)
     try:
         claimed = _claim(backends, environ, identity)
-        return _who(backends, identity, describe_operator(backends, identity), claimed=claimed)
+        return replace(_who(backends, identity, describe_operator(backends, identity)), claimed=claimed)
     except BackendUnavailable as error:
         # The sign-in is done and kept; later commands ask Postgres again.
         return replace(_who(backends, identity, None), note=error.message)
@@ -94,6 +89,24 @@ def logout(backends: Backends, environ: Mapping[str, str], identities: Identitie
             if _is_of(sessions, identity):
                 sessions.forget()
         return LoggedOut(was_signed_in=True, at_supabase=True, everywhere=True)
+    return end_stored(sessions, partial(end_session, backends.target))
+
+
+def store(sessions: Sessions, session: Session, end: Callable[[Session], object]) -> None:
+    """Store a new session. One that cannot be stored here must not live on: `end` ends it.
+
+    Raises: BackendUnavailable, StoreUnusable.
+    """
+    try:
+        with sessions.lock():
+            sessions.save(session)
+    except (BackendUnavailable, StoreUnusable):
+        end(session)
+        raise
+
+
+def end_stored(sessions: Sessions, end: Callable[[Session], bool | None]) -> LoggedOut:
+    """Forget the stored session, and end it. Parameters: `end` returns None if nobody answered."""
     try:
         if sessions.load() is None:
             return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
@@ -101,7 +114,7 @@ def logout(backends: Backends, environ: Mapping[str, str], identities: Identitie
             # Read again under the lock: a refresh or a sign-in may have stored another one.
             stored = sessions.load()
             sessions.forget()
-            ended = stored is not None and end_session(backends.target, stored)
+            ended = stored is not None and end(stored)
     except NotSignedIn:
         # A session that cannot be read cannot be ended, only removed.
         sessions.forget()
@@ -146,8 +159,7 @@ def status(backends: Backends, identities: Identities) -> WhoAmI:
         identity = identities.confirm(identity)
     except (BackendUnavailable, Conflict) as error:
         note = error.message
-    who = _who(backends, identity, describe_operator(backends, identity))
-    return replace(who, confirmed=note is None, note=note)
+    return _who(backends, identity, describe_operator(backends, identity), note)
 
 
 def refresh(backends: Backends, grant: Grant, identities: Identities) -> WhoAmI:
@@ -238,18 +250,7 @@ def _identity(session: Session, sessions: Sessions) -> Identity:
     )
 
 
-def _who(backends: Backends, identity: Identity, operator: Operator | None, *, claimed: bool = False) -> WhoAmI:
-    return WhoAmI(
-        user_id=identity.user_id,
-        email=identity.email,
-        plan=operator.plan if operator else None,
-        state=operator.state if operator else None,
-        is_superuser=operator.is_superuser if operator else None,
-        organizations=operator.memberships if operator else (),
-        target=backends.target.source,
-        supabase_url=backends.target.supabase_url,
-        source=identity.source,
-        stored_in=identity.stored_in,
-        expires_at=identity.expires_at,
-        claimed=claimed,
-    )
+def _who(backends: Backends, identity: Identity, operator: Operator | None, note: str | None = None) -> WhoAmI:
+    target = backends.target
+    known = KnownSession.of(identity, operator, note)
+    return known.on_this_machine(target.source, identity.source, identity.stored_in, supabase_url=target.supabase_url)

@@ -13,7 +13,7 @@ from bazar_cli.domain.users.values import normalized_email
 from bazar_cli.services.gate.gate import describe_operator
 
 if TYPE_CHECKING:
-    from bazar_cli.domain.authz.spec import Grant, Operator
+    from bazar_cli.domain.authz.spec import Grant
     from bazar_cli.services.gate.backends import Backends
     from bazar_cli.services.gate.bearer import Bearer
     from bazar_cli.services.gate.gate import Prover
@@ -74,7 +74,7 @@ def status(backends: Backends, prover: Prover, _request: None = None) -> KnownSe
         identity = prover.confirm(identity)
     except (BackendUnavailable, Conflict) as error:
         note = error.message
-    return _known(backends, identity, note)
+    return KnownSession.of(identity, describe_operator(backends, identity), note)
 
 
 def may_renew(_backends: Backends, grant: Grant, _request: None = None) -> KnownSession:
@@ -91,7 +91,7 @@ def may_use_token(_backends: Backends, grant: Grant, _request: None = None) -> K
 
 def _granted(grant: Grant) -> KnownSession:
     assert grant.identity is not None, "only a dry run has no identity"
-    return _described(grant.identity, grant.operator, None)
+    return KnownSession.of(grant.identity, grant.operator)
 
 
 def _started(backends: Backends, session: Session) -> StartedSession:
@@ -108,23 +108,5 @@ def _started(backends: Backends, session: Session) -> StartedSession:
     except BackendUnavailable as error:
         # The sign-in is done; later requests ask Postgres again.
         operator, note = None, error.message
-    known = _described(identity, operator, note)
+    known = KnownSession.of(identity, operator, note)
     return StartedSession(replace(known, confirmed=True), session.access_token, session.refresh_token)
-
-
-def _known(backends: Backends, identity: Identity, note: str | None) -> KnownSession:
-    return _described(identity, describe_operator(backends, identity), note)
-
-
-def _described(identity: Identity, operator: Operator | None, note: str | None) -> KnownSession:
-    return KnownSession(
-        user_id=identity.user_id,
-        email=identity.email,
-        plan=operator.plan if operator else None,
-        state=operator.state if operator else None,
-        is_superuser=operator.is_superuser if operator else None,
-        organizations=operator.memberships if operator else (),
-        expires_at=identity.expires_at,
-        confirmed=note is None,
-        note=note,
-    )

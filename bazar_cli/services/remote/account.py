@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.domain.auth import (
@@ -21,10 +22,10 @@ from bazar_cli.domain.auth import (
     Logout,
     WhoAmI,
 )
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
+from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn
 from bazar_cli.domain.target import IdentitySource, Session
 from bazar_cli.domain.users.values import checked_password, normalized_email, refuse_nul
-from bazar_cli.services.auth import nothing_to_refresh, password_empty
+from bazar_cli.services.auth import end_stored, nothing_to_refresh, password_empty, store
 from bazar_cli.services.remote.credentials import Credential
 from bazar_cli.services.remote.requests import asked_for, result_of
 
@@ -59,13 +60,7 @@ class RemoteAccount:
         refuse_nul(request.password)
         begun = self._ask(LOGIN, request)
         session, sessions = self._credentials.started(begun), self._credentials.sessions
-        try:
-            with sessions.lock():
-                sessions.save(session)
-        except (BackendUnavailable, StoreUnusable):
-            # A session that cannot be kept here must not live on at Supabase.
-            self._end(session)
-            raise
+        store(sessions, session, self._end)
         return self._who(begun.session, Credential(session.access_token, session))
 
     def logout(self, request: Logout) -> LoggedOut:
@@ -82,19 +77,7 @@ class RemoteAccount:
                 if stored is not None and stored.user_id == user_id:
                     sessions.forget()
             return ended
-        try:
-            if sessions.load() is None:
-                return LoggedOut(was_signed_in=False, at_supabase=False, everywhere=False)
-            with sessions.lock():
-                # Read again under the lock: a refresh or a sign-in may have stored another one.
-                stored = sessions.load()
-                sessions.forget()
-                at_supabase = stored is not None and self._end(stored)
-        except NotSignedIn:
-            # A session that cannot be read cannot be ended, only removed.
-            sessions.forget()
-            return LoggedOut(was_signed_in=True, at_supabase=None, everywhere=False)
-        return LoggedOut(was_signed_in=stored is not None, at_supabase=at_supabase, everywhere=False)
+        return end_stored(sessions, self._end)
 
     def status(self) -> WhoAmI:
         """Return the signed-in user and the session, as the server confirms it."""
@@ -156,20 +139,7 @@ class RemoteAccount:
             return None
 
     def _who(self, known: KnownSession, credential: Credential) -> WhoAmI:
-        session = credential.session
-        return WhoAmI(
-            user_id=known.user_id,
-            email=known.email,
-            plan=known.plan,
-            state=known.state,
-            is_superuser=known.is_superuser,
-            organizations=known.organizations,
-            target=self._target.source,
-            supabase_url=None,
-            api_url=self._target.api_url,
-            source=credential.source,
-            stored_in=self._credentials.sessions.where if session else None,
-            expires_at=session.expires_at if session else known.expires_at,
-            confirmed=known.confirmed,
-            note=known.note,
-        )
+        session, target = credential.session, self._target
+        stored_in = self._credentials.sessions.where if session else None
+        known = replace(known, expires_at=session.expires_at) if session else known
+        return known.on_this_machine(target.source, credential.source, stored_in, api_url=target.api_url)
