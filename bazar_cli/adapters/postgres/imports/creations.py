@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bazar_cli.adapters.postgres.imports.held_users import LEASE_END, delete_held, held
 from bazar_cli.adapters.postgres.rows import enum_value, fetch_all, fetch_value, fetch_values
 from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
 from bazar_cli.domain.entities import Pending, Plan, Role
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
     from bazar_cli.domain.authz.spec import Grant
 
-_LEASE_END = "clock_timestamp() + make_interval(secs => %(seconds)s)"
 _MINE = "r.run_id = %(run)s AND r.line = ANY(%(lines)s::bigint[])"
 _FREE = """
     SELECT line, claim IS NOT NULL AS resumed FROM bazar.import_rows
@@ -30,7 +30,7 @@ _FREE = """
 """
 _CLAIM = f"""
     WITH free AS ({_FREE})
-    UPDATE bazar.import_rows r SET claim = %(claim)s, claimed_until = {_LEASE_END}
+    UPDATE bazar.import_rows r SET claim = %(claim)s, claimed_until = {LEASE_END}
     FROM free WHERE r.run_id = %(run)s AND r.line = free.line
     RETURNING r.line, r.user_id, r.email, r.name, r.plan, r.organizations, r.password_hash, r.user_metadata,
               r.app_metadata, free.resumed
@@ -52,7 +52,7 @@ _INSERT = f"""
     INSERT INTO bazar.users (id, email, name, plan, state, pending, lease_owner, lease_until, origin, is_superuser,
                              created_at, updated_at)
     SELECT r.user_id, r.email, nullif(r.name, ''), coalesce(r.plan, 'free'), 'active', 'create', %(claim)s,
-           {_LEASE_END}, 'created', false, now(), now()
+           {LEASE_END}, 'created', false, now(), now()
     FROM bazar.import_rows r WHERE {_MINE} ORDER BY r.line
     ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608 - constants
@@ -85,7 +85,7 @@ _RESUME = f"""
           AND coalesce(u.lease_until < clock_timestamp(), true)
         ORDER BY u.id FOR UPDATE OF u
     )
-    UPDATE bazar.users u SET lease_owner = %(claim)s, lease_until = {_LEASE_END} FROM found WHERE u.id = found.id
+    UPDATE bazar.users u SET lease_owner = %(claim)s, lease_until = {LEASE_END} FROM found WHERE u.id = found.id
     RETURNING found.line
 """  # noqa: S608 - constants
 _THERE = f"""
@@ -94,18 +94,12 @@ _THERE = f"""
            EXISTS (SELECT 1 FROM bazar.users o WHERE lower(o.email) = r.email AND o.id <> r.user_id) AS address_taken
     FROM bazar.import_rows r LEFT JOIN bazar.users u ON u.id = r.user_id WHERE {_MINE}
 """  # noqa: S608 - constants
-# Locks in the order of `operator_rights`: users by id, then memberships.
-_HELD = """
-    held AS (
-        SELECT id FROM bazar.users
-        WHERE id = ANY(%(ids)s::uuid[]) AND pending = 'create' AND lease_owner = %(claim)s ORDER BY id FOR UPDATE
-    )
-"""
+_HELD = held("create")
 _RENEW = f"""
     WITH {_HELD}, kept AS (
-        UPDATE bazar.users SET lease_until = {_LEASE_END} WHERE id IN (SELECT id FROM held) RETURNING id
+        UPDATE bazar.users SET lease_until = {LEASE_END} WHERE id IN (SELECT id FROM held) RETURNING id
     )
-    UPDATE bazar.import_rows r SET claimed_until = {_LEASE_END} FROM kept
+    UPDATE bazar.import_rows r SET claimed_until = {LEASE_END} FROM kept
     WHERE {_MINE} AND r.user_id = kept.id AND r.claim = %(claim)s AND r.status = 'open' RETURNING r.line
 """  # noqa: S608 - constants
 _SETTLE = f"""
@@ -113,14 +107,7 @@ _SETTLE = f"""
     UPDATE bazar.users SET pending = NULL, lease_owner = NULL, lease_until = NULL, updated_at = clock_timestamp()
     WHERE id IN (SELECT id FROM held) RETURNING id
 """  # noqa: S608 - constants
-_TAKE_BACK = f"""
-    WITH {_HELD},
-    memberships AS (
-        SELECT 1 FROM bazar.memberships WHERE user_id IN (SELECT id FROM held)
-        ORDER BY organization_id, user_id FOR UPDATE
-    )
-    DELETE FROM bazar.users WHERE id IN (SELECT id FROM held) AND (SELECT count(*) FROM memberships) >= 0 RETURNING id
-"""  # noqa: S608 - constants
+_TAKE_BACK = delete_held("create")
 _RECORD_UNDONE = """
     INSERT INTO bazar.audit_events
         (id, operator_id, operator_email, use_case, outcome, target_type, target_id, before, reason, request_id)
@@ -175,7 +162,7 @@ class ClaimedRow:
 
     @property
     def is_bare(self) -> bool:
-        """Whether all that the row has is in Postgres: neither a hash nor metadata."""
+        """Say whether the row has neither a hash nor metadata, so that Postgres has all of it."""
         return not (self.password_hash or self.user_metadata or self.app_metadata)
 
 

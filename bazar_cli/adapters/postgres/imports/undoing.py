@@ -1,4 +1,4 @@
-"""What an import created, for its undo: the rows, the changes of their users, and deletions of many users at once.
+"""The undo of an import: its rows, the changes of their users, and deletions of many users at once.
 
 A chunk of users is deleted with one lease, as `creations` creates one.
 """
@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bazar_cli.adapters.postgres.imports.creations import ERASED
+from bazar_cli.adapters.postgres.imports.held_users import LEASE_END, delete_held, held
 from bazar_cli.adapters.postgres.rows import fetch_all, fetch_value, fetch_values
 from bazar_cli.adapters.postgres.users.changes import LEASE_SECONDS
 from bazar_cli.domain.entities import Role
@@ -19,7 +20,6 @@ from bazar_cli.domain.entities import Role
 if TYPE_CHECKING:
     from bazar_cli.adapters.postgres.connections import Connection
 
-_LEASE_END = "clock_timestamp() + make_interval(secs => %(seconds)s)"
 _LOCK_RUN = "SELECT 1 FROM bazar.import_runs WHERE id = %(run)s FOR UPDATE"
 _LOCK_OPEN = """
     SELECT count(*) FROM (
@@ -54,28 +54,15 @@ _CHANGED = """
       AND use_case NOT IN ('users.import', 'users.delete')
 """
 _BEGIN = f"""
-    UPDATE bazar.users SET pending = 'delete', lease_owner = %(claim)s, lease_until = {_LEASE_END},
+    UPDATE bazar.users SET pending = 'delete', lease_owner = %(claim)s, lease_until = {LEASE_END},
            updated_at = clock_timestamp()
     WHERE id = ANY(%(ids)s::uuid[])
 """  # noqa: S608 - constants
-# Locks in the order of `operator_rights`: users by id, then memberships.
-_HELD = """
-    held AS (
-        SELECT id FROM bazar.users
-        WHERE id = ANY(%(ids)s::uuid[]) AND pending = 'delete' AND lease_owner = %(claim)s ORDER BY id FOR UPDATE
-    )
-"""
 _RENEW = f"""
-    WITH {_HELD} UPDATE bazar.users SET lease_until = {_LEASE_END} WHERE id IN (SELECT id FROM held) RETURNING id
+    WITH {held("delete")}
+    UPDATE bazar.users SET lease_until = {LEASE_END} WHERE id IN (SELECT id FROM held) RETURNING id
 """  # noqa: S608 - constants
-_REMOVE = f"""
-    WITH {_HELD},
-    memberships AS (
-        SELECT 1 FROM bazar.memberships WHERE user_id IN (SELECT id FROM held)
-        ORDER BY organization_id, user_id FOR UPDATE
-    )
-    DELETE FROM bazar.users WHERE id IN (SELECT id FROM held) AND (SELECT count(*) FROM memberships) >= 0 RETURNING id
-"""  # noqa: S608 - constants
+_REMOVE = delete_held("delete")
 _RELEASE = """
     UPDATE bazar.users SET lease_owner = NULL, lease_until = NULL
     WHERE id = ANY(%(ids)s::uuid[]) AND lease_owner = %(claim)s
