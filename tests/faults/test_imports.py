@@ -18,7 +18,7 @@ from bazar_cli.domain.imports.imports import ImportRun, Via
 from bazar_cli.domain.secrets import Secret
 from tests.support.auth_proxy import AuthProxy, Fault
 from tests.support.concurrently import ended, run_concurrently
-from tests.support.imports import Importing, Row, rows
+from tests.support.imports import Importing, Row, refusing_trigger, rows
 from tests.support.people import OLD_PASSWORD, People, Someone, an_address
 
 USERS = "/admin/users"
@@ -96,20 +96,10 @@ def test_a_row_that_supabase_fails_each_time_fails_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr("bazar_cli.services.imports.calls._FIRST_PAUSE", 0.0)
     monkeypatch.setattr("bazar_cli.services.imports.via_api._HOPELESS", hopeless)
-    people.sql(
-        "CREATE FUNCTION public.their_rule() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN RAISE EXCEPTION 'not at our company'; END$$"
-    )
-    people.sql(
-        "CREATE TRIGGER their_rule BEFORE INSERT ON auth.users FOR EACH ROW WHEN (starts_with(NEW.email, 'unwanted'))"
-        " EXECUTE FUNCTION public.their_rule()"
-    )
-    file = [Row(), Row(email=an_address("unwanted")), Row()]
-    run = importing.stage(file, Via.API)
-    try:
+    with refusing_trigger(people) as refused:
+        file = [Row(), Row(email=an_address(refused)), Row()]
+        run = importing.stage(file, Via.API)
         apply_through(importing, proxy, run)
-    finally:
-        people.sql("DROP FUNCTION public.their_rule() CASCADE")
     assert importing.statuses(run) == [("created", None), ("failed", "imports.not_created"), ("created", None)]
     assert len([r for r in proxy.requests if r.startswith("POST")]) == 2 + (6 if hopeless else 2)
     assert people.sql("SELECT 1 FROM bazar.users WHERE email = %s", file[1].email) == []

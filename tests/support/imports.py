@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,23 @@ class Row:
     password_hash: str | None = OLD_HASH
     id: uuid.UUID = field(default_factory=time_ordered_uuid)
     action: str = "create"
+
+
+@contextmanager
+def refusing_trigger(people: People) -> Generator[str]:
+    """Let a trigger of others on `auth.users` refuse addresses that begin with a text, which the context returns."""
+    people.sql(
+        "CREATE FUNCTION public.their_rule() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'not at our company'; END$$"
+    )
+    people.sql(
+        "CREATE TRIGGER their_rule BEFORE INSERT ON auth.users FOR EACH ROW WHEN (starts_with(NEW.email, 'unwanted'))"
+        " EXECUTE FUNCTION public.their_rule()"
+    )
+    try:
+        yield "unwanted"
+    finally:
+        people.sql("DROP FUNCTION public.their_rule() CASCADE")
 
 
 def rows(count: int) -> list[Row]:

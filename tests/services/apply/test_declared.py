@@ -34,17 +34,6 @@ DONE, FAILED, UNCHANGED = Outcome.DONE, Outcome.FAILED, Outcome.UNCHANGED
 ACTIVE, SUSPENDED = UserState.ACTIVE, UserState.SUSPENDED
 
 
-@pytest.fixture(scope="module")
-def people(apart: People) -> People:
-    """A database of these tests."""
-    return apart
-
-
-@pytest.fixture(scope="module")
-def root(people: People) -> Someone:
-    return people.known_superuser()
-
-
 @pytest.fixture
 def declaring(people: People, root: Someone) -> Declaring:
     return Declaring(people, root)

@@ -35,17 +35,6 @@ MANY = 24
 """Enough for several threads."""
 
 
-@pytest.fixture(scope="module")
-def people(apart: People) -> People:
-    """A database of these tests; the Auth service has another one, so that its identities are read by its API."""
-    return apart
-
-
-@pytest.fixture(scope="module")
-def root(people: People) -> Someone:
-    return people.known_superuser()
-
-
 @pytest.fixture
 def demo(people: People, root: Someone) -> Generator[Demo]:
     """Runs of one superuser, in an unprotected database with the plans as delivered."""

@@ -22,18 +22,6 @@ from tests.support.people import Org, People, Someone, an_address
 ACTIVE, SUSPENDED = UserState.ACTIVE, UserState.SUSPENDED
 
 
-@pytest.fixture(scope="module")
-def people(apart: People) -> People:
-    """A database of these tests."""
-    return apart
-
-
-@pytest.fixture(scope="module")
-def root(people: People) -> Someone:
-    """The only superuser."""
-    return people.known_superuser()
-
-
 def codes(results: Sequence[Result]) -> list[str | None]:
     return [result.code for result in results]
 

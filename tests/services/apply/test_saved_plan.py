@@ -27,12 +27,6 @@ MORE = SEEDED_PLANS[Plan.PLUS] | {Permission.AUDIT_READ}
 
 
 @pytest.fixture(scope="module")
-def people(apart: People) -> People:
-    """A database of these tests."""
-    return apart
-
-
-@pytest.fixture(scope="module")
 def declaring(people: People) -> Declaring:
     return Declaring(people, people.known_superuser())
 

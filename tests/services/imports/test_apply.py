@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from bazar_cli.domain.secrets import Secret
 from bazar_cli.services.imports import via_database
 from bazar_cli.services.users.resume import resume
 from tests.support.auth_proxy import AuthProxy, auth_proxy
-from tests.support.imports import Importing, Row, rows
+from tests.support.imports import Importing, Row, refusing_trigger, rows
 from tests.support.people import OLD_HASH, OLD_PASSWORD, People, Someone, an_address
 from tests.support.postgres import limited_role
 
@@ -331,27 +331,11 @@ def test_a_role_that_may_not_insert_identities_is_refused(importing: Importing, 
     assert refused.value.code == "imports.auth_elsewhere"
 
 
-@pytest.fixture
-def refusing_trigger(people: People) -> Generator[str]:
-    """A trigger of others on `auth.users` that refuses addresses with a text, which the fixture returns."""
-    people.sql(
-        "CREATE FUNCTION public.their_rule() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN RAISE EXCEPTION 'not at our company'; END$$"
-    )
-    people.sql(
-        "CREATE TRIGGER their_rule BEFORE INSERT ON auth.users FOR EACH ROW WHEN (starts_with(NEW.email, 'unwanted'))"
-        " EXECUTE FUNCTION public.their_rule()"
-    )
-    yield "unwanted"
-    people.sql("DROP FUNCTION public.their_rule() CASCADE")
-
-
-def test_a_row_that_a_trigger_refuses_does_not_fail_its_chunk(
-    importing: Importing, people: People, refusing_trigger: str
-) -> None:
-    file = [*rows(3), Row(email=an_address(refusing_trigger)), *rows(4)]
-    run = importing.stage(file, Via.DATABASE)
-    importing.apply(run)
+def test_a_row_that_a_trigger_refuses_does_not_fail_its_chunk(importing: Importing, people: People) -> None:
+    with refusing_trigger(people) as refused:
+        file = [*rows(3), Row(email=an_address(refused)), *rows(4)]
+        run = importing.stage(file, Via.DATABASE)
+        importing.apply(run)
     wanted: list[tuple[str, str | None]] = [("created", None)] * 8
     wanted[3] = ("failed", "imports.row_rejected")
     assert importing.statuses(run) == wanted
