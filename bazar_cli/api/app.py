@@ -40,7 +40,7 @@ _NO_TELEMETRY: TelemetryConfig = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between servers."""
+    """The settings of one server."""
 
     reads: int = 6
     writes: int = 4

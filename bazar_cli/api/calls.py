@@ -1,4 +1,4 @@
-"""What is known of one request while it is served: for problems, headers and the access log."""
+"""The record of one request, for problems, headers and the access log."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Call:
     address: str
     """The client's, "" where it is not known."""
     client_version: str | None
-    """What the header Bazar-Version says."""
+    """The value of the header Bazar-Version."""
     use_case: str | None = None
     """The name of the spec, once the route is known."""
     operator: UUID | None = None
@@ -67,7 +67,7 @@ class Call:
 
     @property
     def is_of_another_release(self) -> bool:
-        """Whether the client says that it is of another release than this server."""
+        """Whether the header Bazar-Version names another release than the server's."""
         return self.client_version not in {None, __version__}
 
     def check_version(self) -> None:

@@ -53,7 +53,7 @@ class Edge:
                 await self._app(scope, receive, sender)
         except ClientDisconnect:
             return  # nobody reads an answer
-        except Exception:
+        except Exception:  # a bug of any part: its text is for the log alone, and the client gets the request id
             text = call.hidden(traceback.format_exc())
             logging.getLogger(__name__).error("unexpected error\n%s", text, extra={"request_id": call.request_id})
             # An answer that was begun is cut, so that its client sees that it is not whole.

@@ -166,7 +166,7 @@ def _parameters(binding: Binding) -> list[Schema]:
 
 
 def _asks(binding: Binding) -> bool:
-    """Whether the use case may need consent."""
+    """Say whether a use case can ask for consent."""
     kind = binding.route.request
     return kind is not None and bool({"agreed", "confirm"} & set(kind.__dataclass_fields__))
 

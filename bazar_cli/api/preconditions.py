@@ -106,7 +106,7 @@ def _decoded(header: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Agreed:
-    """What the header agrees to; the word is empty where it has none."""
+    """The consent in the header; its word is empty if the header has none."""
 
     subject: tuple[str, ...]
     users: int

@@ -36,7 +36,7 @@ _OF_THE_SERVER = frozenset(
         *("postgres.refused", "postgres.tls", "postgres.url", "supabase.key_refused"),
     }
 )
-"""What is wrong with the server's own target, whatever a client asks."""
+"""Errors of the server's own target, which no request can avoid."""
 _UNAVAILABLE_SECONDS = 2
 _LIMITED_SECONDS = 60
 

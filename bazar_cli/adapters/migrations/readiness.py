@@ -1,4 +1,4 @@
-"""Whether Postgres can serve this release, for the probe of a server: it reads no data of anybody."""
+"""The probe of a server: it checks that Postgres has the revision of this release, and reads no rows of users."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Connection:
         try:
             self._made.request(method, self._path + path, body, dict(headers))
             self._answer = self._made.getresponse()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the rest of an answer must not be read as the next one
             self.close()
             raise
         return self._answer
@@ -167,7 +167,7 @@ def _port_of(hosts: str) -> int | None:
 
 
 def _is_stale(sock: Any) -> bool:
-    """Whether the server has closed a kept connection: nothing else makes it readable before a request."""
+    """Say whether the server closed a kept connection, which alone makes it readable before a request."""
     if sock is None:
         return False
     with selectors.DefaultSelector() as selector:

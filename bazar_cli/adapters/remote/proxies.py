@@ -52,7 +52,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_exempt(host: str, exempt: str) -> bool:
-    """Whether NO_PROXY names a host, one of its parent domains, or everything by `*`."""
+    """Say whether NO_PROXY names the host, one of its parent domains, or `*` for every host."""
     names = [name.strip().lstrip(".").lower() for name in exempt.split(",")]
     return "*" in names or any(name and (host == name or host.endswith(f".{name}")) for name in names)
 
