@@ -213,8 +213,7 @@ class Identities:
         # An env file that was only found in the folder may name a stranger's server, which must not see this token.
         source = self._target.source
         found = source.kind is TargetKind.ENV_FILE and not source.explicit
-        if too_much := surplus("BAZAR_TOKEN", token.reveal()):
-            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.remedy)
+        refuse_surplus(token)
         try:
             claims = self._verify(token, of_this_issuer=found)
         except NotSignedIn as refusal:
@@ -228,14 +227,7 @@ class Identities:
         stored = sessions.load()
         if stored is None:
             return None
-        now = self._clock()
-        if stored.expires_at - now < REFRESH_BEFORE:
-            try:
-                stored = self._renew(stored)
-            except (BackendUnavailable, StoreUnusable):
-                # A token that is valid for some seconds is enough for a read.
-                if stored.expires_at <= now:
-                    raise
+        stored = valid_for_a_command(stored, self._renew, self._clock())
         try:
             return self._of_session(stored)
         except NotSignedIn as refusal:
@@ -364,6 +356,25 @@ def _identity(claims: Claims, token: Secret, source: IdentitySource, where: Path
     return Identity(
         claims.user_id, claims.email, claims.session_id, token, claims.expires_at, source, where, claims.lifetime
     )
+
+
+def valid_for_a_command(stored: Session, renew: Callable[[Session], Session], now: datetime) -> Session:
+    """Return a stored session, renewed if it ends within a minute. Raises: as `renew`, for a session that has ended."""
+    if stored.expires_at - now >= REFRESH_BEFORE:
+        return stored
+    try:
+        return renew(stored)
+    except (BackendUnavailable, StoreUnusable):
+        # A token that is valid for some seconds is enough for a read.
+        if stored.expires_at <= now:
+            raise
+        return stored
+
+
+def refuse_surplus(token: Secret) -> None:
+    """Refuse a BAZAR_TOKEN with quotes or spaces around it. Raises: NotSignedIn `auth.token_invalid`."""
+    if too_much := surplus("BAZAR_TOKEN", token.reveal()):
+        raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.remedy)
 
 
 def of_bazar_token(refusal: NotSignedIn) -> NotSignedIn:

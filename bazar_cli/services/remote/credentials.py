@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
-from bazar_cli.domain.errors import BackendUnavailable, NotSignedIn, StoreUnusable
-from bazar_cli.domain.surplus import surplus
+from bazar_cli.domain.errors import NotSignedIn
 from bazar_cli.domain.target import IdentitySource, Session, TargetKind
 from bazar_cli.services.gate.identities import (
-    REFRESH_BEFORE,
     RENEWABLE,
     SignInSettings,
     not_signed_in,
     of_bazar_token,
+    refuse_surplus,
     renewed,
+    valid_for_a_command,
 )
 
 if TYPE_CHECKING:
@@ -129,21 +129,12 @@ class Credentials:
         stored = self.sessions.load()
         if stored is None:
             raise not_signed_in(self._target.api_url)
-        now = datetime.now(timezone.utc)
-        if stored.expires_at - now < REFRESH_BEFORE:
-            try:
-                stored = self.renew(stored)
-            except (BackendUnavailable, StoreUnusable):
-                # A token that is valid for some seconds is enough for a read.
-                if stored.expires_at <= now:
-                    raise
+        stored = valid_for_a_command(stored, self.renew, datetime.now(timezone.utc))
         return Credential(stored.access_token, stored)
 
     def _checked(self, token: Secret) -> Secret:
-        text = token.reveal()
-        if too_much := surplus("BAZAR_TOKEN", text):
-            raise NotSignedIn("auth.token_invalid", f"BAZAR_TOKEN is refused: {too_much.what}", hint=too_much.remedy)
-        source = self._target.source
+        refuse_surplus(token)
+        text, source = token.reveal(), self._target.source
         reason = ""
         if source.kind is TargetKind.ENV_FILE and not source.explicit:
             # A file that was only found in the folder may name a stranger's server, which must not see this token.
